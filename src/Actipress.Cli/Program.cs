@@ -1,0 +1,1 @@
+Console.WriteLine(TorchSharp.torch.zeros(2).sum().item<float>());
