@@ -1,0 +1,190 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Actipress.Autograd;
+
+/// <summary>
+/// The native room: makes libtorch's autograd engine ask us about every tensor that it saves for the backward pass.
+/// </summary>
+/// <remarks>
+/// <para>The engine is one object with a virtual method <c>get_default_saved_variable_hooks()</c>. libtorch's own returns null ("no
+/// hooks"); Python's engine overrides it. So do we: the engine gets a copy of its virtual table in which that one slot is a C#
+/// function. It returns a small native object whose virtual table is C# again: pack, unpack, delete.</para>
+/// <para>No managed exception may leave a callback, since it would end the process: each one hands what it catches to the scope. See
+/// docs/hooks.md.</para>
+/// </remarks>
+static unsafe class EngineHooks
+{
+    // class Engine: complete destructor, deleting destructor, execute, execute_with_graph_task, make_anomaly_metadata, this one, ...
+    const int HooksSlot = 5, EngineSlots = 9;
+
+    // The slot as libtorch has it: endbr64; mov qword [rdi], 0; mov rax, rdi; ret. It writes a null unique_ptr.
+    static ReadOnlySpan<byte> NoHooks => [0xF3, 0x0F, 0x1E, 0xFA, 0x48, 0xC7, 0x07, 0, 0, 0, 0, 0x48, 0x89, 0xF8, 0xC3];
+
+    static readonly nint* hooksVirtualTable = MakeHooksVirtualTable();
+
+    static readonly Lazy<PlatformNotSupportedException?> installed = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
+
+    /// <summary>Puts the hooks in place, once in the life of the process.</summary>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch is not the supported one; nothing was changed.</exception>
+    public static void EnsureInstalled()
+    {
+        if (installed.Value is { } refusal) throw new PlatformNotSupportedException(refusal.Message, refusal);
+    }
+
+    static PlatformNotSupportedException? Install()
+    {
+        try
+        {
+            StorageReference.SelfCheck();
+            var getEngine = (delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN5torch8autograd6Engine18get_default_engineEv");
+            var engine = (nint**)getEngine();
+            var table = *engine;
+            var expected = LibTorch.Symbol("_ZTVN5torch8autograd6EngineE") + 2 * sizeof(nint);
+            if ((nint)table != expected)
+                throw LibTorch.Unsupported("an engine that is not libtorch's own (another library has replaced it)", "torch::autograd::Engine");
+            if (!new ReadOnlySpan<byte>((void*)table[HooksSlot], NoHooks.Length).SequenceEqual(NoHooks))
+                throw LibTorch.Unsupported(
+                    $"code {Convert.ToHexString(new ReadOnlySpan<byte>((void*)table[HooksSlot], NoHooks.Length))} in slot {HooksSlot} of the engine",
+                    "the function that returns no hooks");
+
+            // Two words stand before a virtual table: the offset to the top of the object and its type.
+            var copy = (nint*)NativeMemory.Alloc(EngineSlots + 2, (nuint)sizeof(nint));
+            for (var word = 0; word < EngineSlots + 2; word++) copy[word] = table[word - 2];
+            copy[2 + HooksSlot] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&GetHooks;
+            *engine = copy + 2;
+            try { SelfCheck(); }
+            catch { *engine = table; throw; }
+            return null;
+        }
+        catch (PlatformNotSupportedException refusal) { return refusal; }
+        catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException refusal) { return refusal; }
+        catch (Exception failure) when (failure is ExternalException or InvalidOperationException)
+        {
+            return LibTorch.Unsupported(failure.Message, "a tensor packed and unpacked unchanged");
+        }
+    }
+
+    // Packs and unpacks one known tensor: d/dx x^2 = 2x needs the saved x.
+    static void SelfCheck()
+    {
+        using var outer = torch.NewDisposeScope();
+        var hooks = new KeepingCount();
+        var leaf = torch.tensor(new[] { 1f, 2f, 3f }, requires_grad: true);
+        Tensor loss;
+        using (SavedTensorsScope.Enter(hooks)) loss = leaf.square().sum();
+        loss.backward();
+        if (hooks.Packed == 0 || hooks.Unpacked == 0)
+            throw LibTorch.Unsupported($"{hooks.Packed} tensors packed and {hooks.Unpacked} unpacked in a trial", "at least one each");
+        using var gradient = leaf.grad!;
+        if (!gradient.data<float>().ToArray().AsSpan().SequenceEqual([2f, 4f, 6f]))
+            throw LibTorch.Unsupported("a wrong gradient in a trial", "2x for x squared");
+    }
+
+    sealed class KeepingCount : SavedTensorHooks
+    {
+        public int Packed, Unpacked;
+        public override SavedTensor Pack(Tensor tensor) { Packed++; return new Kept(this, tensor.detach()); }
+        sealed class Kept(KeepingCount count, Tensor tensor) : SavedTensor
+        {
+            public override Tensor Unpack() { count.Unpacked++; return tensor.alias(); }
+            public override void Dispose() => tensor.Dispose();
+        }
+    }
+
+    // What libtorch holds for one saved tensor: a SavedVariableHooks object. Its state is a managed object behind a handle.
+    struct NativeHooks
+    {
+        public nint* VirtualTable;
+        public nint Scope;    // GCHandle of the SavedTensorsScope
+        public nint Saved;    // GCHandle of the SavedTensor, from pack on
+    }
+
+    static nint* MakeHooksVirtualTable()
+    {
+        var table = (nint*)NativeMemory.AllocZeroed(7, (nuint)sizeof(nint));
+        table[2] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, void>)&Pack;
+        table[3] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&Unpack;
+        table[4] = (nint)(delegate* unmanaged[Cdecl]<nint, void>)&CompleteDestructor;
+        table[5] = (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DeletingDestructor;
+        table[6] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&RetrieveHooksForPython;
+        return table + 2;
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint GetHooks(nint result, nint engine)
+    {
+        *(nint*)result = 0;
+        var scope = SavedTensorsScope.Active;
+        if (scope is null) return result;
+        var hooks = (NativeHooks*)NativeMemory.Alloc((nuint)sizeof(NativeHooks));
+        hooks->VirtualTable = hooksVirtualTable;
+        hooks->Scope = GCHandle.ToIntPtr(GCHandle.Alloc(scope));
+        hooks->Saved = 0;
+        *(nint*)result = (nint)hooks;
+        return result;
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static void Pack(nint self, nint tensor)
+    {
+        var hooks = (NativeHooks*)self;
+        var scope = (SavedTensorsScope)GCHandle.FromIntPtr(hooks->Scope).Target!;
+        try
+        {
+            var saved = scope.Pack(tensor);
+            hooks->Saved = GCHandle.ToIntPtr(GCHandle.Alloc(saved));
+        }
+        catch (Exception failure) { scope.Record(failure, whilePacking: true); }
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint Unpack(nint result, nint self)
+    {
+        var hooks = (NativeHooks*)self;
+        var scope = (SavedTensorsScope)GCHandle.FromIntPtr(hooks->Scope).Target!;
+        try
+        {
+            if (hooks->Saved == 0) throw new InvalidOperationException("Nothing was kept of this tensor: packing it had failed.");
+            scope.Unpack((SavedTensor)GCHandle.FromIntPtr(hooks->Saved).Target!, result);
+        }
+        catch (Exception failure)
+        {
+            scope.Record(failure, whilePacking: false);
+            LibTorch.ReturnUndefined(result);
+        }
+        return result;
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static void CompleteDestructor(nint self) => Release((NativeHooks*)self);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static void DeletingDestructor(nint self)
+    {
+        Release((NativeHooks*)self);
+        NativeMemory.Free((void*)self);
+    }
+
+    static void Release(NativeHooks* hooks)
+    {
+        var scopeHandle = GCHandle.FromIntPtr(hooks->Scope);
+        if (hooks->Saved != 0)
+        {
+            var handle = GCHandle.FromIntPtr(hooks->Saved);
+            hooks->Saved = 0;
+            try { ((SavedTensor)handle.Target!).Dispose(); }
+            catch (Exception failure) { ((SavedTensorsScope)scopeHandle.Target!).Record(failure, whilePacking: false); }
+            handle.Free();
+        }
+        scopeHandle.Free();
+    }
+
+    // Asked for by Python's bindings alone: "no Python hooks" is an empty optional.
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint RetrieveHooksForPython(nint result, nint self)
+    {
+        new Span<byte>((void*)result, 40).Clear();
+        return result;
+    }
+}

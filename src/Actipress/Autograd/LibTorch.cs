@@ -1,0 +1,108 @@
+using System.Runtime.InteropServices;
+
+namespace Actipress.Autograd;
+
+/// <summary>
+/// The few functions of libtorch that TorchSharp does not offer, bound by their exported symbols to the very
+/// <c>libtorch_cpu.so</c> that TorchSharp loaded: an import by name could find a second copy elsewhere.
+/// </summary>
+static unsafe class LibTorch
+{
+    /// <summary>Where the library was loaded from.</summary>
+    public static string Path { get; }
+
+    static readonly nint library;
+
+    static LibTorch()
+    {
+        if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64)
+            throw new PlatformNotSupportedException(
+                $"Actipress's saved-tensor hooks are not available here: found {RuntimeInformation.RuntimeIdentifier}, wanted linux-x64. " +
+                "Train on a 64-bit x86 Linux, or without compression.");
+        torch.InitializeDeviceType(DeviceType.CPU);
+        Path = LoadedLibrary("libtorch_cpu.so");
+        library = NativeLibrary.Load(Path);
+        newTensorHandle = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_new_tensor_handle");
+        newUndefinedTensor = (delegate* unmanaged[Cdecl]<nint*, int>)Symbol("aoti_torch_new_uninitialized_tensor");
+        version = (delegate* unmanaged[Cdecl]<nint, long>)Symbol("_ZNK2at10TensorBase8_versionEv");
+        isView = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_viewEv");
+        baseOfView = (delegate* unmanaged[Cdecl]<nint, nint>)Symbol("_ZNK2at10TensorBase5_baseEv");
+        isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
+    }
+
+    static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> newTensorHandle;
+    static readonly delegate* unmanaged[Cdecl]<nint*, int> newUndefinedTensor;
+    static readonly delegate* unmanaged[Cdecl]<nint, long> version;
+    static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
+    static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
+    static readonly delegate* unmanaged[Cdecl]<nint, byte> isLeaf;
+
+    /// <summary>The address of an exported symbol.</summary>
+    /// <exception cref="PlatformNotSupportedException">The loaded libtorch does not export it.</exception>
+    public static nint Symbol(string name) =>
+        NativeLibrary.TryGetExport(library, name, out var address) ? address : throw Unsupported($"no symbol {name}", "libtorch 2.10.0");
+
+    /// <summary>A refusal that says what was found in the loaded libtorch and what was wanted.</summary>
+    public static PlatformNotSupportedException Unsupported(string found, string wanted) => new(
+        $"Actipress cannot place its saved-tensor hooks in {Path}: found {found}, wanted {wanted}. " +
+        "Use TorchSharp 0.107.0 with the native package of the same version.");
+
+    /// <summary>An <c>at::Tensor</c> as a TorchSharp tensor that owns a reference of its own; the caller disposes it.</summary>
+    /// <param name="tensor">The address of an <c>at::Tensor</c>.</param>
+    public static Tensor Wrap(nint tensor)
+    {
+        nint handle;
+        if (newTensorHandle(tensor, &handle) != 0) throw new InvalidOperationException("libtorch could not make a tensor handle.");
+        return Tensor.UnsafeCreateTensor(handle);
+    }
+
+    /// <summary>Writes a new reference to <paramref name="tensor"/> where a native caller expects an <c>at::Tensor</c> by value.</summary>
+    public static void Return(Tensor tensor, nint result)
+    {
+        nint handle;
+        if (newTensorHandle(tensor.Handle, &handle) != 0) throw new InvalidOperationException("libtorch could not make a tensor handle.");
+        Move(handle, result);
+    }
+
+    /// <summary>Writes an undefined tensor, at which libtorch raises an ordinary error.</summary>
+    public static void ReturnUndefined(nint result)
+    {
+        nint handle;
+        newUndefinedTensor(&handle);
+        Move(handle, result);
+    }
+
+    // A handle is a heap at::Tensor, and an at::Tensor is one counted pointer: move the pointer out and free the shell without running
+    // its destructor (libtorch's operator new is malloc).
+    static void Move(nint handle, nint result)
+    {
+        *(nint*)result = *(nint*)handle;
+        NativeMemory.Free((void*)handle);
+    }
+
+    /// <summary>How often the tensor, or another that shares its version counter, was changed in place.</summary>
+    public static long Version(Tensor tensor) => version(tensor.Handle);
+
+    /// <summary>Whether the tensor was made by the user rather than by a differentiable operation.</summary>
+    public static bool IsLeaf(Tensor tensor) => isLeaf(tensor.Handle) != 0;
+
+    /// <summary>Whether the tensor is a parameter (a leaf that wants a gradient) or a view of one, such as the transposed weight of a Linear.</summary>
+    public static bool IsParameterOrView(Tensor tensor)
+    {
+        var handle = tensor.Handle;
+        if (isView(handle) == 0) return tensor.requires_grad && isLeaf(handle) != 0;
+        using var viewed = Wrap(baseOfView(handle));
+        return viewed.requires_grad && isLeaf(viewed.Handle) != 0;
+    }
+
+    /// <summary>The path from which the process loaded a library, or from which TorchSharp will have loaded it.</summary>
+    static string LoadedLibrary(string file)
+    {
+        foreach (var line in File.ReadLines("/proc/self/maps"))
+        {
+            var path = line.IndexOf('/', StringComparison.Ordinal);
+            if (path > 0 && System.IO.Path.GetFileName(line.AsSpan(path)).SequenceEqual(file)) return line[path..];
+        }
+        throw new PlatformNotSupportedException($"Actipress's saved-tensor hooks found no {file} in this process; wanted TorchSharp 0.107.0 with a linux-x64 native package.");
+    }
+}

@@ -1,0 +1,23 @@
+namespace Actipress.Autograd;
+
+/// <summary>What happens to each tensor that autograd saves while a scope with these hooks is active.</summary>
+abstract class SavedTensorHooks
+{
+    /// <summary>Called in the forward pass, without gradients and with hooks off.</summary>
+    /// <param name="tensor">The saved tensor itself; the caller disposes this wrapper right after.</param>
+    public abstract SavedTensor Pack(Tensor tensor);
+
+    /// <summary>Told of an exception in pack (the tensor is kept raw) or in unpack or disposal. Must not throw.</summary>
+    public virtual void Failed(Exception failure, bool whilePacking) { }
+}
+
+/// <summary>What is kept of one saved tensor. libtorch disposes it when the graph no longer needs it, on any thread.</summary>
+abstract class SavedTensor : IDisposable
+{
+    /// <summary>Called in the backward pass, once for each time that a saved tensor is needed.</summary>
+    /// <returns>A tensor that the caller disposes once libtorch has a reference of its own.</returns>
+    public abstract Tensor Unpack();
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}

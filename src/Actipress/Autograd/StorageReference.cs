@@ -1,0 +1,70 @@
+namespace Actipress.Autograd;
+
+/// <summary>
+/// A weak reference to a tensor's storage: it tells which storage it is and whether that storage still lives, without keeping its
+/// data alive. As long as this reference is held, libtorch cannot give the storage's address to another one, so equal addresses
+/// mean the same storage: the identity that "one storage is packed once" rests on.
+/// </summary>
+/// <remarks>
+/// libtorch's <c>c10::StorageImpl</c> is an <c>intrusive_ptr_target</c>: a virtual table, one 64-bit word with the strong count in
+/// its low half and the weak count (plus one while strong) in its high half, then the data pointer and, four words on, the size in
+/// bytes. <see cref="SelfCheck"/> proves the layout on a known tensor before it is relied on.
+/// </remarks>
+sealed unsafe class StorageReference : IDisposable
+{
+    const int TensorStorageWord = 2, CountsWord = 1, DataWord = 2, BytesWord = 6, DeletingDestructor = 1;
+    const long OneWeak = 1L << 32;
+
+    nint storage;
+
+    StorageReference(nint storage)
+    {
+        this.storage = storage;
+        Interlocked.Add(ref Counts(storage), OneWeak);
+    }
+
+    /// <summary>A weak reference to the storage of <paramref name="tensor"/>; the caller disposes it.</summary>
+    public static StorageReference Of(Tensor tensor) => new(Address(tensor));
+
+    /// <summary>The address of the storage object: its identity while it or a reference to it lives.</summary>
+    public static nint Address(Tensor tensor) => ((nint*)*(nint*)tensor.Handle)[TensorStorageWord];
+
+    /// <summary>Whether any tensor still uses the storage.</summary>
+    public bool IsAlive => (uint)Interlocked.Read(ref Counts(storage)) != 0;
+
+    static ref long Counts(nint storage) => ref ((long*)storage)[CountsWord];
+
+    /// <summary>Gives the reference up; the last one to go frees the storage object itself (its data went with the last tensor).</summary>
+    public void Dispose()
+    {
+        var address = Interlocked.Exchange(ref storage, 0);
+        if (address == 0) return;
+        if (Interlocked.Add(ref Counts(address), -OneWeak) >> 32 != 0) return;
+        var destructors = *(nint**)address;
+        ((delegate* unmanaged[Cdecl]<nint, void>)destructors[DeletingDestructor])(address);
+    }
+
+    /// <summary>Proves the layout above on a tensor whose data pointer and size are known by other means.</summary>
+    /// <exception cref="PlatformNotSupportedException">Something is not where it should be.</exception>
+    public static void SelfCheck()
+    {
+        using var outer = torch.NewDisposeScope();
+        var known = torch.zeros(4, 5);
+        var words = (nint*)Address(known);
+        nint data;
+        ((delegate* unmanaged[Cdecl]<nint, nint*, int>)LibTorch.Symbol("aoti_torch_get_data_ptr"))(known.Handle, &data);
+        Expect(words[DataWord] == data, "the storage's data pointer");
+        Expect(words[BytesWord] == 80, "the storage's size");
+        Expect(words[CountsWord] == (OneWeak | 1), "a storage's counts of one strong reference");
+        using var reference = Of(known);
+        using (var view = known.view(20)) Expect(words[CountsWord] == (2 * OneWeak | 2), "counts of two tensors and a weak reference");
+        Expect(reference.IsAlive, "a living storage");
+        known.Dispose();
+        Expect(!reference.IsAlive && words[DataWord] == 0, "a dead storage without data");
+
+        static void Expect(bool holds, string what)
+        {
+            if (!holds) throw LibTorch.Unsupported($"something else in place of {what}", "the storage layout of libtorch 2.10.0");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+using Actipress.Autograd;
+
+namespace Actipress;
+
+/// <summary>
+/// Saved-tensor hooks for TorchSharp: see and replace every tensor that autograd saves for the backward pass, as PyTorch's
+/// <c>torch.autograd.graph.saved_tensors_hooks</c> does.
+/// </summary>
+/// <remarks>
+/// Scopes are per thread and nest; the innermost one wins. What was packed under a scope is unpacked by it, however often and on
+/// whichever thread backward runs, also after the scope has ended. See docs/hooks.md.
+/// </remarks>
+public static class SavedTensors
+{
+    /// <summary>Until the returned scope is disposed, hands each tensor that this thread's autograd saves to <paramref name="pack"/>.</summary>
+    /// <param name="pack">
+    /// Gets the saved tensor, detached, and returns whatever is to be kept in its place. The tensor is disposed right after, unless
+    /// <paramref name="pack"/> returns it; keep an <c>alias()</c> to hold it inside something else. It must not be changed in place.
+    /// If what is returned is <see cref="IDisposable"/>, it is disposed when the graph needs it no longer. Tensors kept inside it are
+    /// to be detached from any <c>DisposeScope</c>.
+    /// </param>
+    /// <param name="unpack">
+    /// Gets what <paramref name="pack"/> returned and gives a tensor of the original's shape, type and device. A new tensor is
+    /// disposed once autograd has it; returning the kept tensor itself keeps it.
+    /// </param>
+    /// <returns>A scope to dispose at the end of the forward pass.</returns>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    /// <remarks>
+    /// An exception in <paramref name="pack"/> leaves the tensor as it is; one in <paramref name="unpack"/> makes <c>backward()</c>
+    /// throw. Both are recorded in <see cref="SavedTensorsScope.Failures"/>.
+    /// </remarks>
+    public static SavedTensorsScope Hook(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
+    {
+        ArgumentNullException.ThrowIfNull(pack);
+        ArgumentNullException.ThrowIfNull(unpack);
+        EngineHooks.EnsureInstalled();
+        return SavedTensorsScope.Enter(new UserHooks(pack, unpack));
+    }
+
+    /// <summary>Checks that hooks work in this process, by packing and unpacking a known tensor.</summary>
+    /// <exception cref="PlatformNotSupportedException">They do not; the message says what was found and what was wanted.</exception>
+    public static void SelfCheck() => EngineHooks.EnsureInstalled();
+
+    sealed class UserHooks(Func<Tensor, object?> pack, Func<object?, Tensor> unpack) : SavedTensorHooks
+    {
+        public override SavedTensor Pack(Tensor tensor)
+        {
+            // An output's own graph node holds what is kept of it: keeping the output with its graph would be a cycle.
+            var detached = tensor.detach();
+            object? kept = null;
+            try
+            {
+                kept = pack(detached);
+                return new Kept(kept, unpack);
+            }
+            finally
+            {
+                if (ReferenceEquals(kept, detached)) detached.DetachFromDisposeScope();
+                else detached.Dispose();
+            }
+        }
+
+        sealed class Kept : SavedTensor
+        {
+            readonly object? kept;
+            readonly Func<object?, Tensor> unpack;
+
+            public Kept(object? kept, Func<object?, Tensor> unpack)
+            {
+                (this.kept, this.unpack) = (kept, unpack);
+                (kept as Tensor)?.DetachFromDisposeScope();
+            }
+
+            public override Tensor Unpack()
+            {
+                var tensor = unpack(kept) ?? throw new InvalidOperationException("The unpack function returned no tensor.");
+                return ReferenceEquals(tensor, kept) ? tensor.alias() : tensor;
+            }
+
+            public override void Dispose() => (kept as IDisposable)?.Dispose();
+        }
+    }
+}
