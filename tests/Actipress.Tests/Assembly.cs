@@ -1,2 +1,2 @@
 // torch's random state and the allocator's level are the process's own: tests that use them must not overlap.
-[assembly: CollectionBehavior(DisableTestParallelization = true)]
+[assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]

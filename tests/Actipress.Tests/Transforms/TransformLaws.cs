@@ -1,0 +1,90 @@
+using CsCheck;
+using static TorchSharp.torch;
+
+namespace Actipress.Tests.Transforms;
+
+/// <summary>What holds for every transform of the table on every awkward map.</summary>
+public class TransformLaws
+{
+    static readonly IReadOnlyList<Transform> transforms =
+    [
+        .. Actipress.Transforms.All.Select(transform => transform.Make(new TransformOptions())),
+        new Dct(8), new Dct(4), new Wavelet("haar", 1), new Wavelet("db3", 5), new Wavelet("coif5", 2),
+    ];
+
+
+    [Fact]
+    public void The_inverse_gives_the_map_back() => Everywhere((transform, map, x, shape) =>
+    {
+        var (y, back) = (new float[transform.Coefficients(shape)], new float[x.Length]);
+        transform.Forward(x, shape, y);
+        transform.Inverse(y, shape, back);
+        AssertNear(x, back, transform, map);
+    });
+
+    [Fact]
+    public void Both_faces_agree() => Everywhere((transform, map, x, shape) =>
+    {
+        var y = new float[transform.Coefficients(shape)];
+        transform.Forward(x, shape, y);
+        using var scope = NewDisposeScope();
+        var flat = tensor(x);
+        var coefficients = transform.Forward(flat, shape);
+        AssertNear(y, coefficients.data<float>().ToArray(), transform, map);
+        AssertNear(x, transform.Inverse(coefficients, shape).data<float>().ToArray(), transform, map);
+    });
+
+    [Fact]
+    public void An_even_map_keeps_its_energy() => Everywhere((transform, map, x, shape) =>
+    {
+        if (transform.Coefficients(shape) != shape.Elements) return;
+        var y = new float[x.Length];
+        transform.Forward(x, shape, y);
+        double before = Energy(x), after = Energy(y);
+        Assert.True(Math.Abs(after - before) <= 1e-5 * before, $"{transform} on {map}: energy {before} became {after}");
+    });
+
+    [Fact]
+    public void Transforms_are_linear() =>
+        Gen.Select(Gen.Int[0, transforms.Count - 1], Gen.Int[1, 40], Gen.Int[1, 40], Gen.Float[-4, 4], Gen.Int).Sample((t, height, width, factor, seed) =>
+        {
+            var shape = new MapShape(2, 1, height, width);
+            var random = new Random(seed);
+            float[] Draw() => [.. Enumerable.Range(0, (int)shape.Elements).Select(_ => (float)random.NextDouble() - 0.5f)];
+            var (a, b) = (Draw(), Draw());
+            float[] Forward(float[] x)
+            {
+                var y = new float[transforms[t].Coefficients(shape)];
+                transforms[t].Forward(x, shape, y);
+                return y;
+            }
+            var (ya, yb, both) = (Forward(a), Forward(b), Forward([.. a.Zip(b, (p, q) => p + factor * q)]));
+            for (var i = 0; i < both.Length; i++) Assert.Equal(ya[i] + factor * yb[i], both[i], 2e-5 * (1 + Math.Abs(factor)) * 16);
+        }, iter: 200);
+
+    [Fact]
+    public void Unknown_transforms_are_refused_and_the_known_listed()
+    {
+        Assert.Contains("wt:db3", Assert.Throws<FormatException>(() => Actipress.Transforms.Named("wt:db99")).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Dct(12));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Wavelet("haar", 6));
+    }
+
+    static void Everywhere(Action<Transform, AwkwardMap, float[], MapShape> law)
+    {
+        foreach (var transform in transforms)
+            foreach (var map in AwkwardMap.All)
+                law(transform, map, map.Values(), MapShape.Of(map.Shape));
+    }
+
+    static double Energy(float[] values) => values.Sum(value => (double)value * value);
+
+    // Relative to the largest magnitude, which is what rounding errors of sums grow with.
+    static void AssertNear(float[] expected, float[] actual, Transform transform, AwkwardMap map)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        var largest = expected.Select(Math.Abs).DefaultIfEmpty().Max();
+        for (var i = 0; i < expected.Length; i++)
+            Assert.True(Math.Abs(expected[i] - actual[i]) <= 1e-5 * largest + 2e-43, $"{transform} on {map}, element {i}: {expected[i]} became {actual[i]}");
+    }
+}
