@@ -27,6 +27,7 @@ static unsafe class LibTorch
         version = (delegate* unmanaged[Cdecl]<nint, long>)Symbol("_ZNK2at10TensorBase8_versionEv");
         isView = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_viewEv");
         baseOfView = (delegate* unmanaged[Cdecl]<nint, nint>)Symbol("_ZNK2at10TensorBase5_baseEv");
+        dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
         isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
     }
 
@@ -36,6 +37,7 @@ static unsafe class LibTorch
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
     static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isLeaf;
+    static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> dataPointer;
 
     /// <summary>The address of an exported symbol.</summary>
     /// <exception cref="PlatformNotSupportedException">The loaded libtorch does not export it.</exception>
@@ -78,6 +80,14 @@ static unsafe class LibTorch
     {
         *(nint*)result = *(nint*)handle;
         NativeMemory.Free((void*)handle);
+    }
+
+    /// <summary>Where the tensor's first element is, in its device's memory.</summary>
+    public static nint Data(Tensor tensor)
+    {
+        nint data;
+        if (dataPointer(tensor.Handle, &data) != 0) throw new InvalidOperationException("libtorch gave no data pointer.");
+        return data;
     }
 
     /// <summary>How often the tensor, or another that shares its version counter, was changed in place.</summary>

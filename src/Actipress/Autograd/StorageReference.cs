@@ -24,10 +24,13 @@ sealed unsafe class StorageReference : IDisposable
     }
 
     /// <summary>A weak reference to the storage of <paramref name="tensor"/>; the caller disposes it.</summary>
-    public static StorageReference Of(Tensor tensor) => new(Address(tensor));
+    public static StorageReference Of(Tensor tensor) => new(AddressOf(tensor));
 
-    /// <summary>The address of the storage object: its identity while it or a reference to it lives.</summary>
-    public static nint Address(Tensor tensor) => ((nint*)*(nint*)tensor.Handle)[TensorStorageWord];
+    /// <summary>The address of the storage object.</summary>
+    public nint Address => storage;
+
+    /// <summary>The address of a tensor's storage object: its identity while it or a reference to it lives.</summary>
+    public static nint AddressOf(Tensor tensor) => ((nint*)*(nint*)tensor.Handle)[TensorStorageWord];
 
     /// <summary>Whether any tensor still uses the storage.</summary>
     public bool IsAlive => (uint)Interlocked.Read(ref Counts(storage)) != 0;
@@ -50,10 +53,8 @@ sealed unsafe class StorageReference : IDisposable
     {
         using var outer = torch.NewDisposeScope();
         var known = torch.zeros(4, 5);
-        var words = (nint*)Address(known);
-        nint data;
-        ((delegate* unmanaged[Cdecl]<nint, nint*, int>)LibTorch.Symbol("aoti_torch_get_data_ptr"))(known.Handle, &data);
-        Expect(words[DataWord] == data, "the storage's data pointer");
+        var words = (nint*)AddressOf(known);
+        Expect(words[DataWord] == LibTorch.Data(known), "the storage's data pointer");
         Expect(words[BytesWord] == 80, "the storage's size");
         Expect(words[CountsWord] == (OneWeak | 1), "a storage's counts of one strong reference");
         using var reference = Of(known);

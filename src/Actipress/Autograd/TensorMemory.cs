@@ -1,0 +1,15 @@
+using static TorchSharp.torch;
+
+namespace Actipress.Autograd;
+
+/// <summary>The memory of contiguous tensors on the CPU, as spans.</summary>
+static unsafe class TensorMemory
+{
+    /// <summary>The elements of a contiguous CPU tensor, in place. The tensor must outlive the span's use.</summary>
+    public static Span<T> Elements<T>(this Tensor tensor) where T : unmanaged
+    {
+        if (tensor.device_type != DeviceType.CPU || !tensor.is_contiguous() || tensor.ElementSize != sizeof(T))
+            throw new ArgumentException($"Wanted a contiguous CPU tensor of {typeof(T).Name}, found {tensor.dtype} on {tensor.device_type}.");
+        return new((void*)LibTorch.Data(tensor), checked((int)tensor.NumberOfElements));
+    }
+}

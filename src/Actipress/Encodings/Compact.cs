@@ -1,0 +1,153 @@
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>How <see cref="Compact"/> stores where kept coefficients are.</summary>
+public enum IndexForm
+{
+    /// <summary>Whichever of the others is smaller for the map.</summary>
+    Auto,
+
+    /// <summary>For each 256 coefficients a count of two bytes, and one byte for each kept one.</summary>
+    Byte,
+
+    /// <summary>One bit for each coefficient.</summary>
+    Bitmap,
+}
+
+/// <summary>How <see cref="Compact"/> stores kept coefficients.</summary>
+public enum ValueForm
+{
+    /// <summary>One byte each, as a multiple of the largest of its 256 kept neighbours by 127, and that step as float32 for each 256.</summary>
+    Int8,
+
+    /// <summary>Two bytes each.</summary>
+    Float16,
+
+    /// <summary>Four bytes each, exactly.</summary>
+    Float32,
+}
+
+/// <summary>Positions as bytes within 256 coefficients or as a bitmap, and values as 8-bit integers or floats.</summary>
+/// <param name="Index">How positions are stored.</param>
+/// <param name="Values">How values are stored.</param>
+public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = ValueForm.Int8) : Encoding
+{
+    const int Group = 256;
+
+    /// <inheritdoc/>
+    public override string Name => "compact";
+
+    internal override Tensor[] Encode(Kept kept, long coefficients) =>
+        kept.Positions is { } positions ? [.. EncodePositions(positions, coefficients), .. EncodeValues(kept.Values)] : EncodeValues(kept.Values);
+
+    internal override Tensor Decode(Tensor[] sections, long coefficients)
+    {
+        var valueSections = Values == ValueForm.Int8 ? 2 : 1;
+        Expect(sections.Length >= valueSections && sections.Length <= valueSections + 2, $"{valueSections} to {valueSections + 2} sections, found {sections.Length}");
+        using var values = DecodeValues(sections[^valueSections..]);
+        if (sections.Length == valueSections)
+        {
+            Expect(values.NumberOfElements == coefficients, $"{coefficients} values, found {values.NumberOfElements}");
+            return values.alias();
+        }
+        using var positions = DecodePositions(sections[..^valueSections], coefficients);
+        return Scatter(positions, values, coefficients);
+    }
+
+    Tensor[] EncodePositions(Tensor positions, long coefficients)
+    {
+        var (kept, groups) = (positions.NumberOfElements, (coefficients + Group - 1) / Group);
+        var asBytes = Index == IndexForm.Byte || (Index == IndexForm.Auto && kept + 2 * groups < (coefficients + 7) / 8);
+        if (!asBytes)
+        {
+            using var set = zeros(coefficients, @bool, positions.device);
+            using Scalar yes = true;
+            set.index_fill_(0, positions, yes);
+            return [ExactBits.ToBits(set)];
+        }
+        using var group = positions.div(Group, RoundingMode.floor);
+        using var within = positions.remainder(Group);
+        using var counts = group.bincount(null, (int)groups);
+        return [counts.to(int16), within.to(uint8)];
+    }
+
+    Tensor DecodePositions(Tensor[] sections, long coefficients)
+    {
+        if (sections.Length == 1)
+        {
+            Expect(sections[0].dtype == uint8 && sections[0].NumberOfElements == (coefficients + 7) / 8, $"a bitmap of {(coefficients + 7) / 8} bytes");
+            using var set = ExactBits.FromBits(sections[0], coefficients);
+            using var found = set.nonzero();
+            return found.reshape(-1);
+        }
+        var groups = (coefficients + Group - 1) / Group;
+        Expect(sections[0].dtype == int16 && sections[0].NumberOfElements == groups, $"{groups} counts");
+        Expect(sections[1].dtype == uint8, "positions of one byte");
+        using var counts = sections[0].to(int64);
+        using var total = counts.sum();
+        using var negative = counts.lt(0);
+        using var anyNegative = negative.any();
+        Expect(!anyNegative.item<bool>() && total.item<long>() == sections[1].NumberOfElements, $"counts that add up to {sections[1].NumberOfElements}, found {total.item<long>()}");
+        using var numbers = arange(groups, int64, counts.device);
+        using var starts = numbers.mul_(Group);
+        var positions = starts.repeat_interleave(counts);
+        using var within = sections[1].to(int64);
+        return positions.add_(within);
+    }
+
+    Tensor[] EncodeValues(Tensor values)
+    {
+        if (Values == ValueForm.Float32) return [values.clone()];
+        if (Values == ValueForm.Float16)
+        {
+            using Scalar lowest = finfo(float16).min, highest = finfo(float16).max;
+            using var clamped = values.clamp(lowest, highest);
+            return [clamped.to(float16)];
+        }
+        using var groups = Grouped(values);
+        using var magnitudes = groups.abs();
+        using var largest = magnitudes.amax([1], keepdim: true);
+        var steps = largest.div(127);
+        using var divisors = steps.clone();
+        using var still = divisors.eq(0);
+        divisors.masked_fill_(still, 1);
+        using var scaled = groups.div(divisors);
+        using var rounded = scaled.round_();
+        using var flat = rounded.view(-1);
+        using var own = flat.narrow(0, 0, values.NumberOfElements);
+        using var flatSteps = steps;
+        return [flatSteps.reshape(-1), own.to(int8)];
+    }
+
+    Tensor DecodeValues(Tensor[] sections)
+    {
+        if (Values != ValueForm.Int8)
+        {
+            Expect(sections[0].dtype == (Values == ValueForm.Float16 ? float16 : float32), $"values as {Values}");
+            return sections[0].to(float32);
+        }
+        var kept = sections[1].NumberOfElements;
+        Expect(sections[0].dtype == float32 && sections[0].NumberOfElements == (kept + Group - 1) / Group, $"{(kept + Group - 1) / Group} steps");
+        Expect(sections[1].dtype == int8, "values of one byte");
+        using var values = sections[1].to(float32);
+        using var groups = Grouped(values);
+        using var steps = sections[0].unsqueeze(1);
+        using var scaled = groups.mul(steps);
+        using var flat = scaled.view(-1);
+        return flat.narrow(0, 0, kept);
+    }
+
+    // (k) as (ceil(k / 256), 256), the last row filled with zeros.
+    static Tensor Grouped(Tensor values)
+    {
+        var kept = values.NumberOfElements;
+        if (kept % Group == 0) return values.view(-1, Group);
+        var padded = zeros((kept + Group - 1) / Group * Group, values.dtype, values.device);
+        using (padded)
+        {
+            using (var places = padded.narrow(0, 0, kept)) places.copy_(values);
+            return padded.view(-1, Group);
+        }
+    }
+}

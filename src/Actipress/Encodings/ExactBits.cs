@@ -1,0 +1,111 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>Booleans as one bit each: element i is bit i mod 8 of byte i / 8. The last byte is filled with zeros.</summary>
+public sealed class ExactBits : Packed
+{
+    static readonly ulong[] spread = [.. Enumerable.Range(0, 256).Select(Spread)];
+
+    readonly Tensor bits;
+    readonly long[] shape;
+
+    ExactBits(Tensor bits, long[] shape)
+    {
+        (this.bits, this.shape) = (bits, shape);
+        bits.DetachFromDisposeScope();
+    }
+
+    /// <summary>Packs a bool tensor of any shape; not disposed.</summary>
+    public static ExactBits Pack(Tensor booleans)
+    {
+        using var contiguous = booleans.contiguous();
+        using var flat = contiguous.view(-1);
+        return new ExactBits(ToBits(flat), booleans.shape);
+    }
+
+    /// <inheritdoc/>
+    public override long Bytes => bits.NumberOfElements;
+
+    /// <inheritdoc/>
+    public override Tensor Unpack()
+    {
+        long elements = 1;
+        foreach (var extent in shape) elements *= extent;
+        using var flat = FromBits(bits, elements);
+        return flat.view(shape);
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose() => bits.Dispose();
+
+    /// <summary>A flat bool tensor as bits, on its device.</summary>
+    internal static Tensor ToBits(Tensor booleans)
+    {
+        if (booleans.device_type != DeviceType.CPU) return ToBitsByTorch(booleans);
+        var bits = empty((booleans.NumberOfElements + 7) / 8, uint8);
+        ToBits(booleans.Elements<byte>(), bits.Elements<byte>());
+        return bits;
+    }
+
+    /// <summary>A flat bool tensor of <paramref name="elements"/> from its bits, on their device.</summary>
+    internal static Tensor FromBits(Tensor bits, long elements)
+    {
+        if (bits.device_type != DeviceType.CPU) return FromBitsByTorch(bits, elements);
+        var booleans = empty(elements, @bool);
+        FromBits(bits.Elements<byte>(), booleans.Elements<byte>());
+        return booleans;
+    }
+
+    internal static void ToBits(ReadOnlySpan<byte> booleans, Span<byte> bits)
+    {
+        var i = 0;
+        if (Vector256.IsHardwareAccelerated)
+            for (; i + 32 <= booleans.Length; i += 32)
+            {
+                var set = Vector256.GreaterThan(Vector256.Create(booleans.Slice(i, 32)), Vector256<byte>.Zero);
+                MemoryMarshal.Write(bits[(i / 8)..], set.ExtractMostSignificantBits());
+            }
+        bits[(i / 8)..].Clear();
+        for (; i < booleans.Length; i++)
+            if (booleans[i] != 0) bits[i / 8] |= (byte)(1 << i % 8);
+    }
+
+    internal static void FromBits(ReadOnlySpan<byte> bits, Span<byte> booleans)
+    {
+        var i = 0;
+        for (; i + 8 <= booleans.Length; i += 8) MemoryMarshal.Write(booleans[i..], spread[bits[i / 8]]);
+        for (; i < booleans.Length; i++) booleans[i] = (byte)(bits[i / 8] >> i % 8 & 1);
+    }
+
+    static ulong Spread(int bits)
+    {
+        ulong bytes = 0;
+        for (var bit = 0; bit < 8; bit++) bytes |= (ulong)(bits >> bit & 1) << 8 * bit;
+        return bytes;
+    }
+
+    internal static Tensor ToBitsByTorch(Tensor booleans)
+    {
+        var elements = booleans.NumberOfElements;
+        using var padded = zeros((elements + 7) / 8 * 8, uint8, booleans.device);
+        using (var places = padded.narrow(0, 0, elements)) places.copy_(booleans);
+        using var groups = padded.view(-1, 8);
+        using var weights = tensor(new byte[] { 1, 2, 4, 8, 16, 32, 64, 128 }, uint8, booleans.device);
+        using var weighted = groups.mul_(weights);
+        return weighted.sum(1, type: uint8);
+    }
+
+    internal static Tensor FromBitsByTorch(Tensor bits, long elements)
+    {
+        using var weights = tensor(new byte[] { 1, 2, 4, 8, 16, 32, 64, 128 }, uint8, bits.device);
+        using var column = bits.unsqueeze(1);
+        using var set = column.bitwise_and(weights);
+        using var booleans = set.ne(0);
+        using var flat = booleans.view(-1);
+        return flat.narrow(0, 0, elements);
+    }
+}

@@ -1,0 +1,121 @@
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>Why a map was left as it is.</summary>
+public enum LeftRaw
+{
+    /// <summary>It was not.</summary>
+    No,
+
+    /// <summary>It has no elements.</summary>
+    Empty,
+
+    /// <summary>It holds NaN, infinities, or numbers so large that their transform would overflow.</summary>
+    NotFinite,
+
+    /// <summary>It would not have become smaller.</summary>
+    NotSmaller,
+}
+
+/// <summary>The method on one page (paper, Section 3 and Figure 2): transform, keep the largest coefficients, encode them; and back.</summary>
+public static class Pipeline
+{
+    // Sums of a block's values and wavelet cascades stay finite below this.
+    const float Largest = 1e30f;
+
+    /// <summary>Packs an activation map.</summary>
+    /// <param name="map">Any floating-point type, shape, layout and device; not changed, not disposed. See <see cref="MapShape"/> for what its axes mean.</param>
+    /// <param name="codec">Transform, selection and encoding.</param>
+    /// <param name="why">Why nothing was packed.</param>
+    /// <returns>The packed map, which the caller disposes; null where the map is better left as it is.</returns>
+    public static PackedMap? Pack(Tensor map, ActivationCodec codec, out LeftRaw why)
+    {
+        ArgumentNullException.ThrowIfNull(map);
+        ArgumentNullException.ThrowIfNull(codec);
+        if (codec == ActivationCodec.None) throw new ArgumentException("The codec 'none' packs nothing; leave the map as it is.", nameof(codec));
+        var shape = MapShape.Of(map.shape);
+        why = LeftRaw.Empty;
+        if (shape.Elements == 0) return null;
+
+        using var gradients = no_grad();
+        using var values = map.detach();
+        var (lowest, highest) = Range(values);
+        why = LeftRaw.NotFinite;
+        if (!(lowest >= -Largest && highest <= Largest)) return null;
+
+        var zeros = codec.ExactZeros && lowest == 0 ? Zeros(values) : null;
+        Tensor[] sections;
+        using (var x = Flat(values))
+        using (var coefficients = codec.Transform.Forward(x, shape))
+        using (var kept = codec.Keep.Select(coefficients, shape.Elements))
+            sections = codec.Encoding.Encode(kept, coefficients.NumberOfElements);
+
+        var packed = new PackedMap(codec, map.shape, map.dtype, zeros, sections);
+        why = LeftRaw.No;
+        if (codec.EvenIfLarger || packed.Bytes < map.NumberOfElements * map.ElementSize) return packed;
+        packed.Dispose();
+        why = LeftRaw.NotSmaller;
+        return null;
+    }
+
+    /// <summary>The map of <paramref name="packed"/>: contiguous, in its own shape and type; the caller disposes it.</summary>
+    internal static Tensor Unpack(PackedMap packed)
+    {
+        using var gradients = no_grad();
+        var (codec, shape) = (packed.Codec, MapShape.Of(packed.Shape));
+        Tensor flat;
+        using (var coefficients = codec.Encoding.Decode(packed.Sections, codec.Transform.Coefficients(shape)))
+            flat = codec.Transform.Inverse(coefficients, shape);
+        using var x = flat;
+        if (packed.Zeros is { } zeros) RestoreZeros(x, zeros, packed.Type);
+        return InType(x, packed.Type, packed.Shape);
+    }
+
+    // Row-major float32.
+    static Tensor Flat(Tensor map)
+    {
+        using var contiguous = map.contiguous();
+        using var floats = contiguous.to(float32);
+        return floats.view(-1);
+    }
+
+    static (double Lowest, double Highest) Range(Tensor map)
+    {
+        var (lowest, highest) = map.aminmax();
+        using (lowest)
+        using (highest)
+        using (var wideLowest = lowest.to(float64))
+        using (var wideHighest = highest.to(float64))
+            return (wideLowest.item<double>(), wideHighest.item<double>());
+    }
+
+    // After a ReLU one exact bit an element keeps the zeros, and with them the ReLU's own gradient.
+    static Tensor Zeros(Tensor map)
+    {
+        using var contiguous = map.contiguous();
+        using var positive = contiguous.ne(0);
+        using var flat = positive.view(-1);
+        return ExactBits.ToBits(flat);
+    }
+
+    static void RestoreZeros(Tensor x, Tensor positiveBits, ScalarType type)
+    {
+        using Scalar smallest = Math.Max(finfo(type).tiny, finfo(float32).tiny), zero = 0;
+        x.clamp_min_(smallest);
+        using var positive = ExactBits.FromBits(positiveBits, x.NumberOfElements);
+        using var isZero = positive.logical_not_();
+        x.masked_fill_(isZero, zero);
+    }
+
+    static Tensor InType(Tensor x, ScalarType type, long[] shape)
+    {
+        if (type == ScalarType.Float16)
+        {
+            using Scalar lowest = finfo(type).min, highest = finfo(type).max;
+            x.clamp_(lowest, highest);
+        }
+        using var typed = x.to(type);
+        return typed.view(shape);
+    }
+}

@@ -1,0 +1,105 @@
+using System.Runtime.InteropServices;
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>
+/// Selection of the k coefficients that are largest by magnitude (paper, Section 3.2); among equal magnitudes the lowest index wins.
+/// </summary>
+public static class TopK
+{
+    const int FirstBits = 11, SecondBits = 11, ThirdBits = 9;    // the 31 bits of a magnitude
+
+    /// <summary>k = floor(N / ratio), but at least 1 of a map that is not empty.</summary>
+    public static long Count(long elements, double ratio) => elements == 0 ? 0 : Math.Max(1, (long)Math.Floor(elements / ratio));
+
+    /// <summary>The magnitude of the <paramref name="k"/>-th largest coefficient.</summary>
+    /// <remarks>
+    /// Magnitudes of floats order as their bits do, so three histograms of their leading, middle and trailing bits find it, without
+    /// sorting and without a copy.
+    /// </remarks>
+    /// <param name="coefficients">No NaN.</param>
+    /// <param name="k">1 or more, at most the length.</param>
+    public static float Threshold(ReadOnlySpan<float> coefficients, long k)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(k, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(k, coefficients.Length);
+        var bits = MemoryMarshal.Cast<float, uint>(coefficients);
+        var wanted = k;
+        var prefix = Narrow(bits, 0, 0, FirstBits, ref wanted);
+        prefix = Narrow(bits, prefix, FirstBits, SecondBits, ref wanted);
+        prefix = Narrow(bits, prefix, FirstBits + SecondBits, ThirdBits, ref wanted);
+        return BitConverter.UInt32BitsToSingle(prefix);
+    }
+
+    // Among the magnitudes that begin with the known bits, finds the next ones of the wanted-largest.
+    static uint Narrow(ReadOnlySpan<uint> bits, uint prefix, int known, int next, ref long wanted)
+    {
+        Span<int> histogram = stackalloc int[1 << next];
+        histogram.Clear();
+        int shift = 31 - known - next, knownShift = 31 - known;
+        var mask = (1u << next) - 1;
+        foreach (var value in bits)
+        {
+            var magnitude = value & 0x7FFFFFFF;
+            if (known == 0 || magnitude >> knownShift == prefix >> knownShift) histogram[(int)(magnitude >> shift & mask)]++;
+        }
+        for (var bin = (1 << next) - 1; ; bin--)
+        {
+            if (histogram[bin] >= wanted) return prefix | (uint)bin << shift;
+            wanted -= histogram[bin];
+        }
+    }
+
+    /// <summary>The definition: where the <paramref name="k"/> largest are, in rising order, and what they are.</summary>
+    /// <param name="coefficients">No NaN.</param>
+    /// <param name="k">At most the length.</param>
+    /// <param name="positions">Receives k indices.</param>
+    /// <param name="values">Receives k values.</param>
+    public static void Select(ReadOnlySpan<float> coefficients, long k, Span<long> positions, Span<float> values)
+    {
+        if (k == 0) return;
+        var threshold = Threshold(coefficients, k);
+        long above = 0;
+        foreach (var value in coefficients) if (Math.Abs(value) > threshold) above++;
+        var ties = k - above;
+        var kept = 0;
+        for (var i = 0; i < coefficients.Length; i++)
+        {
+            var magnitude = Math.Abs(coefficients[i]);
+            if (magnitude < threshold || (magnitude == threshold && ties-- <= 0)) continue;
+            (positions[kept], values[kept++]) = (i, coefficients[i]);
+        }
+    }
+
+    /// <summary>The same on any device.</summary>
+    /// <param name="coefficients">Flat float32 without NaN; not disposed.</param>
+    /// <param name="k">At most as many as there are.</param>
+    internal static Kept Select(Tensor coefficients, long k)
+    {
+        if (k == coefficients.NumberOfElements) return new Kept(null, coefficients.alias());
+        if (coefficients.device_type != DeviceType.CPU) return SelectByTorch(coefficients, k);
+        var (positions, values) = (empty(k, int64), empty(k, float32));
+        Select(coefficients.Elements<float>(), k, positions.Elements<long>(), values.Elements<float>());
+        return new Kept(positions, values);
+    }
+
+    internal static Kept SelectByTorch(Tensor coefficients, long k)
+    {
+        using var magnitudes = coefficients.abs();
+        var (largest, places) = magnitudes.topk(checked((int)k), sorted: false);
+        places.Dispose();
+        using var values = largest;
+        using var threshold = values.min();
+        using var chosen = magnitudes.gt(threshold);
+        using var above = chosen.count_nonzero();
+        using var equal = magnitudes.eq(threshold);
+        using var equalPlaces = equal.nonzero();
+        using var ties = equalPlaces.narrow(0, 0, k - above.item<long>());
+        using var flatTies = ties.view(-1);
+        using Scalar yes = true;
+        chosen.index_fill_(0, flatTies, yes);
+        return Kept.Where(chosen, coefficients);
+    }
+}
