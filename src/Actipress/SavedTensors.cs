@@ -37,6 +37,18 @@ public static class SavedTensors
         return SavedTensorsScope.Enter(new UserHooks(pack, unpack));
     }
 
+    /// <summary>Until the returned scope is disposed, compresses the activation maps that this thread's autograd saves.</summary>
+    /// <param name="codec">How maps are stored.</param>
+    /// <returns>A scope to dispose at the end of the forward pass, or of the part of it that is to be compressed.</returns>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    /// <remarks>No layers are known here; for codecs by layer and a report use <see cref="CompressActivationsExtensions"/>.</remarks>
+    public static SavedTensorsScope Compress(ActivationCodec codec)
+    {
+        ArgumentNullException.ThrowIfNull(codec);
+        EngineHooks.EnsureInstalled();
+        return SavedTensorsScope.Enter(new ActivationStore(new SavingPolicy(new CompressionOptions().Default(codec)), () => Layer.Unknown));
+    }
+
     /// <summary>Checks that hooks work in this process, by packing and unpacking a known tensor.</summary>
     /// <exception cref="PlatformNotSupportedException">They do not; the message says what was found and what was wanted.</exception>
     public static void SelfCheck() => EngineHooks.EnsureInstalled();

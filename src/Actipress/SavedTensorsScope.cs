@@ -17,16 +17,25 @@ public sealed class SavedTensorsScope : IDisposable
     SavedTensorsScope(SavedTensorHooks hooks, SavedTensorsScope? outer) => (this.hooks, this.outer) = (hooks, outer);
 
     /// <summary>Opens a scope on this thread, inside whatever scope is open.</summary>
-    internal static SavedTensorsScope Enter(SavedTensorHooks hooks) => innermost = new SavedTensorsScope(hooks, innermost);
+    internal static SavedTensorsScope Enter(SavedTensorHooks hooks)
+    {
+        ForgetEnded();
+        return innermost = new SavedTensorsScope(hooks, innermost);
+    }
 
     /// <summary>The scope that this thread's saved tensors go to now; null for none.</summary>
     internal static SavedTensorsScope? Active
     {
         get
         {
-            while (innermost is { ended: true }) innermost = innermost.outer;
+            ForgetEnded();
             return paused > 0 ? null : innermost;
         }
+    }
+
+    static void ForgetEnded()
+    {
+        while (innermost is { ended: true }) innermost = innermost.outer;
     }
 
     /// <summary>What went wrong in pack (the tensor was kept as it is) or in unpack (backward has thrown), in order.</summary>

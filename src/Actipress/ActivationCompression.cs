@@ -1,0 +1,101 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>
+/// Compressed activation maps for one model, from <see cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/>
+/// until <see cref="Dispose"/>.
+/// </summary>
+/// <remarks>
+/// Where the model or its layers are run by <c>call</c>, each saved map belongs to a layer, and only what the model itself saves is
+/// compressed. TorchSharp tells nothing of <c>forward</c>: until the model is first seen under <c>call</c>, whatever the thread that
+/// made the compression saves outside known layers goes through the default codec, and the report has it under "no layer known".
+/// </remarks>
+public sealed class ActivationCompression : IDisposable
+{
+    readonly nn.Module model;
+    readonly SavingPolicy policy;
+    readonly ActivationStore store;
+    readonly LayerWatch watch;
+    readonly ThreadLocal<SavedTensorsScope?> running = new();
+    readonly SavedTensorsScope outsideCalls;
+
+    internal ActivationCompression(nn.Module model, CompressionOptions options)
+    {
+        SavedTensors.SelfCheck();
+        this.model = model;
+        policy = new SavingPolicy(options);
+        watch = new LayerWatch(model, StartForward, EndForward);
+        try { options.Check(watch.Layers); }
+        catch
+        {
+            watch.Dispose();
+            throw;
+        }
+        store = new ActivationStore(policy, () => watch.Current);
+        policy.Know(model);
+        outsideCalls = SavedTensorsScope.Enter(store);
+    }
+
+    void StartForward()
+    {
+        if (watch.RootCalled) outsideCalls.Dispose();
+        policy.Know(model);
+        running.Value = SavedTensorsScope.Enter(store);
+    }
+
+    void EndForward()
+    {
+        running.Value?.Dispose();
+        running.Value = null;
+    }
+
+    /// <summary>Bytes held in place of saved maps at this moment; zero after <c>backward()</c>.</summary>
+    public long LiveBytes => store.LiveBytes;
+
+    /// <summary>Runs <c>loss.backward()</c>; where it fails because a map could not be rebuilt, throws the cause with the layer's name.</summary>
+    /// <param name="loss">A scalar; not disposed.</param>
+    /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
+    public void Backward(Tensor loss)
+    {
+        store.ForgetFailures();
+        try { loss.backward(); }
+        catch (Exception failure) when (failure is not CompressionException && store.Failures.OfType<CompressionException>().LastOrDefault() is { } cause)
+        {
+            throw new CompressionException(cause.Message, cause.InnerException ?? failure);
+        }
+    }
+
+    /// <summary>What the last step saved, and what was kept of it, by layer.</summary>
+    public CompressionReport Report() => store.Report();
+
+    /// <summary>
+    /// How near the gradients come to the exact ones: runs <paramref name="loss"/> and its backward pass once without and once with
+    /// compression, from the same random state. Gradients, buffers and the CPU's random state are left as they were found.
+    /// </summary>
+    /// <param name="loss">Makes the scalar loss of one batch; the result is disposed.</param>
+    public GradientFidelity MeasureFidelity(Func<Tensor> loss)
+    {
+        ArgumentNullException.ThrowIfNull(loss);
+        return GradientFidelity.Measure(model, loss, compressed =>
+        {
+            store.Enabled = compressed;
+            return new Reenabled(store);
+        });
+    }
+
+    sealed class Reenabled(ActivationStore store) : IDisposable
+    {
+        public void Dispose() => store.Enabled = true;
+    }
+
+    /// <summary>Ends the compression and removes every hook. Maps that are still held can still be rebuilt.</summary>
+    public void Dispose()
+    {
+        watch.Dispose();
+        outsideCalls.Dispose();
+        foreach (var scope in running.IsValueCreated ? new[] { running.Value } : []) scope?.Dispose();
+        running.Dispose();
+    }
+}

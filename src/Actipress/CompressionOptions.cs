@@ -1,0 +1,89 @@
+using TorchSharp.Modules;
+
+namespace Actipress;
+
+/// <summary>
+/// Which layers' saved activation maps are compressed, and how. Rules are tried from the last to the first; the first that applies
+/// to a layer decides.
+/// </summary>
+/// <example><code>
+/// model.CompressActivations(options => options
+///     .Default(ActivationCodec.Dct(ratio: 10))
+///     .Where(layer => layer.Is&lt;BatchNorm3d>(), ActivationCodec.Wavelet("db3", 100))
+///     .Except("head.*"));
+/// </code></example>
+public sealed class CompressionOptions
+{
+    readonly List<(string? Pattern, Func<Layer, bool> Applies, ActivationCodec Codec)> rules = [];
+    string[] blocks = [];
+
+    /// <summary>The codec of every layer that no other rule names.</summary>
+    public CompressionOptions Default(ActivationCodec codec)
+    {
+        ArgumentNullException.ThrowIfNull(codec);
+        DefaultCodec = codec;
+        return this;
+    }
+
+    /// <summary>The codec of the layers for which <paramref name="layer"/> is true; <see cref="ActivationCodec.None"/> leaves them alone.</summary>
+    public CompressionOptions Where(Func<Layer, bool> layer, ActivationCodec codec)
+    {
+        ArgumentNullException.ThrowIfNull(layer);
+        ArgumentNullException.ThrowIfNull(codec);
+        rules.Add((null, layer, codec));
+        return this;
+    }
+
+    /// <summary>The codec of the layers that <paramref name="pattern"/> names: a layer, all below it, or a pattern such as <c>layer?.*.bn*</c>.</summary>
+    public CompressionOptions Where(string pattern, ActivationCodec codec)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(pattern);
+        ArgumentNullException.ThrowIfNull(codec);
+        rules.Add((pattern, layer => layer.Matches(pattern), codec));
+        return this;
+    }
+
+    /// <summary>Leaves the layers that any of <paramref name="patterns"/> names as they are.</summary>
+    public CompressionOptions Except(params string[] patterns)
+    {
+        foreach (var pattern in patterns) Where(pattern, ActivationCodec.None);
+        return this;
+    }
+
+    /// <summary>Compresses inside these parts of the model only.</summary>
+    /// <param name="names">Names of submodules, such as <c>layer1</c>, or patterns.</param>
+    public CompressionOptions Blocks(params string[] names)
+    {
+        blocks = names;
+        return this;
+    }
+
+    /// <summary>
+    /// Whether a layer's codec is adapted to what its backward pass does with the map: on by default. Inputs of batch norm and its
+    /// kin get half the ratio, since their error enters everything before them; vectors (inputs of <see cref="Linear"/> after
+    /// flattening) get 8-bit quantisation in place of a transform. Off: every layer gets just the codec that its rule names.
+    /// </summary>
+    public bool AdaptToLayers { get; set; } = true;
+
+    /// <summary>Saved tensors smaller than this many bytes pass as they are. 4 KiB by default.</summary>
+    public int SmallestBytes { get; set; } = 4096;
+
+    internal ActivationCodec DefaultCodec { get; private set; } = ActivationCodec.Dct(ratio: 10);
+
+    internal ActivationCodec CodecFor(Layer layer)
+    {
+        if (blocks.Length > 0 && !blocks.Any(layer.Matches)) return ActivationCodec.None;
+        for (var rule = rules.Count - 1; rule >= 0; rule--)
+            if (rules[rule].Applies(layer)) return rules[rule].Codec;
+        return DefaultCodec;
+    }
+
+    /// <exception cref="ArgumentException">A pattern names no layer of the model.</exception>
+    internal void Check(IReadOnlyList<Layer> layers)
+    {
+        foreach (var pattern in rules.Select(rule => rule.Pattern).Concat(blocks))
+            if (pattern is not null && !layers.Any(layer => layer.Matches(pattern)))
+                throw new ArgumentException(
+                    $"No layer matches '{pattern}'. The model's layers: {string.Join(", ", layers.Where(layer => layer.Name.Length > 0).Select(layer => layer.Name))}.");
+    }
+}

@@ -1,0 +1,274 @@
+using Actipress.Autograd;
+
+namespace Actipress;
+
+/// <summary>
+/// Holds what autograd saves of a model's forward pass: each storage once, in the form that the policy decides, until the last
+/// operation that needs it is done.
+/// </summary>
+sealed class ActivationStore(SavingPolicy policy, Func<Layer> currentLayer) : SavedTensorHooks
+{
+    readonly Lock gate = new();
+    readonly Dictionary<nint, List<SavedMap>> byStorage = [];
+    readonly Ledger ledger = new();
+    readonly List<Exception> failures = [];
+    (SavedMap Map, Tensor Values)? decoded;
+    bool unpacking;
+
+    /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
+    public bool Enabled { get; set; } = true;
+
+    /// <summary>Bytes held at this moment.</summary>
+    public long LiveBytes
+    {
+        get { lock (gate) return ledger.LiveBytes; }
+    }
+
+    /// <summary>The last step, by layer.</summary>
+    public CompressionReport Report()
+    {
+        lock (gate)
+        {
+            return new CompressionReport
+            {
+                LiveBytes = ledger.LiveBytes,
+                Notes = [.. failures.Select(failure => failure.Message)],
+                Layers =
+                [
+                    .. ledger.Accounts.Where(account => account.Maps + account.SharedMaps > 0).Select(account => new LayerReport(
+                        account.Layer.Name, account.Layer.Type, account.Maps, account.SharedMaps, account.SavedBytes, account.KeptBytes,
+                        string.Join(", ", account.Ways.OrderByDescending(way => way.Value).Select(way => way.Key)), account.AliveElsewhereBytes, account.NotFinite)),
+                ],
+            };
+        }
+    }
+
+    /// <summary>What went wrong in the current step.</summary>
+    public IReadOnlyList<Exception> Failures
+    {
+        get { lock (gate) return [.. failures]; }
+    }
+
+    public override void Failed(Exception failure, bool whilePacking)
+    {
+        lock (gate) failures.Add(failure);
+    }
+
+    public void ForgetFailures()
+    {
+        lock (gate) failures.Clear();
+    }
+
+    public override SavedTensor Pack(Tensor tensor)
+    {
+        using var noGradients = torch.no_grad();
+        lock (gate)
+        {
+            DropDecoded();
+            unpacking = false;
+            if (!Enabled) return new PassedOn(tensor);
+            var layer = currentLayer();
+            try
+            {
+                return policy.Decide(tensor, layer) switch
+                {
+                    Treatment.NotOurs => new PassedOn(tensor),
+                    Treatment.LeftAlone left => Save(tensor, layer, Need.Values, map => new(new HeldRaw(map), left.Why)),
+                    Treatment.Bits => Save(tensor, layer, Need.Values, map => new(ExactBits.Pack(map), "bits")),
+                    Treatment.Indices => Save(tensor, layer, Need.Values, PackIndices),
+                    Treatment.BitsIfTwoValued => PackMask(tensor, layer),
+                    Treatment.Map map => Save(tensor, layer, map.Need, values => PackValues(values, layer, map.Codec)),
+                    var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
+                };
+            }
+            catch (Exception failure)
+            {
+                throw new CompressionException($"Compressing a map of layer {layer} failed; it was kept as it is. {failure.Message}", failure);
+            }
+        }
+    }
+
+    static Holding PackIndices(Tensor indices) =>
+        ExactIndices.Pack(indices) is { } packed ? new(packed, "indices") : new(new HeldRaw(indices), "raw: smaller than packed");
+
+    SavedTensor PackMask(Tensor tensor, Layer layer)
+    {
+        if (Find(tensor, Geometry.Of(tensor).WithoutExpansion()) is not null)
+            return Save(tensor, layer, Need.Values, _ => throw new InvalidOperationException("A mask that is held already was packed again."));
+        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, Need.Values, _ => new(mask, "bits")) : new PassedOn(tensor);
+    }
+
+    Holding PackValues(Tensor values, Layer layer, ActivationCodec codec)
+    {
+        if (Pipeline.Pack(values, codec, out var why) is { } packed) return new(packed, codec.ToString());
+        if (why == LeftRaw.NotFinite) ledger.Of(layer).NotFinite++;
+        return new(new HeldRaw(values), why == LeftRaw.NotFinite ? "raw: NaN or infinite" : "raw: smaller than packed");
+    }
+
+    SavedUse Save(Tensor tensor, Layer layer, Need need, Func<Tensor, Holding> packValues)
+    {
+        var account = ledger.Of(layer);
+        var geometry = Geometry.Of(tensor);
+        var map = Find(tensor, geometry.WithoutExpansion());
+        if (map is null)
+        {
+            map = new SavedMap(StorageReference.Of(tensor), geometry.WithoutExpansion(), LibTorch.Version(tensor), tensor.ElementSize, account);
+            if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
+            maps.Add(map);
+            account.Maps++;
+            account.SavedBytes += map.SavedBytes;
+        }
+        else account.SharedMaps++;
+        var use = new SavedUse(this, map, geometry, need, tensor.dtype, tensor.device);
+        try
+        {
+            if (!map.Answers(need)) Answer(tensor, map, need, packValues);
+            return use;
+        }
+        catch
+        {
+            use.Dispose();
+            throw;
+        }
+    }
+
+    void Answer(Tensor tensor, SavedMap map, Need need, Func<Tensor, Holding> packValues)
+    {
+        // Whoever saves it, a map is packed in the layout in which it was first seen.
+        using var whole = tensor.as_strided(map.Geometry.Sizes, map.Geometry.Strides, map.Geometry.Offset);
+        if (need is Need.Inside inside)
+        {
+            Drop(map, map.Inside);
+            map.Inside = new(HeldInside.Pack(whole, inside), "signs");
+            ledger.Hold(map.Account, map.Inside.Bytes, map.Inside.How);
+            return;
+        }
+        map.Values = packValues(whole);
+        ledger.Hold(map.Account, map.Values.Bytes, map.Values.How);
+        if (map.Inside is { Held: HeldInside bits } && map.ValuesAnswer(bits.Need))
+        {
+            Drop(map, map.Inside);
+            map.Inside = null;
+        }
+    }
+
+    void Drop(SavedMap map, Holding? holding)
+    {
+        if (holding is null) return;
+        ledger.Replace(map.Account, holding.Bytes, holding.How);
+        holding.Held.Dispose();
+    }
+
+    SavedMap? Find(Tensor tensor, Geometry geometry)
+    {
+        if (!byStorage.TryGetValue(StorageReference.AddressOf(tensor), out var maps)) return null;
+        var version = LibTorch.Version(tensor);
+        foreach (var map in maps)
+            if (map.Is(geometry, version)) return map;
+        return null;
+    }
+
+    void Release(SavedMap map)
+    {
+        lock (gate)
+        {
+            if (--map.Users > 0) return;
+            if (decoded is { } cached && cached.Map == map) DropDecoded();
+            ledger.Release(map.Bytes);
+            var maps = byStorage[map.Address];
+            maps.Remove(map);
+            if (maps.Count == 0) byStorage.Remove(map.Address);
+            map.Dispose();
+        }
+    }
+
+    Tensor Unpack(SavedUse use)
+    {
+        using var noGradients = torch.no_grad();
+        lock (gate)
+        {
+            if (!unpacking) NoteWhatIsAliveElsewhere();
+            unpacking = true;
+            try
+            {
+                if (use.Need is Need.ShapeOnly)
+                {
+                    using var zero = torch.zeros(1, use.Type, use.Device);
+                    return zero.expand(use.Geometry.Sizes);
+                }
+                if (use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need))
+                    return use.Map.Geometry.Show(use.Map.Inside!.Held.Unpack(), use.Geometry);
+                return use.Map.Geometry.Show(Decode(use.Map), use.Geometry);
+            }
+            catch (Exception failure)
+            {
+                throw new CompressionException($"Rebuilding a map of layer {use.Map.Account.Layer} failed. {failure.Message}", failure);
+            }
+        }
+    }
+
+    // A map that several operations ask for in turn is decoded once, and dropped as soon as another is wanted.
+    Tensor Decode(SavedMap map)
+    {
+        if (decoded is { } cached && cached.Map == map) return cached.Values.alias();
+        DropDecoded();
+        var values = map.Values!.Held.Unpack();
+        if (map.Users > 1)
+        {
+            var kept = values.alias();
+            kept.DetachFromDisposeScope();
+            decoded = (map, kept);
+        }
+        return values;
+    }
+
+    void DropDecoded()
+    {
+        decoded?.Values.Dispose();
+        decoded = null;
+    }
+
+    void NoteWhatIsAliveElsewhere()
+    {
+        foreach (var maps in byStorage.Values)
+            foreach (var map in maps)
+                if (!map.IsHeldRaw && map.Storage.IsAlive)
+                    map.Account.AliveElsewhereBytes += map.SavedBytes;
+    }
+
+    /// <summary>One operation's share in a saved map.</summary>
+    sealed class SavedUse : SavedTensor
+    {
+        readonly ActivationStore store;
+        bool disposed;
+
+        public SavedUse(ActivationStore store, SavedMap map, Geometry geometry, Need need, torch.ScalarType type, torch.Device device)
+        {
+            (this.store, Map, Geometry, Need, Type, Device) = (store, map, geometry, need, type, device);
+            map.Users++;
+        }
+
+        public SavedMap Map { get; }
+        public Geometry Geometry { get; }
+        public Need Need { get; }
+        public torch.ScalarType Type { get; }
+        public torch.Device Device { get; }
+
+        public override Tensor Unpack() => store.Unpack(this);
+
+        public override void Dispose()
+        {
+            if (disposed) return;
+            disposed = true;
+            store.Release(Map);
+        }
+    }
+
+    /// <summary>A tensor that is none of ours.</summary>
+    sealed class PassedOn(Tensor tensor) : SavedTensor
+    {
+        readonly HeldRaw held = new(tensor);
+        public override Tensor Unpack() => held.Unpack();
+        public override void Dispose() => held.Dispose();
+    }
+}

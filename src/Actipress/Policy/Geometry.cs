@@ -1,0 +1,73 @@
+namespace Actipress;
+
+/// <summary>Where a tensor's elements lie in its storage.</summary>
+readonly struct Geometry(long[] sizes, long[] strides, long offset)
+{
+    public long[] Sizes => sizes;
+    public long[] Strides => strides;
+    public long Offset => offset;
+
+    public static Geometry Of(Tensor tensor) => new(tensor.shape, tensor.stride(), tensor.storage_offset());
+
+    public long Elements
+    {
+        get
+        {
+            long elements = 1;
+            foreach (var size in sizes) elements *= size;
+            return elements;
+        }
+    }
+
+    /// <summary>Without the repetition of axes that were expanded: those of stride 0 have one element.</summary>
+    public Geometry WithoutExpansion()
+    {
+        var (ownSizes, ownStrides) = (sizes, strides);
+        return new([.. sizes.Select((size, axis) => ownStrides[axis] == 0 && size > 1 ? 1 : size)], ownStrides, offset);
+    }
+
+    /// <summary>Whether the elements fill one stretch of the storage, each place once, in whatever order of axes.</summary>
+    public bool IsDense => IsPacked(Enumerable.Range(0, sizes.Length).OrderByDescending(Stride).ToArray());
+
+    /// <summary>Whether they do so in row-major order.</summary>
+    public bool IsRowMajor => IsPacked(Enumerable.Range(0, sizes.Length).ToArray());
+
+    long Stride(int axis) => strides[axis];
+
+    bool IsPacked(int[] order)
+    {
+        long expected = 1;
+        foreach (var axis in order.Reverse())
+        {
+            if (sizes[axis] == 1) continue;
+            if (strides[axis] != expected) return false;
+            expected *= sizes[axis];
+        }
+        return true;
+    }
+
+    /// <summary>Whether both hold the same elements of the same storage: the same stretch, or the very same layout.</summary>
+    public bool SameElements(Geometry other) =>
+        offset == other.Offset && ((IsDense && other.IsDense && Elements == other.Elements) || SameLayout(other));
+
+    public bool SameLayout(Geometry other) => sizes.AsSpan().SequenceEqual(other.Sizes) && strides.AsSpan().SequenceEqual(other.Strides);
+
+    /// <summary>
+    /// Shows a map that has this layout, rebuilt in row-major order, in the layout <paramref name="wanted"/> of one that saved it.
+    /// </summary>
+    /// <param name="values">The map in this layout's sizes; disposed, or returned.</param>
+    /// <param name="wanted">A layout of the same elements.</param>
+    /// <returns>A tensor that the caller disposes.</returns>
+    public Tensor Show(Tensor values, Geometry wanted)
+    {
+        if (IsRowMajor && SameLayout(wanted)) return values;
+        using (values)
+        {
+            if (!IsDense) return values.expand(wanted.Sizes);
+            if (IsRowMajor) return values.as_strided(wanted.Sizes, wanted.Strides, 0);
+            using var restrided = torch.empty_strided(sizes, strides, values.dtype, values.device);
+            restrided.copy_(values);
+            return restrided.as_strided(wanted.Sizes, wanted.Strides, 0);
+        }
+    }
+}

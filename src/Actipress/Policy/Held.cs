@@ -1,0 +1,95 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>A map kept as it is, with libtorch's own protection against changes in place.</summary>
+sealed class HeldRaw : Packed
+{
+    readonly Tensor tensor;
+    readonly long version;
+
+    public HeldRaw(Tensor saved)
+    {
+        tensor = saved.detach();
+        tensor.DetachFromDisposeScope();
+        version = LibTorch.Version(saved);
+    }
+
+    public override long Bytes => tensor.NumberOfElements * tensor.ElementSize;
+
+    public override Tensor Unpack()
+    {
+        if (LibTorch.Version(tensor) == version) return tensor.alias();
+        throw new InvalidOperationException(
+            $"A tensor of shape ({string.Join(", ", tensor.shape)}) that the backward pass needs has been changed in place since the forward pass: " +
+            $"found version {LibTorch.Version(tensor)}, wanted {version}. Replace the in-place operation.");
+    }
+
+    public override void Dispose() => tensor.Dispose();
+}
+
+/// <summary>A dropout's mask of floating-point numbers: zeros and one other value.</summary>
+sealed class HeldMask : Packed
+{
+    readonly Packed bits;
+    readonly Scalar value;
+    readonly ScalarType type;
+
+    HeldMask(Packed bits, Scalar value, ScalarType type) => (this.bits, this.value, this.type) = (bits, value, type);
+
+    /// <summary>The mask in <paramref name="tensor"/>, or null where it holds more than zeros and one other value.</summary>
+    public static HeldMask? Pack(Tensor tensor)
+    {
+        using var scope = NewDisposeScope();
+        var flat = tensor.reshape(-1);
+        // Real maps are told by a few of their elements.
+        var sample = flat.narrow(0, 0, Math.Min(64, flat.NumberOfElements)).to(ScalarType.Float64).data<double>().ToArray();
+        if (sample.Where(x => x != 0).Distinct().Count() > 1) return null;
+        var value = flat.max();
+        var inside = flat.ne(0);
+        using (var expected = inside.to(tensor.dtype))
+        using (var difference = expected.mul_(value).sub_(flat))
+            if (difference.count_nonzero().item<long>() != 0) return null;
+        return new HeldMask(ExactBits.Pack(inside.view(tensor.shape)), value.to(ScalarType.Float64).item<double>(), tensor.dtype);
+    }
+
+    public override long Bytes => bits.Bytes;
+
+    public override Tensor Unpack()
+    {
+        using var inside = bits.Unpack();
+        return inside.to(type).mul_(value);
+    }
+
+    public override void Dispose()
+    {
+        bits.Dispose();
+        value.Dispose();
+    }
+}
+
+/// <summary>Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.</summary>
+sealed class HeldInside(Packed bits, Need.Inside need, ScalarType type) : Packed
+{
+    public Need.Inside Need => need;
+
+    public static HeldInside Pack(Tensor map, Need.Inside need)
+    {
+        using var inside = need.Bits(map);
+        return new HeldInside(ExactBits.Pack(inside), need, map.dtype);
+    }
+
+    public override long Bytes => bits.Bytes;
+
+    public override Tensor Unpack()
+    {
+        using var inside = bits.Unpack();
+        var map = inside.to(type);
+        if (need.Representative - need.Low != 1) map.mul_(need.Representative - need.Low);
+        if (need.Low != 0) map.add_(need.Low);
+        return map;
+    }
+
+    public override void Dispose() => bits.Dispose();
+}

@@ -1,0 +1,58 @@
+using Actipress.Autograd;
+
+namespace Actipress;
+
+/// <summary>Something held in a map's place, and how a report calls it.</summary>
+sealed record Holding(Packed Held, string How)
+{
+    public long Bytes { get; } = Held.Bytes;
+}
+
+/// <summary>
+/// The elements of one storage that one or more operations saved, held once for all of them: its values, the bits of a layer that
+/// needs no more, or nothing but the shape.
+/// </summary>
+sealed class SavedMap(StorageReference storage, Geometry geometry, long version, long elementSize, Ledger.Account account) : IDisposable
+{
+    public StorageReference Storage => storage;
+
+    /// <summary>The storage's address, which stands for it as long as <see cref="Storage"/> is held.</summary>
+    public nint Address { get; } = storage.Address;
+
+    /// <summary>The layout in which the map was first seen, and in which it is held.</summary>
+    public Geometry Geometry => geometry;
+
+    public Ledger.Account Account => account;
+
+    /// <summary>How many saved tensors stand on it.</summary>
+    public int Users { get; set; }
+
+    public Holding? Values { get; set; }
+
+    public Holding? Inside { get; set; }
+
+    /// <summary>Bytes of the map as it was saved.</summary>
+    public long SavedBytes => geometry.Elements * elementSize;
+
+    /// <summary>Bytes held in its place.</summary>
+    public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0);
+
+    public bool IsHeldRaw => Values?.Held is HeldRaw;
+
+    /// <summary>Whether a tensor of this storage is these very elements, unchanged since.</summary>
+    public bool Is(Geometry other, long otherVersion) => version == otherVersion && geometry.SameElements(other);
+
+    /// <summary>Whether what is held answers <paramref name="need"/>.</summary>
+    public bool Answers(Need need) =>
+        need is Need.ShapeOnly || ValuesAnswer(need) || (need is Need.Inside && Inside is { Held: HeldInside bits } && bits.Need == need);
+
+    /// <summary>Whether the values that are held do: exact zeros beside positive values tell a ReLU all, a raw map tells everything.</summary>
+    public bool ValuesAnswer(Need need) => Values is not null && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held is PackedMap { HasExactZeros: true }));
+
+    public void Dispose()
+    {
+        Values?.Held.Dispose();
+        Inside?.Held.Dispose();
+        storage.Dispose();
+    }
+}

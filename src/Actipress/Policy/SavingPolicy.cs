@@ -1,0 +1,55 @@
+using Actipress.Autograd;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>What happens to one saved tensor.</summary>
+abstract record Treatment
+{
+    /// <summary>Passes untouched: it is not an activation map, or its owner keeps it anyway.</summary>
+    public sealed record NotOurs(string Why) : Treatment;
+
+    /// <summary>Stays as it is, and counts.</summary>
+    public sealed record LeftAlone(string Why) : Treatment;
+
+    /// <summary>Booleans: one bit each, exactly.</summary>
+    public sealed record Bits : Treatment;
+
+    /// <summary>Floating-point numbers made by no differentiable operation: bits if they are a dropout's mask, else <see cref="NotOurs"/>.</summary>
+    public sealed record BitsIfTwoValued : Treatment;
+
+    /// <summary>Pooling indices: the few bits that they need, exactly.</summary>
+    public sealed record Indices : Treatment;
+
+    /// <summary>An activation map: what its layer needs of it, values through <paramref name="Codec"/>.</summary>
+    public sealed record Map(ActivationCodec Codec, Need Need) : Treatment;
+}
+
+/// <summary>Which saved tensor is treated how. The rules stand in the order in which they apply.</summary>
+sealed class SavingPolicy(CompressionOptions options)
+{
+    HashSet<nint> parameters = [];
+
+    /// <summary>Learns which storages are the model's parameters and buffers.</summary>
+    public void Know(torch.nn.Module model) =>
+        parameters = [.. model.parameters().Concat(model.buffers()).Where(tensor => !tensor.IsInvalid).Select(StorageReference.AddressOf)];
+
+    public Treatment Decide(Tensor tensor, Layer layer)
+    {
+        if (parameters.Contains(StorageReference.AddressOf(tensor)) || LibTorch.IsParameterOrView(tensor)) return new Treatment.NotOurs("a parameter");
+        if (layer.Is<Embedding>() || layer.Is<EmbeddingBag>()) return new Treatment.NotOurs("indices that the caller holds");
+        if (tensor.NumberOfElements * tensor.ElementSize < options.SmallestBytes) return new Treatment.LeftAlone("small");
+
+        var codec = options.CodecFor(layer);
+        if (codec == ActivationCodec.None) return new Treatment.LeftAlone("rule");
+        if (tensor.dtype == ScalarType.Bool) return new Treatment.Bits();
+        if (tensor.dtype == ScalarType.Int64) return new Treatment.Indices();
+        if (tensor.dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.Float16 or ScalarType.BFloat16)) return new Treatment.LeftAlone("type");
+        if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
+
+        return options.AdaptToLayers && codec.ExactZeros
+            ? new Treatment.Map(Sensitivity.Adapt(codec, layer, tensor), Need.Of(layer))
+            : new Treatment.Map(codec, Need.Values);
+    }
+}

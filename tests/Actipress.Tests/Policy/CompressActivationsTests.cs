@@ -1,0 +1,248 @@
+using Actipress.Tests.Autograd;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Tests.Policy;
+
+public class CompressActivationsTests
+{
+    // Stores every value as it is, so that whatever differs is the policy's fault.
+    static readonly ActivationCodec Exact = ActivationCodec.Parse("st:1,storage=paper");
+
+    public static TheoryData<ForwardPass> Passes => [.. ForwardPass.All];
+
+    [Theory, MemberData(nameof(Passes))]
+    public void An_exact_codec_leaves_every_gradient_as_it_is(ForwardPass pass) =>
+        Assert.Equal(pass.Gradients(), pass.Gradients(() => SavedTensors.Compress(Exact)), Near(pass.Name == "float64" ? 1e-6f : 0));    // values are stored as float32
+
+    static Func<float[], float[], bool> Near(float tolerance) => (a, b) => a.Length == b.Length && a.Zip(b).All(pair => Math.Abs(pair.First - pair.Second) <= tolerance * a.Max(Math.Abs));
+
+    /// <summary>Layers whose backward passes get bits, shapes or shared maps in place of what was saved.</summary>
+    public static TheoryData<string> LayerStacks => [.. stacks.Keys];
+
+    static readonly Dictionary<string, Func<Module<Tensor, Tensor>>> stacks = new()
+    {
+        ["conv, batch norm, relu, max pool"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, padding: 1), ReLU()),
+        ["in-place relu"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(inplace: true), Conv2d(8, 8, 3, padding: 1)),
+        ["leaky relu"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), LeakyReLU(0.1), Conv2d(8, 8, 3, padding: 1), LeakyReLU(0.2, inplace: true)),
+        ["relu6"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), new Scale(20), ReLU6(), Conv2d(8, 8, 3, padding: 1)),
+        ["average pools"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), AvgPool2d(2), GELU(), AdaptiveAvgPool2d(3), Flatten(), Linear(72, 4)),
+        ["padded max pool with overlap"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), MaxPool2d(3, stride: 2, padding: 1), AdaptiveMaxPool2d([5, 5]), Conv2d(8, 4, 3)),
+        ["dropout"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), Dropout(0.4), ReLU(), Flatten(), Linear(8 * 24 * 24, 8)),
+        ["layer norm"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), LayerNorm([24, 24])),
+        ["silu"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), SiLU(), Conv2d(8, 8, 1)),
+        ["channels last"] = () => Sequential(new ChannelsLast(), Conv2d(3, 8, 3, padding: 1), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, padding: 1)),
+        ["max of a relu's sign and its values elsewhere"] = () => new Branches(),
+    };
+
+    [Theory, MemberData(nameof(LayerStacks))]
+    public void Known_layers_get_less_and_the_same_gradients(string stack)
+    {
+        var plain = Gradients(stacks[stack], compressed: false, out _);
+        var compressed = Gradients(stacks[stack], compressed: true, out var report);
+        Assert.True(report.KeptBytes <= report.SavedBytes, report.ToString());
+        Assert.Equal(0, report.LiveBytes);
+        Assert.Equal(plain, compressed);
+    }
+
+    static List<float[]> Gradients(Func<Module<Tensor, Tensor>> make, bool compressed, out CompressionReport report)
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(3);
+        using var model = make();
+        model.train();
+        using var compression = compressed ? model.CompressActivations(options => options.Default(Lossless)) : null;
+        var x = randn(4, 3, 24, 24);
+        random.manual_seed(4);
+        using var loss = model.call(x).square().mean();
+        if (compression is null) loss.backward();
+        else compression.Backward(loss);
+        report = compression?.Report()!;
+        return [.. model.parameters().Select(p => p.grad!.contiguous().data<float>().ToArray())];
+    }
+
+    // All values but zeros as float32, beside a bitmap.
+    static readonly ActivationCodec Lossless = ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0) };
+
+    sealed class Scale(double factor) : Module<Tensor, Tensor>(nameof(Scale))
+    {
+        public override Tensor forward(Tensor x) => x * factor;
+    }
+
+    sealed class ChannelsLast() : Module<Tensor, Tensor>(nameof(ChannelsLast))
+    {
+        public override Tensor forward(Tensor x) => x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2);
+    }
+
+    sealed class Branches : Module<Tensor, Tensor>
+    {
+        readonly Conv2d first = Conv2d(3, 8, 3, padding: 1), second = Conv2d(8, 8, 3, padding: 1);
+        readonly LeakyReLU leaky = LeakyReLU(0.3);
+        readonly ReLU relu = ReLU();
+        public Branches() : base(nameof(Branches)) => RegisterComponents();
+        public override Tensor forward(Tensor x)
+        {
+            var y = first.call(x);
+            return leaky.call(y) + second.call(y) + relu.call(y).transpose(2, 3).sigmoid() * relu.call(y);
+        }
+    }
+
+    [Fact]
+    public void A_map_that_two_layers_save_is_held_once()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(1, 8, 3, padding: 1), Tanh(), Conv2d(8, 8, 3, padding: 1));
+        using var compression = model.CompressActivations(Exact);
+        model.call(randn(2, 1, 32, 32)).sum().backward();
+        var report = compression.Report();
+        var tanh = Assert.Single(report.Layers, layer => layer.Type == "Tanh");
+        var conv = Assert.Single(report.Layers, layer => layer.Name == "2");
+        Assert.Equal((1, 0), (tanh.Maps, tanh.SharedMaps));
+        Assert.Equal((0, 1), (conv.Maps, conv.SharedMaps));
+        Assert.Equal(2 * 8 * 32 * 32 * 4, report.SavedBytes);
+    }
+
+    [Fact]
+    public void A_new_tensor_at_an_old_address_is_another_map()
+    {
+        using var everything = NewDisposeScope();
+        var weight = ones(64, 64, requires_grad: true);
+        using (SavedTensors.Compress(Exact))
+        {
+            // Each product is freed as soon as it has been saved, and malloc gives its place to the next one.
+            var total = zeros(1);
+            for (var i = 1; i <= 20; i++)
+                using (NewDisposeScope())
+                {
+                    var map = weight * i;
+                    total = (total + map.square().sum()).MoveToOuterDisposeScope();
+                }
+            total.backward();
+        }
+        var expected = Enumerable.Range(1, 20).Sum(i => 2f * i * i);
+        Assert.Equal(expected, weight.grad!.max().item<float>());
+        Assert.Equal(expected, weight.grad!.min().item<float>());
+    }
+
+    [Fact]
+    public void A_map_changed_in_place_is_another_map()
+    {
+        using var everything = NewDisposeScope();
+        var weight = ones(64, 64, requires_grad: true);
+        using (SavedTensors.Compress(Exact))
+        {
+            var map = weight * 2;
+            var squares = map.square().sum();
+            map.add_(1);
+            (squares + map.pow(3).sum()).backward();
+        }
+        Assert.Equal(2 * 2 * 2 + 3 * 9 * 2, weight.grad!.max().item<float>());    // d/dw (2w)^2 + (2w + 1)^3
+    }
+
+    [Fact]
+    public void A_raw_map_changed_in_place_makes_backward_throw()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(1, 4, 3, padding: 1), Tanh());
+        using var compression = model.CompressActivations(options => options.Default(ActivationCodec.None));
+        var y = model.call(randn(1, 1, 32, 32));
+        using (no_grad()) y.add_(1);
+        var failure = Assert.Throws<CompressionException>(() => compression.Backward(y.sum()));
+        Assert.Contains("changed in place", failure.Message, StringComparison.Ordinal);
+        Assert.Contains("1 (Tanh)", failure.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Not_a_number_stays_where_it_is_and_is_counted()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(1, 4, 1), Tanh(), Conv2d(4, 4, 1));
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var x = randn(1, 1, 64, 64);
+        x[0, 0, 5, 5] = float.NaN;
+        var y = model.call(x);
+        y[TensorIndex.Ellipsis, ..32].sum().backward();
+        var tanh = Assert.Single(compression.Report().Layers, layer => layer.Type == "Tanh");
+        Assert.Equal(1, tanh.NotFinite);
+        Assert.Equal(tanh.SavedBytes, tanh.KeptBytes);
+    }
+
+    [Fact]
+    public void Rules_choose_by_type_name_and_block()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(("body", Sequential(Conv2d(1, 8, 3, padding: 1), Tanh())), ("head", Sequential(Conv2d(8, 8, 3, padding: 1), Sigmoid())));
+        using var compression = model.CompressActivations(options => options
+            .Default(ActivationCodec.Parse("st:10"))
+            .Where(layer => layer.Is<Tanh>(), ActivationCodec.Parse("quant:4"))
+            .Except("head.1"));
+        model.call(randn(2, 1, 32, 32)).sum().backward();
+        var layers = compression.Report().Layers.ToDictionary(layer => layer.Name);
+        Assert.Equal("quant:4", layers["body.1"].KeptAs);
+        Assert.Equal("rule", layers["head.1"].KeptAs);
+        Assert.Equal(layers["head.1"].SavedBytes, layers["head.1"].KeptBytes);
+    }
+
+    [Fact]
+    public void A_pattern_without_a_layer_is_refused_and_the_layers_are_listed()
+    {
+        using var model = Sequential(("body", Linear(4, 4)), ("head", Linear(4, 4)));
+        var failure = Assert.Throws<ArgumentException>(() => model.CompressActivations(options => options.Except("haed")));
+        Assert.Contains("'haed'", failure.Message, StringComparison.Ordinal);
+        Assert.Contains("body, head", failure.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void After_disposal_nothing_is_seen()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(1, 8, 3, padding: 1), Tanh());
+        using (var compression = model.CompressActivations(Exact)) Assert.Empty(compression.Report().Layers);
+        model.call(randn(2, 1, 32, 32)).sum().backward();
+    }
+
+    [Fact]
+    public void A_forward_pass_that_throws_leaves_nothing_behind()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(1, 8, 3, padding: 1), Tanh(), Linear(7, 3));
+        using var compression = model.CompressActivations(Exact);
+        Assert.ThrowsAny<Exception>(() => model.call(randn(2, 1, 32, 32)));
+        Assert.ThrowsAny<Exception>(() => model.call(randn(2, 1, 32, 32)));
+        using (SavedTensors.Hook(x => x, x => (Tensor)x!)) { }
+        Assert.DoesNotContain(compression.Report().Layers, layer => layer.Name.Contains("no layer", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Under_forward_the_default_codec_applies_and_the_report_says_so()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(1, 8, 3, padding: 1), Tanh());
+        using var compression = model.CompressActivations(ActivationCodec.Parse("st:10"));
+        var conv = (Conv2d)model[0];
+        conv.forward(randn(2, 1, 32, 32)).tanh().sum().backward();
+        var line = Assert.Single(compression.Report().Layers);
+        Assert.Contains("no layer known", line.Name, StringComparison.Ordinal);
+        Assert.Equal("st:10", line.KeptAs);
+    }
+
+    [Fact]
+    public void Fidelity_of_an_exact_codec_is_one_and_everything_is_left_as_it_was()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(1, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), Dropout(0.5), Flatten(), Linear(8 * 32 * 32, 3));
+        using var compression = model.CompressActivations(options => { options.Default(Exact); options.AdaptToLayers = false; });
+        var x = randn(2, 1, 32, 32);
+        model.call(x).sum().backward();
+        var gradient = model.parameters().First().grad!.data<float>().ToArray();
+        var mean = model.buffers().First().clone();
+        var fidelity = compression.MeasureFidelity(() => model.call(x).square().mean());
+        Assert.Equal(1, fidelity.Cosine, 12);
+        Assert.Equal(1, fidelity.NormRatio, 12);
+        Assert.Equal(model.parameters().Count(), fidelity.Parameters.Count);
+        Assert.Equal(gradient, model.parameters().First().grad!.data<float>().ToArray());
+        Assert.True(mean.Equals(model.buffers().First()));
+        Assert.True(compression.MeasureFidelity(() => model.call(x).square().mean()).Cosine > 0.999, "twice");
+    }
+}
