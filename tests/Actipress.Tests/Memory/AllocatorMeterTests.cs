@@ -1,0 +1,77 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Tests.Memory;
+
+public class AllocatorMeterTests
+{
+    const long MiB = 1 << 20;
+
+    [Fact]
+    public void The_level_follows_a_tensor()
+    {
+        var before = AllocatorMeter.CurrentBytes;
+        using (empty(8 * MiB, uint8)) Assert.InRange(AllocatorMeter.CurrentBytes - before, 8 * MiB, 8 * MiB + 100_000);
+        Assert.InRange(AllocatorMeter.CurrentBytes - before, -100_000, 100_000);
+    }
+
+    [Fact]
+    public void The_peak_remembers_what_is_gone()
+    {
+        using var meter = AllocatorMeter.Start();
+        var before = AllocatorMeter.CurrentBytes;
+        empty(24 * MiB, uint8).Dispose();
+        Assert.InRange(meter.PeakBytes - before, 24 * MiB, 24 * MiB + 100_000);
+        meter.ResetPeak();
+        Assert.InRange(meter.PeakBytes - before, -100_000, 100_000);
+    }
+
+    [Fact]
+    public void A_temporary_inside_one_operation_is_seen()
+    {
+        using var x = randn(4 * MiB);
+        using var meter = AllocatorMeter.Start();
+        var before = AllocatorMeter.CurrentBytes;
+        using (x.sort().Values) { }    // copies what it sorts
+        Assert.True(meter.PeakBytes - before > 2 * 16 * MiB, $"{meter.PeakBytes - before}");
+    }
+
+    [Fact]
+    public void An_allocation_that_fails_throws_as_without_a_meter()
+    {
+        using var meter = AllocatorMeter.Start();
+        Assert.ThrowsAny<Exception>(() => empty(1L << 50, uint8));
+        using var small = empty(MiB, uint8);
+    }
+
+    [Fact]
+    public void What_the_ledger_says_is_what_the_allocator_holds()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 1));
+        var x = randn(16, 3, 64, 64);
+        long AfterForward(out Tensor y)
+        {
+            var before = AllocatorMeter.CurrentBytes;
+            y = model.call(x);
+            return AllocatorMeter.CurrentBytes - before - y.NumberOfElements * 4;
+        }
+        AfterForward(out var warm);
+        warm.Dispose();
+        var plain = AfterForward(out var output);
+        output.sum().backward();
+        output.Dispose();
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        AfterForward(out warm);
+        warm.sum().backward();
+        warm.Dispose();
+        var compressed = AfterForward(out output);
+        var report = compression.Report();
+        var freed = report.SavedBytes - report.KeptBytes;
+        Assert.InRange((plain - compressed) / (double)freed, 0.98, 1.02);
+        output.sum().backward();
+        output.Dispose();
+        Assert.Equal(0, compression.LiveBytes);
+    }
+}
