@@ -1,0 +1,76 @@
+namespace Actipress.Data;
+
+/// <summary>
+/// Digits drawn by the program itself: strokes under a random affine map, of random width, with noise, 28 x 28. They need no file, and
+/// are the same for the same seed on every machine.
+/// </summary>
+public static class GeneratedDigits
+{
+    const int Edge = 28;
+
+    // Strokes of each digit in a unit square, x to the right and y down: each stroke is a line through its points.
+    static readonly (double X, double Y)[][][] digits =
+    [
+        [Arc(0.5, 0.5, 0.28, 0.4, 0, 360)],
+        [[(0.32, 0.28), (0.52, 0.1), (0.52, 0.9)]],
+        [[.. Arc(0.5, 0.32, 0.26, 0.22, 180, 400), (0.24, 0.9), (0.78, 0.9)]],
+        [[.. Arc(0.48, 0.3, 0.24, 0.2, 200, 450), .. Arc(0.48, 0.7, 0.28, 0.2, 270, 510)]],
+        [[(0.62, 0.9), (0.62, 0.1), (0.22, 0.62), (0.8, 0.62)]],
+        [[(0.74, 0.1), (0.34, 0.1), (0.3, 0.46), .. Arc(0.48, 0.66, 0.27, 0.24, 230, 500)]],
+        [[(0.64, 0.1), (0.36, 0.4), .. Arc(0.5, 0.67, 0.25, 0.23, 200, 560)]],
+        [[(0.22, 0.1), (0.78, 0.1), (0.42, 0.9)], [(0.38, 0.5), (0.72, 0.5)]],
+        [Arc(0.5, 0.29, 0.21, 0.19, 0, 360), Arc(0.5, 0.69, 0.26, 0.21, 0, 360)],
+        [[.. Arc(0.5, 0.33, 0.24, 0.23, 0, 360), (0.72, 0.4), (0.6, 0.9)]],
+    ];
+
+    static (double X, double Y)[] Arc(double x, double y, double width, double height, int from, int to) =>
+        [.. Enumerable.Range(0, 17).Select(i => (from + (to - from) * i / 16.0) * Math.PI / 180).Select(angle => (x + width * Math.Cos(angle), y + height * Math.Sin(angle)))];
+
+    /// <summary>Draws a set for training and one for testing, of equally many of each digit, in random order.</summary>
+    public static ImageClasses Make(int train = 8000, int test = 2000, int seed = 1)
+    {
+        return new("generated digits", Set(train, 2 * seed), Set(test, 2 * seed + 1));
+
+        static LabelledImages Set(int count, int seed)
+        {
+            var (pixels, labels) = (new byte[count * Edge * Edge], new byte[count]);
+            Parallel.For(0, count, i =>
+            {
+                var random = new Random(unchecked(seed * 1_000_003 + i));
+                labels[i] = (byte)random.Next(10);
+                Draw(digits[labels[i]], random, pixels.AsSpan(i * Edge * Edge, Edge * Edge));
+            });
+            return new(pixels, labels, Edge, Edge);
+        }
+    }
+
+    static void Draw((double X, double Y)[][] strokes, Random random, Span<byte> image)
+    {
+        double Between(double low, double high) => low + (high - low) * random.NextDouble();
+        var (turn, lean, wide, high) = (Between(-0.35, 0.35), Between(-0.3, 0.3), Between(14, 22), Between(15, 22));
+        var (right, down, pen, ink, noise) = (Between(-3, 3), Between(-3, 3), Between(0.7, 1.9), Between(0.55, 1), Between(0.02, 0.18));
+        var (cos, sin) = (Math.Cos(turn), Math.Sin(turn));
+        var drawn = strokes.Select(stroke => stroke.Select(point =>
+        {
+            var (x, y) = ((point.X - 0.5 + lean * (0.5 - point.Y)) * wide + Between(-0.5, 0.5), (point.Y - 0.5) * high + Between(-0.5, 0.5));
+            return (X: Edge / 2.0 + right + cos * x - sin * y, Y: Edge / 2.0 + down + sin * x + cos * y);
+        }).ToArray()).ToArray();
+        for (var row = 0; row < Edge; row++)
+            for (var column = 0; column < Edge; column++)
+            {
+                var distance = double.MaxValue;
+                foreach (var stroke in drawn)
+                    for (var i = 1; i < stroke.Length; i++) distance = Math.Min(distance, ToSegment(column + 0.5, row + 0.5, stroke[i - 1], stroke[i]));
+                var value = ink * Math.Clamp(pen + 0.5 - distance, 0, 1) + noise * (random.NextDouble() - 0.5);
+                image[row * Edge + column] = (byte)Math.Clamp(Math.Round(255 * value), 0, 255);
+            }
+    }
+
+    static double ToSegment(double x, double y, (double X, double Y) a, (double X, double Y) b)
+    {
+        var (dx, dy) = (b.X - a.X, b.Y - a.Y);
+        var squared = dx * dx + dy * dy;
+        var along = squared == 0 ? 0 : Math.Clamp(((x - a.X) * dx + (y - a.Y) * dy) / squared, 0, 1);
+        return Math.Sqrt(Math.Pow(x - a.X - along * dx, 2) + Math.Pow(y - a.Y - along * dy, 2));
+    }
+}

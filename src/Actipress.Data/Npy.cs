@@ -1,0 +1,84 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
+using static TorchSharp.torch;
+
+namespace Actipress.Data;
+
+/// <summary>NumPy's file format for one array, versions 1 and 2: little-endian floats and integers in C order.</summary>
+public static partial class Npy
+{
+    static ReadOnlySpan<byte> Magic => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
+
+    /// <summary>Reads an array as float32, whatever number type it has; the caller disposes it.</summary>
+    /// <exception cref="InvalidDataException">Not such a file, or cut short; the message says where.</exception>
+    public static Tensor Read(string path)
+    {
+        var bytes = File.ReadAllBytes(path);
+        if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Magic)) throw new InvalidDataException($"{path} is no .npy file: wanted it to start with \\x93NUMPY.");
+        if (bytes[6] is not (1 or 2)) throw new InvalidDataException($"{path} is a .npy file of version {bytes[6]}: wanted 1 or 2. Save it with numpy.save.");
+        var (start, length) = bytes[6] == 1 ? (10, BitConverter.ToUInt16(bytes, 8)) : (12, BitConverter.ToInt32(bytes, 8));
+        if (length < 0 || start + length > bytes.Length) throw new InvalidDataException($"{path} is cut short: its header of {length} bytes starts at byte {start}, but the file has {bytes.Length}.");
+        var header = System.Text.Encoding.Latin1.GetString(bytes, start, length);
+        var (descr, order, dims) = (Descr().Match(header), Order().Match(header), Shape().Match(header));
+        if (!descr.Success || !order.Success || !dims.Success) throw new InvalidDataException($"{path} has no header that can be read: found {header.Trim()}.");
+        if (order.Groups[1].Value == "True") throw new InvalidDataException($"{path} is in Fortran order: wanted C order. Save numpy.ascontiguousarray of it.");
+        var shape = dims.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(extent => long.Parse(extent, CultureInfo.InvariantCulture)).ToArray();
+        var elements = shape.Aggregate(1L, (a, b) => checked(a * b));
+        var data = bytes.AsSpan(start + length);
+        var values = descr.Groups[1].Value switch
+        {
+            "<f4" => Convert<float>(data, x => x),
+            "<f8" => Convert<double>(data, x => (float)x),
+            "<f2" => Convert<Half>(data, x => (float)x),
+            "|u1" => Convert<byte>(data, x => x),
+            "|i1" => Convert<sbyte>(data, x => x),
+            "<u2" => Convert<ushort>(data, x => x),
+            "<i2" => Convert<short>(data, x => x),
+            "<i4" => Convert<int>(data, x => x),
+            "<i8" => Convert<long>(data, x => x),
+            var other => throw new InvalidDataException($"{path} holds numbers of type {other}: wanted <f4, <f8, <f2, |u1, |i1, <u2, <i2, <i4 or <i8."),
+        };
+        using var flat = tensor(values);
+        return flat.view(shape);
+
+        float[] Convert<T>(ReadOnlySpan<byte> data, Func<T, float> convert) where T : unmanaged
+        {
+            var size = Marshal.SizeOf<T>();
+            if (data.Length < elements * size) throw new InvalidDataException($"{path} is cut short: wanted {elements} numbers of {size} bytes from byte {start + length} on, but the file has {bytes.Length} bytes.");
+            var values = new float[elements];
+            var source = MemoryMarshal.Cast<byte, T>(data);
+            for (var i = 0; i < values.Length; i++) values[i] = convert(source[i]);
+            return values;
+        }
+    }
+
+    /// <summary>Writes a tensor as float32.</summary>
+    /// <param name="path">The file, which is replaced when the new one is complete.</param>
+    /// <param name="array">Any shape and number type; not disposed.</param>
+    public static void Write(string path, Tensor array)
+    {
+        ArgumentNullException.ThrowIfNull(array);
+        using var floats = array.to(float32);
+        using var contiguous = floats.contiguous();
+        var shape = array.shape;
+        var header = $"{{'descr': '<f4', 'fortran_order': False, 'shape': ({string.Join(", ", shape)}{(shape.Length == 1 ? "," : "")}), }}";
+        header = header.PadRight((header.Length + 11 + 63) / 64 * 64 - 11) + "\n";
+        using (var file = File.Create(path + ".part"))
+        {
+            file.Write(Magic);
+            file.Write([1, 0, .. BitConverter.GetBytes((ushort)header.Length), .. System.Text.Encoding.Latin1.GetBytes(header)]);
+            file.Write(MemoryMarshal.AsBytes(contiguous.data<float>().ToArray().AsSpan()));
+        }
+        File.Move(path + ".part", path, overwrite: true);
+    }
+
+    [GeneratedRegex("'descr': *'([^']*)'")]
+    private static partial Regex Descr();
+
+    [GeneratedRegex("'fortran_order': *(True|False)")]
+    private static partial Regex Order();
+
+    [GeneratedRegex(@"'shape': *\(([0-9, ]*)\)")]
+    private static partial Regex Shape();
+}
