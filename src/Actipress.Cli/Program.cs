@@ -1,1 +1,10 @@
-Console.WriteLine(TorchSharp.torch.zeros(2).sum().item<float>());
+using System.CommandLine;
+using Actipress.Cli;
+
+var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved for the backward pass.")
+{
+    TrainCommand.Make(),
+    CompressCommand.Make(),
+    StatusCommand.Make(),
+};
+return await UserErrors.Run(root, args);

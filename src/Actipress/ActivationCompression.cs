@@ -10,7 +10,8 @@ namespace Actipress;
 /// <remarks>
 /// Where the model or its layers are run by <c>call</c>, each saved map belongs to a layer, and only what the model itself saves is
 /// compressed. TorchSharp tells nothing of <c>forward</c>: until the model is first seen under <c>call</c>, whatever the thread that
-/// made the compression saves outside known layers goes through the default codec, and the report has it under "no layer known".
+/// made the compression saves after one of the model's parameters, and before another model's, goes through the default codec, and
+/// the report has it under "no layer known".
 /// </remarks>
 public sealed class ActivationCompression : IDisposable
 {
@@ -33,7 +34,7 @@ public sealed class ActivationCompression : IDisposable
             watch.Dispose();
             throw;
         }
-        store = new ActivationStore(policy, () => watch.Current);
+        store = new ActivationStore(policy, () => watch.Current, everything: false);
         policy.Know(model);
         outsideCalls = SavedTensorsScope.Enter(store);
     }

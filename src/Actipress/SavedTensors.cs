@@ -46,7 +46,7 @@ public static class SavedTensors
     {
         ArgumentNullException.ThrowIfNull(codec);
         EngineHooks.EnsureInstalled();
-        return SavedTensorsScope.Enter(new ActivationStore(new SavingPolicy(new CompressionOptions().Default(codec)), () => Layer.Unknown));
+        return SavedTensorsScope.Enter(new ActivationStore(new SavingPolicy(new CompressionOptions().Default(codec)), () => null, everything: true));
     }
 
     /// <summary>Checks that hooks work in this process, by packing and unpacking a known tensor.</summary>

@@ -6,7 +6,10 @@ namespace Actipress;
 /// Holds what autograd saves of a model's forward pass: each storage once, in the form that the policy decides, until the last
 /// operation that needs it is done.
 /// </summary>
-sealed class ActivationStore(SavingPolicy policy, Func<Layer> currentLayer) : SavedTensorHooks
+/// <param name="policy">Decides.</param>
+/// <param name="currentLayer">The layer that runs on this thread; null where none is known.</param>
+/// <param name="everything">Whether what no layer saves is compressed too; otherwise only right after a parameter of the model was seen.</param>
+sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, bool everything) : SavedTensorHooks
 {
     readonly Lock gate = new();
     readonly Dictionary<nint, List<SavedMap>> byStorage = [];
@@ -14,6 +17,9 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer> currentLayer) : Sa
     readonly List<Exception> failures = [];
     (SavedMap Map, Tensor Values)? decoded;
     bool unpacking;
+
+    // Where no layer is known, what is saved belongs to the model whose parameter was saved last: another one may run on this thread.
+    bool modelRuns;
 
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
@@ -67,7 +73,14 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer> currentLayer) : Sa
             DropDecoded();
             unpacking = false;
             if (!Enabled) return new PassedOn(tensor);
+            if (policy.IsOwnParameter(tensor) || LibTorch.IsParameterOrView(tensor))
+            {
+                modelRuns = policy.IsOwnParameter(tensor);
+                return new PassedOn(tensor);
+            }
             var layer = currentLayer();
+            if (layer is null && !everything && !modelRuns) return new PassedOn(tensor);
+            layer ??= Layer.Unknown;
             try
             {
                 return policy.Decide(tensor, layer) switch

@@ -30,8 +30,8 @@ sealed class LayerWatch : IDisposable
     /// <summary>All layers of the model, itself first.</summary>
     public IReadOnlyList<Layer> Layers { get; }
 
-    /// <summary>The innermost layer that runs on this thread.</summary>
-    public Layer Current => running.Value!.TryPeek(out var layer) ? layer : Layer.Unknown;
+    /// <summary>The innermost layer that runs on this thread; null for none.</summary>
+    public Layer? Current => running.Value!.TryPeek(out var layer) ? layer : null;
 
     /// <summary>Whether the model itself has been run by <c>call</c>.</summary>
     public bool RootCalled { get; private set; }

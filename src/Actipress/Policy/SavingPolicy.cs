@@ -35,9 +35,12 @@ sealed class SavingPolicy(CompressionOptions options)
     public void Know(torch.nn.Module model) =>
         parameters = [.. model.parameters().Concat(model.buffers()).Where(tensor => !tensor.IsInvalid).Select(StorageReference.AddressOf)];
 
+    /// <summary>Whether a saved tensor is a parameter or buffer of the model, or a view of one.</summary>
+    public bool IsOwnParameter(Tensor tensor) => parameters.Contains(StorageReference.AddressOf(tensor));
+
+    /// <summary>What happens to a saved tensor that is no parameter.</summary>
     public Treatment Decide(Tensor tensor, Layer layer)
     {
-        if (parameters.Contains(StorageReference.AddressOf(tensor)) || LibTorch.IsParameterOrView(tensor)) return new Treatment.NotOurs("a parameter");
         if (layer.Is<Embedding>() || layer.Is<EmbeddingBag>()) return new Treatment.NotOurs("indices that the caller holds");
         if (tensor.NumberOfElements * tensor.ElementSize < options.SmallestBytes) return new Treatment.LeftAlone("small");
 

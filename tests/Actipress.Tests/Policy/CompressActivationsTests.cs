@@ -228,6 +228,24 @@ public class CompressActivationsTests
     }
 
     [Fact]
+    public void Another_model_on_the_same_thread_is_left_alone()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(1, 8, 3, padding: 1), Tanh());
+        using var other = Sequential(Conv2d(1, 8, 3, padding: 1), Tanh(), Conv2d(8, 8, 3, padding: 1));
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var x = randn(2, 1, 32, 32);
+        other.call(x).sum().backward();
+        other.forward(x).sum().backward();
+        Assert.Empty(compression.Report().Layers);
+        ((Conv2d)model[0]).forward(x).tanh().sum().backward();
+        Assert.NotEmpty(compression.Report().Layers);
+        model.call(x).sum().backward();
+        other.call(x).sum().backward();
+        Assert.DoesNotContain(compression.Report().Layers, layer => layer.Name.Contains("no layer", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Fidelity_of_an_exact_codec_is_one_and_everything_is_left_as_it_was()
     {
         using var everything = NewDisposeScope();

@@ -1,0 +1,27 @@
+# Builds a project in the release configuration. Sourced by ./actipress and ./dev; expects $root.
+
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+
+# Where a program lies once it is built.
+output_of() { echo "$root/artifacts/bin/$1/release_linux-x64"; }
+
+# Builds a program where a source is newer than it; says so, since the first time takes a minute.
+build_when_changed() {
+    local project=$1 program
+    program=$(output_of "$(basename "$project")")/$(basename "$project").dll
+    if [ -f "$program" ] && [ -z "$(cd "$root" && find src tests Directory.*.props global.json -newer "$program" \( -name '*.cs' -o -name '*.csproj' -o -name '*.props' -o -name '*.json' \) -print -quit)" ]; then return 0; fi
+    echo "actipress: building (the first time also downloads TorchSharp, 0.5 GB)" >&2
+    build "$project" && touch "$program"
+}
+
+# Silent where it works; the compiler's own words where it does not.
+build() {
+    local log; log=$(mktemp)
+    if ! (cd "$root" && dotnet build "$1" -c Release -v q -m:1 -p:NuGetAudit=false ${TORCH_BACKEND:+-p:TorchBackend=$TORCH_BACKEND}) >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        echo "actipress: building $1 failed; see the lines above." >&2
+        exit 2
+    fi
+    rm -f "$log"
+}

@@ -1,0 +1,19 @@
+using System.CommandLine;
+using Actipress.Data;
+
+namespace Actipress.Cli;
+
+/// <summary>Options that several commands have.</summary>
+static class CommonOptions
+{
+    public static Option<bool> Json() => new("--json") { Description = "Print one JSON document on standard output, and nothing else there." };
+
+    public static Option<string> Codec() => new("--codec")
+    {
+        Description = $"How activation maps are stored: {string.Join("; ", ActivationCodec.Known.Select(known => $"{known.Example} {known.Meaning}"))}.",
+        HelpName = "codec",
+        DefaultValueFactory = _ => "dct:10",
+    };
+
+    public static Option<string?> DataDir() => new("--data-dir") { Description = $"The folder with real data; else the one in {DataFolder.Variable}.", HelpName = "folder" };
+}

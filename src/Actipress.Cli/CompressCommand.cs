@@ -1,0 +1,32 @@
+using System.CommandLine;
+using Actipress.Experiments;
+
+namespace Actipress.Cli;
+
+/// <summary><c>compress</c>: what a codec does to an array or a picture.</summary>
+static class CompressCommand
+{
+    public static Command Make()
+    {
+        var file = new Argument<string>("file") { Description = "A .npy array (its last two axes are planes), or a PNG or JPEG picture." };
+        var codec = CommonOptions.Codec();
+        var output = new Option<string?>("--out") { Description = "The folder for the rebuilt array and, for a picture, both side by side. By default the file's own.", HelpName = "folder" };
+        var json = CommonOptions.Json();
+        var command = new Command("compress", "Pack and unpack an array or a picture: bytes, mean squared error, PSNR, and the result to look at.") { file, codec, output, json };
+        command.SetAction(parsed =>
+        {
+            var path = parsed.GetValue(file)!;
+            var folder = parsed.GetValue(output) ?? Path.GetDirectoryName(Path.GetFullPath(path));
+            var (result, written) = RoundTrip.Run(path, ActivationCodec.Parse(parsed.GetValue(codec)!), folder);
+            if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
+            else
+            {
+                Console.WriteLine(FormattableString.Invariant($"{result.Codec}: ({string.Join(", ", result.Shape)}) float32, {result.InputBytes} bytes -> {result.PackedBytes} bytes ({100.0 * result.PackedBytes / result.InputBytes:0.00} %)"));
+                Console.WriteLine(FormattableString.Invariant($"MSE {result.Mse:0.######}, PSNR {result.PsnrDb:0.00} dB"));
+                foreach (var name in written) Console.WriteLine($"wrote {name}");
+            }
+            return 0;
+        });
+        return command;
+    }
+}

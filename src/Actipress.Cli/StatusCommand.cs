@@ -1,0 +1,62 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Actipress.Data;
+using Actipress.Experiments;
+
+namespace Actipress.Cli;
+
+/// <summary><c>status</c>: what works here.</summary>
+static class StatusCommand
+{
+    public static Command Make()
+    {
+        var dataDir = CommonOptions.DataDir();
+        var json = CommonOptions.Json();
+        var command = new Command("status", "Say what works on this machine: platform, hooks, device, codecs and their faces, data found.") { dataDir, json };
+        command.SetAction(parsed =>
+        {
+            var hooks = "work";
+            try { SavedTensors.SelfCheck(); }
+            catch (PlatformNotSupportedException refusal) { hooks = refusal.Message; }
+            var meter = "exact level and peak";
+            try { using var trial = AllocatorMeter.Start(); }
+            catch (PlatformNotSupportedException refusal) { meter = refusal.Message; }
+            var folder = DataFolder.Of(parsed.GetValue(dataDir));
+            var status = new
+            {
+                Platform = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.RuntimeIdentifier}, {Provenance.Here().Machine}, {RuntimeInformation.FrameworkDescription}, TorchSharp {Provenance.Here().TorchSharp}",
+                Hooks = hooks,
+                Meter = meter,
+                Device = TorchSharp.torch.cuda.is_available() ? $"cuda ({TorchSharp.torch.cuda.device_count()})" : "cpu",
+                Codecs = ActivationCodec.Known.Select(known => new { Codec = known.Example, known.Meaning, Faces = new[] { "definition", "torch (any device)" } }),
+                Data = new Dictionary<string, string>
+                {
+                    ["folder"] = folder ?? $"none (give --data-dir or {DataFolder.Variable}; training then uses generated digits)",
+                    ["mnist"] = folder is null ? "generated digits instead" : Found(folder),
+                },
+            };
+            if (parsed.GetValue(json)) Console.WriteLine(Json.Document(status));
+            else
+            {
+                Console.WriteLine($"platform  {status.Platform}");
+                Console.WriteLine($"hooks     {status.Hooks}");
+                Console.WriteLine($"meter     {status.Meter}");
+                Console.WriteLine($"device    {status.Device}");
+                foreach (var codec in status.Codecs) Console.WriteLine($"codec     {codec.Codec,-10} {codec.Meaning}; faces: {string.Join(", ", codec.Faces)}");
+                foreach (var (name, found) in status.Data) Console.WriteLine($"data      {name}: {found}");
+            }
+            return hooks == "work" ? 0 : UserErrors.Mistake;
+        });
+        return command;
+    }
+
+    static string Found(string folder)
+    {
+        try
+        {
+            var mnist = Mnist.Load(DataFolder.Part(folder, "mnist"));
+            return $"{mnist.Train.Count} + {mnist.Test.Count} images";
+        }
+        catch (InvalidDataException missing) { return missing.Message; }
+    }
+}

@@ -1,0 +1,31 @@
+using System.CommandLine;
+
+namespace Actipress.Cli;
+
+/// <summary>Runs the command line: a user's mistake is one message and exit code 2, Ctrl-C is 130.</summary>
+static class UserErrors
+{
+    public const int Mistake = 2, Interrupted = 130;
+
+    public static async Task<int> Run(RootCommand root, string[] args)
+    {
+        var parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
+        if (parsed.Errors.Count > 0)
+        {
+            foreach (var error in parsed.Errors) await Console.Error.WriteLineAsync($"actipress: {error.Message}");
+            await Console.Error.WriteLineAsync($"actipress: './actipress {string.Join(' ', parsed.CommandResult.Command is RootCommand ? ["--help"] : [parsed.CommandResult.Command.Name, "--help"])}' says what is wanted.");
+            return Mistake;
+        }
+        try
+        {
+            // The commands end by themselves after the step at hand.
+            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = TimeSpan.FromMinutes(5) });
+        }
+        catch (Exception mistake) when (mistake is FormatException or ArgumentException or IOException or InvalidDataException or UnauthorizedAccessException or PlatformNotSupportedException or HttpRequestException)
+        {
+            await Console.Error.WriteLineAsync($"actipress: {mistake.Message.Split(" (Parameter '")[0]}");
+            return Mistake;
+        }
+        catch (OperationCanceledException) { return Interrupted; }
+    }
+}

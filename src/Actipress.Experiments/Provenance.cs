@@ -1,0 +1,34 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace Actipress.Experiments;
+
+/// <summary>Where and with what a result was measured.</summary>
+public sealed record Provenance(string Machine, int Cores, string Commit, string TorchSharp, string DotNet, DateTime MeasuredAt)
+{
+    /// <summary>This machine and this build.</summary>
+    public static Provenance Here() => new(
+        Processor(), Environment.ProcessorCount, SourceCommit(), typeof(torch).Assembly.GetName().Version!.ToString(3), RuntimeInformation.FrameworkDescription, DateTime.UtcNow);
+
+    static string Processor()
+    {
+        try
+        {
+            return File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown processor";
+        }
+        catch (IOException) { return "unknown processor"; }
+    }
+
+    // Of the sources that this program was built from, where they are a git checkout.
+    static string SourceCommit()
+    {
+        try
+        {
+            using var git = Process.Start(new ProcessStartInfo("git", ["-C", AppContext.BaseDirectory, "describe", "--always", "--dirty"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            var commit = git.StandardOutput.ReadToEnd().Trim();
+            git.WaitForExit();
+            return git.ExitCode == 0 ? commit : "unknown";
+        }
+        catch (System.ComponentModel.Win32Exception) { return "unknown"; }
+    }
+}

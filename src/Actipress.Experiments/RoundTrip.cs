@@ -1,0 +1,48 @@
+using Actipress.Data;
+
+namespace Actipress.Experiments;
+
+/// <summary>What <c>compress --json</c> prints.</summary>
+public sealed record RoundTripResult(string Codec, long[] Shape, long InputBytes, long PackedBytes, double Mse, double PsnrDb);
+
+/// <summary>Packs an array or a picture from a file, unpacks it, and measures what was lost (as the paper's Figure 5).</summary>
+public static class RoundTrip
+{
+    /// <param name="file">A .npy array, or a PNG or JPEG picture.</param>
+    /// <param name="codec">How it is stored.</param>
+    /// <param name="folder">Where the rebuilt array, and for pictures both side by side, are written; null for nowhere.</param>
+    /// <returns>The measurements, and the files written.</returns>
+    /// <exception cref="InvalidDataException">The file cannot be read, or the codec leaves it as it is.</exception>
+    public static (RoundTripResult Result, IReadOnlyList<string> Written) Run(string file, ActivationCodec codec, string? folder)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        ArgumentNullException.ThrowIfNull(codec);
+        if (!File.Exists(file)) throw new InvalidDataException($"No file {file}: wanted a .npy array, or a PNG or JPEG picture.");
+        var isPicture = !file.EndsWith(".npy", StringComparison.OrdinalIgnoreCase);
+        using var original = isPicture ? Picture.Read(file) : Npy.Read(file);
+        using var packed = Pipeline.Pack(original, codec, out var why) ?? throw new InvalidDataException($"{codec} leaves {file} as it is: {why switch
+        {
+            LeftRaw.Empty => "it has no elements",
+            LeftRaw.NotFinite => "it holds NaN, infinities or numbers above 1e30",
+            _ => $"stored this way it would not be smaller than its {original.NumberOfElements * original.ElementSize} bytes. Choose a higher ratio",
+        }}.");
+        using var rebuilt = packed.Unpack();
+        var result = new RoundTripResult(
+            $"{codec}", original.shape, original.NumberOfElements * original.ElementSize, packed.Bytes, Quality.Mse(original, rebuilt), Quality.Psnr(original, rebuilt, isPicture ? 255 : null));
+        return (result, folder is null ? [] : Write());
+
+        List<string> Write()
+        {
+            Directory.CreateDirectory(folder);
+            var name = $"{Path.GetFileNameWithoutExtension(file)}.{codec}".Replace(':', '-').Replace(',', '-').Replace('=', '-');
+            List<string> written = [Path.Combine(folder, name + ".npy")];
+            Npy.Write(written[0], rebuilt);
+            if (isPicture)
+            {
+                written.Add(Path.Combine(folder, name + ".png"));
+                Picture.WriteSideBySide(written[1], original, rebuilt);
+            }
+            return written;
+        }
+    }
+}
