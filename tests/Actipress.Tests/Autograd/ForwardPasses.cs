@@ -1,3 +1,4 @@
+using Actipress.Models;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -27,6 +28,8 @@ public sealed record ForwardPass(string Name, Func<(IReadOnlyList<Parameter> Par
         OneInput("conv, batch norm, relu, pool, linear by call", () => Sequential(
             Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), Conv2d(8, 8, 3, padding: 1), BatchNorm2d(8), LeakyReLU(0.1), MaxPool2d(2),
             GELU(), Dropout(0.3), Flatten(), Linear(8 * 16, 10)), 4, 3, 8, 8),
+        OneInput("lenet", () => new LeNet(), 4, 1, 28, 28),
+        OneInput("3d u-net", () => new SmallUNet(), 1, 1, 12, 16, 12),
         OneInput("by forward", () => new ByForward(), 4, 3, 8, 8),
         OneInput("in-place relu, residual", () => new Residual(), 2, 4, 8, 8),
         OneInput("3d convolution", () => Sequential(Conv3d(1, 4, 3, padding: 1), BatchNorm3d(4), ReLU(), MaxPool3d(2), ConvTranspose3d(4, 2, 2, stride: 2)), 1, 1, 8, 8, 8),
@@ -87,6 +90,20 @@ public sealed record ForwardPass(string Name, Func<(IReadOnlyList<Parameter> Par
             var y = relu.call(norm1.call(conv1.call(x)));
             var z = norm2.call(conv2.call(y));
             return relu.call(z + y);
+        }
+    }
+
+    sealed class SmallUNet : Module<Tensor, Tensor>
+    {
+        readonly Sequential down = Block(1, 4), bottom = Block(4, 8), up = Block(8, 4);
+        readonly MaxPool3d pool = MaxPool3d(2);
+        readonly ConvTranspose3d rise = ConvTranspose3d(8, 4, 2, stride: 2);
+        public SmallUNet() : base(nameof(SmallUNet)) => RegisterComponents();
+        static Sequential Block(int from, int to) => Sequential(Conv3d(from, to, 3, padding: 1), BatchNorm3d(to), ReLU(), Conv3d(to, to, 3, padding: 1), BatchNorm3d(to), ReLU());
+        public override Tensor forward(Tensor x)
+        {
+            var skip = down.call(x);
+            return up.call(cat([skip, rise.call(bottom.call(pool.call(skip)))], 1));
         }
     }
 

@@ -1,0 +1,110 @@
+using static TorchSharp.torch;
+
+namespace Actipress.Tests.Autograd;
+
+/// <summary>What would end the process if an exception ever left a callback: each scenario runs in a process of its own, which must live.</summary>
+public class AbortTests
+{
+    public static TheoryData<string> Scenarios => [.. typeof(Scenario).GetMethods().Where(method => method.DeclaringType == typeof(Scenario)).Select(method => method.Name)];
+
+    [Theory, MemberData(nameof(Scenarios))]
+    public void The_process_lives(string scenario)
+    {
+        var child = ChildProcess.Run([Environment.ProcessPath!, "-explicit", "only", "-method", $"{typeof(Scenario).FullName}.{scenario}", "-noColor"]);
+        Assert.True(child.ExitCode == 0, child.All);
+        Assert.Contains("Total: 1, Errors: 0, Failed: 0", child.Output, StringComparison.Ordinal);
+    }
+
+    public class Scenario
+    {
+        static Tensor Loss(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
+        {
+            var w = tensor(new[] { 1f, 2f, 3f }, requires_grad: true);
+            using var scope = SavedTensors.Hook(pack, unpack);
+            return (w.exp() * w).sum();
+        }
+
+        sealed class ThrowsWhenDisposed(Tensor tensor) : IDisposable
+        {
+            public Tensor Tensor => tensor;
+            public void Dispose() => throw new InvalidOperationException("disposed");
+        }
+
+        [Fact(Explicit = true)]
+        public void Pack_throws()
+        {
+            using var loss = Loss(_ => throw new OutOfMemoryException(), _ => throw new InvalidOperationException());
+            loss.backward();
+        }
+
+        [Fact(Explicit = true)]
+        public void Unpack_throws()
+        {
+            for (var i = 0; i < 100; i++)
+            {
+                using var loss = Loss(x => x, _ => throw new InvalidOperationException("lost"));
+                Assert.ThrowsAny<Exception>(() => loss.backward());
+            }
+        }
+
+        [Fact(Explicit = true)]
+        public void Unpack_throws_on_another_thread()
+        {
+            using var loss = Loss(x => x, _ => throw new InvalidOperationException("lost"));
+            var thread = new Thread(() => Assert.ThrowsAny<Exception>(() => loss.backward()));
+            thread.Start();
+            thread.Join();
+        }
+
+        [Fact(Explicit = true)]
+        public void Dispose_throws()
+        {
+            using var loss = Loss(x => new ThrowsWhenDisposed(x.alias().DetachFromDisposeScope()), kept => ((ThrowsWhenDisposed)kept!).Tensor.alias());
+            loss.backward();
+        }
+
+        [Fact(Explicit = true)]
+        public void Unpack_gives_a_disposed_tensor()
+        {
+            using var loss = Loss(x => x, kept =>
+            {
+                var gone = ((Tensor)kept!).alias();
+                gone.Dispose();
+                return gone;
+            });
+            Assert.ThrowsAny<Exception>(() => loss.backward());
+        }
+
+        [Fact(Explicit = true)]
+        public void A_forgotten_graph_is_collected()
+        {
+            var released = 0;
+            Forget();
+            for (var i = 0; i < 20 && released == 0; i++)
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+            }
+            Assert.Equal(3, released);
+
+            void Forget() => _ = Loss(x => new Counts(() => released++), _ => throw new InvalidOperationException());
+        }
+
+        sealed class Counts(Action released) : IDisposable
+        {
+            public void Dispose() => released();
+        }
+
+        [Fact(Explicit = true)]
+        public void A_damaged_map_names_its_layer()
+        {
+            using var everything = NewDisposeScope();
+            using var model = nn.Sequential(nn.Conv2d(1, 4, 3, padding: 1), nn.Tanh(), nn.Conv2d(4, 4, 3));
+            using var compression = model.CompressActivations(options => options.Default(ActivationCodec.None));
+            var y = model.call(randn(1, 1, 40, 40));
+            using (no_grad())
+                foreach (var parameter in model.parameters()) parameter.add_(1);    // as an optimizer that steps too early
+            Assert.ThrowsAny<Exception>(() => compression.Backward(y.sum()));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+using System.Diagnostics;
+using System.Text.Json;
+using Actipress.Data;
+using static TorchSharp.torch;
+
+namespace Actipress.Tests.Cli;
+
+/// <summary>The command line, started as a user starts it.</summary>
+public sealed class CliTests : IDisposable
+{
+    readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    static ChildProcess.Ended Run(params string[] args) => ChildProcess.Run([.. ChildProcess.Cli, .. args]);
+
+    [Fact]
+    public void Train_prints_one_document_and_keeps_every_result()
+    {
+        var ended = Run("train", "--epochs", "1", "--batch", "400", "--json", "--out", folder);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var result = JsonDocument.Parse(ended.Output).RootElement;
+        foreach (var key in (string[])["model", "data", "codec", "layers", "epochs", "seed"]) Assert.True(result.TryGetProperty(key, out _), key);
+        foreach (var run in (string[])["baseline", "compressed"])
+            foreach (var key in (string[])["test_accuracy", "train_loss", "step_ms", "after_forward_bytes", "peak_bytes"])
+                Assert.True(result.GetProperty(run).GetProperty(key).GetDouble() > 0, $"{run}.{key}");
+        foreach (var key in (string[])["saved_bytes", "kept_bytes", "bytes_per_element", "gradient_cosine", "gradient_norm_ratio"])
+            Assert.True(result.GetProperty("compressed").GetProperty(key).GetDouble() > 0, key);
+        Assert.Contains("test accuracy", ended.Error, StringComparison.Ordinal);
+        Assert.Equal(["epoch", "epoch", "train"], Lines().Select(line => line.GetProperty("kind").GetString()));
+    }
+
+    List<JsonElement> Lines() => [.. File.ReadLines(Path.Combine(folder, "results.jsonl")).Select(line => JsonDocument.Parse(line).RootElement)];
+
+    [Fact]
+    public void Ctrl_C_ends_training_and_keeps_what_was_done()
+    {
+        using var training = ChildProcess.Start([.. ChildProcess.Cli, "train", "--epochs", "1000", "--batch", "400", "--out", folder]);
+        var path = Path.Combine(folder, "results.jsonl");
+        var waited = Stopwatch.StartNew();
+        while ((!File.Exists(path) || File.ReadAllLines(path).Length < 2) && waited.Elapsed < TimeSpan.FromMinutes(2)) Thread.Sleep(100);
+        using (var kill = Process.Start("kill", ["-INT", $"{training.Id}"])) kill.WaitForExit();
+        var ended = ChildProcess.Wait(training);
+        Assert.True(ended.ExitCode == 130, ended.All);
+        Assert.Contains("(interrupted)", ended.Output, StringComparison.Ordinal);
+        Assert.Equal("train", Lines()[^1].GetProperty("kind").GetString());
+    }
+
+    [Fact]
+    public void Compress_measures_an_array_and_writes_it()
+    {
+        var array = Path.Combine(folder, "map.npy");
+        using (var map = randn(2, 3, 32, 32).relu_()) Npy.Write(array, map);
+        var ended = Run("compress", array, "--codec", "dct:10", "--json");
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var result = JsonDocument.Parse(ended.Output).RootElement;
+        Assert.Equal(2 * 3 * 32 * 32 * 4, result.GetProperty("input_bytes").GetInt64());
+        Assert.InRange(result.GetProperty("packed_bytes").GetInt64(), 1, 2 * 3 * 32 * 32 * 4 / 8);
+        Assert.True(result.GetProperty("mse").GetDouble() > 0);
+        Assert.True(result.GetProperty("psnr_db").GetDouble() > 5);
+        using var rebuilt = Npy.Read(Path.Combine(folder, "map.dct-10.npy"));
+        Assert.Equal([2, 3, 32, 32], rebuilt.shape);
+    }
+
+    [Fact]
+    public void Compress_shows_a_picture_beside_its_rebuilt_self()
+    {
+        var photo = TestData.Real("photos/camera.png");
+        var ended = Run("compress", photo, "--codec", "wt:haar:10", "--out", folder);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        Assert.Contains("PSNR", ended.Output, StringComparison.Ordinal);
+        using var sheet = Picture.Read(Path.Combine(folder, "camera.wt-haar-10.png"));
+        Assert.Equal([1, 1, 512, 512 + 8 + 512], sheet.shape);
+    }
+
+    [Fact]
+    public void Status_says_what_works()
+    {
+        var ended = Run("status", "--json");
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var status = JsonDocument.Parse(ended.Output).RootElement;
+        Assert.Equal("work", status.GetProperty("hooks").GetString());
+        Assert.Equal(ActivationCodec.Known.Count, status.GetProperty("codecs").GetArrayLength());
+        Assert.True(status.GetProperty("data").TryGetProperty("mnist", out _));
+    }
+
+    [Theory]
+    [InlineData("No codec 'dtc:10'", "train", "--codec", "dtc:10")]
+    [InlineData("1 or more", "train", "--codec", "dct:0.5")]
+    [InlineData("1 or more", "train", "--codec", "dct:NaN")]
+    [InlineData("No layer matches 'conv7'", "train", "--layers", "conv7")]
+    [InlineData("No folder", "train", "--data-dir", "/no/such/folder")]
+    [InlineData("/proc/nowhere", "train", "--out", "/proc/nowhere")]
+    [InlineData("wanted 1 or more", "train", "--epochs", "0")]
+    [InlineData("No file", "compress", "/no/such/file.npy")]
+    [InlineData("trian", "trian")]
+    [InlineData("--colour", "train", "--colour")]
+    public void A_mistake_is_one_message_and_exit_code_2(string says, params string[] args)
+    {
+        var ended = Run(args[0] == "train" && !args.Contains("--out") ? [.. args, "--out", folder] : args);
+        Assert.True(ended.ExitCode == 2, ended.All);
+        Assert.Contains(says, ended.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", ended.Error, StringComparison.Ordinal);
+        Assert.Empty(ended.Output);
+        Assert.True(!File.Exists(Path.Combine(folder, "results.jsonl")) || new FileInfo(Path.Combine(folder, "results.jsonl")).Length == 0);
+    }
+
+    [Fact]
+    public void Help_names_every_command()
+    {
+        var ended = Run();
+        Assert.Equal(0, ended.ExitCode);
+        foreach (var command in (string[])["train", "compress", "status"]) Assert.Contains(command, ended.Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("libstdcxx() { echo /none; }; id() { echo 1000; }; need_libstdcxx", "libstdc++ is too old")]
+    [InlineData("dotnet() { echo '8.0.100 [/usr/share/dotnet/sdk]'; }; need_dotnet", "the .NET 10 SDK is missing")]
+    public void What_is_missing_beneath_is_said_plainly(string script, string says)
+    {
+        var ended = ChildProcess.Run(["bash", "-c", $". build/prerequisites.sh; {script}"]);
+        Assert.Equal(2, ended.ExitCode);
+        Assert.Contains(says, ended.Error, StringComparison.Ordinal);
+        foreach (var part in (string[])["found:", "wanted:", "way out:"]) Assert.Contains(part, ended.Error, StringComparison.Ordinal);
+    }
+}
