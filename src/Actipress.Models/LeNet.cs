@@ -6,7 +6,7 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Models;
 
 /// <summary>
-/// The convolutional network of the paper's MNIST experiments (Section 4.1): (n, 1, 28, 28) to log-probabilities (n, 10); 150 194
+/// The convolutional network of the paper's MNIST experiments (Section 5): (n, 1, 28, 28) to log-probabilities (n, 10); 150 194
 /// parameters. Blocks as in Figure 6: conv1, relu1, conv2, mp.
 /// </summary>
 public sealed class LeNet : Module<Tensor, Tensor>

@@ -1,0 +1,29 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Models;
+
+static class Layers
+{
+    /// <summary>Runs <paramref name="x"/> through layers one after the other and disposes each result as soon as the next one is there.</summary>
+    /// <param name="x">Not disposed.</param>
+    /// <param name="layers">At least one.</param>
+    public static Tensor Through(this Tensor x, params ReadOnlySpan<Module<Tensor, Tensor>> layers)
+    {
+        var y = layers[0].call(x);
+        foreach (var layer in layers[1..])
+        {
+            var next = layer.call(y);
+            y.Dispose();
+            y = next;
+        }
+        return y;
+    }
+
+    /// <summary>As <see cref="Through(Tensor, ReadOnlySpan{Module{Tensor, Tensor}})"/>, and disposes <paramref name="x"/> as well.</summary>
+    public static Tensor ThenThrough(this Tensor x, params ReadOnlySpan<Module<Tensor, Tensor>> layers)
+    {
+        using (x) return x.Through(layers);
+    }
+}
