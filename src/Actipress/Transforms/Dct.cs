@@ -1,7 +1,7 @@
 namespace Actipress;
 
 /// <summary>
-/// The orthonormal type-II discrete cosine transform of square blocks (paper, Section 3.1.2, equations 8 and 9):
+/// The orthonormal type-II discrete cosine transform of square blocks (paper, Section 3.1.2 and equation 9):
 /// Y = A X A^T with A[k, i] = c_k cos(pi (2 i + 1) k / 2 n), c_0 = sqrt(1 / n), c_k = sqrt(2 / n) otherwise.
 /// </summary>
 /// <remarks>

@@ -2,7 +2,7 @@ namespace Actipress;
 
 /// <summary>
 /// The discrete wavelet transform of Mallat, separable over the spatial axes, periodic, in several levels (paper, Section 3.1.1,
-/// equations 4 to 7). On an even axis: a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], d[o] likewise with the high-pass filter.
+/// equations 2 to 8). On an even axis: a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], d[o] likewise with the high-pass filter.
 /// </summary>
 /// <remarks>
 /// As PyWavelets' <c>wavedecn(mode="periodization")</c>: an odd axis is made even by repeating its last element, so a map may give
