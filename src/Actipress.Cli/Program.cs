@@ -6,5 +6,6 @@ var root = new RootCommand("Actipress: train bigger TorchSharp networks in the m
     TrainCommand.Make(),
     CompressCommand.Make(),
     StatusCommand.Make(),
+    ReadmeCommand.Make(),
 };
 return await UserErrors.Run(root, args);

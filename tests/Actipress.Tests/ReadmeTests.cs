@@ -1,0 +1,53 @@
+using Actipress.Experiments;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Tests;
+
+public class ReadmeTests
+{
+    static string Readme => File.ReadAllText(Path.Combine(TestData.Repository, "README.md"));
+
+    [Fact]
+    public void The_example_trains_and_keeps_a_tenth()
+    {
+        var written = new StringWriter();
+        Example(written);
+        Assert.Contains("dct:10", written.ToString(), StringComparison.Ordinal);
+        Assert.Contains("all", written.ToString(), StringComparison.Ordinal);
+    }
+
+    static void Example(TextWriter Console)
+    {
+        using var everything = NewDisposeScope();
+        // begin
+        var model = Sequential(Conv2d(1, 16, 3), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3), ReLU(), Flatten(), Linear(16 * 24 * 24, 10));
+        var optimizer = optim.Adam(model.parameters());
+        var (images, labels) = (randn(32, 1, 28, 28), randint(0, 10, [32]));
+
+        using var compression = model.CompressActivations(ActivationCodec.Dct(ratio: 10));
+
+        for (var step = 0; step < 3; step++)
+        {
+            optimizer.zero_grad();
+            using var loss = functional.cross_entropy(model.call(images), labels);
+            loss.backward();
+            optimizer.step();
+        }
+        Console.WriteLine(compression.Report());    // a line a layer: bytes as saved, bytes as kept, and how
+        // end
+    }
+
+    [Fact]
+    public void The_example_in_the_readme_is_that_one()
+    {
+        var source = File.ReadAllText(Path.Combine(TestData.Repository, "tests", "Actipress.Tests", "ReadmeTests.cs"));
+        var lines = source[(source.IndexOf("// begin", StringComparison.Ordinal) + 9)..source.IndexOf("        // end", StringComparison.Ordinal)].Split('\n').Select(line => line.StartsWith("        ", StringComparison.Ordinal) ? line[8..] : line);
+        Assert.Contains(string.Join('\n', lines).TrimEnd(), Readme, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_table_is_that_of_the_stored_results() =>
+        Assert.Equal(ReadmeTable.Update(Readme, File.ReadLines(Path.Combine(TestData.Repository, "experiments", "mnist-lenet", "results.jsonl"))), Readme);
+}
