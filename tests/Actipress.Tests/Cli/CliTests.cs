@@ -35,7 +35,8 @@ public sealed class CliTests : IDisposable
     [Fact]
     public void Ctrl_C_ends_training_and_keeps_what_was_done()
     {
-        using var training = ChildProcess.Start([.. ChildProcess.Cli, "train", "--epochs", "1000", "--batch", "400", "--out", folder]);
+        // A shell's background job ignores the signal, and so would whatever it starts.
+        using var training = ChildProcess.Start(["env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--epochs", "1000", "--batch", "400", "--out", folder]);
         var path = Path.Combine(folder, "results.jsonl");
         var waited = Stopwatch.StartNew();
         while ((!File.Exists(path) || File.ReadAllLines(path).Length < 2) && waited.Elapsed < TimeSpan.FromMinutes(2)) Thread.Sleep(100);
