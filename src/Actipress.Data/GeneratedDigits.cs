@@ -44,6 +44,35 @@ public static class GeneratedDigits
         }
     }
 
+    /// <summary>The same in 32 x 32 and three colours, each digit and its ground of its own.</summary>
+    public static ImageClasses InColour(int train = 4000, int test = 1000, int seed = 1)
+    {
+        var grey = Make(train, test, seed);
+        return new("generated digits in colour", Set(grey.Train, 2 * seed), Set(grey.Test, 2 * seed + 1));
+
+        static LabelledImages Set(LabelledImages grey, int seed)
+        {
+            const int Wide = 32, Margin = (Wide - Edge) / 2;
+            var pixels = new byte[grey.Count * 3 * Wide * Wide];
+            Parallel.For(0, grey.Count, i =>
+            {
+                var random = new Random(unchecked(seed * 2_000_003 + i));
+                for (var channel = 0; channel < 3; channel++)
+                {
+                    var (ground, slope, ink) = (20 + 120 * random.NextDouble(), 3 * (random.NextDouble() - 0.5), 0.4 + 0.4 * random.NextDouble());
+                    for (var row = 0; row < Wide; row++)
+                        for (var column = 0; column < Wide; column++)
+                        {
+                            var (y, x) = (row - Margin, column - Margin);
+                            var drawn = y is >= 0 and < Edge && x is >= 0 and < Edge ? grey.Pixels[(i * Edge + y) * Edge + x] : 0;
+                            pixels[((i * 3 + channel) * Wide + row) * Wide + column] = (byte)Math.Clamp(ground + slope * (row - column) + ink * drawn, 0, 255);
+                        }
+                }
+            });
+            return new(pixels, grey.Labels, Wide, Wide, Channels: 3);
+        }
+    }
+
     static void Draw((double X, double Y)[][] strokes, Random random, Span<byte> image)
     {
         double Between(double low, double high) => low + (high - low) * random.NextDouble();

@@ -2,28 +2,31 @@ using static TorchSharp.torch;
 
 namespace Actipress.Data;
 
-/// <summary>Grey images of one size with a class each, as bytes.</summary>
-/// <param name="Pixels">All images one after the other, row-major, 0 to 255.</param>
+/// <summary>Images of one size with a class each, as bytes.</summary>
+/// <param name="Pixels">All images one after the other, each (channels, height, width) in row-major order, 0 to 255.</param>
 /// <param name="Labels">A class for each image.</param>
 /// <param name="Height">Rows of an image.</param>
 /// <param name="Width">Pixels of a row.</param>
-public sealed record LabelledImages(byte[] Pixels, byte[] Labels, int Height, int Width)
+/// <param name="Channels">1 for grey, 3 for red, green and blue.</param>
+public sealed record LabelledImages(byte[] Pixels, byte[] Labels, int Height, int Width, int Channels = 1)
 {
     /// <summary>How many there are.</summary>
     public int Count => Labels.Length;
 
-    /// <summary>Some of them for a network: (n, 1, height, width) float32 with this mean and standard deviation taken out, and (n) int64. The caller disposes both.</summary>
+    int Elements => Channels * Height * Width;
+
+    /// <summary>Some of them for a network: (n, channels, height, width) float32 with this mean and standard deviation taken out, and (n) int64. The caller disposes both.</summary>
     public (Tensor Images, Tensor Labels) Batch(ReadOnlySpan<int> indices, float mean, float deviation)
     {
-        var (images, labels) = (new float[indices.Length * Height * Width], new long[indices.Length]);
+        var (images, labels) = (new float[indices.Length * Elements], new long[indices.Length]);
         for (var i = 0; i < indices.Length; i++)
         {
-            var pixels = Pixels.AsSpan(indices[i] * Height * Width, Height * Width);
+            var pixels = Pixels.AsSpan(indices[i] * Elements, Elements);
             for (var p = 0; p < pixels.Length; p++) images[i * pixels.Length + p] = (pixels[p] / 255f - mean) / deviation;
             labels[i] = Labels[indices[i]];
         }
         using var flat = tensor(images);
-        return (flat.view(indices.Length, 1, Height, Width), tensor(labels));
+        return (flat.view(indices.Length, Channels, Height, Width), tensor(labels));
     }
 }
 

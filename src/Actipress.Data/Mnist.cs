@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.IO.Compression;
 using System.Security.Cryptography;
 
 namespace Actipress.Data;
@@ -39,7 +38,7 @@ public static class Mnist
 
     static byte[] Read(string path, int magic, int count, string md5)
     {
-        var bytes = Content(path);
+        var bytes = Gzip.Content(path);
         var header = magic == ImagesMagic ? 16 : 8;
         var wanted = header + count * (magic == ImagesMagic ? 28 * 28 : 1);
         if (bytes.Length < 4) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted {wanted}. Get the file again.");
@@ -49,22 +48,6 @@ public static class Mnist
         var sum = Convert.ToHexStringLower(MD5.HashData(bytes));
         if (sum != md5) throw new InvalidDataException($"{path} is not MNIST's: found content with MD5 {sum}, wanted {md5}. Get MNIST's own file.");
         return bytes[header..];
-    }
-
-    static byte[] Content(string path)
-    {
-        using var file = File.OpenRead(path);
-        if (!path.EndsWith(".gz", StringComparison.Ordinal))
-        {
-            var bytes = new byte[file.Length];
-            file.ReadExactly(bytes);
-            return bytes;
-        }
-        using var gzip = new GZipStream(file, CompressionMode.Decompress);
-        using var content = new MemoryStream();
-        try { gzip.CopyTo(content); }
-        catch (InvalidDataException failure) { throw new InvalidDataException($"{path} is damaged: {failure.Message} after {content.Length} bytes. Get the file again.", failure); }
-        return content.ToArray();
     }
 
     /// <summary>Downloads what is missing of the four files; each appears in the folder when it is complete.</summary>

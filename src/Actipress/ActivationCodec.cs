@@ -7,7 +7,7 @@ namespace Actipress;
 /// <remarks>
 /// <c>dct:10</c>, <c>wt:db3:100</c> and <c>st:10</c> name a transform and a ratio, <c>quant:4</c> bits a value, <c>none</c> leaves
 /// maps alone. Options follow after commas: <c>block=</c>4, 8 or 16 (dct), <c>levels=</c>1 to 5 (wt), <c>values=</c>int8, float16 or
-/// float32, <c>index=</c>auto, byte or bitmap, <c>zeros=</c>exact or none, <c>storage=</c>compact or paper.
+/// float32, <c>index=</c>auto, byte or bitmap, <c>zeros=</c>exact or none, <c>storage=</c>grid, compact or paper.
 /// </remarks>
 public sealed record ActivationCodec
 {
@@ -34,17 +34,17 @@ public sealed record ActivationCodec
     /// <summary>Block DCT, top-k (paper, Sections 3.1.2 and 3.2).</summary>
     /// <param name="ratio">The compression ratio, lambda: one coefficient in this many is kept; 1 or more.</param>
     /// <param name="block">Edge of a block: 4, 8 or 16.</param>
-    public static ActivationCodec Dct(double ratio, int block = 16) => new(new Dct(block), TopKeeping(ratio), new Compact());
+    public static ActivationCodec Dct(double ratio, int block = 16) => new(new Dct(block), TopKeeping(ratio), Usual(ratio));
 
     /// <summary>Wavelet transform, top-k (paper, Sections 3.1.1 and 3.2).</summary>
     /// <param name="family">One of <see cref="Actipress.Wavelet.Families"/>, such as <c>haar</c> or <c>db3</c>.</param>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
     /// <param name="levels">1 to 5.</param>
-    public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), new Compact());
+    public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), Usual(ratio));
 
     /// <summary>Top-k of the map itself: plain thresholding (the paper's ST).</summary>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
-    public static ActivationCodec Threshold(double ratio) => new(new Identity(), TopKeeping(ratio), new Compact());
+    public static ActivationCodec Threshold(double ratio) => new(new Identity(), TopKeeping(ratio), Usual(ratio));
 
     /// <summary>Group quantisation with stochastic rounding.</summary>
     /// <param name="bits">Bits a value: 8, 4 or 2.</param>
@@ -52,6 +52,9 @@ public sealed record ActivationCodec
 
     /// <summary>The same stages as the paper stores them: 12 bytes a coefficient, no exact zeros, even where that is more than the map had.</summary>
     public ActivationCodec AsInPaper() => this with { Encoding = new Coo(), ExactZeros = false, EvenIfLarger = true };
+
+    // A grid that hardly any coefficient falls below costs more than an integer each.
+    static Encoding Usual(double ratio) => ratio >= 2 ? new Grid() : new Compact();
 
     static Keep.TopK TopKeeping(double ratio) =>
         ratio is >= 1 and < double.PositiveInfinity ? new(ratio) : throw new ArgumentOutOfRangeException(nameof(ratio), $"No compression ratio of {ratio}: wanted a number of 1 or more.");
@@ -95,7 +98,7 @@ public sealed record ActivationCodec
                 Block = options.Remove("block", out var block) && name == "dct" ? (int)Number(text, block) : block is null ? 16 : throw NoOption(text, "block", name),
                 Levels = options.Remove("levels", out var levels) && name.StartsWith("wt:", StringComparison.Ordinal) ? (int)Number(text, levels) : levels is null ? 3 : throw NoOption(text, "levels", name),
             };
-            return new(Transforms.Named(name, stages), TopKeeping(Number(text, ratio)), new Compact());
+            return new(Transforms.Named(name, stages), TopKeeping(Number(text, ratio)), Usual(Number(text, ratio)));
         }
     }
 
@@ -128,7 +131,14 @@ public sealed record ActivationCodec
         if (options.Remove("zeros", out var zeros))
             codec = codec with { ExactZeros = zeros switch { "exact" => true, "none" => false, _ => throw NoValue(text, "zeros", zeros, "exact, none") } };
         if (options.Remove("storage", out var storage))
-            codec = storage switch { "paper" => codec.AsInPaper(), "compact" => codec, _ => throw NoValue(text, "storage", storage, "compact, paper") };
+            codec = storage switch
+            {
+                "paper" => codec.AsInPaper(),
+                "compact" when codec.Keep is Keep.TopK => codec with { Encoding = new Compact() },
+                "grid" when codec.Keep is Keep.TopK => codec with { Encoding = new Grid() },
+                _ => throw NoValue(text, "storage", storage, "grid, compact, paper"),
+            };
+        if (codec.Encoding is Grid && (options.ContainsKey("values") || options.ContainsKey("index"))) codec = codec with { Encoding = new Compact() };
         if (codec.Encoding is Compact compact && codec != None)
         {
             if (options.Remove("values", out var values))
@@ -164,8 +174,10 @@ public sealed record ActivationCodec
         if (Transform is Dct { Block: not 16 and var block }) text += $",block={block}";
         if (Transform is Wavelet { Levels: not 3 and var levels }) text += $",levels={levels}";
         if (Encoding is Coo) return text + ",storage=paper";
+        if (Encoding is Grid && Keep is Keep.TopK { Ratio: < 2 }) text += ",storage=grid";
         if (Encoding is Compact compact)
         {
+            if (Keep is Keep.TopK { Ratio: >= 2 } && compact == new Compact()) text += ",storage=compact";
             if (compact.Values != ValueForm.Int8) text += $",values={Lower(compact.Values)}";
             if (compact.Index != IndexForm.Auto) text += $",index={Lower(compact.Index)}";
         }

@@ -59,9 +59,9 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Whether a layer's codec is adapted to what its backward pass does with the map: on by default. Inputs of batch norm and its
-    /// kin get half the ratio, since their error enters everything before them; vectors (inputs of <see cref="Linear"/> after
-    /// flattening) get 8-bit quantisation in place of a transform. Off: every layer gets just the codec that its rule names.
+    /// Whether a layer's codec is adapted to what its backward pass does with the map: on by default. A ReLU's map is kept as signs,
+    /// pooling's as a shape; vectors (inputs of <see cref="Linear"/> after flattening) get 8-bit quantisation in place of a transform.
+    /// Off: every layer gets just the codec that its rule names.
     /// </summary>
     public bool AdaptToLayers { get; set; } = true;
 

@@ -19,6 +19,13 @@ public sealed class PackedMap : Packed
         Bytes = (zeros?.NumberOfElements ?? 0) + sections.Sum(section => section.NumberOfElements * section.ElementSize);
     }
 
+    internal PackedMap(ActivationCodec codec, long[] shape, ScalarType type, Tensor? zeros, GridMap grid)
+        : this(codec, shape, type, zeros, sections: [])
+    {
+        Grid = grid;
+        Bytes += grid.Bytes;
+    }
+
     /// <summary>How it is stored.</summary>
     public ActivationCodec Codec { get; }
 
@@ -29,10 +36,11 @@ public sealed class PackedMap : Packed
     public ScalarType Type { get; }
 
     /// <summary>Whether the map's zeros come back as zeros and everything else as positive.</summary>
-    public bool HasExactZeros => Zeros is not null;
+    public bool HasExactZeros => Zeros is not null || Grid is { HasZeros: true };
 
     internal Tensor? Zeros { get; }
     internal Tensor[] Sections { get; }
+    internal GridMap? Grid { get; }
 
     /// <inheritdoc/>
     public override long Bytes { get; }
@@ -44,6 +52,7 @@ public sealed class PackedMap : Packed
     public override void Dispose()
     {
         Zeros?.Dispose();
+        Grid?.Dispose();
         foreach (var section in Sections) section.Dispose();
     }
 
@@ -58,8 +67,13 @@ public sealed class PackedMap : Packed
         writer.Write((byte)Type);
         writer.Write((byte)Shape.Length);
         foreach (var extent in Shape) writer.Write(extent);
-        writer.Write(HasExactZeros);
+        writer.Write(Zeros is not null);
         if (Zeros is not null) Write(Zeros);
+        if (Grid is not null)
+        {
+            Grid.Write(writer);
+            return stream.ToArray();
+        }
         writer.Write((byte)Sections.Length);
         foreach (var section in Sections) Write(section);
         return stream.ToArray();
@@ -98,6 +112,7 @@ public sealed class PackedMap : Packed
         {
             if (reader.Byte("the flag of exact zeros") != 0) zeros = reader.Section(uint8);
             if (zeros is not null && zeros.NumberOfElements != (elements + 7) / 8) throw reader.Wrong($"{zeros.NumberOfElements} bytes of zeros", $"{(elements + 7) / 8}");
+            if (codec.Encoding is Grid) return new PackedMap(codec, shape, type, zeros, GridMap.Read(reader.Rest(), Actipress.Grid.Tiles(codec, MapShape.Of(shape))));
             for (var rest = reader.Byte("the number of sections"); rest > 0; rest--) sections.Add(reader.Section(null));
             reader.End();
             return new PackedMap(codec, shape, type, zeros, [.. sections]);
@@ -143,6 +158,8 @@ public sealed class PackedMap : Packed
             bytes.CopyTo(RawBytes(section));
             return section;
         }
+
+        public ReadOnlySpan<byte> Rest() => Bytes(all.Length - at, "the chunks");
 
         public readonly void End()
         {

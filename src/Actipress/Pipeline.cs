@@ -22,7 +22,7 @@ public enum LeftRaw
 public static class Pipeline
 {
     // Sums of a block's values and wavelet cascades stay finite below this.
-    const float Largest = 1e30f;
+    internal const float Largest = 1e30f;
 
     /// <summary>Packs an activation map.</summary>
     /// <param name="map">Any floating-point type, shape, layout and device; not changed, not disposed. See <see cref="MapShape"/> for what its axes mean.</param>
@@ -40,6 +40,11 @@ public static class Pipeline
 
         using var gradients = no_grad();
         using var values = map.detach();
+        if (codec.Encoding is Grid)
+        {
+            if (values.device_type == DeviceType.CPU) return Grid.Pack(values, codec, shape, out why);
+            codec = codec with { Encoding = new Compact() };
+        }
         var (lowest, highest) = Range(values);
         why = LeftRaw.NotFinite;
         if (!(lowest >= -Largest && highest <= Largest)) return null;
@@ -64,6 +69,7 @@ public static class Pipeline
     {
         using var gradients = no_grad();
         var (codec, shape) = (packed.Codec, MapShape.Of(packed.Shape));
+        if (packed.Grid is { } grid) return Grid.Unpack(grid, packed, shape);
         Tensor flat;
         using (var coefficients = codec.Encoding.Decode(packed.Sections, codec.Transform.Coefficients(shape)))
             flat = codec.Transform.Inverse(coefficients, shape);
@@ -73,14 +79,14 @@ public static class Pipeline
     }
 
     // Row-major float32.
-    static Tensor Flat(Tensor map)
+    internal static Tensor Flat(Tensor map)
     {
         using var contiguous = map.contiguous();
         using var floats = contiguous.to(float32);
         return floats.view(-1);
     }
 
-    static (double Lowest, double Highest) Range(Tensor map)
+    internal static (double Lowest, double Highest) Range(Tensor map)
     {
         var (lowest, highest) = map.aminmax();
         using (lowest)
@@ -91,7 +97,7 @@ public static class Pipeline
     }
 
     // After a ReLU one exact bit an element keeps the zeros, and with them the ReLU's own gradient.
-    static Tensor Zeros(Tensor map)
+    internal static Tensor Zeros(Tensor map)
     {
         using var contiguous = map.contiguous();
         using var positive = contiguous.ne(0);
@@ -99,7 +105,7 @@ public static class Pipeline
         return ExactBits.ToBits(flat);
     }
 
-    static void RestoreZeros(Tensor x, Tensor positiveBits, ScalarType type)
+    internal static void RestoreZeros(Tensor x, Tensor positiveBits, ScalarType type)
     {
         using Scalar smallest = Math.Max(finfo(type).tiny, finfo(float32).tiny), zero = 0;
         x.clamp_min_(smallest);
@@ -108,7 +114,7 @@ public static class Pipeline
         x.masked_fill_(isZero, zero);
     }
 
-    static Tensor InType(Tensor x, ScalarType type, long[] shape)
+    internal static Tensor InType(Tensor x, ScalarType type, long[] shape)
     {
         if (type == ScalarType.Float16)
         {

@@ -44,6 +44,9 @@ static unsafe class LibTorch
     public static nint Symbol(string name) =>
         NativeLibrary.TryGetExport(library, name, out var address) ? address : throw Unsupported($"no symbol {name}", "libtorch 2.10.0");
 
+    /// <summary>Likewise, also of the libraries that libtorch itself needs; null where there is none.</summary>
+    public static nint SymbolOrNull(string name) => NativeLibrary.TryGetExport(library, name, out var address) ? address : 0;
+
     /// <summary>A refusal that says what was found in the loaded libtorch and what was wanted.</summary>
     public static PlatformNotSupportedException Unsupported(string found, string wanted) => new(
         $"Actipress cannot place its saved-tensor hooks in {Path}: found {found}, wanted {wanted}. " +

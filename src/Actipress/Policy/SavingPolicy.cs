@@ -52,7 +52,7 @@ sealed class SavingPolicy(CompressionOptions options)
         if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
 
         return options.AdaptToLayers && codec.ExactZeros
-            ? new Treatment.Map(Sensitivity.Adapt(codec, layer, tensor), Need.Of(layer))
+            ? new Treatment.Map(Sensitivity.Adapt(codec, tensor), Need.Of(layer))
             : new Treatment.Map(codec, Need.Values);
     }
 }

@@ -1,0 +1,98 @@
+using Actipress.Data;
+using Actipress.Models;
+using static TorchSharp.torch;
+using Network = TorchSharp.torch.nn.Module<TorchSharp.torch.Tensor, TorchSharp.torch.Tensor>;
+
+namespace Actipress.Experiments;
+
+/// <summary>A network with data to step it on: what benchmarks measure. Dispose it when done.</summary>
+public sealed class Subject : IDisposable
+{
+    readonly Func<int[], (Tensor Input, Tensor Target)> load;
+    readonly Func<Tensor, Tensor, Tensor> criterion;
+    readonly int examples;
+
+    Subject(string name, string data, Network model, int examples, int batch, Func<int[], (Tensor, Tensor)> load, Func<Tensor, Tensor, Tensor> criterion)
+    {
+        (Name, Data, Model, this.examples, Batch, this.load, this.criterion) = (name, data, model, examples, batch, load, criterion);
+    }
+
+    /// <summary>The network's name.</summary>
+    public string Name { get; }
+
+    /// <summary>The data set's name.</summary>
+    public string Data { get; }
+
+    /// <summary>The network.</summary>
+    public Network Model { get; }
+
+    /// <summary>Examples a step.</summary>
+    public int Batch { get; }
+
+    /// <summary>LeNet on MNIST, or on generated digits where there is no data folder.</summary>
+    public static Subject LeNet(string? dataFolder, int batch = 128)
+    {
+        var data = dataFolder is null ? GeneratedDigits.Make() : Mnist.Load(DataFolder.Part(dataFolder, "mnist"));
+        return Classifier("lenet", new LeNet(), data, batch, (output, target) => nn.functional.nll_loss(output, target));
+    }
+
+    /// <summary>ResNet-20 (width 16) on CIFAR-10, or on generated digits in three colours.</summary>
+    public static Subject ResNet20(string? dataFolder, int batch = 64) => Classifier("resnet20", Actipress.Models.ResNet.ResNet20(10), Pictures(dataFolder), batch, CrossEntropy);
+
+    /// <summary>ResNet-18 on CIFAR-10, or on generated digits in three colours.</summary>
+    public static Subject ResNet18(string? dataFolder, int batch = 128) => Classifier("resnet18", Actipress.Models.ResNet.ResNet18(10), Pictures(dataFolder), batch, CrossEntropy);
+
+    /// <summary>The 3D U-Net on the hippocampus volumes of the Decathlon (32 x 48 x 32, or padded to a cube), or on generated balls.</summary>
+    /// <param name="dataFolder">Real data, or null.</param>
+    /// <param name="extents">Depth, height and width: multiples of 16.</param>
+    /// <param name="features">Channels of the first level.</param>
+    /// <param name="batch">Volumes a step.</param>
+    /// <param name="volumes">At most so many are read.</param>
+    public static Subject UNet3D(string? dataFolder, (int, int, int) extents, int features, int batch, int volumes)
+    {
+        var data = dataFolder is null ? GeneratedVolumes.Make(volumes, extents) : Decathlon.Load("hippocampus", DataFolder.Part(dataFolder, "msd_hippocampus"), volumes, extents, classes: 3);
+        return new("unet3d", data.Name, new UNet3D(inputs: 1, outputs: data.Classes, features), data.Images.Count, batch, indices => data.Batch(indices), CrossEntropy);
+    }
+
+    static Subject Classifier(string name, Network model, ImageClasses data, int batch, Func<Tensor, Tensor, Tensor> criterion) =>
+        new(name, data.Name, model, data.Train.Count, batch, indices => data.Train.Batch(indices, 0.45f, 0.25f), criterion);
+
+    static Tensor CrossEntropy(Tensor output, Tensor target) => nn.functional.cross_entropy(output, target);
+
+    static ImageClasses Pictures(string? dataFolder) => dataFolder is null ? GeneratedDigits.InColour() : Cifar10.Load(DataFolder.Part(dataFolder, "cifar10_first4000"));
+
+    /// <summary>Input and target of a batch, which the caller disposes.</summary>
+    /// <param name="number">From 0; batches follow one another through the data and begin anew.</param>
+    public (Tensor Input, Tensor Target) Examples(int number) => load([.. Enumerable.Range(0, Batch).Select(i => (int)(((long)number * Batch + i) % examples))]);
+
+    /// <summary>Forward pass and loss, which the caller disposes.</summary>
+    public Tensor Loss(Tensor input, Tensor target)
+    {
+        using var output = Model.call(input);
+        return criterion(output, target);
+    }
+
+    /// <summary>Trains with Adam, so that maps are those of a network that has learnt something.</summary>
+    /// <param name="steps">How many.</param>
+    /// <param name="progress">Told after each step: steps done, and the loss.</param>
+    /// <param name="cancellation">Ends it between steps.</param>
+    public void Train(int steps, IProgress<(int Step, double Loss)>? progress, CancellationToken cancellation)
+    {
+        Model.train();
+        using var optimizer = optim.Adam(Model.parameters(), 1e-3);
+        for (var step = 0; step < steps; step++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            var (input, target) = Examples(step);
+            optimizer.zero_grad();
+            var loss = Loss(input, target);
+            loss.backward();
+            optimizer.step();
+            progress?.Report((step + 1, loss.item<float>()));
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Model.Dispose();
+}

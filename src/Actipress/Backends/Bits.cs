@@ -1,0 +1,31 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
+
+namespace Actipress;
+
+/// <summary>Bits moved between the lowest places of a word and chosen ones.</summary>
+static class Bits
+{
+    /// <summary>The bits of <paramref name="x"/> where those of <paramref name="chosen"/> are set, side by side from the lowest.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Gather(ulong x, ulong chosen) => Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitExtract(x, chosen) : GatherOneByOne(x, chosen);
+
+    /// <summary>The lowest bits of <paramref name="x"/>, put where those of <paramref name="chosen"/> are set.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Scatter(ulong x, ulong chosen) => Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitDeposit(x, chosen) : ScatterOneByOne(x, chosen);
+
+    internal static ulong GatherOneByOne(ulong x, ulong chosen)
+    {
+        ulong gathered = 0;
+        for (var i = 0; chosen != 0; chosen &= chosen - 1, i++) gathered |= (x >> BitOperations.TrailingZeroCount(chosen) & 1) << i;
+        return gathered;
+    }
+
+    internal static ulong ScatterOneByOne(ulong x, ulong chosen)
+    {
+        ulong scattered = 0;
+        for (; chosen != 0; chosen &= chosen - 1, x >>= 1) scattered |= (x & 1) << BitOperations.TrailingZeroCount(chosen);
+        return scattered;
+    }
+}

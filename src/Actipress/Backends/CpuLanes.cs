@@ -1,0 +1,383 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Actipress;
+
+/// <summary>
+/// A few floats side by side in one register. Kernels are written once over this interface and run at 16, 8 or 4 lanes; every width
+/// rounds alike.
+/// </summary>
+unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
+{
+    static abstract int Count { get; }
+    static abstract T Load(float* from);
+    static abstract T All(float value);
+    void Store(float* to);
+    static abstract T operator +(T a, T b);
+    static abstract T operator -(T a, T b);
+    static abstract T operator *(T a, T b);
+
+    /// <summary>a b + c, rounded once.</summary>
+    static abstract T Fused(T a, T b, T c);
+
+    /// <summary>16 x 16 floats, row-major.</summary>
+    static abstract void Transpose(float* from, float* to);
+
+    /// <summary>Of 16 floats x: min(floor(|x| inverse + shift), largest) as a byte each, its top bit set where x is negative.</summary>
+    static abstract Vector128<byte> Levels(float* row, T inverse, T shift, T largest);
+
+    /// <summary>A bit for each of 64 bytes of at most 127 that is more than <paramref name="m"/>.</summary>
+    static abstract ulong Above(byte* bytes, int m);
+
+    /// <summary>64 bytes: 0x80 where the bit is set, else zero.</summary>
+    static abstract void Begin(byte* bytes, ulong which);
+
+    /// <summary>Adds one to those of 64 bytes whose bit is set.</summary>
+    static abstract void Raise(byte* bytes, ulong which);
+
+    /// <summary>Of 16 bytes, a level with its sign on top: 0, or (level + offset) step, with an offset for 1 and one for all others.</summary>
+    static abstract void Values(Vector128<byte> levels, T step, T first, T other, float* to);
+
+    /// <summary>Of 16 floats: a bit for each that is not zero.</summary>
+    static abstract uint NotZero(float* row);
+
+    /// <summary>The lanes' lesser values.</summary>
+    static abstract T Lesser(T a, T b);
+
+    /// <summary>The lanes' larger magnitudes, ordered as the bits of floats are: NaN above infinity above all numbers.</summary>
+    static abstract T LargerMagnitude(T largest, T x);
+
+    /// <summary>Whether a lane is below zero.</summary>
+    static abstract bool AnyNegative(T x);
+
+    /// <summary>Whether a lane, as <see cref="LargerMagnitude"/> gives it, is above <paramref name="limit"/> in that order.</summary>
+    static abstract bool AnyAbove(T magnitudes, float limit);
+
+    /// <summary>16 floats, each where its bit is set raised to at least <paramref name="smallest"/>, elsewhere zero.</summary>
+    static abstract void Restore(float* row, uint positive, T smallest);
+}
+
+readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
+{
+    readonly Vector512<float> value = value;
+
+    public static int Count => 16;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Load(float* from) => new(Vector512.Load(from));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 All(float value) => new(Vector512.Create(value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public void Store(float* to) => value.Store(to);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator +(Lanes16 a, Lanes16 b) => new(a.value + b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator -(Lanes16 a, Lanes16 b) => new(a.value - b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator *(Lanes16 a, Lanes16 b) => new(a.value * b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Fused(Lanes16 a, Lanes16 b, Lanes16 c) => new(Vector512.FusedMultiplyAdd(a.value, b.value, c.value));
+
+    // 4 x 4 floats within each quarter first, then the quarters among the registers.
+    [SkipLocalsInit]
+    public static void Transpose(float* from, float* to)
+    {
+        if (!Avx512F.IsSupported)
+        {
+            Lanes4.Transpose(from, to);
+            return;
+        }
+        var quarters = stackalloc Vector512<float>[16];
+        for (var i = 0; i < 16; i += 4)
+        {
+            Vector512<float> a = Vector512.Load(from + 16 * i), b = Vector512.Load(from + 16 * i + 16), c = Vector512.Load(from + 16 * i + 32), d = Vector512.Load(from + 16 * i + 48);
+            Vector512<float> abLow = Avx512F.UnpackLow(a, b), abHigh = Avx512F.UnpackHigh(a, b), cdLow = Avx512F.UnpackLow(c, d), cdHigh = Avx512F.UnpackHigh(c, d);
+            quarters[i] = Avx512F.Shuffle(abLow, cdLow, 0x44);
+            quarters[i + 1] = Avx512F.Shuffle(abLow, cdLow, 0xEE);
+            quarters[i + 2] = Avx512F.Shuffle(abHigh, cdHigh, 0x44);
+            quarters[i + 3] = Avx512F.Shuffle(abHigh, cdHigh, 0xEE);
+        }
+        for (var c = 0; c < 4; c++)
+        {
+            Vector512<float> p = quarters[c], q = quarters[4 + c], r = quarters[8 + c], s = quarters[12 + c];
+            Vector512<float> pqEven = Avx512F.Shuffle4x128(p, q, 0x88), pqOdd = Avx512F.Shuffle4x128(p, q, 0xDD);
+            Vector512<float> rsEven = Avx512F.Shuffle4x128(r, s, 0x88), rsOdd = Avx512F.Shuffle4x128(r, s, 0xDD);
+            Avx512F.Shuffle4x128(pqEven, rsEven, 0x88).Store(to + 16 * c);
+            Avx512F.Shuffle4x128(pqOdd, rsOdd, 0x88).Store(to + 16 * (c + 4));
+            Avx512F.Shuffle4x128(pqEven, rsEven, 0xDD).Store(to + 16 * (c + 8));
+            Avx512F.Shuffle4x128(pqOdd, rsOdd, 0xDD).Store(to + 16 * (c + 12));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> Levels(float* row, Lanes16 inverse, Lanes16 shift, Lanes16 largest)
+    {
+        var x = Vector512.Load(row);
+        var level = Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.Abs(x) * inverse.value + shift.value, largest.value));
+        var signed = level.AsUInt32() | (x.AsUInt32() >>> 24 & Vector512.Create(0x80u));
+        if (Avx512F.IsSupported) return Avx512F.ConvertToVector128Byte(signed);
+        return Vector128.Narrow(Vector256.Narrow(signed.GetLower(), signed.GetUpper()).GetLower(), Vector256.Narrow(signed.GetLower(), signed.GetUpper()).GetUpper());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Above(byte* bytes, int m) => Vector512.GreaterThan(Vector512.Load(bytes).AsSByte(), Vector512.Create((sbyte)m)).ExtractMostSignificantBits();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Begin(byte* bytes, ulong which) => (Spread(which) & Vector512.Create((byte)0x80)).Store(bytes);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Raise(byte* bytes, ulong which) => (Vector512.Load(bytes) - Spread(which)).Store(bytes);
+
+    // Each bit as a byte of ones or zeros.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector512<byte> Spread(ulong which)
+    {
+        var bits = Vector512.Create((byte)1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
+        var places = Vector512.Create((byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7);
+        var all = Vector512.Create(which).AsByte();
+        return Vector512.Equals((Avx512BW.IsSupported ? Avx512BW.Shuffle(all, places) : Vector512.Create(Lanes8.Spread((uint)which), Lanes8.Spread((uint)(which >> 32)))) & bits, bits);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Values(Vector128<byte> levels, Lanes16 step, Lanes16 first, Lanes16 other, float* to)
+    {
+        var wide = Avx512F.IsSupported
+            ? Avx512F.ConvertToVector512Int32(levels)
+            : Vector512.Create(Vector256.Create(Vector128.WidenLower(Vector128.WidenLower(levels)), Vector128.WidenUpper(Vector128.WidenLower(levels))), Vector256.Create(Vector128.WidenLower(Vector128.WidenUpper(levels)), Vector128.WidenUpper(Vector128.WidenUpper(levels)))).AsInt32();
+        var level = wide & Vector512.Create(0x7F);
+        var offset = Vector512.ConditionalSelect(Vector512.Equals(level, Vector512<int>.One).AsSingle(), first.value, other.value);
+        var magnitude = Vector512.AndNot((Vector512.ConvertToSingle(level) + offset) * step.value, Vector512.Equals(level, Vector512<int>.Zero).AsSingle());
+        (magnitude.AsInt32() | (wide & Vector512.Create(0x80)) << 24).AsSingle().Store(to);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint NotZero(float* row) => ~((uint)Vector512.Equals(Vector512.Load(row), Vector512<float>.Zero).ExtractMostSignificantBits()) & 0xFFFF;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Lesser(Lanes16 a, Lanes16 b) => new(Vector512.MinNative(a.value, b.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes16 x) => Vector512.LessThanAny(x.value, Vector512<float>.Zero);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes16 magnitudes, float limit) => Vector512.GreaterThanAny(magnitudes.value.AsInt32(), Vector512.Create(BitConverter.SingleToInt32Bits(limit)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes16 LargerMagnitude(Lanes16 largest, Lanes16 x) => new(Vector512.Max(largest.value.AsInt32(), Vector512.Abs(x.value).AsInt32()).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Restore(float* row, uint positive, Lanes16 smallest)
+    {
+        var bits = Vector512.Create(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768);
+        var zero = Vector512.Equals(Vector512.Create((int)positive) & bits, Vector512<int>.Zero);
+        Vector512.AndNot(Vector512.MaxNative(Vector512.Load(row), smallest.value), zero.AsSingle()).Store(row);
+    }
+}
+
+readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
+{
+    readonly Vector256<float> value = value;
+
+    public static int Count => 8;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Load(float* from) => new(Vector256.Load(from));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 All(float value) => new(Vector256.Create(value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public void Store(float* to) => value.Store(to);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator +(Lanes8 a, Lanes8 b) => new(a.value + b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator -(Lanes8 a, Lanes8 b) => new(a.value - b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator *(Lanes8 a, Lanes8 b) => new(a.value * b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Fused(Lanes8 a, Lanes8 b, Lanes8 c) => new(Vector256.FusedMultiplyAdd(a.value, b.value, c.value));
+
+    public static void Transpose(float* from, float* to) => Lanes4.Transpose(from, to);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> Levels(float* row, Lanes8 inverse, Lanes8 shift, Lanes8 largest)
+    {
+        var narrow = Vector256.Narrow(Eight(row), Eight(row + 8));
+        return Vector128.Narrow(narrow.GetLower(), narrow.GetUpper());
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        Vector256<uint> Eight(float* from)
+        {
+            var x = Vector256.Load(from);
+            var level = Vector256.ConvertToInt32Native(Vector256.MinNative(Vector256.Abs(x) * inverse.value + shift.value, largest.value));
+            return level.AsUInt32() | (x.AsUInt32() >>> 24 & Vector256.Create(0x80u));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Above(byte* bytes, int m) =>
+        (ulong)Vector256.GreaterThan(Vector256.Load(bytes).AsSByte(), Vector256.Create((sbyte)m)).ExtractMostSignificantBits()
+        | (ulong)Vector256.GreaterThan(Vector256.Load(bytes + 32).AsSByte(), Vector256.Create((sbyte)m)).ExtractMostSignificantBits() << 32;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Begin(byte* bytes, ulong which)
+    {
+        for (var i = 0; i < 64; i += 32) (Spread((uint)(which >> i)) & Vector256.Create((byte)0x80)).Store(bytes + i);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Raise(byte* bytes, ulong which)
+    {
+        for (var i = 0; i < 64; i += 32) (Vector256.Load(bytes + i) - Spread((uint)(which >> i))).Store(bytes + i);
+    }
+
+    // Each bit as a byte of ones or zeros.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector256<byte> Spread(uint which)
+    {
+        var bits = Vector256.Create((byte)1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
+        var places = Vector256.Create((byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+        var all = Vector256.Create((uint)which).AsByte();
+        return Vector256.Equals((Avx2.IsSupported ? Avx2.Shuffle(all, places) : Vector256.Create(Lanes4.Spread((ushort)which), Lanes4.Spread((ushort)(which >> 16)))) & bits, bits);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Values(Vector128<byte> levels, Lanes8 step, Lanes8 first, Lanes8 other, float* to)
+    {
+        Eight(Vector128.WidenLower(levels), to);
+        Eight(Vector128.WidenUpper(levels), to + 8);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void Eight(Vector128<ushort> eight, float* to)
+        {
+            var wide = Vector256.Create(Vector128.WidenLower(eight), Vector128.WidenUpper(eight)).AsInt32();
+            var level = wide & Vector256.Create(0x7F);
+            var offset = Vector256.ConditionalSelect(Vector256.Equals(level, Vector256<int>.One).AsSingle(), first.value, other.value);
+            var magnitude = Vector256.AndNot((Vector256.ConvertToSingle(level) + offset) * step.value, Vector256.Equals(level, Vector256<int>.Zero).AsSingle());
+            (magnitude.AsInt32() | (wide & Vector256.Create(0x80)) << 24).AsSingle().Store(to);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint NotZero(float* row) => ~((uint)Vector256.Equals(Vector256.Load(row), Vector256<float>.Zero).ExtractMostSignificantBits() | (uint)Vector256.Equals(Vector256.Load(row + 8), Vector256<float>.Zero).ExtractMostSignificantBits() << 8) & 0xFFFF;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Lesser(Lanes8 a, Lanes8 b) => new(Vector256.MinNative(a.value, b.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes8 x) => Vector256.LessThanAny(x.value, Vector256<float>.Zero);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes8 magnitudes, float limit) => Vector256.GreaterThanAny(magnitudes.value.AsInt32(), Vector256.Create(BitConverter.SingleToInt32Bits(limit)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes8 LargerMagnitude(Lanes8 largest, Lanes8 x) => new(Vector256.Max(largest.value.AsInt32(), Vector256.Abs(x.value).AsInt32()).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Restore(float* row, uint positive, Lanes8 smallest)
+    {
+        var bits = Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128);
+        for (var i = 0; i < 16; i += 8)
+        {
+            var zero = Vector256.Equals(Vector256.Create((int)(positive >> i)) & bits, Vector256<int>.Zero);
+            Vector256.AndNot(Vector256.MaxNative(Vector256.Load(row + i), smallest.value), zero.AsSingle()).Store(row + i);
+        }
+    }
+}
+
+readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
+{
+    readonly Vector128<float> value = value;
+
+    public static int Count => 4;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Load(float* from) => new(Vector128.Load(from));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 All(float value) => new(Vector128.Create(value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public void Store(float* to) => value.Store(to);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator +(Lanes4 a, Lanes4 b) => new(a.value + b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator -(Lanes4 a, Lanes4 b) => new(a.value - b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator *(Lanes4 a, Lanes4 b) => new(a.value * b.value);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Fused(Lanes4 a, Lanes4 b, Lanes4 c) => new(Vector128.FusedMultiplyAdd(a.value, b.value, c.value));
+
+    public static void Transpose(float* from, float* to)
+    {
+        for (var i = 0; i < 16; i += 4)
+            for (var j = 0; j < 16; j += 4)
+            {
+                var corner = from + 16 * i + j;
+                Vector128<float> a = Vector128.Load(corner), b = Vector128.Load(corner + 16), c = Vector128.Load(corner + 32), d = Vector128.Load(corner + 48);
+                Vector128<float> abLow = Vector128.Create(a[0], b[0], a[1], b[1]), abHigh = Vector128.Create(a[2], b[2], a[3], b[3]);
+                Vector128<float> cdLow = Vector128.Create(c[0], d[0], c[1], d[1]), cdHigh = Vector128.Create(c[2], d[2], c[3], d[3]);
+                if (Sse.IsSupported)
+                {
+                    (abLow, abHigh, cdLow, cdHigh) = (Sse.UnpackLow(a, b), Sse.UnpackHigh(a, b), Sse.UnpackLow(c, d), Sse.UnpackHigh(c, d));
+                }
+                var corner2 = to + 16 * j + i;
+                Vector128.Create(abLow.GetLower(), cdLow.GetLower()).Store(corner2);
+                Vector128.Create(abLow.GetUpper(), cdLow.GetUpper()).Store(corner2 + 16);
+                Vector128.Create(abHigh.GetLower(), cdHigh.GetLower()).Store(corner2 + 32);
+                Vector128.Create(abHigh.GetUpper(), cdHigh.GetUpper()).Store(corner2 + 48);
+            }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> Levels(float* row, Lanes4 inverse, Lanes4 shift, Lanes4 largest)
+    {
+        return Vector128.Narrow(Vector128.Narrow(Four(row), Four(row + 4)), Vector128.Narrow(Four(row + 8), Four(row + 12)));
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        Vector128<uint> Four(float* from)
+        {
+            var x = Vector128.Load(from);
+            var level = Vector128.ConvertToInt32Native(Vector128.MinNative(Vector128.Abs(x) * inverse.value + shift.value, largest.value));
+            return level.AsUInt32() | (x.AsUInt32() >>> 24 & Vector128.Create(0x80u));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Above(byte* bytes, int m) =>
+        (ulong)Vector128.GreaterThan(Vector128.Load(bytes).AsSByte(), Vector128.Create((sbyte)m)).ExtractMostSignificantBits()
+        | (ulong)Vector128.GreaterThan(Vector128.Load(bytes + 16).AsSByte(), Vector128.Create((sbyte)m)).ExtractMostSignificantBits() << 16
+        | (ulong)Vector128.GreaterThan(Vector128.Load(bytes + 32).AsSByte(), Vector128.Create((sbyte)m)).ExtractMostSignificantBits() << 32
+        | (ulong)Vector128.GreaterThan(Vector128.Load(bytes + 48).AsSByte(), Vector128.Create((sbyte)m)).ExtractMostSignificantBits() << 48;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Begin(byte* bytes, ulong which)
+    {
+        for (var i = 0; i < 64; i += 16) (Spread((ushort)(which >> i)) & Vector128.Create((byte)0x80)).Store(bytes + i);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Raise(byte* bytes, ulong which)
+    {
+        for (var i = 0; i < 64; i += 16) (Vector128.Load(bytes + i) - Spread((ushort)(which >> i))).Store(bytes + i);
+    }
+
+    // Each bit as a byte of ones or zeros.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector128<byte> Spread(ushort which)
+    {
+        var bits = Vector128.Create((byte)1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
+        var places = Vector128.Create((byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+        var all = Vector128.Create((ushort)which).AsByte();
+        return Vector128.Equals((Vector128.Shuffle(all, places)) & bits, bits);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Values(Vector128<byte> levels, Lanes4 step, Lanes4 first, Lanes4 other, float* to)
+    {
+        Vector128<ushort> low = Vector128.WidenLower(levels), high = Vector128.WidenUpper(levels);
+        Four(Vector128.WidenLower(low), to);
+        Four(Vector128.WidenUpper(low), to + 4);
+        Four(Vector128.WidenLower(high), to + 8);
+        Four(Vector128.WidenUpper(high), to + 12);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void Four(Vector128<uint> four, float* to)
+        {
+            var wide = four.AsInt32();
+            var level = wide & Vector128.Create(0x7F);
+            var offset = Vector128.ConditionalSelect(Vector128.Equals(level, Vector128<int>.One).AsSingle(), first.value, other.value);
+            var magnitude = Vector128.AndNot((Vector128.ConvertToSingle(level) + offset) * step.value, Vector128.Equals(level, Vector128<int>.Zero).AsSingle());
+            (magnitude.AsInt32() | (wide & Vector128.Create(0x80)) << 24).AsSingle().Store(to);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint NotZero(float* row)
+    {
+        uint zero = 0;
+        for (var i = 0; i < 16; i += 4) zero |= Vector128.Equals(Vector128.Load(row + i), Vector128<float>.Zero).ExtractMostSignificantBits() << i;
+        return ~zero & 0xFFFF;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Lesser(Lanes4 a, Lanes4 b) => new(Vector128.MinNative(a.value, b.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes4 x) => Vector128.LessThanAny(x.value, Vector128<float>.Zero);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes4 magnitudes, float limit) => Vector128.GreaterThanAny(magnitudes.value.AsInt32(), Vector128.Create(BitConverter.SingleToInt32Bits(limit)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes4 LargerMagnitude(Lanes4 largest, Lanes4 x) => new(Vector128.Max(largest.value.AsInt32(), Vector128.Abs(x.value).AsInt32()).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Restore(float* row, uint positive, Lanes4 smallest)
+    {
+        var bits = Vector128.Create(1, 2, 4, 8);
+        for (var i = 0; i < 16; i += 4)
+        {
+            var zero = Vector128.Equals(Vector128.Create((int)(positive >> i)) & bits, Vector128<int>.Zero);
+            Vector128.AndNot(Vector128.MaxNative(Vector128.Load(row + i), smallest.value), zero.AsSingle()).Store(row + i);
+        }
+    }
+}

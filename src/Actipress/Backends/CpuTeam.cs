@@ -1,0 +1,48 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
+using System.Runtime.InteropServices;
+using Actipress.Autograd;
+
+namespace Actipress;
+
+/// <summary>
+/// Runs work on the OpenMP team with which libtorch itself computes. Between two operations libtorch's threads wait busily for some
+/// milliseconds; threads of our own would have to share the cores with them.
+/// </summary>
+static unsafe class CpuTeam
+{
+    static readonly delegate* unmanaged[Cdecl]<delegate* unmanaged[Cdecl]<nint, void>, nint, uint, uint, void> parallel =
+        (delegate* unmanaged[Cdecl]<delegate* unmanaged[Cdecl]<nint, void>, nint, uint, uint, void>)LibTorch.SymbolOrNull("GOMP_parallel");
+
+    /// <summary>Runs <paramref name="work"/> on some threads at once, this one included, and returns when all are done.</summary>
+    /// <remarks>An exception in one of them is thrown here once all are done.</remarks>
+    public static void Run(int threads, Action work)
+    {
+        if (threads <= 1) work();
+        else if (parallel != null)
+        {
+            var team = new Team(work);
+            var handle = GCHandle.Alloc(team);
+            try { parallel(&Join, GCHandle.ToIntPtr(handle), (uint)threads, 0); }
+            finally { handle.Free(); }
+            if (team.Failure is { } failure) ExceptionDispatchInfo.Throw(failure);
+        }
+        else
+            try { Parallel.For(0, threads, new ParallelOptions { MaxDegreeOfParallelism = threads }, _ => work()); }
+            catch (AggregateException failures) { ExceptionDispatchInfo.Throw(failures.InnerExceptions[0]); }
+    }
+
+    sealed class Team(Action work)
+    {
+        public Exception? Failure;
+
+        public void Work()
+        {
+            try { work(); }
+            catch (Exception failure) { Interlocked.CompareExchange(ref Failure, failure, null); }
+        }
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static void Join(nint team) => ((Team)GCHandle.FromIntPtr(team).Target!).Work();
+}

@@ -1,0 +1,392 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace Actipress;
+
+/// <summary>The arithmetic of a tile, some lanes at a time: <see cref="GridDefinition"/>'s operations in the same order.</summary>
+unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
+{
+    const float HalfRoot = 0.70710678f;
+
+    // The groups in the lower half of a tile, and in its right half.
+    const uint UpperRows = 0xFFFF0000, UpperColumns = 0xCCCCCCCC;
+
+    [SkipLocalsInit]
+    public static void Forward(float* x, float* y, TileTransform transform, GridTiles.Region? region)
+    {
+        if (transform == TileTransform.Identity)
+        {
+            Buffer.MemoryCopy(x, y, 1024, 1024);
+            return;
+        }
+        if (transform == TileTransform.Haar)
+        {
+            HaarForward(x, y);
+            return;
+        }
+        if (region!.Depth.Points > 1) GridDefinition.Slices(x, region, inverse: false);
+        if (region.Height.Points == 16) Cosines16(x, y);
+        else Cosines(x, y, region.Height.Points, region.Down);
+        T.Transpose(y, x);
+        if (region.Width.Points == 16) Cosines16(x, y);
+        else Cosines(x, y, region.Width.Points, region.Across);
+    }
+
+    [SkipLocalsInit]
+    public static void Inverse(float* y, float* x, TileTransform transform, GridTiles.Region? region, uint groups)
+    {
+        if (transform == TileTransform.Identity)
+        {
+            Buffer.MemoryCopy(y, x, 1024, 1024);
+            return;
+        }
+        if (transform == TileTransform.Haar)
+        {
+            HaarInverse(y, x);
+            return;
+        }
+        if (region!.Width.Points == 16)
+            if ((groups & UpperRows) == 0) Sums16OfLower(y, x);
+            else Sums16(y, x);
+        else Sums(y, x, region.Width.Points, region.Across);
+        T.Transpose(x, y);
+        if (region.Height.Points == 16)
+            if ((groups & UpperColumns) == 0) Sums16OfLower(y, x);
+            else Sums16(y, x);
+        else Sums(y, x, region.Height.Points, region.Down);
+        if (region.Depth.Points > 1) GridDefinition.Slices(x, region, inverse: true);
+    }
+
+    // One long function, so that the 16 rows stay in registers.
+    [SkipLocalsInit]
+    static void Cosines16(float* x, float* y)
+    {
+        var table = GridCosines.Of(16);
+        for (var c = 0; c < 16; c += T.Count)
+        {
+            float* from = x + c, to = y + c;
+            T a, b;
+            a = T.Load(from); b = T.Load(from + 15 * 16); T s0 = a + b, d0 = a - b;
+            a = T.Load(from + 16); b = T.Load(from + 14 * 16); T s1 = a + b, d1 = a - b;
+            a = T.Load(from + 2 * 16); b = T.Load(from + 13 * 16); T s2 = a + b, d2 = a - b;
+            a = T.Load(from + 3 * 16); b = T.Load(from + 12 * 16); T s3 = a + b, d3 = a - b;
+            a = T.Load(from + 4 * 16); b = T.Load(from + 11 * 16); T s4 = a + b, d4 = a - b;
+            a = T.Load(from + 5 * 16); b = T.Load(from + 10 * 16); T s5 = a + b, d5 = a - b;
+            a = T.Load(from + 6 * 16); b = T.Load(from + 9 * 16); T s6 = a + b, d6 = a - b;
+            a = T.Load(from + 7 * 16); b = T.Load(from + 8 * 16); T s7 = a + b, d7 = a - b;
+            var m = table;
+            for (var k = 1; k < 16; k += 2, m += 8)
+                (T.Fused(d7, T.All(m[7]), T.Fused(d6, T.All(m[6]), T.Fused(d5, T.All(m[5]), T.Fused(d4, T.All(m[4]), T.Fused(d3, T.All(m[3]), T.Fused(d2, T.All(m[2]), T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]))))))))).Store(to + 16 * k);
+            d0 = s0 - s7; d1 = s1 - s6; d2 = s2 - s5; d3 = s3 - s4;
+            s0 = s0 + s7; s1 = s1 + s6; s2 = s2 + s5; s3 = s3 + s4;
+            for (var k = 2; k < 16; k += 4, m += 4)
+                (T.Fused(d3, T.All(m[3]), T.Fused(d2, T.All(m[2]), T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]))))).Store(to + 16 * k);
+            d0 = s0 - s3; d1 = s1 - s2;
+            s0 = s0 + s3; s1 = s1 + s2;
+            (T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]))).Store(to + 16 * 4);
+            (T.Fused(d1, T.All(m[3]), d0 * T.All(m[2]))).Store(to + 16 * 12);
+            ((s0 - s1) * T.All(m[4])).Store(to + 16 * 8);
+            ((s0 + s1) * T.All(m[5])).Store(to);
+        }
+    }
+
+    [SkipLocalsInit]
+    static void Sums16(float* y, float* x)
+    {
+        var table = GridCosines.Of(16);
+        var even = stackalloc T[8];
+        for (var c = 0; c < 16; c += T.Count)
+        {
+            float* from = y + c, to = x + c;
+            var m = table + 64 + 16;
+            // The even coefficients of the even ones, back to front.
+            T low = T.Load(from) * T.All(m[5]), high = T.Load(from + 16 * 8) * T.All(m[4]);
+            T e0 = low + high, e1 = low - high;
+            T p = T.Load(from + 16 * 4), q = T.Load(from + 16 * 12);
+            T o0 = T.Fused(q, T.All(m[2]), p * T.All(m[0])), o1 = T.Fused(q, T.All(m[3]), p * T.All(m[1]));
+            T f0 = e0 + o0, f3 = e0 - o0, f1 = e1 + o1, f2 = e1 - o1;
+            m -= 16;
+            T y0 = T.Load(from + 16 * 2), y1 = T.Load(from + 16 * 6), y2 = T.Load(from + 16 * 10), y3 = T.Load(from + 16 * 14);
+            T g;
+            g = T.Fused(y3, T.All(m[12]), T.Fused(y2, T.All(m[8]), T.Fused(y1, T.All(m[4]), y0 * T.All(m[0])))); T h0 = f0 + g, h7 = f0 - g;
+            g = T.Fused(y3, T.All(m[13]), T.Fused(y2, T.All(m[9]), T.Fused(y1, T.All(m[5]), y0 * T.All(m[1])))); T h1 = f1 + g, h6 = f1 - g;
+            g = T.Fused(y3, T.All(m[14]), T.Fused(y2, T.All(m[10]), T.Fused(y1, T.All(m[6]), y0 * T.All(m[2])))); T h2 = f2 + g, h5 = f2 - g;
+            g = T.Fused(y3, T.All(m[15]), T.Fused(y2, T.All(m[11]), T.Fused(y1, T.All(m[7]), y0 * T.All(m[3])))); T h3 = f3 + g, h4 = f3 - g;
+            m -= 64;
+            y0 = T.Load(from + 16); y1 = T.Load(from + 16 * 3); y2 = T.Load(from + 16 * 5); y3 = T.Load(from + 16 * 7);
+            T y4 = T.Load(from + 16 * 9), y5 = T.Load(from + 16 * 11), y6 = T.Load(from + 16 * 13), y7 = T.Load(from + 16 * 15);
+            even[0] = h0; even[1] = h1; even[2] = h2; even[3] = h3; even[4] = h4; even[5] = h5; even[6] = h6; even[7] = h7;
+            for (var i = 0; i < 8; i++, m++)
+            {
+                var odd = T.Fused(y7, T.All(m[56]), T.Fused(y6, T.All(m[48]), T.Fused(y5, T.All(m[40]), T.Fused(y4, T.All(m[32]), T.Fused(y3, T.All(m[24]), T.Fused(y2, T.All(m[16]), T.Fused(y1, T.All(m[8]), y0 * T.All(m[0]))))))));
+                (even[i] + odd).Store(to + 16 * i);
+                (even[i] - odd).Store(to + 16 * (15 - i));
+            }
+        }
+    }
+
+    // The same where the upper eight coefficients are zero.
+    [SkipLocalsInit]
+    static void Sums16OfLower(float* y, float* x)
+    {
+        var table = GridCosines.Of(16);
+        var even = stackalloc T[8];
+        for (var c = 0; c < 16; c += T.Count)
+        {
+            float* from = y + c, to = x + c;
+            var m = table + 64 + 16;
+            T low = T.Load(from) * T.All(m[5]), p = T.Load(from + 16 * 4);
+            T o0 = p * T.All(m[0]), o1 = p * T.All(m[1]);
+            T f0 = low + o0, f3 = low - o0, f1 = low + o1, f2 = low - o1;
+            m -= 16;
+            T y0 = T.Load(from + 16 * 2), y1 = T.Load(from + 16 * 6);
+            T g;
+            g = T.Fused(y1, T.All(m[4]), y0 * T.All(m[0])); even[0] = f0 + g; even[7] = f0 - g;
+            g = T.Fused(y1, T.All(m[5]), y0 * T.All(m[1])); even[1] = f1 + g; even[6] = f1 - g;
+            g = T.Fused(y1, T.All(m[6]), y0 * T.All(m[2])); even[2] = f2 + g; even[5] = f2 - g;
+            g = T.Fused(y1, T.All(m[7]), y0 * T.All(m[3])); even[3] = f3 + g; even[4] = f3 - g;
+            m -= 64;
+            y0 = T.Load(from + 16); y1 = T.Load(from + 16 * 3);
+            T y2 = T.Load(from + 16 * 5), y3 = T.Load(from + 16 * 7);
+            for (var i = 0; i < 8; i++, m++)
+            {
+                var odd = T.Fused(y3, T.All(m[24]), T.Fused(y2, T.All(m[16]), T.Fused(y1, T.All(m[8]), y0 * T.All(m[0]))));
+                (even[i] + odd).Store(to + 16 * i);
+                (even[i] - odd).Store(to + 16 * (15 - i));
+            }
+        }
+    }
+
+    // Any number of points, several blocks in the 16 rows: coefficient k of block j goes to row k * blocks + j.
+    [SkipLocalsInit]
+    static void Cosines(float* x, float* y, int points, int blocks)
+    {
+        var rest = stackalloc T[16];
+        for (var c = 0; c < 16; c += T.Count)
+        {
+            for (var j = 0; j < blocks; j++)
+            {
+                for (var i = 0; i < points; i++) rest[i] = T.Load(x + 16 * (j * points + i) + c);
+                var m = GridCosines.Of(points);
+                int n = points, stride = 1;
+                for (; n % 2 == 0; n /= 2, stride *= 2)
+                {
+                    var half = n / 2;
+                    for (var i = 0; i < half; i++) (rest[i], rest[n - 1 - i]) = (rest[i] + rest[n - 1 - i], rest[i] - rest[n - 1 - i]);
+                    for (var k = 0; k < half; k++, m += half)
+                    {
+                        var sum = rest[n - 1] * T.All(m[0]);
+                        for (var i = 1; i < half; i++) sum = T.Fused(rest[n - 1 - i], T.All(m[i]), sum);
+                        sum.Store(y + 16 * ((2 * k + 1) * stride * blocks + j) + c);
+                    }
+                }
+                for (var k = 0; k < n; k++, m += n)
+                {
+                    var sum = rest[0] * T.All(m[0]);
+                    for (var i = 1; i < n; i++) sum = T.Fused(rest[i], T.All(m[i]), sum);
+                    sum.Store(y + 16 * (k * stride * blocks + j) + c);
+                }
+            }
+            for (var row = points * blocks; row < 16; row++) T.All(0).Store(y + 16 * row + c);
+        }
+    }
+
+    [SkipLocalsInit]
+    static void Sums(float* y, float* x, int points, int blocks)
+    {
+        var rest = stackalloc T[16];
+        for (var c = 0; c < 16; c += T.Count)
+        {
+            for (var j = 0; j < blocks; j++)
+            {
+                var m = GridCosines.Of(points);
+                int n = points, stride = 1;
+                for (; n % 2 == 0; n /= 2, stride *= 2) m += n / 2 * (n / 2);
+                for (var i = 0; i < n; i++)
+                {
+                    var sum = T.Load(y + 16 * j + c) * T.All(m[i]);
+                    for (var k = 1; k < n; k++) sum = T.Fused(T.Load(y + 16 * (k * stride * blocks + j) + c), T.All(m[k * n + i]), sum);
+                    rest[i] = sum;
+                }
+                while (n < points)
+                {
+                    var half = n;
+                    (n, stride) = (2 * n, stride / 2);
+                    m -= half * half;
+                    for (var i = 0; i < half; i++)
+                    {
+                        var odd = T.Load(y + 16 * (stride * blocks + j) + c) * T.All(m[i]);
+                        for (var k = 1; k < half; k++) odd = T.Fused(T.Load(y + 16 * ((2 * k + 1) * stride * blocks + j) + c), T.All(m[k * half + i]), odd);
+                        (rest[i], rest[n - 1 - i]) = (rest[i] + odd, rest[i] - odd);
+                    }
+                }
+                for (var i = 0; i < points; i++) rest[i].Store(x + 16 * (j * points + i) + c);
+            }
+            for (var row = points * blocks; row < 16; row++) T.All(0).Store(x + 16 * row + c);
+        }
+    }
+
+    // Three levels of 2 x 2 steps on 8 x 8 squares, low halves first: rows, columns, columns, rows, rows, columns, with a transposition
+    // wherever rows and columns change places.
+    [SkipLocalsInit]
+    static void HaarForward(float* x, float* y)
+    {
+        Halve(x, 16, 16);
+        T.Transpose(x, y);
+        Halve(y, 16, 16);
+        Halve(y, 8, 8);
+        T.Transpose(y, x);
+        Halve(x, 8, 8);
+        Halve(x, 4, 4);
+        T.Transpose(x, y);
+        Halve(y, 4, 4);
+    }
+
+    [SkipLocalsInit]
+    static void HaarInverse(float* y, float* x)
+    {
+        Double(y, 4, 4);
+        T.Transpose(y, x);
+        Double(x, 4, 4);
+        Double(x, 8, 8);
+        T.Transpose(x, y);
+        Double(y, 8, 8);
+        Double(y, 16, 16);
+        T.Transpose(y, x);
+        Double(x, 16, 16);
+    }
+
+    // Rows 2i and 2i+1 of the first ones become row i, their sum, and row rows/2 + i, their difference.
+    [SkipLocalsInit]
+    static void Halve(float* x, int rows, int columns)
+    {
+        if (columns < T.Count)
+        {
+            if (columns == 8) GridLanes<Lanes8>.Halve(x, rows, columns);
+            else GridLanes<Lanes4>.Halve(x, rows, columns);
+            return;
+        }
+        var high = stackalloc T[8];
+        var factor = T.All(HalfRoot);
+        for (var c = 0; c < columns; c += T.Count)
+        {
+            for (var i = 0; i < rows / 2; i++)
+            {
+                T a = T.Load(x + 32 * i + c), b = T.Load(x + 32 * i + 16 + c);
+                ((a + b) * factor).Store(x + 16 * i + c);
+                high[i] = (a - b) * factor;
+            }
+            for (var i = 0; i < rows / 2; i++) high[i].Store(x + 16 * (rows / 2 + i) + c);
+        }
+    }
+
+    [SkipLocalsInit]
+    static void Double(float* x, int rows, int columns)
+    {
+        if (columns < T.Count)
+        {
+            if (columns == 8) GridLanes<Lanes8>.Double(x, rows, columns);
+            else GridLanes<Lanes4>.Double(x, rows, columns);
+            return;
+        }
+        var high = stackalloc T[8];
+        var factor = T.All(HalfRoot);
+        for (var c = 0; c < columns; c += T.Count)
+        {
+            for (var i = 0; i < rows / 2; i++) high[i] = T.Load(x + 16 * (rows / 2 + i) + c);
+            for (var i = rows / 2 - 1; i >= 0; i--)
+            {
+                var low = T.Load(x + 16 * i + c);
+                ((low + high[i]) * factor).Store(x + 32 * i + c);
+                ((low - high[i]) * factor).Store(x + 32 * i + 16 + c);
+            }
+        }
+    }
+
+    [SkipLocalsInit]
+    public static void Levels(float* y, float inverse, float shift, byte* levels, ulong* kept, ulong* negative)
+    {
+        T inverses = T.All(inverse), shifts = T.All(shift), largest = T.All(Grid.Escape);
+        for (var pair = 0; pair < 8; pair++)
+        {
+            var a = T.Levels(y + 32 * pair, inverses, shifts, largest).AsUInt32();
+            var b = T.Levels(y + 32 * pair + 16, inverses, shifts, largest).AsUInt32();
+            Vector128<byte> first, second;
+            if (System.Runtime.Intrinsics.X86.Sse2.IsSupported)
+            {
+                first = System.Runtime.Intrinsics.X86.Sse2.UnpackLow(a, b).AsByte();
+                second = System.Runtime.Intrinsics.X86.Sse2.UnpackHigh(a, b).AsByte();
+            }
+            else
+            {
+                first = Vector128.Create(a[0], b[0], a[1], b[1]).AsByte();
+                second = Vector128.Create(a[2], b[2], a[3], b[3]).AsByte();
+            }
+            var level = Vector128.Create((byte)0x7F);
+            (first & level).Store(levels + 32 * pair);
+            (second & level).Store(levels + 32 * pair + 16);
+            var below = first.ExtractMostSignificantBits() | second.ExtractMostSignificantBits() << 16;
+            var zero = Vector128.Equals(first & level, Vector128<byte>.Zero).ExtractMostSignificantBits() | Vector128.Equals(second & level, Vector128<byte>.Zero).ExtractMostSignificantBits() << 16;
+            ((uint*)kept)[pair] = ~zero;
+            ((uint*)negative)[pair] = below;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Above(byte* levels, int m) => T.Above(levels, m);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Begin(byte* levels, ulong below) => T.Begin(levels, below);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Raise(byte* levels, ulong which) => T.Raise(levels, which);
+
+    [SkipLocalsInit]
+    public static void Values(byte* levels, GridStep step, float* y)
+    {
+        T steps = T.All(step.Step), first = T.All(step.First), other = T.All(step.Other);
+        for (var pair = 0; pair < 2; pair++)
+        {
+            Vector128<float> a = Vector128.Load(levels + 32 * pair).AsSingle(), b = Vector128.Load(levels + 32 * pair + 16).AsSingle();
+            Vector128<float> above, below;
+            if (System.Runtime.Intrinsics.X86.Sse.IsSupported)
+            {
+                above = System.Runtime.Intrinsics.X86.Sse.Shuffle(a, b, 0x88);
+                below = System.Runtime.Intrinsics.X86.Sse.Shuffle(a, b, 0xDD);
+            }
+            else
+            {
+                above = Vector128.Create(a[0], a[2], b[0], b[2]);
+                below = Vector128.Create(a[1], a[3], b[1], b[3]);
+            }
+            T.Values(above.AsByte(), steps, first, other, y + 32 * pair);
+            T.Values(below.AsByte(), steps, first, other, y + 32 * pair + 16);
+        }
+    }
+
+    [SkipLocalsInit]
+    public static bool Look(float* x, ulong* positive, ref bool anyNegative)
+    {
+        T largest = T.All(0), least = T.All(0);
+        for (var i = 0; i < 256; i += T.Count)
+        {
+            var values = T.Load(x + i);
+            largest = T.LargerMagnitude(largest, values);
+            least = T.Lesser(least, values);
+        }
+        for (var quarter = 0; quarter < 4; quarter++)
+        {
+            var rows = x + 64 * quarter;
+            positive[quarter] = T.NotZero(rows) | (ulong)T.NotZero(rows + 16) << 16 | (ulong)T.NotZero(rows + 32) << 32 | (ulong)T.NotZero(rows + 48) << 48;
+        }
+        anyNegative |= T.AnyNegative(least);
+        return !T.AnyAbove(largest, Grid.Largest);
+    }
+
+    public static void Restore(float* x, ulong* positive, float smallest)
+    {
+        var least = T.All(smallest);
+        for (var row = 0; row < 16; row++) T.Restore(x + 16 * row, (uint)(positive[row / 4] >> 16 * (row % 4)) & 0xFFFF, least);
+    }
+}

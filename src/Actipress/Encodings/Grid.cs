@@ -1,0 +1,101 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>
+/// Tiles of 256 coefficients, each rounded to a grid that the threshold sets, stored as a bitmap of bitmaps, signs and levels: the
+/// default. docs/format.md has every byte.
+/// </summary>
+/// <remarks>
+/// With T the smallest magnitude that is kept, the step is T / <see cref="DeadZone"/>, and a coefficient y becomes the level
+/// floor(|y| / step + 1 - DeadZone). The ratio sets T through the coefficients of a sample of tiles, so about one in ratio is kept.
+/// A group of eight is 4 x 2 neighbouring coefficients (measured on a trained ResNet's maps, in ../shared/design.md: the smallest).
+/// </remarks>
+public sealed record Grid : Encoding
+{
+    /// <summary>The level from which a coefficient is stored as a number of its own.</summary>
+    internal const int Escape = 17;
+
+    /// <summary>How many steps wide the coefficients that become zero reach.</summary>
+    internal const float DeadZone = 1f;
+
+    /// <summary>Magnitudes up to this leave room for the sums of a tile.</summary>
+    internal const float Largest = Pipeline.Largest;
+
+    /// <inheritdoc/>
+    public override string Name => "grid";
+
+    /// <summary>Where in a tile the i-th coefficient in the order of groups lies.</summary>
+    internal static int Place(int i) => 16 * (2 * (i >> 5) + (i >> 2 & 1)) + 4 * (i >> 3 & 3) + (i & 3);
+
+    /// <summary>The tiles' transform for that of a codec; null where tiles hold coefficients that were computed before.</summary>
+    internal static TileTransform? Fused(Transform transform, MapShape shape) => transform switch
+    {
+        Identity => TileTransform.Identity,
+        Dct { Block: 16 } => TileTransform.Cosine,
+        Wavelet { Family: "haar", Levels: 3 } when shape.SpatialRank == 2 && shape.Height % 8 == 0 && shape.Width % 8 == 0 => TileTransform.Haar,
+        _ => null,
+    };
+
+    /// <summary>The tiles of a map under a codec.</summary>
+    internal static GridTiles Tiles(ActivationCodec codec, MapShape shape) => Fused(codec.Transform, shape) is { } fused
+        ? new GridTiles(shape, fused)
+        : new GridTiles(new MapShape(1, 1, 1, checked((int)codec.Transform.Coefficients(shape))), TileTransform.Identity);
+
+    /// <summary>Packs a map on the CPU; null where it is better left as it is.</summary>
+    internal static unsafe PackedMap? Pack(Tensor map, ActivationCodec codec, MapShape shape, out LeftRaw why)
+    {
+        var limit = codec.EvenIfLarger ? long.MaxValue : map.NumberOfElements * map.ElementSize;
+        var tiles = Tiles(codec, shape);
+        if (Fused(codec.Transform, shape) is not null)
+        {
+            using var contiguous = map.contiguous();
+            var packed = GridMap.Pack((void*)LibTorch.Data(contiguous), map.dtype, tiles, codec.Keep, codec.ExactZeros, limit, get_num_threads(), out why);
+            return packed is null ? null : new PackedMap(codec, map.shape, map.dtype, null, packed);
+        }
+
+        // Other transforms run first, in torch operations, and their coefficients fill the tiles.
+        var (lowest, highest) = Pipeline.Range(map);
+        why = LeftRaw.NotFinite;
+        if (!(lowest >= -Pipeline.Largest && highest <= Pipeline.Largest)) return null;
+        var zeros = codec.ExactZeros && lowest == 0 ? Pipeline.Zeros(map) : null;
+        GridMap? grid;
+        using (var x = Pipeline.Flat(map))
+        using (var coefficients = codec.Transform.Forward(x, shape))
+        using (var contiguous = coefficients.contiguous())
+            grid = GridMap.Pack((void*)LibTorch.Data(contiguous), ScalarType.Float32, tiles, codec.Keep, exactZeros: false, limit - (zeros?.NumberOfElements ?? 0), get_num_threads(), out why);
+        if (grid is not null) return new PackedMap(codec, map.shape, map.dtype, zeros, grid);
+        zeros?.Dispose();
+        return null;
+    }
+
+    internal static unsafe Tensor Unpack(GridMap grid, PackedMap packed, MapShape shape)
+    {
+        var tiles = Tiles(packed.Codec, shape);
+        if (Fused(packed.Codec.Transform, shape) is not null)
+        {
+            var map = empty(packed.Shape, packed.Type);
+            try
+            {
+                HugePages.Advise((void*)LibTorch.Data(map), map.NumberOfElements * map.ElementSize);
+                grid.Unpack((void*)LibTorch.Data(map), packed.Type, tiles, get_num_threads());
+                return map;
+            }
+            catch
+            {
+                map.Dispose();
+                throw;
+            }
+        }
+        using var coefficients = empty(tiles.Shape.Elements, float32);
+        grid.Unpack((void*)LibTorch.Data(coefficients), ScalarType.Float32, tiles, get_num_threads());
+        using var x = packed.Codec.Transform.Inverse(coefficients, shape);
+        if (packed.Zeros is { } zeros) Pipeline.RestoreZeros(x, zeros, packed.Type);
+        return Pipeline.InType(x, packed.Type, packed.Shape);
+    }
+
+    internal override Tensor[] Encode(Kept kept, long coefficients) => throw new NotSupportedException("Grid storage packs whole maps.");
+
+    internal override Tensor Decode(Tensor[] sections, long coefficients) => throw new NotSupportedException("Grid storage packs whole maps.");
+}

@@ -1,0 +1,340 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Actipress;
+
+/// <summary>The bits of up to 256 tiles: six streams that are written side by side and stored one after the other.</summary>
+/// <remarks>
+/// <code>
+/// groups    4 bytes a tile: bit g is set where group g holds a level that is not zero
+/// zeros     where kept: for each row of a tile that holds values a bit for each of its columns
+/// masks     a byte for each set bit of groups: which of the eight levels are not zero
+/// signs     a bit for each level that is not zero, set for negative ones
+/// levels    quarter by quarter of a tile, for m from 1 to 16: for each of its levels of m or more a bit, set where it is more than m
+/// escapes   two bytes for each level of 17: the coefficient's magnitude as a float of 8 bits of exponent and 8 of fraction
+/// </code>
+/// Bits fill bytes from the lowest; a bit stream ends with zeros up to a whole byte.
+/// </remarks>
+sealed unsafe class GridChunk : IDisposable
+{
+    const int Tiles = GridTiles.TilesPerChunk;
+    // What a reader may pass beyond a damaged stream before that is noticed, and what a writer writes ahead.
+    const int Slack = 256;
+
+    // Worst cases: every coefficient is kept, and escapes.
+    const int GroupBytes = 4 * Tiles, ZeroBytes = 32 * Tiles, MaskBytes = 32 * Tiles, SignBytes = 32 * Tiles, LevelBytes = 512 * Tiles, EscapeBytes = 512 * Tiles;
+
+    readonly byte* memory;
+
+    /// <summary>
+    /// Tiles that go through each stage together: a mispredicted branch of the bit streams then waits for no arithmetic.
+    /// </summary>
+    public const int Batch = 8;
+
+    /// <summary>A tile of 256 values, and the coefficients of a batch of tiles.</summary>
+    public readonly float* X, Y;
+
+    readonly byte* groups, zeros, masks, signs, levels, escapes;
+    readonly byte* tileLevels;
+    readonly ulong* kept, negative;
+
+    public GridChunk()
+    {
+        const int WorkBytes = 1024 + Batch * (1024 + 256 + 64);
+        memory = (byte*)NativeMemory.AlignedAlloc(WorkBytes + GroupBytes + ZeroBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes + 8 * Slack, 64);
+        X = (float*)memory;
+        Y = X + 256;
+        tileLevels = (byte*)(Y + Batch * 256);
+        kept = (ulong*)(tileLevels + Batch * 256);
+        negative = kept + Batch * 4;
+        groups = memory + WorkBytes;
+        zeros = groups + GroupBytes + Slack;
+        masks = zeros + ZeroBytes + Slack;
+        signs = masks + MaskBytes + Slack;
+        levels = signs + SignBytes + Slack;
+        escapes = levels + LevelBytes + Slack;
+    }
+
+    public void Dispose() => NativeMemory.AlignedFree(memory);
+
+    int tile;
+    byte* maskEnd, escapeEnd;
+    BitWriter signBits, levelBits, zeroBits;
+
+    public void Begin()
+    {
+        tile = 0;
+        maskEnd = masks;
+        escapeEnd = escapes;
+        signBits = new(signs);
+        levelBits = new(levels);
+        zeroBits = new(zeros);
+    }
+
+    /// <summary>Writes which of a tile's values are zero.</summary>
+    public void WriteZeros(ulong* positive, int rows, int columns)
+    {
+        var writer = zeroBits;
+        if (rows == 16 && columns == 16)
+            for (var quarter = 0; quarter < 4; quarter++) writer.Write(positive[quarter], 64);
+        else
+            for (var row = 0; row < rows; row++) writer.Write(positive[row / 4] >> 16 * (row % 4) & (1u << columns) - 1, columns);
+        zeroBits = writer;
+    }
+
+    /// <summary>Writes the levels of the coefficients in <see cref="Y"/>.</summary>
+    public void Write<TFace>(int tiles, float inverse, float shift) where TFace : struct, IGridFace
+    {
+        for (var i = 0; i < tiles; i++) TFace.Levels(Y + 256 * i, inverse, shift, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
+        for (var i = 0; i < tiles; i++) Write<TFace>(Y + 256 * i, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
+    }
+
+    void Write<TFace>(float* y, byte* tileLevels, ulong* kept, ulong* negative) where TFace : struct, IGridFace
+    {
+        BitWriter signWriter = signBits, levelWriter = levelBits;
+        var mask = maskEnd;
+        uint groupBits = 0;
+        for (var quarter = 0; quarter < 4; quarter++)
+        {
+            var present = kept[quarter];
+            if (present == 0) continue;
+            var some = NotEmpty(present);
+            *(ulong*)mask = Bits.Gather(present, Whole(some));
+            mask += BitOperations.PopCount(some);
+            groupBits |= (uint)Bits.Gather(some, Lowest) << 8 * quarter;
+            signWriter.Write(Bits.Gather(negative[quarter], present), BitOperations.PopCount(present));
+            var m = 1;
+            for (var alive = present; alive != 0; m++)
+            {
+                if (m == Grid.Escape)
+                {
+                    WriteEscapes(y + 64 * quarter, alive);
+                    break;
+                }
+                var above = TFace.Above(tileLevels + 64 * quarter, m);
+                levelWriter.Write(Bits.Gather(above, alive), BitOperations.PopCount(alive));
+                alive = above;
+            }
+        }
+        signBits = signWriter;
+        levelBits = levelWriter;
+        maskEnd = mask;
+        ((uint*)groups)[tile++] = groupBits;
+    }
+
+    void WriteEscapes(float* y, ulong escaped)
+    {
+        for (; escaped != 0; escaped &= escaped - 1)
+        {
+            var magnitude = BitConverter.SingleToUInt32Bits(y[Grid.Place(BitOperations.TrailingZeroCount(escaped))]) & 0x7FFFFFFF;
+            *(ushort*)escapeEnd = (ushort)(magnitude + 0x4000 >> 15);
+            escapeEnd += 2;
+        }
+    }
+
+    // The lowest bit of each byte.
+    const ulong Lowest = 0x0101010101010101;
+
+    // The lowest bit of each byte that is not empty.
+    static ulong NotEmpty(ulong bytes) => ((bytes & 0x7F * Lowest) + 0x7F * Lowest | bytes) >> 7 & Lowest;
+
+    // All bits of the bytes whose lowest is set.
+    static ulong Whole(ulong lowest) => lowest * 0xFF;
+
+    /// <summary>The chunk's bytes so far, in memory that the caller frees.</summary>
+    public byte* Finish(out int length)
+    {
+        byte* zeroEnd = zeroBits.End(), signEnd = signBits.End(), levelEnd = levelBits.End();
+        length = checked((int)(4 * tile + (zeroEnd - zeros) + (maskEnd - masks) + (signEnd - signs) + (levelEnd - levels) + (escapeEnd - escapes)) + sizeof(int));
+        var bytes = (byte*)NativeMemory.Alloc((nuint)length);
+        var at = bytes;
+        *(int*)at = (int)(levelEnd - levels);
+        at += sizeof(int);
+        Append(groups, groups + 4 * tile);
+        Append(zeros, zeroEnd);
+        Append(masks, maskEnd);
+        Append(signs, signEnd);
+        Append(levels, levelEnd);
+        Append(escapes, escapeEnd);
+        return bytes;
+
+        void Append(byte* from, byte* end)
+        {
+            Unsafe.CopyBlockUnaligned(at, from, (uint)(end - from));
+            at += end - from;
+        }
+    }
+
+    BitReader signReader, levelReader, zeroReader;
+    byte* mask;
+
+    /// <summary>Starts to read a chunk.</summary>
+    /// <remarks><c>tiles</c>: how many tiles it has. <c>zeroBitCount</c>: how many bits of zeros it has.</remarks>
+    /// <exception cref="InvalidDataException">The bytes do not add up.</exception>
+    public void Open(byte* bytes, int length, int tiles, int zeroBitCount)
+    {
+        var zeroBytes = (zeroBitCount + 7) / 8;
+        Expect(length >= sizeof(int) + 4 * tiles + zeroBytes, "groups and zeros of every tile");
+        var at = bytes + sizeof(int);
+        var rest = length - sizeof(int) - 4 * tiles - zeroBytes;
+        Take(groups, 4 * tiles, ref at);
+        Take(zeros, zeroBytes, ref at);
+        var maskBytes = 0;
+        for (var i = 0; i < tiles; i++) maskBytes += BitOperations.PopCount(((uint*)groups)[i]);
+        Expect((rest -= maskBytes) >= 0, "a mask for each group");
+        Take(masks, maskBytes, ref at);
+        var keptCount = 0;
+        var i8 = 0;
+        for (; i8 + 8 <= maskBytes; i8 += 8) keptCount += BitOperations.PopCount(*(ulong*)(masks + i8));
+        for (; i8 < maskBytes; i8++) keptCount += BitOperations.PopCount(masks[i8]);
+        var signBytes = (keptCount + 7) / 8;
+        var levelBytes = *(int*)bytes;
+        Expect((rest -= signBytes) >= 0 && levelBytes >= 0 && levelBytes <= rest && levelBytes <= LevelBytes && rest - levelBytes <= EscapeBytes && (rest - levelBytes) % 2 == 0, "signs, levels and escapes");
+        Take(signs, signBytes, ref at);
+        Take(levels, levelBytes, ref at);
+        Take(escapes, rest - levelBytes, ref at);
+        NativeMemory.Clear(levels + levelBytes, Slack);
+        mask = masks;
+        maskEnd = masks + maskBytes;
+        signReader = new(signs);
+        levelReader = new(levels);
+        zeroReader = new(zeros);
+        tile = 0;
+        this.levelBytes = levelBytes;
+        escapeAt = escapes;
+        escapeEnd = escapes + (rest - levelBytes);
+
+        static void Take(byte* to, int count, ref byte* from)
+        {
+            Unsafe.CopyBlockUnaligned(to, from, (uint)count);
+            from += count;
+        }
+    }
+
+    int levelBytes;
+    byte* escapeAt;
+
+    /// <summary>Reads which of the next tile's values are not zero.</summary>
+    public void ReadZeros(ulong* positive, int rows, int columns)
+    {
+        if (rows == 16 && columns == 16)
+            for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = zeroReader.Read(64);
+        else
+        {
+            new Span<ulong>(positive, 4).Clear();
+            for (var row = 0; row < rows; row++) positive[row / 4] |= (zeroReader.Read(columns) & (1u << columns) - 1) << 16 * (row % 4);
+        }
+    }
+
+    /// <summary>Reads the next tiles' coefficients into <see cref="Y"/>.</summary>
+    /// <returns>For each tile which of its groups hold a level that is not zero.</returns>
+    /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
+    public uint* Read<TFace>(int tiles, GridStep step) where TFace : struct, IGridFace
+    {
+        var read = (uint*)groups + tile;
+        for (var i = 0; i < tiles; i++) Read<TFace>(Y + 256 * i, step);
+        return read;
+    }
+
+    void Read<TFace>(float* y, GridStep step) where TFace : struct, IGridFace
+    {
+        BitReader signs = signReader, levels = levelReader;
+        var masks = mask;
+        var groupBits = ((uint*)groups)[tile++];
+        for (var quarter = 0; quarter < 4; quarter++, groupBits >>= 8)
+        {
+            var coefficients = y + 64 * quarter;
+            if ((byte)groupBits == 0)
+            {
+                new Span<float>(coefficients, 64).Clear();
+                continue;
+            }
+            var some = Bits.Scatter((byte)groupBits, Lowest);
+            var present = Bits.Scatter(*(ulong*)masks, Whole(some));
+            masks += BitOperations.PopCount(some);
+            Expect(NotEmpty(present) == some, "masks that are not empty");
+            Expect(levels.At <= 8L * levelBytes, "levels for every mask");
+            var below = Bits.Scatter(signs.Read(BitOperations.PopCount(present)), present);
+            TFace.Begin(tileLevels, below);
+            var (alive, m) = (present, 1);
+            while (true)
+            {
+                TFace.Raise(tileLevels, alive);
+                if (m++ == Grid.Escape) break;
+                alive = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
+                if (alive == 0) break;
+            }
+            TFace.Values(tileLevels, step, coefficients);
+            for (; alive != 0; alive &= alive - 1)
+            {
+                var place = BitOperations.TrailingZeroCount(alive);
+                coefficients[Grid.Place(place)] = ReadEscape((below >> place & 1) != 0);
+            }
+        }
+        signReader = signs;
+        levelReader = levels;
+        mask = masks;
+    }
+
+    float ReadEscape(bool below)
+    {
+        Expect(escapeAt < escapeEnd, "a value for every escape");
+        var value = BitConverter.UInt32BitsToSingle((uint)*(ushort*)escapeAt << 15);
+        escapeAt += 2;
+        Expect(float.IsFinite(value), "finite values");
+        return below ? -value : value;
+    }
+
+    /// <summary>Checks that everything was read.</summary>
+    public void Close() => Expect((levelReader.At + 7) / 8 == levelBytes && escapeAt == escapeEnd, "levels and escapes for every mask and none beside");
+
+    static void Expect(bool holds, string wanted)
+    {
+        if (!holds) Refuse(wanted);
+    }
+
+    static void Refuse(string wanted) => throw new InvalidDataException($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
+
+    struct BitWriter(byte* to)
+    {
+        byte* to = to;
+        ulong bits;
+        int count;
+
+        // length: 0 to 64; no bit of next beyond it.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Write(ulong next, int length)
+        {
+            bits |= next << count;
+            *(ulong*)to = bits;
+            var (filled, rest) = (count + length, next >> 1 >> 63 - count);
+            to += filled >> 6 << 3;
+            bits = filled >= 64 ? rest : bits;
+            count = filled & 63;
+        }
+
+        public readonly byte* End()
+        {
+            *(ulong*)to = bits;
+            return to + (count + 7) / 8;
+        }
+    }
+
+    struct BitReader(byte* from)
+    {
+        readonly byte* from = from;
+
+        public long At;
+
+        /// <summary>The next 64 bits, of which <paramref name="length"/> are read.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public ulong Read(int length)
+        {
+            var next = from + (At >> 3);
+            var shift = (int)(At & 7);
+            At += length;
+            return *(ulong*)next >> shift | *(ulong*)(next + 8) << 1 << 63 - shift;
+        }
+    }
+}

@@ -1,0 +1,38 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Actipress;
+
+/// <summary>
+/// The cosines of transforms of 1 to 16 points, arranged for the way a tile computes them: an even number of points n is divided
+/// into sums x[i] + x[n-1-i], which give the even coefficients by the same rule, and differences, which give the odd ones as
+/// products with a matrix; an odd number is multiplied out.
+/// </summary>
+static unsafe class GridCosines
+{
+    static readonly nint[] tables = [.. Enumerable.Range(0, 17).Select(points => (nint)Table(points))];
+
+    /// <summary>
+    /// The matrices for <paramref name="points"/> points in order of use, row-major: for the differences of each division, then for
+    /// the rest of odd length.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float* Of(int points) => (float*)tables[points];
+
+    static float* Table(int points)
+    {
+        var entries = new List<float>();
+        int stride = 1, n = points;
+        for (; n > 0 && n % 2 == 0; n /= 2, stride *= 2)
+            for (var k = 0; k < n / 2; k++)
+                for (var i = 0; i < n / 2; i++) entries.Add(Entry(points, (2 * k + 1) * stride, i));
+        for (var k = 0; k < n; k++)
+            for (var i = 0; i < n; i++) entries.Add(Entry(points, k * stride, i));
+        var table = (float*)NativeMemory.AlignedAlloc((nuint)Math.Max(64, entries.Count * sizeof(float)), 64);
+        for (var i = 0; i < entries.Count; i++) table[i] = entries[i];
+        return table;
+    }
+
+    // A[k, i] of Dct. Math.Cos may differ in its last bit between machines; as a float it does not, but for ties too rare to meet.
+    static float Entry(int points, int k, int i) => (float)(Math.Sqrt((k == 0 ? 1.0 : 2.0) / points) * Math.Cos(Math.PI * (2 * i + 1) * k / (2.0 * points)));
+}

@@ -1,0 +1,221 @@
+namespace Actipress;
+
+/// <summary>The arithmetic of a tile in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>
+unsafe struct GridDefinition : IGridFace
+{
+    const float HalfRoot = 0.70710678f;
+
+    public static void Forward(float* x, float* y, TileTransform transform, GridTiles.Region? region)
+    {
+        if (transform == TileTransform.Identity) for (var i = 0; i < 256; i++) y[i] = x[i];
+        if (transform == TileTransform.Haar)
+        {
+            // Three levels; the middle one takes rows first.
+            for (var n = 16; n > 2; n /= 2)
+            {
+                Pairs(x, n, n == 8 ? 1 : 16, n == 8 ? 16 : 1, inverse: false);
+                Pairs(x, n, n == 8 ? 16 : 1, n == 8 ? 1 : 16, inverse: false);
+            }
+            Transpose(x, y);
+        }
+        if (transform == TileTransform.Cosine)
+        {
+            Slices(x, region!, inverse: false);
+            for (var column = 0; column < 16; column++) Lines(x + column, region!.Height.Points, region.Down, inverse: false);
+            Transpose(x, y);
+            for (var row = 0; row < 16; row++) Lines(y + row, region!.Width.Points, region.Across, inverse: false);
+        }
+    }
+
+    public static void Inverse(float* y, float* x, TileTransform transform, GridTiles.Region? region, uint groups)
+    {
+        if (transform == TileTransform.Identity) for (var i = 0; i < 256; i++) x[i] = y[i];
+        if (transform == TileTransform.Haar)
+        {
+            Transpose(y, x);
+            for (var n = 4; n <= 16; n *= 2)
+            {
+                Pairs(x, n, n == 8 ? 16 : 1, n == 8 ? 1 : 16, inverse: true);
+                Pairs(x, n, n == 8 ? 1 : 16, n == 8 ? 16 : 1, inverse: true);
+            }
+        }
+        if (transform == TileTransform.Cosine)
+        {
+            for (var row = 0; row < 16; row++) Lines(y + row, region!.Width.Points, region.Across, inverse: true);
+            Transpose(y, x);
+            for (var column = 0; column < 16; column++) Lines(x + column, region!.Height.Points, region.Down, inverse: true);
+            Slices(x, region!, inverse: true);
+        }
+    }
+
+    static void Transpose(float* from, float* to)
+    {
+        for (var i = 0; i < 16; i++)
+            for (var j = 0; j < 16; j++) to[16 * j + i] = from[16 * i + j];
+    }
+
+    // One line of 16 values, 16 apart, which hold some blocks one after the other as values and interleaved as coefficients.
+    static void Lines(float* line, int points, int blocks, bool inverse)
+    {
+        float* before = stackalloc float[16], after = stackalloc float[16], whole = stackalloc float[16];
+        for (var i = 0; i < 16; i++) whole[i] = 0;
+        for (var j = 0; j < blocks; j++)
+        {
+            for (var i = 0; i < points; i++) before[i] = line[16 * (inverse ? i * blocks + j : j * points + i)];
+            if (inverse) Sums(before, after, points);
+            else Cosines(before, after, points);
+            for (var i = 0; i < points; i++) whole[inverse ? j * points + i : i * blocks + j] = after[i];
+        }
+        for (var i = 0; i < 16; i++) line[16 * i] = whole[i];
+    }
+
+    /// <summary>The cosine transform of some points, in the order of operations that <see cref="GridCosines"/> states; x is overwritten.</summary>
+    static void Cosines(float* x, float* y, int points)
+    {
+        var m = GridCosines.Of(points);
+        int n = points, stride = 1;
+        for (; n % 2 == 0; n /= 2, stride *= 2)
+        {
+            for (var i = 0; i < n / 2; i++) (x[i], x[n - 1 - i]) = (x[i] + x[n - 1 - i], x[i] - x[n - 1 - i]);
+            for (var k = 0; k < n / 2; k++, m += n / 2)
+            {
+                var sum = x[n - 1] * m[0];
+                for (var i = 1; i < n / 2; i++) sum = MathF.FusedMultiplyAdd(x[n - 1 - i], m[i], sum);
+                y[(2 * k + 1) * stride] = sum;
+            }
+        }
+        for (var k = 0; k < n; k++, m += n)
+        {
+            var sum = x[0] * m[0];
+            for (var i = 1; i < n; i++) sum = MathF.FusedMultiplyAdd(x[i], m[i], sum);
+            y[k * stride] = sum;
+        }
+    }
+
+    /// <summary>Its inverse.</summary>
+    static void Sums(float* y, float* x, int points)
+    {
+        var m = GridCosines.Of(points);
+        int n = points, stride = 1;
+        for (; n % 2 == 0; n /= 2, stride *= 2) m += n / 2 * (n / 2);
+        for (var i = 0; i < n; i++)
+        {
+            x[i] = y[0] * m[i];
+            for (var k = 1; k < n; k++) x[i] = MathF.FusedMultiplyAdd(y[k * stride], m[k * n + i], x[i]);
+        }
+        while (n < points)
+        {
+            var half = n;
+            (n, stride) = (2 * n, stride / 2);
+            m -= half * half;
+            for (var i = 0; i < half; i++)
+            {
+                var odd = y[stride] * m[i];
+                for (var k = 1; k < half; k++) odd = MathF.FusedMultiplyAdd(y[(2 * k + 1) * stride], m[k * half + i], odd);
+                (x[i], x[n - 1 - i]) = (x[i] + odd, x[i] - odd);
+            }
+        }
+    }
+
+    /// <summary>The transform along the depth of a volume's blocks, whose slices are slots of the tile.</summary>
+    public static void Slices(float* x, GridTiles.Region region, bool inverse)
+    {
+        var depth = region.Depth.Points;
+        if (depth == 1) return;
+        float* before = stackalloc float[4], after = stackalloc float[4];
+        var places = stackalloc float*[4];
+        for (var block = 0; block < region.BlocksPerTile; block++)
+        {
+            for (var z = 0; z < depth; z++)
+            {
+                var slot = block * depth + z;
+                places[z] = x + 16 * (slot / region.Across * region.Height.Points) + slot % region.Across * region.Width.Points;
+            }
+            for (var row = 0; row < region.Height.Points; row++)
+                for (var column = 0; column < region.Width.Points; column++)
+                {
+                    for (var z = 0; z < depth; z++) before[z] = places[z][16 * row + column];
+                    if (inverse) Sums(before, after, depth);
+                    else Cosines(before, after, depth);
+                    for (var z = 0; z < depth; z++) places[z][16 * row + column] = after[z];
+                }
+        }
+    }
+
+    // Neighbours along one axis of the first n x n values become their sum, in the first half, and their difference, in the second.
+    static void Pairs(float* x, int n, int along, int across, bool inverse)
+    {
+        var line = stackalloc float[16];
+        for (var j = 0; j < n; j++)
+        {
+            for (var i = 0; i < n / 2; i++)
+            {
+                var (even, odd, low, high) = (2 * i, 2 * i + 1, i, n / 2 + i);
+                var (a, b) = inverse ? (low, high) : (even, odd);
+                var (sum, difference) = inverse ? (even, odd) : (low, high);
+                line[sum] = (x[a * along + j * across] + x[b * along + j * across]) * HalfRoot;
+                line[difference] = (x[a * along + j * across] - x[b * along + j * across]) * HalfRoot;
+            }
+            for (var i = 0; i < n; i++) x[i * along + j * across] = line[i];
+        }
+    }
+
+    public static void Levels(float* y, float inverse, float shift, byte* levels, ulong* kept, ulong* negative)
+    {
+        for (var word = 0; word < 4; word++) (kept[word], negative[word]) = (0, 0);
+        for (var i = 0; i < 256; i++)
+        {
+            var c = y[Grid.Place(i)];
+            var level = (int)Math.Min(Math.Abs(c) * inverse + shift, Grid.Escape);
+            var below = BitConverter.SingleToInt32Bits(c) < 0;
+            levels[i] = (byte)level;
+            if (level > 0) kept[i / 64] |= 1UL << i % 64;
+            if (below) negative[i / 64] |= 1UL << i % 64;
+        }
+    }
+
+    public static ulong Above(byte* levels, int m)
+    {
+        ulong above = 0;
+        for (var i = 0; i < 64; i++) if (levels[i] > m) above |= 1UL << i;
+        return above;
+    }
+
+    public static void Begin(byte* levels, ulong below)
+    {
+        for (var i = 0; i < 64; i++) levels[i] = (byte)((below >> i & 1) << 7);
+    }
+
+    public static void Raise(byte* levels, ulong which)
+    {
+        for (var i = 0; i < 64; i++) levels[i] += (byte)(which >> i & 1);
+    }
+
+    public static void Values(byte* levels, GridStep step, float* y)
+    {
+        for (var i = 0; i < 64; i++)
+        {
+            var level = levels[i] & 0x7F;
+            var magnitude = level == 0 ? 0 : (level + (level == 1 ? step.First : step.Other)) * step.Step;
+            y[Grid.Place(i)] = levels[i] >= 0x80 ? -magnitude : magnitude;
+        }
+    }
+
+    public static bool Look(float* x, ulong* positive, ref bool anyNegative)
+    {
+        var usable = true;
+        for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = 0;
+        for (var i = 0; i < 256; i++)
+        {
+            if (x[i] != 0) positive[i / 64] |= 1UL << i % 64;
+            if (x[i] < 0) anyNegative = true;
+            usable &= Math.Abs(x[i]) <= Grid.Largest;
+        }
+        return usable;
+    }
+
+    public static void Restore(float* x, ulong* positive, float smallest)
+    {
+        for (var i = 0; i < 256; i++) x[i] = (positive[i / 64] >> i % 64 & 1) != 0 ? Math.Max(x[i], smallest) : 0;
+    }
+}

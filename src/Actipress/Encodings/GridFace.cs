@@ -1,0 +1,42 @@
+namespace Actipress;
+
+/// <summary>What levels stand for: zero for 0, else (level + offset) step, with one offset for level 1 and one for all others.</summary>
+readonly record struct GridStep(float Step, float First, float Other);
+
+/// <summary>The arithmetic of a tile. Faces differ in speed only: every one gives the same bits.</summary>
+unsafe interface IGridFace
+{
+    /// <summary>Y = T X of a tile, stored with rows and columns exchanged.</summary>
+    /// <remarks><c>x</c>: 256 values, row-major; overwritten. <c>y</c>: receives 256 coefficients.</remarks>
+    static abstract void Forward(float* x, float* y, TileTransform transform, GridTiles.Region? region);
+
+    /// <summary>X = T^-1 Y.</summary>
+    /// <remarks><c>y</c>: 256 coefficients; overwritten. <c>x</c>: receives 256 values. <c>groups</c>: a bit for each group of eight that may be other than zero.</remarks>
+    static abstract void Inverse(float* y, float* x, TileTransform transform, GridTiles.Region? region, uint groups);
+
+    /// <summary>
+    /// The level of each coefficient, min(floor(|y| inverse + shift), <see cref="Grid.Escape"/>), in the order of groups.
+    /// </summary>
+    /// <remarks><c>levels</c>: receives 256 bytes. <c>kept</c>: receives a bit for each level that is not zero: 4 words. <c>negative</c>: receives a bit for each negative coefficient: 4 words.</remarks>
+    static abstract void Levels(float* y, float inverse, float shift, byte* levels, ulong* kept, ulong* negative);
+
+    /// <summary>A bit for each of 64 levels that is more than <paramref name="m"/>.</summary>
+    static abstract ulong Above(byte* levels, int m);
+
+    /// <summary>64 levels of zero, each with its top bit where it is to be below zero.</summary>
+    static abstract void Begin(byte* levels, ulong below);
+
+    /// <summary>Raises by one those of 64 levels whose bit is set.</summary>
+    static abstract void Raise(byte* levels, ulong which);
+
+    /// <summary>What 64 levels with their signs stand for, in rows of 16.</summary>
+    static abstract void Values(byte* levels, GridStep step, float* y);
+
+    /// <summary>What a tile holds.</summary>
+    /// <remarks><c>positive</c>: receives a bit for each value, set where it is not zero: 4 words. <c>anyNegative</c>: set where a value is below zero.</remarks>
+    /// <returns>Whether every value is a number of at most <see cref="Grid.Largest"/>.</returns>
+    static abstract bool Look(float* x, ulong* positive, ref bool anyNegative);
+
+    /// <summary>Sets values to zero where their bit is not set, and raises the others to at least <paramref name="smallest"/>.</summary>
+    static abstract void Restore(float* x, ulong* positive, float smallest);
+}

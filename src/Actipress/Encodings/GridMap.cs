@@ -1,0 +1,371 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace Actipress;
+
+/// <summary>A map in grid storage: a few numbers and its chunks, each in memory of its own.</summary>
+sealed unsafe class GridMap : IDisposable
+{
+    // Coefficients are sampled in this many tiles at most: 2^17 values.
+    const int SampleTiles = 512;
+
+    // Below this a step's inverse would overflow.
+    const float SmallestThreshold = 1e-30f;
+
+    readonly nint[] chunks;
+    readonly int[] lengths;
+
+    GridMap(int count) => (chunks, lengths) = (new nint[count], new int[count]);
+
+    ~GridMap() => Free();
+
+    /// <summary>Between neighbouring levels.</summary>
+    public float Step { get; private init; }
+
+    /// <summary>What level m stands for: (m + offset) Step, with one offset for level 1 and one for all others.</summary>
+    public float FirstOffset { get; private init; }
+
+    public float OtherOffset { get; private init; }
+
+    /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
+    public bool HasZeros { get; private init; }
+
+    public long Bytes
+    {
+        get
+        {
+            long bytes = HeaderBytes;
+            foreach (var length in lengths) bytes += length + sizeof(int);
+            return bytes;
+        }
+    }
+
+    public void Dispose()
+    {
+        Free();
+        GC.SuppressFinalize(this);
+    }
+
+    void Free()
+    {
+        for (var i = 0; i < chunks.Length; i++) NativeMemory.Free((void*)Interlocked.Exchange(ref chunks[i], 0));
+    }
+
+    /// <summary>The face that runs here.</summary>
+    public static string Face => Vector512.IsHardwareAccelerated ? "Vector512" : Vector256.IsHardwareAccelerated ? "Vector256" : Vector128.IsHardwareAccelerated ? "Vector128" : "plain";
+
+    /// <summary>Packs a map.</summary>
+    /// <remarks><c>map</c>: its first element; row-major. <c>keep</c>: a ratio or a threshold. <c>exactZeros</c>: whether to keep zeros exactly where there are some and no negatives. <c>limit</c>: gives up where more bytes would be needed.</remarks>
+    /// <returns>Null, and why, where nothing was packed.</returns>
+    public static GridMap? Pack(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why) =>
+        Vector512.IsHardwareAccelerated ? Pack<GridLanes<Lanes16>>(map, type, tiles, keep, exactZeros, limit, threads, out why)
+        : Vector256.IsHardwareAccelerated ? Pack<GridLanes<Lanes8>>(map, type, tiles, keep, exactZeros, limit, threads, out why)
+        : Vector128.IsHardwareAccelerated ? Pack<GridLanes<Lanes4>>(map, type, tiles, keep, exactZeros, limit, threads, out why)
+        : Pack<GridDefinition>(map, type, tiles, keep, exactZeros, limit, threads, out why);
+
+    /// <summary>The same with a chosen face.</summary>
+    public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why) where TFace : struct, IGridFace => type switch
+    {
+        torch.ScalarType.Float32 => Pack<TFace, SingleCells>(map, tiles, keep, exactZeros, limit, threads, out why),
+        torch.ScalarType.Float64 => Pack<TFace, DoubleCells>(map, tiles, keep, exactZeros, limit, threads, out why),
+        torch.ScalarType.Float16 => Pack<TFace, HalfCells>(map, tiles, keep, exactZeros, limit, threads, out why),
+        torch.ScalarType.BFloat16 => Pack<TFace, BFloat16Cells>(map, tiles, keep, exactZeros, limit, threads, out why),
+        _ => throw new ArgumentException($"No grid storage of {type}: wanted a floating-point type.", nameof(type)),
+    };
+
+    /// <summary>Rebuilds the map into memory for all its elements.</summary>
+    /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
+    public void Unpack(void* map, torch.ScalarType type, GridTiles tiles, int threads)
+    {
+        if (Vector512.IsHardwareAccelerated) Unpack<GridLanes<Lanes16>>(map, type, tiles, threads);
+        else if (Vector256.IsHardwareAccelerated) Unpack<GridLanes<Lanes8>>(map, type, tiles, threads);
+        else if (Vector128.IsHardwareAccelerated) Unpack<GridLanes<Lanes4>>(map, type, tiles, threads);
+        else Unpack<GridDefinition>(map, type, tiles, threads);
+    }
+
+    /// <summary>The same with a chosen face.</summary>
+    public void Unpack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, int threads) where TFace : struct, IGridFace
+    {
+        switch (type)
+        {
+            case torch.ScalarType.Float32: Unpack<TFace, SingleCells>(map, tiles, threads); break;
+            case torch.ScalarType.Float64: Unpack<TFace, DoubleCells>(map, tiles, threads); break;
+            case torch.ScalarType.Float16: Unpack<TFace, HalfCells>(map, tiles, threads); break;
+            default: Unpack<TFace, BFloat16Cells>(map, tiles, threads); break;
+        }
+    }
+
+    static GridMap? Pack<TFace, TCells>(void* map, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var sample = Sample<TFace, TCells>(map, tiles, keep);
+        why = LeftRaw.NotFinite;
+        if (!sample.Finite) return null;
+        var withZeros = exactZeros && sample.AnyZero && !sample.AnyNegative;
+        while (true)
+        {
+            var packing = new Packing<TFace, TCells>(map, tiles, sample, withZeros, limit);
+            packing.Run(threads);
+            if (packing.Outcome == Outcome.Packed)
+            {
+                // A sample without a zero, or with zeros only of a map that has negatives elsewhere, guessed wrong.
+                if (!withZeros && exactZeros && packing.AnyZero && !packing.AnyNegative)
+                {
+                    packing.Result.Dispose();
+                    withZeros = true;
+                    continue;
+                }
+                why = LeftRaw.No;
+                return packing.Result;
+            }
+            packing.Result.Dispose();
+            if (packing.Outcome == Outcome.Negative)
+            {
+                withZeros = false;
+                continue;
+            }
+            why = packing.Outcome == Outcome.NotFinite ? LeftRaw.NotFinite : LeftRaw.NotSmaller;
+            return null;
+        }
+    }
+
+    readonly record struct Sampled(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset);
+
+    // Tiles at even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
+    static Sampled Sample<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var count = (int)Math.Min(tiles.Count, Math.Clamp(tiles.Count / 16, 64, SampleTiles));
+        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 2) * 1024, 64);
+        try
+        {
+            float* x = memory + 256 * (long)count, y = x + 256;
+            bool anyZero = false, anyNegative = false;
+            long elements = 0;
+            var positive = stackalloc ulong[4];
+            for (var i = 0; i < count; i++)
+            {
+                var (from, to) = (tiles.Count * i / count, tiles.Count * (i + 1) / count);
+                var tile = from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
+                var region = tiles.RegionOf(tile);
+                GridMover<TCells>.Gather(tiles, tile, map, x);
+                if (!TFace.Look(x, positive, ref anyNegative)) return default;
+                var inTile = tiles.Elements(tile);
+                anyZero |= Filled(positive) < inTile;
+                elements += inTile;
+                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, region);
+            }
+            var magnitudes = new Span<float>(memory, 256 * count);
+            var threshold = keep switch
+            {
+                Keep.Above above => above.Threshold,
+                Keep.TopK top => Threshold(magnitudes, TopK.Count(elements, top.Ratio)),
+                _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
+            };
+            threshold = Math.Max(threshold, SmallestThreshold);
+            var step = threshold / Grid.DeadZone;
+            var (first, other) = Offsets(magnitudes, step);
+            return new(true, anyZero, anyNegative, step, first, other);
+        }
+        finally { NativeMemory.AlignedFree(memory); }
+    }
+
+    static int Filled(ulong* positive) => BitOperations.PopCount(positive[0]) + BitOperations.PopCount(positive[1]) + BitOperations.PopCount(positive[2]) + BitOperations.PopCount(positive[3]);
+
+    // Where fewer than k coefficients differ from zero, the smallest of those.
+    static float Threshold(Span<float> coefficients, long k)
+    {
+        var threshold = TopK.Threshold(coefficients, Math.Min(k, coefficients.Length));
+        if (threshold > 0) return threshold;
+        var (smallest, largest) = (float.MaxValue, 0f);
+        foreach (var c in coefficients)
+        {
+            if (c != 0) smallest = Math.Min(smallest, Math.Abs(c));
+            largest = Math.Max(largest, Math.Abs(c));
+        }
+        return largest == 0 ? 0 : Math.Max(smallest, largest / 4096);
+    }
+
+    // The mean of a level's coefficients is the value that serves them best.
+    static (float First, float Other) Offsets(Span<float> coefficients, float step)
+    {
+        double first = 0, other = 0;
+        long firsts = 0, others = 0;
+        var (inverse, shift) = (1 / step, 1 - Grid.DeadZone);
+        foreach (var c in coefficients)
+        {
+            var scaled = Math.Abs(c) * inverse;
+            var level = (int)Math.Min(scaled + shift, Grid.Escape);
+            if (level is 0 or Grid.Escape) continue;
+            if (level == 1)
+            {
+                first += scaled - 1;
+                firsts++;
+            }
+            else
+            {
+                other += scaled - level;
+                others++;
+            }
+        }
+        return ((float)(firsts == 0 ? 0 : first / firsts), (float)(others == 0 ? 0 : other / others));
+    }
+
+    enum Outcome
+    {
+        Packed,
+        NotFinite,
+        Negative,
+        TooLarge,
+    }
+
+    sealed class Packing<TFace, TCells>(void* map, GridTiles tiles, Sampled sample, bool withZeros, long limit) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        readonly void* map = map;
+        int next, outcome, anyZero, anyNegative;
+        long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
+
+        public GridMap Result { get; } = new(tiles.Chunks) { Step = sample.Step, FirstOffset = sample.FirstOffset, OtherOffset = sample.OtherOffset, HasZeros = withZeros };
+        public Outcome Outcome => (Outcome)Volatile.Read(ref outcome);
+        public bool AnyZero => anyZero != 0;
+        public bool AnyNegative => anyNegative != 0;
+
+        public void Run(int threads) => CpuTeam.Run(Math.Min(threads, tiles.Chunks), Work);
+
+        void Work()
+        {
+            using var chunk = new GridChunk();
+            var positive = stackalloc ulong[4];
+            var (inverse, shift) = (1 / sample.Step, 1 - Grid.DeadZone);
+            bool zero = false, negative = false;
+            for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks && Outcome == Outcome.Packed;)
+            {
+                var last = Math.Min(tiles.Count, (index + 1L) * GridTiles.TilesPerChunk);
+                chunk.Begin();
+                for (var tile = (long)index * GridTiles.TilesPerChunk; tile < last; tile += GridChunk.Batch)
+                {
+                    var batch = (int)Math.Min(GridChunk.Batch, last - tile);
+                    for (var i = 0; i < batch; i++)
+                    {
+                        var region = tiles.RegionOf(tile + i);
+                        var (rows, columns) = region is null ? (16, 16) : (region.Rows, region.Columns);
+                        GridMover<TCells>.Gather(tiles, tile + i, map, chunk.X);
+                        if (!TFace.Look(chunk.X, positive, ref negative))
+                        {
+                            Volatile.Write(ref outcome, (int)Outcome.NotFinite);
+                            return;
+                        }
+                        if (withZeros) chunk.WriteZeros(positive, rows, columns);
+                        else if (!zero && !negative) zero = Filled(positive) < tiles.Elements(tile + i);
+                        TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
+                    }
+                    if (withZeros && negative)
+                    {
+                        Interlocked.CompareExchange(ref outcome, (int)Outcome.Negative, (int)Outcome.Packed);
+                        return;
+                    }
+                    chunk.Write<TFace>(batch, inverse, shift);
+                }
+                Result.chunks[index] = (nint)chunk.Finish(out Result.lengths[index]);
+                if (Interlocked.Add(ref bytes, Result.lengths[index]) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
+            }
+            if (zero) Volatile.Write(ref anyZero, 1);
+            if (negative) Volatile.Write(ref anyNegative, 1);
+        }
+    }
+
+    void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
+        new Unpacking<TFace, TCells>(this, map, tiles).Run(threads);
+
+    sealed class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        readonly void* map = map;
+        int next;
+
+        public void Run(int threads) => CpuTeam.Run(Math.Min(threads, tiles.Chunks), Work);
+
+        void Work()
+        {
+            using var chunk = new GridChunk();
+            var positive = stackalloc ulong[4];
+            var step = new GridStep(packed.Step, packed.FirstOffset, packed.OtherOffset);
+            for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks;)
+            {
+                var first = (long)index * GridTiles.TilesPerChunk;
+                var last = Math.Min(tiles.Count, first + GridTiles.TilesPerChunk);
+                chunk.Open((byte*)packed.chunks[index], packed.lengths[index], (int)(last - first), packed.HasZeros ? ZeroBits(tiles, first, last) : 0);
+                for (var tile = first; tile < last; tile += GridChunk.Batch)
+                {
+                    var batch = (int)Math.Min(GridChunk.Batch, last - tile);
+                    var groups = chunk.Read<TFace>(batch, step);
+                    for (var i = 0; i < batch; i++)
+                    {
+                        var region = tiles.RegionOf(tile + i);
+                        TFace.Inverse(chunk.Y + 256 * i, chunk.X, tiles.Transform, region, groups[i]);
+                        if (packed.HasZeros)
+                        {
+                            chunk.ReadZeros(positive, region?.Rows ?? 16, region?.Columns ?? 16);
+                            TFace.Restore(chunk.X, positive, TCells.Smallest);
+                        }
+                        GridMover<TCells>.Scatter(tiles, tile + i, chunk.X, map);
+                    }
+                }
+                chunk.Close();
+            }
+        }
+    }
+
+    static int ZeroBits(GridTiles tiles, long first, long last)
+    {
+        var bits = 0;
+        for (var tile = first; tile < last; tile++) bits += tiles.RegionOf(tile) is { } region ? region.Rows * region.Columns : 256;
+        return bits;
+    }
+
+    const int HeaderBytes = 3 * sizeof(float) + 1;
+
+    /// <summary>Step, offsets, whether there are zeros, the chunks' lengths, and the chunks.</summary>
+    public void Write(BinaryWriter writer)
+    {
+        writer.Write(Step);
+        writer.Write(FirstOffset);
+        writer.Write(OtherOffset);
+        writer.Write(HasZeros);
+        foreach (var length in lengths) writer.Write(length);
+        for (var i = 0; i < chunks.Length; i++) writer.Write(new ReadOnlySpan<byte>((void*)chunks[i], lengths[i]));
+    }
+
+    /// <summary>Reads what <see cref="Write"/> wrote.</summary>
+    /// <exception cref="InvalidDataException">The bytes do not add up to a map of these tiles.</exception>
+    public static GridMap Read(ReadOnlySpan<byte> bytes, GridTiles tiles)
+    {
+        if (bytes.Length < HeaderBytes) throw Damaged($"a header of {HeaderBytes} bytes");
+        var numbers = MemoryMarshal.Cast<byte, float>(bytes[..12].ToArray());
+        if (!(numbers[0] is > 0 and <= float.MaxValue && Math.Abs(numbers[1]) <= 2 && Math.Abs(numbers[2]) <= 2)) throw Damaged("a step above zero and offsets near it");
+        if (bytes[12] > 1) throw Damaged("a flag of 0 or 1");
+        var hasZeros = bytes[12] != 0;
+        bytes = bytes[HeaderBytes..];
+        if (bytes.Length / sizeof(int) < tiles.Chunks) throw Damaged($"the lengths of {tiles.Chunks} chunks");
+        long total = 0;
+        for (var i = 0; i < tiles.Chunks; i++)
+        {
+            var length = BinaryPrimitives.ReadInt32LittleEndian(bytes[(i * sizeof(int))..]);
+            if (length < sizeof(int)) throw Damaged("chunks that are not empty");
+            total += length;
+        }
+        if (total != bytes.Length - (long)tiles.Chunks * sizeof(int)) throw Damaged($"{total} bytes of chunks, found {bytes.Length - (long)tiles.Chunks * sizeof(int)}");
+        var read = new GridMap(tiles.Chunks) { Step = numbers[0], FirstOffset = numbers[1], OtherOffset = numbers[2], HasZeros = hasZeros };
+        var at = tiles.Chunks * sizeof(int);
+        for (var i = 0; i < tiles.Chunks; i++)
+        {
+            read.lengths[i] = BinaryPrimitives.ReadInt32LittleEndian(bytes[(i * sizeof(int))..]);
+            read.chunks[i] = (nint)NativeMemory.Alloc((nuint)read.lengths[i]);
+            bytes.Slice(at, read.lengths[i]).CopyTo(new Span<byte>((void*)read.chunks[i], read.lengths[i]));
+            at += read.lengths[i];
+        }
+        return read;
+    }
+
+    static InvalidDataException Damaged(string wanted) => new($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
+}

@@ -1,0 +1,94 @@
+namespace Actipress;
+
+/// <summary>What a tile's 256 values go through.</summary>
+enum TileTransform : byte
+{
+    Identity,
+    Cosine,
+    Haar,
+}
+
+/// <summary>
+/// How a map divides into tiles of 16 x 16 values. Along each axis blocks have 16 points (4, 8 and 8 in a volume) and the last may be
+/// shorter. Small blocks share a tile: floor(16 / rows) times floor(16 / columns) slots of one plane block each, filled block after
+/// block, row-major; a block of a volume takes as many slots in turn as it has slices. Unfilled places are zero. A tile of plain
+/// values is 256 neighbours in memory.
+/// </summary>
+sealed class GridTiles
+{
+    /// <param name="Start">Where the first block starts.</param>
+    /// <param name="Count">Blocks.</param>
+    /// <param name="Points">Points of each.</param>
+    public readonly record struct Axis(int Start, int Count, int Points);
+
+    /// <summary>The tiles of one kind of blocks.</summary>
+    public sealed class Region(GridTiles tiles, Axis depth, Axis height, Axis width, long firstTile)
+    {
+        public Axis Depth => depth;
+        public Axis Height => height;
+        public Axis Width => width;
+        public int Down { get; } = 16 / height.Points;
+        public int Across { get; } = 16 / width.Points;
+
+        /// <summary>Rows and columns of a tile that hold values.</summary>
+        public int Rows { get; } = 16 / height.Points * height.Points;
+        public int Columns { get; } = 16 / width.Points * width.Points;
+
+        public int BlocksPerTile { get; } = Math.Max(1, 16 / height.Points * (16 / width.Points) / depth.Points);
+        public int BlockElements { get; } = depth.Points * height.Points * width.Points;
+        public int BlocksPerMap { get; } = depth.Count * height.Count * width.Count;
+        public long Blocks { get; } = tiles.Shape.Maps * depth.Count * height.Count * width.Count;
+        public long FirstTile => firstTile;
+        public long Tiles => (Blocks + BlocksPerTile - 1) / BlocksPerTile;
+
+        /// <summary>Values, not fill, in one tile.</summary>
+        public int Elements(long tile) => (int)Math.Min(BlocksPerTile, Blocks - (tile - firstTile) * BlocksPerTile) * BlockElements;
+    }
+
+    /// <summary>Tiles of one chunk: 2^16 values.</summary>
+    public const int TilesPerChunk = 256;
+
+    public MapShape Shape { get; }
+    public TileTransform Transform { get; }
+    public Region[] Regions { get; }
+    public long Count { get; }
+    public int Chunks => checked((int)((Count + TilesPerChunk - 1) / TilesPerChunk));
+
+    public GridTiles(MapShape shape, TileTransform transform)
+    {
+        (Shape, Transform) = (shape, transform);
+        if (transform == TileTransform.Identity)
+        {
+            Regions = [];
+            Count = (shape.Elements + 255) / 256;
+            return;
+        }
+        var (depth, height, width) = shape.SpatialRank == 3 ? (4, 8, 8) : (1, 16, 16);
+        var regions = new List<Region>();
+        foreach (var d in Parts(shape.Depth, depth))
+            foreach (var h in Parts(shape.Height, height))
+                foreach (var w in Parts(shape.Width, width))
+                {
+                    regions.Add(new Region(this, d, h, w, Count));
+                    Count += regions[^1].Tiles;
+                }
+        Regions = [.. regions];
+    }
+
+    static IEnumerable<Axis> Parts(int length, int block)
+    {
+        if (length >= block) yield return new Axis(0, length / block, block);
+        if (length % block > 0) yield return new Axis(length - length % block, 1, length % block);
+    }
+
+    /// <summary>The region of a tile; none where tiles are plain values.</summary>
+    public Region? RegionOf(long tile)
+    {
+        for (var i = Regions.Length - 1; i >= 0; i--)
+            if (tile >= Regions[i].FirstTile) return Regions[i];
+        return null;
+    }
+
+    /// <summary>Values, not fill, in a tile.</summary>
+    public int Elements(long tile) => RegionOf(tile)?.Elements(tile) ?? (int)Math.Min(256, Shape.Elements - tile * 256);
+}
