@@ -32,6 +32,17 @@ static unsafe class CpuTeam
             catch (AggregateException failures) { ExceptionDispatchInfo.Throw(failures.InnerExceptions[0]); }
     }
 
+    /// <summary>Runs <paramref name="work"/> over the stretches of 0 to <paramref name="count"/>, each from its start to its end, on as many threads as torch has.</summary>
+    public static void Each(long count, long stretch, Action<long, long> work)
+    {
+        var stretches = (count + stretch - 1) / stretch;
+        var next = -1L;
+        Run((int)Math.Min(torch.get_num_threads(), stretches), () =>
+        {
+            for (long i; (i = Interlocked.Increment(ref next)) < stretches;) work(i * stretch, Math.Min(count, (i + 1) * stretch));
+        });
+    }
+
     sealed class Team(Action work)
     {
         public Exception? Failure;

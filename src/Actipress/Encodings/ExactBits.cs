@@ -27,6 +27,54 @@ public sealed class ExactBits : Packed
         return new ExactBits(ToBits(flat), booleans.shape);
     }
 
+    /// <summary>Packs whether each value of a contiguous float32 map on the CPU lies strictly between two bounds, a NaN counting as inside.</summary>
+    internal static unsafe ExactBits PackInside(Tensor map, float low, float high)
+    {
+        var bits = empty((map.NumberOfElements + 7) / 8, uint8);
+        var values = (float*)LibTorch.Data(map);
+        var to = (byte*)LibTorch.Data(bits);
+        CpuTeam.Each(map.NumberOfElements, Stretch, (start, end) =>
+        {
+            var i = start;
+            if (Vector256.IsHardwareAccelerated)
+                for (var (lows, highs) = (Vector256.Create(low), Vector256.Create(high)); i + 8 <= end; i += 8)
+                {
+                    var x = Vector256.Load(values + i);
+                    to[i / 8] = (byte)~(Vector256.LessThanOrEqual(x, lows) | Vector256.GreaterThanOrEqual(x, highs)).ExtractMostSignificantBits();
+                }
+            for (; i < end; i += 8)
+            {
+                var set = 0;
+                for (var bit = 0; bit < 8 && i + bit < end; bit++) if (!(values[i + bit] <= low || values[i + bit] >= high)) set |= 1 << bit;
+                to[i / 8] = (byte)set;
+            }
+        });
+        return new ExactBits(bits, map.shape);
+    }
+
+    /// <summary>A float32 map on the CPU of one value where the bit is set and another elsewhere.</summary>
+    internal unsafe Tensor UnpackAs(float set, float notSet)
+    {
+        var map = empty(shape, float32);
+        var from = (byte*)LibTorch.Data(bits);
+        var values = (float*)LibTorch.Data(map);
+        HugePages.Advise(values, map.NumberOfElements * sizeof(float));
+        CpuTeam.Each(map.NumberOfElements, Stretch, (start, end) =>
+        {
+            var i = start;
+            if (Vector256.IsHardwareAccelerated)
+                for (var (sets, others, each) = (Vector256.Create(set), Vector256.Create(notSet), Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128)); i + 8 <= end; i += 8)
+                    Vector256.ConditionalSelect(Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle(), sets, others).Store(values + i);
+            for (; i < end; i++) values[i] = (from[i / 8] >> (int)(i % 8) & 1) != 0 ? set : notSet;
+        });
+        return map;
+    }
+
+    // Elements that one thread takes at a time: a multiple of 8.
+    const long Stretch = 1 << 16;
+
+    internal bool IsOnCpu => bits.device_type == DeviceType.CPU;
+
     /// <inheritdoc/>
     public override long Bytes => bits.NumberOfElements;
 

@@ -27,37 +27,104 @@ public sealed class ExactIndices : Packed
         var maps = MapShape.Of(indices.shape);
         if (maps.Elements == 0) return null;
         using var scope = NewDisposeScope();
+        if (indices.device_type == DeviceType.CPU) return SmallerThanRaw(PackOnCpu(indices.contiguous(), maps, indices.shape));
         var table = indices.contiguous().view(maps.Maps, maps.MapElements);
         var first = table.amin([0]);
         var offsets = table.sub(first);
         if (table.max().item<long>() > int.MaxValue || first.min().item<long>() < 0) return null;
         var distinct = Distinct(offsets);
         if (distinct is null) return null;
-        var bitsEach = distinct.Length switch { 1 => 0, 2 => 1, <= 4 => 2, <= 16 => 4, _ => 8 };
+        var bitsEach = BitsEach(distinct.Length);
         var differences = tensor(distinct, int32, indices.device);
         var codes = Codes(offsets.view(-1), differences, bitsEach);
-        var packed = new ExactIndices(indices.shape, bitsEach, first.to(int32), differences, codes);
-        if (packed.Bytes < indices.NumberOfElements * sizeof(long)) return packed;
-        packed.Dispose();
-        return null;
+        return SmallerThanRaw(new ExactIndices(indices.shape, bitsEach, first.to(int32), differences, codes));
+
+        ExactIndices? SmallerThanRaw(ExactIndices? packed)
+        {
+            if (packed is null || packed.Bytes < indices.NumberOfElements * sizeof(long)) return packed;
+            packed.Dispose();
+            return null;
+        }
     }
+
+    // Windows reach less far than this in any map that fits into memory, and a table of it into cache.
+    const int FarthestDifference = 1 << 22;
+
+    // The same in three passes over the indices, without another tensor of their size.
+    static ExactIndices? PackOnCpu(Tensor indices, MapShape maps, long[] shape)
+    {
+        var places = checked((int)maps.MapElements);
+        var first = empty(places, int32);
+        var fits = true;
+        CpuTeam.Each(places, Math.Max(64, places / 8), (start, end) =>
+        {
+            Span<int> firsts = first.Elements<int>()[(int)start..(int)end];
+            firsts.Fill(int.MaxValue);
+            var all = indices.Elements<long>();
+            for (var map = 0; map < maps.Maps; map++)
+            {
+                var own = all.Slice(map * places + (int)start, firsts.Length);
+                for (var place = 0; place < own.Length; place++)
+                {
+                    if (own[place] is < 0 or >= int.MaxValue) Volatile.Write(ref fits, false);
+                    else if (own[place] < firsts[place]) firsts[place] = (int)own[place];
+                }
+            }
+        });
+        if (!fits) return null;
+
+        var seen = new bool[1024];
+        Span<long> all = indices.Elements<long>();
+        Span<int> firsts = first.Elements<int>();
+        for (var start = 0; start < all.Length; start += places)
+            for (var place = 0; place < places; place++)
+            {
+                var difference = (int)all[start + place] - firsts[place];
+                if (difference >= seen.Length)
+                {
+                    if (difference >= FarthestDifference) return null;
+                    Array.Resize(ref seen, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)difference + 1));
+                }
+                seen[difference] = true;
+            }
+        int[] distinct = [.. Enumerable.Range(0, seen.Length).Where(difference => seen[difference])];
+        if (distinct.Length > 256) return null;
+
+        var bitsEach = BitsEach(distinct.Length);
+        var codeOf = new byte[seen.Length];
+        for (var code = 0; code < distinct.Length; code++) codeOf[distinct[code]] = (byte)code;
+        var codes = empty(bitsEach == 0 ? 0 : (maps.Elements * bitsEach + 7) / 8, uint8);
+        if (bitsEach > 0)
+            CpuTeam.Each(maps.Elements, Stretch, (start, end) =>
+            {
+                Span<long> all = indices.Elements<long>();
+                Span<int> firsts = first.Elements<int>();
+                var bytes = codes.Elements<byte>();
+                var (perByte, place) = (8 / bitsEach, (int)(start % places));
+                for (var i = (int)start; i < end;)
+                {
+                    var (packed, at) = (0, i / perByte);
+                    for (var shift = 0; shift < 8 && i < end; shift += bitsEach, i++)
+                    {
+                        packed |= codeOf[(int)all[i] - firsts[place]] << shift;
+                        if (++place == places) place = 0;
+                    }
+                    bytes[at] = (byte)packed;
+                }
+            });
+        return new ExactIndices(shape, bitsEach, first, tensor(distinct, int32), codes);
+    }
+
+    // Indices that one thread takes at a time: a multiple of 8.
+    const long Stretch = 1 << 15;
+
+    static int BitsEach(int distinct) => distinct switch { 1 => 0, 2 => 1, <= 4 => 2, <= 16 => 4, _ => 8 };
 
     // The differences that occur, rising; null for more than a byte can tell apart.
     static int[]? Distinct(Tensor offsets)
     {
-        if (offsets.device_type != DeviceType.CPU)
-        {
-            var (values, inverse, counts) = offsets.unique(sorted: true);
-            return values.NumberOfElements > 256 ? null : Array.ConvertAll(values.cpu().data<long>().ToArray(), value => (int)value);
-        }
-        var found = new SortedSet<long>();
-        long last = -1;
-        foreach (var offset in offsets.Elements<long>())
-        {
-            if (offset == last) continue;
-            if (found.Add(last = offset) && found.Count > 256) return null;
-        }
-        return [.. found.Select(offset => (int)offset)];
+        var (values, inverse, counts) = offsets.unique(sorted: true);
+        return values.NumberOfElements > 256 ? null : Array.ConvertAll(values.cpu().data<long>().ToArray(), value => (int)value);
     }
 
     static Tensor Codes(Tensor offsets, Tensor differences, int bitsEach)
@@ -79,8 +146,9 @@ public sealed class ExactIndices : Packed
     /// <inheritdoc/>
     public override Tensor Unpack()
     {
-        using var scope = NewDisposeScope();
         var maps = MapShape.Of(shape);
+        if (first.device_type == DeviceType.CPU) return UnpackOnCpu();
+        using var scope = NewDisposeScope();
         var indices = first.to(int64).unsqueeze(0);
         if (bitsEach == 0) indices = indices.add(differences.to(int64)).expand(maps.Maps, maps.MapElements).contiguous();
         else
@@ -92,6 +160,28 @@ public sealed class ExactIndices : Packed
             indices = differences.to(int64).index_select(0, places).view(maps.Maps, maps.MapElements).add_(indices);
         }
         return indices.view(shape).MoveToOuterDisposeScope();
+    }
+
+    Tensor UnpackOnCpu()
+    {
+        var indices = empty(shape, int64);
+        CpuTeam.Each(indices.NumberOfElements, Stretch, (start, end) =>
+        {
+            Span<long> all = indices.Elements<long>();
+            Span<int> firsts = first.Elements<int>(), distinct = differences.Elements<int>();
+            var bytes = codes.Elements<byte>();
+            var (perByte, mask, place) = (bitsEach == 0 ? 1 : 8 / bitsEach, (1 << bitsEach) - 1, (int)(start % firsts.Length));
+            for (var i = (int)start; i < end;)
+            {
+                var packed = bitsEach == 0 ? 0 : bytes[i / perByte];
+                for (var part = 0; part < perByte && i < end; part++, packed >>= bitsEach)
+                {
+                    all[i++] = firsts[place] + distinct[packed & mask];
+                    if (++place == firsts.Length) place = 0;
+                }
+            }
+        });
+        return indices;
     }
 
     /// <inheritdoc/>

@@ -25,12 +25,10 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             HaarForward(x, y);
             return;
         }
-        if (region!.Depth.Points > 1) GridDefinition.Slices(x, region, inverse: false);
-        if (region.Height.Points == 16) Cosines16(x, y);
-        else Cosines(x, y, region.Height.Points, region.Down);
+        if (region!.Depth.Points > 1) Slices(x, region, inverse: false);
+        Cosines(x, y, region.Height.Points, region.Down);
         T.Transpose(y, x);
-        if (region.Width.Points == 16) Cosines16(x, y);
-        else Cosines(x, y, region.Width.Points, region.Across);
+        Cosines(x, y, region.Width.Points, region.Across);
     }
 
     [SkipLocalsInit]
@@ -46,16 +44,111 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             HaarInverse(y, x);
             return;
         }
-        if (region!.Width.Points == 16)
-            if ((groups & UpperRows) == 0) Sums16OfLower(y, x);
-            else Sums16(y, x);
-        else Sums(y, x, region.Width.Points, region.Across);
+        Sums(y, x, region!.Width.Points, region.Across, (groups & UpperRows) == 0);
         T.Transpose(x, y);
-        if (region.Height.Points == 16)
-            if ((groups & UpperColumns) == 0) Sums16OfLower(y, x);
-            else Sums16(y, x);
-        else Sums(y, x, region.Height.Points, region.Down);
-        if (region.Depth.Points > 1) GridDefinition.Slices(x, region, inverse: true);
+        Sums(y, x, region.Height.Points, region.Down, (groups & UpperColumns) == 0);
+        if (region.Depth.Points > 1) Slices(x, region, inverse: true);
+    }
+
+    static void Cosines(float* x, float* y, int points, int blocks)
+    {
+        if (points == 16) Cosines16(x, y);
+        else if (points == 8) Cosines8(x, y);
+        else CosinesOfAny(x, y, points, blocks);
+    }
+
+    static void Sums(float* y, float* x, int points, int blocks, bool lowerOnly)
+    {
+        if (points == 16 && lowerOnly) Sums16OfLower(y, x);
+        else if (points == 16) Sums16(y, x);
+        else if (points == 8) Sums8(y, x);
+        else SumsOfAny(y, x, points, blocks);
+    }
+
+    static void Slices(float* x, GridTiles.Region region, bool inverse)
+    {
+        if (region is not { Depth.Points: 4, Height.Points: 8, Width.Points: 8 }) GridDefinition.Slices(x, region, inverse);
+        else if (T.Count > 8) GridLanes<Lanes8>.Slices4(x, inverse);
+        else Slices4(x, inverse);
+    }
+
+    // Four slices of 8 x 8: above left, above right, below left, below right.
+    [SkipLocalsInit]
+    static void Slices4(float* x, bool inverse)
+    {
+        var m = GridCosines.Of(4);
+        for (var row = 0; row < 8; row++)
+            for (var c = 0; c < 8; c += T.Count)
+            {
+                float* above = x + 16 * row + c, below = above + 128;
+                T a = T.Load(above), b = T.Load(above + 8), e = T.Load(below), f = T.Load(below + 8);
+                if (inverse)
+                {
+                    T mean = a * T.All(m[5]), odd = e * T.All(m[4]);
+                    T x0 = mean + odd, x1 = mean - odd;
+                    T o0 = T.Fused(f, T.All(m[2]), b * T.All(m[0])), o1 = T.Fused(f, T.All(m[3]), b * T.All(m[1]));
+                    (a, b, e, f) = (x0 + o0, x1 + o1, x1 - o1, x0 - o0);
+                }
+                else
+                {
+                    T s0 = a + f, d0 = a - f, s1 = b + e, d1 = b - e;
+                    (a, b) = ((s0 + s1) * T.All(m[5]), T.Fused(d1, T.All(m[1]), d0 * T.All(m[0])));
+                    (e, f) = ((s0 - s1) * T.All(m[4]), T.Fused(d1, T.All(m[3]), d0 * T.All(m[2])));
+                }
+                a.Store(above);
+                b.Store(above + 8);
+                e.Store(below);
+                f.Store(below + 8);
+            }
+    }
+
+    // Two blocks of 8 points: coefficient k of block j goes to row 2 k + j.
+    [SkipLocalsInit]
+    static void Cosines8(float* x, float* y)
+    {
+        var m = GridCosines.Of(8);
+        for (var c = 0; c < 16; c += T.Count)
+            for (var j = 0; j < 2; j++)
+            {
+                float* from = x + 128 * j + c, to = y + 16 * j + c;
+                T a, b;
+                a = T.Load(from); b = T.Load(from + 7 * 16); T s0 = a + b, d0 = a - b;
+                a = T.Load(from + 16); b = T.Load(from + 6 * 16); T s1 = a + b, d1 = a - b;
+                a = T.Load(from + 2 * 16); b = T.Load(from + 5 * 16); T s2 = a + b, d2 = a - b;
+                a = T.Load(from + 3 * 16); b = T.Load(from + 4 * 16); T s3 = a + b, d3 = a - b;
+                for (var k = 0; k < 4; k++)
+                    T.Fused(d3, T.All(m[4 * k + 3]), T.Fused(d2, T.All(m[4 * k + 2]), T.Fused(d1, T.All(m[4 * k + 1]), d0 * T.All(m[4 * k])))).Store(to + 32 * (2 * k + 1));
+                d0 = s0 - s3; d1 = s1 - s2;
+                s0 = s0 + s3; s1 = s1 + s2;
+                T.Fused(d1, T.All(m[17]), d0 * T.All(m[16])).Store(to + 32 * 2);
+                T.Fused(d1, T.All(m[19]), d0 * T.All(m[18])).Store(to + 32 * 6);
+                ((s0 - s1) * T.All(m[20])).Store(to + 32 * 4);
+                ((s0 + s1) * T.All(m[21])).Store(to);
+            }
+    }
+
+    [SkipLocalsInit]
+    static void Sums8(float* y, float* x)
+    {
+        var m = GridCosines.Of(8);
+        var even = stackalloc T[4];
+        for (var c = 0; c < 16; c += T.Count)
+            for (var j = 0; j < 2; j++)
+            {
+                float* from = y + 16 * j + c, to = x + 128 * j + c;
+                T mean = T.Load(from) * T.All(m[21]), half = T.Load(from + 32 * 4) * T.All(m[20]);
+                T e0 = mean + half, e1 = mean - half;
+                T p = T.Load(from + 32 * 2), q = T.Load(from + 32 * 6);
+                T o0 = T.Fused(q, T.All(m[18]), p * T.All(m[16])), o1 = T.Fused(q, T.All(m[19]), p * T.All(m[17]));
+                even[0] = e0 + o0; even[1] = e1 + o1; even[2] = e1 - o1; even[3] = e0 - o0;
+                T y0 = T.Load(from + 32), y1 = T.Load(from + 32 * 3), y2 = T.Load(from + 32 * 5), y3 = T.Load(from + 32 * 7);
+                for (var i = 0; i < 4; i++)
+                {
+                    var odd = T.Fused(y3, T.All(m[12 + i]), T.Fused(y2, T.All(m[8 + i]), T.Fused(y1, T.All(m[4 + i]), y0 * T.All(m[i]))));
+                    (even[i] + odd).Store(to + 16 * i);
+                    (even[i] - odd).Store(to + 16 * (7 - i));
+                }
+            }
     }
 
     // One long function, so that the 16 rows stay in registers.
@@ -160,7 +253,7 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
 
     // Any number of points, several blocks in the 16 rows: coefficient k of block j goes to row k * blocks + j.
     [SkipLocalsInit]
-    static void Cosines(float* x, float* y, int points, int blocks)
+    static void CosinesOfAny(float* x, float* y, int points, int blocks)
     {
         var rest = stackalloc T[16];
         for (var c = 0; c < 16; c += T.Count)
@@ -193,7 +286,7 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     }
 
     [SkipLocalsInit]
-    static void Sums(float* y, float* x, int points, int blocks)
+    static void SumsOfAny(float* y, float* x, int points, int blocks)
     {
         var rest = stackalloc T[16];
         for (var c = 0; c < 16; c += T.Count)

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace Actipress;
@@ -32,14 +33,33 @@ unsafe struct SingleCells : IGridCells
             if (Sse.IsSupported) Sse.Prefetch0((float*)map + at + Ahead);
             *(Row*)to = *(Row*)((float*)map + at);
         }
-        else for (var i = 0; i < count; i++) to[i] = ((float*)map)[at + i];
+        else Copy((float*)map + at, to, count);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(float* from, void* map, long at, int count)
     {
         if (count == 16) *(Row*)((float*)map + at) = *(Row*)from;
-        else for (var i = 0; i < count; i++) ((float*)map)[at + i] = from[i];
+        else Copy(from, (float*)map + at, count);
+    }
+
+    // Fewer than 16, as two stretches that may overlap.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Copy(float* from, float* to, int count)
+    {
+        if (count >= 8)
+        {
+            var (first, last) = (Vector256.Load(from), Vector256.Load(from + count - 8));
+            first.Store(to);
+            last.Store(to + count - 8);
+        }
+        else if (count >= 4)
+        {
+            var (first, last) = (Vector128.Load(from), Vector128.Load(from + count - 4));
+            first.Store(to);
+            last.Store(to + count - 4);
+        }
+        else for (var i = 0; i < count; i++) to[i] = from[i];
     }
 
     [InlineArray(16)]

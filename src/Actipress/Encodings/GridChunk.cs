@@ -73,13 +73,10 @@ sealed unsafe class GridChunk : IDisposable
     }
 
     /// <summary>Writes which of a tile's values are zero.</summary>
-    public void WriteZeros(ulong* positive, int rows, int columns)
+    public void WriteZeros(ulong* positive, GridTiles.Places places)
     {
         var writer = zeroBits;
-        if (rows == 16 && columns == 16)
-            for (var quarter = 0; quarter < 4; quarter++) writer.Write(positive[quarter], 64);
-        else
-            for (var row = 0; row < rows; row++) writer.Write(positive[row / 4] >> 16 * (row % 4) & (1u << columns) - 1, columns);
+        for (var quarter = 0; quarter < 4; quarter++) writer.Write(Bits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
         zeroBits = writer;
     }
 
@@ -216,15 +213,11 @@ sealed unsafe class GridChunk : IDisposable
     byte* escapeAt;
 
     /// <summary>Reads which of the next tile's values are not zero.</summary>
-    public void ReadZeros(ulong* positive, int rows, int columns)
+    public void ReadZeros(ulong* positive, GridTiles.Places places)
     {
-        if (rows == 16 && columns == 16)
-            for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = zeroReader.Read(64);
-        else
-        {
-            new Span<ulong>(positive, 4).Clear();
-            for (var row = 0; row < rows; row++) positive[row / 4] |= (zeroReader.Read(columns) & (1u << columns) - 1) << 16 * (row % 4);
-        }
+        var reader = zeroReader;
+        for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = Bits.Scatter(reader.Read(BitOperations.PopCount(places[quarter])), places[quarter]);
+        zeroReader = reader;
     }
 
     /// <summary>Reads the next tiles' coefficients into <see cref="Y"/>.</summary>

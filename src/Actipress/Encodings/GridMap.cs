@@ -8,8 +8,8 @@ namespace Actipress;
 /// <summary>A map in grid storage: a few numbers and its chunks, each in memory of its own.</summary>
 sealed unsafe class GridMap : IDisposable
 {
-    // Coefficients are sampled in this many tiles at most: 2^17 values.
-    const int SampleTiles = 512;
+    // One tile in so many is sampled, but so many at least and at most.
+    const int TilesPerSample = 64, LeastSample = 64, LargestSample = 512;
 
     // Below this a step's inverse would overflow.
     const float SmallestThreshold = 1e-30f;
@@ -136,7 +136,7 @@ sealed unsafe class GridMap : IDisposable
     // Tiles at even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
     static Sampled Sample<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var count = (int)Math.Min(tiles.Count, Math.Clamp(tiles.Count / 16, 64, SampleTiles));
+        var count = (int)Math.Min(tiles.Count, Math.Clamp(tiles.Count / TilesPerSample, LeastSample, LargestSample));
         var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 2) * 1024, 64);
         try
         {
@@ -249,14 +249,13 @@ sealed unsafe class GridMap : IDisposable
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
-                        var (rows, columns) = region is null ? (16, 16) : (region.Rows, region.Columns);
                         GridMover<TCells>.Gather(tiles, tile + i, map, chunk.X);
                         if (!TFace.Look(chunk.X, positive, ref negative))
                         {
                             Volatile.Write(ref outcome, (int)Outcome.NotFinite);
                             return;
                         }
-                        if (withZeros) chunk.WriteZeros(positive, rows, columns);
+                        if (withZeros) chunk.WriteZeros(positive, GridTiles.PlacesOf(region));
                         else if (!zero && !negative) zero = Filled(positive) < tiles.Elements(tile + i);
                         TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
                     }
@@ -305,7 +304,7 @@ sealed unsafe class GridMap : IDisposable
                         TFace.Inverse(chunk.Y + 256 * i, chunk.X, tiles.Transform, region, groups[i]);
                         if (packed.HasZeros)
                         {
-                            chunk.ReadZeros(positive, region?.Rows ?? 16, region?.Columns ?? 16);
+                            chunk.ReadZeros(positive, GridTiles.PlacesOf(region));
                             TFace.Restore(chunk.X, positive, TCells.Smallest);
                         }
                         GridMover<TCells>.Scatter(tiles, tile + i, chunk.X, map);
@@ -319,7 +318,7 @@ sealed unsafe class GridMap : IDisposable
     static int ZeroBits(GridTiles tiles, long first, long last)
     {
         var bits = 0;
-        for (var tile = first; tile < last; tile++) bits += tiles.RegionOf(tile) is { } region ? region.Rows * region.Columns : 256;
+        for (var tile = first; tile < last; tile++) bits += GridTiles.PlacesOf(tiles.RegionOf(tile)).Count;
         return bits;
     }
 

@@ -21,6 +21,25 @@ sealed class GridTiles
     /// <param name="Points">Points of each.</param>
     public readonly record struct Axis(int Start, int Count, int Points);
 
+    /// <summary>A bit for each place of a tile: the first rows and columns.</summary>
+    [System.Runtime.CompilerServices.InlineArray(4)]
+    public struct Places
+    {
+        ulong first;
+
+        public Places(int rows, int columns)
+        {
+            for (var row = 0; row < rows; row++) this[row / 4] |= ((1UL << columns) - 1) << 16 * (row % 4);
+        }
+
+        public readonly int Count => System.Numerics.BitOperations.PopCount(this[0]) + System.Numerics.BitOperations.PopCount(this[1]) + System.Numerics.BitOperations.PopCount(this[2]) + System.Numerics.BitOperations.PopCount(this[3]);
+    }
+
+    static readonly Places everywhere = new(16, 16);
+
+    /// <summary>The places that hold values in a tile of a region, or of plain values.</summary>
+    public static Places PlacesOf(Region? region) => region?.Places ?? everywhere;
+
     /// <summary>The tiles of one kind of blocks.</summary>
     public sealed class Region(GridTiles tiles, Axis depth, Axis height, Axis width, long firstTile)
     {
@@ -30,9 +49,8 @@ sealed class GridTiles
         public int Down { get; } = 16 / height.Points;
         public int Across { get; } = 16 / width.Points;
 
-        /// <summary>Rows and columns of a tile that hold values.</summary>
-        public int Rows { get; } = 16 / height.Points * height.Points;
-        public int Columns { get; } = 16 / width.Points * width.Points;
+        /// <summary>The places of a tile that hold values.</summary>
+        public Places Places { get; } = new(16 / height.Points * height.Points, 16 / width.Points * width.Points);
 
         public int BlocksPerTile { get; } = Math.Max(1, 16 / height.Points * (16 / width.Points) / depth.Points);
         public int BlockElements { get; } = depth.Points * height.Points * width.Points;

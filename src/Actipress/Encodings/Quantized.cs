@@ -1,3 +1,4 @@
+using System.Numerics;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 
@@ -36,9 +37,12 @@ public sealed record Quantized : Encoding
         var groups = (coefficients + Group - 1) / Group;
         if (values.device_type != DeviceType.CPU) return EncodeByTorch(values, groups);
         var (scales, codes) = (empty([groups, 2], float32), empty((coefficients + CodesPerByte - 1) / CodesPerByte, uint8));
-        Encode(values.Elements<float>(), scales.Elements<float>(), codes.Elements<byte>());
+        CpuTeam.Each(coefficients, Stretch, (start, end) => Encode(values.Elements<float>()[(int)start..(int)end], start, scales.Elements<float>()[(int)(start / Group * 2)..], codes.Elements<byte>()[(int)(start / CodesPerByte)..]));
         return [scales, codes];
     }
+
+    // Values that one thread takes at a time: whole groups.
+    const long Stretch = 1 << 14;
 
     internal override Tensor Decode(Tensor[] sections, long coefficients)
     {
@@ -47,14 +51,18 @@ public sealed record Quantized : Encoding
         Expect(sections[0].NumberOfElements == 2 * groups && sections[1].NumberOfElements == (coefficients + CodesPerByte - 1) / CodesPerByte, $"{groups} scales and {coefficients} codes");
         if (sections[0].device_type != DeviceType.CPU) return DecodeByTorch(sections[0], sections[1], coefficients);
         var values = empty(coefficients, float32);
-        Decode(sections[0].Elements<float>(), sections[1].Elements<byte>(), values.Elements<float>());
+        CpuTeam.Each(coefficients, Stretch, (start, end) => Decode(sections[0].Elements<float>()[(int)(start / Group * 2)..], sections[1].Elements<byte>()[(int)(start / CodesPerByte)..], values.Elements<float>()[(int)start..(int)end]));
         return values;
     }
 
-    /// <summary>The definition.</summary>
-    internal void Encode(ReadOnlySpan<float> values, Span<float> scales, Span<byte> codes)
+    /// <summary>The definition, a few values at a time where that fits.</summary>
+    /// <param name="values">Whole groups, but for the last.</param>
+    /// <param name="first">The index of the first of them in the map: a multiple of 256.</param>
+    /// <param name="scales">Receives a minimum and a step for each group.</param>
+    /// <param name="codes">Receives the codes.</param>
+    void Encode(ReadOnlySpan<float> values, long first, Span<float> scales, Span<byte> codes)
     {
-        codes.Clear();
+        Span<int> levels = stackalloc int[Group];
         for (var start = 0; start < values.Length; start += Group)
         {
             var group = values[start..Math.Min(start + Group, values.Length)];
@@ -62,32 +70,49 @@ public sealed record Quantized : Encoding
             foreach (var value in group) (minimum, maximum) = (Math.Min(minimum, value), Math.Max(maximum, value));
             var step = (maximum - minimum) / Levels;
             (scales[start / Group * 2], scales[start / Group * 2 + 1]) = (minimum, step);
-            if (step == 0) continue;
-            for (var i = 0; i < group.Length; i++)
+            levels.Clear();
+            if (step != 0)
             {
-                var code = Math.Clamp((int)MathF.Floor((group[i] - minimum) / step + Uniform(start + i)), 0, Levels);
-                codes[(start + i) / CodesPerByte] |= (byte)(code << (start + i) % CodesPerByte * Bits);
+                var i = 0;
+                for (; i + Vector<float>.Count <= group.Length; i += Vector<float>.Count)
+                    Vector.ConvertToInt32((new Vector<float>(group[i..]) - new Vector<float>(minimum)) / new Vector<float>(step) + Uniforms((uint)(first + start + i))).CopyTo(levels[i..]);
+                for (; i < group.Length; i++) levels[i] = (int)((group[i] - minimum) / step + Uniform((uint)(first + start + i)));
+            }
+            var bytes = codes.Slice(start / CodesPerByte, (group.Length + CodesPerByte - 1) / CodesPerByte);
+            for (var place = 0; place < bytes.Length; place++)
+            {
+                var code = 0;
+                for (var part = CodesPerByte - 1; part >= 0; part--) code = code << Bits | Math.Min(levels[place * CodesPerByte + part], Levels);
+                bytes[place] = (byte)code;
             }
         }
     }
 
-    internal void Decode(ReadOnlySpan<float> scales, ReadOnlySpan<byte> codes, Span<float> values)
+    void Decode(ReadOnlySpan<float> scales, ReadOnlySpan<byte> codes, Span<float> values)
     {
-        for (var i = 0; i < values.Length; i++)
+        for (var start = 0; start < values.Length; start += Group)
         {
-            var code = codes[i / CodesPerByte] >> i % CodesPerByte * Bits & Levels;
-            var group = i / Group * 2;
-            values[i] = scales[group] + code * scales[group + 1];
+            var (minimum, step, end) = (scales[start / Group * 2], scales[start / Group * 2 + 1], Math.Min(start + Group, values.Length));
+            if (Bits == 8) for (var i = start; i < end; i++) values[i] = minimum + codes[i] * step;
+            else for (var i = start; i < end; i++) values[i] = minimum + (codes[i / CodesPerByte] >> i % CodesPerByte * Bits & Levels) * step;
         }
     }
 
     // Wellons' lowbias32, whose 24 upper bits make a float.
-    static float Uniform(int index)
+    static float Uniform(uint index)
     {
-        var hash = (uint)index;
+        var hash = index;
         hash = (hash ^ hash >> 16) * 0x7feb352d;
         hash = (hash ^ hash >> 15) * 0x846ca68b;
         return ((hash ^ hash >> 16) >> 8) * (1f / (1 << 24));
+    }
+
+    static Vector<float> Uniforms(uint index)
+    {
+        var hash = new Vector<uint>(index) + Vector<uint>.Indices;
+        hash = (hash ^ hash >>> 16) * new Vector<uint>(0x7feb352d);
+        hash = (hash ^ hash >>> 15) * new Vector<uint>(0x846ca68b);
+        return Vector.ConvertToSingle((hash ^ hash >>> 16) >>> 8) * new Vector<float>(1f / (1 << 24));
     }
 
     internal Tensor[] EncodeByTorch(Tensor values, long groups)

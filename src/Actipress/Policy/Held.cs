@@ -70,12 +70,14 @@ sealed class HeldMask : Packed
 }
 
 /// <summary>Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.</summary>
-sealed class HeldInside(Packed bits, Need.Inside need, ScalarType type) : Packed
+sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type) : Packed
 {
     public Need.Inside Need => need;
 
     public static HeldInside Pack(Tensor map, Need.Inside need)
     {
+        if (map.device_type == DeviceType.CPU && map.dtype == ScalarType.Float32 && map.is_contiguous())
+            return new HeldInside(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype);
         using var inside = need.Bits(map);
         return new HeldInside(ExactBits.Pack(inside), need, map.dtype);
     }
@@ -84,6 +86,7 @@ sealed class HeldInside(Packed bits, Need.Inside need, ScalarType type) : Packed
 
     public override Tensor Unpack()
     {
+        if (bits.IsOnCpu && type == ScalarType.Float32) return bits.UnpackAs((float)need.Representative, (float)need.Low);
         using var inside = bits.Unpack();
         var map = inside.to(type);
         if (need.Representative - need.Low != 1) map.mul_(need.Representative - need.Low);
