@@ -175,7 +175,36 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator *(Lanes8 a, Lanes8 b) => new(a.value * b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Fused(Lanes8 a, Lanes8 b, Lanes8 c) => new(Vector256.FusedMultiplyAdd(a.value, b.value, c.value));
 
-    public static void Transpose(float* from, float* to) => Lanes4.Transpose(from, to);
+    // 8 x 8 floats at a time, as wide stores only: a wide load that follows narrow stores to the same place waits for all of them.
+    public static void Transpose(float* from, float* to)
+    {
+        if (!Avx.IsSupported)
+        {
+            Lanes4.Transpose(from, to);
+            return;
+        }
+        for (var i = 0; i < 16; i += 8)
+            for (var j = 0; j < 16; j += 8)
+            {
+                float* rows = from + 16 * i + j, columns = to + 16 * j + i;
+                // Row r beside row r + 4, in halves of four.
+                Vector256<float> a = Halves(rows, 0), b = Halves(rows, 16), c = Halves(rows, 32), d = Halves(rows, 48);
+                Vector256<float> abLow = Avx.UnpackLow(a, b), abHigh = Avx.UnpackHigh(a, b), cdLow = Avx.UnpackLow(c, d), cdHigh = Avx.UnpackHigh(c, d);
+                Avx.Shuffle(abLow, cdLow, 0x44).Store(columns);
+                Avx.Shuffle(abLow, cdLow, 0xEE).Store(columns + 16);
+                Avx.Shuffle(abHigh, cdHigh, 0x44).Store(columns + 32);
+                Avx.Shuffle(abHigh, cdHigh, 0xEE).Store(columns + 48);
+                (a, b, c, d) = (Halves(rows, 4), Halves(rows, 20), Halves(rows, 36), Halves(rows, 52));
+                (abLow, abHigh, cdLow, cdHigh) = (Avx.UnpackLow(a, b), Avx.UnpackHigh(a, b), Avx.UnpackLow(c, d), Avx.UnpackHigh(c, d));
+                Avx.Shuffle(abLow, cdLow, 0x44).Store(columns + 64);
+                Avx.Shuffle(abLow, cdLow, 0xEE).Store(columns + 80);
+                Avx.Shuffle(abHigh, cdHigh, 0x44).Store(columns + 96);
+                Avx.Shuffle(abHigh, cdHigh, 0xEE).Store(columns + 112);
+            }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static Vector256<float> Halves(float* rows, int at) => Vector256.Create(Vector128.Load(rows + at), Vector128.Load(rows + at + 64));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> Levels(float* row, Lanes8 inverse, Lanes8 shift, Lanes8 largest)

@@ -56,7 +56,11 @@ sealed unsafe class GridChunk : IDisposable
         escapes = levels + LevelBytes + Slack;
     }
 
-    public void Dispose() => NativeMemory.AlignedFree(memory);
+    public void Dispose()
+    {
+        AllocatorMeter.LookIn();
+        NativeMemory.AlignedFree(memory);
+    }
 
     int tile;
     byte* maskEnd, escapeEnd;
