@@ -85,9 +85,9 @@ sealed unsafe class GridChunk : IDisposable
     }
 
     /// <summary>Writes the levels of the coefficients in <see cref="Y"/>.</summary>
-    public void Write<TFace>(int tiles, float inverse, float shift) where TFace : struct, IGridFace
+    public void Write<TFace>(int tiles, float inverse) where TFace : struct, IGridFace
     {
-        for (var i = 0; i < tiles; i++) TFace.Levels(Y + 256 * i, inverse, shift, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
+        for (var i = 0; i < tiles; i++) TFace.Levels(Y + 256 * i, inverse, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
         for (var i = 0; i < tiles; i++) Write<TFace>(Y + 256 * i, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
     }
 
@@ -225,16 +225,17 @@ sealed unsafe class GridChunk : IDisposable
     }
 
     /// <summary>Reads the next tiles' coefficients into <see cref="Y"/>.</summary>
+    /// <remarks><c>magnitudes</c>: what 32 levels stand for.</remarks>
     /// <returns>For each tile which of its groups hold a level that is not zero.</returns>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public uint* Read<TFace>(int tiles, GridStep step) where TFace : struct, IGridFace
+    public uint* Read<TFace>(int tiles, float* magnitudes) where TFace : struct, IGridFace
     {
         var read = (uint*)groups + tile;
-        for (var i = 0; i < tiles; i++) Read<TFace>(Y + 256 * i, step);
+        for (var i = 0; i < tiles; i++) Read<TFace>(Y + 256 * i, magnitudes);
         return read;
     }
 
-    void Read<TFace>(float* y, GridStep step) where TFace : struct, IGridFace
+    void Read<TFace>(float* y, float* magnitudes) where TFace : struct, IGridFace
     {
         BitReader signs = signReader, levels = levelReader;
         var masks = mask;
@@ -253,16 +254,15 @@ sealed unsafe class GridChunk : IDisposable
             Expect(NotEmpty(present) == some, "masks that are not empty");
             Expect(levels.At <= 8L * levelBytes, "levels for every mask");
             var below = Bits.Scatter(signs.Read(BitOperations.PopCount(present)), present);
-            TFace.Begin(tileLevels, below);
+            TFace.Begin(tileLevels, present, below);
             var (alive, m) = (present, 1);
-            while (true)
+            for (; m < Grid.Escape; m++)
             {
-                TFace.Raise(tileLevels, alive);
-                if (m++ == Grid.Escape) break;
                 alive = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
                 if (alive == 0) break;
+                TFace.Raise(tileLevels, alive);
             }
-            TFace.Values(tileLevels, step, coefficients);
+            TFace.Values(tileLevels, m, magnitudes, coefficients);
             for (; alive != 0; alive &= alive - 1)
             {
                 var place = BitOperations.TrailingZeroCount(alive);

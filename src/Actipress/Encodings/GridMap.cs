@@ -29,6 +29,8 @@ sealed unsafe class GridMap : IDisposable
 
     public float OtherOffset { get; private init; }
 
+    float Magnitude(int level) => level == 0 ? 0 : (level + (level == 1 ? FirstOffset : OtherOffset)) * Step;
+
     /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
     public bool HasZeros { get; private init; }
 
@@ -149,8 +151,7 @@ sealed unsafe class GridMap : IDisposable
                 var (from, to) = (tiles.Count * i / count, tiles.Count * (i + 1) / count);
                 var tile = from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
                 var region = tiles.RegionOf(tile);
-                GridMover<TCells>.Gather(tiles, tile, map, x);
-                if (!TFace.Look(x, positive, ref anyNegative)) return default;
+                if (!Look<TFace, TCells>(map, tiles, tile, x, positive, ref anyNegative)) return default;
                 var inTile = tiles.Elements(tile);
                 anyZero |= Filled(positive) < inTile;
                 elements += inTile;
@@ -164,11 +165,17 @@ sealed unsafe class GridMap : IDisposable
                 _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
             };
             threshold = Math.Max(threshold, SmallestThreshold);
-            var step = threshold / Grid.DeadZone;
-            var (first, other) = Offsets(magnitudes, step);
-            return new(true, anyZero, anyNegative, step, first, other);
+            var (first, other) = Offsets(magnitudes, threshold);
+            return new(true, anyZero, anyNegative, threshold, first, other);
         }
         finally { NativeMemory.AlignedFree(memory); }
+    }
+
+    static bool Look<TFace, TCells>(void* map, GridTiles tiles, long tile, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var place = GridMover<TCells>.InPlace(tiles, tile, map, out var stride);
+        if (place == null) GridMover<TCells>.Gather(tiles, tile, map, place = x);
+        return TFace.Look(place, stride, x, positive, ref anyNegative);
     }
 
     static int Filled(ulong* positive) => BitOperations.PopCount(positive[0]) + BitOperations.PopCount(positive[1]) + BitOperations.PopCount(positive[2]) + BitOperations.PopCount(positive[3]);
@@ -192,11 +199,11 @@ sealed unsafe class GridMap : IDisposable
     {
         double first = 0, other = 0;
         long firsts = 0, others = 0;
-        var (inverse, shift) = (1 / step, 1 - Grid.DeadZone);
+        var inverse = 1 / step;
         foreach (var c in coefficients)
         {
             var scaled = Math.Abs(c) * inverse;
-            var level = (int)Math.Min(scaled + shift, Grid.Escape);
+            var level = (int)Math.Min(scaled, Grid.Escape);
             if (level is 0 or Grid.Escape) continue;
             if (level == 1)
             {
@@ -237,7 +244,7 @@ sealed unsafe class GridMap : IDisposable
         {
             using var chunk = new GridChunk();
             var positive = stackalloc ulong[4];
-            var (inverse, shift) = (1 / sample.Step, 1 - Grid.DeadZone);
+            var inverse = 1 / sample.Step;
             bool zero = false, negative = false;
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks && Outcome == Outcome.Packed;)
             {
@@ -249,8 +256,7 @@ sealed unsafe class GridMap : IDisposable
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
-                        GridMover<TCells>.Gather(tiles, tile + i, map, chunk.X);
-                        if (!TFace.Look(chunk.X, positive, ref negative))
+                        if (!Look<TFace, TCells>(map, tiles, tile + i, chunk.X, positive, ref negative))
                         {
                             Volatile.Write(ref outcome, (int)Outcome.NotFinite);
                             return;
@@ -264,7 +270,7 @@ sealed unsafe class GridMap : IDisposable
                         Interlocked.CompareExchange(ref outcome, (int)Outcome.Negative, (int)Outcome.Packed);
                         return;
                     }
-                    chunk.Write<TFace>(batch, inverse, shift);
+                    chunk.Write<TFace>(batch, inverse);
                 }
                 Result.chunks[index] = (nint)chunk.Finish(out Result.lengths[index]);
                 if (Interlocked.Add(ref bytes, Result.lengths[index]) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
@@ -288,7 +294,8 @@ sealed unsafe class GridMap : IDisposable
         {
             using var chunk = new GridChunk();
             var positive = stackalloc ulong[4];
-            var step = new GridStep(packed.Step, packed.FirstOffset, packed.OtherOffset);
+            var magnitudes = stackalloc float[32];
+            for (var level = 0; level < 32; level++) magnitudes[level] = packed.Magnitude(level);
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks;)
             {
                 var first = (long)index * GridTiles.TilesPerChunk;
@@ -297,7 +304,7 @@ sealed unsafe class GridMap : IDisposable
                 for (var tile = first; tile < last; tile += GridChunk.Batch)
                 {
                     var batch = (int)Math.Min(GridChunk.Batch, last - tile);
-                    var groups = chunk.Read<TFace>(batch, step);
+                    var groups = chunk.Read<TFace>(batch, magnitudes);
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
@@ -305,7 +312,9 @@ sealed unsafe class GridMap : IDisposable
                         if (packed.HasZeros)
                         {
                             chunk.ReadZeros(positive, GridTiles.PlacesOf(region));
-                            TFace.Restore(chunk.X, positive, TCells.Smallest);
+                            var place = GridMover<TCells>.InPlace(tiles, tile + i, map, out var stride);
+                            TFace.Restore(chunk.X, positive, TCells.Smallest, place == null ? chunk.X : place, stride);
+                            if (place != null) continue;
                         }
                         GridMover<TCells>.Scatter(tiles, tile + i, chunk.X, map);
                     }
