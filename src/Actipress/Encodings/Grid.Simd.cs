@@ -5,7 +5,7 @@ using System.Runtime.Intrinsics;
 namespace Actipress;
 
 /// <summary>The arithmetic of a tile, some lanes at a time: <see cref="GridDefinition"/>'s operations in the same order.</summary>
-unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
+unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
 {
     const float HalfRoot = 0.70710678f;
 

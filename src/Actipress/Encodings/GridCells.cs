@@ -134,9 +134,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         var region = tiles.RegionOf(tile);
         if (region is null)
         {
-            var count = (int)Math.Min(256, tiles.Shape.Elements - tile * 256);
-            for (var i = 0; i < count; i += 16) TCells.Load(map, tile * 256 + i, x + i, Math.Min(16, count - i));
-            for (var i = count; i < 256; i++) x[i] = 0;
+            Load(map, tile * 256, x, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
             return;
         }
         var block = (tile - region.FirstTile) * region.BlocksPerTile;
@@ -162,8 +160,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         var region = tiles.RegionOf(tile);
         if (region is null)
         {
-            var count = (int)Math.Min(256, tiles.Shape.Elements - tile * 256);
-            for (var i = 0; i < count; i += 16) TCells.Store(x + i, map, tile * 256 + i, Math.Min(16, count - i));
+            Store(x, map, tile * 256, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
             return;
         }
         var block = (tile - region.FirstTile) * region.BlocksPerTile;
@@ -181,6 +178,19 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
                 for (var y = 0; y < region.Height.Points; y++)
                     TCells.Store(x + Corner(region, slot + z) + 16 * y, map, start + ((long)z * tiles.Shape.Height + y) * tiles.Shape.Width, region.Width.Points);
         }
+    }
+
+    /// <summary>Up to 256 neighbours; the rest of a tile becomes zero.</summary>
+    public static void Load(void* map, long at, float* x, int count)
+    {
+        for (var i = 0; i < count; i += 16) TCells.Load(map, at + i, x + i, Math.Min(16, count - i));
+        for (var i = count; i < 256; i++) x[i] = 0;
+    }
+
+    /// <summary>Up to 256 neighbours.</summary>
+    public static void Store(float* x, void* map, long at, int count)
+    {
+        for (var i = 0; i < count; i += 16) TCells.Store(x + i, map, at + i, Math.Min(16, count - i));
     }
 
     static int Corner(GridTiles.Region region, int slot) => 16 * (slot / region.Across * region.Height.Points) + slot % region.Across * region.Width.Points;

@@ -1,6 +1,6 @@
 namespace Actipress;
 
-/// <summary>The arithmetic of a tile in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>
+/// <summary>The arithmetic of tiles and wavelets in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>
 unsafe struct GridDefinition : IGridFace
 {
     const float HalfRoot = 0.70710678f;
@@ -48,10 +48,30 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
-    static void Transpose(float* from, float* to)
+    public static void Transpose(float* from, float* to)
     {
         for (var i = 0; i < 16; i++)
             for (var j = 0; j < 16; j++) to[16 * j + i] = from[16 * i + j];
+    }
+
+    public static void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            var (a, b) = (from[0][i] * u[0], from[0][i] * v[0]);
+            for (var j = 1; j < taps; j++) (a, b) = (MathF.FusedMultiplyAdd(from[j][i], u[j], a), MathF.FusedMultiplyAdd(from[j][i], v[j], b));
+            (first[i], second[i]) = (a, b);
+        }
+    }
+
+    public static void Split(float* x, float* even, float* odd, int count)
+    {
+        for (var i = 0; i < count; i++) (even[i], odd[i]) = (x[2 * i], x[2 * i + 1]);
+    }
+
+    public static void Join(float* even, float* odd, float* x, int count)
+    {
+        for (var i = 0; i < count; i++) (x[2 * i], x[2 * i + 1]) = (even[i], odd[i]);
     }
 
     // One line of 16 values, 16 apart, which hold some blocks one after the other as values and interleaved as coefficients.

@@ -8,7 +8,7 @@ namespace Actipress;
 /// <summary>A map in grid storage: a few numbers and its chunks, each in memory of its own.</summary>
 sealed unsafe class GridMap : IDisposable
 {
-    // One tile in so many is sampled, but so many at least and at most.
+    // One tile or map in so many is sampled, but so many tiles' worth at least and at most.
     const int TilesPerSample = 64, LeastSample = 64, LargestSample = 512;
 
     // Below this a step's inverse would overflow.
@@ -100,7 +100,7 @@ sealed unsafe class GridMap : IDisposable
     static GridMap? Pack<TFace, TCells>(void* map, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why)
         where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var sample = Sample<TFace, TCells>(map, tiles, keep);
+        var sample = tiles.Wavelet is { } wavelet ? SampleMaps<TFace, TCells>(map, wavelet, keep) : SampleTiles<TFace, TCells>(map, tiles, keep);
         why = LeftRaw.NotFinite;
         if (!sample.Finite) return null;
         var withZeros = exactZeros && sample.AnyZero && !sample.AnyNegative;
@@ -131,44 +131,83 @@ sealed unsafe class GridMap : IDisposable
         }
     }
 
-    readonly record struct Sampled(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset);
+    readonly record struct Sampled(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset)
+    {
+        public static Sampled Of(Span<float> coefficients, long elements, Keep keep, bool anyZero, bool anyNegative)
+        {
+            var threshold = keep switch
+            {
+                Keep.Above above => above.Threshold,
+                Keep.TopK top => Threshold(coefficients, TopK.Count(elements, top.Ratio)),
+                _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
+            };
+            var step = Math.Max(threshold, SmallestThreshold) / Grid.DeadZone;
+            var (first, other) = Offsets(coefficients, step);
+            return new(true, anyZero, anyNegative, step, first, other);
+        }
+    }
 
-    // Tiles at even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
-    static Sampled Sample<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static Sampled SampleTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var count = (int)Math.Min(tiles.Count, Math.Clamp(tiles.Count / TilesPerSample, LeastSample, LargestSample));
-        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 2) * 1024, 64);
+        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 1) * 1024, 64);
         try
         {
-            float* x = memory + 256 * (long)count, y = x + 256;
+            var x = memory + 256 * (long)count;
             bool anyZero = false, anyNegative = false;
             long elements = 0;
             var positive = stackalloc ulong[4];
             for (var i = 0; i < count; i++)
             {
-                var (from, to) = (tiles.Count * i / count, tiles.Count * (i + 1) / count);
-                var tile = from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
-                var region = tiles.RegionOf(tile);
+                var tile = Chosen(i, count, tiles.Count);
                 GridMover<TCells>.Gather(tiles, tile, map, x);
                 if (!TFace.Look(x, positive, ref anyNegative)) return default;
-                var inTile = tiles.Elements(tile);
-                anyZero |= Filled(positive) < inTile;
-                elements += inTile;
-                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, region);
+                anyZero |= Filled(positive) < tiles.Elements(tile);
+                elements += tiles.Elements(tile);
+                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, tiles.RegionOf(tile));
             }
-            var magnitudes = new Span<float>(memory, 256 * count);
-            var threshold = keep switch
-            {
-                Keep.Above above => above.Threshold,
-                Keep.TopK top => Threshold(magnitudes, TopK.Count(elements, top.Ratio)),
-                _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
-            };
-            threshold = Math.Max(threshold, SmallestThreshold);
-            var step = threshold / Grid.DeadZone;
-            var (first, other) = Offsets(magnitudes, step);
-            return new(true, anyZero, anyNegative, step, first, other);
+            return Sampled.Of(new Span<float>(memory, 256 * count), elements, keep, anyZero, anyNegative);
         }
         finally { NativeMemory.AlignedFree(memory); }
+    }
+
+    // As many values in whole maps.
+    static Sampled SampleMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var least = (256L * LeastSample + wavelet.Elements - 1) / wavelet.Elements;
+        var largest = Math.Max(1, 256L * LargestSample / wavelet.Coefficients);
+        var count = (int)Math.Min(Math.Min(wavelet.Shape.Maps, largest), Math.Max(least, wavelet.Shape.Maps / TilesPerSample));
+        using var unit = new GridUnit<TFace>(wavelet);
+        var memory = (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
+        try
+        {
+            bool anyZero = false, anyNegative = false;
+            var positive = stackalloc ulong[4];
+            for (var start = 0; start < count; start += wavelet.Together)
+            {
+                var together = Math.Min(wavelet.Together, count - start);
+                for (var i = 0; i < together; i++)
+                    for (var at = 0; at < wavelet.Elements; at += 256)
+                    {
+                        var x = unit.Before + (long)i * wavelet.Elements + at;
+                        var filled = Math.Min(256, wavelet.Elements - at);
+                        GridMover<TCells>.Load(map, Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements + at, x, filled);
+                        if (!TFace.Look(x, positive, ref anyNegative)) return default;
+                        anyZero |= Filled(positive) < filled;
+                    }
+                unit.Forward(0, together, together);
+                Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, (long)together * wavelet.Coefficients * sizeof(float), (long)together * wavelet.Coefficients * sizeof(float));
+            }
+            return Sampled.Of(new Span<float>(memory, count * wavelet.Coefficients), (long)count * wavelet.Elements, keep, anyZero, anyNegative);
+        }
+        finally { NativeMemory.AlignedFree(memory); }
+    }
+
+    // At even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
+    static long Chosen(int i, int count, long all)
+    {
+        var (from, to) = (all * i / count, all * (i + 1) / count);
+        return from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
     }
 
     static int Filled(ulong* positive) => BitOperations.PopCount(positive[0]) + BitOperations.PopCount(positive[1]) + BitOperations.PopCount(positive[2]) + BitOperations.PopCount(positive[3]);
@@ -231,14 +270,15 @@ sealed unsafe class GridMap : IDisposable
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;
 
-        public void Run(int threads) => CpuTeam.Run(Math.Min(threads, tiles.Chunks), Work);
+        public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => PackUnits(wavelet) : PackTiles);
 
-        void Work()
+        readonly float inverse = 1 / sample.Step;
+        const float Shift = 1 - Grid.DeadZone;
+
+        void PackTiles()
         {
-            using var chunk = new GridChunk();
-            var positive = stackalloc ulong[4];
-            var (inverse, shift) = (1 / sample.Step, 1 - Grid.DeadZone);
-            bool zero = false, negative = false;
+            using var chunk = new GridChunk(tiles.ZeroBits);
+            var seen = new Seen();
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks && Outcome == Outcome.Packed;)
             {
                 var last = Math.Min(tiles.Count, (index + 1L) * GridTiles.TilesPerChunk);
@@ -250,27 +290,88 @@ sealed unsafe class GridMap : IDisposable
                     {
                         var region = tiles.RegionOf(tile + i);
                         GridMover<TCells>.Gather(tiles, tile + i, map, chunk.X);
-                        if (!TFace.Look(chunk.X, positive, ref negative))
-                        {
-                            Volatile.Write(ref outcome, (int)Outcome.NotFinite);
-                            return;
-                        }
-                        if (withZeros) chunk.WriteZeros(positive, GridTiles.PlacesOf(region));
-                        else if (!zero && !negative) zero = Filled(positive) < tiles.Elements(tile + i);
+                        if (!Look(chunk, chunk.X, tiles.Elements(tile + i), GridTiles.PlacesOf(region), ref seen)) return;
                         TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
                     }
-                    if (withZeros && negative)
-                    {
-                        Interlocked.CompareExchange(ref outcome, (int)Outcome.Negative, (int)Outcome.Packed);
-                        return;
-                    }
-                    chunk.Write<TFace>(batch, inverse, shift);
+                    if (!Usable(seen)) return;
+                    chunk.Write<TFace>(chunk.Y, batch, inverse, Shift);
                 }
-                Result.chunks[index] = (nint)chunk.Finish(out Result.lengths[index]);
-                if (Interlocked.Add(ref bytes, Result.lengths[index]) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
+                Finish(chunk, index);
             }
-            if (zero) Volatile.Write(ref anyZero, 1);
-            if (negative) Volatile.Write(ref anyNegative, 1);
+            Report(seen);
+        }
+
+        void PackUnits(GridWavelet wavelet)
+        {
+            using var chunk = new GridChunk(tiles.ZeroBits);
+            using var unit = new GridUnit<TFace>(wavelet);
+            var seen = new Seen();
+            for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units && Outcome == Outcome.Packed;)
+            {
+                var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
+                chunk.Begin();
+                for (var start = 0; start < maps; start += wavelet.Together)
+                {
+                    var together = Math.Min(wavelet.Together, maps - start);
+                    var elements = together * wavelet.Elements;
+                    for (var at = 0; at < elements; at += 256)
+                    {
+                        var count = Math.Min(256, elements - at);
+                        GridMover<TCells>.Load(map, (first + start) * wavelet.Elements + at, unit.Before + at, count);
+                        if (!Look(chunk, unit.Before + at, count, new GridTiles.Places(count), ref seen)) return;
+                    }
+                    if (!Usable(seen)) return;
+                    unit.Forward(start, together, maps);
+                }
+                unit.Fill(maps);
+                var count256 = wavelet.Tiles(maps);
+                for (int i = 0, tile = 0; tile < count256; i++)
+                {
+                    if (i > 0) chunk.Begin();
+                    for (var last = Math.Min(count256, tile + GridTiles.TilesPerChunk); tile < last; tile += GridChunk.Batch)
+                        chunk.Write<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse, Shift);
+                    Finish(chunk, index * wavelet.ChunksPerUnit + i);
+                }
+            }
+            Report(seen);
+        }
+
+        struct Seen
+        {
+            public bool Zero, Negative;
+        }
+
+        // Keeps the zeros of up to 256 values; false where they are not to be packed.
+        bool Look(GridChunk chunk, float* x, int elements, GridTiles.Places places, ref Seen seen)
+        {
+            var positive = stackalloc ulong[4];
+            if (!TFace.Look(x, positive, ref seen.Negative))
+            {
+                Volatile.Write(ref outcome, (int)Outcome.NotFinite);
+                return false;
+            }
+            if (withZeros) chunk.WriteZeros(positive, places);
+            else if (!seen.Zero && !seen.Negative) seen.Zero = Filled(positive) < elements;
+            return true;
+        }
+
+        bool Usable(Seen seen)
+        {
+            if (!withZeros || !seen.Negative) return true;
+            Interlocked.CompareExchange(ref outcome, (int)Outcome.Negative, (int)Outcome.Packed);
+            return false;
+        }
+
+        void Finish(GridChunk chunk, int index)
+        {
+            Result.chunks[index] = (nint)chunk.Finish(out Result.lengths[index]);
+            if (Interlocked.Add(ref bytes, Result.lengths[index]) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
+        }
+
+        void Report(Seen seen)
+        {
+            if (seen.Zero) Volatile.Write(ref anyZero, 1);
+            if (seen.Negative) Volatile.Write(ref anyNegative, 1);
         }
     }
 
@@ -282,13 +383,13 @@ sealed unsafe class GridMap : IDisposable
         readonly void* map = map;
         int next;
 
-        public void Run(int threads) => CpuTeam.Run(Math.Min(threads, tiles.Chunks), Work);
+        public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
 
-        void Work()
+        readonly GridStep step = new(packed.Step, packed.FirstOffset, packed.OtherOffset);
+
+        void UnpackTiles()
         {
-            using var chunk = new GridChunk();
-            var positive = stackalloc ulong[4];
-            var step = new GridStep(packed.Step, packed.FirstOffset, packed.OtherOffset);
+            using var chunk = new GridChunk(tiles.ZeroBits);
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks;)
             {
                 var first = (long)index * GridTiles.TilesPerChunk;
@@ -297,21 +398,54 @@ sealed unsafe class GridMap : IDisposable
                 for (var tile = first; tile < last; tile += GridChunk.Batch)
                 {
                     var batch = (int)Math.Min(GridChunk.Batch, last - tile);
-                    var groups = chunk.Read<TFace>(batch, step);
+                    var groups = chunk.Read<TFace>(chunk.Y, batch, step);
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
                         TFace.Inverse(chunk.Y + 256 * i, chunk.X, tiles.Transform, region, groups[i]);
-                        if (packed.HasZeros)
-                        {
-                            chunk.ReadZeros(positive, GridTiles.PlacesOf(region));
-                            TFace.Restore(chunk.X, positive, TCells.Smallest);
-                        }
+                        if (packed.HasZeros) Restore(chunk, chunk.X, GridTiles.PlacesOf(region));
                         GridMover<TCells>.Scatter(tiles, tile + i, chunk.X, map);
                     }
                 }
                 chunk.Close();
             }
+        }
+
+        void UnpackUnits(GridWavelet wavelet)
+        {
+            using var chunk = new GridChunk(tiles.ZeroBits);
+            using var unit = new GridUnit<TFace>(wavelet);
+            for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units;)
+            {
+                var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
+                var count256 = wavelet.Tiles(maps);
+                for (int i = 0, tile = 0; tile < count256; i++)
+                {
+                    var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(count256, tile + GridTiles.TilesPerChunk));
+                    chunk.Open((byte*)packed.chunks[at], packed.lengths[at], last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
+                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), step);
+                    chunk.Close();
+                }
+                for (var start = 0; start < maps; start += wavelet.Together)
+                {
+                    var together = Math.Min(wavelet.Together, maps - start);
+                    unit.Inverse(start, together, maps);
+                    var elements = together * wavelet.Elements;
+                    for (var at = 0; at < elements; at += 256)
+                    {
+                        var count = Math.Min(256, elements - at);
+                        if (packed.HasZeros) Restore(chunk, unit.After + at, new GridTiles.Places(count));
+                        GridMover<TCells>.Store(unit.After + at, map, (first + start) * wavelet.Elements + at, count);
+                    }
+                }
+            }
+        }
+
+        static void Restore(GridChunk chunk, float* x, GridTiles.Places places)
+        {
+            var positive = stackalloc ulong[4];
+            chunk.ReadZeros(positive, places);
+            TFace.Restore(x, positive, TCells.Smallest);
         }
     }
 
