@@ -239,7 +239,35 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         (a, b) = (new(Vector256.Create(aLow.Value, aHigh.Value)), new(Vector256.Create(bLow.Value, bHigh.Value)));
     }
 
-    public static void Transpose(float* from, float* to) => Lanes4.Transpose(from, to);
+    // 8 x 8 floats at a time, in whole registers: narrower stores would delay the loads that follow.
+    [SkipLocalsInit]
+    public static void Transpose(float* from, float* to)
+    {
+        if (!Avx.IsSupported)
+        {
+            Lanes4.Transpose(from, to);
+            return;
+        }
+        for (var i = 0; i < 16; i += 8)
+            for (var j = 0; j < 16; j += 8)
+            {
+                float* corner = from + 16 * i + j, turned = to + 16 * j + i;
+                Vector256<float> a = Vector256.Load(corner), b = Vector256.Load(corner + 16), c = Vector256.Load(corner + 32), d = Vector256.Load(corner + 48);
+                Vector256<float> e = Vector256.Load(corner + 64), f = Vector256.Load(corner + 80), g = Vector256.Load(corner + 96), h = Vector256.Load(corner + 112);
+                Vector256<float> abLow = Avx.UnpackLow(a, b), abHigh = Avx.UnpackHigh(a, b), cdLow = Avx.UnpackLow(c, d), cdHigh = Avx.UnpackHigh(c, d);
+                Vector256<float> efLow = Avx.UnpackLow(e, f), efHigh = Avx.UnpackHigh(e, f), ghLow = Avx.UnpackLow(g, h), ghHigh = Avx.UnpackHigh(g, h);
+                (a, b, c, d) = (Avx.Shuffle(abLow, cdLow, 0x44), Avx.Shuffle(abLow, cdLow, 0xEE), Avx.Shuffle(abHigh, cdHigh, 0x44), Avx.Shuffle(abHigh, cdHigh, 0xEE));
+                (e, f, g, h) = (Avx.Shuffle(efLow, ghLow, 0x44), Avx.Shuffle(efLow, ghLow, 0xEE), Avx.Shuffle(efHigh, ghHigh, 0x44), Avx.Shuffle(efHigh, ghHigh, 0xEE));
+                Avx.Permute2x128(a, e, 0x20).Store(turned);
+                Avx.Permute2x128(b, f, 0x20).Store(turned + 16);
+                Avx.Permute2x128(c, g, 0x20).Store(turned + 32);
+                Avx.Permute2x128(d, h, 0x20).Store(turned + 48);
+                Avx.Permute2x128(a, e, 0x31).Store(turned + 64);
+                Avx.Permute2x128(b, f, 0x31).Store(turned + 80);
+                Avx.Permute2x128(c, g, 0x31).Store(turned + 96);
+                Avx.Permute2x128(d, h, 0x31).Store(turned + 112);
+            }
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> Levels(float* row, Lanes8 inverse, Lanes8 shift, Lanes8 largest)
