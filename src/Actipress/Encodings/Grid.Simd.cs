@@ -7,8 +7,6 @@ namespace Actipress;
 /// <summary>The arithmetic of a tile, some lanes at a time: <see cref="GridDefinition"/>'s operations in the same order.</summary>
 unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
 {
-    const float HalfRoot = 0.70710678f;
-
     // The groups in the lower half of a tile, and in its right half.
     const uint UpperRows = 0xFFFF0000, UpperColumns = 0xCCCCCCCC;
 
@@ -18,11 +16,6 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         if (transform == TileTransform.Identity)
         {
             Buffer.MemoryCopy(x, y, 1024, 1024);
-            return;
-        }
-        if (transform == TileTransform.Haar)
-        {
-            HaarForward(x, y);
             return;
         }
         if (region!.Depth.Points > 1) Slices(x, region, inverse: false);
@@ -37,11 +30,6 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         if (transform == TileTransform.Identity)
         {
             Buffer.MemoryCopy(y, x, 1024, 1024);
-            return;
-        }
-        if (transform == TileTransform.Haar)
-        {
-            HaarInverse(y, x);
             return;
         }
         Sums(y, x, region!.Width.Points, region.Across, (groups & UpperRows) == 0);
@@ -317,83 +305,6 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 for (var i = 0; i < points; i++) rest[i].Store(x + 16 * (j * points + i) + c);
             }
             for (var row = points * blocks; row < 16; row++) T.All(0).Store(x + 16 * row + c);
-        }
-    }
-
-    // Three levels of 2 x 2 steps on 8 x 8 squares, low halves first: rows, columns, columns, rows, rows, columns, with a transposition
-    // wherever rows and columns change places.
-    [SkipLocalsInit]
-    static void HaarForward(float* x, float* y)
-    {
-        Halve(x, 16, 16);
-        T.Transpose(x, y);
-        Halve(y, 16, 16);
-        Halve(y, 8, 8);
-        T.Transpose(y, x);
-        Halve(x, 8, 8);
-        Halve(x, 4, 4);
-        T.Transpose(x, y);
-        Halve(y, 4, 4);
-    }
-
-    [SkipLocalsInit]
-    static void HaarInverse(float* y, float* x)
-    {
-        Double(y, 4, 4);
-        T.Transpose(y, x);
-        Double(x, 4, 4);
-        Double(x, 8, 8);
-        T.Transpose(x, y);
-        Double(y, 8, 8);
-        Double(y, 16, 16);
-        T.Transpose(y, x);
-        Double(x, 16, 16);
-    }
-
-    // Rows 2i and 2i+1 of the first ones become row i, their sum, and row rows/2 + i, their difference.
-    [SkipLocalsInit]
-    static void Halve(float* x, int rows, int columns)
-    {
-        if (columns < T.Count)
-        {
-            if (columns == 8) GridLanes<Lanes8>.Halve(x, rows, columns);
-            else GridLanes<Lanes4>.Halve(x, rows, columns);
-            return;
-        }
-        var high = stackalloc T[8];
-        var factor = T.All(HalfRoot);
-        for (var c = 0; c < columns; c += T.Count)
-        {
-            for (var i = 0; i < rows / 2; i++)
-            {
-                T a = T.Load(x + 32 * i + c), b = T.Load(x + 32 * i + 16 + c);
-                ((a + b) * factor).Store(x + 16 * i + c);
-                high[i] = (a - b) * factor;
-            }
-            for (var i = 0; i < rows / 2; i++) high[i].Store(x + 16 * (rows / 2 + i) + c);
-        }
-    }
-
-    [SkipLocalsInit]
-    static void Double(float* x, int rows, int columns)
-    {
-        if (columns < T.Count)
-        {
-            if (columns == 8) GridLanes<Lanes8>.Double(x, rows, columns);
-            else GridLanes<Lanes4>.Double(x, rows, columns);
-            return;
-        }
-        var high = stackalloc T[8];
-        var factor = T.All(HalfRoot);
-        for (var c = 0; c < columns; c += T.Count)
-        {
-            for (var i = 0; i < rows / 2; i++) high[i] = T.Load(x + 16 * (rows / 2 + i) + c);
-            for (var i = rows / 2 - 1; i >= 0; i--)
-            {
-                var low = T.Load(x + 16 * i + c);
-                ((low + high[i]) * factor).Store(x + 32 * i + c);
-                ((low - high[i]) * factor).Store(x + 32 * i + 16 + c);
-            }
         }
     }
 

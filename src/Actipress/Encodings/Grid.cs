@@ -34,7 +34,6 @@ public sealed record Grid : Encoding
     {
         Identity => new GridTiles(shape, TileTransform.Identity),
         Wavelet when shape.MapElements == 1 => new GridTiles(shape, TileTransform.Identity),
-        Wavelet { Family: "haar", Levels: 3 } when shape.SpatialRank == 2 && shape.Height % 8 == 0 && shape.Width % 8 == 0 => new GridTiles(shape, TileTransform.Haar),
         Wavelet wavelet => new GridTiles(shape, wavelet),
         Dct dct => new GridTiles(shape, TileTransform.Cosine, dct.Block),
         _ => null,

@@ -3,21 +3,9 @@ namespace Actipress;
 /// <summary>The arithmetic of tiles and wavelets in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>
 unsafe struct GridDefinition : IGridFace
 {
-    const float HalfRoot = 0.70710678f;
-
     public static void Forward(float* x, float* y, TileTransform transform, GridTiles.Region? region)
     {
         if (transform == TileTransform.Identity) for (var i = 0; i < 256; i++) y[i] = x[i];
-        if (transform == TileTransform.Haar)
-        {
-            // Three levels; the middle one takes rows first.
-            for (var n = 16; n > 2; n /= 2)
-            {
-                Pairs(x, n, n == 8 ? 1 : 16, n == 8 ? 16 : 1, inverse: false);
-                Pairs(x, n, n == 8 ? 16 : 1, n == 8 ? 1 : 16, inverse: false);
-            }
-            Transpose(x, y);
-        }
         if (transform == TileTransform.Cosine)
         {
             Slices(x, region!, inverse: false);
@@ -30,15 +18,6 @@ unsafe struct GridDefinition : IGridFace
     public static void Inverse(float* y, float* x, TileTransform transform, GridTiles.Region? region, uint groups)
     {
         if (transform == TileTransform.Identity) for (var i = 0; i < 256; i++) x[i] = y[i];
-        if (transform == TileTransform.Haar)
-        {
-            Transpose(y, x);
-            for (var n = 4; n <= 16; n *= 2)
-            {
-                Pairs(x, n, n == 8 ? 16 : 1, n == 8 ? 1 : 16, inverse: true);
-                Pairs(x, n, n == 8 ? 1 : 16, n == 8 ? 16 : 1, inverse: true);
-            }
-        }
         if (transform == TileTransform.Cosine)
         {
             for (var row = 0; row < 16; row++) Lines(y + row, region!.Width.Points, region.Across, inverse: true);
@@ -159,24 +138,6 @@ unsafe struct GridDefinition : IGridFace
                     else Cosines(before, after, depth);
                     for (var z = 0; z < depth; z++) places[z][16 * row + column] = after[z];
                 }
-        }
-    }
-
-    // Neighbours along one axis of the first n x n values become their sum, in the first half, and their difference, in the second.
-    static void Pairs(float* x, int n, int along, int across, bool inverse)
-    {
-        var line = stackalloc float[16];
-        for (var j = 0; j < n; j++)
-        {
-            for (var i = 0; i < n / 2; i++)
-            {
-                var (even, odd, low, high) = (2 * i, 2 * i + 1, i, n / 2 + i);
-                var (a, b) = inverse ? (low, high) : (even, odd);
-                var (sum, difference) = inverse ? (even, odd) : (low, high);
-                line[sum] = (x[a * along + j * across] + x[b * along + j * across]) * HalfRoot;
-                line[difference] = (x[a * along + j * across] - x[b * along + j * across]) * HalfRoot;
-            }
-            for (var i = 0; i < n; i++) x[i * along + j * across] = line[i];
         }
     }
 

@@ -5,7 +5,6 @@ enum TileTransform : byte
 {
     Identity,
     Cosine,
-    Haar,
 
     /// <summary>None: they hold the coefficients of whole maps.</summary>
     Wavelet,

@@ -188,7 +188,7 @@ public unsafe class GridTests
             wanted.AddRange(coefficients);
         }
         // Tiles of blocks have an order of their own, and fill.
-        if (tiles.Transform is TileTransform.Cosine or TileTransform.Haar)
+        if (tiles.Transform == TileTransform.Cosine)
             (wanted, found) = ([.. wanted.Select(Math.Abs).OrderDescending()], [.. found.Select(Math.Abs).OrderDescending()]);
         for (var i = 0; i < wanted.Count; i++) Assert.True(Math.Abs(wanted[i] - found[i]) < 1e-3, $"coefficient {i}: {found[i]}, wanted {wanted[i]}");
     }
