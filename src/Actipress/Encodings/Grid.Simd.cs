@@ -42,6 +42,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     {
         if (points == 16) Cosines16(x, y);
         else if (points == 8) Cosines8(x, y);
+        else if (points == 4) Cosines4(x, y);
         else CosinesOfAny(x, y, points, blocks);
     }
 
@@ -50,43 +51,101 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         if (points == 16 && lowerOnly) Sums16OfLower(y, x);
         else if (points == 16) Sums16(y, x);
         else if (points == 8) Sums8(y, x);
+        else if (points == 4) Sums4(y, x);
         else SumsOfAny(y, x, points, blocks);
     }
 
     static void Slices(float* x, GridTiles.Region region, bool inverse)
     {
-        if (region is not { Depth.Points: 4, Height.Points: 8, Width.Points: 8 }) GridDefinition.Slices(x, region, inverse);
-        else if (T.Count > 8) GridLanes<Lanes8>.Slices4(x, inverse);
-        else Slices4(x, inverse);
+        var (depth, width) = (region.Depth.Points, region.Width.Points);
+        if (depth == 3 || width % 4 != 0) GridDefinition.Slices(x, region, inverse);
+        else if (width % T.Count == 0) SlicesOfEven(x, region, inverse);
+        else if (width % 8 == 0) GridLanes<Lanes8>.SlicesOfEven(x, region, inverse);
+        else GridLanes<Lanes4>.SlicesOfEven(x, region, inverse);
     }
 
-    // Four slices of 8 x 8: above left, above right, below left, below right.
+    // Two or four slices.
     [SkipLocalsInit]
-    static void Slices4(float* x, bool inverse)
+    static void SlicesOfEven(float* x, GridTiles.Region region, bool inverse)
+    {
+        var (depth, height, width, across) = (region.Depth.Points, region.Height.Points, region.Width.Points, region.Across);
+        var m = GridCosines.Of(depth);
+        for (var slot = 0; slot < region.BlocksPerTile * depth; slot += depth)
+        {
+            float* first = Slice(0), second = Slice(1), third = Slice(2 % depth), fourth = Slice(3 % depth);
+            for (var row = 0; row < height; row++)
+                for (var i = 16 * row; i < 16 * row + width; i += T.Count)
+                {
+                    T a = T.Load(first + i), b = T.Load(second + i);
+                    if (depth == 2)
+                    {
+                        // The even coefficient's cosine follows the odd one's.
+                        if (inverse) (a, b) = (a * T.All(m[1]), b * T.All(m[0]));
+                        (a, b) = (a + b, a - b);
+                        if (!inverse) (a, b) = (a * T.All(m[1]), b * T.All(m[0]));
+                    }
+                    else
+                    {
+                        T c = T.Load(third + i), d = T.Load(fourth + i);
+                        if (inverse) Sums4(ref a, ref b, ref c, ref d, m);
+                        else Cosines4(ref a, ref b, ref c, ref d, m);
+                        c.Store(third + i);
+                        d.Store(fourth + i);
+                    }
+                    a.Store(first + i);
+                    b.Store(second + i);
+                }
+
+            float* Slice(int z) => x + 16 * ((slot + z) / across * height) + (slot + z) % across * width;
+        }
+    }
+
+    // Four points become coefficients 0 to 3.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Cosines4(ref T a, ref T b, ref T c, ref T d, float* m)
+    {
+        T s0 = a + d, d0 = a - d, s1 = b + c, d1 = b - c;
+        a = (s0 + s1) * T.All(m[5]);
+        b = T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]));
+        c = (s0 - s1) * T.All(m[4]);
+        d = T.Fused(d1, T.All(m[3]), d0 * T.All(m[2]));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Sums4(ref T a, ref T b, ref T c, ref T d, float* m)
+    {
+        T mean = a * T.All(m[5]), half = c * T.All(m[4]);
+        T e0 = mean + half, e1 = mean - half;
+        T o0 = T.Fused(d, T.All(m[2]), b * T.All(m[0])), o1 = T.Fused(d, T.All(m[3]), b * T.All(m[1]));
+        (a, b, c, d) = (e0 + o0, e1 + o1, e1 - o1, e0 - o0);
+    }
+
+    // Four blocks of 4 points: coefficient k of block j goes to row 4 k + j.
+    [SkipLocalsInit]
+    static void Cosines4(float* x, float* y)
     {
         var m = GridCosines.Of(4);
-        for (var row = 0; row < 8; row++)
-            for (var c = 0; c < 8; c += T.Count)
+        for (var i = 0; i < 16; i += T.Count)
+            for (var j = 0; j < 4; j++)
             {
-                float* above = x + 16 * row + c, below = above + 128;
-                T a = T.Load(above), b = T.Load(above + 8), e = T.Load(below), f = T.Load(below + 8);
-                if (inverse)
-                {
-                    T mean = a * T.All(m[5]), odd = e * T.All(m[4]);
-                    T x0 = mean + odd, x1 = mean - odd;
-                    T o0 = T.Fused(f, T.All(m[2]), b * T.All(m[0])), o1 = T.Fused(f, T.All(m[3]), b * T.All(m[1]));
-                    (a, b, e, f) = (x0 + o0, x1 + o1, x1 - o1, x0 - o0);
-                }
-                else
-                {
-                    T s0 = a + f, d0 = a - f, s1 = b + e, d1 = b - e;
-                    (a, b) = ((s0 + s1) * T.All(m[5]), T.Fused(d1, T.All(m[1]), d0 * T.All(m[0])));
-                    (e, f) = ((s0 - s1) * T.All(m[4]), T.Fused(d1, T.All(m[3]), d0 * T.All(m[2])));
-                }
-                a.Store(above);
-                b.Store(above + 8);
-                e.Store(below);
-                f.Store(below + 8);
+                float* from = x + 64 * j + i, to = y + 16 * j + i;
+                T a = T.Load(from), b = T.Load(from + 16), c = T.Load(from + 32), d = T.Load(from + 48);
+                Cosines4(ref a, ref b, ref c, ref d, m);
+                a.Store(to); b.Store(to + 64); c.Store(to + 128); d.Store(to + 192);
+            }
+    }
+
+    [SkipLocalsInit]
+    static void Sums4(float* y, float* x)
+    {
+        var m = GridCosines.Of(4);
+        for (var i = 0; i < 16; i += T.Count)
+            for (var j = 0; j < 4; j++)
+            {
+                float* from = y + 16 * j + i, to = x + 64 * j + i;
+                T a = T.Load(from), b = T.Load(from + 64), c = T.Load(from + 128), d = T.Load(from + 192);
+                Sums4(ref a, ref b, ref c, ref d, m);
+                a.Store(to); b.Store(to + 16); c.Store(to + 32); d.Store(to + 48);
             }
     }
 
