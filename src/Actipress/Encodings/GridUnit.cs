@@ -1,9 +1,10 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace Actipress;
 
 /// <summary>
-/// The wavelet transform of a unit's maps, one or <see cref="GridWavelet.SideBySide"/> at once, in one thread's memory. Along every
+/// The wavelet transform of a unit's maps, one or <see cref="GridWavelet.Together"/> at once, in one thread's memory. Along every
 /// axis a pass is <see cref="IGridFace.Filter"/> over lines of neighbours: slices of a volume, rows of a plane, and for the rows
 /// themselves their even and odd elements, or, where maps lie side by side, the same element of each.
 /// </summary>
@@ -25,7 +26,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     // One batch of maps: before its division or while it is put together, and in parts.
     readonly float* whole, parts;
-    readonly float* slices, rows, block;
+    readonly float* slices, rows, block, turned;
     // Every second element of a row, or a low and a high row; the same of what an inverse gives. Each with its period continued to both sides.
     readonly float* even, odd, first, second;
     readonly float** from, fromRow, fromParts;
@@ -37,9 +38,9 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
         var (height, width) = (wavelet.Shape.Height + 1L, wavelet.Shape.Width + 1L);
         var batch = ((long)wavelet.Coefficients * together + 511) / 256 * 256;
-        long unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 255) / 256 * 256;
+        var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
         long line = (width + taps + 15) / 16 * 16;
-        long[] sizes = [unit, batch, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 256, line, line, line, line];
+        long[] sizes = [unit, batch, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, line, line];
         var starts = new long[sizes.Length + 1];
         for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
         memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + 3 * taps * sizeof(float*))), 64);
@@ -49,6 +50,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         slices = memory + starts[3];
         rows = memory + starts[4];
         block = memory + starts[5];
+        turned = block + 256;
         even = memory + starts[6] + taps / 2;
         odd = memory + starts[7] + taps / 2;
         first = memory + starts[8];
@@ -82,23 +84,33 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <summary>Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of <paramref name="maps"/>.</summary>
     public void Forward(int start, int count, int maps)
     {
-        if (together > 1) Exchange(parts, whole, wavelet.Elements, interleave: true);
+        if (together > 1) Interleave(parts, whole, wavelet.Elements, together);
         for (var level = 0; level < wavelet.Levels.Length; level++)
         {
             if (level > 0) Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * together);
             Divide(wavelet.Levels[level]);
         }
-        if (together > 1) Exchange(parts, whole, wavelet.Coefficients, interleave: false);
-        if (parts != Coefficients) Place(together > 1 ? whole : parts, start, count, maps, inverse: false);
+        if (parts == Coefficients) return;
+        foreach (var band in wavelet.Bands)
+        {
+            float* from = parts + band.Start * together, to = Coefficients + band.Start * maps + start * band.Elements;
+            if (together > 1) Separate(from, to, (int)band.Elements, count);
+            else Copy(from, to, band.Elements);
+        }
     }
 
     /// <summary>The inverse.</summary>
     public void Inverse(int start, int count, int maps)
     {
-        if (parts != Coefficients) Place(together > 1 ? whole : parts, start, count, maps, inverse: true);
-        if (together > 1) Exchange(whole, parts, wavelet.Coefficients, interleave: true);
+        if (parts != Coefficients)
+            foreach (var band in wavelet.Bands)
+            {
+                float* from = Coefficients + band.Start * maps + start * band.Elements, to = parts + band.Start * together;
+                if (together > 1) Interleave(from, to, (int)band.Elements, count);
+                else Copy(from, to, band.Elements);
+            }
         for (var level = wavelet.Levels.Length - 1; level >= 0; level--) Combine(wavelet.Levels[level]);
-        if (together > 1) Exchange(parts, whole, wavelet.Elements, interleave: false);
+        if (together > 1) Separate(parts, whole, wavelet.Elements, together);
     }
 
     /// <summary>Fills the last tile of a unit with zeros.</summary>
@@ -107,43 +119,47 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         for (var i = (long)maps * wavelet.Coefficients; i % 256 != 0; i++) Coefficients[i] = 0;
     }
 
-    // Between maps one after the other and an element of each in turn.
-    void Exchange(float* from, float* to, int points, bool interleave)
+    // Of some maps one after the other, an element of each in turn.
+    void Interleave(float* from, float* to, int points, int maps)
     {
-        for (var i = 0; i < points; i += 16)
+        if (points == 1)
         {
-            var count = Math.Min(16, points - i);
-            if (interleave)
-            {
-                for (var map = 0; map < 16; map++) Sixteen(from + (long)map * points + i, block + 16 * map);
-                TFace.Transpose(block, to + 16L * i);
-                continue;
-            }
-            TFace.Transpose(from + 16L * i, block);
-            if (count == 16) for (var map = 0; map < 16; map++) Sixteen(block + 16 * map, to + (long)map * points + i);
-            else
-                for (var map = 0; map < 16; map++)
-                    for (var k = 0; k < count; k++) to[(long)map * points + i + k] = block[16 * map + k];
+            Copy(from, to, maps);
+            return;
         }
-
-        static void Sixteen(float* from, float* to) => *(System.Runtime.Intrinsics.Vector512<float>*)to = *(System.Runtime.Intrinsics.Vector512<float>*)from;
+        for (var map = 0; map < maps; map += 16)
+            for (var i = 0; i < points; i += 16)
+            {
+                for (var k = 0; k < Math.Min(16, maps - map); k++) Sixteen(from + (long)(map + k) * points + i, block + 16 * k);
+                TFace.Transpose(block, turned);
+                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(turned + 16 * k, to + (long)(i + k) * together + map);
+            }
     }
 
-    // Between maps with all their bands and bands with all their maps.
-    void Place(float* maps, int start, int count, int of, bool inverse)
+    // Back. What is written beyond the end of a map the next one covers: the last sixteen of each go first.
+    void Separate(float* from, float* to, int points, int maps)
     {
-        foreach (var band in wavelet.Bands)
+        if (points == 1)
         {
-            var length = (int)band.Elements;
-            for (var map = 0; map < count; map++)
-            {
-                float* one = maps + (long)map * wavelet.Coefficients + band.Start, all = Coefficients + band.Start * of + (long)(start + map) * length;
-                float* source = inverse ? all : one, target = inverse ? one : all;
-                if (length >= 16) Copy(source, target, length);
-                else for (var i = 0; i < length; i++) target[i] = source[i];
-            }
+            Copy(from, to, maps);
+            return;
         }
+        for (var map = 0; map < maps; map += 16)
+            for (var i = (points - 1) / 16 * 16; i >= 0; i -= 16)
+            {
+                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(from + (long)(i + k) * together + map, block + 16 * k);
+                TFace.Transpose(block, turned);
+                for (var k = 0; k < Math.Min(16, maps - map); k++)
+                {
+                    var at = (long)(map + k) * points + i;
+                    var room = (long)maps * points - at;
+                    if (room >= 16) Sixteen(turned + 16 * k, to + at);
+                    else for (var left = 0; left < room; left++) to[at + left] = turned[16 * k + left];
+                }
+            }
     }
+
+    static void Sixteen(float* from, float* to) => *(Vector512<float>*)to = *(Vector512<float>*)from;
 
     static void Copy(float* from, float* to, long count) => Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
 

@@ -9,10 +9,7 @@ namespace Actipress;
 /// </summary>
 sealed unsafe class GridWavelet
 {
-    /// <summary>Maps that lie side by side, an element of each in turn, where their rows are too short for whole registers.</summary>
-    public const int SideBySide = 16;
-
-    // Such maps have rows of less and elements of at most.
+    // Maps with rows shorter than this lie side by side, if they have at most so many elements.
     const int ShortRow = 32, SmallMap = 1024;
 
     /// <summary>A division of a band into bands of half the extents.</summary>
@@ -39,7 +36,7 @@ sealed unsafe class GridWavelet
         MapsPerUnit = (int)Math.Min(shape.Maps, Math.Max(1, GridTiles.ChunkCoefficients / Coefficients));
         Units = (shape.Maps + MapsPerUnit - 1) / MapsPerUnit;
         ChunksPerUnit = checked((int)(((long)MapsPerUnit * Coefficients + GridTiles.ChunkCoefficients - 1) / GridTiles.ChunkCoefficients));
-        Together = MapsPerUnit > 1 && shape.Width < ShortRow && Elements <= SmallMap ? SideBySide : 1;
+        Together = MapsPerUnit > 1 && shape.Width < ShortRow && Elements <= SmallMap ? 16 * Math.Max(1, 256 / Elements) : 1;
 
         Taps = wavelet.Low.Length;
         filters = GC.AllocateArray<float>(4 * Taps, pinned: true);
@@ -68,7 +65,7 @@ sealed unsafe class GridWavelet
     public long Units { get; }
     public int ChunksPerUnit { get; }
 
-    /// <summary>Maps that are transformed at once: 1 or <see cref="SideBySide"/>.</summary>
+    /// <summary>Maps that are transformed at once: 1, or as many as fill registers side by side, an element of each in turn, where rows are too short to.</summary>
     public int Together { get; }
 
     public int Taps { get; }
