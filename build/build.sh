@@ -9,7 +9,7 @@ output_of() { echo "$root/artifacts/bin/$1/release_linux-x64"; }
 build_when_changed() {
     local project=$1 program
     program=$(output_of "$(basename "$project")")/$(basename "$project").dll
-    if [ -f "$program" ] && [ -z "$(cd "$root" && find src tests Directory.*.props global.json -newer "$program" \( -name '*.cs' -o -name '*.csproj' -o -name '*.props' -o -name '*.json' \) -print -quit)" ]; then return 0; fi
+    if [ -f "$program" ] && [ -z "$(cd "$root" && find src benchmarks tests Directory.*.props global.json -newer "$program" \( -name '*.cs' -o -name '*.csproj' -o -name '*.props' -o -name '*.json' \) -print -quit)" ]; then return 0; fi
     echo "actipress: building (the first time also downloads TorchSharp, 0.5 GB)" >&2
     build "$project" && touch "$program"
 }

@@ -5,7 +5,9 @@ var root = new RootCommand("Actipress: train bigger TorchSharp networks in the m
 {
     TrainCommand.Make(),
     CompressCommand.Make(),
+    BenchCommand.Make(),
     StatusCommand.Make(),
     ReadmeCommand.Make(),
+    MapsCommand.Make(),
 };
 return await UserErrors.Run(root, args);

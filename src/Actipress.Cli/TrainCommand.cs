@@ -12,8 +12,8 @@ static class TrainCommand
     {
         var codec = CommonOptions.Codec();
         var layers = new Option<string>("--layers") { Description = "Which layers are compressed: all, or names and patterns such as conv1,relu*.", HelpName = "names", DefaultValueFactory = _ => "all" };
-        var epochs = Positive("--epochs", "Passes over the training set.", 3);
-        var batch = Positive("--batch", "Images a step.", 128);
+        var epochs = CommonOptions.Positive("--epochs", "Passes over the training set.", 3);
+        var batch = CommonOptions.Positive("--batch", "Images a step.", 128);
         var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
         var dataDir = CommonOptions.DataDir();
         var download = new Option<bool>("--download") { Description = "Get MNIST's files into the data folder first (internet)." };
@@ -55,16 +55,6 @@ static class TrainCommand
             return result.Interrupted ? UserErrors.Interrupted : 0;
         });
         return command;
-    }
-
-    static Option<int> Positive(string name, string description, int value)
-    {
-        var option = new Option<int>(name) { Description = description, DefaultValueFactory = _ => value };
-        option.Validators.Add(found =>
-        {
-            if (found.GetValueOrDefault<int>() < 1) found.AddError($"{name} {found.GetValueOrDefault<int>()}: wanted 1 or more.");
-        });
-        return option;
     }
 
     static void Show(TrainingResult result, CompressionReport report, string path)

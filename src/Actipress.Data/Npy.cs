@@ -14,7 +14,14 @@ public static partial class Npy
     /// <exception cref="InvalidDataException">Not such a file, or cut short; the message says where.</exception>
     public static Tensor Read(string path)
     {
-        var bytes = File.ReadAllBytes(path);
+        return Read(File.ReadAllBytes(path), path);
+    }
+
+    /// <summary>Reads an array from a file's bytes, which messages call <paramref name="path"/>.</summary>
+    /// <exception cref="InvalidDataException">Not such a file, or cut short.</exception>
+    public static Tensor Read(byte[] bytes, string path)
+    {
+        ArgumentNullException.ThrowIfNull(bytes);
         if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Magic)) throw new InvalidDataException($"{path} is no .npy file: wanted it to start with \\x93NUMPY.");
         if (bytes[6] is not (1 or 2)) throw new InvalidDataException($"{path} is a .npy file of version {bytes[6]}: wanted 1 or 2. Save it with numpy.save.");
         var (start, length) = bytes[6] == 1 ? (10, BitConverter.ToUInt16(bytes, 8)) : (12, BitConverter.ToInt32(bytes, 8));
@@ -53,22 +60,23 @@ public static partial class Npy
         }
     }
 
-    /// <summary>Writes a tensor as float32.</summary>
+    /// <summary>Writes a tensor, float16 as it is and all else as float32.</summary>
     /// <param name="path">The file, which is replaced when the new one is complete.</param>
     /// <param name="array">Any shape and number type; not disposed.</param>
     public static void Write(string path, Tensor array)
     {
         ArgumentNullException.ThrowIfNull(array);
-        using var floats = array.to(float32);
-        using var contiguous = floats.contiguous();
+        var half = array.dtype == ScalarType.Float16;
+        using var numbers = array.to(half ? float16 : float32);
+        using var contiguous = numbers.contiguous();
         var shape = array.shape;
-        var header = $"{{'descr': '<f4', 'fortran_order': False, 'shape': ({string.Join(", ", shape)}{(shape.Length == 1 ? "," : "")}), }}";
+        var header = $"{{'descr': '{(half ? "<f2" : "<f4")}', 'fortran_order': False, 'shape': ({string.Join(", ", shape)}{(shape.Length == 1 ? "," : "")}), }}";
         header = header.PadRight((header.Length + 11 + 63) / 64 * 64 - 11) + "\n";
         using (var file = File.Create(path + ".part"))
         {
             file.Write(Magic);
             file.Write([1, 0, .. BitConverter.GetBytes((ushort)header.Length), .. System.Text.Encoding.Latin1.GetBytes(header)]);
-            file.Write(MemoryMarshal.AsBytes(contiguous.data<float>().ToArray().AsSpan()));
+            file.Write(half ? MemoryMarshal.AsBytes(contiguous.data<Half>().ToArray().AsSpan()) : MemoryMarshal.AsBytes(contiguous.data<float>().ToArray().AsSpan()));
         }
         File.Move(path + ".part", path, overwrite: true);
     }

@@ -30,38 +30,38 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>16 x 16 floats, row-major.</summary>
     static abstract void Transpose(float* from, float* to);
 
-    /// <summary>Of 16 floats x: min(floor(|x| inverse + shift), largest) as a byte each, its top bit set where x is negative.</summary>
-    static abstract Vector128<byte> Levels(float* row, T inverse, T shift, T largest);
+    /// <summary>
+    /// Of 32 floats x in two rows of 16: the whole part of x inverse, at most <paramref name="largest"/> in magnitude. Bytes of four of
+    /// the upper row stand beside those of the four below them.
+    /// </summary>
+    /// <remarks><c>levels</c>: receives 32 magnitudes. <c>kept</c> and <c>negative</c>: a bit for each that is not zero, and for each below zero.</remarks>
+    static abstract void Levels(float* rows, T inverse, T largest, byte* levels, out uint kept, out uint negative);
 
     /// <summary>A bit for each of 64 bytes of at most 127 that is more than <paramref name="m"/>.</summary>
     static abstract ulong Above(byte* bytes, int m);
 
-    /// <summary>64 bytes: 0x80 where the bit is set, else zero.</summary>
-    static abstract void Begin(byte* bytes, ulong which);
+    /// <summary>64 bytes: one where <paramref name="present"/> is set, else zero; with the top bit where <paramref name="below"/> is.</summary>
+    static abstract void Begin(byte* bytes, ulong present, ulong below);
 
     /// <summary>Adds one to those of 64 bytes whose bit is set.</summary>
     static abstract void Raise(byte* bytes, ulong which);
 
-    /// <summary>Of 16 bytes, a level with its sign on top: 0, or (level + offset) step, with an offset for 1 and one for all others.</summary>
-    static abstract void Values(Vector128<byte> levels, T step, T first, T other, float* to);
+    /// <summary>Of 16 bytes, a level with its sign on top: what it stands for.</summary>
+    /// <remarks><c>magnitudes</c>: of 32 levels. <c>few</c>: no level is above 7.</remarks>
+    static abstract void Values(Vector128<byte> levels, float* magnitudes, bool few, float* to);
 
-    /// <summary>Of 16 floats: a bit for each that is not zero.</summary>
-    static abstract uint NotZero(float* row);
-
-    /// <summary>The lanes' lesser values.</summary>
-    static abstract T Lesser(T a, T b);
-
-    /// <summary>The lanes' larger magnitudes, ordered as the bits of floats are: NaN above infinity above all numbers.</summary>
-    static abstract T LargerMagnitude(T largest, T x);
+    /// <summary>Copies 16 floats, and gives a bit for each that is not zero.</summary>
+    /// <remarks><c>largest</c>: raised to the lanes' magnitudes, ordered as the bits of floats are: NaN above infinity above all numbers. <c>least</c>: lowered to the lanes.</remarks>
+    static abstract uint Look(float* from, float* to, ref T largest, ref T least);
 
     /// <summary>Whether a lane is below zero.</summary>
     static abstract bool AnyNegative(T x);
 
-    /// <summary>Whether a lane, as <see cref="LargerMagnitude"/> gives it, is above <paramref name="limit"/> in that order.</summary>
+    /// <summary>Whether a lane, as <see cref="Look"/> gives it, is above <paramref name="limit"/> in that order.</summary>
     static abstract bool AnyAbove(T magnitudes, float limit);
 
-    /// <summary>16 floats, each where its bit is set raised to at least <paramref name="smallest"/>, elsewhere zero.</summary>
-    static abstract void Restore(float* row, uint positive, T smallest);
+    /// <summary>Copies 16 floats, each where its bit is set raised to at least <paramref name="smallest"/>, elsewhere zero.</summary>
+    static abstract void Restore(float* row, uint positive, T smallest, float* to);
 }
 
 readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
@@ -137,20 +137,32 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> Levels(float* row, Lanes16 inverse, Lanes16 shift, Lanes16 largest)
+    public static void Levels(float* rows, Lanes16 inverse, Lanes16 largest, byte* levels, out uint kept, out uint negative)
     {
-        var x = Vector512.Load(row);
-        var level = Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.Abs(x) * inverse.value + shift.value, largest.value));
-        var signed = level.AsUInt32() | (x.AsUInt32() >>> 24 & Vector512.Create(0x80u));
-        if (Avx512F.IsSupported) return Avx512F.ConvertToVector128Byte(signed);
-        return Vector128.Narrow(Vector256.Narrow(signed.GetLower(), signed.GetUpper()).GetLower(), Vector256.Narrow(signed.GetLower(), signed.GetUpper()).GetUpper());
+        if (!Avx512F.IsSupported)
+        {
+            Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), Lanes4.All(largest.value[0]), levels, out kept, out negative);
+            return;
+        }
+        Vector128<uint> upper = Row(rows), lower = Row(rows + 16);
+        var whole = Vector256.Create(Sse2.UnpackLow(upper, lower), Sse2.UnpackHigh(upper, lower)).AsSByte();
+        Vector256.Abs(whole).AsByte().Store(levels);
+        negative = whole.ExtractMostSignificantBits();
+        kept = ~Vector256.Equals(whole, Vector256<sbyte>.Zero).ExtractMostSignificantBits();
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        Vector128<uint> Row(float* row)
+        {
+            var x = Vector512.Load(row) * inverse.value;
+            return Avx512F.ConvertToVector128SByte(Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.MaxNative(x, -largest.value), largest.value))).AsUInt32();
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Above(byte* bytes, int m) => Vector512.GreaterThan(Vector512.Load(bytes).AsSByte(), Vector512.Create((sbyte)m)).ExtractMostSignificantBits();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Begin(byte* bytes, ulong which) => (Spread(which) & Vector512.Create((byte)0x80)).Store(bytes);
+    public static void Begin(byte* bytes, ulong present, ulong below) => (Spread(below) & Vector512.Create((byte)0x80) | Spread(present) & Vector512.Create((byte)1)).Store(bytes);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Raise(byte* bytes, ulong which) => (Vector512.Load(bytes) - Spread(which)).Store(bytes);
@@ -166,33 +178,37 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Values(Vector128<byte> levels, Lanes16 step, Lanes16 first, Lanes16 other, float* to)
+    public static void Values(Vector128<byte> levels, float* magnitudes, bool few, float* to)
     {
-        var wide = Avx512F.IsSupported
-            ? Avx512F.ConvertToVector512Int32(levels)
-            : Vector512.Create(Vector256.Create(Vector128.WidenLower(Vector128.WidenLower(levels)), Vector128.WidenUpper(Vector128.WidenLower(levels))), Vector256.Create(Vector128.WidenLower(Vector128.WidenUpper(levels)), Vector128.WidenUpper(Vector128.WidenUpper(levels)))).AsInt32();
-        var level = wide & Vector512.Create(0x7F);
-        var offset = Vector512.ConditionalSelect(Vector512.Equals(level, Vector512<int>.One).AsSingle(), first.value, other.value);
-        var magnitude = Vector512.AndNot((Vector512.ConvertToSingle(level) + offset) * step.value, Vector512.Equals(level, Vector512<int>.Zero).AsSingle());
-        (magnitude.AsInt32() | (wide & Vector512.Create(0x80)) << 24).AsSingle().Store(to);
+        if (!Avx512F.IsSupported)
+        {
+            Lanes4.Values(levels, magnitudes, few, to);
+            return;
+        }
+        // The sign is above the five bits that choose.
+        var wide = Avx512F.ConvertToVector512Int32(levels);
+        (Avx512F.PermuteVar16x32x2(Vector512.Load(magnitudes), wide, Vector512.Load(magnitudes + 16)).AsInt32() | wide << 24 & Vector512.Create(int.MinValue)).AsSingle().Store(to);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint NotZero(float* row) => ~((uint)Vector512.Equals(Vector512.Load(row), Vector512<float>.Zero).ExtractMostSignificantBits()) & 0xFFFF;
+    public static uint Look(float* from, float* to, ref Lanes16 largest, ref Lanes16 least)
+    {
+        var x = Vector512.Load(from);
+        x.Store(to);
+        largest = new(Vector512.Max(largest.value.AsInt32(), Vector512.Abs(x).AsInt32()).AsSingle());
+        least = new(Vector512.MinNative(least.value, x));
+        return ~(uint)Vector512.Equals(x, Vector512<float>.Zero).ExtractMostSignificantBits() & 0xFFFF;
+    }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Lesser(Lanes16 a, Lanes16 b) => new(Vector512.MinNative(a.value, b.value));
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes16 x) => Vector512.LessThanAny(x.value, Vector512<float>.Zero);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes16 magnitudes, float limit) => Vector512.GreaterThanAny(magnitudes.value.AsInt32(), Vector512.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes16 LargerMagnitude(Lanes16 largest, Lanes16 x) => new(Vector512.Max(largest.value.AsInt32(), Vector512.Abs(x.value).AsInt32()).AsSingle());
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Restore(float* row, uint positive, Lanes16 smallest)
+    public static void Restore(float* row, uint positive, Lanes16 smallest, float* to)
     {
         var bits = Vector512.Create(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768);
         var zero = Vector512.Equals(Vector512.Create((int)positive) & bits, Vector512<int>.Zero);
-        Vector512.AndNot(Vector512.MaxNative(Vector512.Load(row), smallest.value), zero.AsSingle()).Store(row);
+        Vector512.AndNot(Vector512.MaxNative(Vector512.Load(row), smallest.value), zero.AsSingle()).Store(to);
     }
 }
 
@@ -239,8 +255,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         (a, b) = (new(Vector256.Create(aLow.Value, aHigh.Value)), new(Vector256.Create(bLow.Value, bHigh.Value)));
     }
 
-    // 8 x 8 floats at a time, in whole registers: narrower stores would delay the loads that follow.
-    [SkipLocalsInit]
+    // 8 x 8 floats at a time, as wide stores only: a wide load that follows narrow stores to the same place waits for all of them.
     public static void Transpose(float* from, float* to)
     {
         if (!Avx.IsSupported)
@@ -251,37 +266,44 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         for (var i = 0; i < 16; i += 8)
             for (var j = 0; j < 16; j += 8)
             {
-                float* corner = from + 16 * i + j, turned = to + 16 * j + i;
-                Vector256<float> a = Vector256.Load(corner), b = Vector256.Load(corner + 16), c = Vector256.Load(corner + 32), d = Vector256.Load(corner + 48);
-                Vector256<float> e = Vector256.Load(corner + 64), f = Vector256.Load(corner + 80), g = Vector256.Load(corner + 96), h = Vector256.Load(corner + 112);
+                float* rows = from + 16 * i + j, columns = to + 16 * j + i;
+                // Row r beside row r + 4, in halves of four.
+                Vector256<float> a = Halves(rows, 0), b = Halves(rows, 16), c = Halves(rows, 32), d = Halves(rows, 48);
                 Vector256<float> abLow = Avx.UnpackLow(a, b), abHigh = Avx.UnpackHigh(a, b), cdLow = Avx.UnpackLow(c, d), cdHigh = Avx.UnpackHigh(c, d);
-                Vector256<float> efLow = Avx.UnpackLow(e, f), efHigh = Avx.UnpackHigh(e, f), ghLow = Avx.UnpackLow(g, h), ghHigh = Avx.UnpackHigh(g, h);
-                (a, b, c, d) = (Avx.Shuffle(abLow, cdLow, 0x44), Avx.Shuffle(abLow, cdLow, 0xEE), Avx.Shuffle(abHigh, cdHigh, 0x44), Avx.Shuffle(abHigh, cdHigh, 0xEE));
-                (e, f, g, h) = (Avx.Shuffle(efLow, ghLow, 0x44), Avx.Shuffle(efLow, ghLow, 0xEE), Avx.Shuffle(efHigh, ghHigh, 0x44), Avx.Shuffle(efHigh, ghHigh, 0xEE));
-                Avx.Permute2x128(a, e, 0x20).Store(turned);
-                Avx.Permute2x128(b, f, 0x20).Store(turned + 16);
-                Avx.Permute2x128(c, g, 0x20).Store(turned + 32);
-                Avx.Permute2x128(d, h, 0x20).Store(turned + 48);
-                Avx.Permute2x128(a, e, 0x31).Store(turned + 64);
-                Avx.Permute2x128(b, f, 0x31).Store(turned + 80);
-                Avx.Permute2x128(c, g, 0x31).Store(turned + 96);
-                Avx.Permute2x128(d, h, 0x31).Store(turned + 112);
+                Avx.Shuffle(abLow, cdLow, 0x44).Store(columns);
+                Avx.Shuffle(abLow, cdLow, 0xEE).Store(columns + 16);
+                Avx.Shuffle(abHigh, cdHigh, 0x44).Store(columns + 32);
+                Avx.Shuffle(abHigh, cdHigh, 0xEE).Store(columns + 48);
+                (a, b, c, d) = (Halves(rows, 4), Halves(rows, 20), Halves(rows, 36), Halves(rows, 52));
+                (abLow, abHigh, cdLow, cdHigh) = (Avx.UnpackLow(a, b), Avx.UnpackHigh(a, b), Avx.UnpackLow(c, d), Avx.UnpackHigh(c, d));
+                Avx.Shuffle(abLow, cdLow, 0x44).Store(columns + 64);
+                Avx.Shuffle(abLow, cdLow, 0xEE).Store(columns + 80);
+                Avx.Shuffle(abHigh, cdHigh, 0x44).Store(columns + 96);
+                Avx.Shuffle(abHigh, cdHigh, 0xEE).Store(columns + 112);
             }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static Vector256<float> Halves(float* rows, int at) => Vector256.Create(Vector128.Load(rows + at), Vector128.Load(rows + at + 64));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> Levels(float* row, Lanes8 inverse, Lanes8 shift, Lanes8 largest)
+    public static void Levels(float* rows, Lanes8 inverse, Lanes8 largest, byte* levels, out uint kept, out uint negative)
     {
-        var narrow = Vector256.Narrow(Eight(row), Eight(row + 8));
-        return Vector128.Narrow(narrow.GetLower(), narrow.GetUpper());
+        if (!Avx2.IsSupported)
+        {
+            Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), Lanes4.All(largest.value[0]), levels, out kept, out negative);
+            return;
+        }
+        // Packing halves side by side is just the order of groups.
+        Vector256<short> left = Avx2.PackSignedSaturate(Eight(rows), Eight(rows + 16)), right = Avx2.PackSignedSaturate(Eight(rows + 8), Eight(rows + 24));
+        var whole = Avx2.Permute4x64(Avx2.PackSignedSaturate(left, right).AsInt64(), 0b11_01_10_00).AsSByte();
+        Vector256.Abs(whole).AsByte().Store(levels);
+        negative = whole.ExtractMostSignificantBits();
+        kept = ~Vector256.Equals(whole, Vector256<sbyte>.Zero).ExtractMostSignificantBits();
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        Vector256<uint> Eight(float* from)
-        {
-            var x = Vector256.Load(from);
-            var level = Vector256.ConvertToInt32Native(Vector256.MinNative(Vector256.Abs(x) * inverse.value + shift.value, largest.value));
-            return level.AsUInt32() | (x.AsUInt32() >>> 24 & Vector256.Create(0x80u));
-        }
+        Vector256<int> Eight(float* from) =>
+            Vector256.ConvertToInt32Native(Vector256.MinNative(Vector256.MaxNative(Vector256.Load(from) * inverse.value, -largest.value), largest.value));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -290,9 +312,9 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         | (ulong)Vector256.GreaterThan(Vector256.Load(bytes + 32).AsSByte(), Vector256.Create((sbyte)m)).ExtractMostSignificantBits() << 32;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Begin(byte* bytes, ulong which)
+    public static void Begin(byte* bytes, ulong present, ulong below)
     {
-        for (var i = 0; i < 64; i += 32) (Spread((uint)(which >> i)) & Vector256.Create((byte)0x80)).Store(bytes + i);
+        for (var i = 0; i < 64; i += 32) (Spread((uint)(below >> i)) & Vector256.Create((byte)0x80) | Spread((uint)(present >> i)) & Vector256.Create((byte)1)).Store(bytes + i);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -312,40 +334,57 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Values(Vector128<byte> levels, Lanes8 step, Lanes8 first, Lanes8 other, float* to)
+    public static void Values(Vector128<byte> levels, float* magnitudes, bool few, float* to)
     {
-        Eight(Vector128.WidenLower(levels), to);
-        Eight(Vector128.WidenUpper(levels), to + 8);
+        if (!Avx2.IsSupported)
+        {
+            Lanes4.Values(levels, magnitudes, few, to);
+            return;
+        }
+        Eight(levels, to);
+        Eight(Sse2.ShiftRightLogical128BitLane(levels, 8), to + 8);
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        void Eight(Vector128<ushort> eight, float* to)
+        void Eight(Vector128<byte> eight, float* to)
         {
-            var wide = Vector256.Create(Vector128.WidenLower(eight), Vector128.WidenUpper(eight)).AsInt32();
-            var level = wide & Vector256.Create(0x7F);
-            var offset = Vector256.ConditionalSelect(Vector256.Equals(level, Vector256<int>.One).AsSingle(), first.value, other.value);
-            var magnitude = Vector256.AndNot((Vector256.ConvertToSingle(level) + offset) * step.value, Vector256.Equals(level, Vector256<int>.Zero).AsSingle());
-            (magnitude.AsInt32() | (wide & Vector256.Create(0x80)) << 24).AsSingle().Store(to);
+            // The three lowest bits choose among eight, the next two among those; the sign is above them.
+            var wide = Avx2.ConvertToVector256Int32(eight);
+            var magnitude = Avx2.PermuteVar8x32(Vector256.Load(magnitudes), wide);
+            if (!few)
+            {
+                magnitude = Avx.BlendVariable(magnitude, Avx2.PermuteVar8x32(Vector256.Load(magnitudes + 8), wide), (wide << 28).AsSingle());
+                magnitude = Avx.BlendVariable(magnitude, Avx2.PermuteVar8x32(Vector256.Load(magnitudes + 16), wide), (wide << 27).AsSingle());
+            }
+            (magnitude.AsInt32() | wide << 24 & Vector256.Create(int.MinValue)).AsSingle().Store(to);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint NotZero(float* row) => ~((uint)Vector256.Equals(Vector256.Load(row), Vector256<float>.Zero).ExtractMostSignificantBits() | (uint)Vector256.Equals(Vector256.Load(row + 8), Vector256<float>.Zero).ExtractMostSignificantBits() << 8) & 0xFFFF;
+    public static uint Look(float* from, float* to, ref Lanes8 largest, ref Lanes8 least)
+    {
+        uint zero = 0;
+        for (var i = 0; i < 16; i += 8)
+        {
+            var x = Vector256.Load(from + i);
+            x.Store(to + i);
+            largest = new(Vector256.Max(largest.value.AsInt32(), Vector256.Abs(x).AsInt32()).AsSingle());
+            least = new(Vector256.MinNative(least.value, x));
+            zero |= Vector256.Equals(x, Vector256<float>.Zero).ExtractMostSignificantBits() << i;
+        }
+        return ~zero & 0xFFFF;
+    }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Lesser(Lanes8 a, Lanes8 b) => new(Vector256.MinNative(a.value, b.value));
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes8 x) => Vector256.LessThanAny(x.value, Vector256<float>.Zero);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes8 magnitudes, float limit) => Vector256.GreaterThanAny(magnitudes.value.AsInt32(), Vector256.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes8 LargerMagnitude(Lanes8 largest, Lanes8 x) => new(Vector256.Max(largest.value.AsInt32(), Vector256.Abs(x.value).AsInt32()).AsSingle());
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Restore(float* row, uint positive, Lanes8 smallest)
+    public static void Restore(float* row, uint positive, Lanes8 smallest, float* to)
     {
         var bits = Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128);
         for (var i = 0; i < 16; i += 8)
         {
             var zero = Vector256.Equals(Vector256.Create((int)(positive >> i)) & bits, Vector256<int>.Zero);
-            Vector256.AndNot(Vector256.MaxNative(Vector256.Load(row + i), smallest.value), zero.AsSingle()).Store(row + i);
+            Vector256.AndNot(Vector256.MaxNative(Vector256.Load(row + i), smallest.value), zero.AsSingle()).Store(to + i);
         }
     }
 }
@@ -401,17 +440,21 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> Levels(float* row, Lanes4 inverse, Lanes4 shift, Lanes4 largest)
+    public static void Levels(float* rows, Lanes4 inverse, Lanes4 largest, byte* levels, out uint kept, out uint negative)
     {
-        return Vector128.Narrow(Vector128.Narrow(Four(row), Four(row + 4)), Vector128.Narrow(Four(row + 8), Four(row + 12)));
+        (kept, negative) = (0, 0);
+        for (var half = 0; half < 2; half++)
+        {
+            var from = rows + 8 * half;
+            var whole = Vector128.NarrowWithSaturation(Vector128.NarrowWithSaturation(Four(from), Four(from + 16)), Vector128.NarrowWithSaturation(Four(from + 4), Four(from + 20)));
+            Vector128.Abs(whole).AsByte().Store(levels + 16 * half);
+            negative |= whole.ExtractMostSignificantBits() << 16 * half;
+            kept |= (~Vector128.Equals(whole, Vector128<sbyte>.Zero).ExtractMostSignificantBits() & 0xFFFF) << 16 * half;
+        }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        Vector128<uint> Four(float* from)
-        {
-            var x = Vector128.Load(from);
-            var level = Vector128.ConvertToInt32Native(Vector128.MinNative(Vector128.Abs(x) * inverse.value + shift.value, largest.value));
-            return level.AsUInt32() | (x.AsUInt32() >>> 24 & Vector128.Create(0x80u));
-        }
+        Vector128<int> Four(float* from) =>
+            Vector128.ConvertToInt32Native(Vector128.MinNative(Vector128.MaxNative(Vector128.Load(from) * inverse.value, -largest.value), largest.value));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -422,9 +465,9 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
         | (ulong)Vector128.GreaterThan(Vector128.Load(bytes + 48).AsSByte(), Vector128.Create((sbyte)m)).ExtractMostSignificantBits() << 48;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Begin(byte* bytes, ulong which)
+    public static void Begin(byte* bytes, ulong present, ulong below)
     {
-        for (var i = 0; i < 64; i += 16) (Spread((ushort)(which >> i)) & Vector128.Create((byte)0x80)).Store(bytes + i);
+        for (var i = 0; i < 64; i += 16) (Spread((ushort)(below >> i)) & Vector128.Create((byte)0x80) | Spread((ushort)(present >> i)) & Vector128.Create((byte)1)).Store(bytes + i);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -443,49 +486,37 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
         return Vector128.Equals((Vector128.Shuffle(all, places)) & bits, bits);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Values(Vector128<byte> levels, Lanes4 step, Lanes4 first, Lanes4 other, float* to)
+    public static void Values(Vector128<byte> levels, float* magnitudes, bool few, float* to)
     {
-        Vector128<ushort> low = Vector128.WidenLower(levels), high = Vector128.WidenUpper(levels);
-        Four(Vector128.WidenLower(low), to);
-        Four(Vector128.WidenUpper(low), to + 4);
-        Four(Vector128.WidenLower(high), to + 8);
-        Four(Vector128.WidenUpper(high), to + 12);
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        void Four(Vector128<uint> four, float* to)
-        {
-            var wide = four.AsInt32();
-            var level = wide & Vector128.Create(0x7F);
-            var offset = Vector128.ConditionalSelect(Vector128.Equals(level, Vector128<int>.One).AsSingle(), first.value, other.value);
-            var magnitude = Vector128.AndNot((Vector128.ConvertToSingle(level) + offset) * step.value, Vector128.Equals(level, Vector128<int>.Zero).AsSingle());
-            (magnitude.AsInt32() | (wide & Vector128.Create(0x80)) << 24).AsSingle().Store(to);
-        }
+        for (var i = 0; i < 16; i++) to[i] = levels[i] >= 0x80 ? -magnitudes[levels[i] & 0x7F] : magnitudes[levels[i]];
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint NotZero(float* row)
+    public static uint Look(float* from, float* to, ref Lanes4 largest, ref Lanes4 least)
     {
         uint zero = 0;
-        for (var i = 0; i < 16; i += 4) zero |= Vector128.Equals(Vector128.Load(row + i), Vector128<float>.Zero).ExtractMostSignificantBits() << i;
+        for (var i = 0; i < 16; i += 4)
+        {
+            var x = Vector128.Load(from + i);
+            x.Store(to + i);
+            largest = new(Vector128.Max(largest.value.AsInt32(), Vector128.Abs(x).AsInt32()).AsSingle());
+            least = new(Vector128.MinNative(least.value, x));
+            zero |= Vector128.Equals(x, Vector128<float>.Zero).ExtractMostSignificantBits() << i;
+        }
         return ~zero & 0xFFFF;
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Lesser(Lanes4 a, Lanes4 b) => new(Vector128.MinNative(a.value, b.value));
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes4 x) => Vector128.LessThanAny(x.value, Vector128<float>.Zero);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes4 magnitudes, float limit) => Vector128.GreaterThanAny(magnitudes.value.AsInt32(), Vector128.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes4 LargerMagnitude(Lanes4 largest, Lanes4 x) => new(Vector128.Max(largest.value.AsInt32(), Vector128.Abs(x.value).AsInt32()).AsSingle());
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Restore(float* row, uint positive, Lanes4 smallest)
+    public static void Restore(float* row, uint positive, Lanes4 smallest, float* to)
     {
         var bits = Vector128.Create(1, 2, 4, 8);
         for (var i = 0; i < 16; i += 4)
         {
             var zero = Vector128.Equals(Vector128.Create((int)(positive >> i)) & bits, Vector128<int>.Zero);
-            Vector128.AndNot(Vector128.MaxNative(Vector128.Load(row + i), smallest.value), zero.AsSingle()).Store(row + i);
+            Vector128.AndNot(Vector128.MaxNative(Vector128.Load(row + i), smallest.value), zero.AsSingle()).Store(to + i);
         }
     }
 }

@@ -367,48 +367,24 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         }
     }
 
-    [SkipLocalsInit]
-    public static void Levels(float* y, float inverse, float shift, byte* levels, ulong* kept, ulong* negative)
+    public static void Levels(float* y, float inverse, byte* levels, ulong* kept, ulong* negative)
     {
-        T inverses = T.All(inverse), shifts = T.All(shift), largest = T.All(Grid.Escape);
-        for (var pair = 0; pair < 8; pair++)
-        {
-            var a = T.Levels(y + 32 * pair, inverses, shifts, largest).AsUInt32();
-            var b = T.Levels(y + 32 * pair + 16, inverses, shifts, largest).AsUInt32();
-            Vector128<byte> first, second;
-            if (System.Runtime.Intrinsics.X86.Sse2.IsSupported)
-            {
-                first = System.Runtime.Intrinsics.X86.Sse2.UnpackLow(a, b).AsByte();
-                second = System.Runtime.Intrinsics.X86.Sse2.UnpackHigh(a, b).AsByte();
-            }
-            else
-            {
-                first = Vector128.Create(a[0], b[0], a[1], b[1]).AsByte();
-                second = Vector128.Create(a[2], b[2], a[3], b[3]).AsByte();
-            }
-            var level = Vector128.Create((byte)0x7F);
-            (first & level).Store(levels + 32 * pair);
-            (second & level).Store(levels + 32 * pair + 16);
-            var below = first.ExtractMostSignificantBits() | second.ExtractMostSignificantBits() << 16;
-            var zero = Vector128.Equals(first & level, Vector128<byte>.Zero).ExtractMostSignificantBits() | Vector128.Equals(second & level, Vector128<byte>.Zero).ExtractMostSignificantBits() << 16;
-            ((uint*)kept)[pair] = ~zero;
-            ((uint*)negative)[pair] = below;
-        }
+        T inverses = T.All(inverse), largest = T.All(Grid.Escape);
+        for (var pair = 0; pair < 8; pair++) T.Levels(y + 32 * pair, inverses, largest, levels + 32 * pair, out ((uint*)kept)[pair], out ((uint*)negative)[pair]);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Above(byte* levels, int m) => T.Above(levels, m);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Begin(byte* levels, ulong below) => T.Begin(levels, below);
+    public static void Begin(byte* levels, ulong present, ulong below) => T.Begin(levels, present, below);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Raise(byte* levels, ulong which) => T.Raise(levels, which);
 
     [SkipLocalsInit]
-    public static void Values(byte* levels, GridStep step, float* y)
+    public static void Values(byte* levels, int highest, float* magnitudes, float* y)
     {
-        T steps = T.All(step.Step), first = T.All(step.First), other = T.All(step.Other);
         for (var pair = 0; pair < 2; pair++)
         {
             Vector128<float> a = Vector128.Load(levels + 32 * pair).AsSingle(), b = Vector128.Load(levels + 32 * pair + 16).AsSingle();
@@ -423,33 +399,29 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 above = Vector128.Create(a[0], a[2], b[0], b[2]);
                 below = Vector128.Create(a[1], a[3], b[1], b[3]);
             }
-            T.Values(above.AsByte(), steps, first, other, y + 32 * pair);
-            T.Values(below.AsByte(), steps, first, other, y + 32 * pair + 16);
+            T.Values(above.AsByte(), magnitudes, highest < 8, y + 32 * pair);
+            T.Values(below.AsByte(), magnitudes, highest < 8, y + 32 * pair + 16);
         }
     }
 
-    [SkipLocalsInit]
-    public static bool Look(float* x, ulong* positive, ref bool anyNegative)
+    // Values ahead that are asked for: rows of a block are no stream that the processor foresees.
+    const int Ahead = 2048;
+
+    public static bool Look(float* from, long stride, float* x, ulong* positive, ref bool anyNegative)
     {
         T largest = T.All(0), least = T.All(0);
-        for (var i = 0; i < 256; i += T.Count)
+        for (var row = 0; row < 16; row++, from += stride)
         {
-            var values = T.Load(x + i);
-            largest = T.LargerMagnitude(largest, values);
-            least = T.Lesser(least, values);
-        }
-        for (var quarter = 0; quarter < 4; quarter++)
-        {
-            var rows = x + 64 * quarter;
-            positive[quarter] = T.NotZero(rows) | (ulong)T.NotZero(rows + 16) << 16 | (ulong)T.NotZero(rows + 32) << 32 | (ulong)T.NotZero(rows + 48) << 48;
+            if (System.Runtime.Intrinsics.X86.Sse.IsSupported) System.Runtime.Intrinsics.X86.Sse.Prefetch0(from + Ahead);
+            ((ushort*)positive)[row] = (ushort)T.Look(from, x + 16 * row, ref largest, ref least);
         }
         anyNegative |= T.AnyNegative(least);
         return !T.AnyAbove(largest, Grid.Largest);
     }
 
-    public static void Restore(float* x, ulong* positive, float smallest)
+    public static void Restore(float* x, ulong* positive, float smallest, float* to, long stride)
     {
         var least = T.All(smallest);
-        for (var row = 0; row < 16; row++) T.Restore(x + 16 * row, (uint)(positive[row / 4] >> 16 * (row % 4)) & 0xFFFF, least);
+        for (var row = 0; row < 16; row++, to += stride) T.Restore(x + 16 * row, ((ushort*)positive)[row], least, to);
     }
 }

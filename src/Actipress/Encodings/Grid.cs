@@ -8,17 +8,14 @@ namespace Actipress;
 /// default. docs/format.md has every byte.
 /// </summary>
 /// <remarks>
-/// With T the smallest magnitude that is kept, the step is T / <see cref="DeadZone"/>, and a coefficient y becomes the level
-/// floor(|y| / step + 1 - DeadZone). The ratio sets T through the coefficients of a sample of tiles, so about one in ratio is kept.
+/// With T the smallest magnitude that is kept, a coefficient y becomes the level floor(|y| / T). The ratio sets T through the
+/// coefficients of a sample of tiles, so about one in ratio is kept.
 /// A group of eight is 4 x 2 neighbouring coefficients (measured on a trained ResNet's maps, in ../shared/design.md: the smallest).
 /// </remarks>
 public sealed record Grid : Encoding
 {
     /// <summary>The level from which a coefficient is stored as a number of its own.</summary>
     internal const int Escape = 17;
-
-    /// <summary>How many steps wide the coefficients that become zero reach.</summary>
-    internal const float DeadZone = 1f;
 
     /// <summary>Magnitudes up to this leave room for the sums of a tile.</summary>
     internal const float Largest = Pipeline.Largest;

@@ -1,7 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 
 namespace Actipress;
 
@@ -9,6 +8,9 @@ namespace Actipress;
 unsafe interface IGridCells
 {
     static abstract int Bytes { get; }
+
+    /// <summary>Whether they are float32 themselves.</summary>
+    static abstract bool AreFloats { get; }
 
     /// <summary>The smallest positive number that a zero must not be taken for.</summary>
     static abstract float Smallest { get; }
@@ -19,20 +21,14 @@ unsafe interface IGridCells
 
 unsafe struct SingleCells : IGridCells
 {
-    const int Ahead = 2048;
-
     public static int Bytes => 4;
+    public static bool AreFloats => true;
     public static float Smallest => 1.17549435e-38f;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Load(void* map, long at, float* to, int count)
     {
-        if (count == 16)
-        {
-            // Rows of a block are no stream that the processor foresees.
-            if (Sse.IsSupported) Sse.Prefetch0((float*)map + at + Ahead);
-            *(Row*)to = *(Row*)((float*)map + at);
-        }
+        if (count == 16) *(Row*)to = *(Row*)((float*)map + at);
         else Copy((float*)map + at, to, count);
     }
 
@@ -72,6 +68,7 @@ unsafe struct SingleCells : IGridCells
 unsafe struct DoubleCells : IGridCells
 {
     public static int Bytes => 8;
+    public static bool AreFloats => false;
     public static float Smallest => 1.17549435e-38f;
 
     public static void Load(void* map, long at, float* to, int count)
@@ -92,6 +89,7 @@ unsafe struct DoubleCells : IGridCells
 unsafe struct HalfCells : IGridCells
 {
     public static int Bytes => 2;
+    public static bool AreFloats => false;
     public static float Smallest => 6.103515625e-5f;
 
     public static void Load(void* map, long at, float* to, int count)
@@ -108,6 +106,7 @@ unsafe struct HalfCells : IGridCells
 unsafe struct BFloat16Cells : IGridCells
 {
     public static int Bytes => 2;
+    public static bool AreFloats => false;
     public static float Smallest => 1.17549435e-38f;
 
     public static void Load(void* map, long at, float* to, int count)
@@ -129,6 +128,21 @@ unsafe struct BFloat16Cells : IGridCells
 /// <summary>Moves tiles of one map.</summary>
 unsafe struct GridMover<TCells> where TCells : struct, IGridCells
 {
+    /// <summary>Where a whole tile lies in the map as 16 rows of 16 float32, <paramref name="stride"/> apart; null, and 16, where it does not.</summary>
+    public static float* InPlace(GridTiles tiles, long tile, void* map, out long stride)
+    {
+        stride = 16;
+        if (!TCells.AreFloats) return null;
+        var region = tiles.RegionOf(tile);
+        if (region is null) return 256 * (tile + 1) <= tiles.Shape.Elements ? (float*)map + 256 * tile : null;
+        if (region.BlockElements < 256 || region.Depth.Points > 1) return null;
+        stride = tiles.Shape.Width;
+        return (float*)map + new BlockRows(tiles.Shape, region, tile - region.FirstTile).Start;
+    }
+
+    /// <summary>Where 256 neighbours lie in the map as float32; null where they do not.</summary>
+    public static float* InPlace(long at, int count, void* map) => TCells.AreFloats && count == 256 ? (float*)map + at : null;
+
     public static void Gather(GridTiles tiles, long tile, void* map, float* x)
     {
         if (tiles.RegionOf(tile) is not { } region)

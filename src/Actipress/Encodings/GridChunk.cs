@@ -58,7 +58,11 @@ sealed unsafe class GridChunk : IDisposable
         escapes = levels + LevelBytes + Slack;
     }
 
-    public void Dispose() => NativeMemory.AlignedFree(memory);
+    public void Dispose()
+    {
+        AllocatorMeter.LookIn();
+        NativeMemory.AlignedFree(memory);
+    }
 
     int tile;
     byte* maskEnd, escapeEnd;
@@ -83,9 +87,9 @@ sealed unsafe class GridChunk : IDisposable
     }
 
     /// <summary>Writes the levels of the coefficients of up to a <see cref="Batch"/> of tiles.</summary>
-    public void Write<TFace>(float* y, int tiles, float inverse, float shift) where TFace : struct, IGridFace
+    public void Write<TFace>(float* y, int tiles, float inverse) where TFace : struct, IGridFace
     {
-        for (var i = 0; i < tiles; i++) TFace.Levels(y + 256 * i, inverse, shift, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
+        for (var i = 0; i < tiles; i++) TFace.Levels(y + 256 * i, inverse, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
         for (var i = 0; i < tiles; i++) Write<TFace>(y + 256 * i, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
     }
 
@@ -223,16 +227,17 @@ sealed unsafe class GridChunk : IDisposable
     }
 
     /// <summary>Reads the next tiles' coefficients.</summary>
+    /// <remarks><c>magnitudes</c>: what 32 levels stand for.</remarks>
     /// <returns>For each tile which of its groups hold a level that is not zero.</returns>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public uint* Read<TFace>(float* y, int tiles, GridStep step) where TFace : struct, IGridFace
+    public uint* Read<TFace>(float* y, int tiles, float* magnitudes) where TFace : struct, IGridFace
     {
         var read = (uint*)groups + tile;
-        for (var i = 0; i < tiles; i++) Read<TFace>(y + 256 * i, step);
+        for (var i = 0; i < tiles; i++) Read<TFace>(y + 256 * i, magnitudes);
         return read;
     }
 
-    void Read<TFace>(float* y, GridStep step) where TFace : struct, IGridFace
+    void Read<TFace>(float* y, float* magnitudes) where TFace : struct, IGridFace
     {
         BitReader signs = signReader, levels = levelReader;
         var masks = mask;
@@ -251,16 +256,15 @@ sealed unsafe class GridChunk : IDisposable
             Expect(NotEmpty(present) == some, "masks that are not empty");
             Expect(levels.At <= 8L * levelBytes, "levels for every mask");
             var below = Bits.Scatter(signs.Read(BitOperations.PopCount(present)), present);
-            TFace.Begin(tileLevels, below);
+            TFace.Begin(tileLevels, present, below);
             var (alive, m) = (present, 1);
-            while (true)
+            for (; m < Grid.Escape; m++)
             {
-                TFace.Raise(tileLevels, alive);
-                if (m++ == Grid.Escape) break;
                 alive = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
                 if (alive == 0) break;
+                TFace.Raise(tileLevels, alive);
             }
-            TFace.Values(tileLevels, step, coefficients);
+            TFace.Values(tileLevels, m, magnitudes, coefficients);
             for (; alive != 0; alive &= alive - 1)
             {
                 var place = BitOperations.TrailingZeroCount(alive);

@@ -141,17 +141,16 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
-    public static void Levels(float* y, float inverse, float shift, byte* levels, ulong* kept, ulong* negative)
+    public static void Levels(float* y, float inverse, byte* levels, ulong* kept, ulong* negative)
     {
         for (var word = 0; word < 4; word++) (kept[word], negative[word]) = (0, 0);
         for (var i = 0; i < 256; i++)
         {
             var c = y[Grid.Place(i)];
-            var level = (int)Math.Min(Math.Abs(c) * inverse + shift, Grid.Escape);
-            var below = BitConverter.SingleToInt32Bits(c) < 0;
-            levels[i] = (byte)level;
-            if (level > 0) kept[i / 64] |= 1UL << i % 64;
-            if (below) negative[i / 64] |= 1UL << i % 64;
+            levels[i] = (byte)Math.Min(Math.Abs(c) * inverse, Grid.Escape);
+            if (levels[i] == 0) continue;
+            kept[i / 64] |= 1UL << i % 64;
+            if (c < 0) negative[i / 64] |= 1UL << i % 64;
         }
     }
 
@@ -162,9 +161,9 @@ unsafe struct GridDefinition : IGridFace
         return above;
     }
 
-    public static void Begin(byte* levels, ulong below)
+    public static void Begin(byte* levels, ulong present, ulong below)
     {
-        for (var i = 0; i < 64; i++) levels[i] = (byte)((below >> i & 1) << 7);
+        for (var i = 0; i < 64; i++) levels[i] = (byte)((below >> i & 1) << 7 | present >> i & 1);
     }
 
     public static void Raise(byte* levels, ulong which)
@@ -172,22 +171,22 @@ unsafe struct GridDefinition : IGridFace
         for (var i = 0; i < 64; i++) levels[i] += (byte)(which >> i & 1);
     }
 
-    public static void Values(byte* levels, GridStep step, float* y)
+    public static void Values(byte* levels, int highest, float* magnitudes, float* y)
     {
         for (var i = 0; i < 64; i++)
         {
-            var level = levels[i] & 0x7F;
-            var magnitude = level == 0 ? 0 : (level + (level == 1 ? step.First : step.Other)) * step.Step;
+            var magnitude = magnitudes[levels[i] & 0x7F];
             y[Grid.Place(i)] = levels[i] >= 0x80 ? -magnitude : magnitude;
         }
     }
 
-    public static bool Look(float* x, ulong* positive, ref bool anyNegative)
+    public static bool Look(float* from, long stride, float* x, ulong* positive, ref bool anyNegative)
     {
         var usable = true;
         for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = 0;
         for (var i = 0; i < 256; i++)
         {
+            x[i] = from[i / 16 * stride + i % 16];
             if (x[i] != 0) positive[i / 64] |= 1UL << i % 64;
             if (x[i] < 0) anyNegative = true;
             usable &= Math.Abs(x[i]) <= Grid.Largest;
@@ -195,8 +194,8 @@ unsafe struct GridDefinition : IGridFace
         return usable;
     }
 
-    public static void Restore(float* x, ulong* positive, float smallest)
+    public static void Restore(float* x, ulong* positive, float smallest, float* to, long stride)
     {
-        for (var i = 0; i < 256; i++) x[i] = (positive[i / 64] >> i % 64 & 1) != 0 ? Math.Max(x[i], smallest) : 0;
+        for (var i = 0; i < 256; i++) to[i / 16 * stride + i % 16] = (positive[i / 64] >> i % 64 & 1) != 0 ? Math.Max(x[i], smallest) : 0;
     }
 }

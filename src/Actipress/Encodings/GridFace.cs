@@ -1,8 +1,5 @@
 namespace Actipress;
 
-/// <summary>What levels stand for: zero for 0, else (level + offset) step, with one offset for level 1 and one for all others.</summary>
-readonly record struct GridStep(float Step, float First, float Other);
-
 /// <summary>The arithmetic of tiles and wavelets. Faces differ in speed only: every one gives the same bits.</summary>
 unsafe interface IGridFace
 {
@@ -30,28 +27,30 @@ unsafe interface IGridFace
     static abstract void Transpose(float* from, float* to);
 
     /// <summary>
-    /// The level of each coefficient, min(floor(|y| inverse + shift), <see cref="Grid.Escape"/>), in the order of groups.
+    /// The level of each coefficient, min(floor(|y| inverse), <see cref="Grid.Escape"/>), in the order of groups.
     /// </summary>
-    /// <remarks><c>levels</c>: receives 256 bytes. <c>kept</c>: receives a bit for each level that is not zero: 4 words. <c>negative</c>: receives a bit for each negative coefficient: 4 words.</remarks>
-    static abstract void Levels(float* y, float inverse, float shift, byte* levels, ulong* kept, ulong* negative);
+    /// <remarks><c>levels</c>: receives 256 bytes. <c>kept</c>: receives a bit for each level that is not zero: 4 words. <c>negative</c>: receives a bit for each of those whose coefficient is negative: 4 words.</remarks>
+    static abstract void Levels(float* y, float inverse, byte* levels, ulong* kept, ulong* negative);
 
     /// <summary>A bit for each of 64 levels that is more than <paramref name="m"/>.</summary>
     static abstract ulong Above(byte* levels, int m);
 
-    /// <summary>64 levels of zero, each with its top bit where it is to be below zero.</summary>
-    static abstract void Begin(byte* levels, ulong below);
+    /// <summary>64 levels of one where they are present, else zero, each with its top bit where it is to be below zero.</summary>
+    static abstract void Begin(byte* levels, ulong present, ulong below);
 
     /// <summary>Raises by one those of 64 levels whose bit is set.</summary>
     static abstract void Raise(byte* levels, ulong which);
 
     /// <summary>What 64 levels with their signs stand for, in rows of 16.</summary>
-    static abstract void Values(byte* levels, GridStep step, float* y);
+    /// <remarks><c>highest</c>: no level is above it. <c>magnitudes</c>: of 32 levels.</remarks>
+    static abstract void Values(byte* levels, int highest, float* magnitudes, float* y);
 
-    /// <summary>What a tile holds.</summary>
-    /// <remarks><c>positive</c>: receives a bit for each value, set where it is not zero: 4 words. <c>anyNegative</c>: set where a value is below zero.</remarks>
+    /// <summary>Copies a tile and tells what it holds.</summary>
+    /// <remarks><c>from</c>: 16 rows of 16 values, <c>stride</c> apart. <c>positive</c>: receives a bit for each value, set where it is not zero: 4 words. <c>anyNegative</c>: set where a value is below zero.</remarks>
     /// <returns>Whether every value is a number of at most <see cref="Grid.Largest"/>.</returns>
-    static abstract bool Look(float* x, ulong* positive, ref bool anyNegative);
+    static abstract bool Look(float* from, long stride, float* x, ulong* positive, ref bool anyNegative);
 
-    /// <summary>Sets values to zero where their bit is not set, and raises the others to at least <paramref name="smallest"/>.</summary>
-    static abstract void Restore(float* x, ulong* positive, float smallest);
+    /// <summary>Copies a tile, values to zero where their bit is not set, and the others raised to at least <paramref name="smallest"/>.</summary>
+    /// <remarks><c>to</c>: 16 rows of 16 values, <c>stride</c> apart.</remarks>
+    static abstract void Restore(float* x, ulong* positive, float smallest, float* to, long stride);
 }

@@ -29,6 +29,12 @@ sealed unsafe class GridMap : IDisposable
 
     public float OtherOffset { get; private init; }
 
+    // What 32 levels stand for.
+    void Magnitudes(float* of)
+    {
+        for (var level = 0; level < 32; level++) of[level] = level == 0 ? 0 : (level + (level == 1 ? FirstOffset : OtherOffset)) * Step;
+    }
+
     /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
     public bool HasZeros { get; private init; }
 
@@ -141,9 +147,9 @@ sealed unsafe class GridMap : IDisposable
                 Keep.TopK top => Threshold(coefficients, TopK.Count(elements, top.Ratio)),
                 _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
             };
-            var step = Math.Max(threshold, SmallestThreshold) / Grid.DeadZone;
-            var (first, other) = Offsets(coefficients, step);
-            return new(true, anyZero, anyNegative, step, first, other);
+            threshold = Math.Max(threshold, SmallestThreshold);
+            var (first, other) = Offsets(coefficients, threshold);
+            return new(true, anyZero, anyNegative, threshold, first, other);
         }
     }
 
@@ -160,8 +166,7 @@ sealed unsafe class GridMap : IDisposable
             for (var i = 0; i < count; i++)
             {
                 var tile = Chosen(i, count, tiles.Count);
-                GridMover<TCells>.Gather(tiles, tile, map, x);
-                if (!TFace.Look(x, positive, ref anyNegative)) return default;
+                if (!Look<TFace, TCells>(map, tiles, tile, x, positive, ref anyNegative)) return default;
                 anyZero |= Filled(positive) < tiles.Elements(tile);
                 elements += tiles.Elements(tile);
                 TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, tiles.RegionOf(tile));
@@ -191,8 +196,7 @@ sealed unsafe class GridMap : IDisposable
                     {
                         var x = unit.Before + (long)i * wavelet.Elements + at;
                         var filled = Math.Min(256, wavelet.Elements - at);
-                        GridMover<TCells>.Load(map, Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements + at, x, filled);
-                        if (!TFace.Look(x, positive, ref anyNegative)) return default;
+                        if (!Look<TFace, TCells>(map, Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements + at, filled, x, positive, ref anyNegative)) return default;
                         anyZero |= Filled(positive) < filled;
                     }
                 unit.Forward(0, together, together);
@@ -200,7 +204,11 @@ sealed unsafe class GridMap : IDisposable
             }
             return Sampled.Of(new Span<float>(memory, count * wavelet.Coefficients), (long)count * wavelet.Elements, keep, anyZero, anyNegative);
         }
-        finally { NativeMemory.AlignedFree(memory); }
+        finally
+        {
+            AllocatorMeter.LookIn();
+            NativeMemory.AlignedFree(memory);
+        }
     }
 
     // At even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
@@ -208,6 +216,21 @@ sealed unsafe class GridMap : IDisposable
     {
         var (from, to) = (all * i / count, all * (i + 1) / count);
         return from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
+    }
+
+    static bool Look<TFace, TCells>(void* map, GridTiles tiles, long tile, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var place = GridMover<TCells>.InPlace(tiles, tile, map, out var stride);
+        if (place == null) GridMover<TCells>.Gather(tiles, tile, map, place = x);
+        return TFace.Look(place, stride, x, positive, ref anyNegative);
+    }
+
+    // The same of up to 256 neighbours.
+    static bool Look<TFace, TCells>(void* map, long at, int count, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var place = GridMover<TCells>.InPlace(at, count, map);
+        if (place == null) GridMover<TCells>.Load(map, at, place = x, count);
+        return TFace.Look(place, 16, x, positive, ref anyNegative);
     }
 
     static int Filled(ulong* positive) => BitOperations.PopCount(positive[0]) + BitOperations.PopCount(positive[1]) + BitOperations.PopCount(positive[2]) + BitOperations.PopCount(positive[3]);
@@ -231,11 +254,11 @@ sealed unsafe class GridMap : IDisposable
     {
         double first = 0, other = 0;
         long firsts = 0, others = 0;
-        var (inverse, shift) = (1 / step, 1 - Grid.DeadZone);
+        var inverse = 1 / step;
         foreach (var c in coefficients)
         {
             var scaled = Math.Abs(c) * inverse;
-            var level = (int)Math.Min(scaled + shift, Grid.Escape);
+            var level = (int)Math.Min(scaled, Grid.Escape);
             if (level is 0 or Grid.Escape) continue;
             if (level == 1)
             {
@@ -273,12 +296,12 @@ sealed unsafe class GridMap : IDisposable
         public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => PackUnits(wavelet) : PackTiles);
 
         readonly float inverse = 1 / sample.Step;
-        const float Shift = 1 - Grid.DeadZone;
 
         void PackTiles()
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
             var seen = new Seen();
+            var positive = stackalloc ulong[4];
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks && Outcome == Outcome.Packed;)
             {
                 var last = Math.Min(tiles.Count, (index + 1L) * GridTiles.TilesPerChunk);
@@ -289,12 +312,11 @@ sealed unsafe class GridMap : IDisposable
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
-                        GridMover<TCells>.Gather(tiles, tile + i, map, chunk.X);
-                        if (!Look(chunk, chunk.X, tiles.Elements(tile + i), GridTiles.PlacesOf(region), ref seen)) return;
+                        if (!Accept(Look<TFace, TCells>(map, tiles, tile + i, chunk.X, positive, ref seen.Negative), chunk, positive, tiles.Elements(tile + i), GridTiles.PlacesOf(region), ref seen)) return;
                         TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
                     }
                     if (!Usable(seen)) return;
-                    chunk.Write<TFace>(chunk.Y, batch, inverse, Shift);
+                    chunk.Write<TFace>(chunk.Y, batch, inverse);
                 }
                 Finish(chunk, index);
             }
@@ -306,6 +328,7 @@ sealed unsafe class GridMap : IDisposable
             using var chunk = new GridChunk(tiles.ZeroBits);
             using var unit = new GridUnit<TFace>(wavelet);
             var seen = new Seen();
+            var positive = stackalloc ulong[4];
             for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units && Outcome == Outcome.Packed;)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
@@ -317,8 +340,8 @@ sealed unsafe class GridMap : IDisposable
                     for (var at = 0; at < elements; at += 256)
                     {
                         var count = Math.Min(256, elements - at);
-                        GridMover<TCells>.Load(map, (first + start) * wavelet.Elements + at, unit.Before + at, count);
-                        if (!Look(chunk, unit.Before + at, count, new GridTiles.Places(count), ref seen)) return;
+                        var usable = Look<TFace, TCells>(map, (first + start) * wavelet.Elements + at, count, unit.Before + at, positive, ref seen.Negative);
+                        if (!Accept(usable, chunk, positive, count, new GridTiles.Places(count), ref seen)) return;
                     }
                     if (!Usable(seen)) return;
                     unit.Forward(start, together, maps);
@@ -329,7 +352,7 @@ sealed unsafe class GridMap : IDisposable
                 {
                     if (i > 0) chunk.Begin();
                     for (var last = Math.Min(count256, tile + GridTiles.TilesPerChunk); tile < last; tile += GridChunk.Batch)
-                        chunk.Write<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse, Shift);
+                        chunk.Write<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
                     Finish(chunk, index * wavelet.ChunksPerUnit + i);
                 }
             }
@@ -342,10 +365,9 @@ sealed unsafe class GridMap : IDisposable
         }
 
         // Keeps the zeros of up to 256 values; false where they are not to be packed.
-        bool Look(GridChunk chunk, float* x, int elements, GridTiles.Places places, ref Seen seen)
+        bool Accept(bool usable, GridChunk chunk, ulong* positive, int elements, GridTiles.Places places, ref Seen seen)
         {
-            var positive = stackalloc ulong[4];
-            if (!TFace.Look(x, positive, ref seen.Negative))
+            if (!usable)
             {
                 Volatile.Write(ref outcome, (int)Outcome.NotFinite);
                 return false;
@@ -385,11 +407,12 @@ sealed unsafe class GridMap : IDisposable
 
         public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
 
-        readonly GridStep step = new(packed.Step, packed.FirstOffset, packed.OtherOffset);
-
         void UnpackTiles()
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
+            var positive = stackalloc ulong[4];
+            var magnitudes = stackalloc float[32];
+            packed.Magnitudes(magnitudes);
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks;)
             {
                 var first = (long)index * GridTiles.TilesPerChunk;
@@ -398,12 +421,18 @@ sealed unsafe class GridMap : IDisposable
                 for (var tile = first; tile < last; tile += GridChunk.Batch)
                 {
                     var batch = (int)Math.Min(GridChunk.Batch, last - tile);
-                    var groups = chunk.Read<TFace>(chunk.Y, batch, step);
+                    var groups = chunk.Read<TFace>(chunk.Y, batch, magnitudes);
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
                         TFace.Inverse(chunk.Y + 256 * i, chunk.X, tiles.Transform, region, groups[i]);
-                        if (packed.HasZeros) Restore(chunk, chunk.X, GridTiles.PlacesOf(region));
+                        if (packed.HasZeros)
+                        {
+                            chunk.ReadZeros(positive, GridTiles.PlacesOf(region));
+                            var place = GridMover<TCells>.InPlace(tiles, tile + i, map, out var stride);
+                            TFace.Restore(chunk.X, positive, TCells.Smallest, place == null ? chunk.X : place, stride);
+                            if (place != null) continue;
+                        }
                         GridMover<TCells>.Scatter(tiles, tile + i, chunk.X, map);
                     }
                 }
@@ -415,6 +444,9 @@ sealed unsafe class GridMap : IDisposable
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
             using var unit = new GridUnit<TFace>(wavelet);
+            var positive = stackalloc ulong[4];
+            var magnitudes = stackalloc float[32];
+            packed.Magnitudes(magnitudes);
             for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units;)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
@@ -423,7 +455,7 @@ sealed unsafe class GridMap : IDisposable
                 {
                     var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(count256, tile + GridTiles.TilesPerChunk));
                     chunk.Open((byte*)packed.chunks[at], packed.lengths[at], last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
-                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), step);
+                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), magnitudes);
                     chunk.Close();
                 }
                 for (var start = 0; start < maps; start += wavelet.Together)
@@ -433,19 +465,18 @@ sealed unsafe class GridMap : IDisposable
                     var elements = together * wavelet.Elements;
                     for (var at = 0; at < elements; at += 256)
                     {
-                        var count = Math.Min(256, elements - at);
-                        if (packed.HasZeros) Restore(chunk, unit.After + at, new GridTiles.Places(count));
-                        GridMover<TCells>.Store(unit.After + at, map, (first + start) * wavelet.Elements + at, count);
+                        var (count, to) = (Math.Min(256, elements - at), (first + start) * wavelet.Elements + at);
+                        if (packed.HasZeros)
+                        {
+                            chunk.ReadZeros(positive, new GridTiles.Places(count));
+                            var place = GridMover<TCells>.InPlace(to, count, map);
+                            TFace.Restore(unit.After + at, positive, TCells.Smallest, place == null ? unit.After + at : place, 16);
+                            if (place != null) continue;
+                        }
+                        GridMover<TCells>.Store(unit.After + at, map, to, count);
                     }
                 }
             }
-        }
-
-        static void Restore(GridChunk chunk, float* x, GridTiles.Places places)
-        {
-            var positive = stackalloc ulong[4];
-            chunk.ReadZeros(positive, places);
-            TFace.Restore(x, positive, TCells.Smallest);
         }
     }
 

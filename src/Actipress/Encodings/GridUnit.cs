@@ -70,7 +70,11 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         }
     }
 
-    public void Dispose() => NativeMemory.AlignedFree(memory);
+    public void Dispose()
+    {
+        AllocatorMeter.LookIn();
+        NativeMemory.AlignedFree(memory);
+    }
 
     /// <summary>The unit's coefficients, in whole tiles.</summary>
     public float* Coefficients { get; }

@@ -10,7 +10,7 @@ namespace Actipress;
 /// </summary>
 /// <remarks>
 /// The level is glibc's <c>mallinfo2()</c>, <c>uordblks + hblkhd</c>. For the peak the meter looks in before each allocation of
-/// libtorch's CPU allocator of 16 KiB or more, so no moment is missed. Linux with glibc only. One process, one level: whatever else
+/// libtorch's CPU allocator of 16 KiB or more, and before a codec frees what it worked in, so no moment is missed. Linux with glibc only. One process, one level: whatever else
 /// allocates meanwhile counts too.
 /// </remarks>
 public sealed class AllocatorMeter : IDisposable
@@ -70,6 +70,9 @@ public sealed class AllocatorMeter : IDisposable
             known = found;
         }
     }
+
+    /// <summary>Lets running meters see the level at this moment, for memory that does not come from libtorch's allocator.</summary>
+    internal static void LookIn() => AllocationWatch.LookIn();
 
     /// <inheritdoc/>
     public void Dispose() => AllocationWatch.Remove(this);
@@ -154,8 +157,17 @@ static unsafe class AllocationWatch
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static void Allocating(nuint bytes)
     {
-        if (bytes < SmallestSeen) return;
-        var level = AllocatorMeter.CurrentBytes + (long)bytes;
+        if (bytes >= SmallestSeen) Look((long)bytes);
+    }
+
+    public static void LookIn()
+    {
+        if (meters.Length > 0) Look(0);
+    }
+
+    static void Look(long more)
+    {
+        var level = AllocatorMeter.CurrentBytes + more;
         foreach (var meter in meters) meter.Reach(level);
     }
 

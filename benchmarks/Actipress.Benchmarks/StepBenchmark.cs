@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using static TorchSharp.torch;
 
-namespace Actipress.Experiments;
+namespace Actipress.Benchmarks;
 
 /// <summary>A training step with every layer compressed, beside the plain step of the same network in the same run.</summary>
 /// <param name="Network">Which.</param>

@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace Actipress.Experiments;
+namespace Actipress.Benchmarks;
 
 /// <summary>How near a codec's gradients come, for how many bytes: every layer of a trained network compressed.</summary>
 /// <param name="Network">Which.</param>

@@ -3,7 +3,7 @@ using Actipress.Models;
 using static TorchSharp.torch;
 using Network = TorchSharp.torch.nn.Module<TorchSharp.torch.Tensor, TorchSharp.torch.Tensor>;
 
-namespace Actipress.Experiments;
+namespace Actipress.Benchmarks;
 
 /// <summary>A network with data to step it on: what benchmarks measure. Dispose it when done.</summary>
 public sealed class Subject : IDisposable

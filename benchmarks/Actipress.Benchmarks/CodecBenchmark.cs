@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using static TorchSharp.torch;
 
-namespace Actipress.Experiments;
+namespace Actipress.Benchmarks;
 
 /// <summary>What packing and unpacking one map with one codec costs, beside cloning and copying the same map in the same run.</summary>
 /// <param name="Codec">As in <see cref="ActivationCodec.Parse"/>.</param>
@@ -44,7 +44,9 @@ public static class CodecBenchmark
         var (pack, unpack, clone, copy) = (new double[rounds], new double[rounds], new double[rounds], new double[rounds]);
         double psnr = 0;
         long peak = 0, packedBytes = 0;
-        for (var round = -1; round < rounds; round++)    // the first one warms up
+        // Until the compiler has seen what is hot, which takes it some calls and some hundred milliseconds.
+        var warmingUp = Stopwatch.StartNew();
+        for (var round = -WarmUps; round < rounds; round = round == -1 && warmingUp.Elapsed < WarmUp ? -1 : round + 1)
         {
             cancellation.ThrowIfCancellationRequested();
             var before = AllocatorMeter.CurrentBytes;
@@ -56,7 +58,7 @@ public static class CodecBenchmark
             watch.Restart();
             var back = packed.Unpack();
             var unpackMs = watch.Elapsed.TotalMilliseconds;
-            if (round < 0) psnr = Quality.Psnr(map, back);
+            if (round == -WarmUps) psnr = Quality.Psnr(map, back);
             back.Dispose();
             watch.Restart();
             map.clone().Dispose();
@@ -68,6 +70,9 @@ public static class CodecBenchmark
         }
         return new($"{codec}", name, map.NumberOfElements, get_num_threads(), Median(pack), Median(unpack), Median(clone), Median(copy), packedBytes / (double)map.NumberOfElements, psnr, peak, packedBytes);
     }
+
+    const int WarmUps = 3;
+    static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(1);
 
     internal static double Median(IEnumerable<double> values)
     {

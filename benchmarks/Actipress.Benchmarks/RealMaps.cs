@@ -1,0 +1,98 @@
+using Actipress.Data;
+using static TorchSharp.torch;
+
+namespace Actipress.Benchmarks;
+
+/// <summary>
+/// Activation maps of trained networks, kept beside this program: a few examples of each, as float16. Made once by
+/// <see cref="Capture"/> (<c>./dev maps</c>).
+/// </summary>
+public static class RealMaps
+{
+    // What a map of a whole batch is cut to.
+    const long Elements = 1 << 17;
+
+    // After a ReLU (a convolution's input) and before a batch norm, at each resolution.
+    static readonly (Func<string, Subject> Make, int Steps, string[] Layers)[] sources =
+    [
+        (folder => Subject.LeNet(folder), 900, ["relu1", "conv2"]),
+        (folder => Subject.ResNet20(folder), 186, ["relu", "layer1.1.conv1", "layer2.1.relu1", "layer3.1.relu2", "layer3.1.conv2"]),
+        (folder => Subject.UNet3D(folder, (32, 48, 32), 16, batch: 2, volumes: 60), 90, ["down1.relu1", "down1.conv2", "down3.relu2", "up1.relu1"]),
+    ];
+
+    /// <summary>Their names: network and layer whose output they are.</summary>
+    public static IReadOnlyList<string> Names { get; } =
+        [.. typeof(RealMaps).Assembly.GetManifestResourceNames().Where(name => name.EndsWith(".npy", StringComparison.Ordinal)).Select(name => name[..^4]).Order(StringComparer.Ordinal)];
+
+    /// <summary>A map in float32, which the caller disposes.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    public static Tensor Read(string name)
+    {
+        using var stream = typeof(RealMaps).Assembly.GetManifestResourceStream(name + ".npy")
+            ?? throw new ArgumentException($"No activation map '{name}'. Known: {string.Join(", ", Names)}.", nameof(name));
+        using var bytes = new MemoryStream();
+        stream.CopyTo(bytes);
+        return Npy.Read(bytes.ToArray(), name);
+    }
+
+    /// <summary>A map, its examples repeated until it has about so many bytes; the caller disposes it.</summary>
+    public static Tensor Read(string name, long bytes)
+    {
+        using var map = Read(name);
+        var wanted = bytes / (map.NumberOfElements / map.shape[0] * sizeof(float));
+        var repeats = map.shape.Select((extent, axis) => axis == 0 ? (wanted + extent - 1) / extent : 1).ToArray();
+        using var repeated = map.repeat(repeats);
+        using var part = repeated.narrow(0, 0, Math.Max(1, wanted));
+        return part.clone();
+    }
+
+    /// <summary>Trains the networks on real data and writes their maps.</summary>
+    /// <param name="dataFolder">With MNIST, CIFAR-10 and the hippocampus volumes.</param>
+    /// <param name="to">The folder for the files.</param>
+    /// <param name="progress">Told what is being done.</param>
+    /// <param name="cancellation">Ends it between steps.</param>
+    public static void Capture(string dataFolder, string to, IProgress<string> progress, CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(progress);
+        Directory.CreateDirectory(to);
+        foreach (var (make, steps, layers) in sources)
+        {
+            random.manual_seed(1);
+            using var subject = make(dataFolder);
+            subject.Train(steps, new Progress<(int Step, double Loss)>(at => progress.Report(FormattableString.Invariant($"{subject.Name} on {subject.Data}: step {at.Step} of {steps}, loss {at.Loss:0.000}"))), cancellation);
+            foreach (var layer in layers)
+            {
+                using var map = Output(subject, layer);
+                var path = Path.Combine(to, $"{subject.Name}.{layer}.npy");
+                Npy.Write(path, map);
+                progress.Report($"wrote {path}: ({string.Join(", ", map.shape)})");
+            }
+        }
+    }
+
+    static Tensor Output(Subject subject, string layer)
+    {
+        Tensor? captured = null;
+        var module = (nn.Module<Tensor, Tensor>)subject.Model.named_modules().Single(named => named.name == layer).module;
+        var hook = module.register_forward_hook((_, _, output) =>
+        {
+            // Some examples, of large ones some channels.
+            using var values = output.detach();
+            using var examples = First(values, 0);
+            using var channels = First(examples, 1);
+            captured = channels.to(float16);
+            return output;
+        });
+        using (no_grad())
+        using (var scope = NewDisposeScope())
+        {
+            var (input, target) = subject.Examples(0);
+            subject.Loss(input, target);
+            captured!.DetachFromDisposeScope();
+        }
+        hook.remove();
+        return captured;
+
+        static Tensor First(Tensor map, int axis) => map.narrow(axis, 0, Math.Clamp(Elements * map.shape[axis] / map.NumberOfElements, 1, map.shape[axis]));
+    }
+}

@@ -1,0 +1,171 @@
+using Actipress.Data;
+using Actipress.Experiments;
+using static TorchSharp.torch;
+
+namespace Actipress.Benchmarks;
+
+/// <summary>What <c>bench --json</c> prints.</summary>
+public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals);
+
+/// <summary>What to measure.</summary>
+public sealed record SuitePlan
+{
+    /// <summary>Names of parts: some of <see cref="Suite.Parts"/>.</summary>
+    public required IReadOnlyList<string> Parts { get; init; }
+
+    /// <summary>Codecs whose time is measured.</summary>
+    public required IReadOnlyList<ActivationCodec> Codecs { get; init; }
+
+    /// <summary>Activation maps to measure on: some of <see cref="RealMaps.Names"/>; null for all, and a photo.</summary>
+    public IReadOnlyList<string>? Maps { get; init; }
+
+    /// <summary>Real data to train on; null for generated ones.</summary>
+    public string? DataFolder { get; init; }
+
+    /// <summary>Repetitions, whose median counts.</summary>
+    public int Rounds { get; init; } = 9;
+
+    /// <summary>Size of the maps of <c>codecs</c>.</summary>
+    public long MapBytes { get; init; } = 64 << 20;
+}
+
+/// <summary>All benchmarks, each result stored as soon as it is there.</summary>
+public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string> progress, CancellationToken cancellation)
+{
+    /// <summary>The parts and what each measures.</summary>
+    public static IReadOnlyList<(string Name, string Meaning)> Parts { get; } =
+    [
+        ("codecs", "pack and unpack beside clone and copy, on activation maps of trained networks and on a photo"),
+        ("scaling", "the default codec on 1 and 2 threads, from 1 MiB to 1 GiB"),
+        ("rivals", "PSNR at equal bytes against ZFP and the paper's storage"),
+        ("steps", "whole training steps, plain and compressed in turn: LeNet, ResNet-18 and 3D U-Net"),
+        ("fidelity", "gradient cosine and bytes of every codec on a trained ResNet-20"),
+    ];
+
+    static readonly (string Codec, bool Adapted)[] fidelityCodecs =
+    [
+        ("dct:4", true), ("dct:10", true), ("dct:20", true), ("dct:10", false),
+        ("dct:4,storage=compact,values=float32", true), ("dct:10,storage=compact,values=float32", true), ("dct:10,storage=paper", false),
+        ("wt:haar:10", true), ("wt:db3:10", true), ("st:10", true), ("quant:8", true), ("quant:4", true), ("quant:2", true),
+    ];
+
+    readonly Provenance provenance = Provenance.Here();
+
+    /// <summary>Runs the plan.</summary>
+    /// <returns>What was measured, also where it was cancelled in between.</returns>
+    public SuiteResult Run()
+    {
+        List<CodecTiming> codecs = [], scaling = [];
+        List<StepTiming> steps = [];
+        List<CodecFidelity> fidelity = [];
+        List<RivalQuality> rivals = [];
+        try
+        {
+            foreach (var part in Parts.Select(part => part.Name).Where(plan.Parts.Contains))
+                switch (part)
+                {
+                    case "codecs": Measure(part, codecs, Codecs()); break;
+                    case "scaling": Measure(part, scaling, Scaling()); break;
+                    case "rivals": Measure(part, rivals, Rivals()); break;
+                    case "steps": Measure(part, steps, Steps()); break;
+                    default: Measure(part, fidelity, Fidelity()); break;
+                }
+        }
+        catch (OperationCanceledException) { }
+        return new(provenance, codecs, scaling, steps, fidelity, rivals);
+    }
+
+    void Measure<T>(string kind, List<T> into, IEnumerable<T> measurements)
+    {
+        foreach (var result in measurements)
+        {
+            into.Add(result);
+            results.Add(new { Kind = kind, Result = result, Provenance = provenance });
+        }
+    }
+
+    IEnumerable<CodecTiming> Codecs()
+    {
+        foreach (var (name, map) in Maps(plan.MapBytes))
+            using (map)
+                foreach (var codec in plan.Codecs)
+                {
+                    progress.Report($"{codec} on {name}");
+                    yield return CodecBenchmark.Run(codec, name, map, plan.Rounds, cancellation);
+                }
+    }
+
+    IEnumerable<(string Name, Tensor Map)> Maps(long bytes)
+    {
+        foreach (var name in plan.Maps ?? RealMaps.Names) yield return (name, RealMaps.Read(name, bytes));
+        if (plan.Maps is not null || plan.DataFolder is null || !File.Exists(Path.Combine(plan.DataFolder, "photos", "astronaut.png"))) yield break;
+        using var photo = Picture.Read(Path.Combine(plan.DataFolder, "photos", "astronaut.png"));
+        yield return ("photo astronaut", photo.clone());
+    }
+
+    IEnumerable<CodecTiming> Scaling()
+    {
+        var threads = get_num_threads();
+        try
+        {
+            foreach (var mebibytes in (long[])[1, 4, 16, 64, 256, 1024])
+            {
+                using var map = RealMaps.Read("resnet20.relu", mebibytes << 20);
+                foreach (var count in Enumerable.Range(1, threads))
+                {
+                    progress.Report($"dct:10 on {mebibytes} MiB, {count} threads");
+                    set_num_threads(count);
+                    yield return CodecBenchmark.Run(ActivationCodec.Dct(10), "resnet20.relu", map, mebibytes > 256 ? Math.Min(3, plan.Rounds) : plan.Rounds, cancellation);
+                }
+            }
+        }
+        finally { set_num_threads(threads); }
+    }
+
+    IEnumerable<RivalQuality> Rivals()
+    {
+        foreach (var (name, map) in Maps(0))
+            using (map)
+            {
+                foreach (var size in RivalBenchmark.Sizes)
+                {
+                    cancellation.ThrowIfCancellationRequested();
+                    progress.Report(FormattableString.Invariant($"{name} at {size} bytes an element"));
+                    if (RivalBenchmark.Run(name, map, size) is { } result) yield return result;
+                }
+            }
+    }
+
+    IEnumerable<StepTiming> Steps()
+    {
+        (Func<Subject> Make, int Rounds, int Steps)[] subjects =
+        [
+            (() => Subject.LeNet(plan.DataFolder), 8, 12),
+            (() => Subject.ResNet18(plan.DataFolder), 4, 2),
+            (() => Subject.UNet3D(plan.DataFolder, (64, 64, 64), 16, batch: 1, volumes: 8), 4, 2),
+        ];
+        foreach (var (make, rounds, steps) in subjects)
+        {
+            random.manual_seed(1);
+            using var subject = make();
+            foreach (var codec in plan.Codecs.Take(1))
+            {
+                progress.Report($"a training step of {subject.Name} on {subject.Data} with {codec}");
+                yield return StepBenchmark.Run(subject, codec, rounds, steps, cancellation);
+            }
+        }
+    }
+
+    IEnumerable<CodecFidelity> Fidelity()
+    {
+        random.manual_seed(1);
+        using var subject = Subject.ResNet20(plan.DataFolder);
+        subject.Train(186, new Progress<(int Step, double Loss)>(at => progress.Report(FormattableString.Invariant($"training {subject.Name} on {subject.Data}: step {at.Step} of 186, loss {at.Loss:0.000}"))), cancellation);
+        foreach (var (codec, adapted) in fidelityCodecs)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            progress.Report($"gradient of {subject.Name} with {codec}");
+            yield return FidelityBenchmark.Run(subject, ActivationCodec.Parse(codec), adapted, batches: 6);
+        }
+    }
+}

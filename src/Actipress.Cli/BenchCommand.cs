@@ -1,0 +1,70 @@
+using System.CommandLine;
+using Actipress.Benchmarks;
+using Actipress.Data;
+using Actipress.Experiments;
+using Spectre.Console;
+
+namespace Actipress.Cli;
+
+/// <summary><c>bench</c>: what codecs cost and give.</summary>
+static class BenchCommand
+{
+    public static Command Make()
+    {
+        var parts = new Argument<string[]>("parts") { Description = $"Any of: {string.Join("; ", Suite.Parts.Select(part => $"{part.Name}, {part.Meaning}"))}. By default all.", Arity = ArgumentArity.ZeroOrMore };
+        parts.AcceptOnlyFromAmong([.. Suite.Parts.Select(part => part.Name)]);
+        var codecs = new Option<string[]>("--codec") { Description = "Codecs to time; the first is that of the training steps.", HelpName = "codecs", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["dct:10", "wt:haar:10", "wt:db3:10", "st:10", "quant:2"] };
+        var maps = new Option<string[]>("--map") { Description = $"Activation maps to time them on: {string.Join(", ", RealMaps.Names)}. By default all, and a photo where there is a data folder.", HelpName = "maps", AllowMultipleArgumentsPerToken = true };
+        maps.AcceptOnlyFromAmong([.. RealMaps.Names]);
+        var rounds = CommonOptions.Positive("--rounds", "Repetitions of each timing; the median counts.", 9);
+        var dataDir = CommonOptions.DataDir();
+        var output = new Option<string>("--out") { Description = "The folder for results.jsonl.", HelpName = "folder", DefaultValueFactory = _ => "runs/bench" };
+        var json = CommonOptions.Json();
+        var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, gradient fidelity.")
+        { parts, codecs, maps, rounds, dataDir, output, json };
+        command.SetAction((parsed, cancellation) =>
+        {
+            var chosen = parsed.GetValue(parts) is { Length: > 0 } some ? some : [.. Suite.Parts.Select(part => part.Name)];
+            var plan = new SuitePlan
+            {
+                Parts = chosen,
+                Codecs = [.. parsed.GetValue(codecs)!.Select(ActivationCodec.Parse)],
+                Maps = parsed.GetValue(maps) is { Length: > 0 } named ? named : null,
+                Rounds = parsed.GetValue(rounds),
+                DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
+            };
+            using var results = new ResultsFile(parsed.GetValue(output)!);
+            using var progress = new StatusLine();
+            var result = new Suite(plan, results, progress, cancellation).Run();
+            progress.Clear();
+            if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
+            else Show(result, results.Path);
+            return Task.FromResult(cancellation.IsCancellationRequested ? UserErrors.Interrupted : 0);
+        });
+        return command;
+    }
+
+    static void Show(SuiteResult result, string path)
+    {
+        ShowTable("pack and unpack", result.Codecs.Concat(result.Scaling), ("map", timing => $"{timing.Map}"), ("MiB", timing => $"{timing.Elements / (1 << 18)}"), ("threads", timing => $"{timing.Threads}"),
+            ("codec", timing => $"{timing.Codec}"), ("pack ms", timing => $"{timing.PackMs:0.0}"), ("unpack ms", timing => $"{timing.UnpackMs:0.0}"), ("of a clone", timing => $"{timing.Clones:0.00}"),
+            ("of a copy", timing => $"{timing.Copies:0.0}"), ("bytes/element", timing => $"{timing.BytesPerElement:0.000}"), ("PSNR dB", timing => $"{timing.PsnrDb:0.0}"), ("extra KiB", timing => $"{(timing.PeakExtraBytes - timing.PackedBytes) / 1024}"));
+        ShowTable("PSNR at equal bytes, dB", result.Rivals, ("map", rival => $"{rival.Map}"), ("codec", rival => $"{rival.Codec}"), ("bytes/element", rival => $"{rival.BytesPerElement:0.000}"),
+            ("ours", rival => $"{rival.PsnrDb:0.0}"), ("ZFP", rival => rival.ZfpPsnrDb is { } zfp ? $"{zfp:0.0}" : (FormattableString)$"not installed"), ("paper's storage", rival => $"{rival.PaperPsnrDb:0.0}"));
+        ShowTable("training step", result.Steps, ("network", step => $"{step.Network}"), ("codec", step => $"{step.Codec}"), ("plain ms", step => $"{step.PlainMs:0.0}"), ("compressed ms", step => $"{step.CompressedMs:0.0}"),
+            ("ratio", step => $"{step.Ratio:0.00}"), ("peak MiB", step => $"{step.PlainPeakBytes >> 20}"), ("compressed", step => $"{step.CompressedPeakBytes >> 20}"), ("maps MiB", step => $"{step.SavedBytes >> 20}"), ("kept", step => $"{step.KeptBytes / 1048576.0:0.0}"));
+        ShowTable("gradient fidelity", result.Fidelity, ("network", one => $"{one.Network}"), ("codec", one => $"{one.Codec}"), ("by layer", one => $"{(one.Adapted ? "yes" : "no")}"), ("bytes/element", one => $"{one.BytesPerElement:0.000}"),
+            ("cosine", one => $"{one.Cosine:0.0000}"), ("norm ratio", one => $"{one.NormRatio:0.000}"));
+        Console.WriteLine($"Results: {path}");
+    }
+
+    static void ShowTable<T>(string title, IEnumerable<T> rows, params (string Name, Func<T, FormattableString> Cell)[] columns)
+    {
+        if (!rows.Any()) return;
+        var table = new Table { Title = new TableTitle(title) };
+        foreach (var (name, _) in columns) table.AddColumn(new TableColumn(name).NoWrap());
+        foreach (var row in rows) table.AddRow([.. columns.Select(column => Markup.Escape(FormattableString.Invariant(column.Cell(row))))]);
+        if (Console.IsOutputRedirected) AnsiConsole.Profile.Width = 200;
+        AnsiConsole.Write(table);
+    }
+}
