@@ -21,6 +21,12 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>a b + c, rounded once.</summary>
     static abstract T Fused(T a, T b, T c);
 
+    /// <summary>Of neighbours a and b, every second one from the first and from the second.</summary>
+    static abstract void Split(T a, T b, out T even, out T odd);
+
+    /// <summary>The inverse of <see cref="Split"/>.</summary>
+    static abstract void Join(T even, T odd, out T a, out T b);
+
     /// <summary>16 x 16 floats, row-major.</summary>
     static abstract void Transpose(float* from, float* to);
 
@@ -70,6 +76,34 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator -(Lanes16 a, Lanes16 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator *(Lanes16 a, Lanes16 b) => new(a.value * b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Fused(Lanes16 a, Lanes16 b, Lanes16 c) => new(Vector512.FusedMultiplyAdd(a.value, b.value, c.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Split(Lanes16 a, Lanes16 b, out Lanes16 even, out Lanes16 odd)
+    {
+        if (Avx512F.IsSupported)
+        {
+            even = new(Avx512F.PermuteVar16x32x2(a.value, Vector512.Create(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), b.value));
+            odd = new(Avx512F.PermuteVar16x32x2(a.value, Vector512.Create(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31), b.value));
+            return;
+        }
+        Lanes8.Split(new(a.value.GetLower()), new(a.value.GetUpper()), out var evenLow, out var oddLow);
+        Lanes8.Split(new(b.value.GetLower()), new(b.value.GetUpper()), out var evenHigh, out var oddHigh);
+        (even, odd) = (new(Vector512.Create(evenLow.Value, evenHigh.Value)), new(Vector512.Create(oddLow.Value, oddHigh.Value)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Join(Lanes16 even, Lanes16 odd, out Lanes16 a, out Lanes16 b)
+    {
+        if (Avx512F.IsSupported)
+        {
+            a = new(Avx512F.PermuteVar16x32x2(even.value, Vector512.Create(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), odd.value));
+            b = new(Avx512F.PermuteVar16x32x2(even.value, Vector512.Create(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), odd.value));
+            return;
+        }
+        Lanes8.Join(new(even.value.GetLower()), new(odd.value.GetLower()), out var aLow, out var aHigh);
+        Lanes8.Join(new(even.value.GetUpper()), new(odd.value.GetUpper()), out var bLow, out var bHigh);
+        (a, b) = (new(Vector512.Create(aLow.Value, aHigh.Value)), new(Vector512.Create(bLow.Value, bHigh.Value)));
+    }
 
     // 4 x 4 floats within each quarter first, then the quarters among the registers.
     [SkipLocalsInit]
@@ -190,6 +224,36 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator -(Lanes8 a, Lanes8 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator *(Lanes8 a, Lanes8 b) => new(a.value * b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Fused(Lanes8 a, Lanes8 b, Lanes8 c) => new(Vector256.FusedMultiplyAdd(a.value, b.value, c.value));
+
+    public Vector256<float> Value => value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Split(Lanes8 a, Lanes8 b, out Lanes8 even, out Lanes8 odd)
+    {
+        if (Avx2.IsSupported)
+        {
+            even = new(Avx2.Permute4x64(Avx.Shuffle(a.value, b.value, 0x88).AsDouble(), 0xD8).AsSingle());
+            odd = new(Avx2.Permute4x64(Avx.Shuffle(a.value, b.value, 0xDD).AsDouble(), 0xD8).AsSingle());
+            return;
+        }
+        Lanes4.Split(new(a.value.GetLower()), new(a.value.GetUpper()), out var evenLow, out var oddLow);
+        Lanes4.Split(new(b.value.GetLower()), new(b.value.GetUpper()), out var evenHigh, out var oddHigh);
+        (even, odd) = (new(Vector256.Create(evenLow.Value, evenHigh.Value)), new(Vector256.Create(oddLow.Value, oddHigh.Value)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Join(Lanes8 even, Lanes8 odd, out Lanes8 a, out Lanes8 b)
+    {
+        if (Avx.IsSupported)
+        {
+            Vector256<float> low = Avx.UnpackLow(even.value, odd.value), high = Avx.UnpackHigh(even.value, odd.value);
+            (a, b) = (new(Avx.Permute2x128(low, high, 0x20)), new(Avx.Permute2x128(low, high, 0x31)));
+            return;
+        }
+        Lanes4.Join(new(even.value.GetLower()), new(odd.value.GetLower()), out var aLow, out var aHigh);
+        Lanes4.Join(new(even.value.GetUpper()), new(odd.value.GetUpper()), out var bLow, out var bHigh);
+        (a, b) = (new(Vector256.Create(aLow.Value, aHigh.Value)), new(Vector256.Create(bLow.Value, bHigh.Value)));
+    }
 
     // 8 x 8 floats at a time, as wide stores only: a wide load that follows narrow stores to the same place waits for all of them.
     public static void Transpose(float* from, float* to)
@@ -337,6 +401,22 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator -(Lanes4 a, Lanes4 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator *(Lanes4 a, Lanes4 b) => new(a.value * b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Fused(Lanes4 a, Lanes4 b, Lanes4 c) => new(Vector128.FusedMultiplyAdd(a.value, b.value, c.value));
+
+    public Vector128<float> Value => value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Split(Lanes4 a, Lanes4 b, out Lanes4 even, out Lanes4 odd)
+    {
+        if (Sse.IsSupported) (even, odd) = (new(Sse.Shuffle(a.value, b.value, 0x88)), new(Sse.Shuffle(a.value, b.value, 0xDD)));
+        else (even, odd) = (new(Vector128.Create(a.value[0], a.value[2], b.value[0], b.value[2])), new(Vector128.Create(a.value[1], a.value[3], b.value[1], b.value[3])));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Join(Lanes4 even, Lanes4 odd, out Lanes4 a, out Lanes4 b)
+    {
+        if (Sse.IsSupported) (a, b) = (new(Sse.UnpackLow(even.value, odd.value)), new(Sse.UnpackHigh(even.value, odd.value)));
+        else (a, b) = (new(Vector128.Create(even.value[0], odd.value[0], even.value[1], odd.value[1])), new(Vector128.Create(even.value[2], odd.value[2], even.value[3], odd.value[3])));
+    }
 
     public static void Transpose(float* from, float* to)
     {

@@ -5,10 +5,8 @@ using System.Runtime.Intrinsics;
 namespace Actipress;
 
 /// <summary>The arithmetic of a tile, some lanes at a time: <see cref="GridDefinition"/>'s operations in the same order.</summary>
-unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
+unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
 {
-    const float HalfRoot = 0.70710678f;
-
     // The groups in the lower half of a tile, and in its right half.
     const uint UpperRows = 0xFFFF0000, UpperColumns = 0xCCCCCCCC;
 
@@ -18,11 +16,6 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         if (transform == TileTransform.Identity)
         {
             Buffer.MemoryCopy(x, y, 1024, 1024);
-            return;
-        }
-        if (transform == TileTransform.Haar)
-        {
-            HaarForward(x, y);
             return;
         }
         if (region!.Depth.Points > 1) Slices(x, region, inverse: false);
@@ -39,11 +32,6 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             Buffer.MemoryCopy(y, x, 1024, 1024);
             return;
         }
-        if (transform == TileTransform.Haar)
-        {
-            HaarInverse(y, x);
-            return;
-        }
         Sums(y, x, region!.Width.Points, region.Across, (groups & UpperRows) == 0);
         T.Transpose(x, y);
         Sums(y, x, region.Height.Points, region.Down, (groups & UpperColumns) == 0);
@@ -54,6 +42,7 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     {
         if (points == 16) Cosines16(x, y);
         else if (points == 8) Cosines8(x, y);
+        else if (points == 4) Cosines4(x, y);
         else CosinesOfAny(x, y, points, blocks);
     }
 
@@ -62,43 +51,101 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         if (points == 16 && lowerOnly) Sums16OfLower(y, x);
         else if (points == 16) Sums16(y, x);
         else if (points == 8) Sums8(y, x);
+        else if (points == 4) Sums4(y, x);
         else SumsOfAny(y, x, points, blocks);
     }
 
     static void Slices(float* x, GridTiles.Region region, bool inverse)
     {
-        if (region is not { Depth.Points: 4, Height.Points: 8, Width.Points: 8 }) GridDefinition.Slices(x, region, inverse);
-        else if (T.Count > 8) GridLanes<Lanes8>.Slices4(x, inverse);
-        else Slices4(x, inverse);
+        var (depth, width) = (region.Depth.Points, region.Width.Points);
+        if (depth == 3 || width % 4 != 0) GridDefinition.Slices(x, region, inverse);
+        else if (width % T.Count == 0) SlicesOfEven(x, region, inverse);
+        else if (width % 8 == 0) GridLanes<Lanes8>.SlicesOfEven(x, region, inverse);
+        else GridLanes<Lanes4>.SlicesOfEven(x, region, inverse);
     }
 
-    // Four slices of 8 x 8: above left, above right, below left, below right.
+    // Two or four slices.
     [SkipLocalsInit]
-    static void Slices4(float* x, bool inverse)
+    static void SlicesOfEven(float* x, GridTiles.Region region, bool inverse)
+    {
+        var (depth, height, width, across) = (region.Depth.Points, region.Height.Points, region.Width.Points, region.Across);
+        var m = GridCosines.Of(depth);
+        for (var slot = 0; slot < region.BlocksPerTile * depth; slot += depth)
+        {
+            float* first = Slice(0), second = Slice(1), third = Slice(2 % depth), fourth = Slice(3 % depth);
+            for (var row = 0; row < height; row++)
+                for (var i = 16 * row; i < 16 * row + width; i += T.Count)
+                {
+                    T a = T.Load(first + i), b = T.Load(second + i);
+                    if (depth == 2)
+                    {
+                        // The even coefficient's cosine follows the odd one's.
+                        if (inverse) (a, b) = (a * T.All(m[1]), b * T.All(m[0]));
+                        (a, b) = (a + b, a - b);
+                        if (!inverse) (a, b) = (a * T.All(m[1]), b * T.All(m[0]));
+                    }
+                    else
+                    {
+                        T c = T.Load(third + i), d = T.Load(fourth + i);
+                        if (inverse) Sums4(ref a, ref b, ref c, ref d, m);
+                        else Cosines4(ref a, ref b, ref c, ref d, m);
+                        c.Store(third + i);
+                        d.Store(fourth + i);
+                    }
+                    a.Store(first + i);
+                    b.Store(second + i);
+                }
+
+            float* Slice(int z) => x + 16 * ((slot + z) / across * height) + (slot + z) % across * width;
+        }
+    }
+
+    // Four points become coefficients 0 to 3.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Cosines4(ref T a, ref T b, ref T c, ref T d, float* m)
+    {
+        T s0 = a + d, d0 = a - d, s1 = b + c, d1 = b - c;
+        a = (s0 + s1) * T.All(m[5]);
+        b = T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]));
+        c = (s0 - s1) * T.All(m[4]);
+        d = T.Fused(d1, T.All(m[3]), d0 * T.All(m[2]));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Sums4(ref T a, ref T b, ref T c, ref T d, float* m)
+    {
+        T mean = a * T.All(m[5]), half = c * T.All(m[4]);
+        T e0 = mean + half, e1 = mean - half;
+        T o0 = T.Fused(d, T.All(m[2]), b * T.All(m[0])), o1 = T.Fused(d, T.All(m[3]), b * T.All(m[1]));
+        (a, b, c, d) = (e0 + o0, e1 + o1, e1 - o1, e0 - o0);
+    }
+
+    // Four blocks of 4 points: coefficient k of block j goes to row 4 k + j.
+    [SkipLocalsInit]
+    static void Cosines4(float* x, float* y)
     {
         var m = GridCosines.Of(4);
-        for (var row = 0; row < 8; row++)
-            for (var c = 0; c < 8; c += T.Count)
+        for (var i = 0; i < 16; i += T.Count)
+            for (var j = 0; j < 4; j++)
             {
-                float* above = x + 16 * row + c, below = above + 128;
-                T a = T.Load(above), b = T.Load(above + 8), e = T.Load(below), f = T.Load(below + 8);
-                if (inverse)
-                {
-                    T mean = a * T.All(m[5]), odd = e * T.All(m[4]);
-                    T x0 = mean + odd, x1 = mean - odd;
-                    T o0 = T.Fused(f, T.All(m[2]), b * T.All(m[0])), o1 = T.Fused(f, T.All(m[3]), b * T.All(m[1]));
-                    (a, b, e, f) = (x0 + o0, x1 + o1, x1 - o1, x0 - o0);
-                }
-                else
-                {
-                    T s0 = a + f, d0 = a - f, s1 = b + e, d1 = b - e;
-                    (a, b) = ((s0 + s1) * T.All(m[5]), T.Fused(d1, T.All(m[1]), d0 * T.All(m[0])));
-                    (e, f) = ((s0 - s1) * T.All(m[4]), T.Fused(d1, T.All(m[3]), d0 * T.All(m[2])));
-                }
-                a.Store(above);
-                b.Store(above + 8);
-                e.Store(below);
-                f.Store(below + 8);
+                float* from = x + 64 * j + i, to = y + 16 * j + i;
+                T a = T.Load(from), b = T.Load(from + 16), c = T.Load(from + 32), d = T.Load(from + 48);
+                Cosines4(ref a, ref b, ref c, ref d, m);
+                a.Store(to); b.Store(to + 64); c.Store(to + 128); d.Store(to + 192);
+            }
+    }
+
+    [SkipLocalsInit]
+    static void Sums4(float* y, float* x)
+    {
+        var m = GridCosines.Of(4);
+        for (var i = 0; i < 16; i += T.Count)
+            for (var j = 0; j < 4; j++)
+            {
+                float* from = y + 16 * j + i, to = x + 64 * j + i;
+                T a = T.Load(from), b = T.Load(from + 64), c = T.Load(from + 128), d = T.Load(from + 192);
+                Sums4(ref a, ref b, ref c, ref d, m);
+                a.Store(to); b.Store(to + 16); c.Store(to + 32); d.Store(to + 48);
             }
     }
 
@@ -317,83 +364,6 @@ unsafe struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 for (var i = 0; i < points; i++) rest[i].Store(x + 16 * (j * points + i) + c);
             }
             for (var row = points * blocks; row < 16; row++) T.All(0).Store(x + 16 * row + c);
-        }
-    }
-
-    // Three levels of 2 x 2 steps on 8 x 8 squares, low halves first: rows, columns, columns, rows, rows, columns, with a transposition
-    // wherever rows and columns change places.
-    [SkipLocalsInit]
-    static void HaarForward(float* x, float* y)
-    {
-        Halve(x, 16, 16);
-        T.Transpose(x, y);
-        Halve(y, 16, 16);
-        Halve(y, 8, 8);
-        T.Transpose(y, x);
-        Halve(x, 8, 8);
-        Halve(x, 4, 4);
-        T.Transpose(x, y);
-        Halve(y, 4, 4);
-    }
-
-    [SkipLocalsInit]
-    static void HaarInverse(float* y, float* x)
-    {
-        Double(y, 4, 4);
-        T.Transpose(y, x);
-        Double(x, 4, 4);
-        Double(x, 8, 8);
-        T.Transpose(x, y);
-        Double(y, 8, 8);
-        Double(y, 16, 16);
-        T.Transpose(y, x);
-        Double(x, 16, 16);
-    }
-
-    // Rows 2i and 2i+1 of the first ones become row i, their sum, and row rows/2 + i, their difference.
-    [SkipLocalsInit]
-    static void Halve(float* x, int rows, int columns)
-    {
-        if (columns < T.Count)
-        {
-            if (columns == 8) GridLanes<Lanes8>.Halve(x, rows, columns);
-            else GridLanes<Lanes4>.Halve(x, rows, columns);
-            return;
-        }
-        var high = stackalloc T[8];
-        var factor = T.All(HalfRoot);
-        for (var c = 0; c < columns; c += T.Count)
-        {
-            for (var i = 0; i < rows / 2; i++)
-            {
-                T a = T.Load(x + 32 * i + c), b = T.Load(x + 32 * i + 16 + c);
-                ((a + b) * factor).Store(x + 16 * i + c);
-                high[i] = (a - b) * factor;
-            }
-            for (var i = 0; i < rows / 2; i++) high[i].Store(x + 16 * (rows / 2 + i) + c);
-        }
-    }
-
-    [SkipLocalsInit]
-    static void Double(float* x, int rows, int columns)
-    {
-        if (columns < T.Count)
-        {
-            if (columns == 8) GridLanes<Lanes8>.Double(x, rows, columns);
-            else GridLanes<Lanes4>.Double(x, rows, columns);
-            return;
-        }
-        var high = stackalloc T[8];
-        var factor = T.All(HalfRoot);
-        for (var c = 0; c < columns; c += T.Count)
-        {
-            for (var i = 0; i < rows / 2; i++) high[i] = T.Load(x + 16 * (rows / 2 + i) + c);
-            for (var i = rows / 2 - 1; i >= 0; i--)
-            {
-                var low = T.Load(x + 16 * i + c);
-                ((low + high[i]) * factor).Store(x + 32 * i + c);
-                ((low - high[i]) * factor).Store(x + 32 * i + 16 + c);
-            }
         }
     }
 

@@ -26,33 +26,33 @@ public sealed record Grid : Encoding
     /// <summary>Where in a tile the i-th coefficient in the order of groups lies.</summary>
     internal static int Place(int i) => 16 * (2 * (i >> 5) + (i >> 2 & 1)) + 4 * (i >> 3 & 3) + (i & 3);
 
-    /// <summary>The tiles' transform for that of a codec; null where tiles hold coefficients that were computed before.</summary>
-    internal static TileTransform? Fused(Transform transform, MapShape shape) => transform switch
+    /// <summary>The tiles of a map under a transform; null where tiles hold coefficients that were computed before.</summary>
+    internal static GridTiles? Fused(Transform transform, MapShape shape) => transform switch
     {
-        Identity => TileTransform.Identity,
-        Dct { Block: 16 } => TileTransform.Cosine,
-        Wavelet { Family: "haar", Levels: 3 } when shape.SpatialRank == 2 && shape.Height % 8 == 0 && shape.Width % 8 == 0 => TileTransform.Haar,
+        Identity => new GridTiles(shape, TileTransform.Identity),
+        Wavelet when shape.MapElements == 1 => new GridTiles(shape, TileTransform.Identity),
+        Wavelet wavelet => new GridTiles(shape, wavelet),
+        Dct dct => new GridTiles(shape, TileTransform.Cosine, dct.Block),
         _ => null,
     };
 
     /// <summary>The tiles of a map under a codec.</summary>
-    internal static GridTiles Tiles(ActivationCodec codec, MapShape shape) => Fused(codec.Transform, shape) is { } fused
-        ? new GridTiles(shape, fused)
-        : new GridTiles(new MapShape(1, 1, 1, checked((int)codec.Transform.Coefficients(shape))), TileTransform.Identity);
+    internal static GridTiles Tiles(ActivationCodec codec, MapShape shape) => Fused(codec.Transform, shape)
+        ?? new GridTiles(new MapShape(1, 1, 1, checked((int)codec.Transform.Coefficients(shape))), TileTransform.Identity);
 
     /// <summary>Packs a map on the CPU; null where it is better left as it is.</summary>
     internal static unsafe PackedMap? Pack(Tensor map, ActivationCodec codec, MapShape shape, out LeftRaw why)
     {
         var limit = codec.EvenIfLarger ? long.MaxValue : map.NumberOfElements * map.ElementSize;
-        var tiles = Tiles(codec, shape);
-        if (Fused(codec.Transform, shape) is not null)
+        if (Fused(codec.Transform, shape) is { } fused)
         {
             using var contiguous = map.contiguous();
-            var packed = GridMap.Pack((void*)LibTorch.Data(contiguous), map.dtype, tiles, codec.Keep, codec.ExactZeros, limit, get_num_threads(), out why);
+            var packed = GridMap.Pack((void*)LibTorch.Data(contiguous), map.dtype, fused, codec.Keep, codec.ExactZeros, limit, get_num_threads(), out why);
             return packed is null ? null : new PackedMap(codec, map.shape, map.dtype, null, packed);
         }
 
-        // Other transforms run first, in torch operations, and their coefficients fill the tiles.
+        // A transform of the user's own runs first, in torch operations, and its coefficients fill the tiles.
+        var tiles = Tiles(codec, shape);
         var (lowest, highest) = Pipeline.Range(map);
         why = LeftRaw.NotFinite;
         if (!(lowest >= -Pipeline.Largest && highest <= Pipeline.Largest)) return null;
@@ -69,14 +69,13 @@ public sealed record Grid : Encoding
 
     internal static unsafe Tensor Unpack(GridMap grid, PackedMap packed, MapShape shape)
     {
-        var tiles = Tiles(packed.Codec, shape);
-        if (Fused(packed.Codec.Transform, shape) is not null)
+        if (Fused(packed.Codec.Transform, shape) is { } fused)
         {
             var map = empty(packed.Shape, packed.Type);
             try
             {
                 HugePages.Advise((void*)LibTorch.Data(map), map.NumberOfElements * map.ElementSize);
-                grid.Unpack((void*)LibTorch.Data(map), packed.Type, tiles, get_num_threads());
+                grid.Unpack((void*)LibTorch.Data(map), packed.Type, fused, get_num_threads());
                 return map;
             }
             catch
@@ -85,6 +84,7 @@ public sealed record Grid : Encoding
                 throw;
             }
         }
+        var tiles = Tiles(packed.Codec, shape);
         using var coefficients = empty(tiles.Shape.Elements, float32);
         grid.Unpack((void*)LibTorch.Data(coefficients), ScalarType.Float32, tiles, get_num_threads());
         using var x = packed.Codec.Transform.Inverse(coefficients, shape);

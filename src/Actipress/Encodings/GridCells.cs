@@ -137,71 +137,107 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         if (region is null) return 256 * (tile + 1) <= tiles.Shape.Elements ? (float*)map + 256 * tile : null;
         if (region.BlockElements < 256 || region.Depth.Points > 1) return null;
         stride = tiles.Shape.Width;
-        return (float*)map + Start(tiles.Shape, region, tile - region.FirstTile);
+        return (float*)map + new BlockRows(tiles.Shape, region, tile - region.FirstTile).Start;
     }
+
+    /// <summary>Where 256 neighbours lie in the map as float32; null where they do not.</summary>
+    public static float* InPlace(long at, int count, void* map) => TCells.AreFloats && count == 256 ? (float*)map + at : null;
 
     public static void Gather(GridTiles tiles, long tile, void* map, float* x)
     {
-        var region = tiles.RegionOf(tile);
-        if (region is null)
+        if (tiles.RegionOf(tile) is not { } region)
         {
-            var count = (int)Math.Min(256, tiles.Shape.Elements - tile * 256);
-            for (var i = 0; i < count; i += 16) TCells.Load(map, tile * 256 + i, x + i, Math.Min(16, count - i));
-            for (var i = count; i < 256; i++) x[i] = 0;
-            return;
-        }
-        var block = (tile - region.FirstTile) * region.BlocksPerTile;
-        if (region.BlockElements == 256 && region.Depth.Points == 1)
-        {
-            var start = Start(tiles.Shape, region, block);
-            for (var row = 0; row < 16; row++) TCells.Load(map, start + (long)row * tiles.Shape.Width, x + 16 * row, 16);
+            Load(map, tile * 256, x, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
             return;
         }
         if (region.Elements(tile) < 256) NativeMemory.Clear(x, 1024);
-        for (var slot = 0; slot < region.BlocksPerTile * region.Depth.Points; slot += region.Depth.Points, block++)
-        {
-            if (block >= region.Blocks) return;
-            var start = Start(tiles.Shape, region, block);
-            for (var z = 0; z < region.Depth.Points; z++)
-                for (var y = 0; y < region.Height.Points; y++)
-                    TCells.Load(map, start + ((long)z * tiles.Shape.Height + y) * tiles.Shape.Width, x + Corner(region, slot + z) + 16 * y, region.Width.Points);
-        }
+        Move(tiles.Shape, region, tile, map, x, store: false);
     }
 
     public static void Scatter(GridTiles tiles, long tile, float* x, void* map)
     {
-        var region = tiles.RegionOf(tile);
-        if (region is null)
-        {
-            var count = (int)Math.Min(256, tiles.Shape.Elements - tile * 256);
-            for (var i = 0; i < count; i += 16) TCells.Store(x + i, map, tile * 256 + i, Math.Min(16, count - i));
-            return;
-        }
+        if (tiles.RegionOf(tile) is { } region) Move(tiles.Shape, region, tile, map, x, store: true);
+        else Store(x, map, tile * 256, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
+    }
+
+    static void Move(MapShape shape, GridTiles.Region region, long tile, void* map, float* x, bool store)
+    {
         var block = (tile - region.FirstTile) * region.BlocksPerTile;
-        if (region.BlockElements == 256 && region.Depth.Points == 1)
+        var (depth, height, width, across) = (region.Depth.Points, region.Height.Points, region.Width.Points, region.Across);
+        var rows = new BlockRows(shape, region, block);
+        var left = (int)Math.Min(region.BlocksPerTile, region.Blocks - block);
+        // Slot (down, right) of the tile, slices of a block after one another.
+        for (int down = 0, right = 0; left > 0;)
         {
-            var start = Start(tiles.Shape, region, block);
-            for (var row = 0; row < 16; row++) TCells.Store(x + 16 * row, map, start + (long)row * tiles.Shape.Width, 16);
-            return;
-        }
-        for (var slot = 0; slot < region.BlocksPerTile * region.Depth.Points; slot += region.Depth.Points, block++)
-        {
-            if (block >= region.Blocks) return;
-            var start = Start(tiles.Shape, region, block);
-            for (var z = 0; z < region.Depth.Points; z++)
-                for (var y = 0; y < region.Height.Points; y++)
-                    TCells.Store(x + Corner(region, slot + z) + 16 * y, map, start + ((long)z * tiles.Shape.Height + y) * tiles.Shape.Width, region.Width.Points);
+            // Neighbours in the map that fill rows of a tile move together.
+            var blocks = depth == 1 && right == 0 && across * width == 16 && across <= left ? rows.Neighbours(across) : 1;
+            for (var z = 0; z < depth; z++)
+            {
+                var corner = x + 16 * down * height + right * width;
+                var at = rows.Start + (long)z * shape.Height * shape.Width;
+                for (var y = 0; y < height; y++, at += shape.Width, corner += 16)
+                    if (store) TCells.Store(corner, map, at, blocks * width);
+                    else TCells.Load(map, at, corner, blocks * width);
+                right += blocks;
+                if (right < across) continue;
+                right = 0;
+                down++;
+            }
+            rows.Skip(blocks);
+            left -= blocks;
         }
     }
 
-    static int Corner(GridTiles.Region region, int slot) => 16 * (slot / region.Across * region.Height.Points) + slot % region.Across * region.Width.Points;
-
-    static long Start(MapShape shape, GridTiles.Region region, long block)
+    // Where the blocks of a region start, one after the other.
+    struct BlockRows
     {
-        var (map, within) = Math.DivRem(block, region.BlocksPerMap);
-        var (lines, across) = Math.DivRem((int)within, region.Width.Count);
-        var (slices, down) = Math.DivRem(lines, region.Height.Count);
-        return ((map * shape.Depth + region.Depth.Start + slices * region.Depth.Points) * shape.Height + region.Height.Start + down * region.Height.Points) * shape.Width
-            + region.Width.Start + across * region.Width.Points;
+        readonly MapShape shape;
+        readonly GridTiles.Region region;
+        int slice, down, across;
+
+        public long Start;
+
+        public BlockRows(MapShape shape, GridTiles.Region region, long block)
+        {
+            (this.shape, this.region) = (shape, region);
+            (var map, var within) = Math.DivRem(block, region.BlocksPerMap);
+            (var lines, across) = Math.DivRem((int)within, region.Width.Count);
+            (slice, down) = Math.DivRem(lines, region.Height.Count);
+            Start = ((map * shape.Depth + region.Depth.Start + slice * region.Depth.Points) * shape.Height + region.Height.Start + down * region.Height.Points) * shape.Width
+                + region.Width.Start + across * region.Width.Points;
+        }
+
+        /// <summary>So many blocks where they lie side by side, else one.</summary>
+        public readonly int Neighbours(int wanted) => across + wanted <= region.Width.Count ? wanted : 1;
+
+        /// <summary>Goes on by blocks that lie side by side.</summary>
+        public void Skip(int blocks)
+        {
+            var (depth, height, width) = (region.Depth, region.Height, region.Width);
+            Start += blocks * width.Points;
+            across += blocks;
+            if (across < width.Count) return;
+            across = 0;
+            Start += (long)height.Points * shape.Width - width.Count * width.Points;
+            if (++down < height.Count) return;
+            down = 0;
+            Start += ((long)depth.Points * shape.Height - height.Count * height.Points) * shape.Width;
+            if (++slice < depth.Count) return;
+            slice = 0;
+            Start += (long)(shape.Depth - depth.Count * depth.Points) * shape.Height * shape.Width;
+        }
+    }
+
+    /// <summary>Up to 256 neighbours; the rest of a tile becomes zero.</summary>
+    public static void Load(void* map, long at, float* x, int count)
+    {
+        for (var i = 0; i < count; i += 16) TCells.Load(map, at + i, x + i, Math.Min(16, count - i));
+        for (var i = count; i < 256; i++) x[i] = 0;
+    }
+
+    /// <summary>Up to 256 neighbours.</summary>
+    public static void Store(float* x, void* map, long at, int count)
+    {
+        for (var i = 0; i < count; i += 16) TCells.Store(x + i, map, at + i, Math.Min(16, count - i));
     }
 }

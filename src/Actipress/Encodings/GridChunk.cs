@@ -8,7 +8,7 @@ namespace Actipress;
 /// <remarks>
 /// <code>
 /// groups    4 bytes a tile: bit g is set where group g holds a level that is not zero
-/// zeros     where kept: for each row of a tile that holds values a bit for each of its columns
+/// zeros     where kept: for each row of a tile that holds values a bit for each of its columns; under a wavelet for each element of a unit
 /// masks     a byte for each set bit of groups: which of the eight levels are not zero
 /// signs     a bit for each level that is not zero, set for negative ones
 /// levels    quarter by quarter of a tile, for m from 1 to 16: for each of its levels of m or more a bit, set where it is more than m
@@ -23,7 +23,7 @@ sealed unsafe class GridChunk : IDisposable
     const int Slack = 256;
 
     // Worst cases: every coefficient is kept, and escapes.
-    const int GroupBytes = 4 * Tiles, ZeroBytes = 32 * Tiles, MaskBytes = 32 * Tiles, SignBytes = 32 * Tiles, LevelBytes = 512 * Tiles, EscapeBytes = 512 * Tiles;
+    const int GroupBytes = 4 * Tiles, MaskBytes = 32 * Tiles, SignBytes = 32 * Tiles, LevelBytes = 512 * Tiles, EscapeBytes = 512 * Tiles;
 
     readonly byte* memory;
 
@@ -39,10 +39,12 @@ sealed unsafe class GridChunk : IDisposable
     readonly byte* tileLevels;
     readonly ulong* kept, negative;
 
-    public GridChunk()
+    /// <param name="largestZeroBits">The largest number of bits of zeros.</param>
+    public GridChunk(int largestZeroBits)
     {
+        var zeroBytes = (int)((largestZeroBits + 63L) / 64 * 8);
         const int WorkBytes = 1024 + Batch * (1024 + 256 + 64);
-        memory = (byte*)NativeMemory.AlignedAlloc(WorkBytes + GroupBytes + ZeroBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes + 8 * Slack, 64);
+        memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + GroupBytes + zeroBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes + 8 * Slack), 64);
         X = (float*)memory;
         Y = X + 256;
         tileLevels = (byte*)(Y + Batch * 256);
@@ -50,7 +52,7 @@ sealed unsafe class GridChunk : IDisposable
         negative = kept + Batch * 4;
         groups = memory + WorkBytes;
         zeros = groups + GroupBytes + Slack;
-        masks = zeros + ZeroBytes + Slack;
+        masks = zeros + zeroBytes + Slack;
         signs = masks + MaskBytes + Slack;
         levels = signs + SignBytes + Slack;
         escapes = levels + LevelBytes + Slack;
@@ -84,11 +86,11 @@ sealed unsafe class GridChunk : IDisposable
         zeroBits = writer;
     }
 
-    /// <summary>Writes the levels of the coefficients in <see cref="Y"/>.</summary>
-    public void Write<TFace>(int tiles, float inverse) where TFace : struct, IGridFace
+    /// <summary>Writes the levels of the coefficients of up to a <see cref="Batch"/> of tiles.</summary>
+    public void Write<TFace>(float* y, int tiles, float inverse) where TFace : struct, IGridFace
     {
-        for (var i = 0; i < tiles; i++) TFace.Levels(Y + 256 * i, inverse, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
-        for (var i = 0; i < tiles; i++) Write<TFace>(Y + 256 * i, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
+        for (var i = 0; i < tiles; i++) TFace.Levels(y + 256 * i, inverse, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
+        for (var i = 0; i < tiles; i++) Write<TFace>(y + 256 * i, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
     }
 
     void Write<TFace>(float* y, byte* tileLevels, ulong* kept, ulong* negative) where TFace : struct, IGridFace
@@ -170,12 +172,12 @@ sealed unsafe class GridChunk : IDisposable
     BitReader signReader, levelReader, zeroReader;
     byte* mask;
 
-    /// <summary>Starts to read a chunk.</summary>
+    /// <summary>Starts to read a chunk. Zeros of the one before may be read on where this one has none.</summary>
     /// <remarks><c>tiles</c>: how many tiles it has. <c>zeroBitCount</c>: how many bits of zeros it has.</remarks>
     /// <exception cref="InvalidDataException">The bytes do not add up.</exception>
     public void Open(byte* bytes, int length, int tiles, int zeroBitCount)
     {
-        var zeroBytes = (zeroBitCount + 7) / 8;
+        var zeroBytes = (int)((zeroBitCount + 7L) / 8);
         Expect(length >= sizeof(int) + 4 * tiles + zeroBytes, "groups and zeros of every tile");
         var at = bytes + sizeof(int);
         var rest = length - sizeof(int) - 4 * tiles - zeroBytes;
@@ -200,7 +202,7 @@ sealed unsafe class GridChunk : IDisposable
         maskEnd = masks + maskBytes;
         signReader = new(signs);
         levelReader = new(levels);
-        zeroReader = new(zeros);
+        if (zeroBitCount > 0) zeroReader = new(zeros);
         tile = 0;
         this.levelBytes = levelBytes;
         escapeAt = escapes;
@@ -224,14 +226,14 @@ sealed unsafe class GridChunk : IDisposable
         zeroReader = reader;
     }
 
-    /// <summary>Reads the next tiles' coefficients into <see cref="Y"/>.</summary>
+    /// <summary>Reads the next tiles' coefficients.</summary>
     /// <remarks><c>magnitudes</c>: what 32 levels stand for.</remarks>
     /// <returns>For each tile which of its groups hold a level that is not zero.</returns>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public uint* Read<TFace>(int tiles, float* magnitudes) where TFace : struct, IGridFace
+    public uint* Read<TFace>(float* y, int tiles, float* magnitudes) where TFace : struct, IGridFace
     {
         var read = (uint*)groups + tile;
-        for (var i = 0; i < tiles; i++) Read<TFace>(Y + 256 * i, magnitudes);
+        for (var i = 0; i < tiles; i++) Read<TFace>(y + 256 * i, magnitudes);
         return read;
     }
 

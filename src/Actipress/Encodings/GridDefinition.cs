@@ -1,23 +1,11 @@
 namespace Actipress;
 
-/// <summary>The arithmetic of a tile in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>
+/// <summary>The arithmetic of tiles and wavelets in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>
 unsafe struct GridDefinition : IGridFace
 {
-    const float HalfRoot = 0.70710678f;
-
     public static void Forward(float* x, float* y, TileTransform transform, GridTiles.Region? region)
     {
         if (transform == TileTransform.Identity) for (var i = 0; i < 256; i++) y[i] = x[i];
-        if (transform == TileTransform.Haar)
-        {
-            // Three levels; the middle one takes rows first.
-            for (var n = 16; n > 2; n /= 2)
-            {
-                Pairs(x, n, n == 8 ? 1 : 16, n == 8 ? 16 : 1, inverse: false);
-                Pairs(x, n, n == 8 ? 16 : 1, n == 8 ? 1 : 16, inverse: false);
-            }
-            Transpose(x, y);
-        }
         if (transform == TileTransform.Cosine)
         {
             Slices(x, region!, inverse: false);
@@ -30,15 +18,6 @@ unsafe struct GridDefinition : IGridFace
     public static void Inverse(float* y, float* x, TileTransform transform, GridTiles.Region? region, uint groups)
     {
         if (transform == TileTransform.Identity) for (var i = 0; i < 256; i++) x[i] = y[i];
-        if (transform == TileTransform.Haar)
-        {
-            Transpose(y, x);
-            for (var n = 4; n <= 16; n *= 2)
-            {
-                Pairs(x, n, n == 8 ? 16 : 1, n == 8 ? 1 : 16, inverse: true);
-                Pairs(x, n, n == 8 ? 1 : 16, n == 8 ? 16 : 1, inverse: true);
-            }
-        }
         if (transform == TileTransform.Cosine)
         {
             for (var row = 0; row < 16; row++) Lines(y + row, region!.Width.Points, region.Across, inverse: true);
@@ -48,10 +27,30 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
-    static void Transpose(float* from, float* to)
+    public static void Transpose(float* from, float* to)
     {
         for (var i = 0; i < 16; i++)
             for (var j = 0; j < 16; j++) to[16 * j + i] = from[16 * i + j];
+    }
+
+    public static void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            var (a, b) = (from[0][i] * u[0], from[0][i] * v[0]);
+            for (var j = 1; j < taps; j++) (a, b) = (MathF.FusedMultiplyAdd(from[j][i], u[j], a), MathF.FusedMultiplyAdd(from[j][i], v[j], b));
+            (first[i], second[i]) = (a, b);
+        }
+    }
+
+    public static void Split(float* x, float* even, float* odd, int count)
+    {
+        for (var i = 0; i < count; i++) (even[i], odd[i]) = (x[2 * i], x[2 * i + 1]);
+    }
+
+    public static void Join(float* even, float* odd, float* x, int count)
+    {
+        for (var i = 0; i < count; i++) (x[2 * i], x[2 * i + 1]) = (even[i], odd[i]);
     }
 
     // One line of 16 values, 16 apart, which hold some blocks one after the other as values and interleaved as coefficients.
@@ -139,24 +138,6 @@ unsafe struct GridDefinition : IGridFace
                     else Cosines(before, after, depth);
                     for (var z = 0; z < depth; z++) places[z][16 * row + column] = after[z];
                 }
-        }
-    }
-
-    // Neighbours along one axis of the first n x n values become their sum, in the first half, and their difference, in the second.
-    static void Pairs(float* x, int n, int along, int across, bool inverse)
-    {
-        var line = stackalloc float[16];
-        for (var j = 0; j < n; j++)
-        {
-            for (var i = 0; i < n / 2; i++)
-            {
-                var (even, odd, low, high) = (2 * i, 2 * i + 1, i, n / 2 + i);
-                var (a, b) = inverse ? (low, high) : (even, odd);
-                var (sum, difference) = inverse ? (even, odd) : (low, high);
-                line[sum] = (x[a * along + j * across] + x[b * along + j * across]) * HalfRoot;
-                line[difference] = (x[a * along + j * across] - x[b * along + j * across]) * HalfRoot;
-            }
-            for (var i = 0; i < n; i++) x[i * along + j * across] = line[i];
         }
     }
 

@@ -1,6 +1,6 @@
 namespace Actipress;
 
-/// <summary>The arithmetic of a tile. Faces differ in speed only: every one gives the same bits.</summary>
+/// <summary>The arithmetic of tiles and wavelets. Faces differ in speed only: every one gives the same bits.</summary>
 unsafe interface IGridFace
 {
     /// <summary>Y = T X of a tile, stored with rows and columns exchanged.</summary>
@@ -10,6 +10,21 @@ unsafe interface IGridFace
     /// <summary>X = T^-1 Y.</summary>
     /// <remarks><c>y</c>: 256 coefficients; overwritten. <c>x</c>: receives 256 values. <c>groups</c>: a bit for each group of eight that may be other than zero.</remarks>
     static abstract void Inverse(float* y, float* x, TileTransform transform, GridTiles.Region? region, uint groups);
+
+    /// <summary>
+    /// Two filters at once over values side by side: first[i] = sum_j u[j] from[j][i] and second[i] = sum_j v[j] from[j][i] for i
+    /// below <paramref name="count"/>. The first tap is a product; the others are fused onto it in their order.
+    /// </summary>
+    static abstract void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count);
+
+    /// <summary>even[i] = x[2 i] and odd[i] = x[2 i + 1] for i below <paramref name="count"/>.</summary>
+    static abstract void Split(float* x, float* even, float* odd, int count);
+
+    /// <summary>The inverse of <see cref="Split"/>.</summary>
+    static abstract void Join(float* even, float* odd, float* x, int count);
+
+    /// <summary>16 x 16 values, row-major.</summary>
+    static abstract void Transpose(float* from, float* to);
 
     /// <summary>
     /// The level of each coefficient, min(floor(|y| inverse), <see cref="Grid.Escape"/>), in the order of groups.

@@ -8,7 +8,7 @@ namespace Actipress;
 /// <summary>A map in grid storage: a few numbers and its chunks, each in memory of its own.</summary>
 sealed unsafe class GridMap : IDisposable
 {
-    // One tile in so many is sampled, but so many at least and at most.
+    // One tile or map in so many is sampled, but so many tiles' worth at least and at most.
     const int TilesPerSample = 64, LeastSample = 64, LargestSample = 512;
 
     // Below this a step's inverse would overflow.
@@ -29,7 +29,11 @@ sealed unsafe class GridMap : IDisposable
 
     public float OtherOffset { get; private init; }
 
-    float Magnitude(int level) => level == 0 ? 0 : (level + (level == 1 ? FirstOffset : OtherOffset)) * Step;
+    // What 32 levels stand for.
+    void Magnitudes(float* of)
+    {
+        for (var level = 0; level < 32; level++) of[level] = level == 0 ? 0 : (level + (level == 1 ? FirstOffset : OtherOffset)) * Step;
+    }
 
     /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
     public bool HasZeros { get; private init; }
@@ -102,7 +106,7 @@ sealed unsafe class GridMap : IDisposable
     static GridMap? Pack<TFace, TCells>(void* map, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why)
         where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var sample = Sample<TFace, TCells>(map, tiles, keep);
+        var sample = tiles.Wavelet is { } wavelet ? SampleMaps<TFace, TCells>(map, wavelet, keep) : SampleTiles<TFace, TCells>(map, tiles, keep);
         why = LeftRaw.NotFinite;
         if (!sample.Finite) return null;
         var withZeros = exactZeros && sample.AnyZero && !sample.AnyNegative;
@@ -133,42 +137,85 @@ sealed unsafe class GridMap : IDisposable
         }
     }
 
-    readonly record struct Sampled(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset);
+    readonly record struct Sampled(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset)
+    {
+        public static Sampled Of(Span<float> coefficients, long elements, Keep keep, bool anyZero, bool anyNegative)
+        {
+            var threshold = keep switch
+            {
+                Keep.Above above => above.Threshold,
+                Keep.TopK top => Threshold(coefficients, TopK.Count(elements, top.Ratio)),
+                _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
+            };
+            threshold = Math.Max(threshold, SmallestThreshold);
+            var (first, other) = Offsets(coefficients, threshold);
+            return new(true, anyZero, anyNegative, threshold, first, other);
+        }
+    }
 
-    // Tiles at even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
-    static Sampled Sample<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static Sampled SampleTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var count = (int)Math.Min(tiles.Count, Math.Clamp(tiles.Count / TilesPerSample, LeastSample, LargestSample));
-        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 2) * 1024, 64);
+        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 1) * 1024, 64);
         try
         {
-            float* x = memory + 256 * (long)count, y = x + 256;
+            var x = memory + 256 * (long)count;
             bool anyZero = false, anyNegative = false;
             long elements = 0;
             var positive = stackalloc ulong[4];
             for (var i = 0; i < count; i++)
             {
-                var (from, to) = (tiles.Count * i / count, tiles.Count * (i + 1) / count);
-                var tile = from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
-                var region = tiles.RegionOf(tile);
+                var tile = Chosen(i, count, tiles.Count);
                 if (!Look<TFace, TCells>(map, tiles, tile, x, positive, ref anyNegative)) return default;
-                var inTile = tiles.Elements(tile);
-                anyZero |= Filled(positive) < inTile;
-                elements += inTile;
-                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, region);
+                anyZero |= Filled(positive) < tiles.Elements(tile);
+                elements += tiles.Elements(tile);
+                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, tiles.RegionOf(tile));
             }
-            var magnitudes = new Span<float>(memory, 256 * count);
-            var threshold = keep switch
-            {
-                Keep.Above above => above.Threshold,
-                Keep.TopK top => Threshold(magnitudes, TopK.Count(elements, top.Ratio)),
-                _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
-            };
-            threshold = Math.Max(threshold, SmallestThreshold);
-            var (first, other) = Offsets(magnitudes, threshold);
-            return new(true, anyZero, anyNegative, threshold, first, other);
+            return Sampled.Of(new Span<float>(memory, 256 * count), elements, keep, anyZero, anyNegative);
         }
         finally { NativeMemory.AlignedFree(memory); }
+    }
+
+    // As many values in whole maps.
+    static Sampled SampleMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var least = (256L * LeastSample + wavelet.Elements - 1) / wavelet.Elements;
+        var largest = Math.Max(1, 256L * LargestSample / wavelet.Coefficients);
+        var count = (int)Math.Min(Math.Min(wavelet.Shape.Maps, largest), Math.Max(least, wavelet.Shape.Maps / TilesPerSample));
+        using var unit = new GridUnit<TFace>(wavelet);
+        var memory = (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
+        try
+        {
+            bool anyZero = false, anyNegative = false;
+            var positive = stackalloc ulong[4];
+            for (var start = 0; start < count; start += wavelet.Together)
+            {
+                var together = Math.Min(wavelet.Together, count - start);
+                for (var i = 0; i < together; i++)
+                    for (var at = 0; at < wavelet.Elements; at += 256)
+                    {
+                        var x = unit.Before + (long)i * wavelet.Elements + at;
+                        var filled = Math.Min(256, wavelet.Elements - at);
+                        if (!Look<TFace, TCells>(map, Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements + at, filled, x, positive, ref anyNegative)) return default;
+                        anyZero |= Filled(positive) < filled;
+                    }
+                unit.Forward(0, together, together);
+                Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, (long)together * wavelet.Coefficients * sizeof(float), (long)together * wavelet.Coefficients * sizeof(float));
+            }
+            return Sampled.Of(new Span<float>(memory, count * wavelet.Coefficients), (long)count * wavelet.Elements, keep, anyZero, anyNegative);
+        }
+        finally
+        {
+            AllocatorMeter.LookIn();
+            NativeMemory.AlignedFree(memory);
+        }
+    }
+
+    // At even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
+    static long Chosen(int i, int count, long all)
+    {
+        var (from, to) = (all * i / count, all * (i + 1) / count);
+        return from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
     }
 
     static bool Look<TFace, TCells>(void* map, GridTiles tiles, long tile, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
@@ -176,6 +223,14 @@ sealed unsafe class GridMap : IDisposable
         var place = GridMover<TCells>.InPlace(tiles, tile, map, out var stride);
         if (place == null) GridMover<TCells>.Gather(tiles, tile, map, place = x);
         return TFace.Look(place, stride, x, positive, ref anyNegative);
+    }
+
+    // The same of up to 256 neighbours.
+    static bool Look<TFace, TCells>(void* map, long at, int count, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var place = GridMover<TCells>.InPlace(at, count, map);
+        if (place == null) GridMover<TCells>.Load(map, at, place = x, count);
+        return TFace.Look(place, 16, x, positive, ref anyNegative);
     }
 
     static int Filled(ulong* positive) => BitOperations.PopCount(positive[0]) + BitOperations.PopCount(positive[1]) + BitOperations.PopCount(positive[2]) + BitOperations.PopCount(positive[3]);
@@ -238,14 +293,15 @@ sealed unsafe class GridMap : IDisposable
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;
 
-        public void Run(int threads) => CpuTeam.Run(Math.Min(threads, tiles.Chunks), Work);
+        public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => PackUnits(wavelet) : PackTiles);
 
-        void Work()
+        readonly float inverse = 1 / sample.Step;
+
+        void PackTiles()
         {
-            using var chunk = new GridChunk();
+            using var chunk = new GridChunk(tiles.ZeroBits);
+            var seen = new Seen();
             var positive = stackalloc ulong[4];
-            var inverse = 1 / sample.Step;
-            bool zero = false, negative = false;
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks && Outcome == Outcome.Packed;)
             {
                 var last = Math.Min(tiles.Count, (index + 1L) * GridTiles.TilesPerChunk);
@@ -256,27 +312,88 @@ sealed unsafe class GridMap : IDisposable
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
-                        if (!Look<TFace, TCells>(map, tiles, tile + i, chunk.X, positive, ref negative))
-                        {
-                            Volatile.Write(ref outcome, (int)Outcome.NotFinite);
-                            return;
-                        }
-                        if (withZeros) chunk.WriteZeros(positive, GridTiles.PlacesOf(region));
-                        else if (!zero && !negative) zero = Filled(positive) < tiles.Elements(tile + i);
+                        if (!Accept(Look<TFace, TCells>(map, tiles, tile + i, chunk.X, positive, ref seen.Negative), chunk, positive, tiles.Elements(tile + i), GridTiles.PlacesOf(region), ref seen)) return;
                         TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
                     }
-                    if (withZeros && negative)
-                    {
-                        Interlocked.CompareExchange(ref outcome, (int)Outcome.Negative, (int)Outcome.Packed);
-                        return;
-                    }
-                    chunk.Write<TFace>(batch, inverse);
+                    if (!Usable(seen)) return;
+                    chunk.Write<TFace>(chunk.Y, batch, inverse);
                 }
-                Result.chunks[index] = (nint)chunk.Finish(out Result.lengths[index]);
-                if (Interlocked.Add(ref bytes, Result.lengths[index]) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
+                Finish(chunk, index);
             }
-            if (zero) Volatile.Write(ref anyZero, 1);
-            if (negative) Volatile.Write(ref anyNegative, 1);
+            Report(seen);
+        }
+
+        void PackUnits(GridWavelet wavelet)
+        {
+            using var chunk = new GridChunk(tiles.ZeroBits);
+            using var unit = new GridUnit<TFace>(wavelet);
+            var seen = new Seen();
+            var positive = stackalloc ulong[4];
+            for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units && Outcome == Outcome.Packed;)
+            {
+                var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
+                chunk.Begin();
+                for (var start = 0; start < maps; start += wavelet.Together)
+                {
+                    var together = Math.Min(wavelet.Together, maps - start);
+                    var elements = together * wavelet.Elements;
+                    for (var at = 0; at < elements; at += 256)
+                    {
+                        var count = Math.Min(256, elements - at);
+                        var usable = Look<TFace, TCells>(map, (first + start) * wavelet.Elements + at, count, unit.Before + at, positive, ref seen.Negative);
+                        if (!Accept(usable, chunk, positive, count, new GridTiles.Places(count), ref seen)) return;
+                    }
+                    if (!Usable(seen)) return;
+                    unit.Forward(start, together, maps);
+                }
+                unit.Fill(maps);
+                var count256 = wavelet.Tiles(maps);
+                for (int i = 0, tile = 0; tile < count256; i++)
+                {
+                    if (i > 0) chunk.Begin();
+                    for (var last = Math.Min(count256, tile + GridTiles.TilesPerChunk); tile < last; tile += GridChunk.Batch)
+                        chunk.Write<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
+                    Finish(chunk, index * wavelet.ChunksPerUnit + i);
+                }
+            }
+            Report(seen);
+        }
+
+        struct Seen
+        {
+            public bool Zero, Negative;
+        }
+
+        // Keeps the zeros of up to 256 values; false where they are not to be packed.
+        bool Accept(bool usable, GridChunk chunk, ulong* positive, int elements, GridTiles.Places places, ref Seen seen)
+        {
+            if (!usable)
+            {
+                Volatile.Write(ref outcome, (int)Outcome.NotFinite);
+                return false;
+            }
+            if (withZeros) chunk.WriteZeros(positive, places);
+            else if (!seen.Zero && !seen.Negative) seen.Zero = Filled(positive) < elements;
+            return true;
+        }
+
+        bool Usable(Seen seen)
+        {
+            if (!withZeros || !seen.Negative) return true;
+            Interlocked.CompareExchange(ref outcome, (int)Outcome.Negative, (int)Outcome.Packed);
+            return false;
+        }
+
+        void Finish(GridChunk chunk, int index)
+        {
+            Result.chunks[index] = (nint)chunk.Finish(out Result.lengths[index]);
+            if (Interlocked.Add(ref bytes, Result.lengths[index]) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
+        }
+
+        void Report(Seen seen)
+        {
+            if (seen.Zero) Volatile.Write(ref anyZero, 1);
+            if (seen.Negative) Volatile.Write(ref anyNegative, 1);
         }
     }
 
@@ -288,14 +405,14 @@ sealed unsafe class GridMap : IDisposable
         readonly void* map = map;
         int next;
 
-        public void Run(int threads) => CpuTeam.Run(Math.Min(threads, tiles.Chunks), Work);
+        public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
 
-        void Work()
+        void UnpackTiles()
         {
-            using var chunk = new GridChunk();
+            using var chunk = new GridChunk(tiles.ZeroBits);
             var positive = stackalloc ulong[4];
             var magnitudes = stackalloc float[32];
-            for (var level = 0; level < 32; level++) magnitudes[level] = packed.Magnitude(level);
+            packed.Magnitudes(magnitudes);
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks;)
             {
                 var first = (long)index * GridTiles.TilesPerChunk;
@@ -304,7 +421,7 @@ sealed unsafe class GridMap : IDisposable
                 for (var tile = first; tile < last; tile += GridChunk.Batch)
                 {
                     var batch = (int)Math.Min(GridChunk.Batch, last - tile);
-                    var groups = chunk.Read<TFace>(batch, magnitudes);
+                    var groups = chunk.Read<TFace>(chunk.Y, batch, magnitudes);
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
@@ -320,6 +437,45 @@ sealed unsafe class GridMap : IDisposable
                     }
                 }
                 chunk.Close();
+            }
+        }
+
+        void UnpackUnits(GridWavelet wavelet)
+        {
+            using var chunk = new GridChunk(tiles.ZeroBits);
+            using var unit = new GridUnit<TFace>(wavelet);
+            var positive = stackalloc ulong[4];
+            var magnitudes = stackalloc float[32];
+            packed.Magnitudes(magnitudes);
+            for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units;)
+            {
+                var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
+                var count256 = wavelet.Tiles(maps);
+                for (int i = 0, tile = 0; tile < count256; i++)
+                {
+                    var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(count256, tile + GridTiles.TilesPerChunk));
+                    chunk.Open((byte*)packed.chunks[at], packed.lengths[at], last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
+                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), magnitudes);
+                    chunk.Close();
+                }
+                for (var start = 0; start < maps; start += wavelet.Together)
+                {
+                    var together = Math.Min(wavelet.Together, maps - start);
+                    unit.Inverse(start, together, maps);
+                    var elements = together * wavelet.Elements;
+                    for (var at = 0; at < elements; at += 256)
+                    {
+                        var (count, to) = (Math.Min(256, elements - at), (first + start) * wavelet.Elements + at);
+                        if (packed.HasZeros)
+                        {
+                            chunk.ReadZeros(positive, new GridTiles.Places(count));
+                            var place = GridMover<TCells>.InPlace(to, count, map);
+                            TFace.Restore(unit.After + at, positive, TCells.Smallest, place == null ? unit.After + at : place, 16);
+                            if (place != null) continue;
+                        }
+                        GridMover<TCells>.Store(unit.After + at, map, to, count);
+                    }
+                }
             }
         }
     }

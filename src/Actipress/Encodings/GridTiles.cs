@@ -5,12 +5,14 @@ enum TileTransform : byte
 {
     Identity,
     Cosine,
-    Haar,
+
+    /// <summary>None: they hold the coefficients of whole maps.</summary>
+    Wavelet,
 }
 
 /// <summary>
-/// How a map divides into tiles of 16 x 16 values. Along each axis blocks have 16 points (4, 8 and 8 in a volume) and the last may be
-/// shorter. Small blocks share a tile: floor(16 / rows) times floor(16 / columns) slots of one plane block each, filled block after
+/// How a map divides into tiles of 16 x 16 values. Along each axis blocks have 16, 8 or 4 points (a quarter, half and half of that in a
+/// volume) and the last may be shorter. Small blocks share a tile: floor(16 / rows) times floor(16 / columns) slots of one plane block each, filled block after
 /// block, row-major; a block of a volume takes as many slots in turn as it has slices. Unfilled places are zero. A tile of plain
 /// values is 256 neighbours in memory.
 /// </summary>
@@ -30,6 +32,12 @@ sealed class GridTiles
         public Places(int rows, int columns)
         {
             for (var row = 0; row < rows; row++) this[row / 4] |= ((1UL << columns) - 1) << 16 * (row % 4);
+        }
+
+        /// <summary>The first ones, row-major.</summary>
+        public Places(int count)
+        {
+            for (var quarter = 0; quarter < 4; quarter++) this[quarter] = count >= 64 * (quarter + 1) ? ~0UL : (1UL << Math.Max(0, count - 64 * quarter)) - 1;
         }
 
         public readonly int Count => System.Numerics.BitOperations.PopCount(this[0]) + System.Numerics.BitOperations.PopCount(this[1]) + System.Numerics.BitOperations.PopCount(this[2]) + System.Numerics.BitOperations.PopCount(this[3]);
@@ -63,16 +71,29 @@ sealed class GridTiles
         public int Elements(long tile) => (int)Math.Min(BlocksPerTile, Blocks - (tile - firstTile) * BlocksPerTile) * BlockElements;
     }
 
-    /// <summary>Tiles of one chunk: 2^16 values.</summary>
+    /// <summary>Tiles of one chunk.</summary>
     public const int TilesPerChunk = 256;
+
+    /// <summary>Coefficients of one chunk.</summary>
+    public const int ChunkCoefficients = 256 * TilesPerChunk;
 
     public MapShape Shape { get; }
     public TileTransform Transform { get; }
     public Region[] Regions { get; }
-    public long Count { get; }
-    public int Chunks => checked((int)((Count + TilesPerChunk - 1) / TilesPerChunk));
 
-    public GridTiles(MapShape shape, TileTransform transform)
+    /// <summary>How maps divide into units, where their coefficients fill the tiles.</summary>
+    public GridWavelet? Wavelet { get; }
+
+    public long Count { get; }
+    public int Chunks => checked((int)(Wavelet is { } wavelet ? wavelet.Units * wavelet.ChunksPerUnit : (Count + TilesPerChunk - 1) / TilesPerChunk));
+
+    /// <summary>The largest number of bits of zeros in one chunk.</summary>
+    public int ZeroBits => Wavelet is { } wavelet ? Math.Max(ChunkCoefficients, wavelet.MapsPerUnit * wavelet.Elements) : ChunkCoefficients;
+
+    /// <param name="shape">The maps.</param>
+    /// <param name="transform">What each tile goes through.</param>
+    /// <param name="edge">Of a plane's blocks: 4, 8 or 16.</param>
+    public GridTiles(MapShape shape, TileTransform transform, int edge = 16)
     {
         (Shape, Transform) = (shape, transform);
         if (transform == TileTransform.Identity)
@@ -81,7 +102,7 @@ sealed class GridTiles
             Count = (shape.Elements + 255) / 256;
             return;
         }
-        var (depth, height, width) = shape.SpatialRank == 3 ? (4, 8, 8) : (1, 16, 16);
+        var (depth, height, width) = shape.SpatialRank == 3 ? (edge / 4, edge / 2, edge / 2) : (1, edge, edge);
         var regions = new List<Region>();
         foreach (var d in Parts(shape.Depth, depth))
             foreach (var h in Parts(shape.Height, height))
@@ -91,6 +112,13 @@ sealed class GridTiles
                     Count += regions[^1].Tiles;
                 }
         Regions = [.. regions];
+    }
+
+    public GridTiles(MapShape shape, Wavelet wavelet)
+    {
+        (Shape, Transform, Regions) = (shape, TileTransform.Wavelet, []);
+        Wavelet = new GridWavelet(wavelet, shape);
+        Count = checked(Wavelet.Units * Wavelet.Tiles(Wavelet.MapsPerUnit));
     }
 
     static IEnumerable<Axis> Parts(int length, int block)

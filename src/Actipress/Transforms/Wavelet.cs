@@ -14,6 +14,9 @@ public sealed partial record Wavelet : Transform
 {
     readonly double[] low, high;
 
+    internal ReadOnlySpan<double> Low => low;
+    internal ReadOnlySpan<double> High => high;
+
     /// <summary>The wavelet, such as <c>haar</c>, <c>db3</c>, <c>sym4</c> or <c>coif2</c>.</summary>
     public string Family { get; }
 
@@ -102,7 +105,7 @@ public sealed partial record Wavelet : Transform
     }
 
     // The spatial extents at one level, and what dividing them gives.
-    readonly record struct Extents(int Depth, int Height, int Width)
+    internal readonly record struct Extents(int Depth, int Height, int Width)
     {
         public int Elements => Depth * Height * Width;
         public int this[int axis] => axis switch { 0 => Depth, 1 => Height, _ => Width };
@@ -118,21 +121,21 @@ public sealed partial record Wavelet : Transform
     /// <param name="HighAxes">Bit a is set where the band is the high-pass half of axis a.</param>
     /// <param name="Extents">Its size for one map.</param>
     /// <param name="Start">Where it starts among the coefficients of one map.</param>
-    readonly record struct Band(int Level, int HighAxes, Extents Extents, long Start)
+    internal readonly record struct Band(int Level, int HighAxes, Extents Extents, long Start)
     {
         public bool IsLow => HighAxes == 0;
         public long Elements => Extents.Elements;
     }
 
     // The extents of the low band after each level, the map's own first.
-    List<Extents> Sizes(MapShape shape)
+    internal List<Extents> Sizes(MapShape shape)
     {
         List<Extents> sizes = [new(shape.Depth, shape.Height, shape.Width)];
         while (sizes.Count <= Levels && sizes[^1].Elements > 1) sizes.Add(sizes[^1].Half);
         return sizes;
     }
 
-    List<Band> Bands(MapShape shape)
+    internal List<Band> Bands(MapShape shape)
     {
         var sizes = Sizes(shape);
         List<Band> bands = [new(sizes.Count - 1, 0, sizes[^1], 0)];

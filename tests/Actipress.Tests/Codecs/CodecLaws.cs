@@ -8,7 +8,8 @@ public class CodecLaws
 {
     static readonly string[] codecs =
     [
-        "st:1", "st:10", "dct:1", "dct:10", "dct:2.5,block=8", "wt:haar:10", "wt:db3:4,levels=5", "wt:coif2:1000", "quant:8", "quant:4", "quant:2",
+        "st:1", "st:10", "dct:1", "dct:10", "dct:2.5,block=8", "dct:20,block=4", "wt:haar:10", "wt:haar:6,levels=1", "wt:db3:4,levels=5", "wt:db3:10,levels=2",
+        "wt:sym4:10,zeros=none", "wt:coif2:1000", "quant:8", "quant:4", "quant:2",
         "st:10,index=byte", "st:10,index=bitmap", "st:3,values=float16", "dct:4,values=float32,zeros=none", "dct:10,storage=paper", "st:1,storage=paper", "wt:db2:1,storage=paper",
     ];
 

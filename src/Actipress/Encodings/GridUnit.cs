@@ -1,0 +1,320 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace Actipress;
+
+/// <summary>
+/// The wavelet transform of a unit's maps, one or <see cref="GridWavelet.Together"/> at once, in one thread's memory. Along every
+/// axis a pass is <see cref="IGridFace.Filter"/> over lines of neighbours: slices of a volume, rows of a plane, and for the rows
+/// themselves their even and odd elements, or, where maps lie side by side, the same element of each.
+/// </summary>
+/// <remarks>
+/// On an axis of n points, even or made even by its last one, with F taps:
+/// <code>
+/// a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], d[o] likewise with high                               j = 0 ... F - 1
+/// x[2 q - s]     = sum_t low[2 t + 1] a[q + t - r] + sum_t high[2 t + 1] d[q + t - r]                 t = 0 ... F/2 - 1
+/// x[2 q - s + 1] = sum_t low[2 t]     a[q + t - r] + sum_t high[2 t]     d[q + t - r]                 r = floor(F / 4), s = 1 - F/2 mod 2
+/// </code>
+/// </remarks>
+sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFace
+{
+    const int DepthAxis = 1, HeightAxis = 2, WidthAxis = 4;
+
+    readonly GridWavelet wavelet;
+    readonly int together, taps, reach, shift;
+    readonly float* memory;
+
+    // One batch of maps: before its division or while it is put together, and in parts.
+    readonly float* whole, parts;
+    readonly float* slices, rows, block, turned;
+    // Every second element of a row, or a low and a high row; the same of what an inverse gives. Each with its period continued to both sides.
+    readonly float* even, odd, first, second;
+    readonly float** from, fromRow, fromParts;
+
+    public GridUnit(GridWavelet wavelet)
+    {
+        this.wavelet = wavelet;
+        (together, taps) = (wavelet.Together, wavelet.Taps);
+        (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
+        var (height, width) = (wavelet.Shape.Height + 1L, wavelet.Shape.Width + 1L);
+        var batch = ((long)wavelet.Coefficients * together + 511) / 256 * 256;
+        var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
+        long line = (width + taps + 15) / 16 * 16;
+        long[] sizes = [unit, batch, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, line, line];
+        var starts = new long[sizes.Length + 1];
+        for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
+        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + 3 * taps * sizeof(float*))), 64);
+        Coefficients = memory;
+        whole = memory + starts[1];
+        parts = wavelet.MapsPerUnit == 1 ? memory : memory + starts[2];
+        slices = memory + starts[3];
+        rows = memory + starts[4];
+        block = memory + starts[5];
+        turned = block + 256;
+        even = memory + starts[6] + taps / 2;
+        odd = memory + starts[7] + taps / 2;
+        first = memory + starts[8];
+        second = memory + starts[9];
+        from = (float**)(memory + starts[^1]);
+        fromRow = from + taps;
+        fromParts = fromRow + taps;
+        for (var j = 0; j < taps; j++)
+        {
+            var i = taps / 2 - j;
+            fromRow[j] = (i % 2 == 0 ? even : odd) + (i >> 1);
+        }
+        for (var t = 0; t < taps / 2; t++)
+        {
+            fromParts[t] = even + t - reach;
+            fromParts[taps / 2 + t] = odd + t - reach;
+        }
+    }
+
+    public void Dispose()
+    {
+        AllocatorMeter.LookIn();
+        NativeMemory.AlignedFree(memory);
+    }
+
+    /// <summary>The unit's coefficients, in whole tiles.</summary>
+    public float* Coefficients { get; }
+
+    /// <summary>Where <see cref="Forward"/> finds the values of some maps, one after the other; room for a tile beyond them.</summary>
+    public float* Before => together == 1 ? whole : parts;
+
+    /// <summary>Where <see cref="Inverse"/> leaves them.</summary>
+    public float* After => together == 1 ? parts : whole;
+
+    /// <summary>Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of <paramref name="maps"/>.</summary>
+    public void Forward(int start, int count, int maps)
+    {
+        if (together > 1) Interleave(parts, whole, wavelet.Elements, together);
+        for (var level = 0; level < wavelet.Levels.Length; level++)
+        {
+            if (level > 0) Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * together);
+            Divide(wavelet.Levels[level]);
+        }
+        if (parts == Coefficients) return;
+        foreach (var band in wavelet.Bands)
+        {
+            float* from = parts + band.Start * together, to = Coefficients + band.Start * maps + start * band.Elements;
+            if (together > 1) Separate(from, to, (int)band.Elements, count);
+            else Copy(from, to, band.Elements);
+        }
+    }
+
+    /// <summary>The inverse.</summary>
+    public void Inverse(int start, int count, int maps)
+    {
+        if (parts != Coefficients)
+            foreach (var band in wavelet.Bands)
+            {
+                float* from = Coefficients + band.Start * maps + start * band.Elements, to = parts + band.Start * together;
+                if (together > 1) Interleave(from, to, (int)band.Elements, count);
+                else Copy(from, to, band.Elements);
+            }
+        for (var level = wavelet.Levels.Length - 1; level >= 0; level--) Combine(wavelet.Levels[level]);
+        if (together > 1) Separate(parts, whole, wavelet.Elements, together);
+    }
+
+    /// <summary>Fills the last tile of a unit with zeros.</summary>
+    public void Fill(int maps)
+    {
+        for (var i = (long)maps * wavelet.Coefficients; i % 256 != 0; i++) Coefficients[i] = 0;
+    }
+
+    // Of some maps one after the other, an element of each in turn.
+    void Interleave(float* from, float* to, int points, int maps)
+    {
+        if (points == 1)
+        {
+            Copy(from, to, maps);
+            return;
+        }
+        for (var map = 0; map < maps; map += 16)
+            for (var i = 0; i < points; i += 16)
+            {
+                for (var k = 0; k < Math.Min(16, maps - map); k++) Sixteen(from + (long)(map + k) * points + i, block + 16 * k);
+                TFace.Transpose(block, turned);
+                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(turned + 16 * k, to + (long)(i + k) * together + map);
+            }
+    }
+
+    // Back. What is written beyond the end of a map the next one covers: the last sixteen of each go first.
+    void Separate(float* from, float* to, int points, int maps)
+    {
+        if (points == 1)
+        {
+            Copy(from, to, maps);
+            return;
+        }
+        for (var map = 0; map < maps; map += 16)
+            for (var i = (points - 1) / 16 * 16; i >= 0; i -= 16)
+            {
+                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(from + (long)(i + k) * together + map, block + 16 * k);
+                TFace.Transpose(block, turned);
+                for (var k = 0; k < Math.Min(16, maps - map); k++)
+                {
+                    var at = (long)(map + k) * points + i;
+                    var room = (long)maps * points - at;
+                    if (room >= 16) Sixteen(turned + 16 * k, to + at);
+                    else for (var left = 0; left < room; left++) to[at + left] = turned[16 * k + left];
+                }
+            }
+    }
+
+    static void Sixteen(float* from, float* to) => *(Vector512<float>*)to = *(Vector512<float>*)from;
+
+    static void Copy(float* from, float* to, long count) => Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
+
+    // whole -> parts, whose low band comes first.
+    void Divide(in GridWavelet.Level level)
+    {
+        var (n, slice) = (level.Whole.Depth, level.Whole.Height * level.Whole.Width * together);
+        if (n == 1)
+        {
+            DividePlane(level, whole, 0, 0);
+            return;
+        }
+        for (var z = 0; z < level.Half.Depth; z++)
+        {
+            Meet(whole, slice, z, n);
+            TFace.Filter(from, wavelet.Low, wavelet.High, taps, slices, slices + slice, slice);
+            DividePlane(level, slices, 0, z);
+            DividePlane(level, slices + slice, DepthAxis, z);
+        }
+    }
+
+    void DividePlane(in GridWavelet.Level level, float* x, int highAxes, int z)
+    {
+        var (n, row, space) = (level.Whole.Height, level.Whole.Width * together, (level.Whole.Width + 1) * together);
+        if (n == 1)
+        {
+            Copy(x, rows, row);
+            DivideRow(level, rows, highAxes, z, 0);
+            return;
+        }
+        for (var y = 0; y < level.Half.Height; y++)
+        {
+            Meet(x, row, y, n);
+            TFace.Filter(from, wavelet.Low, wavelet.High, taps, rows, rows + space, row);
+            DivideRow(level, rows, highAxes, z, y);
+            DivideRow(level, rows + space, highAxes | HeightAxis, z, y);
+        }
+    }
+
+    void DivideRow(in GridWavelet.Level level, float* x, int highAxes, int z, int y)
+    {
+        var (n, half) = (level.Whole.Width, level.Half.Width);
+        float* low = Part(level, highAxes, z, y), high = Part(level, highAxes | WidthAxis, z, y);
+        if (n == 1) Copy(x, low, together);
+        else if (together > 1)
+            for (var o = 0; o < half; o++)
+            {
+                Meet(x, together, o, n);
+                TFace.Filter(from, wavelet.Low, wavelet.High, taps, low + o * together, high + o * together, together);
+            }
+        else
+        {
+            if (n % 2 != 0) x[n] = x[n - 1];
+            TFace.Split(x, even, odd, half);
+            Continue(even, half);
+            Continue(odd, half);
+            TFace.Filter(fromRow, wavelet.Low, wavelet.High, taps, low, high, half);
+        }
+    }
+
+    // parts -> the low band of the level before, in the same place.
+    void Combine(in GridWavelet.Level level)
+    {
+        var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * together);
+        if (n == 1)
+        {
+            CombinePlane(level, whole, 0, 0, parts);
+            return;
+        }
+        for (var z = 0; z < half; z++)
+        {
+            CombinePlane(level, slices, 0, z, whole + (long)slice * z);
+            CombinePlane(level, slices, DepthAxis, z, whole + (long)slice * (half + z));
+        }
+        Combine(whole, whole + (long)slice * half, slice, n, parts, slice, slices);
+    }
+
+    void CombinePlane(in GridWavelet.Level level, float* lines, int highAxes, int z, float* to)
+    {
+        var (n, half, row) = (level.Whole.Height, level.Half.Height, level.Whole.Width * together);
+        var space = (level.Whole.Width == 1 ? 1 : 2 * level.Half.Width) * together;
+        if (n == 1)
+        {
+            CombineRow(level, highAxes, z, 0, lines);
+            Copy(lines, to, row);
+            return;
+        }
+        for (var y = 0; y < half; y++)
+        {
+            CombineRow(level, highAxes, z, y, lines + (long)space * y);
+            CombineRow(level, highAxes | HeightAxis, z, y, lines + (long)space * (half + y));
+        }
+        Combine(lines, lines + (long)space * half, space, n, to, row, rows);
+    }
+
+    void CombineRow(in GridWavelet.Level level, int highAxes, int z, int y, float* to)
+    {
+        var (n, half) = (level.Whole.Width, level.Half.Width);
+        float* low = Part(level, highAxes, z, y), high = Part(level, highAxes | WidthAxis, z, y);
+        if (n == 1) Copy(low, to, together);
+        else if (together > 1) Combine(low, high, together, 2 * half, to, together, to);
+        else
+        {
+            Copy(low, even, half);
+            Copy(high, odd, half);
+            Continue(even, half);
+            Continue(odd, half);
+            TFace.Filter(fromParts, wavelet.InverseFirst, wavelet.InverseSecond, taps, first, second, half);
+            first[half] = first[0];
+            if (shift == 0) TFace.Join(first, second, to, half);
+            else TFace.Join(second, first + 1, to, half);
+        }
+    }
+
+    // n lines of some neighbours out of half as many low and high ones.
+    void Combine(float* low, float* high, long space, int n, float* to, int count, float* spare)
+    {
+        var half = (n + 1) / 2;
+        for (var q = 0; q < half; q++)
+        {
+            for (int t = 0, o = q - reach; t < taps / 2; t++, o++)
+            {
+                var at = ((uint)o < (uint)half ? o : Modulo(o, half)) * space;
+                from[t] = low + at;
+                from[taps / 2 + t] = high + at;
+            }
+            var i = q == 0 && shift == 1 ? 2 * half - 1 : 2 * q - shift;
+            TFace.Filter(from, wavelet.InverseFirst, wavelet.InverseSecond, taps, Line(i), Line((i + 1) % (2 * half)), count);
+        }
+
+        // What an odd axis was filled up with is dropped.
+        float* Line(int i) => i < n ? to + (long)i * count : spare;
+    }
+
+    // The lines that the taps of output o meet on an axis of n.
+    void Meet(float* x, long space, int o, int n)
+    {
+        var i = taps / 2 + 2 * o;
+        if (i >= taps - 1 && i < n) for (var j = 0; j < taps; j++) from[j] = x + (i - j) * space;
+        else for (var j = 0; j < taps; j++) from[j] = x + Math.Min(Modulo(i - j, n + n % 2), n - 1) * space;
+    }
+
+    // As far as the taps reach.
+    void Continue(float* period, int n)
+    {
+        for (var k = 1; k <= reach; k++) (period[-k], period[n - 1 + k]) = (period[n - k], period[k - 1]);
+    }
+
+    static int Modulo(int i, int n) => (i % n + n) % n;
+
+    // A row of a band.
+    float* Part(in GridWavelet.Level level, int highAxes, int z, int y) =>
+        parts + (level.Starts[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width) * together;
+}

@@ -1,0 +1,85 @@
+using System.Runtime.CompilerServices;
+
+namespace Actipress;
+
+// The arithmetic of wavelets, some lanes at a time.
+unsafe partial struct GridLanes<T>
+{
+    public static void Transpose(float* from, float* to) => T.Transpose(from, to);
+
+    public static void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count)
+    {
+        if (count < T.Count)
+        {
+            if (T.Count > 8) GridLanes<Lanes8>.Filter(from, u, v, taps, first, second, count);
+            else if (T.Count > 4) GridLanes<Lanes4>.Filter(from, u, v, taps, first, second, count);
+            else GridDefinition.Filter(from, u, v, taps, first, second, count);
+            return;
+        }
+        var i = 0;
+        for (; i <= count - 4 * T.Count; i += 4 * T.Count) Four(from, u, v, taps, first, second, i);
+        for (; i <= count - T.Count; i += T.Count) One(from, u, v, taps, first, second, i);
+        // The rest as a last register that overlaps the one before.
+        if (i < count) One(from, u, v, taps, first, second, count - T.Count);
+    }
+
+    // Eight sums side by side hide the time that one takes.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Four(float** from, float* u, float* v, int taps, float* first, float* second, int i)
+    {
+        var x = from[0] + i;
+        T x0 = T.Load(x), x1 = T.Load(x + T.Count), x2 = T.Load(x + 2 * T.Count), x3 = T.Load(x + 3 * T.Count);
+        T p = T.All(u[0]), q = T.All(v[0]);
+        T a0 = x0 * p, a1 = x1 * p, a2 = x2 * p, a3 = x3 * p;
+        T b0 = x0 * q, b1 = x1 * q, b2 = x2 * q, b3 = x3 * q;
+        for (var j = 1; j < taps; j++)
+        {
+            x = from[j] + i;
+            (p, q) = (T.All(u[j]), T.All(v[j]));
+            x0 = T.Load(x); a0 = T.Fused(x0, p, a0); b0 = T.Fused(x0, q, b0);
+            x1 = T.Load(x + T.Count); a1 = T.Fused(x1, p, a1); b1 = T.Fused(x1, q, b1);
+            x2 = T.Load(x + 2 * T.Count); a2 = T.Fused(x2, p, a2); b2 = T.Fused(x2, q, b2);
+            x3 = T.Load(x + 3 * T.Count); a3 = T.Fused(x3, p, a3); b3 = T.Fused(x3, q, b3);
+        }
+        a0.Store(first + i); a1.Store(first + i + T.Count); a2.Store(first + i + 2 * T.Count); a3.Store(first + i + 3 * T.Count);
+        b0.Store(second + i); b1.Store(second + i + T.Count); b2.Store(second + i + 2 * T.Count); b3.Store(second + i + 3 * T.Count);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void One(float** from, float* u, float* v, int taps, float* first, float* second, int i)
+    {
+        var x = T.Load(from[0] + i);
+        T a = x * T.All(u[0]), b = x * T.All(v[0]);
+        for (var j = 1; j < taps; j++)
+        {
+            x = T.Load(from[j] + i);
+            (a, b) = (T.Fused(x, T.All(u[j]), a), T.Fused(x, T.All(v[j]), b));
+        }
+        a.Store(first + i);
+        b.Store(second + i);
+    }
+
+    public static void Split(float* x, float* even, float* odd, int count)
+    {
+        var i = 0;
+        for (; i <= count - T.Count; i += T.Count)
+        {
+            T.Split(T.Load(x + 2 * i), T.Load(x + 2 * i + T.Count), out var evens, out var odds);
+            evens.Store(even + i);
+            odds.Store(odd + i);
+        }
+        GridDefinition.Split(x + 2 * i, even + i, odd + i, count - i);
+    }
+
+    public static void Join(float* even, float* odd, float* x, int count)
+    {
+        var i = 0;
+        for (; i <= count - T.Count; i += T.Count)
+        {
+            T.Join(T.Load(even + i), T.Load(odd + i), out var a, out var b);
+            a.Store(x + 2 * i);
+            b.Store(x + 2 * i + T.Count);
+        }
+        GridDefinition.Join(even + i, odd + i, x + 2 * i, count - i);
+    }
+}

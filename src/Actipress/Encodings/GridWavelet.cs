@@ -1,0 +1,87 @@
+using System.Runtime.InteropServices;
+
+namespace Actipress;
+
+/// <summary>
+/// How maps under a wavelet divide into units: whole maps, as many as give at most 2^16 coefficients, but one at least. A unit's
+/// coefficients are those of <see cref="Wavelet"/> for just its maps, in its order, in tiles of 256 neighbours. A unit is one chunk,
+/// or several where one map gives more.
+/// </summary>
+sealed unsafe class GridWavelet
+{
+    // Maps with rows shorter than this lie side by side, if they have at most so many elements.
+    const int ShortRow = 32, SmallMap = 1024;
+
+    /// <summary>A division of a band into bands of half the extents.</summary>
+    /// <param name="Whole">The extents before.</param>
+    /// <param name="Half">The extents after.</param>
+    /// <param name="Starts">Where each band starts among one map's coefficients, by its <see cref="Wavelet.Band.HighAxes"/>.</param>
+    public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, long[] Starts);
+
+    readonly float[] filters;
+
+    public GridWavelet(Wavelet wavelet, MapShape shape)
+    {
+        Shape = shape;
+        Bands = [.. wavelet.Bands(shape)];
+        var sizes = wavelet.Sizes(shape);
+        Levels = [.. Enumerable.Range(1, sizes.Count - 1).Select(level =>
+        {
+            var starts = new long[8];
+            foreach (var band in Bands) if (band.Level == level && !band.IsLow) starts[band.HighAxes] = band.Start;
+            return new Level(sizes[level - 1], sizes[level], starts);
+        })];
+        Elements = checked((int)shape.MapElements);
+        Coefficients = checked((int)Bands.Sum(band => band.Elements));
+        MapsPerUnit = (int)Math.Min(shape.Maps, Math.Max(1, GridTiles.ChunkCoefficients / Coefficients));
+        Units = (shape.Maps + MapsPerUnit - 1) / MapsPerUnit;
+        ChunksPerUnit = checked((int)(((long)MapsPerUnit * Coefficients + GridTiles.ChunkCoefficients - 1) / GridTiles.ChunkCoefficients));
+        Together = MapsPerUnit > 1 && shape.Width < ShortRow && Elements <= SmallMap ? 16 * Math.Max(1, 256 / Elements) : 1;
+
+        Taps = wavelet.Low.Length;
+        filters = GC.AllocateArray<float>(4 * Taps, pinned: true);
+        for (var j = 0; j < Taps; j++) (filters[j], filters[Taps + j]) = ((float)wavelet.Low[j], (float)wavelet.High[j]);
+        for (var t = 0; t < Taps / 2; t++)
+        {
+            (InverseFirst[t], InverseFirst[Taps / 2 + t]) = (Low[2 * t + 1], High[2 * t + 1]);
+            (InverseSecond[t], InverseSecond[Taps / 2 + t]) = (Low[2 * t], High[2 * t]);
+        }
+    }
+
+    public MapShape Shape { get; }
+
+    /// <summary>From fine to coarse.</summary>
+    public Level[] Levels { get; }
+
+    public Wavelet.Band[] Bands { get; }
+
+    /// <summary>Of one map.</summary>
+    public int Elements { get; }
+
+    /// <summary>Of one map.</summary>
+    public int Coefficients { get; }
+
+    public int MapsPerUnit { get; }
+    public long Units { get; }
+    public int ChunksPerUnit { get; }
+
+    /// <summary>Maps that are transformed at once: 1, or as many as fill registers side by side, an element of each in turn, where rows are too short to.</summary>
+    public int Together { get; }
+
+    public int Taps { get; }
+
+    /// <summary>The low-pass filter; after it the others.</summary>
+    public float* Low => (float*)Marshal.UnsafeAddrOfPinnedArrayElement(filters, 0);
+
+    public float* High => Low + Taps;
+
+    // Of an inverse's two neighbouring outputs: the taps that meet the low band, then those that meet the high one.
+    public float* InverseFirst => Low + 2 * Taps;
+    public float* InverseSecond => Low + 3 * Taps;
+
+    /// <summary>The maps of a unit.</summary>
+    public int Maps(long unit) => (int)Math.Min(MapsPerUnit, Shape.Maps - unit * MapsPerUnit);
+
+    /// <summary>The tiles of a unit of so many maps.</summary>
+    public int Tiles(int maps) => (int)(((long)maps * Coefficients + 255) / 256);
+}
