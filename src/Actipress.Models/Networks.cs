@@ -37,6 +37,8 @@ public static class Networks
         new("WideResNet101", () => ResNet.WideResNet101(), 128, [3, 32, 32], ResNet.Blocks),
         new("UNet3D", () => UNet3D.Brats(), 1, [4, 96, 96, 96], UNet3D.Blocks),
         new("UNet3DSpleen", () => UNet3D.Spleen(), 1, [1, 96, 96, 96], UNet3D.Blocks),
+        new("ViT", () => new ViT(), 256, [3, 256, 256], ViT.Blocks),
+        new("ViT3D", () => new ViT3D(), 32, [3, 16, 128, 128], ViT3D.Blocks),
     ];
 
     /// <summary>The network called <paramref name="name"/>, in whatever case.</summary>

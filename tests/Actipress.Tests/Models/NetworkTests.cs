@@ -37,6 +37,10 @@ public sealed class NetworkTests : IDisposable
         // The published experiments: 22.6 M. Both add up from 27 ab + 3b for a convolution of a to b channels with its batch norm.
         ["UNet3D"] = new(22_583_875, [1, 4, 16, 32, 16], [1, 3, 16, 32, 16], "down1.conv1.weight", "up4.bn2.weight"),
         ["UNet3DSpleen"] = new(4_324_714, [1, 1, 16, 32, 16], [1, 2, 16, 32, 16]),
+        // vit-pytorch, added up from its text: a layer has 8 396 800 parameters with 16 heads and 6 299 648 with 8; the rest is embedding and head.
+        ["ViT"] = new(46_233_576, [2, 3, 128, 64], [2, 1000], "to_patch_embedding.3.bias", "pos_embedding", "transformer.norm.weight",
+            "transformer.layers.4.0.to_qkv.weight", "transformer.layers.4.0.to_out.0.bias", "transformer.layers.4.1.net.4.weight", "mlp_head.weight"),
+        ["ViT3D"] = new(33_708_132, [2, 3, 4, 64, 32], [2, 100], "to_patch_embedding.2.weight", "cls_token", "transformer.layers.0.1.net.0.weight", "mlp_head.1.bias"),
     };
 
     public static TheoryData<string> Names => [.. Networks.All.Select(network => network.Name)];
@@ -109,4 +113,24 @@ public sealed class NetworkTests : IDisposable
         var unknown = Assert.Throws<ArgumentException>(() => Networks.Find("ResNet19"));
         Assert.All(Networks.All, network => Assert.Contains(network.Name, unknown.Message));
     }
+
+    // einops in vit-pytorch: 'b c (h p1) (w p2) -> b (h w) (p1 p2 c)' and 'b c (f pf) (h p1) (w p2) -> b (f h w) (p1 p2 pf c)'.
+    [Fact]
+    public void A_patchs_values_are_in_the_order_of_vit_pytorch()
+    {
+        using var everything = NewDisposeScope();
+        using var vit = new ViT();
+        using var image = randn(1, 3, 64, 96);
+        var patches = Patches(vit).call(image);
+        Assert.Equal([1, 6, 32 * 32 * 3], patches.shape);
+        Assert.Equal(image[0, 2, 32 + 5, 64 + 7].item<float>(), patches[0, 1 * 3 + 2, (5 * 32 + 7) * 3 + 2].item<float>());
+
+        using var vit3D = new ViT3D();
+        using var video = randn([1, 3, 4, 32, 48]);
+        patches = Patches(vit3D).call(video);
+        Assert.Equal([1, 12, 16 * 16 * 2 * 3], patches.shape);
+        Assert.Equal(video[0, 1, 2 + 1, 16 + 5, 32 + 7].item<float>(), patches[0, (1 * 2 + 1) * 3 + 2, ((5 * 16 + 7) * 2 + 1) * 3 + 1].item<float>());
+    }
+
+    static Module<Tensor, Tensor> Patches(Module vit) => (Module<Tensor, Tensor>)vit.named_modules().Single(named => named.name == "to_patch_embedding.0").module;
 }
