@@ -39,6 +39,9 @@ public static class Networks
         new("UNet3DSpleen", () => UNet3D.Spleen(), 1, [1, 96, 96, 96], UNet3D.Blocks),
         new("ViT", () => new ViT(), 256, [3, 256, 256], ViT.Blocks),
         new("ViT3D", () => new ViT3D(), 32, [3, 16, 128, 128], ViT3D.Blocks),
+        new("EfficientNetB0", () => EfficientNet.B0(), 4, [3, 640, 640], EfficientNet.Blocks),
+        new("EfficientNetB4", () => EfficientNet.B4(), 2, [3, 640, 640], EfficientNet.Blocks),
+        new("EfficientNetB8", () => EfficientNet.B8(), 1, [3, 640, 640], EfficientNet.Blocks),
     ];
 
     /// <summary>The network called <paramref name="name"/>, in whatever case.</summary>

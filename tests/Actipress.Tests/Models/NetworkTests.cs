@@ -41,6 +41,11 @@ public sealed class NetworkTests : IDisposable
         ["ViT"] = new(46_233_576, [2, 3, 128, 64], [2, 1000], "to_patch_embedding.3.bias", "pos_embedding", "transformer.norm.weight",
             "transformer.layers.4.0.to_qkv.weight", "transformer.layers.4.0.to_out.0.bias", "transformer.layers.4.1.net.4.weight", "mlp_head.weight"),
         ["ViT3D"] = new(33_708_132, [2, 3, 4, 64, 32], [2, 100], "to_patch_embedding.2.weight", "cls_token", "transformer.layers.0.1.net.0.weight", "mlp_head.1.bias"),
+        // torchvision: efficientnet_b0 has 5 288 548. The published experiments: 5.29, 10.22, 19.19 M
+        ["EfficientNetB0"] = new(5_288_548, [2, 3, 64, 64], [2, 1000], "features.0.1.running_mean", "features.1.0.block.1.fc1.weight",
+            "features.2.1.block.3.1.weight", "features.6.3.block.2.fc2.bias", "features.8.0.weight", "classifier.1.weight"),
+        ["EfficientNetB4"] = new(10_222_984, [2, 3, 64, 64], [2, 1000], "features.6.7.block.0.0.weight"),
+        ["EfficientNetB8"] = new(19_192_432, [2, 3, 64, 64], [2, 1000], "features.6.14.block.0.0.weight"),
     };
 
     public static TheoryData<string> Names => [.. Networks.All.Select(network => network.Name)];
