@@ -42,6 +42,7 @@ public static class Networks
         new("EfficientNetB0", () => EfficientNet.B0(), 4, [3, 640, 640], EfficientNet.Blocks),
         new("EfficientNetB4", () => EfficientNet.B4(), 2, [3, 640, 640], EfficientNet.Blocks),
         new("EfficientNetB8", () => EfficientNet.B8(), 1, [3, 640, 640], EfficientNet.Blocks),
+        new("DeepLabV3Plus", () => new DeepLabV3Plus(), 32, [3, 128, 128], DeepLabV3Plus.Blocks),
     ];
 
     /// <summary>The network called <paramref name="name"/>, in whatever case.</summary>

@@ -46,6 +46,10 @@ public sealed class NetworkTests : IDisposable
             "features.2.1.block.3.1.weight", "features.6.3.block.2.fc2.bias", "features.8.0.weight", "classifier.1.weight"),
         ["EfficientNetB4"] = new(10_222_984, [2, 3, 64, 64], [2, 1000], "features.6.7.block.0.0.weight"),
         ["EfficientNetB8"] = new(19_192_432, [2, 3, 64, 64], [2, 1000], "features.6.14.block.0.0.weight"),
+        // torchvision: mobilenet_v2 has 3 504 872, of which 1 693 160 come after stage 7; pyramid 2 706 432, decoder 707 573
+        ["DeepLabV3Plus"] = new(5_225_717, [2, 3, 64, 64], [2, 21, 64, 64], "backbone.low_level_features.1.conv.0.0.weight",
+            "backbone.low_level_features.3.conv.2.weight", "backbone.high_level_features.4.conv.3.bias", "backbone.high_level_features.17.conv.1.1.running_var",
+            "classifier.project.0.weight", "classifier.aspp.convs.3.0.weight", "classifier.aspp.convs.4.1.weight", "classifier.aspp.project.1.bias", "classifier.classifier.3.bias"),
     };
 
     public static TheoryData<string> Names => [.. Networks.All.Select(network => network.Name)];
