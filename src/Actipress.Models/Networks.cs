@@ -43,6 +43,7 @@ public static class Networks
         new("EfficientNetB4", () => EfficientNet.B4(), 2, [3, 640, 640], EfficientNet.Blocks),
         new("EfficientNetB8", () => EfficientNet.B8(), 1, [3, 640, 640], EfficientNet.Blocks),
         new("DeepLabV3Plus", () => new DeepLabV3Plus(), 32, [3, 128, 128], DeepLabV3Plus.Blocks),
+        new("EDSR", () => new EDSR(), 4, [3, 48, 48], EDSR.Blocks),
     ];
 
     /// <summary>The network called <paramref name="name"/>, in whatever case.</summary>

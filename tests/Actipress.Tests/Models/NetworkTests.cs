@@ -50,6 +50,9 @@ public sealed class NetworkTests : IDisposable
         ["DeepLabV3Plus"] = new(5_225_717, [2, 3, 64, 64], [2, 21, 64, 64], "backbone.low_level_features.1.conv.0.0.weight",
             "backbone.low_level_features.3.conv.2.weight", "backbone.high_level_features.4.conv.3.bias", "backbone.high_level_features.17.conv.1.1.running_var",
             "classifier.project.0.weight", "classifier.aspp.convs.3.0.weight", "classifier.aspp.convs.4.1.weight", "classifier.aspp.project.1.bias", "classifier.classifier.3.bias"),
+        // Lim et al. 2017: 43 M. 7 168 head, 38 355 200 body, 4 727 555 tail
+        ["EDSR"] = new(43_089_923, [1, 3, 8, 8], [1, 3, 32, 32], "sub_mean.weight", "head.0.bias", "body.31.body.2.weight", "body.32.weight",
+            "tail.0.2.weight", "tail.1.bias", "add_mean.bias"),
     };
 
     public static TheoryData<string> Names => [.. Networks.All.Select(network => network.Name)];
