@@ -31,7 +31,8 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
     public EfficientNet(string name, int[] repeats, int classes = 1000) : base(name)
     {
         ArgumentNullException.ThrowIfNull(repeats);
-        if (repeats.Length != stages.Length) throw new ArgumentException($"An EfficientNet has {stages.Length} stages, found {repeats.Length} repeats.", nameof(repeats));
+        if (repeats.Length != stages.Length)
+            throw new ArgumentException($"An EfficientNet has {stages.Length} stages, found {repeats.Length} repeats.", nameof(repeats));
         var channels = Stem;
         features = Sequential([
             ("0", Convolution(3, Stem, 3, stride: 2)),

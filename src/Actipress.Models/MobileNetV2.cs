@@ -33,7 +33,8 @@ sealed class MobileNetV2 : Module<Tensor, (Tensor LowLevel, Tensor HighLevel)>
             else strideSoFar *= stride;
             for (var i = 0; i < stage.Repeats; i++)
             {
-                layers.Add(($"{layers.Count}", new InvertedResidual(channels, stage.Channels, i == 0 ? stride : 1, i == 0 ? firstDilation : dilation, stage.Expansion)));
+                var (ownStride, ownDilation) = i == 0 ? (stride, firstDilation) : (1, dilation);
+                layers.Add(($"{layers.Count}", new InvertedResidual(channels, stage.Channels, ownStride, ownDilation, stage.Expansion)));
                 channels = stage.Channels;
             }
         }

@@ -21,8 +21,8 @@ public sealed record Network(string Name, Func<Module<Tensor, Tensor>> Create, i
 }
 
 /// <summary>
-/// The networks by name, with the batch and the input of the paper's Tables 2 and 3 (the first row of each network; other networks: of
-/// the experiments of Section 5). A line here adds one, also to the tests.
+/// The networks by name, with batch and input from the paper: a network's first row in Tables 2 and 3, otherwise as in its experiments. A
+/// line here adds one; the tests run over all and ask for a line of what is known of it.
 /// </summary>
 public static class Networks
 {

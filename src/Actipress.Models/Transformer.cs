@@ -120,7 +120,9 @@ sealed class Transformer : Module<Tensor, Tensor>
     }
 }
 
-/// <summary>Cuts (n, channels, extents...) into patches, the last axis varying fastest: to (n, patches, values), a patch's channels innermost.</summary>
+/// <summary>
+/// Cuts (n, channels, extents...) into patches: to (n, patches, values), the patches in row-major order, a patch's channels innermost.
+/// </summary>
 /// <param name="patch">Extents of a patch, which divide the input's.</param>
 /// <param name="order">The order of the patch's axes among its values, from slow to fast.</param>
 sealed class Patches(long[] patch, int[] order) : Module<Tensor, Tensor>(nameof(Patches))
@@ -128,7 +130,8 @@ sealed class Patches(long[] patch, int[] order) : Module<Tensor, Tensor>(nameof(
     public override Tensor forward(Tensor x)
     {
         var (axes, shape) = (patch.Length, x.shape);
-        long[] split = [shape[0], shape[1], .. Enumerable.Range(0, axes).SelectMany(axis => new[] { shape[2 + axis] / patch[axis], patch[axis] })];
+        // split: (n, channels, patches along an axis, extent of a patch, the same of the next axis, ...)
+        long[] split = [shape[0], shape[1], .. patch.SelectMany((extent, axis) => new[] { shape[2 + axis] / extent, extent })];
         long[] reordered = [0, .. Enumerable.Range(0, axes).Select(axis => 2L + 2 * axis), .. order.Select(axis => 3L + 2 * axis), 1];
         using var parts = x.reshape(split);
         using var apart = parts.permute(reordered);
@@ -139,7 +142,9 @@ sealed class Patches(long[] patch, int[] order) : Module<Tensor, Tensor>(nameof(
 
 static class Tokens
 {
-    /// <summary>Puts a class token before the patches' tokens and adds the embedding of its place to each: (n, patches, dim) to (n, 1 + patches, dim).</summary>
+    /// <summary>
+    /// Puts a class token before the patches' tokens and adds the embedding of its place to each: (n, patches, dim) to (n, 1 + patches, dim).
+    /// </summary>
     /// <param name="tokens">Disposed.</param>
     /// <param name="classToken">(1, 1, dim).</param>
     /// <param name="positions">(1, at least 1 + patches, dim).</param>

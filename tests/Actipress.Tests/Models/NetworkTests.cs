@@ -26,7 +26,7 @@ public sealed class NetworkTests : IDisposable
         ["LeNet"] = new(150_194, [2, 1, 28, 28], [2, 10], "conv1.weight", "fc2.bias"),
         // He et al. 2016: 0.27 M
         ["ResNet20"] = new(272_474, [2, 3, 16, 16], [2, 10], "conv1.weight", "layer3.2.bn2.running_var", "fc.bias"),
-        // torchvision: resnet18 has 11 689 512, whose shortcut in layer1 is the identity as well; 11 689 512 - 7 680 - 461 700
+        // torchvision: resnet18 has 11 689 512
         ["ResNet18"] = new(11_220_132, [2, 3, 16, 16], [2, 100], "bn1.num_batches_tracked", "layer4.0.downsample.1.weight"),
         // torchvision: resnet34 has 21 797 672; 4 blocks of 128 channels and 30 of 256 more are 4 * 295 424 + 30 * 1 180 672
         ["ResNet152Basic"] = new(57_930_148, [2, 3, 8, 8], [2, 100], "layer3.35.conv2.weight"),
@@ -40,7 +40,8 @@ public sealed class NetworkTests : IDisposable
         // vit-pytorch, added up from its text: a layer has 8 396 800 parameters with 16 heads and 6 299 648 with 8; the rest is embedding and head.
         ["ViT"] = new(46_233_576, [2, 3, 128, 64], [2, 1000], "to_patch_embedding.3.bias", "pos_embedding", "transformer.norm.weight",
             "transformer.layers.4.0.to_qkv.weight", "transformer.layers.4.0.to_out.0.bias", "transformer.layers.4.1.net.4.weight", "mlp_head.weight"),
-        ["ViT3D"] = new(33_708_132, [2, 3, 4, 64, 32], [2, 100], "to_patch_embedding.2.weight", "cls_token", "transformer.layers.0.1.net.0.weight", "mlp_head.1.bias"),
+        ["ViT3D"] = new(33_708_132, [2, 3, 4, 64, 32], [2, 100], "to_patch_embedding.2.weight", "cls_token",
+            "transformer.layers.0.1.net.0.weight", "mlp_head.1.bias"),
         // torchvision: efficientnet_b0 has 5 288 548. The published experiments: 5.29, 10.22, 19.19 M
         ["EfficientNetB0"] = new(5_288_548, [2, 3, 64, 64], [2, 1000], "features.0.1.running_mean", "features.1.0.block.1.fc1.weight",
             "features.2.1.block.3.1.weight", "features.6.3.block.2.fc2.bias", "features.8.0.weight", "classifier.1.weight"),
@@ -48,8 +49,9 @@ public sealed class NetworkTests : IDisposable
         ["EfficientNetB8"] = new(19_192_432, [2, 3, 64, 64], [2, 1000], "features.6.14.block.0.0.weight"),
         // torchvision: mobilenet_v2 has 3 504 872, of which 1 693 160 come after stage 7; pyramid 2 706 432, decoder 707 573
         ["DeepLabV3Plus"] = new(5_225_717, [2, 3, 64, 64], [2, 21, 64, 64], "backbone.low_level_features.1.conv.0.0.weight",
-            "backbone.low_level_features.3.conv.2.weight", "backbone.high_level_features.4.conv.3.bias", "backbone.high_level_features.17.conv.1.1.running_var",
-            "classifier.project.0.weight", "classifier.aspp.convs.3.0.weight", "classifier.aspp.convs.4.1.weight", "classifier.aspp.project.1.bias", "classifier.classifier.3.bias"),
+            "backbone.low_level_features.3.conv.2.weight", "backbone.high_level_features.4.conv.3.bias",
+            "backbone.high_level_features.17.conv.1.1.running_var", "classifier.project.0.weight", "classifier.aspp.convs.3.0.weight", "classifier.aspp.convs.4.1.weight",
+            "classifier.aspp.project.1.bias", "classifier.classifier.3.bias"),
         // Lim et al. 2017: 43 M. 7 168 head, 38 355 200 body, 4 727 555 tail
         ["EDSR"] = new(43_089_923, [1, 3, 8, 8], [1, 3, 32, 32], "sub_mean.weight", "head.0.bias", "body.31.body.2.weight", "body.32.weight",
             "tail.0.2.weight", "tail.1.bias", "add_mean.bias"),
