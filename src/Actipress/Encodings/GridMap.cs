@@ -29,12 +29,6 @@ sealed unsafe class GridMap : IDisposable
 
     public float OtherOffset { get; private init; }
 
-    // What 32 levels stand for.
-    void Magnitudes(float* of)
-    {
-        for (var level = 0; level < 32; level++) of[level] = level == 0 ? 0 : (level + (level == 1 ? FirstOffset : OtherOffset)) * Step;
-    }
-
     /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
     public bool HasZeros { get; private init; }
 
@@ -411,8 +405,7 @@ sealed unsafe class GridMap : IDisposable
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
             var positive = stackalloc ulong[4];
-            var magnitudes = stackalloc float[32];
-            packed.Magnitudes(magnitudes);
+            var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
             for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks;)
             {
                 var first = (long)index * GridTiles.TilesPerChunk;
@@ -421,7 +414,7 @@ sealed unsafe class GridMap : IDisposable
                 for (var tile = first; tile < last; tile += GridChunk.Batch)
                 {
                     var batch = (int)Math.Min(GridChunk.Batch, last - tile);
-                    var groups = chunk.Read<TFace>(chunk.Y, batch, magnitudes);
+                    var groups = chunk.Read<TFace>(chunk.Y, batch, &magnitudes);
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
@@ -445,8 +438,7 @@ sealed unsafe class GridMap : IDisposable
             using var chunk = new GridChunk(tiles.ZeroBits);
             using var unit = new GridUnit<TFace>(wavelet);
             var positive = stackalloc ulong[4];
-            var magnitudes = stackalloc float[32];
-            packed.Magnitudes(magnitudes);
+            var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
             for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units;)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
@@ -455,7 +447,7 @@ sealed unsafe class GridMap : IDisposable
                 {
                     var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(count256, tile + GridTiles.TilesPerChunk));
                     chunk.Open((byte*)packed.chunks[at], packed.lengths[at], last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
-                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), magnitudes);
+                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
                     chunk.Close();
                 }
                 for (var start = 0; start < maps; start += wavelet.Together)
