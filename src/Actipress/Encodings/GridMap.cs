@@ -106,8 +106,8 @@ sealed unsafe class GridMap : IDisposable
         var withZeros = exactZeros && sample.AnyZero && !sample.AnyNegative;
         while (true)
         {
-            var packing = new Packing<TFace, TCells>(map, tiles, sample, withZeros, limit);
-            packing.Run(threads);
+            var packing = new Packing<TFace, TCells>(map, tiles, sample, withZeros, limit, threads);
+            packing.Run();
             if (packing.Outcome == Outcome.Packed)
             {
                 // A sample without a zero, or with zeros only of a map that has negatives elsewhere, guessed wrong.
@@ -276,10 +276,11 @@ sealed unsafe class GridMap : IDisposable
         TooLarge,
     }
 
-    sealed class Packing<TFace, TCells>(void* map, GridTiles tiles, Sampled sample, bool withZeros, long limit) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed class Packing<TFace, TCells>(void* map, GridTiles tiles, Sampled sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        int next, outcome, anyZero, anyNegative;
+        readonly CpuTeam.Shares work = new(tiles.Shares, threads);
+        int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
 
         public GridMap Result { get; } = new(tiles.Chunks) { Step = sample.Step, FirstOffset = sample.FirstOffset, OtherOffset = sample.OtherOffset, HasZeros = withZeros };
@@ -287,7 +288,7 @@ sealed unsafe class GridMap : IDisposable
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;
 
-        public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => PackUnits(wavelet) : PackTiles);
+        public void Run() => work.Run(tiles.Wavelet is { } wavelet ? () => PackUnits(wavelet) : PackTiles);
 
         readonly float inverse = 1 / sample.Step;
 
@@ -296,7 +297,7 @@ sealed unsafe class GridMap : IDisposable
             using var chunk = new GridChunk(tiles.ZeroBits);
             var seen = new Seen();
             var positive = stackalloc ulong[4];
-            for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks && Outcome == Outcome.Packed;)
+            for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
             {
                 var last = Math.Min(tiles.Count, (index + 1L) * GridTiles.TilesPerChunk);
                 chunk.Begin();
@@ -323,7 +324,7 @@ sealed unsafe class GridMap : IDisposable
             using var unit = new GridUnit<TFace>(wavelet);
             var seen = new Seen();
             var positive = stackalloc ulong[4];
-            for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units && Outcome == Outcome.Packed;)
+            for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
                 chunk.Begin();
@@ -392,21 +393,21 @@ sealed unsafe class GridMap : IDisposable
     }
 
     void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
-        new Unpacking<TFace, TCells>(this, map, tiles).Run(threads);
+        new Unpacking<TFace, TCells>(this, map, tiles, threads).Run();
 
-    sealed class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        int next;
+        readonly CpuTeam.Shares work = new(tiles.Shares, threads);
 
-        public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
+        public void Run() => work.Run(tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
 
         void UnpackTiles()
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
             var positive = stackalloc ulong[4];
             var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
-            for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks;)
+            for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
             {
                 var first = (long)index * GridTiles.TilesPerChunk;
                 var last = Math.Min(tiles.Count, first + GridTiles.TilesPerChunk);
@@ -439,7 +440,7 @@ sealed unsafe class GridMap : IDisposable
             using var unit = new GridUnit<TFace>(wavelet);
             var positive = stackalloc ulong[4];
             var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
-            for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units;)
+            for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
                 var count256 = wavelet.Tiles(maps);
@@ -507,7 +508,7 @@ sealed unsafe class GridMap : IDisposable
         for (var i = 0; i < tiles.Chunks; i++)
         {
             var length = BinaryPrimitives.ReadInt32LittleEndian(bytes[(i * sizeof(int))..]);
-            var least = sizeof(int) * (1 + Math.Min(tiles.Count - (long)i * GridTiles.TilesPerChunk, GridTiles.TilesPerChunk));
+            var least = sizeof(int) * (1 + tiles.TilesIn(i));
             if (length < least) throw Damaged($"chunk {i} of at least {least} bytes, found {length}");
             total += length;
         }
