@@ -69,7 +69,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     static void SlicesOfEven(float* x, GridTiles.Region region, bool inverse)
     {
         var (depth, height, width, across) = (region.Depth.Points, region.Height.Points, region.Width.Points, region.Across);
-        var m = GridCosines.Of(depth);
+        var m = GridCosines.Of<T>(depth);
         for (var slot = 0; slot < region.BlocksPerTile * depth; slot += depth)
         {
             float* first = Slice(0), second = Slice(1), third = Slice(2 % depth), fourth = Slice(3 % depth);
@@ -80,9 +80,9 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                     if (depth == 2)
                     {
                         // The even coefficient's cosine follows the odd one's.
-                        if (inverse) (a, b) = (a * T.All(m[1]), b * T.All(m[0]));
+                        if (inverse) (a, b) = (a * m[1], b * m[0]);
                         (a, b) = (a + b, a - b);
-                        if (!inverse) (a, b) = (a * T.All(m[1]), b * T.All(m[0]));
+                        if (!inverse) (a, b) = (a * m[1], b * m[0]);
                     }
                     else
                     {
@@ -100,23 +100,46 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         }
     }
 
-    // Four points become coefficients 0 to 3.
+    // x m[0] + y m[apart] + ..., one after the other: each cosine is then read by the very instruction that multiplies by it.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void Cosines4(ref T a, ref T b, ref T c, ref T d, float* m)
+    static T Sum(T x0, T x1, T* m, int apart) => T.Fused(x1, m[apart], x0 * m[0]);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static T Sum(T x0, T x1, T x2, T x3, T* m, int apart)
     {
-        T s0 = a + d, d0 = a - d, s1 = b + c, d1 = b - c;
-        a = (s0 + s1) * T.All(m[5]);
-        b = T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]));
-        c = (s0 - s1) * T.All(m[4]);
-        d = T.Fused(d1, T.All(m[3]), d0 * T.All(m[2]));
+        var sum = x0 * m[0];
+        sum = T.Fused(x1, m[apart], sum);
+        sum = T.Fused(x2, m[2 * apart], sum);
+        return T.Fused(x3, m[3 * apart], sum);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void Sums4(ref T a, ref T b, ref T c, ref T d, float* m)
+    static T Sum(T x0, T x1, T x2, T x3, T x4, T x5, T x6, T x7, T* m, int apart)
     {
-        T mean = a * T.All(m[5]), half = c * T.All(m[4]);
+        var sum = Sum(x0, x1, x2, x3, m, apart);
+        sum = T.Fused(x4, m[4 * apart], sum);
+        sum = T.Fused(x5, m[5 * apart], sum);
+        sum = T.Fused(x6, m[6 * apart], sum);
+        return T.Fused(x7, m[7 * apart], sum);
+    }
+
+    // Four points become coefficients 0 to 3.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Cosines4(ref T a, ref T b, ref T c, ref T d, T* m)
+    {
+        T s0 = a + d, d0 = a - d, s1 = b + c, d1 = b - c;
+        a = (s0 + s1) * m[5];
+        b = Sum(d0, d1, m, 1);
+        c = (s0 - s1) * m[4];
+        d = Sum(d0, d1, m + 2, 1);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Sums4(ref T a, ref T b, ref T c, ref T d, T* m)
+    {
+        T mean = a * m[5], half = c * m[4];
         T e0 = mean + half, e1 = mean - half;
-        T o0 = T.Fused(d, T.All(m[2]), b * T.All(m[0])), o1 = T.Fused(d, T.All(m[3]), b * T.All(m[1]));
+        T o0 = Sum(b, d, m, 2), o1 = Sum(b, d, m + 1, 2);
         (a, b, c, d) = (e0 + o0, e1 + o1, e1 - o1, e0 - o0);
     }
 
@@ -124,7 +147,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     [SkipLocalsInit]
     static void Cosines4(float* x, float* y)
     {
-        var m = GridCosines.Of(4);
+        var m = GridCosines.Of<T>(4);
         for (var i = 0; i < 16; i += T.Count)
             for (var j = 0; j < 4; j++)
             {
@@ -138,7 +161,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     [SkipLocalsInit]
     static void Sums4(float* y, float* x)
     {
-        var m = GridCosines.Of(4);
+        var m = GridCosines.Of<T>(4);
         for (var i = 0; i < 16; i += T.Count)
             for (var j = 0; j < 4; j++)
             {
@@ -153,7 +176,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     [SkipLocalsInit]
     static void Cosines8(float* x, float* y)
     {
-        var m = GridCosines.Of(8);
+        var m = GridCosines.Of<T>(8);
         for (var c = 0; c < 16; c += T.Count)
             for (var j = 0; j < 2; j++)
             {
@@ -164,34 +187,34 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 a = T.Load(from + 2 * 16); b = T.Load(from + 5 * 16); T s2 = a + b, d2 = a - b;
                 a = T.Load(from + 3 * 16); b = T.Load(from + 4 * 16); T s3 = a + b, d3 = a - b;
                 for (var k = 0; k < 4; k++)
-                    T.Fused(d3, T.All(m[4 * k + 3]), T.Fused(d2, T.All(m[4 * k + 2]), T.Fused(d1, T.All(m[4 * k + 1]), d0 * T.All(m[4 * k])))).Store(to + 32 * (2 * k + 1));
+                    T.Fused(d3, m[4 * k + 3], T.Fused(d2, m[4 * k + 2], T.Fused(d1, m[4 * k + 1], d0 * m[4 * k]))).Store(to + 32 * (2 * k + 1));
                 d0 = s0 - s3; d1 = s1 - s2;
                 s0 = s0 + s3; s1 = s1 + s2;
-                T.Fused(d1, T.All(m[17]), d0 * T.All(m[16])).Store(to + 32 * 2);
-                T.Fused(d1, T.All(m[19]), d0 * T.All(m[18])).Store(to + 32 * 6);
-                ((s0 - s1) * T.All(m[20])).Store(to + 32 * 4);
-                ((s0 + s1) * T.All(m[21])).Store(to);
+                Sum(d0, d1, m + 16, 1).Store(to + 32 * 2);
+                Sum(d0, d1, m + 18, 1).Store(to + 32 * 6);
+                ((s0 - s1) * m[20]).Store(to + 32 * 4);
+                ((s0 + s1) * m[21]).Store(to);
             }
     }
 
     [SkipLocalsInit]
     static void Sums8(float* y, float* x)
     {
-        var m = GridCosines.Of(8);
+        var m = GridCosines.Of<T>(8);
         var even = stackalloc T[4];
         for (var c = 0; c < 16; c += T.Count)
             for (var j = 0; j < 2; j++)
             {
                 float* from = y + 16 * j + c, to = x + 128 * j + c;
-                T mean = T.Load(from) * T.All(m[21]), half = T.Load(from + 32 * 4) * T.All(m[20]);
+                T mean = T.Load(from) * m[21], half = T.Load(from + 32 * 4) * m[20];
                 T e0 = mean + half, e1 = mean - half;
                 T p = T.Load(from + 32 * 2), q = T.Load(from + 32 * 6);
-                T o0 = T.Fused(q, T.All(m[18]), p * T.All(m[16])), o1 = T.Fused(q, T.All(m[19]), p * T.All(m[17]));
+                T o0 = Sum(p, q, m + 16, 2), o1 = Sum(p, q, m + 17, 2);
                 even[0] = e0 + o0; even[1] = e1 + o1; even[2] = e1 - o1; even[3] = e0 - o0;
                 T y0 = T.Load(from + 32), y1 = T.Load(from + 32 * 3), y2 = T.Load(from + 32 * 5), y3 = T.Load(from + 32 * 7);
                 for (var i = 0; i < 4; i++)
                 {
-                    var odd = T.Fused(y3, T.All(m[12 + i]), T.Fused(y2, T.All(m[8 + i]), T.Fused(y1, T.All(m[4 + i]), y0 * T.All(m[i]))));
+                    var odd = Sum(y0, y1, y2, y3, m + i, 4);
                     (even[i] + odd).Store(to + 16 * i);
                     (even[i] - odd).Store(to + 16 * (7 - i));
                 }
@@ -202,7 +225,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     [SkipLocalsInit]
     static void Cosines16(float* x, float* y)
     {
-        var table = GridCosines.Of(16);
+        var table = GridCosines.Of<T>(16);
         for (var c = 0; c < 16; c += T.Count)
         {
             float* from = x + c, to = y + c;
@@ -217,49 +240,49 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             a = T.Load(from + 7 * 16); b = T.Load(from + 8 * 16); T s7 = a + b, d7 = a - b;
             var m = table;
             for (var k = 1; k < 16; k += 2, m += 8)
-                (T.Fused(d7, T.All(m[7]), T.Fused(d6, T.All(m[6]), T.Fused(d5, T.All(m[5]), T.Fused(d4, T.All(m[4]), T.Fused(d3, T.All(m[3]), T.Fused(d2, T.All(m[2]), T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]))))))))).Store(to + 16 * k);
+                Sum(d0, d1, d2, d3, d4, d5, d6, d7, m, 1).Store(to + 16 * k);
             d0 = s0 - s7; d1 = s1 - s6; d2 = s2 - s5; d3 = s3 - s4;
             s0 = s0 + s7; s1 = s1 + s6; s2 = s2 + s5; s3 = s3 + s4;
             for (var k = 2; k < 16; k += 4, m += 4)
-                (T.Fused(d3, T.All(m[3]), T.Fused(d2, T.All(m[2]), T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]))))).Store(to + 16 * k);
+                Sum(d0, d1, d2, d3, m, 1).Store(to + 16 * k);
             d0 = s0 - s3; d1 = s1 - s2;
             s0 = s0 + s3; s1 = s1 + s2;
-            (T.Fused(d1, T.All(m[1]), d0 * T.All(m[0]))).Store(to + 16 * 4);
-            (T.Fused(d1, T.All(m[3]), d0 * T.All(m[2]))).Store(to + 16 * 12);
-            ((s0 - s1) * T.All(m[4])).Store(to + 16 * 8);
-            ((s0 + s1) * T.All(m[5])).Store(to);
+            Sum(d0, d1, m, 1).Store(to + 16 * 4);
+            Sum(d0, d1, m + 2, 1).Store(to + 16 * 12);
+            ((s0 - s1) * m[4]).Store(to + 16 * 8);
+            ((s0 + s1) * m[5]).Store(to);
         }
     }
 
     [SkipLocalsInit]
     static void Sums16(float* y, float* x)
     {
-        var table = GridCosines.Of(16);
+        var table = GridCosines.Of<T>(16);
         var even = stackalloc T[8];
         for (var c = 0; c < 16; c += T.Count)
         {
             float* from = y + c, to = x + c;
             var m = table + 64 + 16;
             // The even coefficients of the even ones, back to front.
-            T low = T.Load(from) * T.All(m[5]), high = T.Load(from + 16 * 8) * T.All(m[4]);
+            T low = T.Load(from) * m[5], high = T.Load(from + 16 * 8) * m[4];
             T e0 = low + high, e1 = low - high;
             T p = T.Load(from + 16 * 4), q = T.Load(from + 16 * 12);
-            T o0 = T.Fused(q, T.All(m[2]), p * T.All(m[0])), o1 = T.Fused(q, T.All(m[3]), p * T.All(m[1]));
+            T o0 = Sum(p, q, m, 2), o1 = Sum(p, q, m + 1, 2);
             T f0 = e0 + o0, f3 = e0 - o0, f1 = e1 + o1, f2 = e1 - o1;
             m -= 16;
             T y0 = T.Load(from + 16 * 2), y1 = T.Load(from + 16 * 6), y2 = T.Load(from + 16 * 10), y3 = T.Load(from + 16 * 14);
             T g;
-            g = T.Fused(y3, T.All(m[12]), T.Fused(y2, T.All(m[8]), T.Fused(y1, T.All(m[4]), y0 * T.All(m[0])))); T h0 = f0 + g, h7 = f0 - g;
-            g = T.Fused(y3, T.All(m[13]), T.Fused(y2, T.All(m[9]), T.Fused(y1, T.All(m[5]), y0 * T.All(m[1])))); T h1 = f1 + g, h6 = f1 - g;
-            g = T.Fused(y3, T.All(m[14]), T.Fused(y2, T.All(m[10]), T.Fused(y1, T.All(m[6]), y0 * T.All(m[2])))); T h2 = f2 + g, h5 = f2 - g;
-            g = T.Fused(y3, T.All(m[15]), T.Fused(y2, T.All(m[11]), T.Fused(y1, T.All(m[7]), y0 * T.All(m[3])))); T h3 = f3 + g, h4 = f3 - g;
+            g = Sum(y0, y1, y2, y3, m, 4); T h0 = f0 + g, h7 = f0 - g;
+            g = Sum(y0, y1, y2, y3, m + 1, 4); T h1 = f1 + g, h6 = f1 - g;
+            g = Sum(y0, y1, y2, y3, m + 2, 4); T h2 = f2 + g, h5 = f2 - g;
+            g = Sum(y0, y1, y2, y3, m + 3, 4); T h3 = f3 + g, h4 = f3 - g;
             m -= 64;
             y0 = T.Load(from + 16); y1 = T.Load(from + 16 * 3); y2 = T.Load(from + 16 * 5); y3 = T.Load(from + 16 * 7);
             T y4 = T.Load(from + 16 * 9), y5 = T.Load(from + 16 * 11), y6 = T.Load(from + 16 * 13), y7 = T.Load(from + 16 * 15);
             even[0] = h0; even[1] = h1; even[2] = h2; even[3] = h3; even[4] = h4; even[5] = h5; even[6] = h6; even[7] = h7;
             for (var i = 0; i < 8; i++, m++)
             {
-                var odd = T.Fused(y7, T.All(m[56]), T.Fused(y6, T.All(m[48]), T.Fused(y5, T.All(m[40]), T.Fused(y4, T.All(m[32]), T.Fused(y3, T.All(m[24]), T.Fused(y2, T.All(m[16]), T.Fused(y1, T.All(m[8]), y0 * T.All(m[0]))))))));
+                var odd = Sum(y0, y1, y2, y3, y4, y5, y6, y7, m, 8);
                 (even[i] + odd).Store(to + 16 * i);
                 (even[i] - odd).Store(to + 16 * (15 - i));
             }
@@ -270,28 +293,28 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     [SkipLocalsInit]
     static void Sums16OfLower(float* y, float* x)
     {
-        var table = GridCosines.Of(16);
+        var table = GridCosines.Of<T>(16);
         var even = stackalloc T[8];
         for (var c = 0; c < 16; c += T.Count)
         {
             float* from = y + c, to = x + c;
             var m = table + 64 + 16;
-            T low = T.Load(from) * T.All(m[5]), p = T.Load(from + 16 * 4);
-            T o0 = p * T.All(m[0]), o1 = p * T.All(m[1]);
+            T low = T.Load(from) * m[5], p = T.Load(from + 16 * 4);
+            T o0 = p * m[0], o1 = p * m[1];
             T f0 = low + o0, f3 = low - o0, f1 = low + o1, f2 = low - o1;
             m -= 16;
             T y0 = T.Load(from + 16 * 2), y1 = T.Load(from + 16 * 6);
             T g;
-            g = T.Fused(y1, T.All(m[4]), y0 * T.All(m[0])); even[0] = f0 + g; even[7] = f0 - g;
-            g = T.Fused(y1, T.All(m[5]), y0 * T.All(m[1])); even[1] = f1 + g; even[6] = f1 - g;
-            g = T.Fused(y1, T.All(m[6]), y0 * T.All(m[2])); even[2] = f2 + g; even[5] = f2 - g;
-            g = T.Fused(y1, T.All(m[7]), y0 * T.All(m[3])); even[3] = f3 + g; even[4] = f3 - g;
+            g = Sum(y0, y1, m, 4); even[0] = f0 + g; even[7] = f0 - g;
+            g = Sum(y0, y1, m + 1, 4); even[1] = f1 + g; even[6] = f1 - g;
+            g = Sum(y0, y1, m + 2, 4); even[2] = f2 + g; even[5] = f2 - g;
+            g = Sum(y0, y1, m + 3, 4); even[3] = f3 + g; even[4] = f3 - g;
             m -= 64;
             y0 = T.Load(from + 16); y1 = T.Load(from + 16 * 3);
             T y2 = T.Load(from + 16 * 5), y3 = T.Load(from + 16 * 7);
             for (var i = 0; i < 8; i++, m++)
             {
-                var odd = T.Fused(y3, T.All(m[24]), T.Fused(y2, T.All(m[16]), T.Fused(y1, T.All(m[8]), y0 * T.All(m[0]))));
+                var odd = Sum(y0, y1, y2, y3, m, 8);
                 (even[i] + odd).Store(to + 16 * i);
                 (even[i] - odd).Store(to + 16 * (15 - i));
             }
@@ -308,7 +331,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             for (var j = 0; j < blocks; j++)
             {
                 for (var i = 0; i < points; i++) rest[i] = T.Load(x + 16 * (j * points + i) + c);
-                var m = GridCosines.Of(points);
+                var m = GridCosines.Of<T>(points);
                 int n = points, stride = 1;
                 for (; n % 2 == 0; n /= 2, stride *= 2)
                 {
@@ -316,15 +339,15 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                     for (var i = 0; i < half; i++) (rest[i], rest[n - 1 - i]) = (rest[i] + rest[n - 1 - i], rest[i] - rest[n - 1 - i]);
                     for (var k = 0; k < half; k++, m += half)
                     {
-                        var sum = rest[n - 1] * T.All(m[0]);
-                        for (var i = 1; i < half; i++) sum = T.Fused(rest[n - 1 - i], T.All(m[i]), sum);
+                        var sum = rest[n - 1] * m[0];
+                        for (var i = 1; i < half; i++) sum = T.Fused(rest[n - 1 - i], m[i], sum);
                         sum.Store(y + 16 * ((2 * k + 1) * stride * blocks + j) + c);
                     }
                 }
                 for (var k = 0; k < n; k++, m += n)
                 {
-                    var sum = rest[0] * T.All(m[0]);
-                    for (var i = 1; i < n; i++) sum = T.Fused(rest[i], T.All(m[i]), sum);
+                    var sum = rest[0] * m[0];
+                    for (var i = 1; i < n; i++) sum = T.Fused(rest[i], m[i], sum);
                     sum.Store(y + 16 * (k * stride * blocks + j) + c);
                 }
             }
@@ -340,13 +363,13 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         {
             for (var j = 0; j < blocks; j++)
             {
-                var m = GridCosines.Of(points);
+                var m = GridCosines.Of<T>(points);
                 int n = points, stride = 1;
                 for (; n % 2 == 0; n /= 2, stride *= 2) m += n / 2 * (n / 2);
                 for (var i = 0; i < n; i++)
                 {
-                    var sum = T.Load(y + 16 * j + c) * T.All(m[i]);
-                    for (var k = 1; k < n; k++) sum = T.Fused(T.Load(y + 16 * (k * stride * blocks + j) + c), T.All(m[k * n + i]), sum);
+                    var sum = T.Load(y + 16 * j + c) * m[i];
+                    for (var k = 1; k < n; k++) sum = T.Fused(T.Load(y + 16 * (k * stride * blocks + j) + c), m[k * n + i], sum);
                     rest[i] = sum;
                 }
                 while (n < points)
@@ -356,8 +379,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                     m -= half * half;
                     for (var i = 0; i < half; i++)
                     {
-                        var odd = T.Load(y + 16 * (stride * blocks + j) + c) * T.All(m[i]);
-                        for (var k = 1; k < half; k++) odd = T.Fused(T.Load(y + 16 * ((2 * k + 1) * stride * blocks + j) + c), T.All(m[k * half + i]), odd);
+                        var odd = T.Load(y + 16 * (stride * blocks + j) + c) * m[i];
+                        for (var k = 1; k < half; k++) odd = T.Fused(T.Load(y + 16 * ((2 * k + 1) * stride * blocks + j) + c), m[k * half + i], odd);
                         (rest[i], rest[n - 1 - i]) = (rest[i] + odd, rest[i] - odd);
                     }
                 }

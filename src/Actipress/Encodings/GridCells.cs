@@ -137,7 +137,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         if (region is null) return 256 * (tile + 1) <= tiles.Shape.Elements ? (float*)map + 256 * tile : null;
         if (region.BlockElements < 256 || region.Depth.Points > 1) return null;
         stride = tiles.Shape.Width;
-        return (float*)map + new BlockRows(tiles.Shape, region, tile - region.FirstTile).Start;
+        return (float*)map + BlockRows.StartOf(tiles.Shape, region, tile - region.FirstTile, out _, out _, out _);
     }
 
     /// <summary>Where 256 neighbours lie in the map as float32; null where they do not.</summary>
@@ -200,11 +200,21 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         public BlockRows(MapShape shape, GridTiles.Region region, long block)
         {
             (this.shape, this.region) = (shape, region);
-            (var map, var within) = Math.DivRem(block, region.BlocksPerMap);
-            (var lines, across) = Math.DivRem((int)within, region.Width.Count);
-            (slice, down) = Math.DivRem(lines, region.Height.Count);
-            Start = ((map * shape.Depth + region.Depth.Start + slice * region.Depth.Points) * shape.Height + region.Height.Start + down * region.Height.Points) * shape.Width
+            Start = StartOf(shape, region, block, out slice, out down, out across);
+        }
+
+        public static long StartOf(MapShape shape, GridTiles.Region region, long block, out int slice, out int down, out int across)
+        {
+            // Long divisions take several times as long.
+            var (map, within) = block <= uint.MaxValue ? ((long, long))Math.DivRem((uint)block, (uint)region.BlocksPerMap) : Math.DivRem(block, region.BlocksPerMap);
+            (var lines, across) = (0, (int)within);
+            if (region.Width.Count < region.BlocksPerMap) (lines, across) = Unsigned((int)within, region.Width.Count);
+            (slice, down) = (0, lines);
+            if (region.Depth.Count > 1) (slice, down) = Unsigned(lines, region.Height.Count);
+            return ((map * shape.Depth + region.Depth.Start + slice * region.Depth.Points) * shape.Height + region.Height.Start + down * region.Height.Points) * shape.Width
                 + region.Width.Start + across * region.Width.Points;
+
+            static (int, int) Unsigned(int a, int b) => ((int, int))Math.DivRem((uint)a, (uint)b);
         }
 
         /// <summary>So many blocks where they lie side by side, else one.</summary>

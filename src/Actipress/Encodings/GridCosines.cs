@@ -19,7 +19,32 @@ static unsafe class GridCosines
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float* Of(int points) => (float*)tables[points];
 
+    /// <summary>The same, each entry in all lanes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T* Of<T>(int points) where T : unmanaged, ILanes<T> => (T*)InLanes<T>.Tables[points];
+
+    static class InLanes<T> where T : unmanaged, ILanes<T>
+    {
+        public static readonly nint[] Tables = [.. Enumerable.Range(0, 17).Select(Table)];
+
+        static nint Table(int points)
+        {
+            var entries = Entries(points);
+            var table = (T*)NativeMemory.AlignedAlloc((nuint)Math.Max(64, entries.Count * sizeof(T)), 64);
+            for (var i = 0; i < entries.Count; i++) table[i] = T.All(entries[i]);
+            return (nint)table;
+        }
+    }
+
     static float* Table(int points)
+    {
+        var entries = Entries(points);
+        var table = (float*)NativeMemory.AlignedAlloc((nuint)Math.Max(64, entries.Count * sizeof(float)), 64);
+        for (var i = 0; i < entries.Count; i++) table[i] = entries[i];
+        return table;
+    }
+
+    static List<float> Entries(int points)
     {
         var entries = new List<float>();
         int stride = 1, n = points;
@@ -28,9 +53,7 @@ static unsafe class GridCosines
                 for (var i = 0; i < n / 2; i++) entries.Add(Entry(points, (2 * k + 1) * stride, i));
         for (var k = 0; k < n; k++)
             for (var i = 0; i < n; i++) entries.Add(Entry(points, k * stride, i));
-        var table = (float*)NativeMemory.AlignedAlloc((nuint)Math.Max(64, entries.Count * sizeof(float)), 64);
-        for (var i = 0; i < entries.Count; i++) table[i] = entries[i];
-        return table;
+        return entries;
     }
 
     // A[k, i] of Dct. Math.Cos may differ in its last bit between machines; as a float it does not, but for ties too rare to meet.

@@ -249,20 +249,26 @@ sealed unsafe class GridMap : IDisposable
         double first = 0, other = 0;
         long firsts = 0, others = 0;
         var inverse = 1 / step;
-        foreach (var c in coefficients)
+        for (var i = 0; i < coefficients.Length;)
         {
-            var scaled = Math.Abs(c) * inverse;
-            var level = (int)Math.Min(scaled, Grid.Escape);
-            if (level is 0 or Grid.Escape) continue;
-            if (level == 1)
+            // Most are zero.
+            var end = Math.Min(coefficients.Length, i + Vector<float>.Count);
+            if (end == i + Vector<float>.Count && Vector.LessThanAll(Vector.Abs(new Vector<float>(coefficients[i..])) * inverse, Vector<float>.One)) i = end;
+            for (; i < end; i++)
             {
-                first += scaled - 1;
-                firsts++;
-            }
-            else
-            {
-                other += scaled - level;
-                others++;
+                var scaled = Math.Abs(coefficients[i]) * inverse;
+                var level = (int)Math.Min(scaled, Grid.Escape);
+                if (level is 0 or Grid.Escape) continue;
+                if (level == 1)
+                {
+                    first += scaled - 1;
+                    firsts++;
+                }
+                else
+                {
+                    other += scaled - level;
+                    others++;
+                }
             }
         }
         return ((float)(firsts == 0 ? 0 : first / firsts), (float)(others == 0 ? 0 : other / others));

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using static TorchSharp.torch;
@@ -40,10 +41,17 @@ public static class TopK
         histogram.Clear();
         int shift = 31 - known - next, knownShift = 31 - known;
         var mask = (1u << next) - 1;
-        foreach (var value in bits)
+        var (begin, begins) = (new Vector<uint>(prefix), new Vector<uint>(0x7FFFFFFFu >> knownShift << knownShift));
+        for (var i = 0; i < bits.Length;)
         {
-            var magnitude = value & 0x7FFFFFFF;
-            if (known == 0 || magnitude >> knownShift == prefix >> knownShift) histogram[(int)(magnitude >> shift & mask)]++;
+            // Where some bits are known, few have them.
+            var end = Math.Min(bits.Length, i + Vector<uint>.Count);
+            if (known > 0 && end == i + Vector<uint>.Count && !Vector.EqualsAny(new Vector<uint>(bits[i..]) & begins, begin)) i = end;
+            for (; i < end; i++)
+            {
+                var magnitude = bits[i] & 0x7FFFFFFF;
+                if (known == 0 || magnitude >> knownShift == prefix >> knownShift) histogram[(int)(magnitude >> shift & mask)]++;
+            }
         }
         for (var bin = (1 << next) - 1; ; bin--)
         {
