@@ -24,12 +24,12 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     readonly int together, taps, reach, shift;
     readonly float* memory;
 
-    // One batch of maps: before its division or while it is put together, and in parts.
+    // Some maps: before their division or while they are put together, and in parts.
     readonly float* whole, parts;
     readonly float* slices, rows, block, turned;
     // Every second element of a row, or a low and a high row; the same of what an inverse gives. Each with its period continued to both sides.
     readonly float* even, odd, first, second;
-    readonly float** from, fromRow, fromParts;
+    readonly float** from, fromRow, fromParts, bands;
 
     public GridUnit(GridWavelet wavelet)
     {
@@ -43,7 +43,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         long[] sizes = [unit, batch, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, line, line];
         var starts = new long[sizes.Length + 1];
         for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + 3 * taps * sizeof(float*))), 64);
+        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + (3 * taps + 8) * sizeof(float*))), 64);
         Coefficients = memory;
         whole = memory + starts[1];
         parts = wavelet.MapsPerUnit == 1 ? memory : memory + starts[2];
@@ -58,6 +58,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         from = (float**)(memory + starts[^1]);
         fromRow = from + taps;
         fromParts = fromRow + taps;
+        bands = fromParts + taps;
         for (var j = 0; j < taps; j++)
         {
             var i = taps / 2 - j;
@@ -92,28 +93,23 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         for (var level = 0; level < wavelet.Levels.Length; level++)
         {
             if (level > 0) Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * together);
+            Find(wavelet.Levels[level], start, maps);
             Divide(wavelet.Levels[level]);
         }
-        if (parts == Coefficients) return;
-        foreach (var band in wavelet.Bands)
-        {
-            float* from = parts + band.Start * together, to = Coefficients + band.Start * maps + start * band.Elements;
-            if (together > 1) Separate(from, to, (int)band.Elements, count);
-            else Copy(from, to, band.Elements);
-        }
+        if (together > 1) foreach (var band in wavelet.Bands) Separate(parts + band.Start * together, Place(band, start, maps), (int)band.Elements, count);
+        else if (parts != Coefficients) Copy(parts, Place(wavelet.Bands[0], start, maps), wavelet.Bands[0].Elements);
     }
 
     /// <summary>The inverse.</summary>
     public void Inverse(int start, int count, int maps)
     {
-        if (parts != Coefficients)
-            foreach (var band in wavelet.Bands)
-            {
-                float* from = Coefficients + band.Start * maps + start * band.Elements, to = parts + band.Start * together;
-                if (together > 1) Interleave(from, to, (int)band.Elements, count);
-                else Copy(from, to, band.Elements);
-            }
-        for (var level = wavelet.Levels.Length - 1; level >= 0; level--) Combine(wavelet.Levels[level]);
+        if (together > 1) foreach (var band in wavelet.Bands) Interleave(Place(band, start, maps), parts + band.Start * together, (int)band.Elements, count);
+        else if (parts != Coefficients) Copy(Place(wavelet.Bands[0], start, maps), parts, wavelet.Bands[0].Elements);
+        for (var level = wavelet.Levels.Length - 1; level >= 0; level--)
+        {
+            Find(wavelet.Levels[level], start, maps);
+            Combine(wavelet.Levels[level]);
+        }
         if (together > 1) Separate(parts, whole, wavelet.Elements, together);
     }
 
@@ -121,6 +117,17 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     public void Fill(int maps)
     {
         for (var i = (long)maps * wavelet.Coefficients; i % 256 != 0; i++) Coefficients[i] = 0;
+    }
+
+    // Where a band holds the first of some maps.
+    float* Place(in Wavelet.Band band, int start, int maps) => Coefficients + band.Start * maps + start * band.Elements;
+
+    // A level's low band is in parts, as are the others where maps lie side by side; else these are in their place.
+    void Find(in GridWavelet.Level level, int start, int maps)
+    {
+        bands[0] = parts;
+        for (var highAxes = 1; highAxes < 8; highAxes++)
+            bands[highAxes] = together > 1 ? parts + level.Starts[highAxes] * together : Coefficients + level.Starts[highAxes] * maps + (long)start * level.Half.Elements;
     }
 
     // Of some maps one after the other, an element of each in turn.
@@ -316,5 +323,5 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     // A row of a band.
     float* Part(in GridWavelet.Level level, int highAxes, int z, int y) =>
-        parts + (level.Starts[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width) * together;
+        bands[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width * together;
 }
