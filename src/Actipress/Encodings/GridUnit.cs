@@ -31,16 +31,19 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     readonly float* even, odd, first, second;
     readonly float** from, fromRow, fromParts, bands;
 
-    public GridUnit(GridWavelet wavelet)
+    /// <param name="wavelet">How maps divide into units.</param>
+    /// <param name="readsMap">Only packs, and reads maps where they lie, not from <see cref="Before"/>.</param>
+    public GridUnit(GridWavelet wavelet, bool readsMap = false)
     {
         this.wavelet = wavelet;
         (together, taps) = (wavelet.Together, wavelet.Taps);
         (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
         var (height, width) = (wavelet.Shape.Height + 1L, wavelet.Shape.Width + 1L);
         var batch = ((long)wavelet.Coefficients * together + 511) / 256 * 256;
+        var before = readsMap ? wavelet.Levels[0].Half.Elements : batch;
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
         long line = (width + taps + 15) / 16 * 16;
-        long[] sizes = [unit, batch, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, line, line];
+        long[] sizes = [unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, line, line];
         var starts = new long[sizes.Length + 1];
         for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
         memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + (3 * taps + 8) * sizeof(float*))), 64);
@@ -80,21 +83,22 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <summary>The unit's coefficients, in whole tiles.</summary>
     public float* Coefficients { get; }
 
-    /// <summary>Where <see cref="Forward"/> finds the values of some maps, one after the other; room for a tile beyond them.</summary>
+    /// <summary>Room for the values of some maps, one after the other, and for a tile beyond them.</summary>
     public float* Before => together == 1 ? whole : parts;
 
     /// <summary>Where <see cref="Inverse"/> leaves them.</summary>
     public float* After => together == 1 ? parts : whole;
 
     /// <summary>Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of <paramref name="maps"/>.</summary>
-    public void Forward(int start, int count, int maps)
+    /// <remarks><c>values</c>: of these maps, one after the other.</remarks>
+    public void Forward(float* values, int start, int count, int maps)
     {
-        if (together > 1) Interleave(parts, whole, wavelet.Elements, together);
+        if (together > 1) Interleave(values, whole, wavelet.Elements, together);
         for (var level = 0; level < wavelet.Levels.Length; level++)
         {
             if (level > 0) Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * together);
             Find(wavelet.Levels[level], start, maps);
-            Divide(wavelet.Levels[level]);
+            Divide(wavelet.Levels[level], level > 0 || together > 1 ? whole : values);
         }
         if (together > 1) foreach (var band in wavelet.Bands) Separate(parts + band.Start * together, Place(band, start, maps), (int)band.Elements, count);
         else if (parts != Coefficients) Copy(parts, Place(wavelet.Bands[0], start, maps), wavelet.Bands[0].Elements);
@@ -174,18 +178,17 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     static void Copy(float* from, float* to, long count) => Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
 
-    // whole -> parts, whose low band comes first.
-    void Divide(in GridWavelet.Level level)
+    void Divide(in GridWavelet.Level level, float* x)
     {
         var (n, slice) = (level.Whole.Depth, level.Whole.Height * level.Whole.Width * together);
         if (n == 1)
         {
-            DividePlane(level, whole, 0, 0);
+            DividePlane(level, x, 0, 0);
             return;
         }
         for (var z = 0; z < level.Half.Depth; z++)
         {
-            Meet(whole, slice, z, n);
+            Meet(x, slice, z, n);
             TFace.Filter(from, wavelet.Low, wavelet.High, taps, slices, slices + slice, slice);
             DividePlane(level, slices, 0, z);
             DividePlane(level, slices + slice, DepthAxis, z);
@@ -231,7 +234,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         }
     }
 
-    // parts -> the low band of the level before, in the same place.
+    // The low band of the level before goes where this one's was.
     void Combine(in GridWavelet.Level level)
     {
         var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * together);

@@ -132,7 +132,7 @@ public unsafe class GridTests
                     {
                         var together = Math.Min(wavelet.Together, maps - start);
                         new Span<float>(map + first + start * wavelet.Elements, together * wavelet.Elements).CopyTo(new Span<float>(unit.Before, together * wavelet.Elements));
-                        unit.Forward(start, together, maps);
+                        unit.Forward(unit.Before, start, together, maps);
                     }
                     coefficients.AddRange(new Span<float>(unit.Coefficients, maps * wavelet.Coefficients));
                     for (var start = 0; start < maps; start += wavelet.Together)
