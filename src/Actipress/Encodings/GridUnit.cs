@@ -176,7 +176,18 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     static void Sixteen(float* from, float* to) => *(Vector512<float>*)to = *(Vector512<float>*)from;
 
-    static void Copy(float* from, float* to, long count) => Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
+    static void Copy(float* from, float* to, long count)
+    {
+        if (count > 256)
+        {
+            Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
+            return;
+        }
+        // Rows are too short for the way there.
+        var i = 0;
+        for (; i <= count - 8; i += 8) Vector256.Load(from + i).Store(to + i);
+        for (; i < count; i++) to[i] = from[i];
+    }
 
     void Divide(in GridWavelet.Level level, float* x)
     {
@@ -277,11 +288,21 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         else if (together > 1) Combine(low, high, together, 2 * half, to, together, to);
         else
         {
-            Copy(low, even, half);
-            Copy(high, odd, half);
-            Continue(even, half);
-            Continue(odd, half);
-            TFace.Filter(fromParts, wavelet.InverseFirst, wavelet.InverseSecond, taps, first, second, half);
+            var sources = fromParts;
+            if (reach == 0)
+            {
+                sources = from;
+                from[0] = low;
+                from[1] = high;
+            }
+            else
+            {
+                Copy(low, even, half);
+                Copy(high, odd, half);
+                Continue(even, half);
+                Continue(odd, half);
+            }
+            TFace.Filter(sources, wavelet.InverseFirst, wavelet.InverseSecond, taps, first, second, half);
             first[half] = first[0];
             if (shift == 0) TFace.Join(first, second, to, half);
             else TFace.Join(second, first + 1, to, half);

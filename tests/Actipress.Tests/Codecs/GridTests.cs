@@ -192,4 +192,19 @@ public unsafe class GridTests
             (wanted, found) = ([.. wanted.Select(Math.Abs).OrderDescending()], [.. found.Select(Math.Abs).OrderDescending()]);
         for (var i = 0; i < wanted.Count; i++) Assert.True(Math.Abs(wanted[i] - found[i]) < 1e-3, $"coefficient {i}: {found[i]}, wanted {wanted[i]}");
     }
+
+    [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("dct:10,block=4"), InlineData("wt:haar:10"), InlineData("wt:db3:10"), InlineData("wt:coif5:10,levels=5")]
+    public void A_pack_takes_its_result_and_a_MiB_a_thread(string text)
+    {
+        var codec = ActivationCodec.Parse(text);
+        foreach (var shape in (long[][])[[16, 64, 64, 64], [32, 128, 28, 28], [64, 1024, 7, 7], [8, 32, 150, 130], [16, 16, 16, 33, 32]])
+        {
+            using var x = randn(shape).relu_();
+            using var meter = AllocatorMeter.Start();
+            var before = AllocatorMeter.CurrentBytes;
+            using var packed = Pipeline.Pack(x, codec, out _)!;
+            var beside = meter.PeakBytes - before - packed.Bytes;
+            Assert.True(beside <= Math.Max(2, get_num_threads()) << 20, $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
+        }
+    }
 }
