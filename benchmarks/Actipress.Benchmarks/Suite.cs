@@ -95,9 +95,9 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
                 }
     }
 
-    IEnumerable<(string Name, Tensor Map)> Maps(long bytes)
+    IEnumerable<(string Name, Tensor Map)> Maps(long? bytes)
     {
-        foreach (var name in plan.Maps ?? RealMaps.Names) yield return (name, RealMaps.Read(name, bytes));
+        foreach (var name in plan.Maps ?? RealMaps.Names) yield return (name, bytes is { } wanted ? RealMaps.Read(name, wanted) : RealMaps.Read(name));
         if (plan.Maps is not null || plan.DataFolder is null || !File.Exists(Path.Combine(plan.DataFolder, "photos", "astronaut.png"))) yield break;
         using var photo = Picture.Read(Path.Combine(plan.DataFolder, "photos", "astronaut.png"));
         yield return ("photo astronaut", photo.clone());
@@ -124,7 +124,7 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
 
     IEnumerable<RivalQuality> Rivals()
     {
-        foreach (var (name, map) in Maps(0))
+        foreach (var (name, map) in Maps(null))
             using (map)
             {
                 foreach (var size in RivalBenchmark.Sizes)

@@ -7,7 +7,7 @@ namespace Actipress.Models;
 
 /// <summary>
 /// The convolutional network of the paper's MNIST experiments (Section 5): (n, 1, 28, 28) to log-probabilities (n, 10); 150 194
-/// parameters. Blocks as in Figure 6: conv1, relu1, conv2, mp.
+/// parameters.
 /// </summary>
 public sealed class LeNet : Module<Tensor, Tensor>
 {
@@ -20,6 +20,9 @@ public sealed class LeNet : Module<Tensor, Tensor>
     readonly ReLU relu2 = ReLU();
     readonly Dropout drop2 = Dropout(0.5);
     readonly Linear fc2 = Linear(128, 10);
+
+    /// <summary>Each a layer, as in Figure 6: conv1, relu1, conv2, mp.</summary>
+    public static IReadOnlyList<string[]> Blocks { get; } = [["conv1"], ["relu1"], ["conv2"], ["mp"]];
 
     public LeNet() : base(nameof(LeNet)) => RegisterComponents();
 

@@ -7,8 +7,8 @@ namespace Actipress.Models;
 
 /// <summary>
 /// Residual networks for small images (He et al. 2016; the paper's Tables 2 and 3): (n, 3, h, w) with h and w multiples of 8, to
-/// logits (n, classes). A 3 x 3 stem without pooling, stages of stride 1, 2, 2, 2, average pool, linear. Blocks: block0 is the stem,
-/// block1 to block4 are layer1 to layer4. Parameters are named as in torchvision.
+/// logits (n, classes). A 3 x 3 stem without pooling, stages of stride 1, 2, 2, 2, average pool, linear. Parameters are named as in
+/// torchvision.
 /// </summary>
 public sealed class ResNet : Module<Tensor, Tensor>
 {
@@ -19,6 +19,9 @@ public sealed class ResNet : Module<Tensor, Tensor>
     readonly Sequential? layer4;
     readonly AdaptiveAvgPool2d avgpool = AdaptiveAvgPool2d([1, 1]);
     readonly Linear fc;
+
+    /// <summary>block0 is the stem, block1 to block4 are layer1 to layer4.</summary>
+    public static IReadOnlyList<string[]> Blocks { get; } = [["conv1", "bn1", "relu"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]];
 
     /// <param name="name">As reports call it.</param>
     /// <param name="depths">Residual blocks of each stage, three or four.</param>

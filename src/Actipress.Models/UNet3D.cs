@@ -8,7 +8,7 @@ namespace Actipress.Models;
 /// <summary>
 /// The 3D U-Net of the paper's segmentation experiments: (n, inputs, d, h, w) with extents that are multiples of 16, to logits (n,
 /// outputs, d, h, w). Four encoder levels of f, 2f, 4f, 8f channels, a bottleneck of 16f, four decoder levels; each level is twice
-/// convolution, batch norm, ReLU. Block i of Table 2 is encoder level i with decoder level i: down1 and up1, to down4 and up4.
+/// convolution, batch norm, ReLU.
 /// </summary>
 public sealed class UNet3D : Module<Tensor, Tensor>
 {
@@ -17,9 +17,15 @@ public sealed class UNet3D : Module<Tensor, Tensor>
     readonly ConvTranspose3d rise4, rise3, rise2, rise1;
     readonly Conv3d head;
 
-    /// <param name="inputs">Channels of the image: 4 for BRATS, 1 for CT.</param>
+    /// <summary>
+    /// Each an encoder level with its decoder level, from the finest on. Bottleneck, pools, transposed convolutions and the final
+    /// convolution are in none.
+    /// </summary>
+    public static IReadOnlyList<string[]> Blocks { get; } = [["down1", "up1"], ["down2", "up2"], ["down3", "up3"], ["down4", "up4"]];
+
+    /// <param name="inputs">Channels of the image.</param>
     /// <param name="outputs">Classes.</param>
-    /// <param name="features">f: channels of the first level; 32 for BRATS, 14 for SPLEEN.</param>
+    /// <param name="features">f: channels of the first level.</param>
     public UNet3D(int inputs = 4, int outputs = 3, int features = 32) : base(nameof(UNet3D))
     {
         var f = features;
@@ -29,6 +35,12 @@ public sealed class UNet3D : Module<Tensor, Tensor>
         head = Conv3d(f, outputs, 1);
         RegisterComponents();
     }
+
+    /// <summary>That of BRATS and of Table 2: four modalities, three tumour regions; 22.6 million parameters.</summary>
+    public static UNet3D Brats() => new(inputs: 4, outputs: 3, features: 32);
+
+    /// <summary>That of SPLEEN: CT, spleen and background.</summary>
+    public static UNet3D Spleen() => new(inputs: 1, outputs: 2, features: 14);
 
     static Sequential Level(int from, int to) => Sequential(
         ("conv1", Conv3d(from, to, 3, padding: 1)), ("bn1", BatchNorm3d(to)), ("relu1", ReLU()),

@@ -142,12 +142,20 @@ public sealed record ActivationCodec
         if (codec.Encoding is Compact compact && codec != None)
         {
             if (options.Remove("values", out var values))
-                compact = compact with { Values = Enum.TryParse<ValueForm>(values, ignoreCase: true, out var form) ? form : throw NoValue(text, "values", values, "int8, float16, float32") };
+                compact = compact with { Values = Form<ValueForm>("values", values) };
             if (options.Remove("index", out var index))
-                compact = compact with { Index = Enum.TryParse<IndexForm>(index, ignoreCase: true, out var form) ? form : throw NoValue(text, "index", index, "auto, byte, bitmap") };
+                compact = compact with { Index = Form<IndexForm>("index", index) };
             codec = codec with { Encoding = compact };
         }
         return options.Count == 0 ? codec : throw NoOption(text, options.Keys.First(), text.Split(',')[0]);
+
+        // Names only: Enum.Parse would take numbers too.
+        T Form<T>(string option, string name) where T : struct, Enum
+        {
+            foreach (var form in Enum.GetValues<T>())
+                if (string.Equals(form.ToString(), name, StringComparison.OrdinalIgnoreCase)) return form;
+            throw NoValue(text, option, name, string.Join(", ", Enum.GetValues<T>().Select(Lower)));
+        }
     }
 
     static double Number(string text, string word) =>
@@ -182,7 +190,7 @@ public sealed record ActivationCodec
             if (compact.Index != IndexForm.Auto) text += $",index={Lower(compact.Index)}";
         }
         return ExactZeros ? text : text + ",zeros=none";
-
-        static string Lower<T>(T form) where T : struct, Enum => form.ToString().ToLowerInvariant();
     }
+
+    static string Lower<T>(T form) where T : struct, Enum => form.ToString().ToLowerInvariant();
 }

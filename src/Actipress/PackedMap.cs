@@ -11,6 +11,9 @@ public sealed class PackedMap : Packed
     static ReadOnlySpan<byte> Magic => "ACTP"u8;
     const byte FormatVersion = 1;
 
+    // What a damaged or hostile header may ask for: any storage takes more bytes than this, but for a ratio beyond all use.
+    const long MostElementsPerByte = 1 << 16;
+
     internal PackedMap(ActivationCodec codec, long[] shape, ScalarType type, Tensor? zeros, Tensor[] sections)
     {
         (Codec, Shape, Type, Zeros, Sections) = (codec, shape, type, zeros, sections);
@@ -100,12 +103,14 @@ public sealed class PackedMap : Packed
         var type = (ScalarType)reader.Byte("the type");
         if (type is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.Float16 or ScalarType.BFloat16)) throw reader.Wrong($"type {(byte)type}", "a floating-point type");
         var shape = new long[reader.Byte("the rank")];
-        long elements = 1;
+        long elements = 1, most = Math.Min(int.MaxValue, bytes.Length * MostElementsPerByte);
         for (var axis = 0; axis < shape.Length; axis++)
         {
             shape[axis] = reader.Int64("the shape");
-            if (shape[axis] is < 0 or > int.MaxValue || (elements *= shape[axis]) > int.MaxValue) throw reader.Wrong($"axis {axis} of {shape[axis]} elements", "a map of at most 2^31");
+            if (shape[axis] is < 1 or > int.MaxValue || (elements *= shape[axis]) > most) throw reader.Wrong($"axis {axis} of {shape[axis]} elements", $"a map of 1 to {most}");
         }
+        var coefficients = codec.Transform.Coefficients(MapShape.Of(shape));
+        if (coefficients is < 1 or > int.MaxValue) throw reader.Wrong($"a map of {elements} elements", $"at most {int.MaxValue} coefficients");
         var sections = new List<Tensor>();
         Tensor? zeros = null;
         try
@@ -115,6 +120,8 @@ public sealed class PackedMap : Packed
             if (codec.Encoding is Grid) return new PackedMap(codec, shape, type, zeros, GridMap.Read(reader.Rest(), Actipress.Grid.Tiles(codec, MapShape.Of(shape))));
             for (var rest = reader.Byte("the number of sections"); rest > 0; rest--) sections.Add(reader.Section(null));
             reader.End();
+            if (codec.Encoding is Coo or Compact && codec.Keep.Count(coefficients, elements) is var kept && sections.LastOrDefault()?.NumberOfElements != kept)
+                throw reader.Wrong($"{sections.LastOrDefault()?.NumberOfElements ?? 0} kept coefficients", $"{kept}");
             return new PackedMap(codec, shape, type, zeros, [.. sections]);
         }
         catch

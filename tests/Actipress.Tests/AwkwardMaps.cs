@@ -24,6 +24,7 @@ public sealed record AwkwardMap(string Name, long[] Shape, Func<Random, int, flo
     [
         new("one element", [1], Normal),
         new("a scalar", [], Normal),
+        new("one axis", [300], Normal),
         new("a line", [1, 5], Normal),
         new("vectors of a head", [7, 300], Normal),
         new("tokens by features", [3, 65, 48], Normal),
@@ -43,9 +44,12 @@ public sealed record AwkwardMap(string Name, long[] Shape, Func<Random, int, flo
         new("constant", [2, 2, 17, 16], (_, _) => 3.25f),
         new("negative constant", [2, 2, 16, 16], (_, _) => -2),
         new("minus zeros beside a relu's", [2, 2, 16, 16], (random, i) => i % 3 == 0 ? -0f : Relu(random, i)),
+        new("minus zeros alone", [2, 2, 16, 16], (_, _) => -0f),
+        new("zeros and one negative", [2, 2, 16, 16], (_, i) => i == 700 ? -1 : 0),
         new("denormal", [2, 2, 16, 16], (random, i) => Normal(random, i) * 1e-40f),
         new("denormal after a relu", [2, 2, 16, 16], (random, i) => Relu(random, i) * 1e-40f),
         new("huge range", [2, 2, 16, 16], (random, i) => Normal(random, i) * MathF.Pow(10, random.Next(-30, 25))),
+        new("huge", [2, 2, 17, 16], (random, _) => 9e27f * (float)(2 * random.NextDouble() - 1)),
         new("one spike", [2, 2, 20, 20], (_, i) => i == 137 ? 1e6f : 0),
         new("ties of one magnitude", [2, 2, 16, 16], (random, _) => random.Next(2) == 0 ? 1 : -1),
     ];

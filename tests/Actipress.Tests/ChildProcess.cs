@@ -27,6 +27,15 @@ public static class ChildProcess
         return Wait(process);
     }
 
+    /// <summary>Runs one of this assembly's explicit tests in a process of its own, which must live and pass.</summary>
+    public static Ended RunScenario(Type scenarios, string name, params (string Name, string? Value)[] environment)
+    {
+        var child = Run([Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"], null, environment);
+        Assert.True(child.ExitCode == 0, child.All);
+        Assert.Contains("Total: 1, Errors: 0, Failed: 0", child.Output, StringComparison.Ordinal);
+        return child;
+    }
+
     public static Ended Wait(Process process)
     {
         var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());

@@ -125,7 +125,7 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
         if (Values != ValueForm.Int8)
         {
             Expect(sections[0].dtype == (Values == ValueForm.Float16 ? float16 : float32), $"values as {Values}");
-            return sections[0].to(float32);
+            return sections[0].to(float32, copy: true);
         }
         var kept = sections[1].NumberOfElements;
         Expect(sections[0].dtype == float32 && sections[0].NumberOfElements == (kept + Group - 1) / Group, $"{(kept + Group - 1) / Group} steps");

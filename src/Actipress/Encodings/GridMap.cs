@@ -522,7 +522,8 @@ sealed unsafe class GridMap : IDisposable
         for (var i = 0; i < tiles.Chunks; i++)
         {
             var length = BinaryPrimitives.ReadInt32LittleEndian(bytes[(i * sizeof(int))..]);
-            if (length < sizeof(int)) throw Damaged("chunks that are not empty");
+            var least = sizeof(int) * (1 + Math.Min(tiles.Count - (long)i * GridTiles.TilesPerChunk, GridTiles.TilesPerChunk));
+            if (length < least) throw Damaged($"chunk {i} of at least {least} bytes, found {length}");
             total += length;
         }
         if (total != bytes.Length - (long)tiles.Chunks * sizeof(int)) throw Damaged($"{total} bytes of chunks, found {bytes.Length - (long)tiles.Chunks * sizeof(int)}");

@@ -10,18 +10,24 @@ public abstract record Keep
     /// <param name="elements">N: elements of the map, which may be slightly fewer than its coefficients.</param>
     internal abstract Kept Select(Tensor coefficients, long elements);
 
+    /// <summary>How many those are; null where the coefficients themselves decide.</summary>
+    internal abstract long? Count(long coefficients, long elements);
+
     /// <summary>Every coefficient.</summary>
     public sealed record Everything : Keep
     {
         internal override Kept Select(Tensor coefficients, long elements) => new(null, coefficients.alias());
+
+        internal override long? Count(long coefficients, long elements) => coefficients;
     }
 
     /// <summary>The k = floor(N / ratio) largest by magnitude, the lowest index winning a tie; at ratio 1 all of them.</summary>
     /// <param name="Ratio">The compression ratio, lambda in the paper: 1 or more.</param>
     public sealed record TopK(double Ratio) : Keep
     {
-        internal override Kept Select(Tensor coefficients, long elements) =>
-            Actipress.TopK.Select(coefficients, Ratio == 1 ? coefficients.NumberOfElements : Actipress.TopK.Count(elements, Ratio));
+        internal override Kept Select(Tensor coefficients, long elements) => Actipress.TopK.Select(coefficients, Count(coefficients.NumberOfElements, elements)!.Value);
+
+        internal override long? Count(long coefficients, long elements) => Ratio == 1 ? coefficients : Actipress.TopK.Count(elements, Ratio);
     }
 
     /// <summary>Those whose magnitude is above a threshold.</summary>
@@ -35,6 +41,8 @@ public abstract record Keep
             using var above = magnitudes.gt(limit);
             return Kept.Where(above, coefficients);
         }
+
+        internal override long? Count(long coefficients, long elements) => null;
     }
 }
 

@@ -29,6 +29,8 @@ public class CodecTextTests
     [InlineData("dct:10,levels=2", "no option 'levels'")]
     [InlineData("dct:10,colour=red", "no option 'colour'")]
     [InlineData("dct:10,values=int5", "int8, float16, float32")]
+    [InlineData("dct:10,values=1", "int8, float16, float32")]
+    [InlineData("dct:10,index=7", "auto, byte, bitmap")]
     [InlineData("dct:10,block", "name=value")]
     [InlineData("dct:10,block=8,block=8", "each name once")]
     public void A_wrong_text_is_refused_with_the_way_out(string text, string says) =>

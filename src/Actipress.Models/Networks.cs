@@ -1,0 +1,54 @@
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Models;
+
+/// <summary>A network as the paper measured it.</summary>
+/// <param name="Name">The paper's name for it.</param>
+/// <param name="Create">Makes it, in train mode with fresh parameters; the caller disposes it.</param>
+/// <param name="Batch">Examples of a step.</param>
+/// <param name="Input">Shape of one example.</param>
+/// <param name="Blocks">
+/// What the paper compresses as "block0", "block1" and so on: the names of each block's layers, for <see cref="CompressionOptions.Blocks"/>.
+/// Where its tables know no blocks, block0 is all that it compresses.
+/// </param>
+public sealed record Network(string Name, Func<Module<Tensor, Tensor>> Create, int Batch, long[] Input, IReadOnlyList<string[]> Blocks)
+{
+    /// <summary>The layers of "block0-<paramref name="last"/>": all blocks up to this one.</summary>
+    public string[] BlocksUpTo(int last) => last >= 0 && last < Blocks.Count
+        ? [.. Blocks.Take(last + 1).SelectMany(layers => layers)]
+        : throw new ArgumentOutOfRangeException(nameof(last), $"No block {last} of {Name}: it has block0 to block{Blocks.Count - 1}.");
+}
+
+/// <summary>
+/// The networks by name, with batch and input from the paper: a network's first row in Tables 2 and 3, otherwise as in its experiments. A
+/// line here adds one; the tests run over all and ask for a line of what is known of it.
+/// </summary>
+public static class Networks
+{
+    /// <summary>All of them.</summary>
+    public static IReadOnlyList<Network> All { get; } =
+    [
+        new("LeNet", () => new LeNet(), 128, [1, 28, 28], LeNet.Blocks),
+        new("ResNet20", () => ResNet.ResNet20(), 128, [3, 32, 32], [.. ResNet.Blocks.Take(4)]),
+        new("ResNet18", () => ResNet.ResNet18(), 128, [3, 32, 32], ResNet.Blocks),
+        new("ResNet152Basic", () => ResNet.ResNet152Basic(), 128, [3, 32, 32], ResNet.Blocks),
+        new("ResNet152", () => ResNet.ResNet152(), 128, [3, 32, 32], ResNet.Blocks),
+        new("WideResNet101", () => ResNet.WideResNet101(), 128, [3, 32, 32], ResNet.Blocks),
+        new("UNet3D", () => UNet3D.Brats(), 1, [4, 96, 96, 96], UNet3D.Blocks),
+        new("UNet3DSpleen", () => UNet3D.Spleen(), 1, [1, 96, 96, 96], UNet3D.Blocks),
+        new("ViT", () => new ViT(), 256, [3, 256, 256], ViT.Blocks),
+        new("ViT3D", () => new ViT3D(), 32, [3, 16, 128, 128], ViT3D.Blocks),
+        new("EfficientNetB0", () => EfficientNet.B0(), 4, [3, 640, 640], EfficientNet.Blocks),
+        new("EfficientNetB4", () => EfficientNet.B4(), 2, [3, 640, 640], EfficientNet.Blocks),
+        new("EfficientNetB8", () => EfficientNet.B8(), 1, [3, 640, 640], EfficientNet.Blocks),
+        new("DeepLabV3Plus", () => new DeepLabV3Plus(), 32, [3, 128, 128], DeepLabV3Plus.Blocks),
+        new("EDSR", () => new EDSR(), 4, [3, 48, 48], EDSR.Blocks),
+    ];
+
+    /// <summary>The network called <paramref name="name"/>, in whatever case.</summary>
+    /// <exception cref="ArgumentException">There is none; the message lists all.</exception>
+    public static Network Find(string name) =>
+        All.FirstOrDefault(network => network.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
+        ?? throw new ArgumentException($"No network '{name}'. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
+}
