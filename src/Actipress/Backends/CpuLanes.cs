@@ -43,12 +43,14 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>64 bytes: one where <paramref name="present"/> is set, else zero; with the top bit where <paramref name="below"/> is.</summary>
     static abstract void Begin(byte* bytes, ulong present, ulong below);
 
-    /// <summary>Adds one to those of 64 bytes whose bit is set.</summary>
-    static abstract void Raise(byte* bytes, ulong which);
+    /// <summary>Raises those of 64 bytes whose bit is set.</summary>
+    static abstract void Raise(byte* bytes, ulong which, int by);
 
-    /// <summary>Of 16 bytes, a level with its sign on top: what it stands for.</summary>
-    /// <remarks><c>magnitudes</c>: of 32 levels. <c>few</c>: no level is above 7.</remarks>
-    static abstract void Values(Vector128<byte> levels, float* magnitudes, bool few, float* to);
+    /// <summary>Of 64 bytes the <paramref name="bit"/>-th bit of one less than each.</summary>
+    static abstract ulong Plane(byte* bytes, int bit);
+
+    /// <summary>Of 16 bytes, a level of at most <paramref name="highest"/> with its sign on top: what it stands for.</summary>
+    static abstract void Values(Vector128<byte> levels, GridMagnitudes* magnitudes, int highest, float* to);
 
     /// <summary>Copies 16 floats, and gives a bit for each that is not zero.</summary>
     /// <remarks><c>largest</c>: raised to the lanes' magnitudes, ordered as the bits of floats are: NaN above infinity above all numbers. <c>least</c>: lowered to the lanes.</remarks>
@@ -165,7 +167,10 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     public static void Begin(byte* bytes, ulong present, ulong below) => (Spread(below) & Vector512.Create((byte)0x80) | Spread(present) & Vector512.Create((byte)1)).Store(bytes);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Raise(byte* bytes, ulong which) => (Vector512.Load(bytes) - Spread(which)).Store(bytes);
+    public static void Raise(byte* bytes, ulong which, int by) => (Vector512.Load(bytes) + (Spread(which) & Vector512.Create((byte)by))).Store(bytes);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Plane(byte* bytes, int bit) => ((Vector512.Load(bytes) - Vector512<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits();
 
     // Each bit as a byte of ones or zeros.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -178,16 +183,23 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Values(Vector128<byte> levels, float* magnitudes, bool few, float* to)
+    public static void Values(Vector128<byte> levels, GridMagnitudes* magnitudes, int highest, float* to)
     {
         if (!Avx512F.IsSupported)
         {
-            Lanes4.Values(levels, magnitudes, few, to);
+            Lanes4.Values(levels, magnitudes, highest, to);
             return;
         }
-        // The sign is above the five bits that choose.
+        // The sign is above the four bits that choose.
         var wide = Avx512F.ConvertToVector512Int32(levels);
-        (Avx512F.PermuteVar16x32x2(Vector512.Load(magnitudes), wide, Vector512.Load(magnitudes + 16)).AsInt32() | wide << 24 & Vector512.Create(int.MinValue)).AsSingle().Store(to);
+        var magnitude = Avx512F.PermuteVar16x32(Vector512.Load(magnitudes->Lowest), wide);
+        if (highest >= 16)
+        {
+            var (offset, step) = magnitudes->Others;
+            var level = wide & Vector512.Create(0x7F);
+            magnitude = Vector512.ConditionalSelect(Vector512.GreaterThan(level, Vector512.Create(15)).AsSingle(), (Vector512.ConvertToSingle(level) + Vector512.Create(offset)) * Vector512.Create(step), magnitude);
+        }
+        (magnitude.AsInt32() | wide << 24 & Vector512.Create(int.MinValue)).AsSingle().Store(to);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -318,10 +330,16 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Raise(byte* bytes, ulong which)
+    public static void Raise(byte* bytes, ulong which, int by)
     {
-        for (var i = 0; i < 64; i += 32) (Vector256.Load(bytes + i) - Spread((uint)(which >> i))).Store(bytes + i);
+        for (var i = 0; i < 64; i += 32) (Vector256.Load(bytes + i) + (Spread((uint)(which >> i)) & Vector256.Create((byte)by))).Store(bytes + i);
     }
+
+    // What a shift moves in from the byte below does not reach the top.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Plane(byte* bytes, int bit) =>
+        ((Vector256.Load(bytes) - Vector256<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits()
+        | (ulong)((Vector256.Load(bytes + 32) - Vector256<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits() << 32;
 
     // Each bit as a byte of ones or zeros.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -334,11 +352,11 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Values(Vector128<byte> levels, float* magnitudes, bool few, float* to)
+    public static void Values(Vector128<byte> levels, GridMagnitudes* magnitudes, int highest, float* to)
     {
         if (!Avx2.IsSupported)
         {
-            Lanes4.Values(levels, magnitudes, few, to);
+            Lanes4.Values(levels, magnitudes, highest, to);
             return;
         }
         Eight(levels, to);
@@ -347,13 +365,14 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         void Eight(Vector128<byte> eight, float* to)
         {
-            // The three lowest bits choose among eight, the next two among those; the sign is above them.
+            // The sign is above the three bits that choose.
             var wide = Avx2.ConvertToVector256Int32(eight);
-            var magnitude = Avx2.PermuteVar8x32(Vector256.Load(magnitudes), wide);
-            if (!few)
+            var magnitude = Avx2.PermuteVar8x32(Vector256.Load(magnitudes->Lowest), wide);
+            if (highest >= 8)
             {
-                magnitude = Avx.BlendVariable(magnitude, Avx2.PermuteVar8x32(Vector256.Load(magnitudes + 8), wide), (wide << 28).AsSingle());
-                magnitude = Avx.BlendVariable(magnitude, Avx2.PermuteVar8x32(Vector256.Load(magnitudes + 16), wide), (wide << 27).AsSingle());
+                var (offset, step) = magnitudes->Others;
+                var level = wide & Vector256.Create(0x7F);
+                magnitude = Vector256.ConditionalSelect(Vector256.GreaterThan(level, Vector256.Create(7)).AsSingle(), (Vector256.ConvertToSingle(level) + Vector256.Create(offset)) * Vector256.Create(step), magnitude);
             }
             (magnitude.AsInt32() | wide << 24 & Vector256.Create(int.MinValue)).AsSingle().Store(to);
         }
@@ -471,9 +490,17 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Raise(byte* bytes, ulong which)
+    public static void Raise(byte* bytes, ulong which, int by)
     {
-        for (var i = 0; i < 64; i += 16) (Vector128.Load(bytes + i) - Spread((ushort)(which >> i))).Store(bytes + i);
+        for (var i = 0; i < 64; i += 16) (Vector128.Load(bytes + i) + (Spread((ushort)(which >> i)) & Vector128.Create((byte)by))).Store(bytes + i);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Plane(byte* bytes, int bit)
+    {
+        ulong plane = 0;
+        for (var i = 0; i < 64; i += 16) plane |= (ulong)((Vector128.Load(bytes + i) - Vector128<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits() << i;
+        return plane;
     }
 
     // Each bit as a byte of ones or zeros.
@@ -486,9 +513,13 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
         return Vector128.Equals((Vector128.Shuffle(all, places)) & bits, bits);
     }
 
-    public static void Values(Vector128<byte> levels, float* magnitudes, bool few, float* to)
+    public static void Values(Vector128<byte> levels, GridMagnitudes* magnitudes, int highest, float* to)
     {
-        for (var i = 0; i < 16; i++) to[i] = levels[i] >= 0x80 ? -magnitudes[levels[i] & 0x7F] : magnitudes[levels[i]];
+        for (var i = 0; i < 16; i++)
+        {
+            var magnitude = (*magnitudes)[levels[i] & 0x7F];
+            to[i] = levels[i] >= 0x80 ? -magnitude : magnitude;
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

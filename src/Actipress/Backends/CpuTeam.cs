@@ -43,6 +43,27 @@ static unsafe class CpuTeam
         });
     }
 
+    /// <summary>
+    /// Parts that threads take in turn, some neighbours at a time: two threads that write side by side would each clear the same fresh
+    /// page of 2 MiB.
+    /// </summary>
+    public sealed class Shares(int parts, int threads)
+    {
+        readonly int together = Math.Clamp(parts / (4 * Math.Max(1, threads)), 1, 8);
+        int next;
+
+        /// <summary>Runs <paramref name="work"/>, which takes parts until there are none, on as many threads as there are parts for.</summary>
+        public void Run(Action work) => CpuTeam.Run(Math.Min(threads, parts), work);
+
+        /// <summary>The next ones: from <paramref name="first"/> to before <paramref name="end"/>; false where all are taken.</summary>
+        public bool Take(out int first, out int end)
+        {
+            first = Interlocked.Add(ref next, together) - together;
+            end = Math.Min(parts, first + together);
+            return first < parts;
+        }
+    }
+
     sealed class Team(Action work)
     {
         public Exception? Failure;

@@ -380,10 +380,13 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static void Begin(byte* levels, ulong present, ulong below) => T.Begin(levels, present, below);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Raise(byte* levels, ulong which) => T.Raise(levels, which);
+    public static void Raise(byte* levels, ulong which, int by) => T.Raise(levels, which, by);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Plane(byte* levels, int bit) => T.Plane(levels, bit);
 
     [SkipLocalsInit]
-    public static void Values(byte* levels, int highest, float* magnitudes, float* y)
+    public static void Values(byte* levels, int highest, GridMagnitudes* magnitudes, float* y)
     {
         for (var pair = 0; pair < 2; pair++)
         {
@@ -399,8 +402,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 above = Vector128.Create(a[0], a[2], b[0], b[2]);
                 below = Vector128.Create(a[1], a[3], b[1], b[3]);
             }
-            T.Values(above.AsByte(), magnitudes, highest < 8, y + 32 * pair);
-            T.Values(below.AsByte(), magnitudes, highest < 8, y + 32 * pair + 16);
+            T.Values(above.AsByte(), magnitudes, highest, y + 32 * pair);
+            T.Values(below.AsByte(), magnitudes, highest, y + 32 * pair + 16);
         }
     }
 

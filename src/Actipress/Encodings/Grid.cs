@@ -14,8 +14,14 @@ namespace Actipress;
 /// </remarks>
 public sealed record Grid : Encoding
 {
-    /// <summary>The level from which a coefficient is stored as a number of its own.</summary>
-    internal const int Escape = 17;
+    /// <summary>The level from which a coefficient is stored as a number of its own: what a byte with a sign holds.</summary>
+    internal const int Escape = 127;
+
+    /// <summary>
+    /// The highest levels of classes: 1, 2, 3 to 4, 5 to 8, and so on. Within a class of 2^b a level is told by the b lower bits of
+    /// one less than it.
+    /// </summary>
+    internal static ReadOnlySpan<byte> ClassTops => [1, 2, 4, 8, 16, 32, 64, Escape - 1];
 
     /// <summary>Magnitudes up to this leave room for the sums of a tile.</summary>
     internal const float Largest = Pipeline.Largest;

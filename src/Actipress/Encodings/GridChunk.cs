@@ -11,8 +11,10 @@ namespace Actipress;
 /// zeros     where kept: for each row of a tile that holds values a bit for each of its columns; under a wavelet for each element of a unit
 /// masks     a byte for each set bit of groups: which of the eight levels are not zero
 /// signs     a bit for each level that is not zero, set for negative ones
-/// levels    quarter by quarter of a tile, for m from 1 to 16: for each of its levels of m or more a bit, set where it is more than m
-/// escapes   two bytes for each level of 17: the coefficient's magnitude as a float of 8 bits of exponent and 8 of fraction
+/// levels    quarter by quarter of a tile, class by class (1, 2, 3 to 4, 5 to 8, 9 to 16, ...): for each of its levels of the class or
+///           above a bit, set where it is above; then for each of the class the b lower bits of one less than it, first the lowest
+///           bit of all
+/// escapes   two bytes for each level of 127: the coefficient's magnitude as a float of 8 bits of exponent and 8 of fraction
 /// </code>
 /// Bits fill bytes from the lowest; a bit stream ends with zeros up to a whole byte.
 /// </remarks>
@@ -107,18 +109,16 @@ sealed unsafe class GridChunk : IDisposable
             mask += BitOperations.PopCount(some);
             groupBits |= (uint)Bits.Gather(some, Lowest) << 8 * quarter;
             signWriter.Write(Bits.Gather(negative[quarter], present), BitOperations.PopCount(present));
-            var m = 1;
-            for (var alive = present; alive != 0; m++)
+            var alive = present;
+            for (var c = 0; c < Grid.ClassTops.Length && alive != 0; c++)
             {
-                if (m == Grid.Escape)
-                {
-                    WriteEscapes(y + 64 * quarter, alive);
-                    break;
-                }
-                var above = TFace.Above(tileLevels + 64 * quarter, m);
+                var above = TFace.Above(tileLevels + 64 * quarter, Grid.ClassTops[c]);
                 levelWriter.Write(Bits.Gather(above, alive), BitOperations.PopCount(alive));
+                if (c > 1 && (alive & ~above) is var here && here != 0)
+                    for (var bit = 0; bit < c - 1; bit++) levelWriter.Write(Bits.Gather(TFace.Plane(tileLevels + 64 * quarter, bit), here), BitOperations.PopCount(here));
                 alive = above;
             }
+            if (alive != 0) WriteEscapes(y + 64 * quarter, alive);
         }
         signBits = signWriter;
         levelBits = levelWriter;
@@ -227,17 +227,16 @@ sealed unsafe class GridChunk : IDisposable
     }
 
     /// <summary>Reads the next tiles' coefficients.</summary>
-    /// <remarks><c>magnitudes</c>: what 32 levels stand for.</remarks>
     /// <returns>For each tile which of its groups hold a level that is not zero.</returns>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public uint* Read<TFace>(float* y, int tiles, float* magnitudes) where TFace : struct, IGridFace
+    public uint* Read<TFace>(float* y, int tiles, GridMagnitudes* magnitudes) where TFace : struct, IGridFace
     {
         var read = (uint*)groups + tile;
         for (var i = 0; i < tiles; i++) Read<TFace>(y + 256 * i, magnitudes);
         return read;
     }
 
-    void Read<TFace>(float* y, float* magnitudes) where TFace : struct, IGridFace
+    void Read<TFace>(float* y, GridMagnitudes* magnitudes) where TFace : struct, IGridFace
     {
         BitReader signs = signReader, levels = levelReader;
         var masks = mask;
@@ -257,14 +256,17 @@ sealed unsafe class GridChunk : IDisposable
             Expect(levels.At <= 8L * levelBytes, "levels for every mask");
             var below = Bits.Scatter(signs.Read(BitOperations.PopCount(present)), present);
             TFace.Begin(tileLevels, present, below);
-            var (alive, m) = (present, 1);
-            for (; m < Grid.Escape; m++)
+            var (alive, c) = (present, 0);
+            for (; c < Grid.ClassTops.Length; c++)
             {
-                alive = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
+                var above = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
+                if (c > 1 && (alive & ~above) is var here && here != 0)
+                    for (var bit = 0; bit < c - 1; bit++) TFace.Raise(tileLevels, Bits.Scatter(levels.Read(BitOperations.PopCount(here)), here), 1 << bit);
+                alive = above;
                 if (alive == 0) break;
-                TFace.Raise(tileLevels, alive);
+                TFace.Raise(tileLevels, alive, c == 0 ? 1 : Grid.ClassTops[c] - Grid.ClassTops[c - 1]);
             }
-            TFace.Values(tileLevels, m, magnitudes, coefficients);
+            TFace.Values(tileLevels, c < Grid.ClassTops.Length ? Grid.ClassTops[c] : Grid.Escape, magnitudes, coefficients);
             for (; alive != 0; alive &= alive - 1)
             {
                 var place = BitOperations.TrailingZeroCount(alive);

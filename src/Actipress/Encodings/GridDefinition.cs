@@ -166,16 +166,23 @@ unsafe struct GridDefinition : IGridFace
         for (var i = 0; i < 64; i++) levels[i] = (byte)((below >> i & 1) << 7 | present >> i & 1);
     }
 
-    public static void Raise(byte* levels, ulong which)
+    public static void Raise(byte* levels, ulong which, int by)
     {
-        for (var i = 0; i < 64; i++) levels[i] += (byte)(which >> i & 1);
+        for (var i = 0; i < 64; i++) if ((which >> i & 1) != 0) levels[i] += (byte)by;
     }
 
-    public static void Values(byte* levels, int highest, float* magnitudes, float* y)
+    public static ulong Plane(byte* levels, int bit)
+    {
+        ulong plane = 0;
+        for (var i = 0; i < 64; i++) plane |= (ulong)(levels[i] - 1 >> bit & 1) << i;
+        return plane;
+    }
+
+    public static void Values(byte* levels, int highest, GridMagnitudes* magnitudes, float* y)
     {
         for (var i = 0; i < 64; i++)
         {
-            var magnitude = magnitudes[levels[i] & 0x7F];
+            var magnitude = (*magnitudes)[levels[i] & 0x7F];
             y[Grid.Place(i)] = levels[i] >= 0x80 ? -magnitude : magnitude;
         }
     }

@@ -1,5 +1,28 @@
 namespace Actipress;
 
+/// <summary>What levels stand for: 0, and (level + offset) step with one offset for level 1 and one for all others.</summary>
+unsafe struct GridMagnitudes
+{
+    const int Listed = 16;
+
+    fixed float lowest[Listed];
+    readonly float other, step;
+
+    public GridMagnitudes(float step, float first, float other)
+    {
+        (this.step, this.other) = (step, other);
+        for (var level = 1; level < Listed; level++) lowest[level] = (level + (level == 1 ? first : other)) * step;
+    }
+
+    public readonly float this[int level] => level < Listed ? lowest[level] : (level + other) * step;
+
+    /// <summary>Of every level but 0 and 1.</summary>
+    public readonly (float Offset, float Step) Others => (other, step);
+
+    /// <summary>Of the sixteen lowest levels. Valid while this does not move.</summary>
+    public float* Lowest => (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref lowest[0]);
+}
+
 /// <summary>The arithmetic of tiles and wavelets. Faces differ in speed only: every one gives the same bits.</summary>
 unsafe interface IGridFace
 {
@@ -38,12 +61,15 @@ unsafe interface IGridFace
     /// <summary>64 levels of one where they are present, else zero, each with its top bit where it is to be below zero.</summary>
     static abstract void Begin(byte* levels, ulong present, ulong below);
 
-    /// <summary>Raises by one those of 64 levels whose bit is set.</summary>
-    static abstract void Raise(byte* levels, ulong which);
+    /// <summary>Raises those of 64 levels whose bit is set.</summary>
+    static abstract void Raise(byte* levels, ulong which, int by);
+
+    /// <summary>Of 64 levels the <paramref name="bit"/>-th bit of one less than each.</summary>
+    static abstract ulong Plane(byte* levels, int bit);
 
     /// <summary>What 64 levels with their signs stand for, in rows of 16.</summary>
-    /// <remarks><c>highest</c>: no level is above it. <c>magnitudes</c>: of 32 levels.</remarks>
-    static abstract void Values(byte* levels, int highest, float* magnitudes, float* y);
+    /// <remarks><c>highest</c>: no level is above it.</remarks>
+    static abstract void Values(byte* levels, int highest, GridMagnitudes* magnitudes, float* y);
 
     /// <summary>Copies a tile and tells what it holds.</summary>
     /// <remarks><c>from</c>: 16 rows of 16 values, <c>stride</c> apart. <c>positive</c>: receives a bit for each value, set where it is not zero: 4 words. <c>anyNegative</c>: set where a value is below zero.</remarks>

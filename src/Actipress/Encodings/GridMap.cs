@@ -29,12 +29,6 @@ sealed unsafe class GridMap : IDisposable
 
     public float OtherOffset { get; private init; }
 
-    // What 32 levels stand for.
-    void Magnitudes(float* of)
-    {
-        for (var level = 0; level < 32; level++) of[level] = level == 0 ? 0 : (level + (level == 1 ? FirstOffset : OtherOffset)) * Step;
-    }
-
     /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
     public bool HasZeros { get; private init; }
 
@@ -112,8 +106,8 @@ sealed unsafe class GridMap : IDisposable
         var withZeros = exactZeros && sample.AnyZero && !sample.AnyNegative;
         while (true)
         {
-            var packing = new Packing<TFace, TCells>(map, tiles, sample, withZeros, limit);
-            packing.Run(threads);
+            var packing = new Packing<TFace, TCells>(map, tiles, sample, withZeros, limit, threads);
+            packing.Run();
             if (packing.Outcome == Outcome.Packed)
             {
                 // A sample without a zero, or with zeros only of a map that has negatives elsewhere, guessed wrong.
@@ -288,10 +282,11 @@ sealed unsafe class GridMap : IDisposable
         TooLarge,
     }
 
-    sealed class Packing<TFace, TCells>(void* map, GridTiles tiles, Sampled sample, bool withZeros, long limit) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed class Packing<TFace, TCells>(void* map, GridTiles tiles, Sampled sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        int next, outcome, anyZero, anyNegative;
+        readonly CpuTeam.Shares work = new(tiles.Shares, threads);
+        int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
 
         public GridMap Result { get; } = new(tiles.Chunks) { Step = sample.Step, FirstOffset = sample.FirstOffset, OtherOffset = sample.OtherOffset, HasZeros = withZeros };
@@ -299,7 +294,7 @@ sealed unsafe class GridMap : IDisposable
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;
 
-        public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => PackUnits(wavelet) : PackTiles);
+        public void Run() => work.Run(tiles.Wavelet is { } wavelet ? () => PackUnits(wavelet) : PackTiles);
 
         readonly float inverse = 1 / sample.Step;
 
@@ -308,7 +303,7 @@ sealed unsafe class GridMap : IDisposable
             using var chunk = new GridChunk(tiles.ZeroBits);
             var seen = new Seen();
             var positive = stackalloc ulong[4];
-            for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks && Outcome == Outcome.Packed;)
+            for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
             {
                 var last = Math.Min(tiles.Count, (index + 1L) * GridTiles.TilesPerChunk);
                 chunk.Begin();
@@ -336,7 +331,7 @@ sealed unsafe class GridMap : IDisposable
             using var unit = new GridUnit<TFace>(wavelet, inPlace);
             var seen = new Seen();
             var positive = stackalloc ulong[4];
-            for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units && Outcome == Outcome.Packed;)
+            for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
                 chunk.Begin();
@@ -354,11 +349,11 @@ sealed unsafe class GridMap : IDisposable
                     unit.Forward(inPlace ? (float*)map + from : unit.Before, start, together, maps);
                 }
                 unit.Fill(maps);
-                var count256 = wavelet.Tiles(maps);
-                for (int i = 0, tile = 0; tile < count256; i++)
+                var unitTiles = wavelet.Tiles(maps);
+                for (int i = 0, tile = 0; tile < unitTiles; i++)
                 {
                     if (i > 0) chunk.Begin();
-                    for (var last = Math.Min(count256, tile + GridTiles.TilesPerChunk); tile < last; tile += GridChunk.Batch)
+                    for (var last = Math.Min(unitTiles, tile + GridTiles.TilesPerChunk); tile < last; tile += GridChunk.Batch)
                         chunk.Write<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
                     Finish(chunk, index * wavelet.ChunksPerUnit + i);
                 }
@@ -405,22 +400,21 @@ sealed unsafe class GridMap : IDisposable
     }
 
     void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
-        new Unpacking<TFace, TCells>(this, map, tiles).Run(threads);
+        new Unpacking<TFace, TCells>(this, map, tiles, threads).Run();
 
-    sealed class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        int next;
+        readonly CpuTeam.Shares work = new(tiles.Shares, threads);
 
-        public void Run(int threads) => CpuTeam.Run((int)Math.Min(threads, tiles.Wavelet?.Units ?? tiles.Chunks), tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
+        public void Run() => work.Run(tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
 
         void UnpackTiles()
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
             var positive = stackalloc ulong[4];
-            var magnitudes = stackalloc float[32];
-            packed.Magnitudes(magnitudes);
-            for (int index; (index = Interlocked.Increment(ref next) - 1) < tiles.Chunks;)
+            var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
+            for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
             {
                 var first = (long)index * GridTiles.TilesPerChunk;
                 var last = Math.Min(tiles.Count, first + GridTiles.TilesPerChunk);
@@ -428,7 +422,7 @@ sealed unsafe class GridMap : IDisposable
                 for (var tile = first; tile < last; tile += GridChunk.Batch)
                 {
                     var batch = (int)Math.Min(GridChunk.Batch, last - tile);
-                    var groups = chunk.Read<TFace>(chunk.Y, batch, magnitudes);
+                    var groups = chunk.Read<TFace>(chunk.Y, batch, &magnitudes);
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
@@ -452,17 +446,16 @@ sealed unsafe class GridMap : IDisposable
             using var chunk = new GridChunk(tiles.ZeroBits);
             using var unit = new GridUnit<TFace>(wavelet);
             var positive = stackalloc ulong[4];
-            var magnitudes = stackalloc float[32];
-            packed.Magnitudes(magnitudes);
-            for (int index; (index = Interlocked.Increment(ref next) - 1) < wavelet.Units;)
+            var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
+            for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
-                var count256 = wavelet.Tiles(maps);
-                for (int i = 0, tile = 0; tile < count256; i++)
+                var unitTiles = wavelet.Tiles(maps);
+                for (int i = 0, tile = 0; tile < unitTiles; i++)
                 {
-                    var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(count256, tile + GridTiles.TilesPerChunk));
+                    var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(unitTiles, tile + GridTiles.TilesPerChunk));
                     chunk.Open((byte*)packed.chunks[at], packed.lengths[at], last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
-                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), magnitudes);
+                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
                     chunk.Close();
                 }
                 for (var start = 0; start < maps; start += wavelet.Together)
@@ -522,7 +515,7 @@ sealed unsafe class GridMap : IDisposable
         for (var i = 0; i < tiles.Chunks; i++)
         {
             var length = BinaryPrimitives.ReadInt32LittleEndian(bytes[(i * sizeof(int))..]);
-            var least = sizeof(int) * (1 + Math.Min(tiles.Count - (long)i * GridTiles.TilesPerChunk, GridTiles.TilesPerChunk));
+            var least = sizeof(int) * (1 + tiles.TilesIn(i));
             if (length < least) throw Damaged($"chunk {i} of at least {least} bytes, found {length}");
             total += length;
         }

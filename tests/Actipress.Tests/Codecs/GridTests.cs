@@ -207,4 +207,36 @@ public unsafe class GridTests
             Assert.True(beside <= Math.Max(2, get_num_threads()) << 20, $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
         }
     }
+
+    // 1024 tiles, of which one in 16 is sampled: where one value differs, most of these places are not seen beforehand.
+    [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("wt:haar:10")]
+    public void What_the_sample_missed_is_packed_all_the_same(string text)
+    {
+        var codec = ActivationCodec.Parse(text);
+        using var scope = NewDisposeScope();
+        var positive = rand(1, 64, 64, 64).add_(1);
+        foreach (var tile in (long[])[0, 300, 701, 1023])
+        {
+            Tensor With(Tensor map, float value)
+            {
+                var x = map.clone();
+                x.view(-1)[256 * tile + 17] = value;
+                return x;
+            }
+            var zero = With(positive, 0);
+            using var withZero = Pipeline.Pack(zero, codec, out _)!;
+            Assert.True(withZero.HasExactZeros);
+            Assert.True(withZero.Unpack().eq(0).Equals(zero.eq(0)));
+
+            using var withNegative = Pipeline.Pack(With(positive.sub(1.5f).relu_(), -1), codec, out _)!;
+            Assert.False(withNegative.HasExactZeros);
+            using var spike = Pipeline.Pack(With(positive, 1e6f), codec, out _)!;
+            Assert.InRange(spike.Unpack().view(-1)[256 * tile + 17].item<float>(), 0.9e6f, 1.1e6f);
+            using var alone = Pipeline.Pack(With(zeros(1, 64, 64, 64), 1), codec, out _)!;
+            Assert.InRange(alone.Unpack().max().item<float>(), 0.9f, 1.1f);
+
+            Assert.Null(Pipeline.Pack(With(positive, float.NaN), codec, out var why));
+            Assert.Equal(LeftRaw.NotFinite, why);
+        }
+    }
 }
