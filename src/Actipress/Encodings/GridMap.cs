@@ -176,7 +176,9 @@ sealed unsafe class GridMap : IDisposable
         var least = (256L * LeastSample + wavelet.Elements - 1) / wavelet.Elements;
         var largest = Math.Max(1, 256L * LargestSample / wavelet.Coefficients);
         var count = (int)Math.Min(Math.Min(wavelet.Shape.Maps, largest), Math.Max(least, wavelet.Shape.Maps / TilesPerSample));
-        using var unit = new GridUnit<TFace>(wavelet);
+        var inPlace = TCells.AreFloats && wavelet.Together == 1;
+        using var unit = new GridUnit<TFace>(wavelet, inPlace);
+        var tile = stackalloc float[256];
         var memory = (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
         try
         {
@@ -185,15 +187,19 @@ sealed unsafe class GridMap : IDisposable
             for (var start = 0; start < count; start += wavelet.Together)
             {
                 var together = Math.Min(wavelet.Together, count - start);
+                var values = unit.Before;
                 for (var i = 0; i < together; i++)
+                {
+                    var first = Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements;
+                    if (inPlace) values = (float*)map + first;
                     for (var at = 0; at < wavelet.Elements; at += 256)
                     {
-                        var x = unit.Before + (long)i * wavelet.Elements + at;
                         var filled = Math.Min(256, wavelet.Elements - at);
-                        if (!Look<TFace, TCells>(map, Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements + at, filled, x, positive, ref anyNegative)) return default;
+                        if (!Look<TFace, TCells>(map, first + at, filled, inPlace ? tile : values + (long)i * wavelet.Elements + at, positive, ref anyNegative)) return default;
                         anyZero |= Filled(positive) < filled;
                     }
-                unit.Forward(0, together, together);
+                }
+                unit.Forward(values, 0, together, together);
                 Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, (long)together * wavelet.Coefficients * sizeof(float), (long)together * wavelet.Coefficients * sizeof(float));
             }
             return Sampled.Of(new Span<float>(memory, count * wavelet.Coefficients), (long)count * wavelet.Elements, keep, anyZero, anyNegative);
@@ -327,7 +333,8 @@ sealed unsafe class GridMap : IDisposable
         void PackUnits(GridWavelet wavelet)
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
-            using var unit = new GridUnit<TFace>(wavelet);
+            var inPlace = TCells.AreFloats && wavelet.Together == 1;
+            using var unit = new GridUnit<TFace>(wavelet, inPlace);
             var seen = new Seen();
             var positive = stackalloc ulong[4];
             for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
@@ -337,22 +344,22 @@ sealed unsafe class GridMap : IDisposable
                 for (var start = 0; start < maps; start += wavelet.Together)
                 {
                     var together = Math.Min(wavelet.Together, maps - start);
-                    var elements = together * wavelet.Elements;
+                    var (elements, from) = (together * wavelet.Elements, (first + start) * wavelet.Elements);
                     for (var at = 0; at < elements; at += 256)
                     {
                         var count = Math.Min(256, elements - at);
-                        var usable = Look<TFace, TCells>(map, (first + start) * wavelet.Elements + at, count, unit.Before + at, positive, ref seen.Negative);
+                        var usable = Look<TFace, TCells>(map, from + at, count, inPlace ? chunk.X : unit.Before + at, positive, ref seen.Negative);
                         if (!Accept(usable, chunk, positive, count, new GridTiles.Places(count), ref seen)) return;
                     }
                     if (!Usable(seen)) return;
-                    unit.Forward(start, together, maps);
+                    unit.Forward(inPlace ? (float*)map + from : unit.Before, start, together, maps);
                 }
                 unit.Fill(maps);
-                var count256 = wavelet.Tiles(maps);
-                for (int i = 0, tile = 0; tile < count256; i++)
+                var unitTiles = wavelet.Tiles(maps);
+                for (int i = 0, tile = 0; tile < unitTiles; i++)
                 {
                     if (i > 0) chunk.Begin();
-                    for (var last = Math.Min(count256, tile + GridTiles.TilesPerChunk); tile < last; tile += GridChunk.Batch)
+                    for (var last = Math.Min(unitTiles, tile + GridTiles.TilesPerChunk); tile < last; tile += GridChunk.Batch)
                         chunk.Write<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
                     Finish(chunk, index * wavelet.ChunksPerUnit + i);
                 }
@@ -449,10 +456,10 @@ sealed unsafe class GridMap : IDisposable
             for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
-                var count256 = wavelet.Tiles(maps);
-                for (int i = 0, tile = 0; tile < count256; i++)
+                var unitTiles = wavelet.Tiles(maps);
+                for (int i = 0, tile = 0; tile < unitTiles; i++)
                 {
-                    var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(count256, tile + GridTiles.TilesPerChunk));
+                    var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(unitTiles, tile + GridTiles.TilesPerChunk));
                     chunk.Open((byte*)packed.chunks[at], packed.lengths[at], last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
                     for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
                     chunk.Close();

@@ -24,26 +24,29 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     readonly int together, taps, reach, shift;
     readonly float* memory;
 
-    // One batch of maps: before its division or while it is put together, and in parts.
+    // Some maps: before their division or while they are put together, and in parts.
     readonly float* whole, parts;
     readonly float* slices, rows, block, turned;
     // Every second element of a row, or a low and a high row; the same of what an inverse gives. Each with its period continued to both sides.
     readonly float* even, odd, first, second;
-    readonly float** from, fromRow, fromParts;
+    readonly float** from, fromRow, fromParts, bands;
 
-    public GridUnit(GridWavelet wavelet)
+    /// <param name="wavelet">How maps divide into units.</param>
+    /// <param name="readsMap">Only packs, and reads maps where they lie, not from <see cref="Before"/>.</param>
+    public GridUnit(GridWavelet wavelet, bool readsMap = false)
     {
         this.wavelet = wavelet;
         (together, taps) = (wavelet.Together, wavelet.Taps);
         (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
         var (height, width) = (wavelet.Shape.Height + 1L, wavelet.Shape.Width + 1L);
         var batch = ((long)wavelet.Coefficients * together + 511) / 256 * 256;
+        var before = readsMap ? wavelet.Levels[0].Half.Elements : batch;
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
         long line = (width + taps + 15) / 16 * 16;
-        long[] sizes = [unit, batch, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, line, line];
+        long[] sizes = [unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, line, line];
         var starts = new long[sizes.Length + 1];
         for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + 3 * taps * sizeof(float*))), 64);
+        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + (3 * taps + 8) * sizeof(float*))), 64);
         Coefficients = memory;
         whole = memory + starts[1];
         parts = wavelet.MapsPerUnit == 1 ? memory : memory + starts[2];
@@ -58,6 +61,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         from = (float**)(memory + starts[^1]);
         fromRow = from + taps;
         fromParts = fromRow + taps;
+        bands = fromParts + taps;
         for (var j = 0; j < taps; j++)
         {
             var i = taps / 2 - j;
@@ -79,41 +83,37 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <summary>The unit's coefficients, in whole tiles.</summary>
     public float* Coefficients { get; }
 
-    /// <summary>Where <see cref="Forward"/> finds the values of some maps, one after the other; room for a tile beyond them.</summary>
+    /// <summary>Room for the values of some maps, one after the other, and for a tile beyond them.</summary>
     public float* Before => together == 1 ? whole : parts;
 
     /// <summary>Where <see cref="Inverse"/> leaves them.</summary>
     public float* After => together == 1 ? parts : whole;
 
     /// <summary>Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of <paramref name="maps"/>.</summary>
-    public void Forward(int start, int count, int maps)
+    /// <remarks><c>values</c>: of these maps, one after the other.</remarks>
+    public void Forward(float* values, int start, int count, int maps)
     {
-        if (together > 1) Interleave(parts, whole, wavelet.Elements, together);
+        if (together > 1) Interleave(values, whole, wavelet.Elements, together);
         for (var level = 0; level < wavelet.Levels.Length; level++)
         {
             if (level > 0) Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * together);
-            Divide(wavelet.Levels[level]);
+            Find(wavelet.Levels[level], start, maps);
+            Divide(wavelet.Levels[level], level > 0 || together > 1 ? whole : values);
         }
-        if (parts == Coefficients) return;
-        foreach (var band in wavelet.Bands)
-        {
-            float* from = parts + band.Start * together, to = Coefficients + band.Start * maps + start * band.Elements;
-            if (together > 1) Separate(from, to, (int)band.Elements, count);
-            else Copy(from, to, band.Elements);
-        }
+        if (together > 1) foreach (var band in wavelet.Bands) Separate(parts + band.Start * together, Place(band, start, maps), (int)band.Elements, count);
+        else if (parts != Coefficients) Copy(parts, Place(wavelet.Bands[0], start, maps), wavelet.Bands[0].Elements);
     }
 
     /// <summary>The inverse.</summary>
     public void Inverse(int start, int count, int maps)
     {
-        if (parts != Coefficients)
-            foreach (var band in wavelet.Bands)
-            {
-                float* from = Coefficients + band.Start * maps + start * band.Elements, to = parts + band.Start * together;
-                if (together > 1) Interleave(from, to, (int)band.Elements, count);
-                else Copy(from, to, band.Elements);
-            }
-        for (var level = wavelet.Levels.Length - 1; level >= 0; level--) Combine(wavelet.Levels[level]);
+        if (together > 1) foreach (var band in wavelet.Bands) Interleave(Place(band, start, maps), parts + band.Start * together, (int)band.Elements, count);
+        else if (parts != Coefficients) Copy(Place(wavelet.Bands[0], start, maps), parts, wavelet.Bands[0].Elements);
+        for (var level = wavelet.Levels.Length - 1; level >= 0; level--)
+        {
+            Find(wavelet.Levels[level], start, maps);
+            Combine(wavelet.Levels[level]);
+        }
         if (together > 1) Separate(parts, whole, wavelet.Elements, together);
     }
 
@@ -121,6 +121,17 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     public void Fill(int maps)
     {
         for (var i = (long)maps * wavelet.Coefficients; i % 256 != 0; i++) Coefficients[i] = 0;
+    }
+
+    // Where a band holds the first of some maps.
+    float* Place(in Wavelet.Band band, int start, int maps) => Coefficients + band.Start * maps + start * band.Elements;
+
+    // A level's low band is in parts, as are the others where maps lie side by side; else these are in their place.
+    void Find(in GridWavelet.Level level, int start, int maps)
+    {
+        bands[0] = parts;
+        for (var highAxes = 1; highAxes < 8; highAxes++)
+            bands[highAxes] = together > 1 ? parts + level.Starts[highAxes] * together : Coefficients + level.Starts[highAxes] * maps + (long)start * level.Half.Elements;
     }
 
     // Of some maps one after the other, an element of each in turn.
@@ -165,20 +176,30 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     static void Sixteen(float* from, float* to) => *(Vector512<float>*)to = *(Vector512<float>*)from;
 
-    static void Copy(float* from, float* to, long count) => Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
+    static void Copy(float* from, float* to, long count)
+    {
+        if (count > 256)
+        {
+            Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
+            return;
+        }
+        // Rows are too short for the way there.
+        var i = 0;
+        for (; i <= count - 8; i += 8) Vector256.Load(from + i).Store(to + i);
+        for (; i < count; i++) to[i] = from[i];
+    }
 
-    // whole -> parts, whose low band comes first.
-    void Divide(in GridWavelet.Level level)
+    void Divide(in GridWavelet.Level level, float* x)
     {
         var (n, slice) = (level.Whole.Depth, level.Whole.Height * level.Whole.Width * together);
         if (n == 1)
         {
-            DividePlane(level, whole, 0, 0);
+            DividePlane(level, x, 0, 0);
             return;
         }
         for (var z = 0; z < level.Half.Depth; z++)
         {
-            Meet(whole, slice, z, n);
+            Meet(x, slice, z, n);
             TFace.Filter(from, wavelet.Low, wavelet.High, taps, slices, slices + slice, slice);
             DividePlane(level, slices, 0, z);
             DividePlane(level, slices + slice, DepthAxis, z);
@@ -224,7 +245,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         }
     }
 
-    // parts -> the low band of the level before, in the same place.
+    // The low band of the level before goes where this one's was.
     void Combine(in GridWavelet.Level level)
     {
         var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * together);
@@ -267,11 +288,21 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         else if (together > 1) Combine(low, high, together, 2 * half, to, together, to);
         else
         {
-            Copy(low, even, half);
-            Copy(high, odd, half);
-            Continue(even, half);
-            Continue(odd, half);
-            TFace.Filter(fromParts, wavelet.InverseFirst, wavelet.InverseSecond, taps, first, second, half);
+            var sources = fromParts;
+            if (reach == 0)
+            {
+                sources = from;
+                from[0] = low;
+                from[1] = high;
+            }
+            else
+            {
+                Copy(low, even, half);
+                Copy(high, odd, half);
+                Continue(even, half);
+                Continue(odd, half);
+            }
+            TFace.Filter(sources, wavelet.InverseFirst, wavelet.InverseSecond, taps, first, second, half);
             first[half] = first[0];
             if (shift == 0) TFace.Join(first, second, to, half);
             else TFace.Join(second, first + 1, to, half);
@@ -316,5 +347,5 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     // A row of a band.
     float* Part(in GridWavelet.Level level, int highAxes, int z, int y) =>
-        parts + (level.Starts[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width) * together;
+        bands[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width * together;
 }

@@ -132,7 +132,7 @@ public unsafe class GridTests
                     {
                         var together = Math.Min(wavelet.Together, maps - start);
                         new Span<float>(map + first + start * wavelet.Elements, together * wavelet.Elements).CopyTo(new Span<float>(unit.Before, together * wavelet.Elements));
-                        unit.Forward(start, together, maps);
+                        unit.Forward(unit.Before, start, together, maps);
                     }
                     coefficients.AddRange(new Span<float>(unit.Coefficients, maps * wavelet.Coefficients));
                     for (var start = 0; start < maps; start += wavelet.Together)
@@ -191,6 +191,21 @@ public unsafe class GridTests
         if (tiles.Transform == TileTransform.Cosine)
             (wanted, found) = ([.. wanted.Select(Math.Abs).OrderDescending()], [.. found.Select(Math.Abs).OrderDescending()]);
         for (var i = 0; i < wanted.Count; i++) Assert.True(Math.Abs(wanted[i] - found[i]) < 1e-3, $"coefficient {i}: {found[i]}, wanted {wanted[i]}");
+    }
+
+    [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("dct:10,block=4"), InlineData("wt:haar:10"), InlineData("wt:db3:10"), InlineData("wt:coif5:10,levels=5")]
+    public void A_pack_takes_its_result_and_a_MiB_a_thread(string text)
+    {
+        var codec = ActivationCodec.Parse(text);
+        foreach (var shape in (long[][])[[16, 64, 64, 64], [32, 128, 28, 28], [64, 1024, 7, 7], [8, 32, 150, 130], [16, 16, 16, 33, 32]])
+        {
+            using var x = randn(shape).relu_();
+            using var meter = AllocatorMeter.Start();
+            var before = AllocatorMeter.CurrentBytes;
+            using var packed = Pipeline.Pack(x, codec, out _)!;
+            var beside = meter.PeakBytes - before - packed.Bytes;
+            Assert.True(beside <= Math.Max(2, get_num_threads()) << 20, $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
+        }
     }
 
     // 1024 tiles, of which one in 16 is sampled: where one value differs, most of these places are not seen beforehand.
