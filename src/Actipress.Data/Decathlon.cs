@@ -8,8 +8,22 @@ namespace Actipress.Data;
 /// <param name="Labels">Likewise, a class each.</param>
 /// <param name="Extents">Depth, height and width.</param>
 /// <param name="Classes">Background included.</param>
-public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images, IReadOnlyList<byte[]> Labels, (int Depth, int Height, int Width) Extents, int Classes)
+public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images, IReadOnlyList<byte[]> Labels, (int Depth, int Height, int Width) Extents, int Classes) : IDataSet
 {
+    /// <summary>How many there are.</summary>
+    public int Count => Images.Count;
+
+    int IDataSet.Channels => 1;
+
+    bool IDataSet.IsSegmentation => true;
+
+    IReadOnlyList<int> IDataSet.Extents => [Extents.Depth, Extents.Height, Extents.Width];
+
+    string IDataSet.Case(int index) => $"{Name}[{index}]";
+
+    /// <summary>A volume of one channel.</summary>
+    public Example Read(int index) => new($"{Name}[{index}]", Images[index], Array.ConvertAll(Labels[index], label => (ushort)label), [Extents.Depth, Extents.Height, Extents.Width]);
+
     /// <summary>Some of them for a network: (n, 1, depth, height, width) float32 and (n, depth, height, width) int64. The caller disposes both.</summary>
     public (Tensor Images, Tensor Labels) Batch(ReadOnlySpan<int> indices)
     {
