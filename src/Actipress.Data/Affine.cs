@@ -22,11 +22,13 @@ public sealed record Affine(IReadOnlyList<double> Rows)
         double Row(int row) => Rows[row] * i + Rows[row + 1] * j + Rows[row + 2] * k + Rows[row + 3];
     }
 
-    /// <summary>That of a volume whose voxel (0, 0, 0) is this one's (i, j, k), and whose steps are so many of this one's.</summary>
-    public Affine From(double i, double j, double k, double stepI = 1, double stepJ = 1, double stepK = 1)
+    /// <summary>This after another: what the other maps to is mapped by this.</summary>
+    public Affine After(Affine first)
     {
-        var (x, y, z) = At(i, j, k);
-        return new([Rows[0] * stepI, Rows[1] * stepJ, Rows[2] * stepK, x, Rows[4] * stepI, Rows[5] * stepJ, Rows[6] * stepK, y, Rows[8] * stepI, Rows[9] * stepJ, Rows[10] * stepK, z]);
+        ArgumentNullException.ThrowIfNull(first);
+        return new([.. from row in Enumerable.Range(0, 3)
+                       from column in Enumerable.Range(0, 4)
+                       select Enumerable.Range(0, 3).Sum(k => Rows[4 * row + k] * first.Rows[4 * k + column]) + (column == 3 ? Rows[4 * row + 3] : 0)]);
     }
 
     /// <summary>From the scanner to voxels.</summary>
