@@ -1,3 +1,5 @@
+using System.Runtime.ExceptionServices;
+using System.Runtime.InteropServices;
 using Actipress.Autograd;
 
 namespace Actipress;
@@ -46,7 +48,19 @@ public static class SavedTensors
     {
         ArgumentNullException.ThrowIfNull(codec);
         EngineHooks.EnsureInstalled();
-        return SavedTensorsScope.Enter(new ActivationStore(new SavingPolicy(new CompressionOptions().Default(codec)), () => null, everything: true));
+        return SavedTensorsScope.Enter(new ActivationStore(new SavingPolicy(new CompressionOptions().Default(codec)), () => null, _ => null, everything: true));
+    }
+
+    /// <summary>Runs <c>loss.backward()</c>; where that fails because a saved tensor could not be given back, throws the cause in place of libtorch's error.</summary>
+    /// <param name="loss">A scalar; not disposed.</param>
+    /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
+    /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
+    public static void Backward(Tensor loss)
+    {
+        ArgumentNullException.ThrowIfNull(loss);
+        using var failures = new UnpackFailures();
+        try { loss.backward(); }
+        catch (ExternalException) when (failures.First is not null) { ExceptionDispatchInfo.Throw(failures.First); }
     }
 
     /// <summary>Checks that hooks work in this process, by packing and unpacking a known tensor.</summary>
