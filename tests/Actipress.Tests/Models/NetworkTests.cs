@@ -111,6 +111,21 @@ public sealed class NetworkTests : IDisposable
         Assert.Equal(plain, StepFrom(before, model, x, SavedTensors.Backward));
     }
 
+    // As 16-bit training has it: parameters, maps and gradients in bfloat16.
+    [Theory, MemberData(nameof(Names))]
+    public void A_network_trains_in_16_bits_and_its_maps_are_compressed(string name)
+    {
+        using var everything = NewDisposeScope();
+        var (network, input) = (Networks.Find(name), known[name].Input);
+        using var model = network.Create().to(ScalarType.BFloat16);
+        var x = randn(input).to(ScalarType.BFloat16);
+        var plain = Step(model, x, loss => loss.backward());
+        Assert.All(model.parameters(), parameter => Assert.Equal(ScalarType.BFloat16, parameter.dtype));
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        Assert.True(plain.Equals(Step(model, x, compression.Backward)));
+        NothingIsAliveElsewhere(compression.Report());
+    }
+
     // All that a step computes: its output, gradients and buffers, as bits.
     static List<string> StepFrom(Tensor[] buffers, Module<Tensor, Tensor> model, Tensor x, Action<Tensor> backward)
     {
