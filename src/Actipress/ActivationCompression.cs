@@ -27,7 +27,7 @@ public sealed class ActivationCompression : IDisposable
     {
         SavedTensors.SelfCheck();
         this.model = model;
-        policy = new SavingPolicy(options);
+        policy = new CompressingPolicy(options);
         watch = new LayerWatch(model, StartForward, EndForward);
         try { options.Check(watch.Layers); }
         catch

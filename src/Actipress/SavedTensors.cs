@@ -47,8 +47,23 @@ public static class SavedTensors
     public static SavedTensorsScope Compress(ActivationCodec codec)
     {
         ArgumentNullException.ThrowIfNull(codec);
+        return EnterStore(new CompressingPolicy(new CompressionOptions().Default(codec)));
+    }
+
+    /// <summary>
+    /// Until the returned scope is disposed, moves the tensors that this thread's autograd saves to another device, and back when the
+    /// backward pass asks for them, as PyTorch's <c>save_on_cpu</c> does: each storage once, parameters not at all, and what is on that
+    /// device already stays as it is.
+    /// </summary>
+    /// <param name="device">Where to; the CPU where none is given.</param>
+    /// <returns>A scope to dispose at the end of the forward pass, or of the part of it whose tensors are to be moved.</returns>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    public static SavedTensorsScope Offload(torch.Device? device = null) => EnterStore(new OffloadingPolicy(device ?? torch.CPU));
+
+    static SavedTensorsScope EnterStore(SavingPolicy policy)
+    {
         EngineHooks.EnsureInstalled();
-        return SavedTensorsScope.Enter(new ActivationStore(new SavingPolicy(new CompressionOptions().Default(codec)), () => null, _ => null, everything: true));
+        return SavedTensorsScope.Enter(new ActivationStore(policy, () => null, _ => null, everything: true));
     }
 
     /// <summary>Runs <c>loss.backward()</c>; where that fails because a saved tensor could not be given back, throws the cause in place of libtorch's error.</summary>

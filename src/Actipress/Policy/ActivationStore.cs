@@ -92,6 +92,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
                 {
                     Treatment.NotOurs => new PassedOn(tensor),
                     Treatment.LeftAlone left => Save(tensor, layer, Need.Values, map => new(new HeldRaw(map), left.Why)),
+                    Treatment.Moved moved => Save(tensor, layer, Need.Values, map => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
                     Treatment.Bits => Save(tensor, layer, Need.Values, map => new(ExactBits.Pack(map), "bits")),
                     Treatment.Indices => Save(tensor, layer, Need.Values, PackIndices),
                     Treatment.BitsIfTwoValued => PackMask(tensor, layer),
