@@ -36,7 +36,7 @@ static class BenchCommand
                 Rounds = parsed.GetValue(rounds),
                 DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
             };
-            using var results = new ResultsFile(parsed.GetValue(output)!);
+            var results = new ResultsFile(parsed.GetValue(output)!);
             using var progress = new StatusLine();
             var result = new Suite(plan, results, progress, cancellation).Run();
             progress.Clear();
