@@ -5,6 +5,7 @@ var root = new RootCommand("Actipress: train bigger TorchSharp networks in the m
 {
     TrainCommand.Make(),
     MemoryCommand.Make(),
+    ReproduceCommand.Make(),
     CompressCommand.Make(),
     BenchCommand.Make(),
     StatusCommand.Make(),

@@ -29,4 +29,14 @@ public static class Json
 
     /// <summary>A document, for people and programs.</summary>
     public static string Document<T>(T value) => JsonSerializer.Serialize(value, document);
+
+    /// <summary>A line of a results file; null where it is broken.</summary>
+    public static JsonElement? TryParse(string text)
+    {
+        try { return JsonDocument.Parse(text).RootElement; }
+        catch (JsonException) { return null; }
+    }
+
+    /// <summary>What <see cref="Line"/> wrote, as an object again.</summary>
+    public static T Of<T>(JsonElement value) => value.Deserialize<T>(line) ?? throw new InvalidDataException($"Null in place of a {typeof(T).Name}.");
 }

@@ -45,6 +45,16 @@ public static class PaperTables
         _ => throw new ArgumentException($"No table '{table}'. Known: {string.Join(", ", Names)}.", nameof(table)),
     };
 
+    /// <summary>The networks of a table, each with batch and input.</summary>
+    /// <param name="table">One of <see cref="Names"/>.</param>
+    public static IReadOnlyList<(Network Network, int Batch, long[] Input)> Settings(string table) => table == "table3"
+        ? [.. Table3Networks.Select(name => Networks.Find(name)).Select(network => (network, network.Batch, network.Input))]
+        : [.. Load("table2").GetProperty("rows").EnumerateArray()
+            .Select(row => (Network: row.GetProperty("network").GetString()!, Batch: row.GetProperty("batch").GetInt32(), Input: row.GetProperty("input").GetString()!)).Distinct()
+            .Select(row => (Networks.Find(row.Network), row.Batch, Shape(row.Input)))];
+
+    static readonly string[] Table3Networks = ["EfficientNetB0", "EfficientNetB4", "EfficientNetB8", "DeepLabV3Plus", "EDSR"];
+
     static IEnumerable<PaperRow> Table2()
     {
         (string Of, ForwardTrace Trace, ForwardTrace? Narrow)? last = null;
@@ -79,7 +89,7 @@ public static class PaperTables
     static IEnumerable<PaperRow> Table3()
     {
         var table = Load("table3");
-        foreach (var (i, name) in ((string[])["EfficientNetB0", "EfficientNetB4", "EfficientNetB8", "DeepLabV3Plus", "EDSR"]).Index())
+        foreach (var (i, name) in Table3Networks.Index())
         {
             var network = Networks.Find(name);
             var storage = new PaperStorage(PaperTrace.Record(network.Create, network.Batch, network.Input), 0, Covered(network, "all", 0));
