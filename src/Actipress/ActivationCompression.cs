@@ -65,6 +65,28 @@ public sealed class ActivationCompression : IDisposable
         SavedTensors.Backward(loss);
     }
 
+    /// <summary>Starts to record what the allocator holds from here on, and which layer made it; the caller disposes the timeline to end it.</summary>
+    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch's allocator is not the known one.</exception>
+    public MemoryTimeline StartTimeline()
+    {
+        var timeline = new MemoryTimeline(this);
+        store.Add(timeline);
+        return timeline;
+    }
+
+    internal void End(MemoryTimeline timeline) => store.Remove(timeline);
+
+    internal Activity Activity => store.Activity;
+
+    internal IEnumerable<(string Name, nint Address)> GradientAddresses()
+    {
+        foreach (var (name, parameter) in model.named_parameters())
+        {
+            using var gradient = parameter.grad;
+            if (gradient is not null) yield return (name, LibTorch.Data(gradient));
+        }
+    }
+
     /// <summary>What the last step saved, and what was kept of it, by layer.</summary>
     public CompressionReport Report() => store.Report();
 

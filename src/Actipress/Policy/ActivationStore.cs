@@ -17,13 +17,18 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     readonly Ledger ledger = new();
     readonly List<Exception> failures = [];
     (SavedMap Map, Tensor Values)? decoded;
+    volatile MemoryTimeline[] timelines = [];
     bool unpacking;
+    Layer? unpackedLast;
 
     // Where no layer is known, what is saved belongs to the model whose parameter was saved last: another one may run on this thread.
     bool modelRuns;
 
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
+
+    /// <summary>What runs now on the thread that trains.</summary>
+    public Activity Activity => unpacking ? new(Backward: true, unpackedLast) : new(Backward: false, currentLayer());
 
     /// <summary>Bytes held at this moment.</summary>
     public long LiveBytes
@@ -59,6 +64,16 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     public override void Failed(Exception failure, bool whilePacking)
     {
         lock (gate) failures.Add(failure);
+    }
+
+    public void Add(MemoryTimeline timeline)
+    {
+        lock (gate) timelines = [.. timelines, timeline];
+    }
+
+    public void Remove(MemoryTimeline timeline)
+    {
+        lock (gate) timelines = [.. timelines.Where(other => other != timeline)];
     }
 
     public void ForgetFailures()
@@ -134,6 +149,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             map = new SavedMap(StorageReference.Of(tensor), geometry.WithoutExpansion(), LibTorch.Version(tensor), tensor.ElementSize, account);
             if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
             maps.Add(map);
+            foreach (var timeline in timelines) timeline.Saved(map, map.Storage.Data);
             account.Maps++;
             account.SavedBytes += map.SavedBytes;
         }
@@ -141,7 +157,11 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         var use = new SavedUse(this, map, geometry, need, tensor.dtype, tensor.device);
         try
         {
-            if (!map.Answers(need)) Answer(tensor, map, need, packValues);
+            if (!map.Answers(need))
+            {
+                Answer(tensor, map, need, packValues);
+                foreach (var timeline in timelines) timeline.Holds(map, layer, null);
+            }
             return use;
         }
         catch
@@ -198,6 +218,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             maps.Remove(map);
             if (maps.Count == 0) byStorage.Remove(map.Address);
             map.Dispose();
+            foreach (var timeline in timelines) timeline.Released(map);
         }
     }
 
@@ -208,6 +229,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         {
             if (!unpacking) NoteWhatIsAliveElsewhere();
             unpacking = true;
+            unpackedLast = use.Map.Account.Layer;
             try
             {
                 if (use.Need is Need.ShapeOnly)
@@ -215,9 +237,9 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
                     using var zero = torch.zeros(1, use.Type, use.Device);
                     return zero.expand(use.Geometry.Sizes);
                 }
-                if (use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need))
-                    return use.Map.Geometry.Show(use.Map.Inside!.Held.Unpack(), use.Geometry);
-                return use.Map.Geometry.Show(Decode(use.Map), use.Geometry);
+                var rebuilt = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need) ? use.Map.Inside!.Held.Unpack() : Decode(use.Map);
+                foreach (var timeline in timelines) timeline.Rebuilt(use.Map, LibTorch.Data(rebuilt));
+                return use.Map.Geometry.Show(rebuilt, use.Geometry);
             }
             catch (Exception failure)
             {

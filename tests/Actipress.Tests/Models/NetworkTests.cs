@@ -34,7 +34,8 @@ public sealed class NetworkTests : IDisposable
         ["ResNet152"] = new(58_341_028, [2, 3, 8, 8], [2, 100], "layer1.0.downsample.0.weight", "layer3.35.conv3.weight"),
         // torchvision: wide_resnet101_2 has 126 886 696
         ["WideResNet101"] = new(125_034_916, [2, 3, 8, 8], [2, 100], "layer3.22.bn3.bias"),
-        // The published experiments: 22.6 M. Both add up from 27 ab + 3b for a convolution of a to b channels with its batch norm.
+        // The published experiments: 22.6 M. All add up from 27 ab + 3b (in planes 9 ab + 3b) for a convolution of a to b channels with its batch norm.
+        ["UNet2D"] = new(7_766_339, [2, 4, 32, 48], [2, 3, 32, 48], "bottom.conv2.weight", "rise1.bias"),
         ["UNet3D"] = new(22_583_875, [1, 4, 16, 32, 16], [1, 3, 16, 32, 16], "down1.conv1.weight", "up4.bn2.weight"),
         ["UNet3DSpleen"] = new(4_324_714, [1, 1, 16, 32, 16], [1, 2, 16, 32, 16]),
         // vit-pytorch, added up from its text: a layer has 8 396 800 parameters with 16 heads and 6 299 648 with 8; the rest is embedding and head.
