@@ -90,8 +90,7 @@ public sealed record BatchLoader
         {
             cancellation.ThrowIfCancellationRequested();
             var place = number * Batch + i;
-            examples[i] = Data.ReadNamed(order[place]);
-            if (Vary is not null) examples[i] = Vary(examples[i], new Random(HashOf(epoch, place)));
+            examples[i] = Data.ReadNamed(order[place], Vary is null ? null : example => Vary(example, new Random(HashOf(epoch, place))));
         }
         return Actipress.Data.Batch.Of(examples);
     }

@@ -3,11 +3,12 @@ namespace Actipress.Data;
 /// <summary>Preprocessing of extents: boxes out of an image and its labels, and space around them.</summary>
 public static class Cut
 {
-    /// <summary>A box; where it reaches outside, the image has each channel's smallest value and the labels class 0.</summary>
+    /// <summary>A box; where it reaches outside, labels are class 0.</summary>
     /// <param name="example">What to cut from.</param>
     /// <param name="from">Its first voxel, (height, width) or (depth, height, width); may be negative.</param>
     /// <param name="extents">Its size, likewise.</param>
-    public static Example Box(this Example example, IReadOnlyList<int> from, IReadOnlyList<int> extents)
+    /// <param name="outside">The image's value there; null: each channel's smallest.</param>
+    public static Example Box(this Example example, IReadOnlyList<int> from, IReadOnlyList<int> extents, float? outside = null)
     {
         ArgumentNullException.ThrowIfNull(example);
         if (from.Count != example.Extents.Count || extents.Count != example.Extents.Count || extents.Any(extent => extent < 1))
@@ -21,7 +22,7 @@ public static class Cut
         var (left, right) = (Math.Max(0, -x0), Math.Min(newWidth, width - x0));
         var isInside = z0 >= 0 && y0 >= 0 && left == 0 && z0 + newDepth <= depth && y0 + newHeight <= height && right == newWidth;
         if (!isInside)
-            foreach (var (channel, smallest) in Warp.Smallest(example).Index()) image.AsSpan(channel * newElements, newElements).Fill(smallest);
+            foreach (var (channel, smallest) in Warp.Smallest(example).Index()) image.AsSpan(channel * newElements, newElements).Fill(outside ?? smallest);
         for (var z = Math.Max(0, -z0); z < Math.Min(newDepth, depth - z0); z++)
             for (var y = Math.Max(0, -y0); y < Math.Min(newHeight, height - y0) && left < right; y++)
             {
@@ -35,14 +36,15 @@ public static class Cut
     /// <summary>To this size, cut or padded about the middle.</summary>
     /// <param name="example">What to fit.</param>
     /// <param name="extents">(height, width) or (depth, height, width).</param>
-    public static Example Fit(this Example example, params IReadOnlyList<int> extents)
+    /// <param name="outside">The image's value in the padding; null: each channel's smallest.</param>
+    public static Example Fit(this Example example, IReadOnlyList<int> extents, float? outside = null)
     {
         ArgumentNullException.ThrowIfNull(example);
-        return example.Extents.SequenceEqual(extents) ? example : example.Box([.. example.Extents.Zip(extents, (own, wanted) => (own - wanted) / 2)], extents);
+        return example.Extents.SequenceEqual(extents) ? example : example.Box([.. example.Extents.Zip(extents, (own, wanted) => (own - wanted) / 2)], extents, outside);
     }
 
     /// <summary>To at least this size, padded about the middle; what is larger stays.</summary>
-    public static Example PadTo(this Example example, params IReadOnlyList<int> extents)
+    public static Example PadTo(this Example example, IReadOnlyList<int> extents)
     {
         ArgumentNullException.ThrowIfNull(example);
         return example.Fit([.. example.Extents.Zip(extents, Math.Max)]);

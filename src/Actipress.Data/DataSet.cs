@@ -68,19 +68,19 @@ public static class DataSets
         Each(data, index =>
         {
             try { data.Read(index); }
-            catch (Exception failure) when (failure is InvalidDataException or IOException) { reasons[index] = failure.Message; }
+            catch (Exception failure) when (failure is InvalidDataException or IOException or UnauthorizedAccessException) { reasons[index] = failure.Message; }
         }, cancellation);
         refused = [.. Enumerable.Range(0, data.Count).Where(index => reasons[index] is not null).Select(index => (data.Case(index), reasons[index]!))];
         return data.Subset([.. Enumerable.Range(0, data.Count).Where(index => reasons[index] is null)]);
     }
 
-    /// <summary>Reads an example; what fails says which case it was.</summary>
-    internal static Example ReadNamed(this IDataSet data, int index)
+    /// <summary>Reads an example and changes it; whatever fails says which case it was.</summary>
+    internal static Example ReadNamed(this IDataSet data, int index, Func<Example, Example>? change = null)
     {
-        try { return data.Read(index); }
-        catch (Exception failure) when (failure is InvalidDataException or IOException)
+        try { return data.Read(index) is var example && change is null ? example : change(example); }
+        catch (Exception failure) when (failure is not OperationCanceledException)
         {
-            throw new InvalidDataException($"Case {data.Case(index)} of {data.Name} cannot be read: {failure.Message}", failure);
+            throw new InvalidDataException($"Case {data.Case(index)} of {data.Name} cannot be {(change is null ? "read" : "read or prepared")}: {failure.Message}", failure);
         }
     }
 

@@ -36,6 +36,33 @@ public sealed class ImageFolder : IDataSet
         return (train, new ImageFolder(Path.Combine(folder, "test"), channels, size, train.ClassNames));
     }
 
+    /// <summary>The same tree, decoded on all cores into memory, a byte for each number.</summary>
+    /// <exception cref="InvalidDataException">A part has no pictures, or one is damaged or of another size; the message says which.</exception>
+    public static ImageClasses Load(string folder, int channels = 3, (int Height, int Width)? size = null)
+    {
+        var (train, test) = TrainAndTest(folder, channels, size);
+        var name = Path.GetFileName(Path.TrimEndingDirectorySeparator(folder));
+        return new(name, train.Decoded(name), test.Decoded(name));
+    }
+
+    LabelledImages Decoded(string name)
+    {
+        if (Classes > 256) throw new InvalidDataException($"{name} has {Classes} classes: wanted at most 256 in memory. Read it as an ImageFolder.");
+        var (first, height, width) = Picture.Planes(files[0].Path, Channels, size);
+        var pixels = new byte[checked(Count * first.Length)];
+        try
+        {
+            Parallel.For(0, Count, i =>
+            {
+                var (values, ownHeight, ownWidth) = Picture.Planes(files[i].Path, Channels, size);
+                if ((ownHeight, ownWidth) != (height, width)) throw new InvalidDataException($"{files[i].Path} is {ownHeight} x {ownWidth}, but {files[0].Path} is {height} x {width}: wanted one size. Give the size to scale to.");
+                for (var j = 0; j < values.Length; j++) pixels[i * values.Length + j] = (byte)MathF.Round(values[j]);
+            });
+        }
+        catch (AggregateException failures) { throw failures.InnerExceptions[0]; }
+        return new(pixels, [.. files.Select(file => (byte)file.Class)], height, width, Channels) { Name = name, Classes = Classes };
+    }
+
     /// <summary>By label.</summary>
     public IReadOnlyList<string> ClassNames { get; }
 

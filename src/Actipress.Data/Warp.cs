@@ -31,7 +31,7 @@ static class Warp
                     var (x0, y0, z0) = ((int)Math.Floor(x), (int)Math.Floor(y), (int)Math.Floor(z));
                     var (right, down, deep) = ((float)(x - x0), (float)(y - y0), (float)(z - z0));
                     var (inside, lost) = (0, 0f);
-                    for (var corner = 0; corner < 8; corner++)
+                    for (var corner = 0; corner < 8 && channels > 0; corner++)
                     {
                         var (dx, dy, dz) = (corner & 1, corner >> 1 & 1, corner >> 2);
                         var weight = (dx == 1 ? right : 1 - right) * (dy == 1 ? down : 1 - down) * (dz == 1 ? deep : 1 - deep);

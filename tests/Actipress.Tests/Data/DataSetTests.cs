@@ -130,6 +130,30 @@ public sealed class DataSetTests
         Assert.Equal(23, begun);
     }
 
+    [Fact]
+    public void An_epochs_memory_is_that_of_the_batches_ahead()
+    {
+        const long OneBatch = 16 * 128 * 128 * (sizeof(float) + sizeof(long));
+        var loader = new BatchLoader { Data = GeneratedVolumes.Make(24, (16, 128, 128)), Workers = 3, Ahead = 4 };
+        foreach (var batch in loader.Epoch(1, Now)) using (batch) { }
+        using var meter = AllocatorMeter.Start();
+        var before = AllocatorMeter.CurrentBytes;
+        meter.ResetPeak();
+        foreach (var batch in loader.Epoch(2, Now)) using (batch) Thread.Sleep(2);
+        Assert.InRange(meter.PeakBytes - before, OneBatch, (loader.Ahead + 1) * OneBatch + OneBatch / 2);
+    }
+
+    [Fact]
+    public void What_fails_while_an_example_is_varied_names_its_case()
+    {
+        var loader = new BatchLoader { Data = digits, Vary = (example, random) => new Patches([4, 4, 4]).Take(example, random) };
+        var message = Assert.Throws<InvalidDataException>(() =>
+        {
+            foreach (var batch in loader.Epoch(1, Now)) batch.Dispose();
+        }).Message;
+        Assert.Contains("Case generated digits[", message, StringComparison.Ordinal);
+    }
+
     sealed record Named(string[] Names) : IDataSet
     {
         public string Name => "named";

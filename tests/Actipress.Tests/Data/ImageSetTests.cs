@@ -66,6 +66,9 @@ public sealed class ImageSetTests : IDisposable
         Assert.StartsWith("airplane/", train.Case(0), StringComparison.Ordinal);
         using var batch = Batch.Of(train, [.. Enumerable.Range(0, 100)]);
         Assert.Equal([100, 3, 32, 32], batch.Images.shape);
+        var decoded = ImageFolder.Load(root);
+        Assert.Equal((100, 100, 10), (decoded.Train.Count, decoded.Test.Count, decoded.Test.Classes));
+        Assert.Equal(train.Read(99).Image, decoded.Train.Read(99).Image);
         Assert.Equal(Enumerable.Range(0, 100).Select(i => (long)(i / 10)), batch.Labels.data<long>().ToArray());
         // The first of each class is among the first 4000 images, and JPEG changed it by little.
         var lossless = Cifar10.Load(TestData.Real("cifar10_first4000"));
@@ -96,7 +99,18 @@ public sealed class ImageSetTests : IDisposable
         Assert.Equal([24, 24], [data.Read(0).Image.Length, data.Read(1).Image.Length]);
         Assert.Equal((0, 1), (data.Read(0).Labels[0], data.Read(1).Labels[0]));
         Assert.Equal([8, 12], new ImageFolder(folder).Read(1).Extents);
-        Assert.Contains("b is no class", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder, classNames: ["a"])).Message, StringComparison.Ordinal);
+        Directory.CreateDirectory(Path.Combine(folder, "train"));
+        Directory.CreateDirectory(Path.Combine(folder, "test"));
+        foreach (var name in (string[])["b", "a"])
+        {
+            Directory.CreateDirectory(Path.Combine(folder, "test", name));
+            File.Copy(Path.Combine(folder, name, "one.png"), Path.Combine(folder, "test", name, "one.png"));
+            Directory.Move(Path.Combine(folder, name), Path.Combine(folder, "train", name));
+        }
+        Picture.WriteSideBySide(Path.Combine(folder, "train", "b", "two.png"), full([1, 3, 8, 13], 3f));
+        Assert.Contains("two.png is 8 x 13, but", Assert.Throws<InvalidDataException>(() => ImageFolder.Load(folder)).Message, StringComparison.Ordinal);
+        Assert.Equal(3, ImageFolder.Load(folder, size: (8, 12)).Train.Count);
+        Assert.Contains("b is no class", Assert.Throws<InvalidDataException>(() => new ImageFolder(Path.Combine(folder, "train"), classNames: ["a"])).Message, StringComparison.Ordinal);
     }
 
     [Fact]

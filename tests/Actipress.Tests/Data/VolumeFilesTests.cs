@@ -30,6 +30,10 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Equal([35, 51, 35], examples[0].Extents);
         var loaded = Decathlon.Load("hippocampus", TestData.Real("msd_hippocampus"), 1, (35, 51, 35), 3);
         Assert.Equal(loaded.Labels[0].Select(label => (ushort)label), examples[0].Labels);
+        Assert.Equal("hippocampus_001", loaded.Case(0));
+        var padded = Decathlon.Load("hippocampus", TestData.Real("msd_hippocampus"), 2, (48, 60, 30), 3);
+        Assert.Equal(0, padded.Images[1][0]);
+        Assert.Equal(padded.Images[1], kept.Read(1).ZScore().Fit([48, 60, 30], outside: 0).Image);
     }
 
     [Fact]
