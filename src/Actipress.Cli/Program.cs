@@ -5,6 +5,7 @@ var root = new RootCommand("Actipress: train bigger TorchSharp networks in the m
 {
     TrainCommand.Make(),
     CompressCommand.Make(),
+    SweepCommand.Make(),
     BenchCommand.Make(),
     StatusCommand.Make(),
     ReadmeCommand.Make(),
