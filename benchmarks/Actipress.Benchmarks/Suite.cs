@@ -19,6 +19,9 @@ public sealed record SuitePlan
     /// <summary>Activation maps to measure on: some of <see cref="RealMaps.Names"/>; null for all, and a photo.</summary>
     public IReadOnlyList<string>? Maps { get; init; }
 
+    /// <summary>Networks whose steps are timed: some of <see cref="Suite.Networks"/>; null for all.</summary>
+    public IReadOnlyList<string>? Networks { get; init; }
+
     /// <summary>Real data to train on; null for generated ones.</summary>
     public string? DataFolder { get; init; }
 
@@ -48,6 +51,16 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         ("dct:4,storage=compact,values=float32", true), ("dct:10,storage=compact,values=float32", true), ("dct:10,storage=paper", false),
         ("wt:haar:10", true), ("wt:db3:10", true), ("st:10", true), ("quant:8", true), ("quant:4", true), ("quant:2", true),
     ];
+
+    static readonly (string Name, Func<string?, Subject> Make, int Rounds, int Steps)[] stepped =
+    [
+        ("lenet", folder => Subject.LeNet(folder), 8, 12),
+        ("resnet18", folder => Subject.ResNet18(folder), 4, 2),
+        ("unet3d", folder => Subject.UNet3D(folder, (64, 64, 64), 16, batch: 1, volumes: 8), 4, 2),
+    ];
+
+    /// <summary>Networks whose training steps are timed.</summary>
+    public static IReadOnlyList<string> Networks { get; } = [.. stepped.Select(subject => subject.Name)];
 
     readonly Provenance provenance = Provenance.Here();
 
@@ -138,16 +151,11 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
 
     IEnumerable<StepTiming> Steps()
     {
-        (Func<Subject> Make, int Rounds, int Steps)[] subjects =
-        [
-            (() => Subject.LeNet(plan.DataFolder), 8, 12),
-            (() => Subject.ResNet18(plan.DataFolder), 4, 2),
-            (() => Subject.UNet3D(plan.DataFolder, (64, 64, 64), 16, batch: 1, volumes: 8), 4, 2),
-        ];
-        foreach (var (make, rounds, steps) in subjects)
+        foreach (var (name, make, rounds, steps) in stepped)
         {
+            if (plan.Networks is { } chosen && !chosen.Contains(name)) continue;
             random.manual_seed(1);
-            using var subject = make();
+            using var subject = make(plan.DataFolder);
             foreach (var codec in plan.Codecs.Take(1))
             {
                 progress.Report($"a training step of {subject.Name} on {subject.Data} with {codec}");

@@ -16,12 +16,14 @@ static class BenchCommand
         var codecs = new Option<string[]>("--codec") { Description = "Codecs to time; the first is that of the training steps.", HelpName = "codecs", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["dct:10", "wt:haar:10", "wt:db3:10", "st:10", "quant:2"] };
         var maps = new Option<string[]>("--map") { Description = $"Activation maps to time them on: {string.Join(", ", RealMaps.Names)}. By default all, and a photo where there is a data folder.", HelpName = "maps", AllowMultipleArgumentsPerToken = true };
         maps.AcceptOnlyFromAmong([.. RealMaps.Names]);
+        var networks = new Option<string[]>("--network") { Description = $"Networks whose training steps to time: {string.Join(", ", Suite.Networks)}. By default all.", HelpName = "networks", AllowMultipleArgumentsPerToken = true };
+        networks.AcceptOnlyFromAmong([.. Suite.Networks]);
         var rounds = CommonOptions.Positive("--rounds", "Repetitions of each timing; the median counts.", 9);
         var dataDir = CommonOptions.DataDir();
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl.", HelpName = "folder", DefaultValueFactory = _ => "runs/bench" };
         var json = CommonOptions.Json();
         var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, gradient fidelity.")
-        { parts, codecs, maps, rounds, dataDir, output, json };
+        { parts, codecs, maps, networks, rounds, dataDir, output, json };
         command.SetAction((parsed, cancellation) =>
         {
             var chosen = parsed.GetValue(parts) is { Length: > 0 } some ? some : [.. Suite.Parts.Select(part => part.Name)];
@@ -30,6 +32,7 @@ static class BenchCommand
                 Parts = chosen,
                 Codecs = [.. parsed.GetValue(codecs)!.Select(ActivationCodec.Parse)],
                 Maps = parsed.GetValue(maps) is { Length: > 0 } named ? named : null,
+                Networks = parsed.GetValue(networks) is { Length: > 0 } these ? these : null,
                 Rounds = parsed.GetValue(rounds),
                 DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
             };

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using static TorchSharp.torch;
 
 namespace Actipress.Data;
@@ -8,8 +9,22 @@ namespace Actipress.Data;
 /// <param name="Labels">Likewise, a class each.</param>
 /// <param name="Extents">Depth, height and width.</param>
 /// <param name="Classes">Background included.</param>
-public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images, IReadOnlyList<byte[]> Labels, (int Depth, int Height, int Width) Extents, int Classes)
+public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images, IReadOnlyList<byte[]> Labels, (int Depth, int Height, int Width) Extents, int Classes) : IDataSet
 {
+    /// <summary>How many there are.</summary>
+    public int Count => Images.Count;
+
+    int IDataSet.Channels => 1;
+
+    bool IDataSet.IsSegmentation => true;
+
+    IReadOnlyList<int> IDataSet.Extents => [Extents.Depth, Extents.Height, Extents.Width];
+
+    string IDataSet.Case(int index) => $"{Name}[{index}]";
+
+    /// <summary>A volume of one channel.</summary>
+    public Example Read(int index) => new($"{Name}[{index}]", Images[index], Array.ConvertAll(Labels[index], label => (ushort)label), [Extents.Depth, Extents.Height, Extents.Width]);
+
     /// <summary>Some of them for a network: (n, 1, depth, height, width) float32 and (n, depth, height, width) int64. The caller disposes both.</summary>
     public (Tensor Images, Tensor Labels) Batch(ReadOnlySpan<int> indices)
     {
@@ -28,7 +43,44 @@ public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images,
 /// <summary>A task of the Medical Segmentation Decathlon: NIfTI volumes in <c>imagesTr</c>, and of the same names in <c>labelsTr</c>.</summary>
 public static class Decathlon
 {
-    /// <summary>Reads the first volumes of a task, cut or padded with zeros about their middle to one size.</summary>
+    /// <summary>
+    /// A task as published: <c>dataset.json</c> names it, its modalities and its classes, and lists the volumes of <c>imagesTr</c> and
+    /// <c>labelsTr</c>. Without that file, one modality and what the folders hold.
+    /// </summary>
+    /// <param name="folder">The task's folder.</param>
+    /// <param name="classes">Needed where there is no <c>dataset.json</c>.</param>
+    /// <exception cref="InvalidDataException">A folder or file is missing or not what it should be; the message says which.</exception>
+    public static VolumeFiles Open(string folder, int? classes = null)
+    {
+        var description = Path.Combine(folder, "dataset.json");
+        if (File.Exists(description)) return Described(folder, description, classes);
+        var (images, labels) = (VolumeFiles.In(Path.Combine(folder, "imagesTr")), VolumeFiles.In(Path.Combine(folder, "labelsTr")));
+        if (images.Count == 0) throw new InvalidDataException($"No volumes in {Path.Combine(folder, "imagesTr")}: wanted a task of the Medical Segmentation Decathlon, with .nii.gz files in imagesTr and labelsTr.");
+        if (images.Keys.FirstOrDefault(name => !labels.ContainsKey(name)) is { } lone) throw new InvalidDataException($"{images[lone]} has no labels: wanted {lone}.nii.gz in {Path.Combine(folder, "labelsTr")}. Add them, or take the image out.");
+        if (classes is null) throw new InvalidDataException($"No {description}: wanted it to tell how many classes there are. Add it, or give the number of classes.");
+        return new(Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)), [.. images.Select(image => new VolumeCase(image.Key, [image.Value], [labels[image.Key]]))], channels: 1, classes.Value);
+    }
+
+    static VolumeFiles Described(string folder, string description, int? classes)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(File.ReadAllText(description));
+            var root = json.RootElement;
+            var cases = root.GetProperty("training").EnumerateArray().Select(one => Case(one.GetProperty("image").GetString()!, one.GetProperty("label").GetString()!)).OrderBy(one => one.Name, StringComparer.Ordinal);
+            return new(root.GetProperty("name").GetString()!.ToLowerInvariant(), [.. cases], Entries("modality"), classes ?? Entries("labels"));
+
+            int Entries(string name) => root.GetProperty(name).EnumerateObject().Count();
+        }
+        catch (Exception failure) when (failure is JsonException or KeyNotFoundException or InvalidOperationException or NullReferenceException)
+        {
+            throw new InvalidDataException($"{description} is no description of a task: {failure.Message} Wanted name, modality, labels, and training as a list of image and label.", failure);
+        }
+
+        VolumeCase Case(string image, string label) => new(Path.GetFileName(image).Split(".nii")[0], [Path.GetFullPath(image, Path.GetFullPath(folder))], [Path.GetFullPath(label, Path.GetFullPath(folder))]);
+    }
+
+    /// <summary>Reads the first volumes of a task of one modality, cut or padded with zeros about their middle to one size.</summary>
     /// <param name="name">As reports call it.</param>
     /// <param name="folder">The task's folder.</param>
     /// <param name="most">How many volumes.</param>

@@ -26,7 +26,9 @@ public static class Mnist
     {
         if (!Directory.Exists(folder)) throw new InvalidDataException($"No folder {folder}: wanted one with MNIST's four files. Give another with --data-dir, or get them with --download.");
         var parts = Array.ConvertAll(files, file => Read(Find(folder, file.File), file.Magic, file.Count, file.Md5));
-        return new("mnist", new(parts[0], parts[1], 28, 28), new(parts[2], parts[3], 28, 28));
+        return new("mnist", Images(parts[0], parts[1]), Images(parts[2], parts[3]));
+
+        static LabelledImages Images(byte[] pixels, byte[] labels) => new(pixels, labels, 28, 28) { Name = "mnist", Classes = 10 };
     }
 
     static string Find(string folder, string name)
