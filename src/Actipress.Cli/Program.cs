@@ -7,6 +7,7 @@ var root = new RootCommand("Actipress: train bigger TorchSharp networks in the m
     MemoryCommand.Make(),
     ReproduceCommand.Make(),
     CompressCommand.Make(),
+    SweepCommand.Make(),
     BenchCommand.Make(),
     StatusCommand.Make(),
     ReadmeCommand.Make(),

@@ -17,6 +17,8 @@ public static class Json
 
     static readonly JsonSerializerOptions document = new(line) { WriteIndented = true };
 
+    static readonly JsonSerializerOptions strict = new(line) { UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
+
     /// <summary>One line, for a results file.</summary>
     public static string Line<T>(T value) => JsonSerializer.Serialize(value, line);
 
@@ -26,6 +28,10 @@ public static class Json
         try { return JsonSerializer.Deserialize<T>(text, line); }
         catch (JsonException) { return null; }
     }
+
+    /// <summary>The same, for what people write: comments are allowed, unknown names are not.</summary>
+    /// <exception cref="JsonException">It is not such a thing; the message says where and why.</exception>
+    public static T ReadStrictly<T>(string text) where T : class => JsonSerializer.Deserialize<T>(text, strict) ?? throw new JsonException("found null.");
 
     /// <summary>A document, for people and programs.</summary>
     public static string Document<T>(T value) => JsonSerializer.Serialize(value, document);
