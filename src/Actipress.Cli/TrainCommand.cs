@@ -13,7 +13,7 @@ static class TrainCommand
         var model = new Option<string>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}.", HelpName = "name", DefaultValueFactory = _ => "lenet" };
         var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. By default the network's own, real where there is a data folder.", HelpName = "name" };
         var codec = CommonOptions.Codec();
-        var layers = new Option<string>("--layers") { Description = "Which layers are compressed: all; names and patterns such as conv1,relu*; the paper's blocks such as block0-2; with :bn at the end batch norms only.", HelpName = "names", DefaultValueFactory = _ => "all" };
+        var layers = CommonOptions.Layers();
         var epochs = Number("--epochs", $"Passes over the training set. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Epochs} for {network.Name}"))}.");
         var batch = Number("--batch", $"Examples a step. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Batch} for {network.Name}"))}.");
         var rate = new Option<double>("--learning-rate") { Description = "Step size of Adam; the paper's is 1e-4, for 50 to 70 epochs.", HelpName = "rate", DefaultValueFactory = _ => new TrainingPlan { Model = "", Data = "" }.LearningRate };

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
 using Actipress.Models;
-using TorchSharp.Modules;
 
 namespace Actipress.Experiments;
 
@@ -46,6 +45,16 @@ public static class PaperTables
         _ => throw new ArgumentException($"No table '{table}'. Known: {string.Join(", ", Names)}.", nameof(table)),
     };
 
+    /// <summary>The networks of a table, each with batch and input.</summary>
+    /// <param name="table">One of <see cref="Names"/>.</param>
+    public static IReadOnlyList<(Network Network, int Batch, long[] Input)> Settings(string table) => table == "table3"
+        ? [.. Table3Networks.Select(name => Networks.Find(name)).Select(network => (network, network.Batch, network.Input))]
+        : [.. Load("table2").GetProperty("rows").EnumerateArray()
+            .Select(row => (Network: row.GetProperty("network").GetString()!, Batch: row.GetProperty("batch").GetInt32(), Input: row.GetProperty("input").GetString()!)).Distinct()
+            .Select(row => (Networks.Find(row.Network), row.Batch, Shape(row.Input)))];
+
+    static readonly string[] Table3Networks = ["EfficientNetB0", "EfficientNetB4", "EfficientNetB8", "DeepLabV3Plus", "EDSR"];
+
     static IEnumerable<PaperRow> Table2()
     {
         (string Of, ForwardTrace Trace, ForwardTrace? Narrow)? last = null;
@@ -80,7 +89,7 @@ public static class PaperTables
     static IEnumerable<PaperRow> Table3()
     {
         var table = Load("table3");
-        foreach (var (i, name) in ((string[])["EfficientNetB0", "EfficientNetB4", "EfficientNetB8", "DeepLabV3Plus", "EDSR"]).Index())
+        foreach (var (i, name) in Table3Networks.Index())
         {
             var network = Networks.Find(name);
             var storage = new PaperStorage(PaperTrace.Record(network.Create, network.Batch, network.Input), 0, Covered(network, "all", 0));
@@ -111,24 +120,12 @@ public static class PaperTables
     // The published U-Net ends in a sigmoid: its figures are those of logits, probabilities and target being held.
     static long HeldBytes(Network network, ForwardTrace trace) => network.Name == "UNet3D" ? 2 * trace.OutputBytes : 0;
 
-    /// <summary>Whether the paper compresses what a layer saves.</summary>
-    /// <param name="network">The network.</param>
-    /// <param name="layers">The table's name for kinds of layers: <c>BN</c>, <c>Conv+BN</c>, <c>Conv+BN+ReLU</c>; anything else is all.</param>
-    /// <param name="lastBlock">The last compressed block.</param>
-    public static Func<Layer, bool> Covered(Network network, string layers, int lastBlock)
+    // Which layers' saves the paper compresses: it leaves shortcuts alone. Attention and FeedForward are all of a block.
+    static Func<Layer, bool> Covered(Network network, string layers, int lastBlock)
     {
-        ArgumentNullException.ThrowIfNull(network);
-        ArgumentNullException.ThrowIfNull(layers);
-        var blocks = network.BlocksUpTo(lastBlock);
-        var kinds = layers.Split('+');
-        var everything = !kinds.Contains("BN") || network.Name.StartsWith("ViT", StringComparison.Ordinal);
-        return layer => blocks.Any(layer.Matches) && (everything || (!layer.Name.Contains(PaperTrace.Shortcut, StringComparison.Ordinal) && layer.Module switch
-        {
-            BatchNorm2d or BatchNorm3d => kinds.Contains("BN"),
-            Conv2d or Conv3d => kinds.Contains("Conv"),
-            ReLU or ReLU6 => kinds.Contains("ReLU"),
-            _ => false,
-        }));
+        var kinds = layers.StartsWith("BN", StringComparison.Ordinal) || layers.StartsWith("Conv", StringComparison.Ordinal) ? ":" + layers.ToLowerInvariant() : "";
+        var set = LayerSet.Parse($"block0-{lastBlock}{(network.Name.StartsWith("ViT", StringComparison.Ordinal) ? "" : kinds)}", network.Name, network.Blocks);
+        return layer => set.Contains(layer) && (kinds.Length == 0 || !layer.Name.Contains(PaperTrace.Shortcut, StringComparison.Ordinal));
     }
 
     // The paper writes channels last.

@@ -56,7 +56,7 @@ public sealed class ResultsFile
     {
         file.Position = 0;
         var text = System.Text.Encoding.UTF8.GetString(Content(file));
-        return text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Parse).OfType<JsonElement>();
+        return text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Json.TryParse).OfType<JsonElement>();
     }
 
     static string? DropBrokenEnd(FileStream file)
@@ -65,7 +65,7 @@ public sealed class ResultsFile
         var end = bytes.AsSpan().LastIndexOf((byte)'\n') + 1;
         if (end == bytes.Length) return null;
         var last = System.Text.Encoding.UTF8.GetString(bytes.AsSpan(end));
-        if (Parse(last) is not null)
+        if (Json.TryParse(last) is not null)
         {
             file.WriteByte((byte)'\n');
             return null;
@@ -80,12 +80,6 @@ public sealed class ResultsFile
         file.Position = 0;
         file.ReadExactly(bytes);
         return bytes;
-    }
-
-    static JsonElement? Parse(string line)
-    {
-        try { return JsonDocument.Parse(line).RootElement; }
-        catch (JsonException) { return null; }
     }
 
     // While it is open nobody else can open it.
