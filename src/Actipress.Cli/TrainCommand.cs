@@ -21,8 +21,8 @@ static class TrainCommand
         var loss = new Option<string>("--loss") { Description = "What a segmentation minimises: dice as in the paper, cross-entropy, or both.", HelpName = "dice|cross-entropy|both" };
         loss.AcceptOnlyFromAmong("dice", "cross-entropy", "both");
         var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
-        var most = Number("--train-examples", "Train on the first so many examples only.");
-        var mostTested = Number("--test-examples", "Test on the first so many examples only.");
+        var most = Number("--train-examples", "Train on so many examples only, taken at even distances.");
+        var mostTested = Number("--test-examples", "Test on so many examples only, likewise.");
         var features = Number("--features", "Channels of the network's first level.");
         var dataDir = CommonOptions.DataDir();
         var download = new Option<bool>("--download") { Description = "Get MNIST's files into the data folder first (internet)." };

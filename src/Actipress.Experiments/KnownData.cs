@@ -20,6 +20,8 @@ public static class KnownData
         new("volumes", "volumes of two balls that the program draws", null, (_, plan) => Volumes(GeneratedVolumes.Make(50, Extents(plan)), plan)),
         new("mnist", "MNIST's four files", "mnist", (folder, _) => TrainingData.Of(Mnist.Load(folder))),
         new("cifar10", "CIFAR-10 in its binary version", "cifar10_first4000", (folder, _) => TrainingData.Of(Cifar10.Load(folder))),
+        new("cifar10-jpeg", "CIFAR-10 as train/class/*.jpg and test/class/*.jpg", "cifar10_jpeg", (folder, _) => TrainingData.Of(ImageFolder.Load(folder))),
+        new("cifar100", "CIFAR-100 in its binary version", "cifar100", (folder, _) => TrainingData.Of(Cifar100.Load(folder))),
         new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", (folder, plan) => Volumes(Decathlon.Load("hippocampus", folder, int.MaxValue, Extents(plan), classes: 3), plan)),
     ];
 

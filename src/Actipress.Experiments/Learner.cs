@@ -170,7 +170,8 @@ public sealed class Learner : IDisposable
     {
         model.train();
         using var scope = NewDisposeScope();
-        var (input, target) = data.Train.Batch([.. Enumerable.Range(batch * plan.Batch, plan.Batch).Select(i => i % data.Train.Count)]);
+        var some = data.Train.Take(FidelityBatches * plan.Batch);
+        var (input, target) = some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)]);
         return compression!.MeasureFidelity(() => Loss(input, target));
     }
 

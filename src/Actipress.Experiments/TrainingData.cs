@@ -16,8 +16,8 @@ public sealed record TrainingData(string Name, int Channels, int Classes, Traini
     /// <param name="Batch">Input (n, channels, ...) and target, which the caller disposes.</param>
     public sealed record Part(int Count, Func<int[], (Tensor Input, Tensor Target)> Batch)
     {
-        /// <summary>The first <paramref name="most"/> of them.</summary>
-        public Part Take(int? most) => most < Count ? this with { Count = most.Value } : this;
+        /// <summary>So many of them at even distances, since some data sets are in the order of their classes; all where there are no more.</summary>
+        public Part Take(int? most) => most < Count ? new(most.Value, indices => Batch([.. indices.Select(i => (int)((long)i * Count / most.Value))])) : this;
     }
 
     /// <summary>Images, with the training pixels' mean and standard deviation taken out.</summary>
@@ -30,33 +30,21 @@ public sealed record TrainingData(string Name, int Channels, int Classes, Traini
         Part Part(LabelledImages part) => new(part.Count, indices => part.Batch(indices, mean, deviation));
     }
 
-    /// <summary>Volumes, every fifth for testing.</summary>
-    /// <param name="volumes">All of them.</param>
-    /// <param name="slices">Whether each slice along the first axis is an example.</param>
-    public static TrainingData Of(LabelledVolumes volumes, bool slices)
+    /// <summary>Segmentations in memory, a fifth of the cases for testing.</summary>
+    /// <param name="data">All of one size.</param>
+    /// <param name="slices">Whether each slice along a volume's first axis is an example.</param>
+    public static TrainingData Of(IDataSet data, bool slices)
     {
-        ArgumentNullException.ThrowIfNull(volumes);
-        return new(volumes.Name, 1, volumes.Classes, Part(number => number % 5 != 4), Part(number => number % 5 == 4));
+        ArgumentNullException.ThrowIfNull(data);
+        var split = Split.ByCase(slices ? new Slices(data) : data, seed: 1, train: 0.8, validation: 0);
+        return new(data.Name, data.Channels, data.Classes, Part(split.Train), Part(split.Test));
 
-        Part Part(Func<int, bool> chosen)
+        static Part Part(IDataSet part) => new(part.Count, indices =>
         {
-            var part = volumes with { Images = [.. volumes.Images.Where((_, number) => chosen(number))], Labels = [.. volumes.Labels.Where((_, number) => chosen(number))] };
-            return slices ? PartOf(SlicesOf(part)) : new(part.Images.Count, indices => part.Batch(indices));
-        }
+            var batch = Batch.Of(part, indices);
+            return (batch.Images, batch.Labels);
+        });
     }
-
-    static LabelledVolumes SlicesOf(LabelledVolumes volumes)
-    {
-        var elements = volumes.Extents.Height * volumes.Extents.Width;
-        return volumes with { Images = [.. volumes.Images.SelectMany(image => image.Chunk(elements))], Labels = [.. volumes.Labels.SelectMany(label => label.Chunk(elements))], Extents = volumes.Extents with { Depth = 1 } };
-    }
-
-    static Part PartOf(LabelledVolumes slices) => new(slices.Images.Count, indices =>
-    {
-        var (images, labels) = slices.Batch(indices);
-        using (images)
-        using (labels) return (images.squeeze(2), labels.squeeze(1));
-    });
 
     static (float Mean, float Deviation) MeanAndDeviation(byte[] pixels)
     {

@@ -35,10 +35,10 @@ public sealed record TrainingPlan
     /// <summary>Decides the parameters, the order of examples, and dropout.</summary>
     public int Seed { get; init; } = 1;
 
-    /// <summary>Trains on the first so many examples only.</summary>
+    /// <summary>Trains on so many examples only, taken at even distances.</summary>
     public int? TrainExamples { get; init; }
 
-    /// <summary>Tests on the first so many examples only.</summary>
+    /// <summary>Tests on so many examples only, likewise.</summary>
     public int? TestExamples { get; init; }
 
     /// <summary>Channels of the network's first level.</summary>
