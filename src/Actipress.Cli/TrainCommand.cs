@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Actipress.Data;
 using Actipress.Experiments;
 using Spectre.Console;
@@ -20,9 +21,11 @@ static class TrainCommand
         var schedule = new Option<Schedule>("--schedule") { Description = "How the step size goes on: constant as in the paper, or down to zero along half a cosine.", HelpName = "constant|cosine" };
         var loss = new Option<string>("--loss") { Description = "What a segmentation minimises: dice as in the paper, cross-entropy, or both.", HelpName = "dice|cross-entropy|both" };
         loss.AcceptOnlyFromAmong("dice", "cross-entropy", "both");
+        var augmentation = new Option<Augmenting?>("--augmentation") { Description = "What chance does to examples while training: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).", HelpName = "flips|spleen|brats" };
+        var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
         var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
-        var most = Number("--train-examples", "Train on the first so many examples only.");
-        var mostTested = Number("--test-examples", "Test on the first so many examples only.");
+        var most = Number("--train-examples", "Train on so many examples only, taken at even distances.");
+        var mostTested = Number("--test-examples", "Test on so many examples only, likewise.");
         var features = Number("--features", "Channels of the network's first level.");
         var dataDir = CommonOptions.DataDir();
         var download = new Option<bool>("--download") { Description = "Get MNIST's files into the data folder first (internet)." };
@@ -31,7 +34,7 @@ static class TrainCommand
         var tensorBoard = new Option<string?>("--tensorboard") { Description = "The folder for TensorBoard's logs.", HelpName = "folder" };
         var json = CommonOptions.Json();
         var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
-        { model, data, codec, layers, epochs, batch, rate, schedule, loss, seed, most, mostTested, features, dataDir, download, output, resume, tensorBoard, json };
+        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download, output, resume, tensorBoard, json };
 
         command.SetAction(async (parsed, cancellation) =>
         {
@@ -49,10 +52,12 @@ static class TrainCommand
                 LearningRate = parsed.GetValue(rate),
                 Schedule = parsed.GetValue(schedule),
                 Loss = parsed.GetValue(loss) switch { "dice" => SegmentationLoss.Dice, "cross-entropy" => SegmentationLoss.CrossEntropy, "both" => SegmentationLoss.Both, _ => null },
+                Augmentation = parsed.GetValue(augmentation),
                 Seed = parsed.GetValue(seed),
                 TrainExamples = parsed.GetValue(most),
                 TestExamples = parsed.GetValue(mostTested),
                 Features = parsed.GetValue(features),
+                Extents = parsed.GetValue(extents) is { } size ? Extents(size) : null,
             };
             plan.Check();
             var results = new ResultsFile(parsed.GetValue(output)!);
@@ -85,6 +90,12 @@ static class TrainCommand
             if (found.GetValueOrDefault<int?>() < 1) found.AddError($"{name} {found.GetValueOrDefault<int?>()}: wanted 1 or more.");
         });
         return option;
+    }
+
+    static int[] Extents(string size)
+    {
+        try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
+        catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"--extents {size}: wanted three numbers such as 64x64x64.", failure); }
     }
 
     static void Show(TrainingResult result, CompressionReport report, string path)

@@ -20,7 +20,10 @@ public static class KnownData
         new("volumes", "volumes of two balls that the program draws", null, (_, plan) => Volumes(GeneratedVolumes.Make(50, Extents(plan)), plan)),
         new("mnist", "MNIST's four files", "mnist", (folder, _) => TrainingData.Of(Mnist.Load(folder))),
         new("cifar10", "CIFAR-10 in its binary version", "cifar10_first4000", (folder, _) => TrainingData.Of(Cifar10.Load(folder))),
+        new("cifar10-jpeg", "CIFAR-10 as train/class/*.jpg and test/class/*.jpg", "cifar10_jpeg", (folder, _) => TrainingData.Of(ImageFolder.Load(folder))),
+        new("cifar100", "CIFAR-100 in its binary version", "cifar100", (folder, _) => TrainingData.Of(Cifar100.Load(folder))),
         new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", (folder, plan) => Volumes(Decathlon.Load("hippocampus", folder, int.MaxValue, Extents(plan), classes: 3), plan)),
+        new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", (folder, plan) => Volumes(Brats.Open(folder).Select(scan => scan.CropToForeground().ZScore(amongNonZero: true).Fit(Axes(plan)), Axes(plan)).InMemory(), plan)),
     ];
 
     /// <summary>The one called <paramref name="name"/>.</summary>
@@ -51,7 +54,9 @@ public static class KnownData
         return data with { Train = data.Train.Take(plan.TrainExamples), Test = data.Test.Take(plan.TestExamples) };
     }
 
-    static TrainingData Volumes(LabelledVolumes volumes, TrainingPlan plan) => TrainingData.Of(volumes, slices: Trainable.Find(plan.Model).Examples == ExampleKind.Slices);
+    static TrainingData Volumes(IDataSet volumes, TrainingPlan plan) => TrainingData.Of(volumes, slices: Trainable.Find(plan.Model).Examples == ExampleKind.Slices);
+
+    static IReadOnlyList<int> Axes(TrainingPlan plan) => plan.Extents ?? [96, 96, 96];
 
     static (int Depth, int Height, int Width) Extents(TrainingPlan plan) => plan.Extents is [var depth, var height, var width] ? (depth, height, width) : (32, 48, 32);
 }

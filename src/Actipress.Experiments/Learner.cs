@@ -87,7 +87,7 @@ public sealed class Learner : IDisposable
                 KeepRandomState();
                 return false;
             }
-            var loss = Step(order[(step * plan.Batch)..Math.Min((step + 1) * plan.Batch, order.Length)]);
+            var loss = Step(order[(step * plan.Batch)..Math.Min((step + 1) * plan.Batch, order.Length)], epoch);
             losses += loss;
             step++;
             progress?.Report(new(epoch, Name, step, Steps, losses / step, loss, objective.ScoreName, null));
@@ -101,13 +101,14 @@ public sealed class Learner : IDisposable
         return true;
     }
 
-    double Step(int[] indices)
+    // The batch is made here and not in the background, where its memory would be counted as the step's.
+    double Step(int[] indices, int epoch)
     {
         if (plan.Schedule == Schedule.Cosine)
             foreach (var group in optimizer.ParamGroups)
                 group.LearningRate = plan.LearningRate * (1 + Math.Cos(Math.PI * ((double)Epochs * Steps + step) / ((double)plan.Epochs * Steps))) / 2;
         using var scope = NewDisposeScope();
-        var (input, target) = data.Train.Batch(indices);
+        var (input, target) = data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null);
         var before = AllocatorMeter.CurrentBytes;
         meter.ResetPeak();
         var watch = Stopwatch.StartNew();
@@ -122,6 +123,8 @@ public sealed class Learner : IDisposable
         if (compression is not null && indices.Length == plan.Batch) Report = compression.Report();
         return loss.item<float>();
     }
+
+    Random Chance(int epoch, int place) => new(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * plan.Batch + place));
 
     Tensor Loss(Tensor input, Tensor target)
     {
@@ -170,7 +173,8 @@ public sealed class Learner : IDisposable
     {
         model.train();
         using var scope = NewDisposeScope();
-        var (input, target) = data.Train.Batch([.. Enumerable.Range(batch * plan.Batch, plan.Batch).Select(i => i % data.Train.Count)]);
+        var some = data.Train.Take(FidelityBatches * plan.Batch);
+        var (input, target) = some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)]);
         return compression!.MeasureFidelity(() => Loss(input, target));
     }
 

@@ -32,6 +32,9 @@ public sealed record SweepConfig
     /// <summary>As in <see cref="TrainingPlan.Loss"/>.</summary>
     public SegmentationLoss? Loss { get; init; }
 
+    /// <summary>As in <see cref="TrainingPlan.Augmentation"/>.</summary>
+    public Augmenting? Augmentation { get; init; }
+
     /// <summary>As in <see cref="TrainingPlan.TrainExamples"/>.</summary>
     public int? TrainExamples { get; init; }
 
@@ -84,6 +87,7 @@ public sealed record SweepConfig
                         LearningRate = LearningRate ?? usual.LearningRate,
                         Schedule = Schedule,
                         Loss = Loss,
+                        Augmentation = Augmentation,
                         TrainExamples = TrainExamples,
                         TestExamples = TestExamples,
                         Features = Features,

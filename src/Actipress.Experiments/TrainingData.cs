@@ -5,19 +5,34 @@ namespace Actipress.Experiments;
 
 /// <summary>A data set in its two parts, ready for a network.</summary>
 /// <param name="Name">As reports call it.</param>
-/// <param name="Channels">Of an input.</param>
-/// <param name="Classes">Of a target.</param>
 /// <param name="Train">To learn from.</param>
 /// <param name="Test">To be judged by.</param>
-public sealed record TrainingData(string Name, int Channels, int Classes, TrainingData.Part Train, TrainingData.Part Test)
+public sealed record TrainingData(string Name, TrainingData.Part Train, TrainingData.Part Test)
 {
+    /// <summary>Channels of an input.</summary>
+    public int Channels => Train.Data.Channels;
+
+    /// <summary>Classes of a target.</summary>
+    public int Classes => Math.Max(Train.Data.Classes, Test.Data.Classes);
+
     /// <summary>Examples by number.</summary>
-    /// <param name="Count">How many.</param>
-    /// <param name="Batch">Input (n, channels, ...) and target, which the caller disposes.</param>
-    public sealed record Part(int Count, Func<int[], (Tensor Input, Tensor Target)> Batch)
+    /// <param name="Data">All of one size.</param>
+    public sealed record Part(IDataSet Data)
     {
-        /// <summary>The first <paramref name="most"/> of them.</summary>
-        public Part Take(int? most) => most < Count ? this with { Count = most.Value } : this;
+        /// <summary>How many.</summary>
+        public int Count => Data.Count;
+
+        /// <summary>So many of them at even distances, since some data sets are in the order of their classes; all where there are no more.</summary>
+        public Part Take(int? most) => most < Count ? new(Data.Subset([.. Enumerable.Range(0, most.Value).Select(i => (int)((long)i * Count / most.Value))])) : this;
+
+        /// <summary>Input (n, channels, ...) and target of some, which the caller disposes.</summary>
+        /// <param name="indices">Into this part.</param>
+        /// <param name="vary">What chance does to the example at a place of the batch.</param>
+        public (Tensor Input, Tensor Target) Batch(IReadOnlyList<int> indices, Func<Example, int, Example>? vary = null)
+        {
+            var batch = Actipress.Data.Batch.Of([.. indices.Select((index, place) => vary is null ? Data.Read(index) : vary(Data.Read(index), place))]);
+            return (batch.Images, batch.Labels);
+        }
     }
 
     /// <summary>Images, with the training pixels' mean and standard deviation taken out.</summary>
@@ -25,38 +40,20 @@ public sealed record TrainingData(string Name, int Channels, int Classes, Traini
     {
         ArgumentNullException.ThrowIfNull(images);
         var (mean, deviation) = MeanAndDeviation(images.Train.Pixels);
-        return new(images.Name, images.Train.Channels, 1 + Math.Max(images.Train.Labels.Max(), images.Test.Labels.Max()), Part(images.Train), Part(images.Test));
+        return new(images.Name, new(images.Train.Select(Standardised)), new(images.Test.Select(Standardised)));
 
-        Part Part(LabelledImages part) => new(part.Count, indices => part.Batch(indices, mean, deviation));
+        Example Standardised(Example image) => image with { Image = Array.ConvertAll(image.Image, value => (value - mean) / deviation) };
     }
 
-    /// <summary>Volumes, every fifth for testing.</summary>
-    /// <param name="volumes">All of them.</param>
-    /// <param name="slices">Whether each slice along the first axis is an example.</param>
-    public static TrainingData Of(LabelledVolumes volumes, bool slices)
+    /// <summary>Segmentations in memory, a fifth of the cases for testing, but one at least.</summary>
+    /// <param name="data">All of one size.</param>
+    /// <param name="slices">Whether each slice along a volume's first axis is an example.</param>
+    public static TrainingData Of(IDataSet data, bool slices)
     {
-        ArgumentNullException.ThrowIfNull(volumes);
-        return new(volumes.Name, 1, volumes.Classes, Part(number => number % 5 != 4), Part(number => number % 5 == 4));
-
-        Part Part(Func<int, bool> chosen)
-        {
-            var part = volumes with { Images = [.. volumes.Images.Where((_, number) => chosen(number))], Labels = [.. volumes.Labels.Where((_, number) => chosen(number))] };
-            return slices ? PartOf(SlicesOf(part)) : new(part.Images.Count, indices => part.Batch(indices));
-        }
+        ArgumentNullException.ThrowIfNull(data);
+        var split = Split.ByCase(slices ? new Slices(data) : data, seed: 1, train: Math.Min(0.8, 1 - 1.0 / Math.Max(1, data.Count)), validation: 0);
+        return new(data.Name, new(split.Train), new(split.Test));
     }
-
-    static LabelledVolumes SlicesOf(LabelledVolumes volumes)
-    {
-        var elements = volumes.Extents.Height * volumes.Extents.Width;
-        return volumes with { Images = [.. volumes.Images.SelectMany(image => image.Chunk(elements))], Labels = [.. volumes.Labels.SelectMany(label => label.Chunk(elements))], Extents = volumes.Extents with { Depth = 1 } };
-    }
-
-    static Part PartOf(LabelledVolumes slices) => new(slices.Images.Count, indices =>
-    {
-        var (images, labels) = slices.Batch(indices);
-        using (images)
-        using (labels) return (images.squeeze(2), labels.squeeze(1));
-    });
 
     static (float Mean, float Deviation) MeanAndDeviation(byte[] pixels)
     {

@@ -1,3 +1,4 @@
+using Actipress.Data;
 using System.Security.Cryptography;
 
 namespace Actipress.Experiments;
@@ -32,13 +33,16 @@ public sealed record TrainingPlan
     /// <summary>What a segmentation minimises.</summary>
     public SegmentationLoss? Loss { get; init; }
 
-    /// <summary>Decides the parameters, the order of examples, and dropout.</summary>
+    /// <summary>What chance does to an example while training.</summary>
+    public Augmenting? Augmentation { get; init; }
+
+    /// <summary>Decides the parameters, the order of examples, their augmentation, and dropout.</summary>
     public int Seed { get; init; } = 1;
 
-    /// <summary>Trains on the first so many examples only.</summary>
+    /// <summary>Trains on so many examples only, taken at even distances.</summary>
     public int? TrainExamples { get; init; }
 
-    /// <summary>Tests on the first so many examples only.</summary>
+    /// <summary>Tests on so many examples only, likewise.</summary>
     public int? TestExamples { get; init; }
 
     /// <summary>Channels of the network's first level.</summary>
@@ -95,4 +99,27 @@ public enum SegmentationLoss
 
     /// <summary>Their sum.</summary>
     Both,
+}
+
+/// <summary>The paper's augmentations (Table 1).</summary>
+public enum Augmenting
+{
+    /// <summary>CIFAR-100's: mirrored left to right.</summary>
+    Flips,
+
+    /// <summary>SPLEEN's: turned, scaled and shifted a little.</summary>
+    Spleen,
+
+    /// <summary>BRATS': both.</summary>
+    Brats,
+}
+
+static class Augmentations
+{
+    public static Augmentation Steps(this Augmenting which) => which switch
+    {
+        Augmenting.Flips => Augmentation.Flips,
+        Augmenting.Spleen => Augmentation.Spleen,
+        _ => Augmentation.Brats,
+    };
 }

@@ -80,10 +80,10 @@ public sealed class TrainingTests : IDisposable
 
     [Theory]
     [InlineData("lenet", 13)]    // dropout; in the second epoch
-    [InlineData("unet2d", 2)]    // batch norm's buffers, soft Dice; in the first epoch
+    [InlineData("unet2d", 2)]    // batch norm's buffers, soft Dice, augmentation; in the first epoch
     public void An_interrupted_training_ends_as_one_without_a_break(string model, int stopAfter)
     {
-        var plan = Trainable.Find(model).Plan(realData: false) with { Epochs = 3, Batch = 16, TrainExamples = 150, TestExamples = 64, Features = 4, Schedule = Schedule.Cosine };
+        var plan = Trainable.Find(model).Plan(realData: false) with { Epochs = 3, Batch = 16, TrainExamples = 150, TestExamples = 64, Features = 4, Schedule = Schedule.Cosine, Augmentation = model == "unet2d" ? Augmenting.Brats : null };
         var results = new ResultsFile(folder);
         var whole = Run(plan, results).Result;
 
@@ -106,6 +106,28 @@ public sealed class TrainingTests : IDisposable
     sealed class Told(Action<TrainingProgress> tell) : IProgress<TrainingProgress>
     {
         public void Report(TrainingProgress value) => tell(value);
+    }
+
+    [Fact]
+    public void Patients_of_brats_train_a_volume_network()
+    {
+        var plan = new TrainingPlan { Model = "unet3d", Data = "brats", Epochs = 1, Batch = 1, Features = 4, Extents = [48, 64, 48] };
+        var data = KnownData.Load(plan, Path.GetDirectoryName(TestData.Real("brats2015")));
+        Assert.Equal((1, 1, 2), (data.Train.Count, data.Test.Count, data.Channels));
+        var (result, report) = Training.Run(plan, data, new ResultsFile(folder), null, null, Cancellation)!.Value;
+        Assert.InRange(result.Compressed.TestDsc!.Value, 0, 1);
+        Assert.True(result.Compressed.KeptBytes < result.Compressed.SavedBytes / 8, report.ToString());
+    }
+
+    [Fact]
+    public void A_part_is_taken_at_even_distances()
+    {
+        var data = KnownData.Load(new TrainingPlan { Model = "lenet", Data = "digits" }, null);
+        using var scope = NewDisposeScope();
+        var (all, some) = (data.Train.Batch([0, 2000, 4000, 6000]), data.Train.Take(4).Batch([0, 1, 2, 3]));
+        Assert.True(all.Input.equal(some.Input).all().item<bool>());
+        Assert.Equal(4, data.Train.Take(4).Count);
+        Assert.Equal(data.Train.Count, data.Train.Take(1_000_000).Count);
     }
 
     [Fact]
