@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Actipress.Data;
 using Actipress.Experiments;
 
 namespace Actipress.Cli;
@@ -12,12 +13,14 @@ static class ReproduceCommand
         names.AcceptOnlyFromAmong([.. Reproduction.All.Select(known => known.Name)]);
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl and report.html. What its results have already is not run again.", HelpName = "folder", DefaultValueFactory = _ => "runs/reproduce" };
         var showOnly = new Option<bool>("--show-only") { Description = "Run nothing: write the page from the results that are there." };
+        var dataDir = CommonOptions.DataDir();
         var json = CommonOptions.Json();
         var command = new Command("reproduce", "Make tables and figures of the paper anew: its figures, ours in its storage, ours by default, side by side in one page. An interrupted run goes on where it was.")
-        { names, output, showOnly, json };
+        { names, output, showOnly, dataDir, json };
         command.SetAction((parsed, cancellation) =>
         {
             Reproduction[] chosen = [.. Reproduction.All.Where(known => parsed.GetValue(names)!.Contains(known.Name))];
+            var context = new Reproduction.Context(DataFolder.Of(parsed.GetValue(dataDir)));
             var results = new ResultsFile(parsed.GetValue(output)!);
             var interrupted = false;
             if (!parsed.GetValue(showOnly))
@@ -25,7 +28,7 @@ static class ReproduceCommand
                 using var progress = new StatusLine();
                 try
                 {
-                    foreach (var one in chosen) one.Run(results, progress, cancellation);
+                    foreach (var one in chosen) one.Run(context, results, progress, cancellation);
                 }
                 catch (OperationCanceledException) { interrupted = true; }
                 progress.Clear();
@@ -35,7 +38,7 @@ static class ReproduceCommand
             if (parsed.GetValue(json))
             {
                 var done = StoredPiece.Read(results);
-                Console.WriteLine(Json.Document(chosen.ToDictionary(one => one.Name, one => one.Pieces().Where(piece => done.ContainsKey(piece.Key)).ToDictionary(piece => piece.Key, piece => done[piece.Key].Result))));
+                Console.WriteLine(Json.Document(chosen.ToDictionary(one => one.Name, one => one.Pieces(context).Where(piece => done.ContainsKey(piece.Key)).ToDictionary(piece => piece.Key, piece => done[piece.Key].Result))));
             }
             else Console.WriteLine($"Page: {page}\nResults: {results.Path}");
             if (interrupted) Console.Error.WriteLine("Interrupted: the page has what was done; the same command goes on from there.");

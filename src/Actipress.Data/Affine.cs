@@ -38,7 +38,8 @@ public sealed record Affine(IReadOnlyList<double> Rows)
         double M(int row, int column) => Rows[row * 4 + column];
         double Minor(int row, int column) => M((row + 1) % 3, (column + 1) % 3) * M((row + 2) % 3, (column + 2) % 3) - M((row + 1) % 3, (column + 2) % 3) * M((row + 2) % 3, (column + 1) % 3);
         var determinant = M(0, 0) * Minor(0, 0) + M(0, 1) * Minor(0, 1) + M(0, 2) * Minor(0, 2);
-        if (determinant == 0 || !double.IsFinite(determinant)) throw new InvalidDataException($"The affine [{string.Join(", ", Rows)}] has determinant {determinant}: wanted axes that span space. Set the volume's s-form or q-form.");
+        if (determinant == 0 || !double.IsFinite(determinant))
+            throw new InvalidDataException($"The affine [{string.Join(", ", Rows)}] has determinant {determinant}: wanted axes that span space. Set the volume's s-form or q-form.");
         var linear = new Affine([.. from row in Enumerable.Range(0, 3) from column in Enumerable.Range(0, 4) select column == 3 ? 0 : Minor(column, row) / determinant]);
         var (x, y, z) = linear.At(M(0, 3), M(1, 3), M(2, 3));
         return new([.. linear.Rows.Select((value, i) => i switch { 3 => -x, 7 => -y, 11 => -z, _ => value })]);

@@ -29,7 +29,8 @@ public sealed record BiasField(string Program = "N4BiasFieldCorrection")
                 Nifti.Write(from, new(volume.Channel(channel).ToArray(), [volume.Extents[2], volume.Extents[1], volume.Extents[0]], [width, height, depth], affine));
                 Run(volume.Case, from, to);
                 var corrected = Nifti.Read(to);
-                if (corrected.Values.Length != volume.Elements) throw new InvalidDataException($"{Program} made {string.Join(" x ", corrected.Extents)} of {volume.Case}: wanted its own extents.");
+                if (corrected.Values.Length != volume.Elements)
+                    throw new InvalidDataException($"{Program} made {string.Join(" x ", corrected.Extents)} of {volume.Case}: wanted its own extents.");
                 corrected.Values.CopyTo(image, channel * volume.Elements);
             }
         }

@@ -32,9 +32,11 @@ public static class Brats
             .Select(patient => (Folder: patient, Files: Kinds(patient)))
             .Where(patient => patient.Files.Keys.Any(kind => kind != "labels"))
             .ToArray();
-        if (patients.Length == 0) throw new InvalidDataException($"No patients in {folder}: wanted a folder for each, with files such as {{patient}}_flair.nii.gz and {{patient}}_seg.nii.gz.");
+        if (patients.Length == 0)
+            throw new InvalidDataException($"No patients in {folder}: wanted a folder for each, with files such as {{patient}}_flair.nii.gz and {{patient}}_seg.nii.gz.");
         wanted ??= [.. modalities.Select(known => known.Modality).Where(modality => patients.All(patient => patient.Files.ContainsKey(modality)))];
-        if (wanted.Count == 0) throw new InvalidDataException($"The patients in {folder} have no modality in common: wanted one of {string.Join(", ", modalities.Select(known => known.Modality))} in each folder.");
+        if (wanted.Count == 0)
+            throw new InvalidDataException($"The patients in {folder} have no modality in common: wanted one of {string.Join(", ", modalities.Select(known => known.Modality))} in each folder.");
         var cases = patients.Select(patient => new VolumeCase(Path.GetFileName(patient.Folder), [.. wanted.Select(kind => File(patient, kind))], [File(patient, "labels")])).ToArray();
         var older = patients.Any(patient => Words(Path.GetFileName(patient.Files["labels"])).Intersect(oldLabels).Any());
         return new("brats", cases, wanted.Count, older ? 5 : 4, older ? null : label => label == 4 ? 3 : label);

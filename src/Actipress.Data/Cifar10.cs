@@ -32,7 +32,8 @@ static class CifarRecords
 
     public static ImageClasses Load(string name, string folder, string example, int[] classes, int labelAt)
     {
-        var files = Directory.Exists(folder) ? Directory.GetFiles(folder).Where(file => file.EndsWith(".bin", StringComparison.Ordinal) || file.EndsWith(".bin.gz", StringComparison.Ordinal)).Order(StringComparer.Ordinal).ToArray() : [];
+        var all = Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal) : Enumerable.Empty<string>();
+        var files = all.Where(file => file.EndsWith(".bin", StringComparison.Ordinal) || file.EndsWith(".bin.gz", StringComparison.Ordinal)).ToArray();
         if (files.Length == 0) throw new InvalidDataException($"No {name} in {folder}: wanted its binary version, files such as {example} or {example}.gz.");
         var (train, test) = (new List<ReadOnlyMemory<byte>>(), new List<ReadOnlyMemory<byte>>());
         foreach (var file in files) (Path.GetFileName(file).StartsWith("test", StringComparison.Ordinal) ? test : train).AddRange(Read(name, file, classes));
@@ -57,10 +58,12 @@ static class CifarRecords
     {
         var bytes = Gzip.Content(path);
         var record = classes.Length + Pixels;
-        if (bytes.Length == 0 || bytes.Length % record != 0) throw new InvalidDataException($"{path} is cut short or no file of {name}: found {bytes.Length} bytes, wanted a multiple of {record}. Get the file again.");
+        if (bytes.Length == 0 || bytes.Length % record != 0)
+            throw new InvalidDataException($"{path} is cut short or no file of {name}: found {bytes.Length} bytes, wanted a multiple of {record}. Get the file again.");
         for (var at = 0; at < bytes.Length; at += record)
             for (var label = 0; label < classes.Length; label++)
-                if (bytes[at + label] >= classes[label]) throw new InvalidDataException($"{path} is no file of {name}: found label {bytes[at + label]} at byte {at + label}, wanted 0 to {classes[label] - 1}. Get {name}'s own file.");
+                if (bytes[at + label] >= classes[label])
+                    throw new InvalidDataException($"{path} is no file of {name}: found label {bytes[at + label]} at byte {at + label}, wanted 0 to {classes[label] - 1}. Get {name}'s own file.");
         return Enumerable.Range(0, bytes.Length / record).Select(i => new ReadOnlyMemory<byte>(bytes, i * record, record));
     }
 }

@@ -17,8 +17,10 @@ public static class Decathlon
         var description = Path.Combine(folder, "dataset.json");
         if (File.Exists(description)) return Described(folder, description, classes);
         var (images, labels) = (VolumeFiles.In(Path.Combine(folder, "imagesTr")), VolumeFiles.In(Path.Combine(folder, "labelsTr")));
-        if (images.Count == 0) throw new InvalidDataException($"No volumes in {Path.Combine(folder, "imagesTr")}: wanted a task of the Medical Segmentation Decathlon, with .nii.gz files in imagesTr and labelsTr.");
-        if (images.Keys.FirstOrDefault(name => !labels.ContainsKey(name)) is { } lone) throw new InvalidDataException($"{images[lone]} has no labels: wanted {lone}.nii.gz in {Path.Combine(folder, "labelsTr")}. Add them, or take the image out.");
+        if (images.Count == 0)
+            throw new InvalidDataException($"No volumes in {Path.Combine(folder, "imagesTr")}: wanted a task of the Medical Segmentation Decathlon, with .nii.gz files in imagesTr and labelsTr.");
+        if (images.Keys.FirstOrDefault(name => !labels.ContainsKey(name)) is { } lone)
+            throw new InvalidDataException($"{images[lone]} has no labels: wanted {lone}.nii.gz in {Path.Combine(folder, "labelsTr")}. Add them, or take the image out.");
         if (classes is null) throw new InvalidDataException($"No {description}: wanted it to tell how many classes there are. Add it, or give the number of classes.");
         return new(Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)), [.. images.Select(image => new VolumeCase(image.Key, [image.Value], [labels[image.Key]]))], channels: 1, classes.Value);
     }
@@ -29,7 +31,8 @@ public static class Decathlon
         {
             using var json = JsonDocument.Parse(File.ReadAllText(description));
             var root = json.RootElement;
-            var cases = root.GetProperty("training").EnumerateArray().Select(one => Case(one.GetProperty("image").GetString()!, one.GetProperty("label").GetString()!)).OrderBy(one => one.Name, StringComparer.Ordinal);
+            var listed = root.GetProperty("training").EnumerateArray().Select(one => (Image: one.GetProperty("image").GetString()!, Label: one.GetProperty("label").GetString()!));
+            var cases = listed.Select(one => new VolumeCase(Path.GetFileName(one.Image).Split(".nii")[0], [In(one.Image)], [In(one.Label)])).OrderBy(one => one.Name, StringComparer.Ordinal);
             return new(root.GetProperty("name").GetString()!.ToLowerInvariant(), [.. cases], Entries("modality"), classes ?? Entries("labels"));
 
             int Entries(string name) => root.GetProperty(name).EnumerateObject().Count();
@@ -39,7 +42,7 @@ public static class Decathlon
             throw new InvalidDataException($"{description} is no description of a task: {failure.Message} Wanted name, modality, labels, and training as a list of image and label.", failure);
         }
 
-        VolumeCase Case(string image, string label) => new(Path.GetFileName(image).Split(".nii")[0], [Path.GetFullPath(image, Path.GetFullPath(folder))], [Path.GetFullPath(label, Path.GetFullPath(folder))]);
+        string In(string file) => Path.GetFullPath(file, Path.GetFullPath(folder));
     }
 
     /// <summary>Reads the first volumes of a task of one modality, cut or padded with zeros about their middle to one size.</summary>

@@ -19,7 +19,8 @@ public sealed class ImageFolder : IDataSet
         if (channels is not (1 or 3)) throw new ArgumentOutOfRangeException(nameof(channels), channels, "Wanted 1 or 3.");
         var folders = Directory.Exists(folder) ? Directory.GetDirectories(folder).Where(one => !Path.GetFileName(one).StartsWith('.')).ToDictionary(one => Path.GetFileName(one)) : [];
         ClassNames = classNames ?? [.. folders.Keys.Order(StringComparer.Ordinal)];
-        if (folders.Keys.FirstOrDefault(name => !ClassNames.Contains(name)) is { } strange) throw new InvalidDataException($"{Path.Combine(folder, strange)} is no class: wanted {string.Join(", ", ClassNames)}.");
+        if (folders.Keys.FirstOrDefault(name => !ClassNames.Contains(name)) is { } strange)
+            throw new InvalidDataException($"{Path.Combine(folder, strange)} is no class: wanted {string.Join(", ", ClassNames)}.");
         files = [.. ClassNames.SelectMany((name, label) => folders.TryGetValue(name, out var path) ? Pictures(path).Select(file => (file, (ushort)label)) : [])];
         if (files.Length == 0) throw new InvalidDataException($"No pictures in {folder}: wanted a folder for each class, with .png or .jpg files.");
         (Name, Channels, this.size) = (Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)), channels, size);
@@ -55,7 +56,8 @@ public sealed class ImageFolder : IDataSet
             Parallel.For(0, Count, i =>
             {
                 var (values, ownHeight, ownWidth) = Picture.Planes(files[i].Path, Channels, size);
-                if ((ownHeight, ownWidth) != (height, width)) throw new InvalidDataException($"{files[i].Path} is {ownHeight} x {ownWidth}, but {files[0].Path} is {height} x {width}: wanted one size. Give the size to scale to.");
+                if ((ownHeight, ownWidth) != (height, width))
+                    throw new InvalidDataException($"{files[i].Path} is {ownHeight} x {ownWidth}, but {files[0].Path} is {height} x {width}: wanted one size. Give the size to scale to.");
                 for (var j = 0; j < values.Length; j++) pixels[i * values.Length + j] = (byte)MathF.Round(values[j]);
             });
         }

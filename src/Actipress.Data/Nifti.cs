@@ -37,7 +37,8 @@ public static partial class Nifti
         var header = new NiftiHeader(content, path);
         if (header.IsPair)
         {
-            path = Sibling(path, ".hdr", ".img") ?? throw new InvalidDataException($"{path} has its numbers in a file of their own: wanted one beside it, of the same name with .hdr for .img. Convert both to one .nii.gz.");
+            path = Sibling(path, ".hdr", ".img")
+                ?? throw new InvalidDataException($"{path} has its numbers in a file of their own: wanted one beside it, of the same name with .hdr for .img. Convert both to one .nii.gz.");
             if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted the numbers that belong to the header beside it.");
             content = Gzip.Content(path);
         }

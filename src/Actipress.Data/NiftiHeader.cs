@@ -19,13 +19,15 @@ sealed class NiftiHeader
         var (little, big) = (BinaryPrimitives.ReadInt32LittleEndian(bytes), BinaryPrimitives.ReadInt32BigEndian(bytes));
         BigEndian = little is not (First or Second) && big is First or Second;
         var size = BigEndian ? big : little;
-        if (size is not (First or Second)) throw new InvalidDataException($"{path} is no NIfTI file: found {little} at byte 0, wanted {First} or {Second}, the size of its header.");
+        if (size is not (First or Second))
+            throw new InvalidDataException($"{path} is no NIfTI file: found {little} at byte 0, wanted {First} or {Second}, the size of its header.");
         second = size == Second;
         if (bytes.Length < size) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted a header of {Second}. Get the file again.");
         var at = second ? 4 : 344;
         var magic = System.Text.Encoding.Latin1.GetString(bytes, at, 3);
         var (single, pair) = second ? ("n+2", "ni2") : ("n+1", "ni1");
-        if (magic != single && magic != pair) throw new InvalidDataException($"{path} is no NIfTI file: found '{magic.Replace("\0", "\\0", StringComparison.Ordinal)}' at byte {at}, wanted '{single}' or '{pair}'. Convert it to .nii.gz (an Analyze file has no such word).");
+        if (magic != single && magic != pair)
+            throw new InvalidDataException($"{path} is no NIfTI file: found '{magic.Replace("\0", "\\0", StringComparison.Ordinal)}' at byte {at}, wanted '{single}' or '{pair}'. Convert it to .nii.gz (an Analyze file has no such word).");
         IsPair = magic == pair;
     }
 
@@ -48,7 +50,8 @@ sealed class NiftiHeader
         var used = extents.Length;
         while (used > 3 && extents[used - 1] == 1) used--;
         if (used > 4) throw new InvalidDataException($"{path} has {used} axes: wanted a volume or a series of volumes.");
-        if (extents.Aggregate(1.0, (product, extent) => product * extent) > int.MaxValue) throw new InvalidDataException($"{path} has {string.Join(" x ", extents)} numbers: wanted fewer than 2^31.");
+        if (extents.Aggregate(1.0, (product, extent) => product * extent) > int.MaxValue)
+            throw new InvalidDataException($"{path} has {string.Join(" x ", extents)} numbers: wanted fewer than 2^31.");
         return [.. extents.Take(used).Select(extent => (int)extent)];
     }
 

@@ -25,7 +25,8 @@ public static class Picture
         using var codec = SKCodec.Create(path) ?? throw new InvalidDataException($"{path} is no picture that can be read: wanted PNG or JPEG. Get the file again.");
         using var decoded = new SKBitmap(new SKImageInfo(codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888, SKAlphaType.Unpremul));
         var result = codec.GetPixels(decoded.Info, decoded.GetPixels());
-        if (result != SKCodecResult.Success) throw new InvalidDataException($"{path} is cut short or damaged ({result}): wanted {codec.Info.Width} x {codec.Info.Height} pixels. Get the file again.");
+        if (result != SKCodecResult.Success)
+            throw new InvalidDataException($"{path} is cut short or damaged ({result}): wanted {codec.Info.Width} x {codec.Info.Height} pixels. Get the file again.");
         using var scaled = size is { } wanted && (wanted.Width, wanted.Height) != (decoded.Width, decoded.Height)
             ? decoded.Resize(decoded.Info.WithSize(wanted.Width, wanted.Height), new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Linear))
             : null;

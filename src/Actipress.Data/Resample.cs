@@ -12,9 +12,11 @@ public static class Resample
     public static Example ToSpacing(this Example volume, double depth, double height, double width)
     {
         ArgumentNullException.ThrowIfNull(volume);
-        if (!(depth > 0 && height > 0 && width > 0)) throw new ArgumentOutOfRangeException(nameof(depth), $"The spacing is {depth} x {height} x {width} mm: wanted more than 0 of each.");
+        if (!(depth > 0 && height > 0 && width > 0))
+            throw new ArgumentOutOfRangeException(nameof(depth), $"The spacing is {depth} x {height} x {width} mm: wanted more than 0 of each.");
         var old = volume.Affine?.Spacing ?? throw NoAffine(volume);
-        if (!(old.Depth > 0 && old.Height > 0 && old.Width > 0)) throw new InvalidDataException($"{volume.Case} has a spacing of {old.Depth} x {old.Height} x {old.Width} mm: wanted more than 0 of each. Set the file's affine.");
+        if (!(old.Depth > 0 && old.Height > 0 && old.Width > 0))
+            throw new InvalidDataException($"{volume.Case} has a spacing of {old.Depth} x {old.Height} x {old.Width} mm: wanted more than 0 of each. Set the file's affine.");
         double[] steps = [depth / old.Depth, height / old.Height, width / old.Width];
         var extents = volume.Extents.Zip(steps, (extent, step) => Math.Max(1, (int)Math.Round(extent / step))).ToArray();
         var first = Enumerable.Range(0, 3).Select(axis => ((volume.Extents[axis] - 1) - (extents[axis] - 1) * steps[axis]) / 2).ToArray();

@@ -42,7 +42,8 @@ public sealed record SlidingWindow(IReadOnlyList<int> Extents)
         ArgumentNullException.ThrowIfNull(network);
         ArgumentOutOfRangeException.ThrowIfLessThan(Batch, 1);
         if (!(Overlap >= 0 && Overlap < 1)) throw new ArgumentOutOfRangeException(nameof(example), $"The overlap is {Overlap}: wanted at least 0 and below 1.");
-        if (Extents.Count != example.Extents.Count) throw new ArgumentException($"A window of {string.Join(" x ", Extents)} does not fit {example.Case} of {string.Join(" x ", example.Extents)}: wanted as many axes.", nameof(example));
+        if (Extents.Count != example.Extents.Count)
+            throw new ArgumentException($"A window of {string.Join(" x ", Extents)} does not fit {example.Case} of {string.Join(" x ", example.Extents)}: wanted as many axes.", nameof(example));
         var padded = example.PadTo(Extents);
         var ((depth, height, width), window) = (Warp.ThreeOf(padded.Extents), Warp.ThreeOf(Extents));
         var (starts, weights) = (Starts(depth, window.Depth), WeightsOf(window));
@@ -67,7 +68,8 @@ public sealed record SlidingWindow(IReadOnlyList<int> Extents)
             using var batch = Actipress.Data.Batch.Of([.. places.Select(place => padded.Box(Extents.Count == 3 ? [z, place.Y, place.X] : [place.Y, place.X], Extents) with { Labels = [0] })]);
             using var output = network(batch.Images);
             long[] wanted = [places.Length, classes, .. Extents.Select(extent => (long)extent)];
-            if (!output.shape.SequenceEqual(wanted)) throw new InvalidOperationException($"The network's output is ({string.Join(", ", output.shape)}): wanted ({string.Join(", ", wanted)}), a score for each class at each voxel of a window.");
+            if (!output.shape.SequenceEqual(wanted))
+                throw new InvalidOperationException($"The network's output is ({string.Join(", ", output.shape)}): wanted ({string.Join(", ", wanted)}), a score for each class at each voxel of a window.");
             using Tensor numbers = output.to(float32), here = numbers.cpu(), contiguous = here.contiguous();
             var scores = MemoryMarshal.Cast<byte, float>(contiguous.bytes);
             var from = 0;

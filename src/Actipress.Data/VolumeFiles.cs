@@ -65,11 +65,13 @@ public sealed class VolumeFiles : IDataSet
             for (var channel = 0; channel < files.Images.Count; channel++)
             {
                 var volume = channel == 0 ? first : Nifti.Read(files.Images[channel]);
-                if (!volume.Extents.SequenceEqual(extents)) throw new InvalidDataException($"{files.Images[channel]} is {Size(volume)}, but {files.Images[0]} is {Size(first)}: wanted all channels of one size. Resample one to the other.");
+                if (!volume.Extents.SequenceEqual(extents))
+                    throw new InvalidDataException($"{files.Images[channel]} is {Size(volume)}, but {files.Images[0]} is {Size(first)}: wanted all channels of one size. Resample one to the other.");
                 volume.Values.CopyTo(image, channel * elements);
             }
         }
-        if (image.Length != (long)elements * Channels) throw new InvalidDataException($"{files.Images[0]} is {Size(first)}, so it has {image.Length / elements} channels: {Name} has {Channels}.");
+        if (image.Length != (long)elements * Channels)
+            throw new InvalidDataException($"{files.Images[0]} is {Size(first)}, so it has {image.Length / elements} channels: {Name} has {Channels}.");
         return new(files.Name, image, Labels(files, extents), [extents[2], extents[1], extents[0]]) { Affine = first.Affine };
     }
 
@@ -79,7 +81,8 @@ public sealed class VolumeFiles : IDataSet
         for (var file = 0; file < files.Labels.Count; file++)
         {
             var (path, volume) = (files.Labels[file], Nifti.Read(files.Labels[file]));
-            if (!volume.Extents.SequenceEqual(extents)) throw new InvalidDataException($"{path} is {Size(volume)}, but its image {files.Images[0]} is {string.Join(" x ", extents)}: wanted a label for each voxel. Resample the labels, or give those that belong to the image.");
+            if (!volume.Extents.SequenceEqual(extents))
+                throw new InvalidDataException($"{path} is {Size(volume)}, but its image {files.Images[0]} is {string.Join(" x ", extents)}: wanted a label for each voxel. Resample the labels, or give those that belong to the image.");
             var isMask = files.Labels.Count > 1;
             for (var voxel = 0; voxel < labels.Length; voxel++)
             {

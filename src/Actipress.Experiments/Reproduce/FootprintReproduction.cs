@@ -27,7 +27,7 @@ sealed class FootprintReproduction : Reproduction
 
     static string Key(string codec, long[] shape) => $"footprint of {codec} on {string.Join('x', shape)}";
 
-    public override IEnumerable<Piece> Pieces() =>
+    public override IEnumerable<Piece> Pieces(Context context) =>
         shapes.SelectMany(shape => codecs.Select(codec => new Piece(Key(codec, shape), (_, _) => Measure(ActivationCodec.Parse(codec), shape))));
 
     internal static Footprint Measure(ActivationCodec codec, long[] shape)

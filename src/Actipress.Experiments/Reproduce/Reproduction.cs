@@ -13,10 +13,14 @@ public abstract class Reproduction
     public abstract string Meaning { get; }
 
     /// <summary>Its pieces, each with a key of its own, to be run in this order.</summary>
-    public abstract IEnumerable<Piece> Pieces();
+    public abstract IEnumerable<Piece> Pieces(Context context);
 
     /// <summary>Adds a section to the page from the pieces that are done.</summary>
     public abstract void Show(HtmlPage page, IReadOnlyDictionary<string, StoredPiece> done);
+
+    /// <summary>What a reproduction finds around it.</summary>
+    /// <param name="DataFolder">Real data; null where there are none: what trains then does so on data that the program draws.</param>
+    public sealed record Context(string? DataFolder);
 
     /// <summary>Something that is run at once.</summary>
     /// <param name="Key">Tells it from all others.</param>
@@ -24,16 +28,18 @@ public abstract class Reproduction
     public sealed record Piece(string Key, Func<IProgress<string>, CancellationToken, object> Run);
 
     /// <summary>Runs what is not done yet.</summary>
+    /// <param name="context">What its pieces are made of.</param>
     /// <param name="results">Gets a line for each piece; those that it has already are skipped.</param>
     /// <param name="progress">Told what is being done.</param>
     /// <param name="cancellation">Ends it after the step at hand; what was done is kept.</param>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public void Run(ResultsFile results, IProgress<string> progress, CancellationToken cancellation)
+    public void Run(Context context, ResultsFile results, IProgress<string> progress, CancellationToken cancellation)
     {
+        ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(results);
         ArgumentNullException.ThrowIfNull(progress);
         var done = StoredPiece.Read(results);
-        var pieces = Pieces().ToArray();
+        var pieces = Pieces(context).ToArray();
         foreach (var (index, piece) in pieces.Index())
         {
             if (done.ContainsKey(piece.Key)) continue;

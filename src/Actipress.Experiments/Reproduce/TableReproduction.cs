@@ -20,7 +20,7 @@ sealed class TableReproduction(string table) : Reproduction
     // The rows of Table 2 share networks: each is run once.
     static IEnumerable<PaperRow> Networks(IEnumerable<PaperRow> rows) => rows.DistinctBy(row => Key(row, 1));
 
-    public override IEnumerable<Piece> Pieces()
+    public override IEnumerable<Piece> Pieces(Context context)
     {
         yield return new(RowsKey, (progress, _) =>
         {

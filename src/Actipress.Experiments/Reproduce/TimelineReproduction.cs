@@ -24,7 +24,7 @@ sealed class TimelineReproduction : Reproduction
 
     static string Key(string network, string layers, string codec) => $"timeline of {network}, {codec} on {layers}";
 
-    public override IEnumerable<Piece> Pieces() =>
+    public override IEnumerable<Piece> Pieces(Context context) =>
         from panel in panels
         from layers in panel.Layers
         from codec in codecs

@@ -6,6 +6,8 @@ public sealed class ReproductionTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
 
+    static readonly Reproduction.Context nowhere = new(DataFolder: null);
+
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     // Pieces a, b and c; the second one can be made to cancel.
@@ -15,7 +17,7 @@ public sealed class ReproductionTests : IDisposable
         public override string Name => "letters";
         public override string Meaning => "";
 
-        public override IEnumerable<Piece> Pieces() => new[] { "a", "b", "c" }.Select(letter => new Piece(letter, (_, cancellation) =>
+        public override IEnumerable<Piece> Pieces(Context context) => new[] { "a", "b", "c" }.Select(letter => new Piece(letter, (_, cancellation) =>
         {
             if (letter == "b") cancelled?.Cancel();
             cancellation.ThrowIfCancellationRequested();
@@ -41,12 +43,12 @@ public sealed class ReproductionTests : IDisposable
         var results = new ResultsFile(folder);
         using var cancelled = new CancellationTokenSource();
         var first = new Letters(cancelled);
-        Assert.Throws<OperationCanceledException>(() => first.Run(results, new Silent(), cancelled.Token));
+        Assert.Throws<OperationCanceledException>(() => first.Run(nowhere, results, new Silent(), cancelled.Token));
         Assert.Equal(["a"], first.Ran);
 
         File.AppendAllText(results.Path, "{\"kind\":\"piece\",\"key\":\"b\",\"res");
         var second = new Letters();
-        second.Run(new ResultsFile(folder), new Silent(), TestContext.Current.CancellationToken);
+        second.Run(nowhere, new ResultsFile(folder), new Silent(), TestContext.Current.CancellationToken);
         Assert.Equal(["b", "c"], second.Ran);
         Assert.Equal(["a", "b", "c"], StoredPiece.Read(results).Keys);
     }
@@ -55,7 +57,7 @@ public sealed class ReproductionTests : IDisposable
     public void A_page_is_whole_and_escaped()
     {
         var results = new ResultsFile(folder);
-        new Letters().Run(results, new Silent(), TestContext.Current.CancellationToken);
+        new Letters().Run(nowhere, results, new Silent(), TestContext.Current.CancellationToken);
         var page = Reproduction.Page([new Letters()], results).ToString();
         Assert.Contains("<h2 id=\"s1\">Letters &lt; words</h2>", page);
         Assert.Contains("<td>a</td><td class=\"doubtful\">x<br>y</td>", page);
