@@ -18,7 +18,8 @@ public sealed class ResultsFile
     {
         Path = System.IO.Path.Combine(folder, "results.jsonl");
         Directory.CreateDirectory(folder);
-        using var file = OpenAlone();
+        using var alone = Lock();
+        using var file = Open();
         Dropped = DropBrokenEnd(file);
     }
 
@@ -36,7 +37,8 @@ public sealed class ResultsFile
     public bool AddUnless<T>(Func<JsonElement, bool> same, T result)
     {
         ArgumentNullException.ThrowIfNull(same);
-        using var file = OpenAlone();
+        using var alone = Lock();
+        using var file = Open();
         DropBrokenEnd(file);
         if (Lines(file).Any(same)) return false;
         file.Seek(0, SeekOrigin.End);
@@ -48,7 +50,8 @@ public sealed class ResultsFile
     /// <summary>The lines; what is no JSON is passed over.</summary>
     public IReadOnlyList<JsonElement> Lines()
     {
-        using var file = OpenAlone();
+        using var alone = Lock();
+        using var file = Open();
         return [.. Lines(file)];
     }
 
@@ -82,13 +85,16 @@ public sealed class ResultsFile
         return bytes;
     }
 
-    // While it is open nobody else can open it.
-    FileStream OpenAlone()
+    FileStream Open() => new(Path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
+
+    // The system gives it back however the program ends. A file of its own, so that readers are never in the way; it stays, since
+    // between opening and locking a deleted one there is time for another.
+    FileStream Lock()
     {
         for (var waited = Stopwatch.StartNew(); ;)
         {
-            try { return new FileStream(Path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0); }
-            catch (IOException) when (File.Exists(Path) && waited.Elapsed < patience) { Thread.Sleep(10); }
+            try { return new FileStream(Path + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
+            catch (IOException) when (File.Exists(Path + ".lock") && waited.Elapsed < patience) { Thread.Sleep(10); }
         }
     }
 }

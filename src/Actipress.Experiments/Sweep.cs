@@ -93,9 +93,14 @@ public sealed class Sweep
         ArgumentNullException.ThrowIfNull(plan);
         if (IsDone(plan)) return;
         Directory.CreateDirectory(stateFolder);
-        using var claim = TryClaim(Path.Combine(stateFolder, plan.Key() + ".claim"));
-        if (claim is null || IsDone(plan)) return;    // another process may just have finished it
-        try { TrainClaimed(plan, dataFolder, progress, cancellation); }
+        var path = Path.Combine(stateFolder, plan.Key() + ".claim");
+        using var claim = TryClaim(path);
+        if (claim is null) return;
+        try
+        {
+            if (!IsDone(plan)) TrainClaimed(plan, dataFolder, progress, cancellation);    // another process may just have finished it
+            if (IsDone(plan)) File.Delete(path);
+        }
         catch (Exception failure) when (failure is ArgumentException or InvalidDataException or CompressionException or ExternalException or IOException or UnauthorizedAccessException)
         {
             progress?.Report(new(plan, null, failure.Message, Failed: true));
@@ -112,7 +117,7 @@ public sealed class Sweep
 
     static FileStream? TryClaim(string path)
     {
-        try { return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose); }
+        try { return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
         catch (IOException) when (File.Exists(path)) { return null; }
     }
 

@@ -163,7 +163,7 @@ public sealed class SweepTests : IDisposable
             using var claim = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
             return true;
         }
-        catch (FileNotFoundException) { return true; }
+        catch (FileNotFoundException) { return true; }    // done meanwhile
         catch (IOException) { return false; }
     });
 
