@@ -82,7 +82,7 @@ public sealed class RobustnessTests
             else
                 foreach (var plan in new[] { brief, brief.Plain() })
                     StoredPiece.Add(results, $"robustness of {plan.Codec} on digits, seed 1", RobustnessReproduction.Measure(plan, data, new ReproductionTests.Silent(), cancellation));
-            var page = Reproduction.Page([Reproduction.All.Single(one => one.Name == name)], results).ToString();
+            var page = Reproduction.Page([Reproduction.All.Single(one => one.Name == name)], new(null, folder), StoredPiece.Read(results)).ToString();
             Assert.Contains("<svg", page);
             Assert.Contains(name == "theory" ? "<td>dct</td><td>1000</td>" : "<td>dct:10</td>", page);
         }
