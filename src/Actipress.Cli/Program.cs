@@ -6,6 +6,7 @@ var root = new RootCommand("Actipress: train bigger TorchSharp networks in the m
     TrainCommand.Make(),
     MemoryCommand.Make(),
     ReproduceCommand.Make(),
+    ReportCommand.Make(),
     CompressCommand.Make(),
     SweepCommand.Make(),
     BenchCommand.Make(),

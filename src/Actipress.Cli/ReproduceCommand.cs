@@ -14,13 +14,14 @@ static class ReproduceCommand
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl and report.html. What its results have already is not run again.", HelpName = "folder", DefaultValueFactory = _ => "runs/reproduce" };
         var showOnly = new Option<bool>("--show-only") { Description = "Run nothing: write the page from the results that are there." };
         var dataDir = CommonOptions.DataDir();
+        var experiments = CommonOptions.Experiments();
         var json = CommonOptions.Json();
         var command = new Command("reproduce", "Make tables and figures of the paper anew: its figures, ours in its storage, ours by default, side by side in one page. An interrupted run goes on where it was.")
-        { names, output, showOnly, dataDir, json };
+        { names, output, showOnly, dataDir, experiments, json };
         command.SetAction((parsed, cancellation) =>
         {
             Reproduction[] chosen = [.. Reproduction.All.Where(known => parsed.GetValue(names)!.Contains(known.Name))];
-            var context = new Reproduction.Context(DataFolder.Of(parsed.GetValue(dataDir)));
+            var context = new Reproduction.Context(DataFolder.Of(parsed.GetValue(dataDir)), parsed.GetValue(experiments)!);
             var results = new ResultsFile(parsed.GetValue(output)!);
             var interrupted = false;
             if (!parsed.GetValue(showOnly))
@@ -34,12 +35,10 @@ static class ReproduceCommand
                 progress.Clear();
             }
             var page = Path.Combine(parsed.GetValue(output)!, "report.html");
-            File.WriteAllText(page, Reproduction.Page(chosen, results).ToString());
+            var done = StoredPiece.Read(results);
+            File.WriteAllText(page, Reproduction.Page(chosen, context, done).ToString());
             if (parsed.GetValue(json))
-            {
-                var done = StoredPiece.Read(results);
                 Console.WriteLine(Json.Document(chosen.ToDictionary(one => one.Name, one => one.Pieces(context).Where(piece => done.ContainsKey(piece.Key)).ToDictionary(piece => piece.Key, piece => done[piece.Key].Result))));
-            }
             else Console.WriteLine($"Page: {page}\nResults: {results.Path}");
             if (interrupted) Console.Error.WriteLine("Interrupted: the page has what was done; the same command goes on from there.");
             return Task.FromResult(interrupted ? UserErrors.Interrupted : 0);

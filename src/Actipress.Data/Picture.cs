@@ -53,8 +53,16 @@ public static class Picture
 
     /// <summary>Writes pictures side by side as one PNG.</summary>
     /// <param name="path">The file, which is replaced when the new one is complete.</param>
-    /// <param name="pictures">Each (1, channels, height, width), 0 to 255, of the same height; not disposed.</param>
+    /// <param name="pictures">As for <see cref="SideBySide"/>.</param>
     public static void WriteSideBySide(string path, params Tensor[] pictures)
+    {
+        File.WriteAllBytes(path + ".part", SideBySide(pictures));
+        File.Move(path + ".part", path, overwrite: true);
+    }
+
+    /// <summary>Pictures side by side as one PNG: the bytes of its file.</summary>
+    /// <param name="pictures">Each (1, channels, height, width), 0 to 255, of the same height; not disposed.</param>
+    public static byte[] SideBySide(params Tensor[] pictures)
     {
         ArgumentNullException.ThrowIfNull(pictures);
         const int Gap = 8;
@@ -79,7 +87,6 @@ public static class Picture
             left += width + Gap;
         }
         using var png = sheet.Encode(SKEncodedImageFormat.Png, 100);
-        using (var file = File.Create(path + ".part")) png.SaveTo(file);
-        File.Move(path + ".part", path, overwrite: true);
+        return png.ToArray();
     }
 }

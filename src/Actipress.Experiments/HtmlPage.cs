@@ -9,6 +9,7 @@ public sealed class HtmlPage
 {
     readonly StringBuilder body = new();
     readonly StringBuilder contents = new();
+    readonly List<(string Name, Plot Plot, int Width, int Height)> figures = [];
     int sections;
 
     /// <param name="title">Above everything.</param>
@@ -24,6 +25,9 @@ public sealed class HtmlPage
         contents.AppendLine($"<li><a href=\"#s{sections}\">{Text(title)}</a></li>");
         body.AppendLine($"<h2 id=\"s{sections}\">{Text(title)}</h2>");
     }
+
+    /// <summary>A heading within a section.</summary>
+    public void Heading(string title) => body.AppendLine($"<h3>{Text(title)}</h3>");
 
     /// <summary>A paragraph.</summary>
     public void Paragraph(string text) => body.AppendLine($"<p>{Text(text)}</p>");
@@ -50,14 +54,28 @@ public sealed class HtmlPage
 
     /// <summary>A figure, drawn into the page.</summary>
     /// <param name="plot">The figure.</param>
+    /// <param name="name">Of its files, where they are wanted.</param>
     /// <param name="caption">Below it.</param>
     /// <param name="width">In pixels.</param>
     /// <param name="height">In pixels.</param>
-    public void Figure(Plot plot, string caption, int width = 760, int height = 440)
+    public void Figure(Plot plot, string name, string caption, int width = 760, int height = 440)
     {
         ArgumentNullException.ThrowIfNull(plot);
         var svg = plot.GetSvgXml(width, height);
         body.AppendLine($"<figure>{svg[svg.IndexOf("<svg", StringComparison.Ordinal)..]}<figcaption>{Text(caption)}</figcaption></figure>");
+        figures.Add((string.Concat(name.Select(letter => char.IsLetterOrDigit(letter) || letter is '-' or '.' ? letter : '-')), plot, width, height));
+    }
+
+    /// <summary>Writes every figure as .svg and .png.</summary>
+    /// <param name="folder">Made where it does not exist.</param>
+    public void SaveFigures(string folder)
+    {
+        Directory.CreateDirectory(folder);
+        foreach (var (name, plot, width, height) in figures)
+        {
+            plot.SaveSvg(Path.Combine(folder, name + ".svg"), width, height);
+            plot.SavePng(Path.Combine(folder, name + ".png"), width, height);
+        }
     }
 
     /// <summary>An image, put into the page.</summary>
@@ -76,7 +94,7 @@ public sealed class HtmlPage
         .wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
         th, td { padding: .25rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: right; vertical-align: top }
         th:first-child, td:first-child, th:last-child, td:last-child { text-align: left } thead th { border-bottom: 2px solid #888 }
-        td.doubtful { background: #fff3d6 } figure { margin: 1.5rem 0 } figure svg, figure img { max-width: 100%; height: auto } figcaption { color: #555; font-size: 14px }
+        td.doubtful { background: #fff3d6 } figure { margin: 1rem 0; display: inline-block; vertical-align: top } figure svg, figure img { max-width: 100%; height: auto } figcaption { color: #555; font-size: 14px }
         </style></head><body>
         <h1>{{Text(Title)}}</h1>
         <ul>

@@ -59,6 +59,9 @@ public sealed record SweepConfig
     /// <summary>The paper's lambda.</summary>
     public IReadOnlyList<double> Ratios { get; init; } = [];
 
+    /// <summary>Whether a file is a sweep's configuration, rather than one of something else.</summary>
+    public static bool IsOne(string path) => Experiments.Json.TryParse(File.ReadAllText(path)) is { ValueKind: JsonValueKind.Object } config && config.TryGetProperty("model", out _);
+
     /// <summary>Reads a file.</summary>
     /// <exception cref="InvalidDataException">There is none, or it is no such configuration; the message says where and why.</exception>
     public static SweepConfig Read(string path)

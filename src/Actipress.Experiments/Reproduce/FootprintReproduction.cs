@@ -55,7 +55,7 @@ sealed class FootprintReproduction : Reproduction
 
     static long Bytes(Tensor tensor) => tensor.NumberOfElements * tensor.ElementSize;
 
-    public override void Show(HtmlPage page, IReadOnlyDictionary<string, StoredPiece> done)
+    public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         page.Section("Figure 4: what each stage holds");
         page.Paragraph("MiB, on random normal maps. X is the map, Y its coefficients (padded by the wavelet), Yλ the thresholded ones, Π the paper's positions and values, Xλ the rebuilt map. Ours goes from X to the packed bytes without holding any of these; extra is how far the allocator rose beside both meanwhile. At ratio 1.1 our values are 8-bit.");
@@ -67,7 +67,7 @@ sealed class FootprintReproduction : Reproduction
                 page.Paragraph($"{string.Join(" x ", shape)}: not run yet.");
                 continue;
             }
-            page.Figure(Draw(shape, found), $"Tensor of {string.Join(" x ", shape)}: the paper's stages, and ours in place of Π.");
+            page.Figure(Draw(shape, found), $"fig4-{string.Join('x', shape)}", $"Tensor of {string.Join(" x ", shape)}: the paper's stages, and ours in place of Π.");
             page.Table(["codec", "X", "Y and Yλ", "Π, the paper's", "Xλ", "ours", "extra"], found.Select(one => (string[])
                 [one.Codec, MiB(one.Map), MiB(one.Coefficients), MiB(one.Paper), MiB(one.Rebuilt), MiB(one.Ours), MiB(one.OursExtra)]));
         }

@@ -4,7 +4,11 @@ namespace Actipress.Experiments;
 public abstract class Reproduction
 {
     /// <summary>All of them, in the order of a page.</summary>
-    public static IReadOnlyList<Reproduction> All { get; } = [new TableReproduction("table2"), new TableReproduction("table3"), new FootprintReproduction(), new TimelineReproduction()];
+    public static IReadOnlyList<Reproduction> All { get; } =
+    [
+        new TableReproduction("table2"), new TableReproduction("table3"), new FootprintReproduction(), new ImageReproduction(), .. SweepReproduction.Figures,
+        new TimelineReproduction(), new TheoryReproduction(), new RobustnessReproduction(),
+    ];
 
     /// <summary>As the command line has it.</summary>
     public abstract string Name { get; }
@@ -15,12 +19,16 @@ public abstract class Reproduction
     /// <summary>Its pieces, each with a key of its own, to be run in this order.</summary>
     public abstract IEnumerable<Piece> Pieces(Context context);
 
-    /// <summary>Adds a section to the page from the pieces that are done.</summary>
-    public abstract void Show(HtmlPage page, IReadOnlyDictionary<string, StoredPiece> done);
+    /// <summary>Adds a section to the page.</summary>
+    /// <param name="page">The page.</param>
+    /// <param name="context">As for <see cref="Pieces"/>.</param>
+    /// <param name="done">The pieces that are done, by key.</param>
+    public abstract void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done);
 
     /// <summary>What a reproduction finds around it.</summary>
     /// <param name="DataFolder">Real data; null where there are none: what trains then does so on data that the program draws.</param>
-    public sealed record Context(string? DataFolder);
+    /// <param name="Experiments">The folder with the sweeps' experiments.</param>
+    public sealed record Context(string? DataFolder, string Experiments);
 
     /// <summary>Something that is run at once.</summary>
     /// <param name="Key">Tells it from all others.</param>
@@ -33,7 +41,7 @@ public abstract class Reproduction
     /// <param name="progress">Told what is being done.</param>
     /// <param name="cancellation">Ends it after the step at hand; what was done is kept.</param>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public void Run(Context context, ResultsFile results, IProgress<string> progress, CancellationToken cancellation)
+    public virtual void Run(Context context, ResultsFile results, IProgress<string> progress, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(results);
@@ -55,16 +63,16 @@ public abstract class Reproduction
         public void Report(string value) => progress.Report($"{key}: {value}");
     }
 
-    /// <summary>The page of some reproductions, from a results file.</summary>
-    public static HtmlPage Page(IEnumerable<Reproduction> chosen, ResultsFile results)
+    /// <summary>The page of some reproductions, from stored pieces.</summary>
+    public static HtmlPage Page(IEnumerable<Reproduction> chosen, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         ArgumentNullException.ThrowIfNull(chosen);
-        var done = StoredPiece.Read(results);
+        ArgumentNullException.ThrowIfNull(done);
         var page = new HtmlPage("Actipress: the paper's tables and figures, made anew");
         page.Paragraph("Vu, Garpebring, Nyholm and Löfstedt: Compressing the Activation Maps in Deep Neural Networks and Its Regularizing Effect, TMLR 03/2024. Every figure that is not marked as the paper's was measured or computed by this program.");
         if (done.Count > 0)
             page.Paragraph($"Measured on {string.Join("; ", done.Values.Select(piece => piece.Machine).Distinct())}.");
-        foreach (var one in chosen) one.Show(page, done);
+        foreach (var one in chosen) one.Show(page, context, done);
         return page;
     }
 }

@@ -21,6 +21,16 @@ public sealed record StoredPiece(JsonElement Result, string Machine)
         return pieces;
     }
 
+    /// <summary>All pieces of an experiments folder's results files.</summary>
+    public static IReadOnlyDictionary<string, StoredPiece> ReadAll(string experiments)
+    {
+        if (!Directory.Exists(experiments)) throw new InvalidDataException($"No folder {experiments}: wanted the one with the experiments' results, such as experiments/paper/results.jsonl.");
+        var pieces = new Dictionary<string, StoredPiece>();
+        foreach (var folder in Directory.EnumerateDirectories(experiments).Order(StringComparer.Ordinal).Where(folder => File.Exists(Path.Combine(folder, "results.jsonl"))))
+            foreach (var (key, piece) in Read(new ResultsFile(folder))) pieces[key] = piece;
+        return pieces;
+    }
+
     /// <summary>Adds one.</summary>
     public static void Add(ResultsFile results, string key, object result)
     {

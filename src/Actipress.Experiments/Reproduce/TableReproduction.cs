@@ -38,7 +38,7 @@ sealed class TableReproduction(string table) : Reproduction
                     MemoryMeasure.Run(new(network, batch, input, ActivationCodec.Dct(ratio)), progress, out _, cancellation) with { Layers = [] });
     }
 
-    public override void Show(HtmlPage page, IReadOnlyDictionary<string, StoredPiece> done)
+    public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         page.Section(table == "table2" ? "Table 2: memory after the forward pass, by network" : "Table 3: memory after the forward pass, by ratio");
         if (!done.TryGetValue(RowsKey, out var stored))

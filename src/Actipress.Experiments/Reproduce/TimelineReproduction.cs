@@ -42,7 +42,7 @@ sealed class TimelineReproduction : Reproduction
     static IReadOnlyList<MemoryLevel> Thin(IReadOnlyList<MemoryLevel> levels) =>
         [.. levels.Chunk(Math.Max(1, (levels.Count + MostPoints - 1) / MostPoints)).Select(stretch => stretch.MaxBy(level => level.Bytes)!)];
 
-    public override void Show(HtmlPage page, IReadOnlyDictionary<string, StoredPiece> done)
+    public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         page.Section("Figure 9: memory through the whole step");
         page.Paragraph("What the allocator holds above its level before the step, at each allocation of the forward pass (left of the dashed line) and of the backward pass. Our default storage; below ratio 2 the compact one. A map that would not become smaller is left as it is, so no curve rises above the plain one by more than what a codec works in.");
@@ -52,7 +52,7 @@ sealed class TimelineReproduction : Reproduction
                 {
                     var found = ratios.Select(ratio => done.GetValueOrDefault(Key(network, layers, $"{codec}:{ratio}"))?.As<Panel>()).OfType<Panel>().ToArray();
                     if (found.Length == 0) continue;
-                    page.Figure(TimelineFigure.Draw($"{network}, {codec} on {layers}", [found[0].Curves[0], .. found.Select(panel => panel.Curves[1])]),
+                    page.Figure(TimelineFigure.Draw($"{network}, {codec} on {layers}", [found[0].Curves[0], .. found.Select(panel => panel.Curves[1])]), $"fig9-{network}-{layers}-{codec}",
                         $"{network}, batch {found[0].Memory.Batch}: plain peak {MiB(found[0].Memory.BaselinePeakBytes)} MiB; {string.Join("; ", found.Select(panel => $"{panel.Memory.Codec} {MiB(panel.Memory.PeakBytes)} MiB"))}.");
                 }
     }
