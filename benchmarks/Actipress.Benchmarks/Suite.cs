@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>What <c>bench --json</c> prints.</summary>
-public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals);
+public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals, IReadOnlyList<ComparatorStep> Comparators);
 
 /// <summary>What to measure.</summary>
 public sealed record SuitePlan
@@ -42,6 +42,7 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         ("scaling", "the default codec on 1 and 2 threads, from 1 MiB to 1 GiB"),
         ("rivals", "PSNR at equal bytes against ZFP and the paper's storage"),
         ("steps", "whole training steps, plain and compressed in turn: LeNet, ResNet-18 and 3D U-Net"),
+        ("comparators", "memory, time and gradient of compression beside checkpoints and 16 bits, on a trained ResNet-20"),
         ("fidelity", "gradient cosine and bytes of every codec on a trained ResNet-20"),
     ];
 
@@ -72,6 +73,7 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         List<StepTiming> steps = [];
         List<CodecFidelity> fidelity = [];
         List<RivalQuality> rivals = [];
+        List<ComparatorStep> comparators = [];
         try
         {
             foreach (var part in Parts.Select(part => part.Name).Where(plan.Parts.Contains))
@@ -81,11 +83,12 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
                     case "scaling": Measure(part, scaling, Scaling()); break;
                     case "rivals": Measure(part, rivals, Rivals()); break;
                     case "steps": Measure(part, steps, Steps()); break;
+                    case "comparators": Measure(part, comparators, Comparators()); break;
                     default: Measure(part, fidelity, Fidelity()); break;
                 }
         }
         catch (OperationCanceledException) { }
-        return new(provenance, codecs, scaling, steps, fidelity, rivals);
+        return new(provenance, codecs, scaling, steps, fidelity, rivals, comparators);
     }
 
     void Measure<T>(string kind, List<T> into, IEnumerable<T> measurements)
@@ -164,11 +167,24 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         }
     }
 
-    IEnumerable<CodecFidelity> Fidelity()
+    IEnumerable<ComparatorStep> Comparators()
+    {
+        using var subject = TrainedResNet20();
+        progress.Report($"{subject.Name} in {ComparatorBenchmark.Ways.Count} ways");
+        foreach (var step in ComparatorBenchmark.Run(subject, Math.Min(5, plan.Rounds), cancellation)) yield return step;
+    }
+
+    Subject TrainedResNet20()
     {
         random.manual_seed(1);
-        using var subject = Subject.ResNet20(plan.DataFolder);
+        var subject = Subject.ResNet20(plan.DataFolder);
         subject.Train(186, new Progress<(int Step, double Loss)>(at => progress.Report(FormattableString.Invariant($"training {subject.Name} on {subject.Data}: step {at.Step} of 186, loss {at.Loss:0.000}"))), cancellation);
+        return subject;
+    }
+
+    IEnumerable<CodecFidelity> Fidelity()
+    {
+        using var subject = TrainedResNet20();
         foreach (var (codec, adapted) in fidelityCodecs)
         {
             cancellation.ThrowIfCancellationRequested();

@@ -36,7 +36,7 @@ static class BenchCommand
                 Rounds = parsed.GetValue(rounds),
                 DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
             };
-            using var results = new ResultsFile(parsed.GetValue(output)!);
+            var results = new ResultsFile(parsed.GetValue(output)!);
             using var progress = new StatusLine();
             var result = new Suite(plan, results, progress, cancellation).Run();
             progress.Clear();
@@ -56,6 +56,8 @@ static class BenchCommand
             ("ours", rival => $"{rival.PsnrDb:0.0}"), ("ZFP", rival => rival.ZfpPsnrDb is { } zfp ? $"{zfp:0.0}" : (FormattableString)$"not installed"), ("paper's storage", rival => $"{rival.PaperPsnrDb:0.0}"));
         ShowTable("training step", result.Steps, ("network", step => $"{step.Network}"), ("codec", step => $"{step.Codec}"), ("plain ms", step => $"{step.PlainMs:0.0}"), ("compressed ms", step => $"{step.CompressedMs:0.0}"),
             ("ratio", step => $"{step.Ratio:0.00}"), ("peak MiB", step => $"{step.PlainPeakBytes >> 20}"), ("compressed", step => $"{step.CompressedPeakBytes >> 20}"), ("maps MiB", step => $"{step.SavedBytes >> 20}"), ("kept", step => $"{step.KeptBytes / 1048576.0:0.0}"));
+        ShowTable("beside other ways to need less memory", result.Comparators, ("network", step => $"{step.Network}"), ("way", step => $"{step.Way}"), ("after forward MiB", step => $"{step.AfterForwardBytes / 1048576.0:0.0}"),
+            ("peak MiB", step => $"{step.PeakBytes / 1048576.0:0.0}"), ("time of plain", step => $"{step.Ratio:0.00}"), ("cosine", step => $"{step.Cosine:0.0000}"));
         ShowTable("gradient fidelity", result.Fidelity, ("network", one => $"{one.Network}"), ("codec", one => $"{one.Codec}"), ("by layer", one => $"{(one.Adapted ? "yes" : "no")}"), ("bytes/element", one => $"{one.BytesPerElement:0.000}"),
             ("cosine", one => $"{one.Cosine:0.0000}"), ("norm ratio", one => $"{one.NormRatio:0.000}"));
         Console.WriteLine($"Results: {path}");

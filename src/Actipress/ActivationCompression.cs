@@ -21,12 +21,13 @@ public sealed class ActivationCompression : IDisposable
     readonly LayerWatch watch;
     readonly ThreadLocal<SavedTensorsScope?> running = new();
     readonly SavedTensorsScope outsideCalls;
+    bool disposed;
 
     internal ActivationCompression(nn.Module model, CompressionOptions options)
     {
         SavedTensors.SelfCheck();
         this.model = model;
-        policy = new SavingPolicy(options);
+        policy = new CompressingPolicy(options);
         watch = new LayerWatch(model, StartForward, EndForward);
         try { options.Check(watch.Layers); }
         catch
@@ -34,7 +35,7 @@ public sealed class ActivationCompression : IDisposable
             watch.Dispose();
             throw;
         }
-        store = new ActivationStore(policy, () => watch.Current, everything: false);
+        store = new ActivationStore(policy, () => watch.Current, module => watch.Of(module), everything: false);
         policy.Know(model);
         outsideCalls = SavedTensorsScope.Enter(store);
     }
@@ -43,7 +44,7 @@ public sealed class ActivationCompression : IDisposable
     {
         if (watch.RootCalled) outsideCalls.Dispose();
         policy.Know(model);
-        running.Value = SavedTensorsScope.Enter(store);
+        if (!SavedTensorsScope.InCheckpoint) running.Value = SavedTensorsScope.Enter(store);
     }
 
     void EndForward()
@@ -61,10 +62,28 @@ public sealed class ActivationCompression : IDisposable
     public void Backward(Tensor loss)
     {
         store.ForgetFailures();
-        try { loss.backward(); }
-        catch (Exception failure) when (failure is not CompressionException && store.Failures.OfType<CompressionException>().LastOrDefault() is { } cause)
+        SavedTensors.Backward(loss);
+    }
+
+    /// <summary>Starts to record what the allocator holds from here on, and which layer made it; the caller disposes the timeline to end it.</summary>
+    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch's allocator is not the known one.</exception>
+    public MemoryTimeline StartTimeline()
+    {
+        var timeline = new MemoryTimeline(this);
+        store.Add(timeline);
+        return timeline;
+    }
+
+    internal void End(MemoryTimeline timeline) => store.Remove(timeline);
+
+    internal Activity Activity => store.Activity;
+
+    internal IEnumerable<(string Name, nint Address)> GradientAddresses()
+    {
+        foreach (var (name, parameter) in model.named_parameters())
         {
-            throw new CompressionException(cause.Message, cause.InnerException ?? failure);
+            using var gradient = parameter.grad;
+            if (gradient is not null) yield return (name, LibTorch.Data(gradient));
         }
     }
 
@@ -94,6 +113,8 @@ public sealed class ActivationCompression : IDisposable
     /// <summary>Ends the compression and removes every hook. Maps that are still held can still be rebuilt.</summary>
     public void Dispose()
     {
+        if (disposed) return;
+        disposed = true;
         watch.Dispose();
         outsideCalls.Dispose();
         foreach (var scope in running.IsValueCreated ? new[] { running.Value } : []) scope?.Dispose();

@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Actipress.Autograd;
 
 namespace Actipress;
 
@@ -86,94 +85,4 @@ public sealed class AllocatorMeter : IDisposable
 
     [DllImport("libc")]
     static extern MallocInfo mallinfo2();
-}
-
-/// <summary>Calls C# before every allocation of libtorch's CPU allocator, while a meter is running.</summary>
-static unsafe class AllocationWatch
-{
-    // class Allocator: complete destructor, deleting destructor, allocate(n), ...
-    const int AllocateSlot = 2, CopiedSlots = 8;
-    const int SmallestSeen = 16 << 10;
-
-    static readonly Lock gate = new();
-    static volatile AllocatorMeter[] meters = [];
-    static nint** allocator;
-    static nint* ownTable, watchedTable;
-
-    public static void Add(AllocatorMeter meter)
-    {
-        lock (gate)
-        {
-            if (watchedTable == null) Prepare();
-            meters = [.. meters, meter];
-            *allocator = watchedTable;
-        }
-    }
-
-    public static void Remove(AllocatorMeter meter)
-    {
-        lock (gate)
-        {
-            meters = [.. meters.Where(other => other != meter)];
-            if (meters.Length == 0 && allocator != null) *allocator = ownTable;
-        }
-    }
-
-    static void Prepare()
-    {
-        var getAllocator = (delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN3c1015GetCPUAllocatorEv");
-        allocator = (nint**)getAllocator();
-        ownTable = *allocator;
-        var copy = (nint*)NativeMemory.Alloc(CopiedSlots + 2, (nuint)sizeof(nint));
-        for (var word = 0; word < CopiedSlots + 2; word++) copy[word] = ownTable[word - 2];
-        copy[2 + AllocateSlot] = Trampoline(ownTable[AllocateSlot]);
-        watchedTable = copy + 2;
-    }
-
-    // libtorch's allocator may throw a C++ exception (out of memory), which must not pass through C#. So C# is called before it, with
-    // the size asked for, and the allocator is entered by a jump, as if it had been called directly.
-    static nint Trampoline(nint allocate)
-    {
-        ReadOnlySpan<byte> before = [0x57, 0x56, 0x52, 0x48, 0x89, 0xD7, 0x48, 0xB8];    // push rdi, rsi, rdx; mov rdi, rdx; mov rax, ...
-        ReadOnlySpan<byte> after = [0xFF, 0xD0, 0x5A, 0x5E, 0x5F, 0x48, 0xB8];           // call rax; pop rdx, rsi, rdi; mov rax, ...
-        ReadOnlySpan<byte> jump = [0xFF, 0xE0];                                          // jmp rax
-        const int Readable = 1, Writable = 2, Executable = 4, Private = 2, Anonymous = 0x20, PageBytes = 4096;
-        var page = mmap(0, PageBytes, Readable | Writable, Private | Anonymous, -1, 0);
-        if (page == -1) throw new PlatformNotSupportedException("The allocator's peak is not to be had here: the system gave no memory page for code.");
-        var code = new Span<byte>((void*)page, PageBytes);
-        before.CopyTo(code);
-        code = code[before.Length..];
-        MemoryMarshal.Write(code, (nint)(delegate* unmanaged[Cdecl]<nuint, void>)&Allocating);
-        code = code[sizeof(nint)..];
-        after.CopyTo(code);
-        code = code[after.Length..];
-        MemoryMarshal.Write(code, allocate);
-        jump.CopyTo(code[sizeof(nint)..]);
-        if (mprotect(page, PageBytes, Readable | Executable) != 0)
-            throw new PlatformNotSupportedException("The allocator's peak is not to be had here: the system forbids executable pages.");
-        return page;
-    }
-
-    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static void Allocating(nuint bytes)
-    {
-        if (bytes >= SmallestSeen) Look((long)bytes);
-    }
-
-    public static void LookIn()
-    {
-        if (meters.Length > 0) Look(0);
-    }
-
-    static void Look(long more)
-    {
-        var level = AllocatorMeter.CurrentBytes + more;
-        foreach (var meter in meters) meter.Reach(level);
-    }
-
-    [DllImport("libc")]
-    static extern nint mmap(nint address, nint length, int protection, int flags, int file, nint offset);
-
-    [DllImport("libc")]
-    static extern int mprotect(nint address, nint length, int protection);
 }

@@ -8,21 +8,27 @@ namespace Actipress;
 /// </summary>
 /// <param name="policy">Decides.</param>
 /// <param name="currentLayer">The layer that runs on this thread; null where none is known.</param>
+/// <param name="layerOf">The layer that a module is; null where it is none.</param>
 /// <param name="everything">Whether what no layer saves is compressed too; otherwise only right after a parameter of the model was seen.</param>
-sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, bool everything) : SavedTensorHooks
+sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Func<torch.nn.Module, Layer?> layerOf, bool everything) : SavedTensorHooks
 {
     readonly Lock gate = new();
     readonly Dictionary<nint, List<SavedMap>> byStorage = [];
     readonly Ledger ledger = new();
     readonly List<Exception> failures = [];
     (SavedMap Map, Tensor Values)? decoded;
+    volatile MemoryTimeline[] timelines = [];
     bool unpacking;
+    Layer? unpackedLast;
 
     // Where no layer is known, what is saved belongs to the model whose parameter was saved last: another one may run on this thread.
     bool modelRuns;
 
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
+
+    /// <summary>What runs now on the thread that trains.</summary>
+    public Activity Activity => unpacking ? new(Backward: true, unpackedLast) : new(Backward: false, currentLayer());
 
     /// <summary>Bytes held at this moment.</summary>
     public long LiveBytes
@@ -60,12 +66,27 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
         lock (gate) failures.Add(failure);
     }
 
+    public void Add(MemoryTimeline timeline)
+    {
+        lock (gate) timelines = [.. timelines, timeline];
+    }
+
+    public void Remove(MemoryTimeline timeline)
+    {
+        lock (gate) timelines = [.. timelines.Where(other => other != timeline)];
+    }
+
     public void ForgetFailures()
     {
         lock (gate) failures.Clear();
     }
 
-    public override SavedTensor Pack(Tensor tensor)
+    public override SavedTensor Pack(Tensor tensor) => Pack(tensor, currentLayer(), need => need);
+
+    public override SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) =>
+        Pack(tensor, (block is null ? null : layerOf(block)) ?? currentLayer(), _ => Need.Values);
+
+    SavedTensor Pack(Tensor tensor, Layer? layer, Func<Need, Need> needOf)
     {
         using var noGradients = torch.no_grad();
         lock (gate)
@@ -78,7 +99,6 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
                 modelRuns = policy.IsOwnParameter(tensor);
                 return new PassedOn(tensor);
             }
-            var layer = currentLayer();
             if (layer is null && !everything && !modelRuns) return new PassedOn(tensor);
             layer ??= Layer.Unknown;
             try
@@ -87,10 +107,11 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
                 {
                     Treatment.NotOurs => new PassedOn(tensor),
                     Treatment.LeftAlone left => Save(tensor, layer, Need.Values, map => new(new HeldRaw(map), left.Why)),
+                    Treatment.Moved moved => Save(tensor, layer, Need.Values, map => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
                     Treatment.Bits => Save(tensor, layer, Need.Values, map => new(ExactBits.Pack(map), "bits")),
                     Treatment.Indices => Save(tensor, layer, Need.Values, PackIndices),
                     Treatment.BitsIfTwoValued => PackMask(tensor, layer),
-                    Treatment.Map map => Save(tensor, layer, map.Need, values => PackValues(values, layer, map.Codec)),
+                    Treatment.Map map => Save(tensor, layer, needOf(map.Need), values => PackValues(values, layer, map.Codec)),
                     var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
                 };
             }
@@ -128,6 +149,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
             map = new SavedMap(StorageReference.Of(tensor), geometry.WithoutExpansion(), LibTorch.Version(tensor), tensor.ElementSize, account);
             if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
             maps.Add(map);
+            foreach (var timeline in timelines) timeline.Saved(map, map.Storage.Data);
             account.Maps++;
             account.SavedBytes += map.SavedBytes;
         }
@@ -135,7 +157,11 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
         var use = new SavedUse(this, map, geometry, need, tensor.dtype, tensor.device);
         try
         {
-            if (!map.Answers(need)) Answer(tensor, map, need, packValues);
+            if (!map.Answers(need))
+            {
+                Answer(tensor, map, need, packValues);
+                foreach (var timeline in timelines) timeline.Holds(map, layer, null);
+            }
             return use;
         }
         catch
@@ -192,6 +218,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
             maps.Remove(map);
             if (maps.Count == 0) byStorage.Remove(map.Address);
             map.Dispose();
+            foreach (var timeline in timelines) timeline.Released(map);
         }
     }
 
@@ -202,6 +229,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
         {
             if (!unpacking) NoteWhatIsAliveElsewhere();
             unpacking = true;
+            unpackedLast = use.Map.Account.Layer;
             try
             {
                 if (use.Need is Need.ShapeOnly)
@@ -209,9 +237,9 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
                     using var zero = torch.zeros(1, use.Type, use.Device);
                     return zero.expand(use.Geometry.Sizes);
                 }
-                if (use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need))
-                    return use.Map.Geometry.Show(use.Map.Inside!.Held.Unpack(), use.Geometry);
-                return use.Map.Geometry.Show(Decode(use.Map), use.Geometry);
+                var rebuilt = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need) ? use.Map.Inside!.Held.Unpack() : Decode(use.Map);
+                foreach (var timeline in timelines) timeline.Rebuilt(use.Map, LibTorch.Data(rebuilt));
+                return use.Map.Geometry.Show(rebuilt, use.Geometry);
             }
             catch (Exception failure)
             {
@@ -275,13 +303,5 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
             disposed = true;
             store.Release(Map);
         }
-    }
-
-    /// <summary>A tensor that is none of ours.</summary>
-    sealed class PassedOn(Tensor tensor) : SavedTensor
-    {
-        readonly HeldRaw held = new(tensor);
-        public override Tensor Unpack() => held.Unpack();
-        public override void Dispose() => held.Dispose();
     }
 }
