@@ -9,12 +9,12 @@ static class ReadmeCommand
     public static Command Make()
     {
         var folder = new Argument<string>("folder") { Description = "The repository." };
-        var command = new Command("readme", "Write the README's table from the stored results.") { folder };
+        var command = new Command("readme", "Write the README's tables from the stored results.") { folder };
         command.Hidden = true;
         command.SetAction(parsed =>
         {
             var path = Path.Combine(parsed.GetValue(folder)!, "README.md");
-            File.WriteAllText(path, ReadmeTable.Update(File.ReadAllText(path), File.ReadLines(Path.Combine(parsed.GetValue(folder)!, "experiments/mnist-lenet/results.jsonl"))));
+            File.WriteAllText(path, ReadmeTable.Update(File.ReadAllText(path), Path.Combine(parsed.GetValue(folder)!, "experiments")));
             return 0;
         });
         return command;

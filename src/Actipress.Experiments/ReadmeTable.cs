@@ -4,21 +4,30 @@ using System.Text.Json;
 
 namespace Actipress.Experiments;
 
-/// <summary>The README's table of results, from stored results.</summary>
+/// <summary>The README's tables of results, from stored results.</summary>
 public static class ReadmeTable
 {
-    const string Begin = "<!-- results: written by ./dev readme from experiments/mnist-lenet/results.jsonl -->", End = "<!-- end of results -->";
+    static readonly (string Folder, Func<IEnumerable<string>, string> Write)[] tables = [("mnist-lenet", Table), (CodecTable.Folder, CodecTable.Write)];
 
-    /// <summary><paramref name="readme"/> with its table written anew.</summary>
+    const string End = "<!-- end of results -->";
+
+    /// <summary><paramref name="readme"/> with its tables written anew.</summary>
     /// <param name="readme">The README's text.</param>
-    /// <param name="results">The lines of a results file of <c>train</c>.</param>
-    /// <exception cref="InvalidDataException">The README has no place for it.</exception>
-    public static string Update(string readme, IEnumerable<string> results)
+    /// <param name="experiments">The folder of experiments, each with its results.</param>
+    /// <exception cref="InvalidDataException">The README has no place for one.</exception>
+    public static string Update(string readme, string experiments)
     {
         ArgumentNullException.ThrowIfNull(readme);
-        var (begin, end) = (readme.IndexOf(Begin, StringComparison.Ordinal), readme.IndexOf(End, StringComparison.Ordinal));
-        if (begin < 0 || end < begin) throw new InvalidDataException($"The README has no place for its results: wanted the lines '{Begin}' and '{End}'.");
-        return readme[..(begin + Begin.Length)] + "\n" + Table(results) + readme[end..];
+        foreach (var (folder, write) in tables)
+        {
+            var begin = $"<!-- results: written by ./dev readme from experiments/{folder}/results.jsonl -->";
+            var start = readme.IndexOf(begin, StringComparison.Ordinal);
+            var end = start < 0 ? -1 : readme.IndexOf(End, start, StringComparison.Ordinal);
+            if (end < 0) throw new InvalidDataException($"The README has no place for its results: wanted the lines '{begin}' and '{End}'.");
+            var path = Path.Combine(experiments, folder, "results.jsonl");
+            readme = readme[..(start + begin.Length)] + "\n" + write(File.Exists(path) ? File.ReadLines(path) : []) + readme[end..];
+        }
+        return readme;
     }
 
     static string Table(IEnumerable<string> results)
