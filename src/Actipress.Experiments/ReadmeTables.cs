@@ -13,6 +13,7 @@ public static class ReadmeTables
     static readonly (string Results, Func<ResultsFile, string> Table)[] all =
     [
         ("experiments/mnist-lenet", Trainings),
+        ($"experiments/{CodecTable.Folder}", results => CodecTable.Write(results.Lines().Select(line => line.GetRawText()))),
         ("experiments/paper", Memory),
     ];
 
