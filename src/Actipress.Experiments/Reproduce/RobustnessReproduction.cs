@@ -14,7 +14,7 @@ sealed class RobustnessReproduction : Reproduction
     static readonly int[] seeds = [1, 2, 3];
 
     // With exact zeros, as stored by default, ReLU's and pooling's own gradients stay as they are, and only what the theory speaks of changes.
-    static readonly string[] codecs = ["dct:{0}", "st:{0}", "dct:{0},storage=paper"];
+    static readonly string[] codecs = ["dct:{0}", "st:{0}", "dct:{0},storage=paper", "st:{0},storage=paper"];
 
     static readonly double[] ratios = [2.5, 10, 100, 1000];
 
