@@ -22,8 +22,8 @@ abstract record Treatment
     /// <summary>Pooling indices: the few bits that they need, exactly.</summary>
     public sealed record Indices : Treatment;
 
-    /// <summary>An activation map: what its layer needs of it, values through <paramref name="Codec"/>.</summary>
-    public sealed record Map(ActivationCodec Codec, Need Need) : Treatment;
+    /// <summary>An activation map: what its layer needs of it, values through <paramref name="Codec"/>, which a budget may change if no rule names the layer.</summary>
+    public sealed record Map(ActivationCodec Codec, Need Need, bool NoRule) : Treatment;
 }
 
 /// <summary>Which saved tensor is treated how. The rules stand in the order in which they apply.</summary>
@@ -44,7 +44,7 @@ sealed class SavingPolicy(CompressionOptions options)
         if (layer.Is<Embedding>() || layer.Is<EmbeddingBag>()) return new Treatment.NotOurs("indices that the caller holds");
         if (tensor.NumberOfElements * tensor.ElementSize < options.SmallestBytes) return new Treatment.LeftAlone("small");
 
-        var codec = options.CodecFor(layer);
+        var codec = options.CodecFor(layer, out var noRule);
         if (codec == ActivationCodec.None) return new Treatment.LeftAlone("rule");
         if (tensor.dtype == ScalarType.Bool) return new Treatment.Bits();
         if (tensor.dtype == ScalarType.Int64) return new Treatment.Indices();
@@ -52,7 +52,7 @@ sealed class SavingPolicy(CompressionOptions options)
         if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
 
         return options.AdaptToLayers && codec.ExactZeros
-            ? new Treatment.Map(Sensitivity.Adapt(codec, tensor), Need.Of(layer))
-            : new Treatment.Map(codec, Need.Values);
+            ? new Treatment.Map(options.Adapt(codec, tensor), Need.Of(layer), noRule)
+            : new Treatment.Map(codec, Need.Values, noRule);
     }
 }
