@@ -21,6 +21,8 @@ public sealed record StepTiming(string Network, string Codec, double PlainMs, do
 /// <summary>Times whole training steps.</summary>
 public static class StepBenchmark
 {
+    static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(2);
+
     /// <summary>Times steps, some plain and some compressed in turn.</summary>
     /// <param name="subject">Its parameters change.</param>
     /// <param name="codec">For every layer.</param>
@@ -35,7 +37,9 @@ public static class StepBenchmark
         using var optimizer = optim.Adam(subject.Model.parameters(), 1e-3);
         var (plain, compressed, number) = (new List<(double Milliseconds, long Peak)>(), new List<(double Milliseconds, long Peak)>(), 0);
         CompressionReport? report = null;
-        for (var round = -1; round < rounds; round++)    // the first one warms up
+        // The first rounds warm up, until the compiler has seen what is hot.
+        var warmingUp = Stopwatch.StartNew();
+        for (var round = -1; round < rounds; round = round == -1 && warmingUp.Elapsed < WarmUp ? -1 : round + 1)
         {
             if (round == 0)
             {

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>What <c>bench --json</c> prints.</summary>
-public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals);
+public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals, IReadOnlyList<ComparatorStep> Comparators);
 
 /// <summary>What to measure.</summary>
 public sealed record SuitePlan
@@ -18,6 +18,9 @@ public sealed record SuitePlan
 
     /// <summary>Activation maps to measure on: some of <see cref="RealMaps.Names"/>; null for all, and a photo.</summary>
     public IReadOnlyList<string>? Maps { get; init; }
+
+    /// <summary>Networks whose steps are timed: some of <see cref="Suite.Networks"/>; null for all.</summary>
+    public IReadOnlyList<string>? Networks { get; init; }
 
     /// <summary>Real data to train on; null for generated ones.</summary>
     public string? DataFolder { get; init; }
@@ -39,6 +42,7 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         ("scaling", "the default codec on 1 and 2 threads, from 1 MiB to 1 GiB"),
         ("rivals", "PSNR at equal bytes against ZFP and the paper's storage"),
         ("steps", "whole training steps, plain and compressed in turn: LeNet, ResNet-18 and 3D U-Net"),
+        ("comparators", "memory, time and gradient of compression beside checkpoints and 16 bits, on a trained ResNet-20"),
         ("fidelity", "gradient cosine and bytes of every codec on a trained ResNet-20"),
     ];
 
@@ -48,6 +52,16 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         ("dct:4,storage=compact,values=float32", true), ("dct:10,storage=compact,values=float32", true), ("dct:10,storage=paper", false),
         ("wt:haar:10", true), ("wt:db3:10", true), ("st:10", true), ("quant:8", true), ("quant:4", true), ("quant:2", true),
     ];
+
+    static readonly (string Name, Func<string?, Subject> Make, int Rounds, int Steps)[] stepped =
+    [
+        ("lenet", folder => Subject.LeNet(folder), 8, 12),
+        ("resnet18", folder => Subject.ResNet18(folder), 4, 2),
+        ("unet3d", folder => Subject.UNet3D(folder, (64, 64, 64), 16, batch: 1, volumes: 8), 4, 2),
+    ];
+
+    /// <summary>Networks whose training steps are timed.</summary>
+    public static IReadOnlyList<string> Networks { get; } = [.. stepped.Select(subject => subject.Name)];
 
     readonly Provenance provenance = Provenance.Here();
 
@@ -59,6 +73,7 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         List<StepTiming> steps = [];
         List<CodecFidelity> fidelity = [];
         List<RivalQuality> rivals = [];
+        List<ComparatorStep> comparators = [];
         try
         {
             foreach (var part in Parts.Select(part => part.Name).Where(plan.Parts.Contains))
@@ -68,11 +83,12 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
                     case "scaling": Measure(part, scaling, Scaling()); break;
                     case "rivals": Measure(part, rivals, Rivals()); break;
                     case "steps": Measure(part, steps, Steps()); break;
+                    case "comparators": Measure(part, comparators, Comparators()); break;
                     default: Measure(part, fidelity, Fidelity()); break;
                 }
         }
         catch (OperationCanceledException) { }
-        return new(provenance, codecs, scaling, steps, fidelity, rivals);
+        return new(provenance, codecs, scaling, steps, fidelity, rivals, comparators);
     }
 
     void Measure<T>(string kind, List<T> into, IEnumerable<T> measurements)
@@ -138,16 +154,11 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
 
     IEnumerable<StepTiming> Steps()
     {
-        (Func<Subject> Make, int Rounds, int Steps)[] subjects =
-        [
-            (() => Subject.LeNet(plan.DataFolder), 8, 12),
-            (() => Subject.ResNet18(plan.DataFolder), 4, 2),
-            (() => Subject.UNet3D(plan.DataFolder, (64, 64, 64), 16, batch: 1, volumes: 8), 4, 2),
-        ];
-        foreach (var (make, rounds, steps) in subjects)
+        foreach (var (name, make, rounds, steps) in stepped)
         {
+            if (plan.Networks is { } chosen && !chosen.Contains(name)) continue;
             random.manual_seed(1);
-            using var subject = make();
+            using var subject = make(plan.DataFolder);
             foreach (var codec in plan.Codecs.Take(1))
             {
                 progress.Report($"a training step of {subject.Name} on {subject.Data} with {codec}");
@@ -156,11 +167,24 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         }
     }
 
-    IEnumerable<CodecFidelity> Fidelity()
+    IEnumerable<ComparatorStep> Comparators()
+    {
+        using var subject = TrainedResNet20();
+        progress.Report($"{subject.Name} in {ComparatorBenchmark.Ways.Count} ways");
+        foreach (var step in ComparatorBenchmark.Run(subject, Math.Min(5, plan.Rounds), cancellation)) yield return step;
+    }
+
+    Subject TrainedResNet20()
     {
         random.manual_seed(1);
-        using var subject = Subject.ResNet20(plan.DataFolder);
+        var subject = Subject.ResNet20(plan.DataFolder);
         subject.Train(186, new Progress<(int Step, double Loss)>(at => progress.Report(FormattableString.Invariant($"training {subject.Name} on {subject.Data}: step {at.Step} of 186, loss {at.Loss:0.000}"))), cancellation);
+        return subject;
+    }
+
+    IEnumerable<CodecFidelity> Fidelity()
+    {
+        using var subject = TrainedResNet20();
         foreach (var (codec, adapted) in fidelityCodecs)
         {
             cancellation.ThrowIfCancellationRequested();

@@ -16,12 +16,14 @@ static class BenchCommand
         var codecs = new Option<string[]>("--codec") { Description = "Codecs to time; the first is that of the training steps.", HelpName = "codecs", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["dct:10", "wt:haar:10", "wt:db3:10", "st:10", "quant:2"] };
         var maps = new Option<string[]>("--map") { Description = $"Activation maps to time them on: {string.Join(", ", RealMaps.Names)}. By default all, and a photo where there is a data folder.", HelpName = "maps", AllowMultipleArgumentsPerToken = true };
         maps.AcceptOnlyFromAmong([.. RealMaps.Names]);
+        var networks = new Option<string[]>("--network") { Description = $"Networks whose training steps to time: {string.Join(", ", Suite.Networks)}. By default all.", HelpName = "networks", AllowMultipleArgumentsPerToken = true };
+        networks.AcceptOnlyFromAmong([.. Suite.Networks]);
         var rounds = CommonOptions.Positive("--rounds", "Repetitions of each timing; the median counts.", 9);
         var dataDir = CommonOptions.DataDir();
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl.", HelpName = "folder", DefaultValueFactory = _ => "runs/bench" };
         var json = CommonOptions.Json();
         var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, gradient fidelity.")
-        { parts, codecs, maps, rounds, dataDir, output, json };
+        { parts, codecs, maps, networks, rounds, dataDir, output, json };
         command.SetAction((parsed, cancellation) =>
         {
             var chosen = parsed.GetValue(parts) is { Length: > 0 } some ? some : [.. Suite.Parts.Select(part => part.Name)];
@@ -30,10 +32,11 @@ static class BenchCommand
                 Parts = chosen,
                 Codecs = [.. parsed.GetValue(codecs)!.Select(ActivationCodec.Parse)],
                 Maps = parsed.GetValue(maps) is { Length: > 0 } named ? named : null,
+                Networks = parsed.GetValue(networks) is { Length: > 0 } these ? these : null,
                 Rounds = parsed.GetValue(rounds),
                 DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
             };
-            using var results = new ResultsFile(parsed.GetValue(output)!);
+            var results = new ResultsFile(parsed.GetValue(output)!);
             using var progress = new StatusLine();
             var result = new Suite(plan, results, progress, cancellation).Run();
             progress.Clear();
@@ -53,6 +56,8 @@ static class BenchCommand
             ("ours", rival => $"{rival.PsnrDb:0.0}"), ("ZFP", rival => rival.ZfpPsnrDb is { } zfp ? $"{zfp:0.0}" : (FormattableString)$"not installed"), ("paper's storage", rival => $"{rival.PaperPsnrDb:0.0}"));
         ShowTable("training step", result.Steps, ("network", step => $"{step.Network}"), ("codec", step => $"{step.Codec}"), ("plain ms", step => $"{step.PlainMs:0.0}"), ("compressed ms", step => $"{step.CompressedMs:0.0}"),
             ("ratio", step => $"{step.Ratio:0.00}"), ("peak MiB", step => $"{step.PlainPeakBytes >> 20}"), ("compressed", step => $"{step.CompressedPeakBytes >> 20}"), ("maps MiB", step => $"{step.SavedBytes >> 20}"), ("kept", step => $"{step.KeptBytes / 1048576.0:0.0}"));
+        ShowTable("beside other ways to need less memory", result.Comparators, ("network", step => $"{step.Network}"), ("way", step => $"{step.Way}"), ("after forward MiB", step => $"{step.AfterForwardBytes / 1048576.0:0.0}"),
+            ("peak MiB", step => $"{step.PeakBytes / 1048576.0:0.0}"), ("time of plain", step => $"{step.Ratio:0.00}"), ("cosine", step => $"{step.Cosine:0.0000}"));
         ShowTable("gradient fidelity", result.Fidelity, ("network", one => $"{one.Network}"), ("codec", one => $"{one.Codec}"), ("by layer", one => $"{(one.Adapted ? "yes" : "no")}"), ("bytes/element", one => $"{one.BytesPerElement:0.000}"),
             ("cosine", one => $"{one.Cosine:0.0000}"), ("norm ratio", one => $"{one.NormRatio:0.000}"));
         Console.WriteLine($"Results: {path}");

@@ -15,6 +15,28 @@ static class CommonOptions
         DefaultValueFactory = _ => "dct:10",
     };
 
+    public static Option<string> Layers() => new("--layers")
+    {
+        Description = "Which layers are compressed: all; names and patterns such as conv1,relu*; the paper's blocks such as block0-2; with :bn, :conv+bn or :conv+bn+relu at the end these kinds only.",
+        HelpName = "names",
+        DefaultValueFactory = _ => "all",
+    };
+
+    public static Option<string> Experiments() => new("--experiments")
+    {
+        Description = "The folder with the experiments and their results; by default that of the sources.",
+        HelpName = "folder",
+        DefaultValueFactory = _ => Path.Combine(Sources() ?? ".", "experiments"),
+    };
+
+    // The folder of the sources that this program was built from, where it lies in one.
+    static string? Sources()
+    {
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+            if (File.Exists(Path.Combine(folder.FullName, "Actipress.slnx"))) return folder.FullName;
+        return null;
+    }
+
     public static Option<string?> DataDir() => new("--data-dir") { Description = $"The folder with real data; else the one in {DataFolder.Variable}.", HelpName = "folder" };
 
     public static Option<int> Positive(string name, string description, int value)

@@ -4,7 +4,11 @@ using Actipress.Cli;
 var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved for the backward pass.")
 {
     TrainCommand.Make(),
+    MemoryCommand.Make(),
+    ReproduceCommand.Make(),
+    ReportCommand.Make(),
     CompressCommand.Make(),
+    SweepCommand.Make(),
     BenchCommand.Make(),
     StatusCommand.Make(),
     ReadmeCommand.Make(),

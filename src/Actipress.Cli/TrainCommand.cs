@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Actipress.Data;
 using Actipress.Experiments;
 using Spectre.Console;
@@ -10,51 +11,91 @@ static class TrainCommand
 {
     public static Command Make()
     {
+        var model = new Option<string>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}.", HelpName = "name", DefaultValueFactory = _ => "lenet" };
+        var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. By default the network's own, real where there is a data folder.", HelpName = "name" };
         var codec = CommonOptions.Codec();
-        var layers = new Option<string>("--layers") { Description = "Which layers are compressed: all, or names and patterns such as conv1,relu*.", HelpName = "names", DefaultValueFactory = _ => "all" };
-        var epochs = CommonOptions.Positive("--epochs", "Passes over the training set.", 3);
-        var batch = CommonOptions.Positive("--batch", "Images a step.", 128);
+        var layers = CommonOptions.Layers();
+        var epochs = Number("--epochs", $"Passes over the training set. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Epochs} for {network.Name}"))}.");
+        var batch = Number("--batch", $"Examples a step. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Batch} for {network.Name}"))}.");
+        var rate = new Option<double>("--learning-rate") { Description = "Step size of Adam; the paper's is 1e-4, for 50 to 70 epochs.", HelpName = "rate", DefaultValueFactory = _ => new TrainingPlan { Model = "", Data = "" }.LearningRate };
+        var schedule = new Option<Schedule>("--schedule") { Description = "How the step size goes on: constant as in the paper, or down to zero along half a cosine.", HelpName = "constant|cosine" };
+        var loss = new Option<string>("--loss") { Description = "What a segmentation minimises: dice as in the paper, cross-entropy, or both.", HelpName = "dice|cross-entropy|both" };
+        loss.AcceptOnlyFromAmong("dice", "cross-entropy", "both");
+        var augmentation = new Option<Augmenting?>("--augmentation") { Description = "What chance does to examples while training: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).", HelpName = "flips|spleen|brats" };
+        var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
         var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
+        var most = Number("--train-examples", "Train on so many examples only, taken at even distances.");
+        var mostTested = Number("--test-examples", "Test on so many examples only, likewise.");
+        var features = Number("--features", "Channels of the network's first level.");
         var dataDir = CommonOptions.DataDir();
         var download = new Option<bool>("--download") { Description = "Get MNIST's files into the data folder first (internet)." };
-        var output = new Option<string>("--out") { Description = "The folder for results.jsonl.", HelpName = "folder", DefaultValueFactory = _ => "runs" };
+        var output = new Option<string>("--out") { Description = "The folder for results.jsonl, and for the training's state until it is finished.", HelpName = "folder", DefaultValueFactory = _ => "runs" };
+        var resume = new Option<bool>("--resume") { Description = "Go on with the interrupted training of the same options whose state is in the --out folder." };
+        var tensorBoard = new Option<string?>("--tensorboard") { Description = "The folder for TensorBoard's logs.", HelpName = "folder" };
         var json = CommonOptions.Json();
-        var command = new Command("train", "Train LeNet twice from the same seed, plain and with compressed activation maps: accuracy, memory, time and gradient fidelity side by side. Without a data folder, on digits that the program draws.")
-        { codec, layers, epochs, batch, seed, dataDir, download, output, json };
+        var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
+        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download, output, resume, tensorBoard, json };
 
         command.SetAction(async (parsed, cancellation) =>
         {
-            var chosen = ActivationCodec.Parse(parsed.GetValue(codec)!);
-            using var results = new ResultsFile(parsed.GetValue(output)!);
             var folder = DataFolder.Of(parsed.GetValue(dataDir));
-            var quiet = parsed.GetValue(json);
             if (parsed.GetValue(download))
                 await Mnist.DownloadAsync(DataFolder.Part(folder ??= "data", "mnist"), new Progress<string>(Console.Error.WriteLine), cancellation);
-            var data = folder is null ? GeneratedDigits.Make() : Mnist.Load(DataFolder.Part(folder, "mnist"));
-            if (parsed.GetValue(batch) > data.Train.Count) throw new ArgumentException($"No batch of {parsed.GetValue(batch)}: {data.Name} has {data.Train.Count} images.");
-            var plan = new TrainingPlan
+            var usual = Trainable.Find(parsed.GetValue(model)!).Plan(realData: folder is not null);
+            var plan = usual with
             {
-                Data = data,
-                Codec = chosen,
+                Data = parsed.GetValue(data) ?? usual.Data,
+                Codec = $"{ActivationCodec.Parse(parsed.GetValue(codec)!)}",
                 Layers = parsed.GetValue(layers)!,
-                Epochs = parsed.GetValue(epochs),
-                Batch = parsed.GetValue(batch),
+                Epochs = parsed.GetValue(epochs) ?? usual.Epochs,
+                Batch = parsed.GetValue(batch) ?? usual.Batch,
+                LearningRate = parsed.GetValue(rate),
+                Schedule = parsed.GetValue(schedule),
+                Loss = parsed.GetValue(loss) switch { "dice" => SegmentationLoss.Dice, "cross-entropy" => SegmentationLoss.CrossEntropy, "both" => SegmentationLoss.Both, _ => null },
+                Augmentation = parsed.GetValue(augmentation),
                 Seed = parsed.GetValue(seed),
+                TrainExamples = parsed.GetValue(most),
+                TestExamples = parsed.GetValue(mostTested),
+                Features = parsed.GetValue(features),
+                Extents = parsed.GetValue(extents) is { } size ? Extents(size) : null,
             };
-            await Console.Error.WriteLineAsync($"LeNet on {data.Name}: {data.Train.Count} images to train on, {data.Test.Count} to test on; {chosen}, layers {plan.Layers}.");
-            using var progress = new ProgressLine();
-            var done = Training.Run(plan, results, progress, cancellation);
+            plan.Check();
+            var results = new ResultsFile(parsed.GetValue(output)!);
+            var state = new TrainingState(Path.Combine(parsed.GetValue(output)!, "training.state"), plan);
+            if (!parsed.GetValue(resume)) state.Delete();
+            else if (!state.Exists) throw new InvalidDataException($"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
+            var loaded = KnownData.Load(plan, folder);
+            await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}.");
+            using var progress = new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
+            var done = Training.Run(plan, loaded, results, state, progress, cancellation);
             progress.Clear();
+            if (cancellation.IsCancellationRequested && state.Exists) await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
             if (done is not var (result, report))
             {
                 await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
                 return UserErrors.Interrupted;
             }
-            if (quiet) Console.WriteLine(Json.Document(result));
+            if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result, report, results.Path);
             return result.Interrupted ? UserErrors.Interrupted : 0;
         });
         return command;
+    }
+
+    static Option<int?> Number(string name, string description)
+    {
+        var option = new Option<int?>(name) { Description = description, HelpName = "number" };
+        option.Validators.Add(found =>
+        {
+            if (found.GetValueOrDefault<int?>() < 1) found.AddError($"{name} {found.GetValueOrDefault<int?>()}: wanted 1 or more.");
+        });
+        return option;
+    }
+
+    static int[] Extents(string size)
+    {
+        try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
+        catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"--extents {size}: wanted three numbers such as 64x64x64.", failure); }
     }
 
     static void Show(TrainingResult result, CompressionReport report, string path)
@@ -65,9 +106,10 @@ static class TrainCommand
         table.AddColumn(new TableColumn(Markup.Escape(result.Codec)).RightAligned());
         var (plain, packed) = (result.Baseline, result.Compressed);
         void Row(string name, FormattableString baseline, FormattableString compressed) => table.AddRow(name, FormattableString.Invariant(baseline), FormattableString.Invariant(compressed));
-        Row("test accuracy", $"{100 * plain.TestAccuracy:0.00} %", $"{100 * packed.TestAccuracy:0.00} %");
+        Row($"test {plain.ScoreName}", $"{100 * plain.TestScore:0.00} %", $"{100 * packed.TestScore:0.00} %");
+        Row($"train {plain.ScoreName}", $"{100 * plain.TrainScore:0.00} %", $"{100 * packed.TrainScore:0.00} %");
         Row("train loss", $"{plain.TrainLoss:0.0000}", $"{packed.TrainLoss:0.0000}");
-        Row("saved activation maps", $"{MiB(packed.SavedBytes!.Value)}", $"{MiB(packed.KeptBytes!.Value)}");
+        Row("saved activation maps", $"{MiB(packed.SavedBytes)}", $"{MiB(packed.KeptBytes)}");
         Row("bytes an element", $"4", $"{packed.BytesPerElement:0.000}");
         Row("allocator after forward", $"{MiB(plain.AfterForwardBytes)}", $"{MiB(packed.AfterForwardBytes)}");
         Row("allocator peak in a step", $"{MiB(plain.PeakBytes)}", $"{MiB(packed.PeakBytes)}");
@@ -79,5 +121,5 @@ static class TrainCommand
         Console.WriteLine($"Results: {path}");
     }
 
-    static string MiB(long bytes) => FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
+    static string MiB(long? bytes) => FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
 }

@@ -40,7 +40,7 @@ public static class GeneratedDigits
                 labels[i] = (byte)random.Next(10);
                 Draw(digits[labels[i]], random, pixels.AsSpan(i * Edge * Edge, Edge * Edge));
             });
-            return new(pixels, labels, Edge, Edge);
+            return new(pixels, labels, Edge, Edge) { Name = "generated digits", Classes = 10 };
         }
     }
 
@@ -69,7 +69,7 @@ public static class GeneratedDigits
                         }
                 }
             });
-            return new(pixels, grey.Labels, Wide, Wide, Channels: 3);
+            return new(pixels, grey.Labels, Wide, Wide, Channels: 3) { Name = "generated digits in colour", Classes = 10 };
         }
     }
 

@@ -8,10 +8,30 @@ namespace Actipress.Data;
 /// <param name="Height">Rows of an image.</param>
 /// <param name="Width">Pixels of a row.</param>
 /// <param name="Channels">1 for grey, 3 for red, green and blue.</param>
-public sealed record LabelledImages(byte[] Pixels, byte[] Labels, int Height, int Width, int Channels = 1)
+public sealed record LabelledImages(byte[] Pixels, byte[] Labels, int Height, int Width, int Channels = 1) : IDataSet
 {
+    /// <summary>As reports call it.</summary>
+    public string Name { get; init; } = "images";
+
     /// <summary>How many there are.</summary>
     public int Count => Labels.Length;
+
+    /// <summary>Labels go from 0 to one less; without a number of its own, to the largest that occurs.</summary>
+    public int Classes
+    {
+        get => field > 0 ? field : Labels.DefaultIfEmpty().Max() + 1;
+        init;
+    }
+
+    bool IDataSet.IsSegmentation => false;
+
+    IReadOnlyList<int> IDataSet.Extents => [Height, Width];
+
+    string IDataSet.Case(int index) => $"{Name}[{index}]";
+
+    /// <summary>An image with values from 0 to 1.</summary>
+    public Example Read(int index) =>
+        new($"{Name}[{index}]", Array.ConvertAll(Pixels[(index * Elements)..((index + 1) * Elements)], pixel => pixel / 255f), [Labels[index]], [Height, Width]);
 
     int Elements => Channels * Height * Width;
 

@@ -24,9 +24,12 @@ public static class Mnist
     /// <exception cref="InvalidDataException">A file is missing, truncated, of another format or of another data set; the message says which and where.</exception>
     public static ImageClasses Load(string folder)
     {
-        if (!Directory.Exists(folder)) throw new InvalidDataException($"No folder {folder}: wanted one with MNIST's four files. Give another with --data-dir, or get them with --download.");
+        if (!Directory.Exists(folder))
+            throw new InvalidDataException($"No folder {folder}: wanted one with MNIST's four files. Give another with --data-dir, or get them with --download.");
         var parts = Array.ConvertAll(files, file => Read(Find(folder, file.File), file.Magic, file.Count, file.Md5));
-        return new("mnist", new(parts[0], parts[1], 28, 28), new(parts[2], parts[3], 28, 28));
+        return new("mnist", Images(parts[0], parts[1]), Images(parts[2], parts[3]));
+
+        static LabelledImages Images(byte[] pixels, byte[] labels) => new(pixels, labels, 28, 28) { Name = "mnist", Classes = 10 };
     }
 
     static string Find(string folder, string name)
@@ -43,8 +46,10 @@ public static class Mnist
         var wanted = header + count * (magic == ImagesMagic ? 28 * 28 : 1);
         if (bytes.Length < 4) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted {wanted}. Get the file again.");
         var found = BinaryPrimitives.ReadInt32BigEndian(bytes);
-        if (found != magic) throw new InvalidDataException($"{path} is no IDX file of this kind: found magic number 0x{found:x8} at byte 0, wanted 0x{magic:x8}. Get MNIST's own file.");
-        if (bytes.Length != wanted) throw new InvalidDataException($"{path} is {(bytes.Length < wanted ? "cut short" : "too long")}: found {bytes.Length} bytes, wanted {wanted}. Get the file again.");
+        if (found != magic)
+            throw new InvalidDataException($"{path} is no IDX file of this kind: found magic number 0x{found:x8} at byte 0, wanted 0x{magic:x8}. Get MNIST's own file.");
+        if (bytes.Length != wanted)
+            throw new InvalidDataException($"{path} is {(bytes.Length < wanted ? "cut short" : "too long")}: found {bytes.Length} bytes, wanted {wanted}. Get the file again.");
         var sum = Convert.ToHexStringLower(MD5.HashData(bytes));
         if (sum != md5) throw new InvalidDataException($"{path} is not MNIST's: found content with MD5 {sum}, wanted {md5}. Get MNIST's own file.");
         return bytes[header..];

@@ -25,7 +25,8 @@ public static partial class Npy
         if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Magic)) throw new InvalidDataException($"{path} is no .npy file: wanted it to start with \\x93NUMPY.");
         if (bytes[6] is not (1 or 2)) throw new InvalidDataException($"{path} is a .npy file of version {bytes[6]}: wanted 1 or 2. Save it with numpy.save.");
         var (start, length) = bytes[6] == 1 ? (10, BitConverter.ToUInt16(bytes, 8)) : (12, BitConverter.ToInt32(bytes, 8));
-        if (length < 0 || start + length > bytes.Length) throw new InvalidDataException($"{path} is cut short: its header of {length} bytes starts at byte {start}, but the file has {bytes.Length}.");
+        if (length < 0 || start + length > bytes.Length)
+            throw new InvalidDataException($"{path} is cut short: its header of {length} bytes starts at byte {start}, but the file has {bytes.Length}.");
         var header = System.Text.Encoding.Latin1.GetString(bytes, start, length);
         var (descr, order, dims) = (Descr().Match(header), Order().Match(header), Shape().Match(header));
         if (!descr.Success || !order.Success || !dims.Success) throw new InvalidDataException($"{path} has no header that can be read: found {header.Trim()}.");
@@ -52,7 +53,8 @@ public static partial class Npy
         float[] Convert<T>(ReadOnlySpan<byte> data, Func<T, float> convert) where T : unmanaged
         {
             var size = Marshal.SizeOf<T>();
-            if (data.Length < elements * size) throw new InvalidDataException($"{path} is cut short: wanted {elements} numbers of {size} bytes from byte {start + length} on, but the file has {bytes.Length} bytes.");
+            if (data.Length < elements * size)
+                throw new InvalidDataException($"{path} is cut short: wanted {elements} numbers of {size} bytes from byte {start + length} on, but the file has {bytes.Length} bytes.");
             var values = new float[elements];
             var source = MemoryMarshal.Cast<byte, T>(data);
             for (var i = 0; i < values.Length; i++) values[i] = convert(source[i]);

@@ -10,21 +10,59 @@ public static class Picture
     /// <exception cref="InvalidDataException">Not a picture that can be read.</exception>
     public static Tensor Read(string path)
     {
-        using var picture = SKBitmap.Decode(path) ?? throw new InvalidDataException($"{path} is no picture that can be read: wanted PNG or JPEG.");
-        var pixels = picture.Pixels;
-        var channels = pixels.All(pixel => pixel.Red == pixel.Green && pixel.Green == pixel.Blue) ? 1 : 3;
-        var values = new float[channels * pixels.Length];
-        for (var i = 0; i < pixels.Length; i++)
-            for (var channel = 0; channel < channels; channel++)
-                values[channel * pixels.Length + i] = channel switch { 0 => pixels[i].Red, 1 => pixels[i].Green, _ => pixels[i].Blue };
+        var (values, height, width) = Planes(path, channels: null, size: null);
         using var flat = tensor(values);
-        return flat.view(1, channels, picture.Height, picture.Width);
+        return flat.view(1, values.Length / (height * width), height, width);
+    }
+
+    /// <summary>A picture's planes one after the other, 0 to 255.</summary>
+    /// <param name="path">PNG or JPEG.</param>
+    /// <param name="channels">1 (the luma of colours), 3, or null for what the picture has.</param>
+    /// <param name="size">Scaled to, linearly; null: as it is.</param>
+    internal static (float[] Values, int Height, int Width) Planes(string path, int? channels, (int Height, int Width)? size)
+    {
+        if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a PNG or JPEG.");
+        using var codec = SKCodec.Create(path) ?? throw new InvalidDataException($"{path} is no picture that can be read: wanted PNG or JPEG. Get the file again.");
+        using var decoded = new SKBitmap(new SKImageInfo(codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888, SKAlphaType.Unpremul));
+        var result = codec.GetPixels(decoded.Info, decoded.GetPixels());
+        if (result != SKCodecResult.Success)
+            throw new InvalidDataException($"{path} is cut short or damaged ({result}): wanted {codec.Info.Width} x {codec.Info.Height} pixels. Get the file again.");
+        using var scaled = size is { } wanted && (wanted.Width, wanted.Height) != (decoded.Width, decoded.Height)
+            ? decoded.Resize(decoded.Info.WithSize(wanted.Width, wanted.Height), new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Linear))
+            : null;
+        var picture = scaled ?? decoded;
+        var bytes = picture.GetPixelSpan();
+        var count = picture.Width * picture.Height;
+        var planes = channels ?? (IsGrey(bytes) ? 1 : 3);
+        var values = new float[planes * count];
+        for (var i = 0; i < count; i++)
+        {
+            var (red, green, blue) = (bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2]);
+            if (planes == 1) values[i] = red == green && green == blue ? red : 0.299f * red + 0.587f * green + 0.114f * blue;
+            else (values[i], values[count + i], values[2 * count + i]) = (red, green, blue);
+        }
+        return (values, picture.Height, picture.Width);
+
+        static bool IsGrey(ReadOnlySpan<byte> pixels)
+        {
+            for (var i = 0; i < pixels.Length; i += 4)
+                if (pixels[i] != pixels[i + 1] || pixels[i + 1] != pixels[i + 2]) return false;
+            return true;
+        }
     }
 
     /// <summary>Writes pictures side by side as one PNG.</summary>
     /// <param name="path">The file, which is replaced when the new one is complete.</param>
-    /// <param name="pictures">Each (1, channels, height, width), 0 to 255, of the same height; not disposed.</param>
+    /// <param name="pictures">As for <see cref="SideBySide"/>.</param>
     public static void WriteSideBySide(string path, params Tensor[] pictures)
+    {
+        File.WriteAllBytes(path + ".part", SideBySide(pictures));
+        File.Move(path + ".part", path, overwrite: true);
+    }
+
+    /// <summary>Pictures side by side as one PNG: the bytes of its file.</summary>
+    /// <param name="pictures">Each (1, channels, height, width), 0 to 255, of the same height; not disposed.</param>
+    public static byte[] SideBySide(params Tensor[] pictures)
     {
         ArgumentNullException.ThrowIfNull(pictures);
         const int Gap = 8;
@@ -49,7 +87,6 @@ public static class Picture
             left += width + Gap;
         }
         using var png = sheet.Encode(SKEncodedImageFormat.Png, 100);
-        using (var file = File.Create(path + ".part")) png.SaveTo(file);
-        File.Move(path + ".part", path, overwrite: true);
+        return png.ToArray();
     }
 }

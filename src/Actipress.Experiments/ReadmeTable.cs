@@ -23,7 +23,7 @@ public static class ReadmeTable
 
     static string Table(IEnumerable<string> results)
     {
-        var runs = results.Select(Parse).OfType<JsonElement>().Where(line => line.GetProperty("kind").GetString() == "train").Select(line => line.GetProperty("result")).ToArray();
+        var runs = results.Select(Json.TryParse).OfType<JsonElement>().Where(line => line.GetProperty("kind").GetString() == "train").Select(line => line.GetProperty("result")).ToArray();
         var text = new StringBuilder();
         text.AppendLine("| LeNet on MNIST | test accuracy | saved maps | allocator after forward | time a batch | gradient cosine |");
         text.AppendLine("|---|---|---|---|---|---|");
@@ -41,11 +41,5 @@ public static class ReadmeTable
 
         void Row(string name, JsonElement run, JsonElement afterForward, JsonElement maps, double cosine) => text.AppendLine(CultureInfo.InvariantCulture,
             $"| {name} | {100 * run.GetProperty("test_accuracy").GetDouble():0.00} % | {maps.GetInt64() / 1048576.0:0.00} MiB | {afterForward.GetInt64() / 1048576.0:0.00} MiB | {run.GetProperty("step_ms").GetDouble():0.0} ms | {cosine:0.000} |");
-    }
-
-    static JsonElement? Parse(string line)
-    {
-        try { return JsonDocument.Parse(line).RootElement; }
-        catch (JsonException) { return null; }
     }
 }

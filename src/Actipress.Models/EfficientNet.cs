@@ -28,11 +28,16 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
     /// <param name="name">As reports call it.</param>
     /// <param name="repeats">Inverted residuals of each of the seven stages.</param>
     /// <param name="classes">Outputs.</param>
-    public EfficientNet(string name, int[] repeats, int classes = 1000) : base(name)
+    /// <param name="pointwise">
+    /// Makes the inverted residuals' 1 x 1 convolutions from their channels in and out, such as
+    /// <see cref="WaveletCompressedConvolution"/>s; plain ones where none is given.
+    /// </param>
+    public EfficientNet(string name, int[] repeats, int classes = 1000, Func<int, int, Module<Tensor, Tensor>>? pointwise = null) : base(name)
     {
         ArgumentNullException.ThrowIfNull(repeats);
         if (repeats.Length != stages.Length)
             throw new ArgumentException($"An EfficientNet has {stages.Length} stages, found {repeats.Length} repeats.", nameof(repeats));
+        pointwise ??= (from, to) => Conv2d(from, to, 1, bias: false);
         var channels = Stem;
         features = Sequential([
             ("0", Convolution(3, Stem, 3, stride: 2)),
@@ -47,7 +52,7 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
             var blocks = new List<(string, Module<Tensor, Tensor>)>();
             for (var i = 0; i < depth; i++)
             {
-                blocks.Add(($"{i}", new InvertedResidual(channels, stage.Channels, i == 0 ? stage.Stride : 1, stage.Kernel, stage.Expansion)));
+                blocks.Add(($"{i}", new InvertedResidual(channels, stage.Channels, i == 0 ? stage.Stride : 1, stage.Kernel, stage.Expansion, pointwise)));
                 channels = stage.Channels;
             }
             return Sequential(blocks);
@@ -55,7 +60,7 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
     }
 
     /// <summary>5.29 million parameters with 1000 classes.</summary>
-    public static EfficientNet B0(int classes = 1000) => new("EfficientNetB0", [1, 2, 2, 3, 3, 4, 1], classes);
+    public static EfficientNet B0(int classes = 1000, Func<int, int, Module<Tensor, Tensor>>? pointwise = null) => new("EfficientNetB0", [1, 2, 2, 3, 3, 4, 1], classes, pointwise);
 
     /// <summary>10.22 million parameters with 1000 classes.</summary>
     public static EfficientNet B4(int classes = 1000) => new("EfficientNetB4", [2, 4, 4, 6, 6, 8, 2], classes);
@@ -78,14 +83,14 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
         readonly Sequential block;
         readonly bool residual;
 
-        public InvertedResidual(int from, int to, int stride, int kernel, int expansion) : base(nameof(InvertedResidual))
+        public InvertedResidual(int from, int to, int stride, int kernel, int expansion, Func<int, int, Module<Tensor, Tensor>> pointwise) : base(nameof(InvertedResidual))
         {
             var inner = from * expansion;
             var layers = new List<Module<Tensor, Tensor>>();
-            if (expansion > 1) layers.Add(Convolution(from, inner, 1));
+            if (expansion > 1) layers.Add(Sequential(pointwise(from, inner), BatchNorm2d(inner), ReLU(inplace: true)));
             layers.Add(Convolution(inner, inner, kernel, stride, groups: inner));
             layers.Add(new SqueezeExcitation(inner, from / 4));
-            layers.Add(Sequential(Conv2d(inner, to, 1, bias: false), BatchNorm2d(to)));
+            layers.Add(Sequential(pointwise(inner, to), BatchNorm2d(to)));
             block = Sequential(layers);
             residual = stride == 1 && from == to;
             RegisterComponents();

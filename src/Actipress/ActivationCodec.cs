@@ -5,9 +5,9 @@ namespace Actipress;
 
 /// <summary>A way to store activation maps: transform, keep, encode. Immutable; compared by value; written as text such as <c>dct:10</c>.</summary>
 /// <remarks>
-/// <c>dct:10</c>, <c>wt:db3:100</c> and <c>st:10</c> name a transform and a ratio, <c>quant:4</c> bits a value, <c>none</c> leaves
-/// maps alone. Options follow after commas: <c>block=</c>4, 8 or 16 (dct), <c>levels=</c>1 to 5 (wt), <c>values=</c>int8, float16 or
-/// float32, <c>index=</c>auto, byte or bitmap, <c>zeros=</c>exact or none, <c>storage=</c>grid, compact or paper.
+/// <c>dct:10</c>, <c>wt:db3:100</c> and <c>st:10</c> name a transform and a ratio, <c>quant:4</c> bits a value, <c>half</c> and <c>bf16</c>
+/// 16-bit floats, <c>none</c> leaves maps alone. Options follow after commas: <c>block=</c>4, 8 or 16 (dct), <c>levels=</c>1 to 5 (wt),
+/// <c>values=</c>int8, float16, bfloat16 or float32, <c>index=</c>auto, byte or bitmap, <c>zeros=</c>exact or none, <c>storage=</c>grid, compact or paper.
 /// </remarks>
 public sealed record ActivationCodec
 {
@@ -29,7 +29,13 @@ public sealed record ActivationCodec
     public bool EvenIfLarger { get; init; }
 
     /// <summary>Leaves maps as they are.</summary>
-    public static ActivationCodec None { get; } = new(new Identity(), new Keep.Everything(), new Compact(Values: ValueForm.Float32)) { ExactZeros = false };
+    public static ActivationCodec None { get; } = As(ValueForm.Float32);
+
+    /// <summary>Every value as a 16-bit float, as mixed precision would save it: float16.</summary>
+    public static ActivationCodec Half { get; } = As(ValueForm.Float16);
+
+    /// <summary>Every value as a 16-bit float, as mixed precision would save it: bfloat16.</summary>
+    public static ActivationCodec BFloat16 { get; } = As(ValueForm.BFloat16);
 
     /// <summary>Block DCT, top-k (paper, Sections 3.1.2 and 3.2).</summary>
     /// <param name="ratio">The compression ratio, lambda: one coefficient in this many is kept; 1 or more.</param>
@@ -53,6 +59,8 @@ public sealed record ActivationCodec
     /// <summary>The same stages as the paper stores them: 12 bytes a coefficient, no exact zeros, even where that is more than the map had.</summary>
     public ActivationCodec AsInPaper() => this with { Encoding = new Coo(), ExactZeros = false, EvenIfLarger = true };
 
+    static ActivationCodec As(ValueForm values) => new(new Identity(), new Keep.Everything(), new Compact(Values: values)) { ExactZeros = false };
+
     // A grid that hardly any coefficient falls below costs more than an integer each.
     static Encoding Usual(double ratio) => ratio >= 2 ? new Grid() : new Compact();
 
@@ -67,6 +75,8 @@ public sealed record ActivationCodec
         ("wt:db3:10", "keeps the largest tenth of the wavelet coefficients (haar, db2-db8, sym2-sym8, coif1-coif5)"),
         ("dct:10", "keeps the largest tenth of the block DCT's coefficients"),
         ("quant:4", "rounds values to 8, 4 or 2 bits in groups of 256"),
+        ("half", "rounds values to float16"),
+        ("bf16", "rounds values to bfloat16"),
     ];
 
     /// <summary>The codec that <paramref name="text"/> writes.</summary>
@@ -82,6 +92,8 @@ public sealed record ActivationCodec
             var codec = words switch
             {
                 ["none"] => None,
+                ["half"] => Half,
+                ["bf16"] => BFloat16,
                 ["quant", var bits] => Quantized((int)Number(text, bits)),
                 ["st" or "dct", var ratio] => Transformed(words[0], ratio),
                 ["wt", var family, var ratio] => Transformed($"wt:{family}", ratio),
@@ -133,13 +145,13 @@ public sealed record ActivationCodec
         if (options.Remove("storage", out var storage))
             codec = storage switch
             {
-                "paper" => codec.AsInPaper(),
+                "paper" when codec.Keep is Keep.TopK => codec.AsInPaper(),
                 "compact" when codec.Keep is Keep.TopK => codec with { Encoding = new Compact() },
                 "grid" when codec.Keep is Keep.TopK => codec with { Encoding = new Grid() },
                 _ => throw NoValue(text, "storage", storage, "grid, compact, paper"),
             };
         if (codec.Encoding is Grid && (options.ContainsKey("values") || options.ContainsKey("index"))) codec = codec with { Encoding = new Compact() };
-        if (codec.Encoding is Compact compact && codec != None)
+        if (codec is { Encoding: Compact compact, Keep: Keep.TopK })
         {
             if (options.Remove("values", out var values))
                 compact = compact with { Values = Form<ValueForm>("values", values) };
@@ -177,19 +189,26 @@ public sealed record ActivationCodec
         {
             Keep.TopK { Ratio: var ratio } => string.Create(CultureInfo.InvariantCulture, $"{Transform.Name}:{ratio}"),
             Keep.Above { Threshold: var threshold } => string.Create(CultureInfo.InvariantCulture, $"{Transform.Name}:above {threshold}"),
-            _ => Encoding is Quantized { Bits: var bits } ? $"quant:{bits}" : Transform.Name,
+            _ => Encoding switch
+            {
+                Quantized { Bits: var bits } => $"quant:{bits}",
+                Compact { Values: ValueForm.Float16 } => "half",
+                Compact { Values: ValueForm.BFloat16 } => "bf16",
+                _ => Transform.Name,
+            },
         };
+        var is16Bit = Keep is Keep.Everything && Encoding is Compact;
         if (Transform is Dct { Block: not 16 and var block }) text += $",block={block}";
         if (Transform is Wavelet { Levels: not 3 and var levels }) text += $",levels={levels}";
         if (Encoding is Coo) return text + ",storage=paper";
         if (Encoding is Grid && Keep is Keep.TopK { Ratio: < 2 }) text += ",storage=grid";
-        if (Encoding is Compact compact)
+        if (Encoding is Compact compact && !is16Bit)
         {
             if (Keep is Keep.TopK { Ratio: >= 2 } && compact == new Compact()) text += ",storage=compact";
             if (compact.Values != ValueForm.Int8) text += $",values={Lower(compact.Values)}";
             if (compact.Index != IndexForm.Auto) text += $",index={Lower(compact.Index)}";
         }
-        return ExactZeros ? text : text + ",zeros=none";
+        return ExactZeros == !is16Bit ? text : $"{text},zeros={(ExactZeros ? "exact" : "none")}";
     }
 
     static string Lower<T>(T form) where T : struct, Enum => form.ToString().ToLowerInvariant();

@@ -21,12 +21,13 @@ public sealed class ActivationCompression : IDisposable
     readonly LayerWatch watch;
     readonly ThreadLocal<SavedTensorsScope?> running = new();
     readonly SavedTensorsScope outsideCalls;
+    bool disposed;
 
     internal ActivationCompression(nn.Module model, CompressionOptions options)
     {
         SavedTensors.SelfCheck();
         this.model = model;
-        policy = new SavingPolicy(options);
+        policy = new CompressingPolicy(options);
         if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, StartTimeline);
         watch = new LayerWatch(model, StartForward, EndForward);
         try { options.Check(watch.Layers); }
@@ -36,7 +37,7 @@ public sealed class ActivationCompression : IDisposable
             Budget?.End();
             throw;
         }
-        store = new ActivationStore(policy, () => watch.Current, everything: false) { Budget = Budget };
+        store = new ActivationStore(policy, () => watch.Current, module => watch.Of(module), everything: false) { Budget = Budget };
         policy.Know(model);
         outsideCalls = SavedTensorsScope.Enter(store);
     }
@@ -45,6 +46,7 @@ public sealed class ActivationCompression : IDisposable
     {
         if (watch.RootCalled) outsideCalls.Dispose();
         policy.Know(model);
+        if (SavedTensorsScope.InCheckpoint) return;
         store.BeginStep();
         running.Value = SavedTensorsScope.Enter(store);
     }
@@ -67,11 +69,7 @@ public sealed class ActivationCompression : IDisposable
     public void Backward(Tensor loss)
     {
         store.ForgetFailures();
-        try { loss.backward(); }
-        catch (Exception failure) when (failure is not CompressionException && store.Failures.OfType<CompressionException>().LastOrDefault() is { } cause)
-        {
-            throw new CompressionException(cause.Message, cause.InnerException ?? failure);
-        }
+        SavedTensors.Backward(loss);
     }
 
     /// <summary>Starts to record what the allocator holds from here on, and which layer made it; the caller disposes the timeline to end it.</summary>
@@ -126,6 +124,8 @@ public sealed class ActivationCompression : IDisposable
     /// <summary>Ends the compression and removes every hook. Maps that are still held can still be rebuilt.</summary>
     public void Dispose()
     {
+        if (disposed) return;
+        disposed = true;
         store.EndTimelines();
         Budget?.End();
         watch.Dispose();

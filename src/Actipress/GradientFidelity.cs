@@ -1,3 +1,4 @@
+using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -19,7 +20,7 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
         var parameters = model.named_parameters().Where(named => named.parameter.requires_grad).ToArray();
         using var scope = NewDisposeScope();
         var gradientsBefore = parameters.Select(named => named.parameter.grad?.DetachFromDisposeScope()).ToArray();
-        var buffersBefore = model.buffers().Select(buffer => (Buffer: buffer, Value: buffer.detach().clone())).ToArray();
+        using var buffers = new KeptBuffers(model.buffers());
         var randomBefore = random.get_rng_state();
         try
         {
@@ -55,8 +56,7 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
             finally
             {
                 random.set_rng_state(randomBefore);
-                using (no_grad())
-                    foreach (var (buffer, value) in buffersBefore) buffer.copy_(value);
+                buffers.Restore();
             }
         }
 

@@ -155,10 +155,10 @@ public sealed class PackedMap : Packed
         public Tensor Section(ScalarType? wanted)
         {
             var type = (ScalarType)Byte("a section's type");
-            if (type is not (ScalarType.Byte or ScalarType.Int8 or ScalarType.Int16 or ScalarType.Int32 or ScalarType.Int64 or ScalarType.Float16 or ScalarType.Float32) || (wanted ?? type) != type)
+            if (type is not (ScalarType.Byte or ScalarType.Int8 or ScalarType.Int16 or ScalarType.Int32 or ScalarType.Int64 or ScalarType.Float16 or ScalarType.BFloat16 or ScalarType.Float32) || (wanted ?? type) != type)
                 throw Wrong($"a section of type {(byte)type}", wanted is null ? "a number's type" : $"{wanted}");
             var elements = Int64("a section's length");
-            var size = type switch { ScalarType.Byte or ScalarType.Int8 => 1, ScalarType.Int16 or ScalarType.Float16 => 2, ScalarType.Int64 => 8, _ => 4 };
+            var size = type switch { ScalarType.Byte or ScalarType.Int8 => 1, ScalarType.Int16 or ScalarType.Float16 or ScalarType.BFloat16 => 2, ScalarType.Int64 => 8, _ => 4 };
             if (elements < 0 || elements > all.Length) throw Wrong($"a section of {elements} elements", $"at most {all.Length}");
             var bytes = Bytes(elements * size, "a section");
             var section = empty(elements, type);

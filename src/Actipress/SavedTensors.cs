@@ -1,3 +1,5 @@
+using System.Runtime.ExceptionServices;
+using System.Runtime.InteropServices;
 using Actipress.Autograd;
 
 namespace Actipress;
@@ -45,8 +47,35 @@ public static class SavedTensors
     public static SavedTensorsScope Compress(ActivationCodec codec)
     {
         ArgumentNullException.ThrowIfNull(codec);
+        return EnterStore(new CompressingPolicy(new CompressionOptions().Default(codec)));
+    }
+
+    /// <summary>
+    /// Until the returned scope is disposed, moves the tensors that this thread's autograd saves to another device, and back when the
+    /// backward pass asks for them, as PyTorch's <c>save_on_cpu</c> does: each storage once, parameters not at all, and what is on that
+    /// device already stays as it is.
+    /// </summary>
+    /// <param name="device">Where to; the CPU where none is given.</param>
+    /// <returns>A scope to dispose at the end of the forward pass, or of the part of it whose tensors are to be moved.</returns>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    public static SavedTensorsScope Offload(torch.Device? device = null) => EnterStore(new OffloadingPolicy(device ?? torch.CPU));
+
+    static SavedTensorsScope EnterStore(SavingPolicy policy)
+    {
         EngineHooks.EnsureInstalled();
-        return SavedTensorsScope.Enter(new ActivationStore(new SavingPolicy(new CompressionOptions().Default(codec)), () => null, everything: true));
+        return SavedTensorsScope.Enter(new ActivationStore(policy, () => null, _ => null, everything: true));
+    }
+
+    /// <summary>Runs <c>loss.backward()</c>; where that fails because a saved tensor could not be given back, throws the cause in place of libtorch's error.</summary>
+    /// <param name="loss">A scalar; not disposed.</param>
+    /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
+    /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
+    public static void Backward(Tensor loss)
+    {
+        ArgumentNullException.ThrowIfNull(loss);
+        using var failures = new UnpackFailures();
+        try { loss.backward(); }
+        catch (ExternalException) when (failures.First is not null) { ExceptionDispatchInfo.Throw(failures.First); }
     }
 
     /// <summary>Checks that hooks work in this process, by packing and unpacking a known tensor.</summary>

@@ -8,6 +8,7 @@ public sealed class SavedTensorsScope : IDisposable
 {
     [ThreadStatic] static SavedTensorsScope? innermost;
     [ThreadStatic] static int paused;
+    [ThreadStatic] static bool runsApart;
 
     readonly SavedTensorHooks hooks;
     readonly ConcurrentQueue<Exception> failures = new();
@@ -33,6 +34,21 @@ public sealed class SavedTensorsScope : IDisposable
         }
     }
 
+    /// <summary>Whether what this thread saves goes to a checkpoint, which keeps none of it.</summary>
+    internal static bool InCheckpoint => Active?.hooks is CheckpointFrame;
+
+    /// <summary>Runs <paramref name="action"/> as on a thread of its own that has this one scope, although a callback may be running.</summary>
+    internal static void RunApart(SavedTensorHooks hooks, Action action)
+    {
+        var before = (paused, innermost, runsApart);
+        (paused, innermost, runsApart) = (0, new SavedTensorsScope(hooks, null), true);
+        try { action(); }
+        finally { (paused, innermost, runsApart) = before; }
+    }
+
+    /// <summary>Whether this thread is inside <see cref="RunApart"/>.</summary>
+    internal static bool RunsApart => runsApart;
+
     static void ForgetEnded()
     {
         while (innermost is { ended: true }) innermost = innermost.outer;
@@ -46,16 +62,21 @@ public sealed class SavedTensorsScope : IDisposable
 
     internal SavedTensor Pack(nint native)
     {
+        using var tensor = LibTorch.Wrap(native);
+        return Pack(tensor, hooks.Pack);
+    }
+
+    /// <summary>Packs what a checkpoint's block was given, to run it again on.</summary>
+    internal SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) => Pack(tensor, input => hooks.PackInput(input, block));
+
+    SavedTensor Pack(Tensor tensor, Func<Tensor, SavedTensor> pack)
+    {
         paused++;
-        try
+        try { return pack(tensor); }
+        catch (Exception failure)
         {
-            using var tensor = LibTorch.Wrap(native);
-            try { return hooks.Pack(tensor); }
-            catch (Exception failure)
-            {
-                Record(failure, whilePacking: true);
-                return new Raw(tensor);
-            }
+            Record(failure, whilePacking: true);
+            return new PassedOn(tensor);
         }
         finally { paused--; }
     }
@@ -74,19 +95,7 @@ public sealed class SavedTensorsScope : IDisposable
     internal void Record(Exception failure, bool whilePacking)
     {
         failures.Enqueue(failure);
+        if (!whilePacking) UnpackFailures.Tell(failure);
         hooks.Failed(failure, whilePacking);
-    }
-
-    /// <summary>A tensor kept as it is.</summary>
-    sealed class Raw : SavedTensor
-    {
-        readonly Tensor tensor;
-        public Raw(Tensor saved)
-        {
-            tensor = saved.detach();
-            tensor.DetachFromDisposeScope();
-        }
-        public override Tensor Unpack() => tensor.alias();
-        public override void Dispose() => tensor.Dispose();
     }
 }

@@ -28,6 +28,7 @@ static unsafe class LibTorch
         isView = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_viewEv");
         baseOfView = (delegate* unmanaged[Cdecl]<nint, nint>)Symbol("_ZNK2at10TensorBase5_baseEv");
         dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
+        variableData = (delegate* unmanaged[Cdecl]<nint, nint, nint>)Symbol("_ZNK2at10TensorBase13variable_dataEv");
         isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
     }
 
@@ -37,6 +38,7 @@ static unsafe class LibTorch
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
     static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isLeaf;
+    static readonly delegate* unmanaged[Cdecl]<nint, nint, nint> variableData;
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> dataPointer;
 
     /// <summary>The address of an exported symbol.</summary>
@@ -46,6 +48,10 @@ static unsafe class LibTorch
 
     /// <summary>Likewise, also of the libraries that libtorch itself needs; null where there is none.</summary>
     public static nint SymbolOrNull(string name) => NativeLibrary.TryGetExport(library, name, out var address) ? address : 0;
+
+    /// <summary>The address of a symbol in another library of torch's that the process has loaded; 0 where there is none.</summary>
+    public static nint SymbolIn(string file, string name) =>
+        LoadedPath(file) is { } path && NativeLibrary.TryGetExport(NativeLibrary.Load(path), name, out var address) ? address : 0;
 
     /// <summary>A refusal that says what was found in the loaded libtorch and what was wanted.</summary>
     public static PlatformNotSupportedException Unsupported(string found, string wanted) => new(
@@ -85,6 +91,17 @@ static unsafe class LibTorch
         NativeMemory.Free((void*)handle);
     }
 
+    /// <summary>The <c>at::Tensor</c> that a method of <paramref name="self"/> returns by value, for the caller to dispose.</summary>
+    public static Tensor Take(delegate* unmanaged[Cdecl]<nint, nint, nint> method, nint self)
+    {
+        var handle = (nint)NativeMemory.Alloc((nuint)sizeof(nint));
+        method(handle, self);
+        return Tensor.UnsafeCreateTensor(handle);
+    }
+
+    /// <summary>A tensor of the same memory whose changes in place do not count as those of <paramref name="tensor"/>; the caller disposes it.</summary>
+    public static Tensor SameMemory(Tensor tensor) => Take(variableData, tensor.Handle);
+
     /// <summary>Where the tensor's first element is, in its device's memory.</summary>
     public static nint Data(Tensor tensor)
     {
@@ -108,14 +125,17 @@ static unsafe class LibTorch
         return viewed.requires_grad && isLeaf(viewed.Handle) != 0;
     }
 
-    /// <summary>The path from which the process loaded a library, or from which TorchSharp will have loaded it.</summary>
-    static string LoadedLibrary(string file)
+    static string LoadedLibrary(string file) => LoadedPath(file) ?? throw new PlatformNotSupportedException(
+        $"Actipress's saved-tensor hooks found no {file} in this process; wanted TorchSharp 0.107.0 with a linux-x64 native package.");
+
+    /// <summary>The path from which the process has loaded a library; null where it has not.</summary>
+    static string? LoadedPath(string file)
     {
         foreach (var line in File.ReadLines("/proc/self/maps"))
         {
             var path = line.IndexOf('/', StringComparison.Ordinal);
             if (path > 0 && System.IO.Path.GetFileName(line.AsSpan(path)).SequenceEqual(file)) return line[path..];
         }
-        throw new PlatformNotSupportedException($"Actipress's saved-tensor hooks found no {file} in this process; wanted TorchSharp 0.107.0 with a linux-x64 native package.");
+        return null;
     }
 }

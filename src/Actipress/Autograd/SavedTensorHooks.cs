@@ -7,6 +7,11 @@ abstract class SavedTensorHooks
     /// <param name="tensor">The saved tensor itself; the caller disposes this wrapper right after.</param>
     public abstract SavedTensor Pack(Tensor tensor);
 
+    /// <summary>As <see cref="Pack"/>, for a tensor that a checkpoint's block was given and is to run on again: all its values are needed.</summary>
+    /// <param name="tensor">The tensor; the caller keeps it.</param>
+    /// <param name="block">The block; null where it is a function.</param>
+    public virtual SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) => Pack(tensor);
+
     /// <summary>Told of an exception in pack (the tensor is kept raw) or in unpack or disposal. Must not throw.</summary>
     public virtual void Failed(Exception failure, bool whilePacking) { }
 }

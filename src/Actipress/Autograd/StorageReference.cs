@@ -35,6 +35,9 @@ sealed unsafe class StorageReference : IDisposable
     /// <summary>The address of a tensor's storage object: its identity while it or a reference to it lives.</summary>
     public static nint AddressOf(Tensor tensor) => ((nint*)*(nint*)tensor.Handle)[TensorStorageWord];
 
+    /// <summary>The size of the storage in bytes, of which the tensor may be a part.</summary>
+    public static long BytesOf(Tensor tensor) => ((nint*)AddressOf(tensor))[BytesWord];
+
     /// <summary>Whether any tensor still uses the storage.</summary>
     public bool IsAlive => (uint)Interlocked.Read(ref Counts(storage)) != 0;
 

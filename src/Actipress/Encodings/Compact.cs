@@ -21,8 +21,11 @@ public enum ValueForm
     /// <summary>One byte each, as a multiple of the largest of its 256 kept neighbours by 127, and that step as float32 for each 256.</summary>
     Int8,
 
-    /// <summary>Two bytes each.</summary>
+    /// <summary>Two bytes each: 11 bits of precision, magnitudes up to 65504.</summary>
     Float16,
+
+    /// <summary>Two bytes each: 8 bits of precision, the range of float32.</summary>
+    BFloat16,
 
     /// <summary>Four bytes each, exactly.</summary>
     Float32,
@@ -102,9 +105,9 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
         if (Values == ValueForm.Float16)
         {
             using Scalar lowest = finfo(float16).min, highest = finfo(float16).max;
-            using var clamped = values.clamp(lowest, highest);
-            return [clamped.to(float16)];
+            return [values.to(float16).clamp_(lowest, highest)];
         }
+        if (Values == ValueForm.BFloat16) return [values.to(bfloat16)];
         using var groups = Grouped(values);
         using var magnitudes = groups.abs();
         using var largest = magnitudes.amax([1], keepdim: true);
@@ -124,7 +127,7 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
     {
         if (Values != ValueForm.Int8)
         {
-            Expect(sections[0].dtype == (Values == ValueForm.Float16 ? float16 : float32), $"values as {Values}");
+            Expect(sections[0].dtype == Values switch { ValueForm.Float16 => float16, ValueForm.BFloat16 => bfloat16, _ => float32 }, $"values as {Values}");
             return sections[0].to(float32, copy: true);
         }
         var kept = sections[1].NumberOfElements;

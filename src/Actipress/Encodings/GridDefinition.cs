@@ -43,6 +43,38 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
+    public static void Quarter(float* upper, float* lower, float* u, float* v, float* lowLow, float* lowHigh, float* highLow, float* highHigh, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            (lowLow[i], lowHigh[i]) = Row(u);
+            (highLow[i], highHigh[i]) = Row(v);
+
+            (float, float) Row(float* w)
+            {
+                float even = Two(lower[2 * i], upper[2 * i], w), odd = Two(lower[2 * i + 1], upper[2 * i + 1], w);
+                return (Two(odd, even, u), Two(odd, even, v));
+            }
+        }
+    }
+
+    public static void Unite(float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* u, float* v, float* upper, float* lower, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            (upper[2 * i], lower[2 * i]) = Column(u);
+            (upper[2 * i + 1], lower[2 * i + 1]) = Column(v);
+
+            (float, float) Column(float* w)
+            {
+                float low = Two(lowLow[i], lowHigh[i], w), high = Two(highLow[i], highHigh[i], w);
+                return (Two(low, high, u), Two(low, high, v));
+            }
+        }
+    }
+
+    static float Two(float a, float b, float* w) => MathF.FusedMultiplyAdd(b, w[1], a * w[0]);
+
     public static void Split(float* x, float* even, float* odd, int count)
     {
         for (var i = 0; i < count; i++) (even[i], odd[i]) = (x[2 * i], x[2 * i + 1]);

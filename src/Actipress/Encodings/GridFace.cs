@@ -40,6 +40,17 @@ unsafe interface IGridFace
     /// </summary>
     static abstract void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count);
 
+    /// <summary>
+    /// Two taps on columns and rows at once: of two rows of 2 <paramref name="count"/> values the rows of the four bands, what <see cref="Filter"/>
+    /// gives along the columns and then along the rows.
+    /// </summary>
+    /// <remarks><c>u</c> and <c>v</c>: the low and the high filter. <c>highLow</c>: high along the columns, low along the rows.</remarks>
+    static abstract void Quarter(float* upper, float* lower, float* u, float* v, float* lowLow, float* lowHigh, float* highLow, float* highHigh, int count);
+
+    /// <summary>The inverse of <see cref="Quarter"/>.</summary>
+    /// <remarks><c>u</c> and <c>v</c>: the filters that give the first and the second of two neighbours.</remarks>
+    static abstract void Unite(float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* u, float* v, float* upper, float* lower, int count);
+
     /// <summary>even[i] = x[2 i] and odd[i] = x[2 i + 1] for i below <paramref name="count"/>.</summary>
     static abstract void Split(float* x, float* even, float* odd, int count);
 

@@ -215,12 +215,61 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             DivideRow(level, rows, highAxes, z, 0);
             return;
         }
+        if (InQuarters(level))
+        {
+            Quarter(level, x, highAxes, z);
+            return;
+        }
         for (var y = 0; y < level.Half.Height; y++)
         {
             Meet(x, row, y, n);
             TFace.Filter(from, wavelet.Low, wavelet.High, taps, rows, rows + space, row);
             DivideRow(level, rows, highAxes, z, y);
             DivideRow(level, rows + space, highAxes | HeightAxis, z, y);
+        }
+    }
+
+    // Two taps meet no other pair of rows, and all four bands of one come out at once.
+    bool InQuarters(in GridWavelet.Level level) => taps == 2 && together == 1 && level.Whole.Height > 1 && level.Whole.Width > 1;
+
+    void Quarter(in GridWavelet.Level level, float* x, int highAxes, int z)
+    {
+        var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
+        for (var y = 0; y < level.Half.Height; y++)
+        {
+            float* upper = x + 2L * y * n, lower = 2 * y + 1 < height ? upper + n : upper;
+            if (n % 2 != 0)
+            {
+                upper = Evened(upper, rows, n);
+                lower = Evened(lower, rows + n + 1, n);
+            }
+            TFace.Quarter(
+                upper, lower, wavelet.Low, wavelet.High, Part(level, highAxes, z, y), Part(level, highAxes | WidthAxis, z, y),
+                Part(level, highAxes | HeightAxis, z, y), Part(level, highAxes | HeightAxis | WidthAxis, z, y), half);
+        }
+
+        static float* Evened(float* row, float* to, int n)
+        {
+            Copy(row, to, n);
+            to[n] = to[n - 1];
+            return to;
+        }
+    }
+
+    void Unite(in GridWavelet.Level level, int highAxes, int z, float* to)
+    {
+        var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
+        for (var y = 0; y < level.Half.Height; y++)
+        {
+            float* upper = to + 2L * y * n, lower = upper + n;
+            var dropped = 2 * y + 1 == height;
+            float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && !dropped ? lower : rows + n + 1;
+            TFace.Unite(
+                Part(level, highAxes, z, y), Part(level, highAxes | WidthAxis, z, y), Part(level, highAxes | HeightAxis, z, y), Part(level, highAxes | HeightAxis | WidthAxis, z, y),
+                wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, half);
+            if (n % 2 == 0) continue;
+            Copy(evenUpper, upper, n);
+            if (!dropped) Copy(evenLower, lower, n);
         }
     }
 
@@ -251,6 +300,19 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * together);
         if (n == 1)
         {
+            // What comes out covers the low band that goes in, or all bands.
+            var inQuarters = InQuarters(level);
+            if (inQuarters && parts == Coefficients)
+            {
+                CombinePlane(level, parts, 0, 0, whole);
+                Copy(whole, parts, level.Whole.Elements);
+                return;
+            }
+            if (inQuarters)
+            {
+                Copy(parts, whole, level.Half.Elements);
+                bands[0] = whole;
+            }
             CombinePlane(level, whole, 0, 0, parts);
             return;
         }
@@ -270,6 +332,11 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         {
             CombineRow(level, highAxes, z, 0, lines);
             Copy(lines, to, row);
+            return;
+        }
+        if (InQuarters(level))
+        {
+            Unite(level, highAxes, z, to);
             return;
         }
         for (var y = 0; y < half; y++)

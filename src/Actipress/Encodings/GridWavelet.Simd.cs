@@ -59,6 +59,60 @@ unsafe partial struct GridLanes<T>
         b.Store(second + i);
     }
 
+    public static void Quarter(float* upper, float* lower, float* u, float* v, float* lowLow, float* lowHigh, float* highLow, float* highHigh, int count)
+    {
+        if (count < T.Count)
+        {
+            if (T.Count > 8) GridLanes<Lanes8>.Quarter(upper, lower, u, v, lowLow, lowHigh, highLow, highHigh, count);
+            else if (T.Count > 4) GridLanes<Lanes4>.Quarter(upper, lower, u, v, lowLow, lowHigh, highLow, highHigh, count);
+            else GridDefinition.Quarter(upper, lower, u, v, lowLow, lowHigh, highLow, highHigh, count);
+            return;
+        }
+        T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
+        var i = 0;
+        for (; i <= count - T.Count; i += T.Count) Some(i);
+        if (i < count) Some(count - T.Count);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void Some(int i)
+        {
+            T a = T.Load(upper + 2 * i), b = T.Load(upper + 2 * i + T.Count), c = T.Load(lower + 2 * i), d = T.Load(lower + 2 * i + T.Count);
+            T.Split(T.Fused(a, u1, c * u0), T.Fused(b, u1, d * u0), out var even, out var odd);
+            T.Fused(even, u1, odd * u0).Store(lowLow + i);
+            T.Fused(even, v1, odd * v0).Store(lowHigh + i);
+            T.Split(T.Fused(a, v1, c * v0), T.Fused(b, v1, d * v0), out even, out odd);
+            T.Fused(even, u1, odd * u0).Store(highLow + i);
+            T.Fused(even, v1, odd * v0).Store(highHigh + i);
+        }
+    }
+
+    public static void Unite(float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* u, float* v, float* upper, float* lower, int count)
+    {
+        if (count < T.Count)
+        {
+            if (T.Count > 8) GridLanes<Lanes8>.Unite(lowLow, lowHigh, highLow, highHigh, u, v, upper, lower, count);
+            else if (T.Count > 4) GridLanes<Lanes4>.Unite(lowLow, lowHigh, highLow, highHigh, u, v, upper, lower, count);
+            else GridDefinition.Unite(lowLow, lowHigh, highLow, highHigh, u, v, upper, lower, count);
+            return;
+        }
+        T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
+        var i = 0;
+        for (; i <= count - T.Count; i += T.Count) Some(i);
+        if (i < count) Some(count - T.Count);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void Some(int i)
+        {
+            T a = T.Load(lowLow + i), b = T.Load(lowHigh + i), c = T.Load(highLow + i), d = T.Load(highHigh + i);
+            T.Join(T.Fused(b, u1, a * u0), T.Fused(b, v1, a * v0), out var low, out var lowNext);
+            T.Join(T.Fused(d, u1, c * u0), T.Fused(d, v1, c * v0), out var high, out var highNext);
+            T.Fused(high, u1, low * u0).Store(upper + 2 * i);
+            T.Fused(highNext, u1, lowNext * u0).Store(upper + 2 * i + T.Count);
+            T.Fused(high, v1, low * v0).Store(lower + 2 * i);
+            T.Fused(highNext, v1, lowNext * v0).Store(lower + 2 * i + T.Count);
+        }
+    }
+
     public static void Split(float* x, float* even, float* odd, int count)
     {
         var i = 0;

@@ -10,7 +10,7 @@ namespace Actipress;
 sealed unsafe class GridWavelet
 {
     // Maps with rows and elements of at most this lie side by side.
-    const int ShortRow = 32, SmallMap = 1024;
+    const int ShortRow = 32, ShortRowOfTwoTaps = 12, SmallMap = 1024;
 
     /// <summary>A division of a band into bands of half the extents.</summary>
     /// <param name="Whole">The extents before.</param>
@@ -36,7 +36,8 @@ sealed unsafe class GridWavelet
         MapsPerUnit = (int)Math.Min(shape.Maps, Math.Max(1, GridTiles.ChunkCoefficients / Coefficients));
         Units = (shape.Maps + MapsPerUnit - 1) / MapsPerUnit;
         ChunksPerUnit = checked((int)(((long)MapsPerUnit * Coefficients + GridTiles.ChunkCoefficients - 1) / GridTiles.ChunkCoefficients));
-        Together = MapsPerUnit > 1 && shape.Width <= ShortRow && Elements <= SmallMap ? 32 * Math.Max(1, 256 / Elements) : 1;
+        var shortRow = wavelet.Low.Length == 2 ? ShortRowOfTwoTaps : ShortRow;
+        Together = MapsPerUnit > 1 && shape.Width <= shortRow && Elements <= SmallMap ? 32 * Math.Max(1, 256 / Elements) : 1;
 
         Taps = wavelet.Low.Length;
         filters = GC.AllocateArray<float>(4 * Taps, pinned: true);

@@ -8,8 +8,9 @@ namespace Actipress;
 /// </summary>
 /// <param name="policy">Decides.</param>
 /// <param name="currentLayer">The layer that runs on this thread; null where none is known.</param>
+/// <param name="layerOf">The layer that a module is; null where it is none.</param>
 /// <param name="everything">Whether what no layer saves is compressed too; otherwise only right after a parameter of the model was seen.</param>
-sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, bool everything) : SavedTensorHooks
+sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Func<torch.nn.Module, Layer?> layerOf, bool everything) : SavedTensorHooks
 {
     readonly Lock gate = new();
     readonly Dictionary<nint, List<SavedMap>> byStorage = [];
@@ -96,7 +97,12 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
         lock (gate) failures.Clear();
     }
 
-    public override SavedTensor Pack(Tensor tensor)
+    public override SavedTensor Pack(Tensor tensor) => Pack(tensor, currentLayer(), need => need);
+
+    public override SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) =>
+        Pack(tensor, (block is null ? null : layerOf(block)) ?? currentLayer(), _ => Need.Values);
+
+    SavedTensor Pack(Tensor tensor, Layer? layer, Func<Need, Need> needOf)
     {
         using var noGradients = torch.no_grad();
         lock (gate)
@@ -109,7 +115,6 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
                 modelRuns = policy.IsOwnParameter(tensor);
                 return new PassedOn(tensor);
             }
-            var layer = currentLayer();
             if (layer is null && !everything && !modelRuns) return new PassedOn(tensor);
             layer ??= Layer.Unknown;
             try
@@ -118,10 +123,11 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
                 {
                     Treatment.NotOurs => new PassedOn(tensor),
                     Treatment.LeftAlone left => Save(tensor, layer, Need.Values, map => new(new HeldRaw(map), left.Why)),
+                    Treatment.Moved moved => Save(tensor, layer, Need.Values, map => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
                     Treatment.Bits => Save(tensor, layer, Need.Values, map => new(ExactBits.Pack(map), "bits")),
                     Treatment.Indices => Save(tensor, layer, Need.Values, PackIndices),
                     Treatment.BitsIfTwoValued => PackMask(tensor, layer),
-                    Treatment.Map map => Save(tensor, layer, map.Need, values => PackValues(values, layer, map.Codec, map.NoRule ? Budget : null)),
+                    Treatment.Map map => Save(tensor, layer, needOf(map.Need), values => PackValues(values, layer, map.Codec, map.NoRule ? Budget : null)),
                     var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
                 };
             }
@@ -317,13 +323,5 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, boo
             disposed = true;
             store.Release(Map);
         }
-    }
-
-    /// <summary>A tensor that is none of ours.</summary>
-    sealed class PassedOn(Tensor tensor) : SavedTensor
-    {
-        readonly HeldRaw held = new(tensor);
-        public override Tensor Unpack() => held.Unpack();
-        public override void Dispose() => held.Dispose();
     }
 }

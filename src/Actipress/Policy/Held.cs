@@ -29,6 +29,30 @@ sealed class HeldRaw : Packed
     public override void Dispose() => tensor.Dispose();
 }
 
+/// <summary>A tensor kept on another device.</summary>
+sealed class HeldElsewhere : Packed
+{
+    readonly Tensor tensor;
+    readonly Device device;
+
+    public HeldElsewhere(Tensor saved, Device elsewhere)
+    {
+        device = saved.device;
+        tensor = saved.to(elsewhere, copy: true);
+        tensor.DetachFromDisposeScope();
+    }
+
+    public override long Bytes => tensor.NumberOfElements * tensor.ElementSize;
+
+    public override Tensor Unpack()
+    {
+        using var back = tensor.to(device);
+        return back.contiguous();
+    }
+
+    public override void Dispose() => tensor.Dispose();
+}
+
 /// <summary>A dropout's mask of floating-point numbers: zeros and one other value.</summary>
 sealed class HeldMask : Packed
 {

@@ -1,15 +1,15 @@
-using System.Reflection;
+using Actipress.Autograd;
 
 namespace Actipress;
 
 /// <summary>
 /// Knows which layer of a model is running on this thread, by TorchSharp's forward pre-hooks and hooks. They fire for
-/// <c>call</c>, not for <c>forward</c>.
+/// <c>call</c>, not for <c>forward</c>. What a checkpoint runs again in the backward pass is no forward pass to it.
 /// </summary>
 sealed class LayerWatch : IDisposable
 {
     readonly ThreadLocal<Stack<Layer>> running = new(() => new Stack<Layer>());
-    readonly List<object> removers = [];
+    readonly List<Action> removers = [];
     readonly Action entered, left;
 
     /// <param name="model">The model to watch.</param>
@@ -22,8 +22,8 @@ sealed class LayerWatch : IDisposable
         Layers = [root, .. model.named_modules().Where(named => !ReferenceEquals(named.module, model)).Select(named => new Layer(named.name, named.module))];
         foreach (var layer in Layers)
         {
-            Register(layer, "register_forward_pre_hook", _ => Enter(layer));
-            Register(layer, "register_forward_hook", _ => Leave(layer));
+            if (ForwardHooks.Before(layer.Module!, () => Enter(layer)) is { } before) removers.Add(before);
+            if (ForwardHooks.After(layer.Module!, () => Leave(layer)) is { } after) removers.Add(after);
         }
     }
 
@@ -36,8 +36,12 @@ sealed class LayerWatch : IDisposable
     /// <summary>Whether the model itself has been run by <c>call</c>.</summary>
     public bool RootCalled { get; private set; }
 
+    /// <summary>The layer that <paramref name="module"/> is; null where it is none of the model.</summary>
+    public Layer? Of(torch.nn.Module module) => Layers.FirstOrDefault(layer => ReferenceEquals(layer.Module, module));
+
     void Enter(Layer layer)
     {
+        if (SavedTensorsScope.RunsApart) return;
         var stack = running.Value!;
         if (layer.Name.Length == 0)
         {
@@ -55,23 +59,16 @@ sealed class LayerWatch : IDisposable
 
     void Leave(Layer layer)
     {
+        if (SavedTensorsScope.RunsApart) return;
         var stack = running.Value!;
         if (!stack.Contains(layer)) return;
         while (!ReferenceEquals(stack.Pop(), layer)) { }
         if (stack.Count == 0) left();
     }
 
-    // The hooks that fit every module are members of the generic HookableModule<,>, which has no common base that offers them.
-    // Containers without a forward of their own (ModuleList, ModuleDict) have none.
-    void Register(Layer layer, string method, Action<torch.nn.Module> hook)
-    {
-        var register = layer.Module!.GetType().GetMethod(method, BindingFlags.Public | BindingFlags.Instance, [typeof(Action<torch.nn.Module>)]);
-        if (register?.Invoke(layer.Module, [hook]) is { } remover) removers.Add(remover);
-    }
-
     public void Dispose()
     {
-        foreach (var remover in removers) remover.GetType().GetMethod("remove")!.Invoke(remover, null);
+        foreach (var remove in removers) remove();
         removers.Clear();
         running.Dispose();
     }

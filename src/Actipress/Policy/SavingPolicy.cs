@@ -22,12 +22,15 @@ abstract record Treatment
     /// <summary>Pooling indices: the few bits that they need, exactly.</summary>
     public sealed record Indices : Treatment;
 
+    /// <summary>Goes to another device until it is asked for.</summary>
+    public sealed record Moved(Device Device) : Treatment;
+
     /// <summary>An activation map: what its layer needs of it, values through <paramref name="Codec"/>, which a budget may change if no rule names the layer.</summary>
     public sealed record Map(ActivationCodec Codec, Need Need, bool NoRule) : Treatment;
 }
 
-/// <summary>Which saved tensor is treated how. The rules stand in the order in which they apply.</summary>
-sealed class SavingPolicy(CompressionOptions options)
+/// <summary>Which saved tensor is treated how.</summary>
+abstract class SavingPolicy
 {
     HashSet<nint> parameters = [];
 
@@ -39,7 +42,13 @@ sealed class SavingPolicy(CompressionOptions options)
     public bool IsOwnParameter(Tensor tensor) => parameters.Contains(StorageReference.AddressOf(tensor));
 
     /// <summary>What happens to a saved tensor that is no parameter.</summary>
-    public Treatment Decide(Tensor tensor, Layer layer)
+    public abstract Treatment Decide(Tensor tensor, Layer layer);
+}
+
+/// <summary>Maps are compressed. The rules stand in the order in which they apply.</summary>
+sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
+{
+    public override Treatment Decide(Tensor tensor, Layer layer)
     {
         if (layer.Is<Embedding>() || layer.Is<EmbeddingBag>()) return new Treatment.NotOurs("indices that the caller holds");
         if (tensor.NumberOfElements * tensor.ElementSize < options.SmallestBytes) return new Treatment.LeftAlone("small");
@@ -54,5 +63,17 @@ sealed class SavingPolicy(CompressionOptions options)
         return options.AdaptToLayers && codec.ExactZeros
             ? new Treatment.Map(options.Adapt(codec, tensor), Need.Of(layer), noRule)
             : new Treatment.Map(codec, Need.Values, noRule);
+    }
+}
+
+/// <summary>Everything goes to a device.</summary>
+/// <param name="device">Where to.</param>
+/// <param name="evenIfThere">Whether what is there already is copied.</param>
+sealed class OffloadingPolicy(Device device, bool evenIfThere = false) : SavingPolicy
+{
+    public override Treatment Decide(Tensor tensor, Layer layer)
+    {
+        var isThere = tensor.device_type == device.type && (device.index < 0 || tensor.device_index == device.index);
+        return isThere && !evenIfThere ? new Treatment.LeftAlone("there already") : new Treatment.Moved(device);
     }
 }

@@ -30,7 +30,35 @@ public sealed class CliTests : IDisposable
         Assert.Equal(["epoch", "epoch", "train"], Lines().Select(line => line.GetProperty("kind").GetString()));
     }
 
+    [Fact]
+    public void Memory_predicts_without_running_and_refuses_what_does_not_fit()
+    {
+        var predicted = Run("memory", "ResNet20", "--batch", "512", "--predict", "--json");
+        Assert.True(predicted.ExitCode == 0, predicted.All);
+        var result = JsonDocument.Parse(predicted.Output).RootElement;
+        Assert.True(result.GetProperty("compressed").GetProperty("peak_bytes").GetInt64() < result.GetProperty("baseline").GetProperty("peak_bytes").GetInt64());
+
+        var tooLarge = Run("memory", "ResNet20", "--batch", "10000000");
+        Assert.Equal(2, tooLarge.ExitCode);
+        Assert.Contains("available", tooLarge.Error, StringComparison.Ordinal);
+    }
+
     List<JsonElement> Lines() => [.. File.ReadLines(Path.Combine(folder, "results.jsonl")).Select(line => JsonDocument.Parse(line).RootElement)];
+
+    [Fact]
+    public void A_segmentation_prints_its_DSC_and_logs_for_TensorBoard()
+    {
+        var ended = Run("train", "--model", "unet3d", "--features", "4", "--epochs", "1", "--train-examples", "4", "--test-examples", "2", "--extents", "16x32x16", "--json", "--out", folder, "--tensorboard", Path.Combine(folder, "logs"));
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var result = JsonDocument.Parse(ended.Output).RootElement;
+        foreach (var run in (string[])["baseline", "compressed"])
+        {
+            Assert.InRange(result.GetProperty(run).GetProperty("test_dsc").GetDouble(), 0, 1);
+            Assert.False(result.GetProperty(run).TryGetProperty("test_accuracy", out _));
+        }
+        Assert.Equal("unet3d", result.GetProperty("model").GetString());
+        Assert.Equal(2, Directory.GetDirectories(Path.Combine(folder, "logs")).Length);
+    }
 
     [Fact]
     public void Ctrl_C_ends_training_and_keeps_what_was_done()
@@ -44,6 +72,8 @@ public sealed class CliTests : IDisposable
         var ended = ChildProcess.Wait(training);
         Assert.True(ended.ExitCode == 130, ended.All);
         Assert.Contains("(interrupted)", ended.Output, StringComparison.Ordinal);
+        Assert.Contains("with --resume goes on", ended.Error, StringComparison.Ordinal);
+        Assert.True(File.Exists(Path.Combine(folder, "training.state")));
         Assert.Equal("train", Lines()[^1].GetProperty("kind").GetString());
     }
 
@@ -90,6 +120,16 @@ public sealed class CliTests : IDisposable
     [InlineData("1 or more", "train", "--codec", "dct:0.5")]
     [InlineData("1 or more", "train", "--codec", "dct:NaN")]
     [InlineData("No layer matches 'conv7'", "train", "--layers", "conv7")]
+    [InlineData("block0 to block3", "train", "--layers", "block0-4")]
+    [InlineData("No network 'resnet19'", "train", "--model", "resnet19")]
+    [InlineData("No data set 'cifar'", "train", "--data", "cifar")]
+    [InlineData("lenet cannot be trained on volumes", "train", "--data", "volumes")]
+    [InlineData("No data folder for mnist", "train", "--data", "mnist")]
+    [InlineData("No batch of 400", "train", "--batch", "400", "--train-examples", "300")]
+    [InlineData("multiples of 16", "train", "--model", "unet3d", "--extents", "32x40x32")]
+    [InlineData("three numbers", "train", "--model", "unet3d", "--extents", "wide")]
+    [InlineData("no training was interrupted there", "train", "--resume")]
+    [InlineData("No file /no/such/config.json", "sweep", "/no/such/config.json")]
     [InlineData("No folder", "train", "--data-dir", "/no/such/folder")]
     [InlineData("/proc/nowhere", "train", "--out", "/proc/nowhere")]
     [InlineData("wanted 1 or more", "train", "--epochs", "0")]

@@ -19,9 +19,9 @@ public sealed class CodecLaws : IDisposable
         // As they are by default: a grid from ratio 2 on.
         "st:1", "st:2", "st:4", "st:10", "st:100", "dct:1", "dct:2", "dct:4", "dct:10", "dct:100", "wt:haar:2", "wt:haar:4", "wt:haar:10", "wt:haar:100", "wt:db3:2", "wt:db3:10", "wt:db3:100",
         "dct:2.5,block=8", "dct:10,block=4", "dct:20,block=4", "wt:haar:6,levels=1", "wt:db3:4,levels=5", "wt:sym4:10,zeros=none", "wt:coif2:1000", "st:10,zeros=none", "dct:10,zeros=none", "wt:haar:10,zeros=none", "st:1,storage=grid", "dct:1.5,storage=grid",
-        "quant:8", "quant:4", "quant:2",
+        "quant:8", "quant:4", "quant:2", "half", "bf16", "half,zeros=exact",
         "st:10,storage=compact", "dct:10,storage=compact", "wt:haar:10,storage=compact", "wt:db3:10,storage=compact",
-        "st:10,index=byte", "st:10,index=bitmap", "st:3,values=float16", "st:1,values=float32", "dct:4,values=float32,zeros=none",
+        "st:10,index=byte", "st:10,index=bitmap", "st:3,values=float16", "dct:3,values=bfloat16", "st:1,values=float32", "dct:4,values=float32,zeros=none",
         "dct:10,storage=paper", "st:1,storage=paper", "wt:db2:1,storage=paper",
     ];
 
@@ -73,6 +73,19 @@ public sealed class CodecLaws : IDisposable
             var largest = x.abs().max().item<float>();
             var error = packed.Unpack().sub(x).abs_().max().item<float>();
             Assert.True(error <= tolerance * largest + 1.2e-38, $"{text} on {map}: {error}");
+        }
+    }
+
+    [Theory, InlineData("half", ScalarType.Float16), InlineData("bf16", ScalarType.BFloat16)]
+    public void Sixteen_bits_are_the_nearest_value_in_the_type_s_range(string text, ScalarType type)
+    {
+        foreach (var map in AwkwardMap.All)
+        {
+            using var scope = NewDisposeScope();
+            var x = map.Tensor();
+            using var packed = Pipeline.Pack(x, ActivationCodec.Parse(text), out _)!;
+            Assert.Equal(2 * x.NumberOfElements, packed.Bytes);
+            Assert.True(packed.Unpack().Equals(x.clamp(finfo(type).min, finfo(type).max).to(type).to(float32)), $"{text} on {map}");
         }
     }
 

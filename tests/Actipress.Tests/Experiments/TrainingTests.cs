@@ -1,6 +1,5 @@
-using System.Text.Json;
-using Actipress.Data;
 using Actipress.Experiments;
+using static TorchSharp.torch;
 
 namespace Actipress.Tests.Experiments;
 
@@ -8,39 +7,157 @@ public sealed class TrainingTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
 
-    public void Dispose() => Directory.Delete(folder, recursive: true);
+    // On networks as small as these threads cost more than they give.
+    readonly int threads = get_num_threads();
 
-    static TrainingPlan Plan(string codec = "dct:10", string layers = "all") => new() { Data = GeneratedDigits.Make(600, 200), Codec = ActivationCodec.Parse(codec), Layers = layers, Epochs = 1, Batch = 64 };
+    public TrainingTests() => set_num_threads(1);
+
+    public void Dispose()
+    {
+        set_num_threads(threads);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    static TrainingPlan Plan(string codec = "dct:10", string layers = "all") =>
+        new() { Model = "lenet", Data = "digits", Codec = codec, Layers = layers, Epochs = 1, Batch = 64, TrainExamples = 600, TestExamples = 200 };
+
+    static (TrainingResult Result, CompressionReport Report) Run(TrainingPlan plan, ResultsFile results, TrainingState? state = null) =>
+        Training.Run(plan, KnownData.Load(plan, null), results, state, null, Cancellation)!.Value;
 
     [Fact]
     public void The_same_seed_gives_the_same_run()
     {
-        using var results = new ResultsFile(folder);
-        var (first, second) = (Training.Run(Plan(), results, null, TestContext.Current.CancellationToken)!.Value.Result, Training.Run(Plan(), results, null, TestContext.Current.CancellationToken)!.Value.Result);
-        Assert.Equal((first.Baseline.TrainLoss, first.Baseline.TestAccuracy), (second.Baseline.TrainLoss, second.Baseline.TestAccuracy));
-        Assert.Equal((first.Compressed.TrainLoss, first.Compressed.TestAccuracy, first.Compressed.KeptBytes), (second.Compressed.TrainLoss, second.Compressed.TestAccuracy, second.Compressed.KeptBytes));
+        var results = new ResultsFile(folder);
+        var (first, second) = (Run(Plan(), results).Result, Run(Plan(), results).Result);
+        Assert.Equal(Outcome(first.Baseline), Outcome(second.Baseline));
+        Assert.Equal(Outcome(first.Compressed), Outcome(second.Compressed));
         Assert.NotEqual(first.Baseline.TrainLoss, first.Compressed.TrainLoss);
         Assert.InRange(first.Compressed.GradientCosine!.Value, 0.9, 0.99999);
         Assert.True(first.Compressed.AfterForwardBytes < first.Baseline.AfterForwardBytes / 5);
     }
 
+    // Everything but times and the allocator's levels.
+    static object Outcome(RunResult run) => (run.TestScore, run.TrainScore, run.TrainLoss, run.SavedBytes, run.KeptBytes, run.GradientCosine, run.GradientNormRatio);
+
     [Fact]
     public void Only_the_named_layers_are_compressed()
     {
-        using var results = new ResultsFile(folder);
-        var (_, report) = Training.Run(Plan(layers: "relu1,conv2"), results, null, TestContext.Current.CancellationToken)!.Value;
+        var results = new ResultsFile(folder);
+        var (_, report) = Run(Plan(layers: "relu1,conv2"), results);
         Assert.Equal("dct:10, signs", report.Layers.Single(layer => layer.Name == "relu1").KeptAs);
         Assert.Equal("rule", report.Layers.Single(layer => layer.Name == "fc1").KeptAs);
-        Assert.Throws<ArgumentException>(() => Training.Run(Plan(layers: "conv7"), results, null, TestContext.Current.CancellationToken));
+        Assert.Throws<ArgumentException>(() => Run(Plan(layers: "conv7"), results));
+    }
+
+    public static TheoryData<string> Names => [.. Trainable.All.Select(network => network.Name)];
+
+    [Theory, MemberData(nameof(Names))]
+    public void Each_network_trains_on_its_own_data(string name)
+    {
+        var network = Trainable.Find(name);
+        var plan = network.Plan(realData: false) with { Epochs = 1, Batch = 4, TrainExamples = 8, TestExamples = 4, Features = Math.Min(8, network.Features) };
+        var results = new ResultsFile(folder);
+        var (result, report) = Run(plan, results);
+        Assert.Equal(network.Examples is ExampleKind.Slices or ExampleKind.Volumes, result.Compressed.TestDsc is not null);
+        Assert.Equal(result.Compressed.TestDsc is null, result.Compressed.TestAccuracy is not null);
+        Assert.InRange(result.Compressed.TestScore, 0, 1);
+        Assert.True(result.Compressed.KeptBytes < result.Compressed.SavedBytes / 8, report.ToString());
+        Assert.Equal(0, report.AliveElsewhereBytes);
+        Assert.True(result.Compressed.AfterForwardBytes < result.Baseline.AfterForwardBytes / 2);
+        Assert.InRange(result.Compressed.GradientCosine!.Value, 0.5, 0.99999);
     }
 
     [Fact]
-    public void A_results_file_with_a_broken_last_line_goes_on()
+    public void A_segmentation_learns()
     {
-        File.WriteAllText(Path.Combine(folder, "results.jsonl"), "{\"a\":1}\n{\"broken");
-        using (var results = new ResultsFile(folder)) results.Add(new { B = 2 });
-        var lines = File.ReadAllLines(Path.Combine(folder, "results.jsonl"));
-        Assert.Equal(3, lines.Length);
-        Assert.Equal(2, JsonDocument.Parse(lines[2]).RootElement.GetProperty("b").GetInt32());
+        var plan = Trainable.Find("unet3d").Plan(realData: false) with { Codec = "dct:10", Epochs = 8, Batch = 8, Features = 4, LearningRate = 1e-2, Loss = SegmentationLoss.Both, Schedule = Schedule.Cosine, Extents = [16, 16, 16] };
+        using var learner = new Learner(plan, KnownData.Load(plan, null));
+        while (learner.Epochs < plan.Epochs) Assert.True(learner.Epoch(null, null, Cancellation));
+        Assert.True(learner.Last.TrainLoss < learner.Curve[0].TrainLoss / 2, string.Join('\n', learner.Curve));
+    }
+
+    [Theory]
+    [InlineData("lenet", 13)]    // dropout; in the second epoch
+    [InlineData("unet2d", 2)]    // batch norm's buffers, soft Dice, augmentation; in the first epoch
+    public void An_interrupted_training_ends_as_one_without_a_break(string model, int stopAfter)
+    {
+        var plan = Trainable.Find(model).Plan(realData: false) with { Epochs = 3, Batch = 16, TrainExamples = 150, TestExamples = 64, Features = 4, Schedule = Schedule.Cosine, Augmentation = model == "unet2d" ? Augmenting.Brats : null };
+        var results = new ResultsFile(folder);
+        var whole = Run(plan, results).Result;
+
+        var state = new TrainingState(Path.Combine(folder, "state"), plan);
+        var steps = 0;
+        using var stop = new CancellationTokenSource();
+        var progress = new Told(told =>
+        {
+            if (told.Run == "compressed" && told.TestScore is null && ++steps == stopAfter) stop.Cancel();
+        });
+        Training.Run(plan, KnownData.Load(plan, null), results, state, progress, stop.Token);
+        Assert.True(state.Exists);
+        random.manual_seed(99);    // another process has another random state
+        var resumed = Run(plan, results, state).Result;
+        Assert.Equal(Outcome(whole.Baseline), Outcome(resumed.Baseline));
+        Assert.Equal(Outcome(whole.Compressed), Outcome(resumed.Compressed));
+        Assert.False(state.Exists);
+    }
+
+    sealed class Told(Action<TrainingProgress> tell) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value) => tell(value);
+    }
+
+    [Fact]
+    public void Patients_of_brats_train_a_volume_network()
+    {
+        var plan = new TrainingPlan { Model = "unet3d", Data = "brats", Epochs = 1, Batch = 1, Features = 4, Extents = [48, 64, 48] };
+        var data = KnownData.Load(plan, Path.GetDirectoryName(TestData.Real("brats2015")));
+        Assert.Equal((1, 1, 2), (data.Train.Count, data.Test.Count, data.Channels));
+        var (result, report) = Training.Run(plan, data, new ResultsFile(folder), null, null, Cancellation)!.Value;
+        Assert.InRange(result.Compressed.TestDsc!.Value, 0, 1);
+        Assert.True(result.Compressed.KeptBytes < result.Compressed.SavedBytes / 8, report.ToString());
+    }
+
+    [Fact]
+    public void A_part_is_taken_at_even_distances()
+    {
+        var data = KnownData.Load(new TrainingPlan { Model = "lenet", Data = "digits" }, null);
+        using var scope = NewDisposeScope();
+        var (all, some) = (data.Train.Batch([0, 2000, 4000, 6000]), data.Train.Take(4).Batch([0, 1, 2, 3]));
+        Assert.True(all.Input.equal(some.Input).all().item<bool>());
+        Assert.Equal(4, data.Train.Take(4).Count);
+        Assert.Equal(data.Train.Count, data.Train.Take(1_000_000).Count);
+    }
+
+    [Fact]
+    public void A_state_that_is_damaged_or_anothers_is_refused()
+    {
+        var plan = Plan();
+        var state = new TrainingState(Path.Combine(folder, "state"), plan);
+        using var learner = new Learner(plan, KnownData.Load(plan, null));
+        state.Save(learner);
+        var other = new TrainingState(state.Path, plan with { Seed = 2 });
+        Assert.Contains("another training", Assert.Throws<InvalidDataException>(() => other.Load(learner)).Message, StringComparison.Ordinal);
+        var bytes = File.ReadAllBytes(state.Path);
+        bytes[bytes.Length / 2] ^= 1;
+        File.WriteAllBytes(state.Path, bytes);
+        Assert.Contains("checksum", Assert.Throws<InvalidDataException>(() => state.Load(learner)).Message, StringComparison.Ordinal);
+        File.WriteAllBytes(state.Path, bytes[..10]);
+        Assert.Contains("checksum", Assert.Throws<InvalidDataException>(() => state.Load(learner)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void TensorBoard_gets_a_folder_for_each_run()
+    {
+        var plan = Plan() with { TrainExamples = 128 };
+        var results = new ResultsFile(folder);
+        Training.Run(plan, KnownData.Load(plan, null), results, null, new TensorBoardLog(Path.Combine(folder, "logs")), Cancellation);
+        foreach (var run in (string[])["baseline", "compressed"])
+        {
+            var events = File.ReadAllText(Assert.Single(Directory.GetFiles(Path.Combine(folder, "logs", run))));
+            Assert.Equal(2, events.Split("loss/train").Length - 1);
+            Assert.Equal(1, events.Split("accuracy/test").Length - 1);
+        }
     }
 }

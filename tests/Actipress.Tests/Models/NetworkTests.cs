@@ -34,7 +34,8 @@ public sealed class NetworkTests : IDisposable
         ["ResNet152"] = new(58_341_028, [2, 3, 8, 8], [2, 100], "layer1.0.downsample.0.weight", "layer3.35.conv3.weight"),
         // torchvision: wide_resnet101_2 has 126 886 696
         ["WideResNet101"] = new(125_034_916, [2, 3, 8, 8], [2, 100], "layer3.22.bn3.bias"),
-        // The published experiments: 22.6 M. Both add up from 27 ab + 3b for a convolution of a to b channels with its batch norm.
+        // The published experiments: 22.6 M. All add up from 27 ab + 3b (in planes 9 ab + 3b) for a convolution of a to b channels with its batch norm.
+        ["UNet2D"] = new(7_766_339, [2, 4, 32, 48], [2, 3, 32, 48], "bottom.conv2.weight", "rise1.bias"),
         ["UNet3D"] = new(22_583_875, [1, 4, 16, 32, 16], [1, 3, 16, 32, 16], "down1.conv1.weight", "up4.bn2.weight"),
         ["UNet3DSpleen"] = new(4_324_714, [1, 1, 16, 32, 16], [1, 2, 16, 32, 16]),
         // vit-pytorch, added up from its text: a layer has 8 396 800 parameters with 16 heads and 6 299 648 with 8; the rest is embedding and head.
@@ -84,6 +85,65 @@ public sealed class NetworkTests : IDisposable
         Assert.True(plain.bytes.SequenceEqual(compressed.bytes), "Compression changed the output.");
         Assert.Equal(keys, model.state_dict().Keys);
         NothingIsAliveElsewhere(compression.Report());
+    }
+
+    [Theory, MemberData(nameof(Names))]
+    public void Blocks_as_checkpoints_give_the_plain_step_bit_for_bit(string name)
+    {
+        using var everything = NewDisposeScope();
+        var (network, input) = (Networks.Find(name), known[name].Input);
+        using var model = network.Create();
+        var x = randn(input);
+        var before = model.buffers().Select(buffer => buffer.clone()).ToArray();
+        var plain = StepFrom(before, model, x, SavedTensors.Backward);
+
+        using (Checkpoint.Blocks(model, network.BlocksUpTo(network.Blocks.Count - 1)))
+        {
+            Assert.Equal(plain, StepFrom(before, model, x, SavedTensors.Backward));
+            var tensors = Tensor.TotalCount;
+            Step(model, x, SavedTensors.Backward).Dispose();
+            Assert.Equal(tensors, Tensor.TotalCount);
+
+            using var compression = model.CompressActivations(options => { options.Default(ActivationCodec.Parse("st:1,storage=paper")); options.AdaptToLayers = false; });
+            Assert.Equal(plain, StepFrom(before, model, x, compression.Backward));
+            Assert.Equal(0, compression.LiveBytes);
+            Assert.Empty(compression.Report().Notes);
+        }
+        Assert.Equal(plain, StepFrom(before, model, x, SavedTensors.Backward));
+    }
+
+    // As 16-bit training has it: parameters, maps and gradients in bfloat16.
+    [Theory, MemberData(nameof(Names))]
+    public void A_network_trains_in_16_bits_and_its_maps_are_compressed(string name)
+    {
+        using var everything = NewDisposeScope();
+        var (network, input) = (Networks.Find(name), known[name].Input);
+        using var model = network.Create().to(ScalarType.BFloat16);
+        var x = randn(input).to(ScalarType.BFloat16);
+        var plain = Step(model, x, loss => loss.backward());
+        Assert.All(model.parameters(), parameter => Assert.Equal(ScalarType.BFloat16, parameter.dtype));
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        Assert.True(plain.Equals(Step(model, x, compression.Backward)));
+        NothingIsAliveElsewhere(compression.Report());
+    }
+
+    // All that a step computes: its output, gradients and buffers, as bits.
+    static List<string> StepFrom(Tensor[] buffers, Module<Tensor, Tensor> model, Tensor x, Action<Tensor> backward)
+    {
+        using (no_grad())
+            foreach (var (buffer, value) in model.buffers().Zip(buffers)) buffer.copy_(value);
+        model.zero_grad();
+        using var y = Step(model, x, backward);
+        return [
+            Bits("output", y),
+            .. model.named_parameters().Where(named => named.parameter.grad is not null).Select(named => Bits(named.name, named.parameter.grad!)),
+            .. model.named_buffers().Select(named => Bits(named.name, named.buffer))];
+
+        static string Bits(string name, Tensor values)
+        {
+            using var contiguous = values.detach().contiguous();
+            return $"{name} {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(contiguous.bytes))}";
+        }
     }
 
     static void ParametersAreThePublishedOnes(Module model, Known expected)

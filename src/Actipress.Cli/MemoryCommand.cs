@@ -1,0 +1,92 @@
+using System.CommandLine;
+using System.Globalization;
+using Actipress.Experiments;
+using Actipress.Models;
+using Spectre.Console;
+
+namespace Actipress.Cli;
+
+/// <summary><c>memory</c>: what one network holds, plain and compressed.</summary>
+static class MemoryCommand
+{
+    public static Command Make()
+    {
+        var network = new Argument<string>("network") { Description = $"One of: {string.Join(", ", Networks.All.Select(known => known.Name))}.", DefaultValueFactory = _ => "ResNet18" };
+        var batch = new Option<int?>("--batch") { Description = "Examples of a step; by default the paper's." };
+        var input = new Option<string?>("--input") { Description = "Shape of one example, channels first, such as 3x32x32; by default the paper's.", HelpName = "shape" };
+        var codec = CommonOptions.Codec();
+        var layers = CommonOptions.Layers();
+        var timeline = new Option<string?>("--timeline") { Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.", HelpName = "file" };
+        var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
+        var json = CommonOptions.Json();
+        var command = new Command("memory", "Measure what a network of the paper holds after its forward pass and at the peak of the whole step, plain and compressed, by layer.")
+        { network, batch, input, codec, layers, timeline, predict, json };
+        command.SetAction((parsed, cancellation) =>
+        {
+            var known = Networks.Find(parsed.GetValue(network)!);
+            var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, ActivationCodec.Parse(parsed.GetValue(codec)!), parsed.GetValue(layers)!);
+            if (plan.Batch < 1) throw new ArgumentException($"--batch {plan.Batch}: wanted 1 or more.");
+            using var progress = new StatusLine();
+            ((IProgress<string>)progress).Report("small steps, to see what the large one will take");
+            var prediction = MemoryMeasure.Predict(plan);
+            if (parsed.GetValue(predict))
+            {
+                progress.Clear();
+                if (parsed.GetValue(json)) Console.WriteLine(Json.Document(prediction));
+                else Show(plan, prediction);
+                return Task.FromResult(0);
+            }
+            prediction.EnsureFits(compressed: false);
+            var result = MemoryMeasure.Run(plan, progress, out var timelines, cancellation);
+            progress.Clear();
+            if (parsed.GetValue(timeline) is { } file) TimelineFigure.Draw($"{known.Name}, batch {plan.Batch}", timelines).Save(file);
+            if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
+            else Show(result);
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    static long[] Shape(string text, long[] example)
+    {
+        var extents = text.Split('x').Select(extent => long.TryParse(extent, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : -1).ToArray();
+        return extents.Length == example.Length && extents.All(extent => extent > 0)
+            ? extents
+            : throw new ArgumentException($"--input {text}: wanted {example.Length} extents, channels first, such as {string.Join('x', example)}.");
+    }
+
+    static void Show(MemoryPlan plan, MemoryPrediction prediction)
+    {
+        var table = new Table { Title = new TableTitle($"{plan.Network.Name}, batch {plan.Batch} of {string.Join(" x ", plan.Input)}, {Markup.Escape($"{plan.Codec}")}, predicted") };
+        table.AddColumn("MiB");
+        table.AddColumn(new TableColumn("plain").RightAligned());
+        table.AddColumn(new TableColumn("compressed").RightAligned());
+        table.AddRow("saved maps", MiB(prediction.Baseline.SavedBytes), MiB(prediction.Compressed.KeptBytes));
+        table.AddRow("the step after its forward pass", MiB(prediction.Baseline.AfterForwardBytes), MiB(prediction.Compressed.AfterForwardBytes));
+        table.AddRow("peak of the whole step", MiB(prediction.Baseline.PeakBytes), MiB(prediction.Compressed.PeakBytes));
+        table.AddRow("parameters, buffers and input beside it", MiB(prediction.ParameterBytes + prediction.InputBytes), MiB(prediction.ParameterBytes + prediction.InputBytes));
+        AnsiConsole.Write(table);
+        Console.WriteLine($"This machine has {MiB(MemoryPrediction.AvailableBytes)} MiB available.");
+    }
+
+    static void Show(MemoryResult result)
+    {
+        var table = new Table { Title = new TableTitle($"{result.Network}, batch {result.Batch} of {string.Join(" x ", result.Input)}, {Markup.Escape(result.Codec)} on {Markup.Escape(result.Blocks)}") };
+        table.AddColumn("MiB");
+        table.AddColumn(new TableColumn("plain").RightAligned());
+        table.AddColumn(new TableColumn("compressed").RightAligned());
+        table.AddColumn(new TableColumn("in the paper's storage").RightAligned());
+        table.AddRow("after the forward pass", MiB(result.BaselineBytes), MiB(result.AfterForwardBytes), result.PaperStorageBytes is { } paper ? MiB(paper) : "");
+        table.AddRow("peak of the whole step", MiB(result.BaselinePeakBytes), MiB(result.PeakBytes), "");
+        table.AddRow("floor: parameters, input, output, target", MiB(result.FloorBytes), "", "");
+        table.AddRow("others, as the paper counts", MiB(result.OthersBytes), "", "");
+        AnsiConsole.Write(table);
+        Console.WriteLine(FormattableString.Invariant($"eta {result.EtaPercent:0.0} % as the paper counts, {result.EtaOfFloorPercent:0.0} % of what lies above the floor; forward and backward {result.BaselineMs:0} ms plain, {result.StepMs:0} ms compressed (once each)"));
+        Console.WriteLine();
+        Console.WriteLine(new CompressionReport { Layers = result.Layers, LiveBytes = 0, Notes = [] });
+        Console.WriteLine("Alive at the compressed step's peak:");
+        foreach (var block in result.AliveAtPeak.Take(12)) Console.WriteLine($"{MiB(block.Bytes),11} MiB  {block.What}");
+    }
+
+    static string MiB(long bytes) => FormattableString.Invariant($"{bytes / 1048576.0:0.0}");
+}

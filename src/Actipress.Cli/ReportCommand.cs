@@ -1,0 +1,30 @@
+using System.CommandLine;
+using Actipress.Data;
+using Actipress.Experiments;
+
+namespace Actipress.Cli;
+
+/// <summary><c>report</c>: every table and figure from stored results.</summary>
+static class ReportCommand
+{
+    public static Command Make()
+    {
+        var output = new Option<string>("--out") { Description = "The page.", HelpName = "file", DefaultValueFactory = _ => "runs/report.html" };
+        var figures = new Option<string?>("--figures") { Description = "Write each figure as .svg and .png into this folder too.", HelpName = "folder" };
+        var experiments = CommonOptions.Experiments();
+        var command = new Command("report", "Write one self-contained page with every table and figure that the stored results have, the paper's beside ours. Runs nothing: see reproduce and sweep.")
+        { output, figures, experiments };
+        command.SetAction(parsed =>
+        {
+            var folder = parsed.GetValue(experiments)!;
+            var page = Reproduction.Page(Reproduction.All, new(DataFolder.Of(null), folder), StoredPiece.ReadAll(folder));
+            var file = Path.GetFullPath(parsed.GetValue(output)!);
+            Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+            File.WriteAllText(file, page.ToString());
+            if (parsed.GetValue(figures) is { } into) page.SaveFigures(into);
+            Console.WriteLine(file);
+            return 0;
+        });
+        return command;
+    }
+}

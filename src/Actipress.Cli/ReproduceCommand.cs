@@ -1,0 +1,48 @@
+using System.CommandLine;
+using Actipress.Data;
+using Actipress.Experiments;
+
+namespace Actipress.Cli;
+
+/// <summary><c>reproduce</c>: the paper's tables and figures.</summary>
+static class ReproduceCommand
+{
+    public static Command Make()
+    {
+        var names = new Argument<string[]>("what") { Description = $"Any of: {string.Join("; ", Reproduction.All.Select(known => $"{known.Name}, {known.Meaning}"))}.", Arity = ArgumentArity.OneOrMore };
+        names.AcceptOnlyFromAmong([.. Reproduction.All.Select(known => known.Name)]);
+        var output = new Option<string>("--out") { Description = "The folder for results.jsonl and report.html. What its results have already is not run again.", HelpName = "folder", DefaultValueFactory = _ => "runs/reproduce" };
+        var showOnly = new Option<bool>("--show-only") { Description = "Run nothing: write the page from the results that are there." };
+        var dataDir = CommonOptions.DataDir();
+        var experiments = CommonOptions.Experiments();
+        var json = CommonOptions.Json();
+        var command = new Command("reproduce", "Make tables and figures of the paper anew: its figures, ours in its storage, ours by default, side by side in one page. An interrupted run goes on where it was.")
+        { names, output, showOnly, dataDir, experiments, json };
+        command.SetAction((parsed, cancellation) =>
+        {
+            Reproduction[] chosen = [.. Reproduction.All.Where(known => parsed.GetValue(names)!.Contains(known.Name))];
+            var context = new Reproduction.Context(DataFolder.Of(parsed.GetValue(dataDir)), parsed.GetValue(experiments)!);
+            var results = new ResultsFile(parsed.GetValue(output)!);
+            var interrupted = false;
+            if (!parsed.GetValue(showOnly))
+            {
+                using var progress = new StatusLine();
+                try
+                {
+                    foreach (var one in chosen) one.Run(context, results, progress, cancellation);
+                }
+                catch (OperationCanceledException) { interrupted = true; }
+                progress.Clear();
+            }
+            var page = Path.Combine(parsed.GetValue(output)!, "report.html");
+            var done = StoredPiece.Read(results);
+            File.WriteAllText(page, Reproduction.Page(chosen, context, done).ToString());
+            if (parsed.GetValue(json))
+                Console.WriteLine(Json.Document(chosen.ToDictionary(one => one.Name, one => one.Pieces(context).Where(piece => done.ContainsKey(piece.Key)).ToDictionary(piece => piece.Key, piece => done[piece.Key].Result))));
+            else Console.WriteLine($"Page: {page}\nResults: {results.Path}");
+            if (interrupted) Console.Error.WriteLine("Interrupted: the page has what was done; the same command goes on from there.");
+            return Task.FromResult(interrupted ? UserErrors.Interrupted : 0);
+        });
+        return command;
+    }
+}

@@ -1,0 +1,120 @@
+using System.Diagnostics;
+using Actipress.Experiments;
+
+namespace Actipress.Cli;
+
+/// <summary>
+/// The processes of a sweep on this machine. Torch's random state and the allocator's level are a process's own, so each training that
+/// is to be measured needs one; a process takes one training after the other, since starting it costs a second. Its standard input is a
+/// pipe from the process that started it: when that ends, however it ends, the worker keeps its state and ends too.
+/// </summary>
+static class SweepWorkers
+{
+    /// <summary>How this program is started.</summary>
+    public static IReadOnlyList<string> Self { get; } = Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet" ? [Environment.ProcessPath!, Environment.GetCommandLineArgs()[0]] : [Environment.ProcessPath!];
+
+    /// <summary>What a worker says, a line of JSON each.</summary>
+    sealed record Said(string Key, string? At, string? Notice, bool Failed);
+
+    /// <summary>Runs workers until everything is done.</summary>
+    /// <param name="sweep">The experiment.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="arguments">Of the command.</param>
+    /// <param name="cancellation">Ends them after the step at hand.</param>
+    /// <returns>How many trainings failed.</returns>
+    public static async Task<int> Run(Sweep sweep, int count, string[] arguments, CancellationToken cancellation)
+    {
+        var remaining = sweep.Remaining();
+        if (remaining.Count == 0) return 0;
+        await Console.Error.WriteLineAsync($"{Path.GetFileName(sweep.Folder)}: {sweep.Plans.Count - remaining.Count} of {sweep.Plans.Count} runs are done.");
+        using var board = new Board(sweep, remaining.Count);
+        var workers = Enumerable.Range(0, Math.Min(count, remaining.Count)).Select(number => Worker(number, [.. Self.Skip(1), "sweep", .. arguments, "--worker"], board, cancellation));
+        return board.Failed + (await Task.WhenAll(workers)).Count(crashed => crashed);
+    }
+
+    static async Task<bool> Worker(int number, string[] arguments, Board board, CancellationToken cancellation)
+    {
+        using var process = Process.Start(new ProcessStartInfo(Self[0], arguments) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        await using var ended = cancellation.Register(process.StandardInput.Close);
+        while (await process.StandardOutput.ReadLineAsync(CancellationToken.None) is { } line)
+            if (Json.Read<Said>(line) is { } said) board.Show(number, said);
+        await process.WaitForExitAsync(CancellationToken.None);
+        var crashed = process.ExitCode is not (0 or UserErrors.Interrupted or UserErrors.Mistake);
+        if (crashed) board.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
+        return crashed;
+    }
+
+    /// <summary>A worker's part: trains, and says so.</summary>
+    public static int Work(Sweep sweep, string? dataFolder, CancellationToken cancellation)
+    {
+        using var orphaned = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var watch = new Thread(() =>
+        {
+            while (Console.In.Read() >= 0) { }
+            orphaned.Cancel();
+        }) { IsBackground = true };
+        watch.Start();
+        var speaker = new Speaker();
+        sweep.Work(dataFolder, speaker, orphaned.Token);
+        return orphaned.IsCancellationRequested ? UserErrors.Interrupted : speaker.Failed ? UserErrors.Mistake : 0;
+    }
+
+    sealed class Speaker : IProgress<SweepProgress>
+    {
+        static readonly TimeSpan between = TimeSpan.FromMilliseconds(500);
+        readonly Stopwatch sinceSaid = new();
+
+        public bool Failed { get; private set; }
+
+        public void Report(SweepProgress value)
+        {
+            Failed |= value.Failed;
+            if (value.At is not null && sinceSaid.IsRunning && sinceSaid.Elapsed < between) return;
+            sinceSaid.Restart();
+            var at = value.At is { } now ? FormattableString.Invariant($"epoch {now.Epoch}, step {now.Step} of {now.Steps}") : null;
+            // Where nobody listens any more the standard input has ended too.
+            try { Console.WriteLine(Json.Line(new Said(value.Plan.Key(), at, value.Notice, value.Failed))); }
+            catch (IOException) { }
+        }
+    }
+
+    /// <summary>All workers on one line of a terminal; elsewhere a line for each run that has ended.</summary>
+    sealed class Board(Sweep sweep, int remaining) : IDisposable
+    {
+        readonly Dictionary<string, TrainingPlan> plans = sweep.Plans.ToDictionary(plan => plan.Key());
+        readonly SortedDictionary<int, string> at = [];
+        readonly Stopwatch watch = Stopwatch.StartNew();
+        readonly Lock one = new();
+        int ended;
+
+        public int Failed { get; private set; }
+
+        public void Show(int worker, Said said)
+        {
+            lock (one)
+            {
+                var plan = plans[said.Key];
+                var name = $"{plan.Layers} {plan.Codec} seed {plan.Seed}";
+                if (said.Failed) Failed++;
+                if (said.Notice is not null) Say($"{name}: {said.Notice}");
+                if (said.At is not null) at[worker] = $"{name}: {said.At}";
+                else if (said.Notice is null || said.Failed)
+                {
+                    at.Remove(worker);
+                    ended++;
+                    if (!said.Failed) Say($"{sweep.Plans.Count - remaining + ended} of {sweep.Plans.Count}  {name}{Left()}");
+                }
+                if (!Console.IsErrorRedirected) Console.Error.Write($"\r\e[K{string.Join(" | ", at.Values)}");
+            }
+        }
+
+        string Left() => ended == remaining ? "" : FormattableString.Invariant($"  (about {watch.Elapsed.TotalMinutes / ended * (remaining - ended):0} min left)");
+
+        public void Say(string line) => Console.Error.WriteLine(Console.IsErrorRedirected ? line : $"\r\e[K{line}");
+
+        public void Dispose()
+        {
+            if (!Console.IsErrorRedirected) Console.Error.Write("\r\e[K");
+        }
+    }
+}

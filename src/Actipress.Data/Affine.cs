@@ -1,0 +1,47 @@
+namespace Actipress.Data;
+
+/// <summary>
+/// Where the voxels of a volume lie: (x, y, z) of the scanner in mm is <c>M (i, j, k) + t</c>, with i along the width, j the height and k
+/// the depth.
+/// </summary>
+/// <param name="Rows">The three rows of (M | t), 12 numbers.</param>
+public sealed record Affine(IReadOnlyList<double> Rows)
+{
+    /// <summary>Axes along the scanner's, at these distances.</summary>
+    public static Affine Of(double x, double y, double z) => new([x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0]);
+
+    /// <summary>Distances of neighbours along (depth, height, width), in mm.</summary>
+    public (double Depth, double Height, double Width) Spacing => (Length(2), Length(1), Length(0));
+
+    double Length(int column) => Math.Sqrt(Rows[column] * Rows[column] + Rows[4 + column] * Rows[4 + column] + Rows[8 + column] * Rows[8 + column]);
+
+    /// <summary>A voxel's place.</summary>
+    public (double X, double Y, double Z) At(double i, double j, double k)
+    {
+        return (Row(0), Row(4), Row(8));
+        double Row(int row) => Rows[row] * i + Rows[row + 1] * j + Rows[row + 2] * k + Rows[row + 3];
+    }
+
+    /// <summary>This after another: what the other maps to is mapped by this.</summary>
+    public Affine After(Affine first)
+    {
+        ArgumentNullException.ThrowIfNull(first);
+        return new([.. from row in Enumerable.Range(0, 3)
+                       from column in Enumerable.Range(0, 4)
+                       select Enumerable.Range(0, 3).Sum(k => Rows[4 * row + k] * first.Rows[4 * k + column]) + (column == 3 ? Rows[4 * row + 3] : 0)]);
+    }
+
+    /// <summary>From the scanner to voxels.</summary>
+    /// <exception cref="InvalidDataException">The axes do not span space.</exception>
+    public Affine Inverse()
+    {
+        double M(int row, int column) => Rows[row * 4 + column];
+        double Minor(int row, int column) => M((row + 1) % 3, (column + 1) % 3) * M((row + 2) % 3, (column + 2) % 3) - M((row + 1) % 3, (column + 2) % 3) * M((row + 2) % 3, (column + 1) % 3);
+        var determinant = M(0, 0) * Minor(0, 0) + M(0, 1) * Minor(0, 1) + M(0, 2) * Minor(0, 2);
+        if (determinant == 0 || !double.IsFinite(determinant))
+            throw new InvalidDataException($"The affine [{string.Join(", ", Rows)}] has determinant {determinant}: wanted axes that span space. Set the volume's s-form or q-form.");
+        var linear = new Affine([.. from row in Enumerable.Range(0, 3) from column in Enumerable.Range(0, 4) select column == 3 ? 0 : Minor(column, row) / determinant]);
+        var (x, y, z) = linear.At(M(0, 3), M(1, 3), M(2, 3));
+        return new([.. linear.Rows.Select((value, i) => i switch { 3 => -x, 7 => -y, 11 => -z, _ => value })]);
+    }
+}

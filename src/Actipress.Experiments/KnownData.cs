@@ -1,0 +1,62 @@
+using Actipress.Data;
+
+namespace Actipress.Experiments;
+
+/// <summary>A data set that training knows by name.</summary>
+/// <param name="Name">As <c>--data</c> has it.</param>
+/// <param name="Meaning">What it is.</param>
+/// <param name="Folder">The part of the data folder that holds it; null where the program draws it.</param>
+/// <param name="Load">Reads it from that folder.</param>
+public sealed record KnownDataSet(string Name, string Meaning, string? Folder, Func<string, TrainingPlan, TrainingData> Load);
+
+/// <summary>The data sets by name. A line here adds one.</summary>
+public static class KnownData
+{
+    /// <summary>All of them.</summary>
+    public static IReadOnlyList<KnownDataSet> All { get; } =
+    [
+        new("digits", "digits that the program draws, 28 x 28", null, (_, _) => TrainingData.Of(GeneratedDigits.Make())),
+        new("colour-digits", "the same in colour, 32 x 32", null, (_, _) => TrainingData.Of(GeneratedDigits.InColour())),
+        new("volumes", "volumes of two balls that the program draws", null, (_, plan) => Volumes(GeneratedVolumes.Make(50, Extents(plan)), plan)),
+        new("mnist", "MNIST's four files", "mnist", (folder, _) => TrainingData.Of(Mnist.Load(folder))),
+        new("cifar10", "CIFAR-10 in its binary version", "cifar10_first4000", (folder, _) => TrainingData.Of(Cifar10.Load(folder))),
+        new("cifar10-jpeg", "CIFAR-10 as train/class/*.jpg and test/class/*.jpg", "cifar10_jpeg", (folder, _) => TrainingData.Of(ImageFolder.Load(folder))),
+        new("cifar100", "CIFAR-100 in its binary version", "cifar100", (folder, _) => TrainingData.Of(Cifar100.Load(folder))),
+        new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", (folder, plan) => Volumes(Decathlon.Load("hippocampus", folder, int.MaxValue, Extents(plan), classes: 3), plan)),
+        new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", (folder, plan) => Volumes(Brats.Open(folder).Select(scan => scan.CropToForeground().ZScore(amongNonZero: true).Fit(Axes(plan)), Axes(plan)).InMemory(), plan)),
+    ];
+
+    /// <summary>The one called <paramref name="name"/>.</summary>
+    /// <exception cref="ArgumentException">There is none; the message lists all.</exception>
+    public static KnownDataSet Find(string name) =>
+        All.FirstOrDefault(data => data.Name == name)
+        ?? throw new ArgumentException($"No data set '{name}'. Known: {string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}.", nameof(name));
+
+    /// <summary>What a plan trains on, as far as it asks for.</summary>
+    /// <param name="plan">Its network must take what the data set has.</param>
+    /// <param name="folder">Real data; null where there are none.</param>
+    /// <exception cref="InvalidDataException">A file or folder is missing or damaged; the message says which.</exception>
+    /// <exception cref="ArgumentException">The network cannot be trained on it.</exception>
+    public static TrainingData Load(TrainingPlan plan, string? folder)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        var (network, known) = (Trainable.Find(plan.Model), Find(plan.Data));
+        if (known.Folder is not null && folder is null)
+            throw new InvalidDataException($"No data folder for {known.Name}: give one with --data-dir, or set {DataFolder.Variable}; {network.Generated} needs none.");
+        var data = known.Load(known.Folder is null ? "" : DataFolder.Part(folder!, known.Folder), plan);
+        using (var scope = torch.NewDisposeScope())
+        {
+            var (input, target) = data.Train.Batch([0]);
+            var (axes, channels, segments) = network.Examples switch { ExampleKind.Grey => (4, 1, false), ExampleKind.Colour => (4, 3, false), ExampleKind.Slices => (4, data.Channels, true), _ => (5, data.Channels, true) };
+            if (input.dim() != axes || input.shape[1] != channels || target.dim() > 1 != segments)
+                throw new ArgumentException($"{network.Name} cannot be trained on {known.Name}, whose examples are {string.Join(" x ", input.shape[1..])}: it takes {network.Data} or {network.Generated}.");
+        }
+        return data with { Train = data.Train.Take(plan.TrainExamples), Test = data.Test.Take(plan.TestExamples) };
+    }
+
+    static TrainingData Volumes(IDataSet volumes, TrainingPlan plan) => TrainingData.Of(volumes, slices: Trainable.Find(plan.Model).Examples == ExampleKind.Slices);
+
+    static IReadOnlyList<int> Axes(TrainingPlan plan) => plan.Extents ?? [96, 96, 96];
+
+    static (int Depth, int Height, int Width) Extents(TrainingPlan plan) => plan.Extents is [var depth, var height, var width] ? (depth, height, width) : (32, 48, 32);
+}

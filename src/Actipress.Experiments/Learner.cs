@@ -1,0 +1,254 @@
+using System.Diagnostics;
+using static TorchSharp.torch;
+
+namespace Actipress.Experiments;
+
+/// <summary>One training of one network, step by step: measures itself, and can be saved at any step and gone on with, bit for bit.</summary>
+public sealed class Learner : IDisposable
+{
+    const int FidelityBatches = 4;
+
+    readonly TrainingPlan plan;
+    readonly TrainingData data;
+    readonly Objective objective;
+    readonly nn.Module<Tensor, Tensor> model;
+    readonly TorchSharp.Modules.OptimizerHelper optimizer;
+    readonly ActivationCompression? compression;
+    readonly AllocatorMeter meter;
+    readonly List<EpochResult> curve = [];
+    readonly List<double> milliseconds = [];
+    readonly List<long> afterForward = [];
+    long peak;
+    int step;
+    double losses;
+    Tensor? randomState;
+
+    /// <param name="plan">What to train.</param>
+    /// <param name="data">What the plan asks for.</param>
+    /// <exception cref="ArgumentException">A layer pattern matches nothing, or a batch is larger than the training set.</exception>
+    /// <exception cref="PlatformNotSupportedException">There is no place for the hooks or the meter here.</exception>
+    public Learner(TrainingPlan plan, TrainingData data)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        ArgumentNullException.ThrowIfNull(data);
+        (this.plan, this.data) = (plan, data);
+        var network = Trainable.Find(plan.Model);
+        if (plan.Batch > data.Train.Count) throw new ArgumentException($"No batch of {plan.Batch}: {data.Name} has {data.Train.Count} examples to train on.");
+        var codec = ActivationCodec.Parse(plan.Codec);
+        Name = codec == ActivationCodec.None ? "baseline" : "compressed";
+        objective = network.Objective(plan.Loss);
+        random.manual_seed(plan.Seed);
+        model = network.Create(data.Channels, data.Classes, plan.Features ?? network.Features);
+        try
+        {
+            if (codec != ActivationCodec.None) compression = model.CompressActivations(options => LayerSet.Parse(plan.Layers, network).Configure(options, codec));
+            meter = AllocatorMeter.Start();
+        }
+        catch
+        {
+            compression?.Dispose();
+            model.Dispose();
+            throw;
+        }
+        optimizer = optim.Adam(model.parameters(), plan.LearningRate);
+    }
+
+    /// <summary>baseline or compressed.</summary>
+    public string Name { get; }
+
+    /// <summary>Whole epochs done.</summary>
+    public int Epochs => curve.Count;
+
+    /// <summary>Of the last whole epoch.</summary>
+    public EpochResult Last => curve[^1];
+
+    /// <summary>Of the last compressed step of a whole batch.</summary>
+    public CompressionReport? Report { get; private set; }
+
+    int Steps => (data.Train.Count + plan.Batch - 1) / plan.Batch;
+
+    /// <summary>Goes on to the end of the epoch at hand.</summary>
+    /// <param name="progress">Told after each step.</param>
+    /// <param name="betweenSteps">Called after each step but the epoch's last: the moment to save.</param>
+    /// <param name="cancellation">Ends it after the step at hand.</param>
+    /// <returns>False where it was cut short.</returns>
+    public bool Epoch(IProgress<TrainingProgress>? progress, Action? betweenSteps, CancellationToken cancellation)
+    {
+        model.train();
+        var epoch = Epochs + 1;
+        if (step == 0) random.manual_seed(plan.Seed * 1000 + epoch);
+        else RestoreRandomState();
+        var order = Enumerable.Range(0, data.Train.Count).ToArray();
+        new Random(plan.Seed * 1000 + epoch).Shuffle(order);
+        while (step < Steps)
+        {
+            if (cancellation.IsCancellationRequested)
+            {
+                KeepRandomState();
+                return false;
+            }
+            var loss = Step(order[(step * plan.Batch)..Math.Min((step + 1) * plan.Batch, order.Length)], epoch);
+            losses += loss;
+            step++;
+            progress?.Report(new(epoch, Name, step, Steps, losses / step, loss, objective.ScoreName, null));
+            if (betweenSteps is null || step == Steps) continue;
+            KeepRandomState();
+            betweenSteps();
+        }
+        curve.Add(EpochResult.Of(objective, losses / Steps, Score(data.Test)));
+        progress?.Report(new(epoch, Name, step, Steps, Last.TrainLoss, double.NaN, objective.ScoreName, Last.TestScore));
+        (step, losses) = (0, 0);
+        return true;
+    }
+
+    // The batch is made here and not in the background, where its memory would be counted as the step's.
+    double Step(int[] indices, int epoch)
+    {
+        if (plan.Schedule == Schedule.Cosine)
+            foreach (var group in optimizer.ParamGroups)
+                group.LearningRate = plan.LearningRate * (1 + Math.Cos(Math.PI * ((double)Epochs * Steps + step) / ((double)plan.Epochs * Steps))) / 2;
+        using var scope = NewDisposeScope();
+        var (input, target) = data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null);
+        var before = AllocatorMeter.CurrentBytes;
+        meter.ResetPeak();
+        var watch = Stopwatch.StartNew();
+        optimizer.zero_grad();
+        using var loss = Loss(input, target);
+        afterForward.Add(AllocatorMeter.CurrentBytes - before);
+        if (compression is null) loss.backward();
+        else compression.Backward(loss);
+        optimizer.step();
+        milliseconds.Add(watch.Elapsed.TotalMilliseconds);
+        peak = Math.Max(peak, meter.PeakBytes - before);
+        if (compression is not null && indices.Length == plan.Batch) Report = compression.Report();
+        return loss.item<float>();
+    }
+
+    Random Chance(int epoch, int place) => new(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * plan.Batch + place));
+
+    Tensor Loss(Tensor input, Tensor target)
+    {
+        using var output = model.call(input);
+        return objective.Loss(output, target);
+    }
+
+    // In batches that take about as much memory as those of the training, which keeps maps besides.
+    double Score(TrainingData.Part part)
+    {
+        model.eval();
+        using var evaluation = no_grad();
+        double scores = 0;
+        foreach (var indices in Enumerable.Range(0, part.Count).Chunk(4 * plan.Batch))
+        {
+            using var scope = NewDisposeScope();
+            var (input, target) = part.Batch(indices);
+            scores += objective.Scores(model.call(input), target);
+        }
+        return scores / part.Count;
+    }
+
+    /// <summary>What was measured up to the last whole epoch; at least one must be done.</summary>
+    public RunResult Result()
+    {
+        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)));
+        var result = new RunResult(
+            Last.TestAccuracy, Last.TestDsc, classification ? trained : null, classification ? null : trained, Last.TrainLoss,
+            Statistics.Median(milliseconds), (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), peak);
+        if (compression is null || Report is null) return result;
+        var fidelity = Enumerable.Range(0, FidelityBatches).Select(Fidelity).ToArray();
+        return result with
+        {
+            SavedBytes = Report.SavedBytes,
+            KeptBytes = Report.KeptBytes,
+            BytesPerElement = (double)Report.KeptBytes / (Report.SavedBytes / sizeof(float)),
+            GradientCosine = fidelity.Average(one => one.Cosine),
+            GradientNormRatio = fidelity.Average(one => one.NormRatio),
+        };
+    }
+
+    /// <summary>The whole epochs, one after the other.</summary>
+    public IReadOnlyList<EpochResult> Curve => curve;
+
+    GradientFidelity Fidelity(int batch)
+    {
+        model.train();
+        using var scope = NewDisposeScope();
+        var some = data.Train.Take(FidelityBatches * plan.Batch);
+        var (input, target) = some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)]);
+        return compression!.MeasureFidelity(() => Loss(input, target));
+    }
+
+    /// <summary>Writes everything that decides what comes next, and what was measured.</summary>
+    public void Save(BinaryWriter writer)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        writer.Write(step);
+        writer.Write(losses);
+        writer.Write(peak);
+        Write(curve.Select(epoch => epoch.TrainLoss));
+        Write(curve.Select(epoch => epoch.TestScore));
+        Write(milliseconds);
+        Write(afterForward.Select(bytes => (double)bytes));
+        writer.Write(Json.Line(Report));
+        model.save(writer);
+        optimizer.save_state_dict(writer);
+        using var now = random.get_rng_state();
+        (randomState ?? now).Save(writer);
+
+        void Write(IEnumerable<double> values)
+        {
+            var all = values.ToArray();
+            writer.Write(all.Length);
+            foreach (var value in all) writer.Write(value);
+        }
+    }
+
+    /// <summary>Goes on where <see cref="Save"/> left off, for the same plan and data.</summary>
+    public void Load(BinaryReader reader)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        step = reader.ReadInt32();
+        losses = reader.ReadDouble();
+        peak = reader.ReadInt64();
+        var (trainLosses, scores) = (Read(), Read());
+        curve.Clear();
+        curve.AddRange(trainLosses.Zip(scores, (loss, score) => EpochResult.Of(objective, loss, score)));
+        milliseconds.Clear();
+        milliseconds.AddRange(Read());
+        afterForward.Clear();
+        afterForward.AddRange(Read().Select(bytes => (long)bytes));
+        Report = Json.Read<CompressionReport>(reader.ReadString());
+        model.load(reader);
+        optimizer.load_state_dict(reader);
+        randomState?.Dispose();
+        randomState = Tensor.Load(reader);
+
+        double[] Read()
+        {
+            var values = new double[reader.ReadInt32()];
+            for (var i = 0; i < values.Length; i++) values[i] = reader.ReadDouble();
+            return values;
+        }
+    }
+
+    void KeepRandomState()
+    {
+        randomState?.Dispose();
+        randomState = random.get_rng_state();
+    }
+
+    void RestoreRandomState()
+    {
+        if (randomState is not null) random.set_rng_state(randomState);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        randomState?.Dispose();
+        meter.Dispose();
+        compression?.Dispose();
+        optimizer.Dispose();
+        model.Dispose();
+    }
+}

@@ -1,0 +1,139 @@
+using System.Diagnostics;
+using Actipress.Models;
+using static TorchSharp.torch;
+
+namespace Actipress.Experiments;
+
+/// <summary>Which network's memory is measured, and how its maps are stored.</summary>
+/// <param name="Network">The network.</param>
+/// <param name="Batch">Examples.</param>
+/// <param name="Input">Shape of one.</param>
+/// <param name="Codec">How maps are stored.</param>
+/// <param name="Layers">Which layers' maps; see <see cref="LayerSet"/>.</param>
+public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> Input, ActivationCodec Codec, string Layers = "all");
+
+/// <summary>
+/// Memory of one network, plain and compressed: what the allocator gained since before the step, and parameters, buffers, input and
+/// target, which it held already. So what libraries keep for themselves (compiled kernels) does not count. All in bytes.
+/// </summary>
+/// <param name="Network">The paper's name.</param>
+/// <param name="Batch">Examples.</param>
+/// <param name="Input">Shape of one.</param>
+/// <param name="Codec">How maps were stored.</param>
+/// <param name="Blocks">Which layers' maps.</param>
+/// <param name="OthersBytes">M_O, as the paper defines it: the plain network after its forward pass, if the chosen layers' saves cost nothing.</param>
+/// <param name="FloorBytes">What no compression can go below: parameters, buffers, input, output and target.</param>
+/// <param name="BaselineBytes">M_BL: the plain network after its forward pass.</param>
+/// <param name="AfterForwardBytes">M: the compressed one after its forward pass.</param>
+/// <param name="EtaPercent">Equation 34: (M - M_BL) / (M_BL - M_O). Below -100 where maps shrink that the paper's method does not reach.</param>
+/// <param name="EtaOfFloorPercent">The same against the floor.</param>
+/// <param name="PaperStorageBytes">M in the paper's own storage at the codec's ratio; null where the codec has none.</param>
+/// <param name="BaselinePeakBytes">The plain step's highest level, forward, loss and backward.</param>
+/// <param name="PeakBytes">The compressed step's.</param>
+/// <param name="BaselineMs">Time of the plain forward and backward pass; a single one.</param>
+/// <param name="StepMs">Of the compressed.</param>
+/// <param name="Layers">Maps by layer.</param>
+/// <param name="AliveAtPeak">What was alive at the compressed step's peak.</param>
+/// <param name="Provenance">Where it was measured.</param>
+public sealed record MemoryResult(
+    string Network, int Batch, IReadOnlyList<long> Input, string Codec, string Blocks,
+    long OthersBytes, long FloorBytes, long BaselineBytes, long AfterForwardBytes, double EtaPercent, double EtaOfFloorPercent, long? PaperStorageBytes,
+    long BaselinePeakBytes, long PeakBytes, double BaselineMs, double StepMs,
+    IReadOnlyList<LayerReport> Layers, IReadOnlyList<AliveBlock> AliveAtPeak, Provenance Provenance);
+
+/// <summary>Measures a network's memory: after the forward pass, as the paper does, and at the peak of the whole step.</summary>
+public static class MemoryMeasure
+{
+    /// <summary>One plain step and one compressed, after a forward pass that warms up and tells what is saved.</summary>
+    /// <param name="plan">What to measure.</param>
+    /// <param name="progress">Told what is being done.</param>
+    /// <param name="timelines">The allocator's level through both steps.</param>
+    /// <param name="cancellation">Ends it after the pass at hand.</param>
+    /// <exception cref="ArgumentException">The layers name a block or layer that the network does not have.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public static MemoryResult Run(MemoryPlan plan, IProgress<string>? progress, out IReadOnlyList<TimelineFigure.Curve> timelines, CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        var layers = LayerSet.Parse(plan.Layers, plan.Network.Name, plan.Network.Blocks);
+        using var everything = NewDisposeScope();
+        random.manual_seed(1);
+        using var model = plan.Network.Create();
+        var x = randn([plan.Batch, .. plan.Input]);
+
+        progress?.Report("a forward pass, to see what is saved");
+        var trace = ForwardTrace.Record(model, x);
+        using var meter = AllocatorMeter.Start();
+        using var step = new Step(model, x, meter, trace.ParameterBytes + trace.InputBytes);
+        cancellation.ThrowIfCancellationRequested();
+        progress?.Report("the plain step");
+        IReadOnlyList<MemoryLevel> plainLevels;
+        (long AfterForward, long Peak, double Milliseconds) plain;
+        using (var nothing = model.CompressActivations(ActivationCodec.None))
+        using (var levels = nothing.StartTimeline())
+        {
+            plain = step.Run(nothing.Backward);
+            levels.Dispose();
+            plainLevels = levels.Levels;
+        }
+        cancellation.ThrowIfCancellationRequested();
+        progress?.Report($"the step with {plan.Codec}");
+        using var compression = model.CompressActivations(options => layers.Configure(options, plan.Codec));
+        using var recorded = compression.StartTimeline();
+        var packed = step.Run(compression.Backward);
+        recorded.Dispose();
+        timelines = [new("plain", plainLevels), new($"{plan.Codec}", recorded.Levels)];
+
+        var paper = new PaperStorage(trace, step.TargetBytes, layers.Contains);
+        var floor = trace.ParameterBytes + trace.InputBytes + trace.OutputBytes + step.TargetBytes;
+        return new(
+            plan.Network.Name, plan.Batch, plan.Input, $"{plan.Codec}", plan.Layers,
+            paper.OthersBytes, floor, plain.AfterForward, packed.AfterForward, Eta(paper.OthersBytes), Eta(floor),
+            plan.Codec.Keep is Keep.TopK { Ratio: var ratio } ? paper.AfterForwardBytes(ratio) : null,
+            plain.Peak, packed.Peak, plain.Milliseconds, packed.Milliseconds, compression.Report().Layers, recorded.AliveAtPeak, Provenance.Here());
+
+        double Eta(long others) => 100.0 * (packed.AfterForward - plain.AfterForward) / (plain.AfterForward - others);
+    }
+
+    /// <summary>What the plain and the compressed step will take, from small ones; codec on all layers.</summary>
+    public static MemoryPrediction Predict(MemoryPlan plan)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        random.manual_seed(1);
+        using var model = plan.Network.Create();
+        return MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codec);
+    }
+
+    // The paper's target: labels for classes, otherwise a tensor of the output's shape.
+    sealed class Step(nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes) : IDisposable
+    {
+        readonly Tensor target = Target(model, x);
+
+        public long TargetBytes => target.NumberOfElements * target.ElementSize;
+
+        static Tensor Target(nn.Module<Tensor, Tensor> model, Tensor x)
+        {
+            using var inference = no_grad();
+            using var example = x.narrow(0, 0, 1);
+            model.eval();
+            using var one = model.call(example);
+            model.train();
+            return one.dim() == 2 ? randint(one.shape[1], [x.shape[0]]) : rand([x.shape[0], .. one.shape[1..]]);
+        }
+
+        public (long AfterForward, long Peak, double Milliseconds) Run(Action<Tensor> backward)
+        {
+            random.manual_seed(2);
+            var without = AllocatorMeter.CurrentBytes - modelAndInputBytes - TargetBytes;
+            meter.ResetPeak();
+            var watch = Stopwatch.StartNew();
+            using var output = model.call(x);
+            var afterForward = AllocatorMeter.CurrentBytes - without;
+            using (var loss = target.dtype == ScalarType.Int64 ? nn.functional.cross_entropy(output, target) : nn.functional.mse_loss(output, target)) backward(loss);
+            var (peak, milliseconds) = (meter.PeakBytes - without, watch.Elapsed.TotalMilliseconds);
+            model.zero_grad();
+            return (afterForward, peak, milliseconds);
+        }
+
+        public void Dispose() => target.Dispose();
+    }
+}

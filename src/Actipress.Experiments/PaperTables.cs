@@ -1,0 +1,145 @@
+using System.Globalization;
+using System.Text.Json;
+using Actipress.Models;
+
+namespace Actipress.Experiments;
+
+/// <summary>A figure of the paper's, in MiB after the forward pass, with what its method gives by the shapes of what is saved.</summary>
+/// <param name="Column">As the table has it.</param>
+/// <param name="Paper">The paper's figure.</param>
+/// <param name="Exact">Ours in the paper's own storage.</param>
+/// <param name="Suspect">Whether the figure is known not to follow from the method as published.</param>
+public sealed record PaperCell(string Column, double Paper, double Exact, bool Suspect = false)
+{
+    /// <summary>How near two figures are to count as equal.</summary>
+    public const double Tolerance = 0.02;
+
+    /// <summary>Whether ours is the paper's.</summary>
+    public bool Agrees => Math.Abs(Exact / Paper - 1) <= Tolerance;
+}
+
+/// <summary>A row of Table 2, or a column of Table 3.</summary>
+/// <param name="Network">The paper's name.</param>
+/// <param name="Batch">Examples.</param>
+/// <param name="Input">Shape of one.</param>
+/// <param name="Layers">Which kinds of layers are compressed.</param>
+/// <param name="Cells">Its figures.</param>
+/// <param name="Note">Why a figure does not agree; null where all do.</param>
+public sealed record PaperRow(string Network, int Batch, long[] Input, string Layers, IReadOnlyList<PaperCell> Cells, string? Note);
+
+/// <summary>Tables 2 and 3 of the paper, each figure beside what the method gives.</summary>
+public static class PaperTables
+{
+    /// <summary>The ratio of Table 2.</summary>
+    public const double Ratio = 100;
+
+    /// <summary>Names of the tables.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["table2", "table3"];
+
+    /// <summary>The rows of a table, each as soon as its network has been run at a small batch.</summary>
+    /// <param name="table">One of <see cref="Names"/>.</param>
+    public static IEnumerable<PaperRow> Rows(string table) => table switch
+    {
+        "table2" => Table2(),
+        "table3" => Table3(),
+        _ => throw new ArgumentException($"No table '{table}'. Known: {string.Join(", ", Names)}.", nameof(table)),
+    };
+
+    /// <summary>The networks of a table, each with batch and input.</summary>
+    /// <param name="table">One of <see cref="Names"/>.</param>
+    public static IReadOnlyList<(Network Network, int Batch, long[] Input)> Settings(string table) => table == "table3"
+        ? [.. Table3Networks.Select(name => Networks.Find(name)).Select(network => (network, network.Batch, network.Input))]
+        : [.. Load("table2").GetProperty("rows").EnumerateArray()
+            .Select(row => (Network: row.GetProperty("network").GetString()!, Batch: row.GetProperty("batch").GetInt32(), Input: row.GetProperty("input").GetString()!)).Distinct()
+            .Select(row => (Networks.Find(row.Network), row.Batch, Shape(row.Input)))];
+
+    static readonly string[] Table3Networks = ["EfficientNetB0", "EfficientNetB4", "EfficientNetB8", "DeepLabV3Plus", "EDSR"];
+
+    static IEnumerable<PaperRow> Table2()
+    {
+        (string Of, ForwardTrace Trace, ForwardTrace? Narrow)? last = null;
+        foreach (var row in Load("table2").GetProperty("rows").EnumerateArray())
+        {
+            var (network, batch, size, layers) = (Networks.Find(row.GetProperty("network").GetString()!), row.GetProperty("batch").GetInt32(), row.GetProperty("input").GetString()!, row.GetProperty("layers").GetString()!);
+            var input = Shape(size);
+            var first = last?.Of != $"{network.Name} {batch} {size}";
+            if (first)
+                last = ($"{network.Name} {batch} {size}", PaperTrace.Record(network.Create, batch, input),
+                    network.Name == "WideResNet101" ? PaperTrace.Record(() => new ResNet("ResNet101", [3, 4, 23, 3], bottleneck: true), batch, input) : null);
+            var (trace, narrow) = (last!.Value.Trace, last.Value.Narrow);
+            var held = HeldBytes(network, trace);
+            var suspect = row.TryGetProperty("suspect", out var doubt);
+            var cells = new List<PaperCell>();
+            if (first)
+            {
+                var whole = new PaperStorage(trace, held, Covered(network, "Conv+BN+ReLU", network.Blocks.Count - 1));
+                cells.Add(new("others", row.GetProperty("others").GetDouble(), MiB(whole.OthersBytes)));
+                cells.Add(new("baseline", row.GetProperty("baseline").GetDouble(), MiB(whole.BaselineBytes)));
+            }
+            foreach (var (block, paper) in row.GetProperty("compressed").EnumerateArray().Index())
+            {
+                var run = narrow is null ? trace : PaperTrace.WideUpTo(trace, narrow, block);
+                var exact = new PaperStorage(run, held, Covered(network, layers, block)).AfterForwardBytes(Ratio);
+                cells.Add(new(block == 0 ? "block0" : $"block0-{block}", paper.GetDouble(), MiB(exact), suspect));
+            }
+            yield return Row(network, batch, input, layers, cells, suspect ? doubt.GetString() : row.TryGetProperty("note", out var note) ? note.GetString() : null);
+        }
+    }
+
+    static IEnumerable<PaperRow> Table3()
+    {
+        var table = Load("table3");
+        foreach (var (i, name) in Table3Networks.Index())
+        {
+            var network = Networks.Find(name);
+            var storage = new PaperStorage(PaperTrace.Record(network.Create, network.Batch, network.Input), 0, Covered(network, "all", 0));
+            yield return Row(network, network.Batch, network.Input, "all",
+            [
+                new("others", table.GetProperty("others")[i].GetDouble(), MiB(storage.OthersBytes)),
+                new("baseline", table.GetProperty("baseline")[i].GetDouble(), MiB(storage.BaselineBytes)),
+                .. table.GetProperty("dct").EnumerateObject().Select(ratio =>
+                    new PaperCell($"dct:{ratio.Name}", ratio.Value[i].GetDouble(), MiB(storage.AfterForwardBytes(double.Parse(ratio.Name, CultureInfo.InvariantCulture))))),
+            ], null);
+        }
+    }
+
+    static PaperRow Row(Network network, int batch, long[] input, string layers, List<PaperCell> cells, string? note) =>
+        new(network.Name, batch, input, layers, cells, cells.All(cell => cell.Agrees) ? null : note ?? notes.GetValueOrDefault(network.Name));
+
+    // Where the paper's figures are copied without a note. A sparse tensor does not store a coefficient that is zero by itself, as after
+    // a ReLU that is dead over a whole block: that would explain the figures at ratios near 1, but cannot be proved from shapes.
+    const string NearOne = "at ratios near 1 the figures are not those of k = N / ratio coefficients of every save";
+
+    static readonly Dictionary<string, string> notes = new()
+    {
+        ["EfficientNetB8"] = $"{NearOne}; the paper's baseline and ratio 10 hold 20 to 29 MiB that our network does not save",
+        ["DeepLabV3Plus"] = NearOne,
+        ["EDSR"] = NearOne,
+    };
+
+    // The published U-Net ends in a sigmoid: its figures are those of logits, probabilities and target being held.
+    static long HeldBytes(Network network, ForwardTrace trace) => network.Name == "UNet3D" ? 2 * trace.OutputBytes : 0;
+
+    // Which layers' saves the paper compresses: it leaves shortcuts alone. Attention and FeedForward are all of a block.
+    static Func<Layer, bool> Covered(Network network, string layers, int lastBlock)
+    {
+        var kinds = layers.StartsWith("BN", StringComparison.Ordinal) || layers.StartsWith("Conv", StringComparison.Ordinal) ? ":" + layers.ToLowerInvariant() : "";
+        var set = LayerSet.Parse($"block0-{lastBlock}{(network.Name.StartsWith("ViT", StringComparison.Ordinal) ? "" : kinds)}", network.Name, network.Blocks);
+        return layer => set.Contains(layer) && (kinds.Length == 0 || !layer.Name.Contains(PaperTrace.Shortcut, StringComparison.Ordinal));
+    }
+
+    // The paper writes channels last.
+    static long[] Shape(string text)
+    {
+        var extents = text.Split('x').Select(extent => long.Parse(extent, CultureInfo.InvariantCulture)).ToArray();
+        return [extents[^1], .. extents[..^1]];
+    }
+
+    static double MiB(long bytes) => bytes / 1048576.0;
+
+    static JsonElement Load(string table)
+    {
+        using var stream = typeof(PaperTables).Assembly.GetManifestResourceStream($"{table}.json")!;
+        return JsonDocument.Parse(stream).RootElement;
+    }
+}

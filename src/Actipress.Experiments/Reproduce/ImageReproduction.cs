@@ -1,0 +1,122 @@
+using System.Globalization;
+using Actipress.Data;
+using ScottPlot;
+
+namespace Actipress.Experiments;
+
+/// <summary>Figure 5: a picture after compression, over codecs and ratios, in the paper's storage and in ours.</summary>
+sealed class ImageReproduction : Reproduction
+{
+    /// <summary>One codec at one ratio.</summary>
+    /// <param name="Family">WT + haar and so on.</param>
+    /// <param name="Ratio">The paper's lambda.</param>
+    /// <param name="Picture">Its name.</param>
+    /// <param name="InputBytes">Of the picture as float32.</param>
+    /// <param name="PaperBytes">In the paper's storage.</param>
+    /// <param name="PaperMse">Likewise.</param>
+    /// <param name="PaperPsnrDb">Likewise.</param>
+    /// <param name="Bytes">In the default storage.</param>
+    /// <param name="Mse">Likewise.</param>
+    /// <param name="PsnrDb">Likewise.</param>
+    /// <param name="Png">The middle of the picture as rebuilt from the paper's storage, beside that from ours.</param>
+    internal sealed record Rebuilt(
+        string Family, double Ratio, string Picture, long InputBytes, long PaperBytes, double PaperMse, double PaperPsnrDb, long Bytes, double Mse, double PsnrDb, byte[] Png);
+
+    static readonly double[] ratios = [1, 1.1, 1.4, 2.5, 10, 100, 1000];
+    static readonly (string Name, Func<double, ActivationCodec> At)[] families =
+    [
+        ("WT + haar", ratio => ActivationCodec.Wavelet("haar", ratio)), ("WT + db3", ratio => ActivationCodec.Wavelet("db3", ratio)),
+        ("DCT", ratio => ActivationCodec.Dct(ratio)), ("ST", ActivationCodec.Threshold),
+    ];
+
+    // The first of the photos that is grey; without a data folder a picture that the program draws.
+    const string Photo = "photos/camera.png", Drawn = "a drawn volume's middle";
+
+    public override string Name => "fig5";
+
+    public override string Meaning => "a picture over codecs and ratios";
+
+    static string Key(string picture, string family, double ratio) => $"{picture} by {family} at ratio {ratio.ToString(CultureInfo.InvariantCulture)}";
+
+    static string PictureName(Context context) => context.DataFolder is null ? Drawn : Photo;
+
+    static Tensor Picture(Context context)
+    {
+        if (context.DataFolder is { } folder) return Data.Picture.Read(DataFolder.Part(folder, Photo));
+        const int Extent = 128;
+        var slice = GeneratedVolumes.Make(1, (Extent, Extent, Extent)).Images[0].Skip(Extent / 2 * Extent * Extent).Take(Extent * Extent).ToArray();
+        var (lowest, highest) = (slice.Min(), slice.Max());
+        return torch.tensor(slice.Select(value => 255 * (value - lowest) / (highest - lowest)).ToArray(), [1, 1, Extent, Extent]);
+    }
+
+    public override IEnumerable<Piece> Pieces(Context context) =>
+        families.SelectMany(family => ratios.Select(ratio => new Piece(Key(PictureName(context), family.Name, ratio), (_, _) =>
+        {
+            using var picture = Picture(context);
+            return Rebuild(picture, PictureName(context), family.Name, family.At(ratio), ratio);
+        })));
+
+    internal static Rebuilt Rebuild(Tensor picture, string name, string family, ActivationCodec codec, double ratio)
+    {
+        using var everything = torch.NewDisposeScope();
+        using var paper = Pipeline.Pack(picture, codec.AsInPaper() with { EvenIfLarger = true }, out _)!;
+        using var ours = Pipeline.Pack(picture, codec with { EvenIfLarger = true }, out _)!;
+        using var fromPaper = paper.Unpack();
+        using var fromOurs = ours.Unpack();
+        return new(family, ratio, name, picture.NumberOfElements * picture.ElementSize,
+            paper.Bytes, Quality.Mse(picture, fromPaper), Quality.Psnr(picture, fromPaper, 255), ours.Bytes, Quality.Mse(picture, fromOurs), Quality.Psnr(picture, fromOurs, 255),
+            Data.Picture.SideBySide(Middle(fromPaper), Middle(fromOurs)));
+    }
+
+    // Lives as long as the scope around it.
+    static Tensor Middle(Tensor picture)
+    {
+        const int Extent = 160;
+        var (height, width) = (Math.Min(Extent, picture.shape[2]), Math.Min(Extent, picture.shape[3]));
+        return picture.narrow(2, (picture.shape[2] - height) / 2, height).narrow(3, (picture.shape[3] - width) / 2, width);
+    }
+
+    public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
+    {
+        page.Section("Figure 5: quality of a rebuilt picture");
+        var found = new[] { Photo, Drawn }.SelectMany(picture => families.SelectMany(family => ratios.Select(ratio => done.GetValueOrDefault(Key(picture, family.Name, ratio))?.As<Rebuilt>()))).OfType<Rebuilt>().ToArray();
+        if (found.Length == 0)
+        {
+            page.Paragraph("Not run yet.");
+            return;
+        }
+        var shown = found.Where(one => one.Picture == found[0].Picture).ToArray();
+        page.Paragraph($"{shown[0].Picture}, {shown[0].InputBytes} bytes as float32. Solid: the paper's storage (12 bytes a kept coefficient); dotted: ours.");
+        Figure("mse", "MSE", one => one.PaperMse, one => one.Mse, logarithmic: true);
+        Figure("psnr", "PSNR, dB", one => Finite(one.PaperPsnrDb), one => Finite(one.PsnrDb));
+        Figure("size", "size, % of float32", one => 100.0 * one.PaperBytes / one.InputBytes, one => 100.0 * one.Bytes / one.InputBytes);
+        foreach (var one in shown.Where(one => one.Ratio >= 2.5))
+            page.Image(one.Png, FormattableString.Invariant($"{one.Family}, ratio {one.Ratio}: paper's storage {one.PaperBytes} bytes, {one.PaperPsnrDb:0.0} dB; ours {one.Bytes} bytes, {one.PsnrDb:0.0} dB"));
+
+        void Figure(string name, string axis, Func<Rebuilt, double> paper, Func<Rebuilt, double> ours, bool logarithmic = false)
+        {
+            var plot = new Plot();
+            plot.Title(axis);
+            plot.YLabel(logarithmic ? $"log10 of {axis}" : axis);
+            foreach (var (index, family) in families.Index())
+            {
+                var points = shown.Where(one => one.Family == family.Name).ToArray();
+                if (points.Length == 0) continue;
+                foreach (var isPaper in (bool[])[true, false])
+                {
+                    var line = plot.Add.Scatter(points.Select(one => (double)Array.IndexOf(ratios, one.Ratio)).ToArray(), points.Select(one => Shown((isPaper ? paper : ours)(one))).ToArray(), plot.Add.Palette.GetColor(index));
+                    line.LinePattern = isPaper ? LinePattern.Solid : LinePattern.Dotted;
+                    if (isPaper) line.LegendText = family.Name;
+                }
+            }
+            plot.Axes.Bottom.SetTicks([.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
+            plot.ShowLegend(Alignment.UpperRight);
+            page.Figure(plot, $"fig5-{name}", $"{axis} over ratios", 420, 300);
+
+            double Shown(double value) => logarithmic ? Math.Log10(Math.Max(value, 1e-12)) : value;
+        }
+    }
+
+    // A picture that comes back bit for bit has no noise: shown as float32's own limit.
+    static double Finite(double decibels) => double.IsInfinity(decibels) ? 160 : decibels;
+}

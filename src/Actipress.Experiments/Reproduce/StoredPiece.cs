@@ -1,0 +1,45 @@
+using System.Text.Json;
+
+namespace Actipress.Experiments;
+
+/// <summary>What one piece of a reproduction left in a results file.</summary>
+/// <param name="Result">As JSON.</param>
+/// <param name="Machine">Where and from which commit.</param>
+public sealed record StoredPiece(JsonElement Result, string Machine)
+{
+    /// <summary>All pieces of a results file by key, the last of each.</summary>
+    public static IReadOnlyDictionary<string, StoredPiece> Read(ResultsFile results)
+    {
+        ArgumentNullException.ThrowIfNull(results);
+        var pieces = new Dictionary<string, StoredPiece>();
+        foreach (var line in results.Lines().Where(line => line.TryGetProperty("kind", out var kind) && kind.GetString() == Kind))
+        {
+            var from = line.GetProperty("provenance");
+            pieces[line.GetProperty("key").GetString()!] = new(line.GetProperty("result"),
+                $"{from.GetProperty("machine").GetString()} with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, commit {from.GetProperty("commit").GetString()}");
+        }
+        return pieces;
+    }
+
+    /// <summary>All pieces of an experiments folder's results files.</summary>
+    public static IReadOnlyDictionary<string, StoredPiece> ReadAll(string experiments)
+    {
+        if (!Directory.Exists(experiments)) throw new InvalidDataException($"No folder {experiments}: wanted the one with the experiments' results, such as experiments/paper/results.jsonl.");
+        var pieces = new Dictionary<string, StoredPiece>();
+        foreach (var folder in Directory.EnumerateDirectories(experiments).Order(StringComparer.Ordinal).Where(folder => File.Exists(Path.Combine(folder, "results.jsonl"))))
+            foreach (var (key, piece) in Read(new ResultsFile(folder))) pieces[key] = piece;
+        return pieces;
+    }
+
+    /// <summary>Adds one.</summary>
+    public static void Add(ResultsFile results, string key, object result)
+    {
+        ArgumentNullException.ThrowIfNull(results);
+        results.Add(new { kind = Kind, key, result, provenance = Provenance.Here() });
+    }
+
+    const string Kind = "piece";
+
+    /// <summary>As the type that was stored.</summary>
+    public T As<T>() => Json.Of<T>(Result);
+}

@@ -1,0 +1,90 @@
+using System.Globalization;
+using Actipress.Models;
+
+namespace Actipress.Experiments;
+
+/// <summary>Table 2 or 3: the paper's figures, those of its storage by the shapes of what is saved, and ours as the allocator has them.</summary>
+/// <param name="table">One of <see cref="PaperTables.Names"/>.</param>
+sealed class TableReproduction(string table) : Reproduction
+{
+    static readonly double[] ratios = [100, 10];
+
+    public override string Name => table;
+
+    public override string Meaning => table == "table2" ? "memory after the forward pass by network, block and kind of layer" : "memory after the forward pass by method and ratio";
+
+    string RowsKey => $"{table} in the paper's storage";
+
+    static string Key(PaperRow row, double ratio) => $"{row.Network} batch {row.Batch} of {string.Join('x', row.Input)} dct:{ratio.ToString(CultureInfo.InvariantCulture)}";
+
+    // The rows of Table 2 share networks: each is run once.
+    static IEnumerable<PaperRow> Networks(IEnumerable<PaperRow> rows) => rows.DistinctBy(row => Key(row, 1));
+
+    public override IEnumerable<Piece> Pieces(Context context)
+    {
+        yield return new(RowsKey, (progress, _) =>
+        {
+            var rows = new List<PaperRow>();
+            foreach (var row in PaperTables.Rows(table))
+            {
+                progress.Report($"{row.Network}, {row.Layers}");
+                rows.Add(row);
+            }
+            return rows;
+        });
+        foreach (var (network, batch, input) in PaperTables.Settings(table))
+            foreach (var ratio in ratios)
+                yield return new(Key(new(network.Name, batch, input, "", [], null), ratio), (progress, cancellation) =>
+                    MemoryMeasure.Run(new(network, batch, input, ActivationCodec.Dct(ratio)), progress, out _, cancellation) with { Layers = [] });
+    }
+
+    public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
+    {
+        page.Section(table == "table2" ? "Table 2: memory after the forward pass, by network" : "Table 3: memory after the forward pass, by ratio");
+        if (!done.TryGetValue(RowsKey, out var stored))
+        {
+            page.Paragraph("Not run yet.");
+            return;
+        }
+        var rows = stored.As<PaperRow[]>();
+        var cells = rows.SelectMany(row => row.Cells).ToArray();
+        page.Paragraph($"MiB. Each cell: the paper's figure, and below it what its storage (12 bytes a kept coefficient, once for each save) gives by the shapes of what is saved; marked where the two are more than {100 * PaperCell.Tolerance:0} % apart. {cells.Count(cell => cell.Agrees)} of {cells.Length} agree.");
+        foreach (var group in rows.GroupBy(row => string.Join(' ', row.Cells.Where(cell => cell.Column is not ("others" or "baseline")).Select(cell => cell.Column))))
+        {
+            var columns = group.SelectMany(row => row.Cells).Select(cell => cell.Column).Distinct().ToArray();
+            page.Table(["network", "layers", .. columns, "why not"], group.Select(row => (string[])
+            [
+                $"{row.Network}\nbatch {row.Batch}, {string.Join(" x ", row.Input)}", row.Layers,
+                .. columns.Select(column => row.Cells.FirstOrDefault(cell => cell.Column == column) is { } cell ? FormattableString.Invariant($"{(cell.Agrees ? "" : HtmlPage.Doubtful)}{cell.Paper:0}\n{cell.Exact:0}") : ""),
+                row.Note ?? "",
+            ]));
+        }
+        ShowMeasured(page, done, rows);
+    }
+
+    void ShowMeasured(HtmlPage page, IReadOnlyDictionary<string, StoredPiece> done, PaperRow[] rows)
+    {
+        page.Paragraph("Ours: every layer compressed in the default storage with exact zeros, measured by the allocator in MiB. Floor is what no compression can go below (parameters, buffers, input, output, target), eta the share of what lies above it that is saved. The peak is that of the whole step: forward, loss, backward. Times are of single steps, plain and compressed one after the other.");
+        string[] columns = ["network", "codec", "floor", "plain", "compressed", "eta", "paper's best", "plain peak", "peak", "share", "step time"];
+        page.Table(columns, Networks(rows).SelectMany(row => ratios.Select(ratio => (row, ratio, Result: done.GetValueOrDefault(Key(row, ratio))?.As<MemoryResult>()))).Where(one => one.Result is not null).Select(one =>
+        {
+            var result = one.Result!;
+            return (string[])
+            [
+                $"{result.Network}, batch {result.Batch}, {string.Join(" x ", result.Input)}", result.Codec, MiB(result.FloorBytes), MiB(result.BaselineBytes), MiB(result.AfterForwardBytes), $"{Number(result.EtaOfFloorPercent)} %",
+                Best(rows, one.row, one.ratio) is { } best ? Number(best) : "", MiB(result.BaselinePeakBytes), MiB(result.PeakBytes), $"{Number(100.0 * result.PeakBytes / result.BaselinePeakBytes)} %",
+                FormattableString.Invariant($"{result.StepMs / result.BaselineMs:0.00} of plain"),
+            ];
+        }));
+    }
+
+    // The paper's lowest figure for this network at this ratio.
+    static double? Best(PaperRow[] rows, PaperRow network, double ratio) => rows
+        .Where(row => Key(row, 1) == Key(network, 1)).SelectMany(row => row.Cells)
+        .Where(cell => ratio == PaperTables.Ratio ? cell.Column.StartsWith("block", StringComparison.Ordinal) || cell.Column == "dct:100" : cell.Column == $"dct:{ratio.ToString(CultureInfo.InvariantCulture)}")
+        .Select(cell => (double?)cell.Paper).Min();
+
+    static string MiB(long bytes) => Number(bytes / 1048576.0);
+
+    static string Number(double value) => value.ToString("0.0", CultureInfo.InvariantCulture);
+}

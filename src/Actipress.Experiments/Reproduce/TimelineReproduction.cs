@@ -1,0 +1,61 @@
+using System.Globalization;
+using Actipress.Models;
+
+namespace Actipress.Experiments;
+
+/// <summary>Figure 9: the allocator through forward and backward pass, for three sets of layers, three codecs and the paper's ratios.</summary>
+sealed class TimelineReproduction : Reproduction
+{
+    // What a figure 760 pixels wide can show.
+    const int MostPoints = 500;
+
+    static readonly (string Network, string[] Layers)[] panels =
+    [
+        ("ResNet18", ["block0:bn", "block0-1:bn", "block0-1:conv+bn+relu"]),
+        ("UNet3D", ["block0:bn", "block0-1:bn", "block0-1:conv+bn+relu"]),
+    ];
+
+    static readonly string[] codecs = ["dct", "wt:haar", "st"];
+    static readonly string[] ratios = ["1.1", "2.5", "10", "100", "1000"];
+
+    public override string Name => "fig9";
+
+    public override string Meaning => "the allocator at each step through forward and backward pass";
+
+    static string Key(string network, string layers, string codec) => $"timeline of {network}, {codec} on {layers}";
+
+    public override IEnumerable<Piece> Pieces(Context context) =>
+        from panel in panels
+        from layers in panel.Layers
+        from codec in codecs
+        from ratio in ratios
+        select new Piece(Key(panel.Network, layers, $"{codec}:{ratio}"), (progress, cancellation) =>
+        {
+            var network = Networks.Find(panel.Network);
+            var measured = MemoryMeasure.Run(new(network, network.Batch, network.Input, ActivationCodec.Parse($"{codec}:{ratio}"), layers), progress, out var timelines, cancellation);
+            return new Panel(measured with { Layers = [], AliveAtPeak = [] }, [.. timelines.Select(curve => curve with { Levels = Thin(curve.Levels) })]);
+        });
+
+    internal sealed record Panel(MemoryResult Memory, IReadOnlyList<TimelineFigure.Curve> Curves);
+
+    // The highest level of each stretch, so that no peak is lost.
+    static IReadOnlyList<MemoryLevel> Thin(IReadOnlyList<MemoryLevel> levels) =>
+        [.. levels.Chunk(Math.Max(1, (levels.Count + MostPoints - 1) / MostPoints)).Select(stretch => stretch.MaxBy(level => level.Bytes)!)];
+
+    public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
+    {
+        page.Section("Figure 9: memory through the whole step");
+        page.Paragraph("What the allocator holds above its level before the step, at each allocation of the forward pass (left of the dashed line) and of the backward pass. Our default storage; below ratio 2 the compact one. A map that would not become smaller is left as it is, so no curve rises above the plain one by more than what a codec works in.");
+        foreach (var (network, sets) in panels)
+            foreach (var layers in sets)
+                foreach (var codec in codecs)
+                {
+                    var found = ratios.Select(ratio => done.GetValueOrDefault(Key(network, layers, $"{codec}:{ratio}"))?.As<Panel>()).OfType<Panel>().ToArray();
+                    if (found.Length == 0) continue;
+                    page.Figure(TimelineFigure.Draw($"{network}, {codec} on {layers}", [found[0].Curves[0], .. found.Select(panel => panel.Curves[1])]), $"fig9-{network}-{layers}-{codec}",
+                        $"{network}, batch {found[0].Memory.Batch}: plain peak {MiB(found[0].Memory.BaselinePeakBytes)} MiB; {string.Join("; ", found.Select(panel => $"{panel.Memory.Codec} {MiB(panel.Memory.PeakBytes)} MiB"))}.");
+                }
+    }
+
+    static string MiB(long bytes) => (bytes / 1048576.0).ToString("0", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,69 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Globalization;
+
+namespace Actipress.Experiments;
+
+/// <summary>A sweep's trainings as job arrays of Slurm, a task for each that is not done.</summary>
+/// <param name="Sweep">The experiment; its folder must be visible from the nodes.</param>
+/// <param name="Command">How a node starts one training: these words, and then its key.</param>
+public sealed record SlurmArray(Sweep Sweep, IReadOnlyList<string> Command)
+{
+    // Slurm's usual MaxArraySize is 1001.
+    const int LargestArray = 1000;
+
+    /// <summary>Cores of a task.</summary>
+    public int Threads { get; init; } = 1;
+
+    /// <summary>Further options of sbatch, such as <c>--time=1:00:00</c>.</summary>
+    public IReadOnlyList<string> Options { get; init; } = [];
+
+    /// <summary>Hands them to sbatch.</summary>
+    /// <returns>The arrays' job numbers; none where everything is done.</returns>
+    /// <exception cref="InvalidDataException">There is no Slurm, or it refuses; the message has its words.</exception>
+    public IReadOnlyList<long> Submit()
+    {
+        Directory.CreateDirectory(Logs);
+        return [.. Sweep.Remaining().Select(plan => plan.Key()).Chunk(LargestArray).Select(keys => Submit(Script(keys)))];
+    }
+
+    string Logs => Path.Combine(Sweep.Folder, "state");
+
+    /// <summary>The batch script of one array. Slurm ends a task with SIGTERM a minute before its time is over, at which the training keeps its state.</summary>
+    public string Script(IReadOnlyList<string> keys)
+    {
+        ArgumentNullException.ThrowIfNull(keys);
+        return $"""
+            #!/bin/bash
+            #SBATCH --job-name=actipress-{Path.GetFileName(Sweep.Folder)}
+            #SBATCH --array=0-{keys.Count - 1}
+            #SBATCH --cpus-per-task={Threads}
+            #SBATCH --output={Logs}/slurm-%A-%a.log
+            #SBATCH --signal=TERM@60
+            #SBATCH --requeue
+            runs=({string.Join(' ', keys)})
+            exec {string.Join(' ', Command.Select(Quoted))} "${"{"}runs[$SLURM_ARRAY_TASK_ID]{"}"}"
+
+            """;
+    }
+
+    static string Quoted(string word) => $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
+
+    long Submit(string script)
+    {
+        try
+        {
+            using var sbatch = Process.Start(new ProcessStartInfo("sbatch", ["--parsable", .. Options]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true })!;
+            var error = sbatch.StandardError.ReadToEndAsync();
+            sbatch.StandardInput.Write(script);
+            sbatch.StandardInput.Close();
+            var output = sbatch.StandardOutput.ReadToEnd();
+            sbatch.WaitForExit();
+            return sbatch.ExitCode == 0 && long.TryParse(output.Split(';')[0], CultureInfo.InvariantCulture, out var job)
+                ? job
+                : throw new InvalidDataException($"Slurm refuses the job array: {error.Result.Trim()} {output.Trim()}");
+        }
+        catch (Win32Exception missing) { throw new InvalidDataException("No sbatch here: wanted Slurm's client (on Debian: apt-get install slurm-client), or leave --slurm out to work on this machine.", missing); }
+        catch (IOException closed) { throw new InvalidDataException("Slurm refuses the job array: sbatch ended before it had read the script.", closed); }
+    }
+}

@@ -1,0 +1,171 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace Actipress.Experiments;
+
+/// <summary>A finished training of a sweep: a line of its results.</summary>
+/// <param name="Kind">run.</param>
+/// <param name="Key">The plan's.</param>
+/// <param name="Plan">What was trained.</param>
+/// <param name="Result">What came of it.</param>
+/// <param name="Curve">Epoch by epoch.</param>
+/// <param name="Threads">Of torch.</param>
+/// <param name="Seconds">Since the run began, or was last gone on with.</param>
+/// <param name="Provenance">Where.</param>
+public sealed record SweepRun(
+    string Kind, string Key, TrainingPlan Plan, RunResult Result, IReadOnlyList<EpochResult> Curve, int Threads, double Seconds, Provenance Provenance);
+
+/// <summary>What a sweep tells of one of its trainings while it is at work.</summary>
+/// <param name="Plan">Which.</param>
+/// <param name="At">Where it stands; null where it has ended.</param>
+/// <param name="Notice">What went wrong, if anything.</param>
+/// <param name="Failed">Whether it ended by that.</param>
+public sealed record SweepProgress(TrainingPlan Plan, TrainingProgress? At, string? Notice = null, bool Failed = false);
+
+/// <summary>
+/// The trainings of an experiment, each once. Any number of processes, on one machine or on several with a common file system, may work
+/// on one sweep: each takes a training that is neither done nor taken, holds a lock on its claim while it trains, and adds a line to the
+/// results. The system gives a lock back however its process ends; what was begun is gone on with from its state.
+/// </summary>
+public sealed class Sweep
+{
+    readonly string stateFolder;
+    (TrainingPlan Plan, TrainingData Data)? loaded;
+
+    /// <param name="path">The experiment's config.json, or its folder. Results and states are put beside it.</param>
+    /// <exception cref="InvalidDataException">It is no configuration.</exception>
+    /// <exception cref="ArgumentException">Something in it is not to be had.</exception>
+    /// <exception cref="FormatException">A codec is none.</exception>
+    public Sweep(string path)
+    {
+        ConfigPath = Path.GetFullPath(Directory.Exists(path) ? Path.Combine(path, "config.json") : path);
+        var config = SweepConfig.Read(ConfigPath);
+        Plans = config.Plans();
+        foreach (var plan in Plans.DistinctBy(plan => plan.Layers)) CheckLayers(plan);
+        Results = new ResultsFile(Folder);
+        stateFolder = Path.Combine(Folder, "state");
+    }
+
+    /// <summary>The experiment's configuration.</summary>
+    public string ConfigPath { get; }
+
+    /// <summary>The experiment's folder.</summary>
+    public string Folder => Path.GetDirectoryName(ConfigPath)!;
+
+    /// <summary>Its trainings.</summary>
+    public IReadOnlyList<TrainingPlan> Plans { get; }
+
+    /// <summary>Its results; other lines than its own are passed over.</summary>
+    public ResultsFile Results { get; }
+
+    /// <summary>What is done, in the order of <see cref="Plans"/>.</summary>
+    public IReadOnlyList<SweepRun> Done()
+    {
+        var lines = Results.Lines().Select(line => Json.Read<SweepRun>(line.GetRawText())).OfType<SweepRun>().Where(run => run.Kind == "run").ToLookup(run => run.Key);
+        return [.. Plans.SelectMany(plan => lines[plan.Key()].Take(1))];
+    }
+
+    /// <summary>What is not.</summary>
+    public IReadOnlyList<TrainingPlan> Remaining()
+    {
+        var done = Done().Select(run => run.Key).ToHashSet();
+        return [.. Plans.Where(plan => !done.Contains(plan.Key()))];
+    }
+
+    /// <summary>Trains whatever is neither done nor taken by another process, until there is nothing left.</summary>
+    /// <param name="dataFolder">Real data; null where there are none.</param>
+    /// <param name="progress">Told after each step.</param>
+    /// <param name="cancellation">Ends it after the step at hand, which is kept.</param>
+    public void Work(string? dataFolder, IProgress<SweepProgress>? progress, CancellationToken cancellation)
+    {
+        foreach (var plan in Plans)
+        {
+            if (cancellation.IsCancellationRequested) return;
+            Train(plan, dataFolder, progress, cancellation);
+        }
+    }
+
+    /// <summary>Trains one of the plans, unless it is done or taken. What fails is told to <paramref name="progress"/>.</summary>
+    /// <inheritdoc cref="Work"/>
+    /// <param name="plan">One of <see cref="Plans"/>.</param>
+    public void Train(TrainingPlan plan, string? dataFolder, IProgress<SweepProgress>? progress, CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        if (IsDone(plan)) return;
+        Directory.CreateDirectory(stateFolder);
+        var path = Path.Combine(stateFolder, plan.Key() + ".claim");
+        using var claim = TryClaim(path);
+        if (claim is null) return;
+        try
+        {
+            if (!IsDone(plan)) TrainClaimed(plan, dataFolder, progress, cancellation);    // another process may just have finished it
+            if (IsDone(plan)) File.Delete(path);
+        }
+        catch (Exception failure) when (failure is ArgumentException or InvalidDataException or CompressionException or ExternalException or IOException or UnauthorizedAccessException)
+        {
+            progress?.Report(new(plan, null, failure.Message, Failed: true));
+        }
+    }
+
+    bool IsDone(TrainingPlan plan)
+    {
+        var key = plan.Key();
+        return Results.Lines().Any(line => IsResultOf(line, key));
+    }
+
+    static bool IsResultOf(System.Text.Json.JsonElement line, string key) => line.TryGetProperty("key", out var found) && found.ValueEquals(key);
+
+    static FileStream? TryClaim(string path)
+    {
+        try { return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
+        catch (IOException) when (File.Exists(path)) { return null; }
+    }
+
+    void TrainClaimed(TrainingPlan plan, string? dataFolder, IProgress<SweepProgress>? progress, CancellationToken cancellation)
+    {
+        var (watch, provenance) = (Stopwatch.StartNew(), Provenance.Here());
+        var data = Load(plan, dataFolder);
+        using var learner = new Learner(plan, data);
+        var state = new TrainingState(Path.Combine(stateFolder, plan.Key() + ".state"), plan);
+        try { state.Load(learner); }
+        catch (InvalidDataException damage)
+        {
+            progress?.Report(new(plan, null, $"{damage.Message} The run begins anew."));
+            state.Delete();
+        }
+        var steps = new Steps(plan, progress);
+        while (learner.Epochs < plan.Epochs)
+        {
+            var whole = learner.Epoch(steps, () => state.SaveNowAndThen(learner), cancellation);
+            if (whole && learner.Epochs == plan.Epochs) break;
+            state.Save(learner);
+            if (!whole) return;
+        }
+        var run = new SweepRun("run", plan.Key(), plan, learner.Result(), learner.Curve, torch.get_num_threads(), watch.Elapsed.TotalSeconds, provenance);
+        Results.AddUnless(line => IsResultOf(line, run.Key), run);
+        state.Delete();
+        progress?.Report(new(plan, null));
+    }
+
+    sealed class Steps(TrainingPlan plan, IProgress<SweepProgress>? progress) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value) => progress?.Report(new(plan, value));
+    }
+
+    // Most plans of a sweep differ in what is compressed only.
+    TrainingData Load(TrainingPlan plan, string? dataFolder)
+    {
+        var asked = plan.Plain() with { Seed = 0 };
+        if (loaded?.Plan != asked) loaded = (asked, KnownData.Load(plan, dataFolder));
+        return loaded.Value.Data;
+    }
+
+    // A misspelt layer should be found before the first training, not by the last one.
+    static void CheckLayers(TrainingPlan plan)
+    {
+        var network = Trainable.Find(plan.Model);
+        using var scope = torch.NewDisposeScope();
+        using var model = network.Create(network.Examples == ExampleKind.Colour ? 3 : 1, 2, 4);
+        using var compression = model.CompressActivations(options => LayerSet.Parse(plan.Layers, network).Configure(options, ActivationCodec.None));
+    }
+}

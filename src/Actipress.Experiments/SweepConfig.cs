@@ -1,0 +1,112 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace Actipress.Experiments;
+
+/// <summary>
+/// An experiment as data, <c>config.json</c>: one training for each of layers x codecs x ratios x seeds, all else as in
+/// <see cref="TrainingPlan"/>. What is not given is the network's usual choice.
+/// </summary>
+public sealed record SweepConfig
+{
+    const string RatioPlace = "{ratio}";
+
+    /// <summary>As in <see cref="TrainingPlan.Model"/>.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Data"/>.</summary>
+    public string? Data { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Epochs"/>.</summary>
+    public int? Epochs { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Batch"/>.</summary>
+    public int? Batch { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.LearningRate"/>.</summary>
+    public double? LearningRate { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Schedule"/>.</summary>
+    public Schedule Schedule { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Loss"/>.</summary>
+    public SegmentationLoss? Loss { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Augmentation"/>.</summary>
+    public Augmenting? Augmentation { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.TrainExamples"/>.</summary>
+    public int? TrainExamples { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.TestExamples"/>.</summary>
+    public int? TestExamples { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Features"/>.</summary>
+    public int? Features { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Extents"/>.</summary>
+    public IReadOnlyList<int>? Extents { get; init; }
+
+    /// <summary>As in <see cref="TrainingPlan.Seed"/>.</summary>
+    public IReadOnlyList<int> Seeds { get; init; } = [1];
+
+    /// <summary>As in <see cref="TrainingPlan.Layers"/>.</summary>
+    public IReadOnlyList<string> Layers { get; init; } = ["all"];
+
+    /// <summary>As in <see cref="TrainingPlan.Codec"/>, with <c>{ratio}</c> where each of the ratios goes. <c>none</c> is plain training, once for all layers.</summary>
+    public required IReadOnlyList<string> Codecs { get; init; }
+
+    /// <summary>The paper's lambda.</summary>
+    public IReadOnlyList<double> Ratios { get; init; } = [];
+
+    /// <summary>Whether a file is a sweep's configuration, rather than one of something else.</summary>
+    public static bool IsOne(string path) => Experiments.Json.TryParse(File.ReadAllText(path)) is { ValueKind: JsonValueKind.Object } config && config.TryGetProperty("model", out _);
+
+    /// <summary>Reads a file.</summary>
+    /// <exception cref="InvalidDataException">There is none, or it is no such configuration; the message says where and why.</exception>
+    public static SweepConfig Read(string path)
+    {
+        if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted an experiment's config.json, or the folder that holds it.");
+        try { return Json.ReadStrictly<SweepConfig>(File.ReadAllText(path)); }
+        catch (JsonException failure) { throw new InvalidDataException($"{path} is no experiment's configuration: {failure.Message}", failure); }
+    }
+
+    /// <summary>Every training once, in the order of codecs, ratios, layers, seeds.</summary>
+    /// <exception cref="ArgumentException">Something in it is not to be had; the message says what, and what is.</exception>
+    /// <exception cref="FormatException">A codec is none.</exception>
+    public IReadOnlyList<TrainingPlan> Plans()
+    {
+        var usual = Trainable.Find(Model).Plan(realData: true);
+        var plans = new Dictionary<string, TrainingPlan>();
+        foreach (var codec in Codecs.SelectMany(WithRatios))
+            foreach (var layers in Layers)
+                foreach (var seed in Seeds)
+                {
+                    var plan = usual with
+                    {
+                        Data = Data ?? usual.Data,
+                        Epochs = Epochs ?? usual.Epochs,
+                        Batch = Batch ?? usual.Batch,
+                        LearningRate = LearningRate ?? usual.LearningRate,
+                        Schedule = Schedule,
+                        Loss = Loss,
+                        Augmentation = Augmentation,
+                        TrainExamples = TrainExamples,
+                        TestExamples = TestExamples,
+                        Features = Features,
+                        Extents = Extents,
+                        Seed = seed,
+                        Layers = layers,
+                        Codec = $"{ActivationCodec.Parse(codec)}",
+                    };
+                    plan.Check();
+                    if (plan.Codec == "none") plan = plan.Plain();
+                    plans.TryAdd(plan.Key(), plan);
+                }
+        return plans.Count > 0 ? [.. plans.Values] : throw new ArgumentException("No runs: wanted at least one each of codecs, layers and seeds, and ratios for codecs with {ratio}.");
+    }
+
+    IEnumerable<string> WithRatios(string codec) => codec.Contains(RatioPlace, StringComparison.Ordinal)
+        ? Ratios.Select(ratio => codec.Replace(RatioPlace, ratio.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal))
+        : [codec];
+}

@@ -1,0 +1,55 @@
+using ScottPlot;
+
+namespace Actipress.Experiments;
+
+/// <summary>The paper's Figure 9: what the allocator holds at each step through the forward and the backward pass.</summary>
+public static class TimelineFigure
+{
+    /// <summary>A curve.</summary>
+    /// <param name="Name">For the legend.</param>
+    /// <param name="Levels">Of one step.</param>
+    public sealed record Curve(string Name, IReadOnlyList<MemoryLevel> Levels);
+
+    /// <summary>Draws curves over one step, each stretched so that forward and backward meet in the middle.</summary>
+    /// <param name="title">Above the figure.</param>
+    /// <param name="curves">At least one.</param>
+    public static Plot Draw(string title, IReadOnlyList<Curve> curves)
+    {
+        ArgumentNullException.ThrowIfNull(curves);
+        var plot = new Plot();
+        plot.Title(title);
+        plot.YLabel("MiB above the level before the step");
+        foreach (var curve in curves)
+        {
+            var backward = curve.Levels.Select(level => level.Stage.StartsWith("forward", StringComparison.Ordinal)).ToList().LastIndexOf(true) + 1;
+            var line = plot.Add.ScatterLine(
+                curve.Levels.Select((_, index) => At(index, backward, curve.Levels.Count)).ToArray(),
+                curve.Levels.Select(level => level.Bytes / 1048576.0).ToArray());
+            line.LegendText = curve.Name;
+        }
+        plot.Add.VerticalLine(1, color: Colors.Gray, pattern: LinePattern.Dashed);
+        plot.Axes.Bottom.SetTicks([0, 1, 2], ["forward", "backward", "end"]);
+        plot.Axes.SetLimitsX(0, 2);
+        plot.ShowLegend(Alignment.UpperRight);
+        return plot;
+    }
+
+    // Places from 0 to 1 are of the forward pass, to 2 of the backward pass.
+    static double At(int index, int backward, int count) =>
+        index < backward ? (double)index / backward : 1 + (double)(index - backward) / Math.Max(1, count - backward);
+
+    /// <summary>Writes a figure to a file.</summary>
+    /// <param name="plot">The figure.</param>
+    /// <param name="file">Its extension says how: .svg or .png.</param>
+    /// <exception cref="ArgumentException">Another extension.</exception>
+    public static void Save(this Plot plot, string file)
+    {
+        ArgumentNullException.ThrowIfNull(plot);
+        switch (Path.GetExtension(file))
+        {
+            case ".svg": plot.SaveSvg(file, 900, 520); break;
+            case ".png": plot.SavePng(file, 900, 520); break;
+            case var other: throw new ArgumentException($"{file}: a figure is written as .svg or .png, not as '{other}'.");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+using Actipress.Models;
+using static TorchSharp.torch;
+
+namespace Actipress.Experiments;
+
+/// <summary>A network that can be trained here, with its usual choices.</summary>
+/// <param name="Name">As <c>--model</c> has it.</param>
+/// <param name="Create">Makes it for so many channels, classes, and channels of its first level; the caller disposes it.</param>
+/// <param name="Blocks">The paper's block0, block1 and so on.</param>
+/// <param name="Features">Channels of its first level.</param>
+/// <param name="Examples">What it learns from.</param>
+/// <param name="Data">The real data set that it is trained on where none is named.</param>
+/// <param name="Generated">The one that the program draws itself.</param>
+/// <param name="Epochs">Passes over either.</param>
+/// <param name="Batch">Examples a step: the paper's, or what a small data set allows.</param>
+public sealed record Trainable(
+    string Name, Func<int, int, int, nn.Module<Tensor, Tensor>> Create, IReadOnlyList<string[]> Blocks, int Features, ExampleKind Examples, string Data, string Generated, int Epochs, int Batch)
+{
+    /// <summary>All of them. A line here adds one; tests train each.</summary>
+    public static IReadOnlyList<Trainable> All { get; } =
+    [
+        new("lenet", (_, _, _) => new LeNet(), LeNet.Blocks, 16, ExampleKind.Grey, "mnist", "digits", 3, 128),
+        new("resnet20", (_, classes, features) => new ResNet("ResNet20", [3, 3, 3], bottleneck: false, classes, features), [.. ResNet.Blocks.Take(4)], 16, ExampleKind.Colour, "cifar10", "colour-digits", 3, 64),
+        new("resnet18", (_, classes, features) => new ResNet("ResNet18", [2, 2, 2, 2], bottleneck: false, classes, features), ResNet.Blocks, 64, ExampleKind.Colour, "cifar10", "colour-digits", 1, 128),
+        new("unet2d", (channels, classes, features) => new UNet2D(channels, classes, features), UNet.Blocks, 16, ExampleKind.Slices, "hippocampus", "volumes", 3, 32),
+        new("unet3d", (channels, classes, features) => new UNet3D(channels, classes, features), UNet.Blocks, 8, ExampleKind.Volumes, "hippocampus", "volumes", 10, 2),
+    ];
+
+    /// <summary>The one called <paramref name="name"/>.</summary>
+    /// <exception cref="ArgumentException">There is none; the message lists all.</exception>
+    public static Trainable Find(string name) =>
+        All.FirstOrDefault(network => network.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
+        ?? throw new ArgumentException($"No network '{name}' to train. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
+
+    /// <summary>What it is trained for.</summary>
+    public Objective Objective(SegmentationLoss? loss) => Examples is ExampleKind.Slices or ExampleKind.Volumes ? new Segmentation(loss ?? SegmentationLoss.Dice) : new Classification(LogProbabilities: Name == "lenet");
+
+    /// <summary>The usual plan: real data where there is a folder with them, else generated ones.</summary>
+    /// <param name="realData">Whether there is.</param>
+    public TrainingPlan Plan(bool realData) => new() { Model = Name, Data = realData ? Data : Generated, Epochs = Epochs, Batch = Batch };
+}
+
+/// <summary>Kinds of examples, by what they need of a network.</summary>
+public enum ExampleKind
+{
+    /// <summary>(n, 1, h, w), a class each.</summary>
+    Grey,
+
+    /// <summary>(n, 3, h, w), a class each.</summary>
+    Colour,
+
+    /// <summary>(n, channels, h, w), a class for each pixel: volumes, slice by slice.</summary>
+    Slices,
+
+    /// <summary>(n, channels, d, h, w), a class for each voxel.</summary>
+    Volumes,
+}

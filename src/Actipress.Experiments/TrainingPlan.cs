@@ -1,0 +1,125 @@
+using Actipress.Data;
+using System.Security.Cryptography;
+
+namespace Actipress.Experiments;
+
+/// <summary>One training as data: everything that decides its outcome. What is null is the network's or the data set's usual choice.</summary>
+public sealed record TrainingPlan
+{
+    /// <summary>The network, one of <see cref="Trainable.All"/>.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>The data set, one of <see cref="KnownData.All"/>.</summary>
+    public required string Data { get; init; }
+
+    /// <summary>Which layers are compressed; see <see cref="LayerSet"/>.</summary>
+    public string Layers { get; init; } = "all";
+
+    /// <summary>How their saved maps are stored, as <see cref="ActivationCodec.Parse"/> reads it; <c>none</c> is plain training.</summary>
+    public string Codec { get; init; } = "dct:10";
+
+    /// <summary>Passes over the training set.</summary>
+    public int Epochs { get; init; } = 3;
+
+    /// <summary>Examples a step.</summary>
+    public int Batch { get; init; } = 128;
+
+    /// <summary>Step size of Adam. The paper's is 1e-4, for 50 to 70 epochs.</summary>
+    public double LearningRate { get; init; } = 1e-3;
+
+    /// <summary>How the step size goes on; the paper's is constant.</summary>
+    public Schedule Schedule { get; init; }
+
+    /// <summary>What a segmentation minimises.</summary>
+    public SegmentationLoss? Loss { get; init; }
+
+    /// <summary>What chance does to an example while training.</summary>
+    public Augmenting? Augmentation { get; init; }
+
+    /// <summary>Decides the parameters, the order of examples, their augmentation, and dropout.</summary>
+    public int Seed { get; init; } = 1;
+
+    /// <summary>Trains on so many examples only, taken at even distances.</summary>
+    public int? TrainExamples { get; init; }
+
+    /// <summary>Tests on so many examples only, likewise.</summary>
+    public int? TestExamples { get; init; }
+
+    /// <summary>Channels of the network's first level.</summary>
+    public int? Features { get; init; }
+
+    /// <summary>Depth, height and width to which volumes are cut or padded: multiples of 16.</summary>
+    public IReadOnlyList<int>? Extents { get; init; }
+
+    /// <summary>The same training as it is without compression.</summary>
+    public TrainingPlan Plain() => this with { Codec = "none", Layers = "all" };
+
+    /// <summary>Names this plan among others: the first 12 hexadecimal digits of the SHA-256 of its JSON.</summary>
+    public string Key() => Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(Json.Line(this))))[..12];
+
+    /// <exception cref="ArgumentException">Something is not to be had; the message says what, and what is.</exception>
+    /// <exception cref="FormatException">The codec is none.</exception>
+    public void Check()
+    {
+        var network = Trainable.Find(Model);
+        KnownData.Find(Data);
+        _ = ActivationCodec.Parse(Codec);
+        LayerSet.Parse(Layers, network);
+        if (Epochs < 1) throw Wrong("epochs", Epochs);
+        if (Batch < 1) throw Wrong("batch", Batch);
+        if (TrainExamples < 1) throw Wrong("train_examples", TrainExamples.Value);
+        if (TestExamples < 1) throw Wrong("test_examples", TestExamples.Value);
+        if (Features < 1) throw Wrong("features", Features.Value);
+        if (!(LearningRate > 0)) throw new ArgumentException($"learning_rate {LearningRate}: wanted more than 0.");
+        if (Extents is not null && (Extents.Count != 3 || Extents.Any(extent => extent < 16 || extent % 16 != 0)))
+            throw new ArgumentException($"extents {string.Join(" x ", Extents)}: wanted depth, height and width, multiples of 16.");
+
+        static ArgumentException Wrong(string name, int found) => new($"{name} {found}: wanted 1 or more.");
+    }
+}
+
+/// <summary>How the step size goes on from its beginning.</summary>
+public enum Schedule
+{
+    /// <summary>It stays.</summary>
+    Constant,
+
+    /// <summary>It falls to zero with the last step, along half a cosine.</summary>
+    Cosine,
+}
+
+/// <summary>What a segmentation minimises.</summary>
+public enum SegmentationLoss
+{
+    /// <summary>Soft Dice (paper, equation 31).</summary>
+    Dice,
+
+    /// <summary>The mean over voxels (paper, equation 32).</summary>
+    CrossEntropy,
+
+    /// <summary>Their sum.</summary>
+    Both,
+}
+
+/// <summary>The paper's augmentations (Table 1).</summary>
+public enum Augmenting
+{
+    /// <summary>CIFAR-100's: mirrored left to right.</summary>
+    Flips,
+
+    /// <summary>SPLEEN's: turned, scaled and shifted a little.</summary>
+    Spleen,
+
+    /// <summary>BRATS': both.</summary>
+    Brats,
+}
+
+static class Augmentations
+{
+    public static Augmentation Steps(this Augmenting which) => which switch
+    {
+        Augmenting.Flips => Augmentation.Flips,
+        Augmenting.Spleen => Augmentation.Spleen,
+        _ => Augmentation.Brats,
+    };
+}

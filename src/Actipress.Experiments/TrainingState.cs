@@ -1,0 +1,108 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+
+namespace Actipress.Experiments;
+
+/// <summary>
+/// The file in which a training is kept: parameters, optimizer, random state, epoch, step and measurements of each run. A training that
+/// goes on from it ends bit for bit where it would have ended without a break (on the same machine with the same number of threads).
+/// </summary>
+/// <remarks>
+/// Written beside and moved into place, so that the file is whole whenever the program ends: the bytes "ACTPTRAI", a version, the plan as
+/// JSON, the runs, and the SHA-256 of all before it.
+/// </remarks>
+/// <param name="path">The file.</param>
+/// <param name="plan">Whose state it is.</param>
+public sealed class TrainingState(string path, TrainingPlan plan)
+{
+    const int Version = 1;
+    static ReadOnlySpan<byte> Magic => "ACTPTRAI"u8;
+    static readonly TimeSpan between = TimeSpan.FromMinutes(1);
+
+    readonly Stopwatch sinceSaved = Stopwatch.StartNew();
+
+    /// <summary>Where it is.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>Whether there is something to go on from.</summary>
+    public bool Exists => File.Exists(Path);
+
+    /// <summary>Saves the runs if that has not happened for a minute.</summary>
+    public void SaveNowAndThen(params ReadOnlySpan<Learner> runs)
+    {
+        if (sinceSaved.Elapsed > between) Save(runs);
+    }
+
+    /// <summary>Saves the runs.</summary>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public void Save(params ReadOnlySpan<Learner> runs)
+    {
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path))!);
+        var part = Path + ".part";
+        using (var file = File.Create(part))
+        {
+            using var hash = SHA256.Create();
+            using (var hashed = new CryptoStream(file, hash, CryptoStreamMode.Write, leaveOpen: true))
+            using (var writer = new BinaryWriter(hashed))
+            {
+                writer.Write(Magic);
+                writer.Write(Version);
+                writer.Write(Json.Line(plan));
+                writer.Write(runs.Length);
+                foreach (var run in runs) run.Save(writer);
+            }
+            file.Write(hash.Hash);
+            file.Flush(flushToDisk: true);
+        }
+        File.Move(part, Path, overwrite: true);
+        sinceSaved.Restart();
+    }
+
+    /// <summary>Sets the runs back to where they were saved; leaves them as they are where there is no file.</summary>
+    /// <exception cref="InvalidDataException">The file is damaged or another training's.</exception>
+    public void Load(params ReadOnlySpan<Learner> runs)
+    {
+        if (!Exists) return;
+        using var file = File.OpenRead(Path);
+        var content = file.Length - SHA256.HashSizeInBytes;
+        if (content < Magic.Length || !Sum(file, content).SequenceEqual(Rest(file))) throw Damaged("its checksum is wrong");
+        file.Position = 0;
+        using var reader = new BinaryReader(file);
+        if (!reader.ReadBytes(Magic.Length).AsSpan().SequenceEqual(Magic)) throw Damaged("it does not begin with ACTPTRAI");
+        if (reader.ReadInt32() is var version and not Version) throw Damaged($"found version {version}, wanted {Version}");
+        var (found, wanted) = (reader.ReadString(), Json.Line(plan));
+        if (found != wanted) throw new InvalidDataException($"{Path} is the state of another training: found {found}, wanted {wanted}. Give the same options, or begin anew without --resume.");
+        if (reader.ReadInt32() is var count && count != runs.Length) throw Damaged($"found {count} runs, wanted {runs.Length}");
+        foreach (var run in runs) run.Load(reader);
+    }
+
+    /// <summary>Removes the file.</summary>
+    public void Delete()
+    {
+        File.Delete(Path);
+        File.Delete(Path + ".part");
+    }
+
+    static byte[] Sum(FileStream file, long bytes)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new byte[1 << 20];
+        while (bytes > 0)
+        {
+            var read = file.Read(buffer, 0, (int)Math.Min(buffer.Length, bytes));
+            if (read == 0) throw new EndOfStreamException($"{file.Name} became shorter while it was read.");
+            hash.AppendData(buffer, 0, read);
+            bytes -= read;
+        }
+        return hash.GetHashAndReset();
+    }
+
+    static byte[] Rest(FileStream file)
+    {
+        var rest = new byte[SHA256.HashSizeInBytes];
+        file.ReadExactly(rest);
+        return rest;
+    }
+
+    InvalidDataException Damaged(string why) => new($"{Path} is no whole state of a training: {why}. Begin anew without --resume.");
+}

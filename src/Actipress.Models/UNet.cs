@@ -1,0 +1,72 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Models;
+
+/// <summary>
+/// The U-Net of the paper's segmentation experiments, over planes or volumes: four encoder levels of f, 2f, 4f, 8f channels, a bottleneck
+/// of 16f, four decoder levels; each level is twice convolution, batch norm, ReLU. (n, inputs, ...) with extents that are multiples of
+/// 16, to logits (n, outputs, ...).
+/// </summary>
+public abstract class UNet : Module<Tensor, Tensor>
+{
+    // TorchSharp finds a module's parts among its own and its inherited protected fields.
+    private protected readonly Module<Tensor, Tensor> down1, down2, down3, down4, bottom, up4, up3, up2, up1;
+    private protected readonly Module<Tensor, Tensor> pool1, pool2, pool3, pool4;
+    private protected readonly Module<Tensor, Tensor> rise4, rise3, rise2, rise1;
+    private protected readonly Module<Tensor, Tensor> head;
+
+    /// <summary>
+    /// Each an encoder level with its decoder level, from the finest on. Bottleneck, pools, transposed convolutions and the final
+    /// convolution are in none.
+    /// </summary>
+    public static IReadOnlyList<string[]> Blocks { get; } = [["down1", "up1"], ["down2", "up2"], ["down3", "up3"], ["down4", "up4"]];
+
+    /// <summary>The layers of one number of axes.</summary>
+    /// <param name="Convolution">Of 3 points an axis, from so many channels to so many.</param>
+    /// <param name="Norm">Batch norm of so many channels.</param>
+    /// <param name="Pool">Halves every axis.</param>
+    /// <param name="Rise">Doubles every axis and halves the channels.</param>
+    /// <param name="Head">A convolution of 1 point an axis.</param>
+    private protected sealed record Kind(
+        Func<int, int, Module<Tensor, Tensor>> Convolution, Func<int, Module<Tensor, Tensor>> Norm, Func<Module<Tensor, Tensor>> Pool,
+        Func<int, Module<Tensor, Tensor>> Rise, Func<int, int, Module<Tensor, Tensor>> Head);
+
+    private protected UNet(string name, Kind kind, int inputs, int outputs, int features) : base(name)
+    {
+        var f = features;
+        (down1, down2, down3, down4, bottom) = (Level(inputs, f), Level(f, 2 * f), Level(2 * f, 4 * f), Level(4 * f, 8 * f), Level(8 * f, 16 * f));
+        (pool1, pool2, pool3, pool4) = (kind.Pool(), kind.Pool(), kind.Pool(), kind.Pool());
+        (rise4, rise3, rise2, rise1) = (kind.Rise(16 * f), kind.Rise(8 * f), kind.Rise(4 * f), kind.Rise(2 * f));
+        (up4, up3, up2, up1) = (Level(16 * f, 8 * f), Level(8 * f, 4 * f), Level(4 * f, 2 * f), Level(2 * f, f));
+        head = kind.Head(f, outputs);
+        RegisterComponents();
+
+        Module<Tensor, Tensor> Level(int from, int to) => Sequential(
+            ("conv1", kind.Convolution(from, to)), ("bn1", kind.Norm(to)), ("relu1", ReLU()),
+            ("conv2", kind.Convolution(to, to)), ("bn2", kind.Norm(to)), ("relu2", ReLU()));
+    }
+
+    public override Tensor forward(Tensor x)
+    {
+        var skip1 = down1.call(x);
+        var skip2 = skip1.Through(pool1, down2);
+        var skip3 = skip2.Through(pool2, down3);
+        var skip4 = skip3.Through(pool3, down4);
+        var y = skip4.Through(pool4, bottom);
+        y = Up(y, skip4, rise4, up4);
+        y = Up(y, skip3, rise3, up3);
+        y = Up(y, skip2, rise2, up2);
+        y = Up(y, skip1, rise1, up1);
+        return y.ThenThrough(head);
+    }
+
+    static Tensor Up(Tensor y, Tensor skip, Module<Tensor, Tensor> rise, Module<Tensor, Tensor> level)
+    {
+        using var risen = y.ThenThrough(rise);
+        Tensor both;
+        using (skip) both = cat([skip, risen], 1);
+        return both.ThenThrough(level);
+    }
+}

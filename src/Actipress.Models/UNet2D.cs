@@ -1,0 +1,16 @@
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Models;
+
+/// <summary>The <see cref="UNet"/> of planes, such as slices of volumes: (n, inputs, h, w).</summary>
+public sealed class UNet2D : UNet
+{
+    /// <param name="inputs">Channels of the image.</param>
+    /// <param name="outputs">Classes.</param>
+    /// <param name="features">f: channels of the first level.</param>
+    public UNet2D(int inputs = 4, int outputs = 3, int features = 32) : base(nameof(UNet2D), kind, inputs, outputs, features) { }
+
+    static readonly Kind kind = new(
+        (from, to) => Conv2d(from, to, 3, padding: 1), channels => BatchNorm2d(channels), () => MaxPool2d(2),
+        from => ConvTranspose2d(from, from / 2, 2, stride: 2), (from, to) => Conv2d(from, to, 1));
+}

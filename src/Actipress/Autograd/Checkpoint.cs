@@ -1,0 +1,121 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>
+/// Recomputation in place of memory (Chen et al. 2016), as PyTorch's <c>torch.utils.checkpoint</c> does it without reentering the
+/// engine: of what autograd saves inside a block only the block's input is kept, and the backward pass runs the block again for the rest.
+/// </summary>
+/// <remarks>
+/// <para>The second run starts from the random state and the autocast settings of the first, so that dropout is the same; gradients are
+/// those of the plain run bit for bit. It leaves the model's buffers as it found them, so that batch norm counts each batch once: PyTorch
+/// counts it twice. Tensors that it makes are disposed at its end, except those that the block detaches from its <c>DisposeScope</c>.</para>
+/// <para>A kept input goes through whatever saved-tensor hooks are active around the block: under
+/// <see cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/> it is compressed, and the block runs again
+/// on the rebuilt one. Checkpoints may lie inside each other. Where a second run fails or differs from the first, <c>backward()</c> throws;
+/// <see cref="SavedTensors.Backward"/> throws the <see cref="CheckpointException"/> that says why. See docs/comparators.md.</para>
+/// </remarks>
+public static class Checkpoint
+{
+    /// <summary>Runs <paramref name="block"/> by <c>call</c>, and again in the backward pass.</summary>
+    /// <param name="block">Must do the same both times.</param>
+    /// <param name="x">Its input, which it must not change in place; not disposed.</param>
+    /// <returns>The block's output, which the caller disposes.</returns>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    public static Tensor Run(nn.Module<Tensor, Tensor> block, Tensor x)
+    {
+        ArgumentNullException.ThrowIfNull(block);
+        ArgumentNullException.ThrowIfNull(x);
+        using var run = CheckpointFrame.Start(block, [block], inputs => block.call(inputs[0]), [x]);
+        return block.call(x);
+    }
+
+    /// <summary>Runs <paramref name="function"/>, and again in the backward pass.</summary>
+    /// <param name="function">Must do the same both times.</param>
+    /// <param name="x">Its input, which it must not change in place; not disposed.</param>
+    /// <param name="modules">What it runs: the buffers of these are left as they are by the second run.</param>
+    /// <returns>The function's result, which the caller disposes.</returns>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    public static Tensor Run(Func<Tensor, Tensor> function, Tensor x, params nn.Module[] modules)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        ArgumentNullException.ThrowIfNull(x);
+        return Run(inputs => [function(inputs[0])], [x], modules)[0];
+    }
+
+    /// <summary>As <see cref="Run(Func{Tensor, Tensor}, Tensor, nn.Module[])"/>, for a function of several tensors.</summary>
+    /// <param name="function">Must do the same both times. What it uses beside its inputs must live until the backward pass.</param>
+    /// <param name="inputs">Of any type and device; not changed in place, not disposed.</param>
+    /// <param name="modules">What it runs: the buffers of these are left as they are by the second run.</param>
+    public static Tensor[] Run(Func<Tensor[], Tensor[]> function, Tensor[] inputs, params nn.Module[] modules)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        ArgumentNullException.ThrowIfNull(inputs);
+        ArgumentNullException.ThrowIfNull(modules);
+        using var run = CheckpointFrame.Start(null, modules, again => function(again), inputs);
+        return function(inputs);
+    }
+
+    /// <summary>
+    /// Runs modules one after the other in <paramref name="segments"/> parts of equal length, all but the last, which also takes what
+    /// remains, as checkpoints: the backward pass reaches the last part first, when nothing of it would be gained.
+    /// </summary>
+    /// <param name="modules">Such as the children of a <c>Sequential</c>.</param>
+    /// <param name="segments">1 for no checkpoint, at most as many as there are modules.</param>
+    /// <param name="x">Not disposed; each result between two modules is.</param>
+    /// <returns>The last module's output, which the caller disposes.</returns>
+    /// <exception cref="ArgumentException">More or fewer segments than there can be.</exception>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    public static Tensor Sequential(IEnumerable<nn.Module<Tensor, Tensor>> modules, int segments, Tensor x)
+    {
+        ArgumentNullException.ThrowIfNull(modules);
+        ArgumentNullException.ThrowIfNull(x);
+        var all = modules.ToArray();
+        if (segments < 1 || segments > all.Length)
+            throw new ArgumentException($"{all.Length} modules cannot be run in {segments} segments: wanted 1 to {all.Length}.", nameof(segments));
+        var length = all.Length / segments;
+        var y = x;
+        for (var segment = 0; segment < segments; segment++)
+        {
+            var isLast = segment == segments - 1;
+            var part = isLast ? all[(segment * length)..] : all[(segment * length)..((segment + 1) * length)];
+            var next = isLast ? Through(part, y) : Run(input => Through(part, input), y, part);
+            if (!ReferenceEquals(y, x)) y.Dispose();
+            y = next;
+        }
+        return y;
+    }
+
+    static Tensor Through(nn.Module<Tensor, Tensor>[] modules, Tensor x)
+    {
+        var y = x;
+        foreach (var module in modules)
+        {
+            var next = module.call(y);
+            if (!ReferenceEquals(y, x)) y.Dispose();
+            y = next;
+        }
+        return y;
+    }
+
+    /// <summary>
+    /// From now on runs these parts of <paramref name="model"/> as checkpoints, wherever the model runs them by <c>call</c>. The model's
+    /// code stays as it is.
+    /// </summary>
+    /// <param name="model">Any TorchSharp model.</param>
+    /// <param name="names">
+    /// Names of submodules as in the state dictionary, such as <c>layer1</c>: each takes one tensor, and gives whatever it likes. A part of
+    /// another one is a checkpoint inside it.
+    /// </param>
+    /// <returns>What ends it when disposed. What was run before can still be run again.</returns>
+    /// <exception cref="ArgumentException">No such submodule, or one of several inputs; the message lists those that can be named.</exception>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    public static IDisposable Blocks(nn.Module model, params string[] names)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(names);
+        SavedTensors.SelfCheck();
+        return new CheckpointedBlocks(model, names);
+    }
+}

@@ -1,0 +1,219 @@
+using static TorchSharp.torch;
+
+namespace Actipress.Autograd;
+
+/// <summary>
+/// One run of a checkpoint's block. In the forward pass it keeps a place for each tensor that is saved, and the block's inputs; when the
+/// backward pass first asks for one, it runs the block again, fills all places, and gives each value up as it is asked for. It lives as
+/// long as a place does, so that a retained graph can ask again.
+/// </summary>
+sealed class CheckpointFrame : SavedTensorHooks
+{
+    readonly Lock gate = new();
+    readonly nn.Module? block;
+    readonly nn.Module[] modules;
+    readonly Action<Tensor[]> again;
+    readonly SavedTensorsScope? outer;
+    readonly (SavedTensor Kept, bool RequiresGrad)[] inputs;
+    readonly Surroundings surroundings;
+    readonly List<Place> places = [];
+    int users = 1;
+    bool hasRun;
+
+    CheckpointFrame(nn.Module? block, nn.Module[] modules, Action<Tensor[]> again, Tensor[] inputs)
+    {
+        (this.block, this.modules, this.again) = (block, modules, again);
+        outer = SavedTensorsScope.Active;
+        this.inputs = [.. inputs.Select(input => (outer?.PackInput(input, block) ?? new PassedOn(input), input.requires_grad))];
+        surroundings = Surroundings.Here(inputs.Select(input => input.device));
+    }
+
+    /// <summary>Starts the first run, which ends with <see cref="IDisposable.Dispose"/>; null where nothing is saved because gradients are off.</summary>
+    /// <param name="block">The block; null for a function.</param>
+    /// <param name="modules">Those whose buffers the second run must leave as they are.</param>
+    /// <param name="again">The second run. What it makes is disposed.</param>
+    /// <param name="inputs">Its inputs, and those of the first run.</param>
+    public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor[]> again, Tensor[] inputs)
+    {
+        if (!is_grad_enabled()) return null;
+        EngineHooks.EnsureInstalled();
+        return new FirstRun(new CheckpointFrame(block, modules, again, inputs));
+    }
+
+    sealed class FirstRun(CheckpointFrame frame) : IDisposable
+    {
+        readonly SavedTensorsScope scope = SavedTensorsScope.Enter(frame);
+
+        public void Dispose()
+        {
+            scope.Dispose();
+            frame.hasRun = true;
+            frame.surroundings.ForgetUnused();
+            frame.Leave();
+        }
+    }
+
+    public override SavedTensor Pack(Tensor tensor)
+    {
+        lock (gate)
+        {
+            var place = new Place(this, new Signature(tensor));
+            places.Add(place);
+            users++;
+            return place;
+        }
+    }
+
+    public override void Failed(Exception failure, bool whilePacking) => outer?.Record(failure, whilePacking);
+
+    Tensor HandOut(Place place)
+    {
+        lock (gate)
+        {
+            if (place.Value is null) RunAgain();
+            var value = place.Value!;
+            place.Value = null;
+            return value;
+        }
+    }
+
+    void RunAgain()
+    {
+        using var disposed = NewDisposeScope();
+        var second = new SecondRun(this);
+        using var buffers = new KeptBuffers(modules.SelectMany(module => module.buffers()));
+        try
+        {
+            var inputsAgain = Array.ConvertAll(inputs, InputAgain);
+            using (surroundings.Again())
+            using (enable_grad())
+                SavedTensorsScope.RunApart(second, () => again(inputsAgain));
+            second.Check();
+        }
+        catch (Exception failure)
+        {
+            foreach (var place in places) place.Drop();
+            if (failure is CheckpointException or CompressionException) throw;
+            throw new CheckpointException($"Running {this} again for the backward pass failed. {failure.Message}", failure);
+        }
+        finally { buffers.Restore(); }
+    }
+
+    static Tensor InputAgain((SavedTensor Kept, bool RequiresGrad) input)
+    {
+        using var kept = input.Kept.Unpack();
+        var x = kept.detach();
+        return input.RequiresGrad ? x.requires_grad_(true) : x;
+    }
+
+    void Leave()
+    {
+        lock (gate)
+        {
+            if (--users > 0) return;
+            foreach (var (kept, _) in inputs) kept.Dispose();
+            surroundings.Dispose();
+        }
+    }
+
+    public override string ToString() => block is null ? "a checkpoint's function" : $"the checkpoint's block {block.GetName()}";
+
+    /// <summary>A saved tensor that is not kept.</summary>
+    sealed class Place(CheckpointFrame frame, Signature signature) : SavedTensor
+    {
+        bool disposed;
+
+        public Signature Signature => signature;
+
+        /// <summary>What the second run saved here, until it is handed out.</summary>
+        public Tensor? Value { get; set; }
+
+        public void Fill(Tensor tensor)
+        {
+            Value?.Dispose();
+            Value = null;
+            if (disposed) return;
+            Value = tensor.detach();
+            Value.DetachFromDisposeScope();
+        }
+
+        public void Drop()
+        {
+            Value?.Dispose();
+            Value = null;
+        }
+
+        public override Tensor Unpack() => frame.HandOut(this);
+
+        public override void Dispose()
+        {
+            lock (frame.gate)
+            {
+                if (disposed) return;
+                disposed = true;
+                Drop();
+            }
+            frame.Leave();
+        }
+    }
+
+    /// <summary>What is saved the second time: the same as the first, in the same order.</summary>
+    sealed class SecondRun(CheckpointFrame frame) : SavedTensorHooks
+    {
+        int saved;
+        CheckpointException? difference;
+
+        public override SavedTensor Pack(Tensor tensor)
+        {
+            if (saved < frame.places.Count)
+            {
+                var place = frame.places[saved];
+                if (place.Signature.Difference(tensor) is { } what) difference ??= Differs($"tensor {saved + 1} of {frame.places.Count} saved the second time is {what}");
+                place.Fill(tensor);
+            }
+            saved++;
+            return new PassedOn(tensor);
+        }
+
+        public override void Failed(Exception failure, bool whilePacking) =>
+            difference ??= new CheckpointException($"Running {frame} again for the backward pass failed. {failure.Message}", failure);
+
+        public void Check()
+        {
+            // A block that differentiates inside asks before its first run is over.
+            if (saved < frame.places.Count || (frame.hasRun && saved > frame.places.Count)) difference = Differs($"{saved} tensors were saved the second time, {frame.places.Count} the first");
+            if (difference is not null) throw difference;
+        }
+
+        CheckpointException Differs(string how) => new(
+            $"Running {frame} again for the backward pass was not the same as the first time: {how}. " +
+            "A checkpoint's block must do the same both times: look for conditions on changing state, or run this block without a checkpoint.");
+    }
+
+    /// <summary>By what a saved tensor is known again.</summary>
+    readonly struct Signature
+    {
+        readonly long[] shape;
+        readonly ScalarType type;
+        readonly DeviceType device;
+        readonly (nint Storage, long Version)? parameter;
+
+        public Signature(Tensor tensor)
+        {
+            (shape, type, device) = (tensor.shape, tensor.dtype, tensor.device_type);
+            parameter = LibTorch.IsParameterOrView(tensor) ? (StorageReference.AddressOf(tensor), LibTorch.Version(tensor)) : null;
+        }
+
+        /// <summary>How <paramref name="tensor"/> differs; null where it does not.</summary>
+        public string? Difference(Tensor tensor)
+        {
+            if (!tensor.shape.AsSpan().SequenceEqual(shape) || tensor.dtype != type || tensor.device_type != device)
+                return $"{Text(tensor.shape, tensor.dtype, tensor.device_type)}, the first time {Text(shape, type, device)}";
+            if (parameter is { } first && StorageReference.AddressOf(tensor) == first.Storage && LibTorch.Version(tensor) != first.Version)
+                return $"a parameter {Text(shape, type, device)} that has been changed in place since the forward pass (step the optimizer after backward)";
+            return null;
+        }
+
+        static string Text(long[] shape, ScalarType type, DeviceType device) => $"({string.Join(", ", shape)}) {type} on {device}";
+    }
+}

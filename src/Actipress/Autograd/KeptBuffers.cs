@@ -1,0 +1,31 @@
+using static TorchSharp.torch;
+
+namespace Actipress.Autograd;
+
+/// <summary>Copies of a model's buffers, such as batch norm's running statistics, to put back.</summary>
+sealed class KeptBuffers : IDisposable
+{
+    readonly (Tensor Buffer, Tensor Copy)[] buffers;
+
+    public KeptBuffers(IEnumerable<Tensor> buffers)
+    {
+        using var untracked = no_grad();
+        this.buffers = [.. buffers.Select(buffer => (buffer, buffer.clone()))];
+    }
+
+    /// <summary>Puts the values back. This does not count as a change in place: a graph may hold the buffers.</summary>
+    public void Restore()
+    {
+        using var untracked = no_grad();
+        foreach (var (buffer, copy) in buffers)
+        {
+            using var values = LibTorch.SameMemory(buffer);
+            values.copy_(copy);
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (var (_, copy) in buffers) copy.Dispose();
+    }
+}

@@ -1,0 +1,433 @@
+using Actipress.Autograd;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Tests.Autograd;
+
+public sealed class CheckpointTests : IDisposable
+{
+    readonly DisposeScope everything = NewDisposeScope();
+    readonly int threads = get_num_threads();
+
+    public CheckpointTests() => set_num_threads(1);
+
+    public void Dispose()
+    {
+        everything.Dispose();
+        set_num_threads(threads);
+    }
+
+    public static TheoryData<ForwardPass> Passes => [.. ForwardPass.All];
+
+    [Theory, MemberData(nameof(Passes))]
+    public void Every_gradient_is_that_of_the_plain_run_bit_for_bit(ForwardPass pass)
+    {
+        var runs = 0;
+        var checkpointed = pass with
+        {
+            Make = () =>
+            {
+                var (parameters, loss) = pass.Make();
+                return (parameters, () => Checkpoint.Run(_ => { runs++; return [loss()]; }, [])[0]);
+            },
+        };
+        Assert.Equal(pass.Gradients(), checkpointed.Gradients());
+        Assert.Equal(2, runs);
+    }
+
+    // The gradients of a loss over a model, from the same seed each time.
+    static List<float[]> Gradients(Module model, Func<Tensor> loss)
+    {
+        model.zero_grad();
+        manual_seed(5);
+        using var value = loss();
+        SavedTensors.Backward(value);
+        return [.. model.parameters().Select(parameter => parameter.grad!.contiguous().data<float>().ToArray())];
+    }
+
+    static Sequential Block() => Sequential(Conv2d(4, 4, 3, padding: 1), BatchNorm2d(4), ReLU(), Dropout(0.3), Conv2d(4, 4, 3, padding: 1), Tanh());
+
+    [Fact]
+    public void One_block_runs_several_times_with_a_skip_around_it()
+    {
+        var (block, x) = (Block(), randn(2, 4, 16, 16));
+        Tensor Loss(Func<Tensor, Tensor> run)
+        {
+            var y = run(x);
+            var z = run(y) + y;
+            return (run(z) * x + z).square().mean();
+        }
+        Assert.Equal(Gradients(block, () => Loss(block.call)), Gradients(block, () => Loss(y => Checkpoint.Run(block, y))));
+    }
+
+    [Fact]
+    public void Checkpoints_lie_inside_each_other()
+    {
+        var (inner, outer, x) = (Block(), Block(), randn(2, 4, 16, 16));
+        var both = ModuleList<Module<Tensor, Tensor>>(inner, outer);
+        var runs = new List<string>();
+        Tensor Inner(Tensor y)
+        {
+            runs.Add("inner");
+            return inner.call(y);
+        }
+        Tensor Outer(Tensor y)
+        {
+            runs.Add("outer");
+            return outer.call(Checkpoint.Run(Inner, y, inner)) + y;
+        }
+        var plain = Gradients(both, () => (outer.call(inner.call(x)) + x).square().mean());
+        Assert.Equal(plain, Gradients(both, () => Checkpoint.Run(Outer, x, both).square().mean()));
+        Assert.Equal(["outer", "inner", "outer", "inner", "inner"], runs);
+    }
+
+    [Fact]
+    public void Several_tensors_go_in_and_out()
+    {
+        var table = Embedding(50, 64);
+        var (words, scale) = (randint(0, 50, [8, 12]), randn([8, 12, 1], requires_grad: true));
+        Tensor[] Function(Tensor[] inputs)
+        {
+            var y = table.call(inputs[0]) * inputs[1];
+            return [y.exp(), y.sigmoid().sum(), inputs[0] + 1];
+        }
+        Tensor Loss(Tensor[] outputs) => outputs[0].mean() * outputs[1] + outputs[2].sum();
+        var plain = Gradients(table, () => Loss(Function([words, scale])));
+        var plainScale = scale.grad!.data<float>().ToArray();
+        scale.grad.zero_();
+        Assert.Equal(plain, Gradients(table, () => Loss(Checkpoint.Run(Function, [words, scale]))));
+        Assert.Equal(plainScale, scale.grad!.data<float>().ToArray());
+    }
+
+    [Theory, InlineData(1), InlineData(2), InlineData(3), InlineData(5), InlineData(7)]
+    public void A_sequence_in_segments_gives_the_plain_gradients(int segments)
+    {
+        var modules = Enumerable.Range(0, 7).Select(i => i == 3 ? (Module<Tensor, Tensor>)ReLU(inplace: false) : Block()).ToArray();
+        var (all, x) = (ModuleList<Module<Tensor, Tensor>>(modules), randn(2, 4, 16, 16));
+        var plain = Gradients(all, () => modules.Aggregate(x, (y, module) => module.call(y)).square().mean());
+        Assert.Equal(plain, Gradients(all, () => Checkpoint.Sequential(modules, segments, x).square().mean()));
+        var left = Tensor.TotalCount;
+        using (Checkpoint.Sequential(modules, segments, x)) { }
+        Assert.Equal(left, Tensor.TotalCount);
+    }
+
+    [Theory, InlineData(0), InlineData(-1), InlineData(3)]
+    public void More_segments_than_modules_are_refused(int segments) =>
+        Assert.Contains("wanted 1 to 2", Assert.Throws<ArgumentException>(() => Checkpoint.Sequential([ReLU(), ReLU()], segments, zeros(1))).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Buffers_and_random_state_are_those_of_a_plain_step()
+    {
+        var (block, x) = (Block(), randn(2, 4, 16, 16));
+        var before = block.buffers().Select(buffer => buffer.clone()).ToArray();
+        string[] After(Func<Tensor, Tensor> run)
+        {
+            using (no_grad())
+                foreach (var (buffer, value) in block.buffers().Zip(before)) buffer.copy_(value);
+            Gradients(block, () => run(x).square().mean());
+            return [.. block.buffers().Append(get_rng_state()).Select(tensor => Convert.ToHexString(tensor.bytes))];
+        }
+        var plain = After(block.call);
+        Assert.Equal(plain, After(y => Checkpoint.Run(block, y)));
+        Assert.Equal(plain, After(y => Checkpoint.Run(block.call, y, block)));
+        Assert.NotEqual(plain, After(y => Checkpoint.Run(block.call, y)));    // as in PyTorch: it cannot know the function's modules
+    }
+
+    [Fact]
+    public void A_batch_norm_may_run_inside_and_outside()
+    {
+        var (norm, x) = (BatchNorm2d(4), randn(2, 4, 16, 16));
+        Tensor Loss(Func<Tensor, Tensor> run) => (norm.call(x).exp() + run(x.sin())).square().mean();
+        Assert.Equal(Gradients(norm, () => Loss(norm.call)), Gradients(norm, () => Loss(y => Checkpoint.Run(norm, y))));
+    }
+
+    [Fact]
+    public void Autocast_is_brought_back()
+    {
+        var (model, x) = (Sequential(Linear(16, 32), GELU(), Linear(32, 4)), randn(8, 16));
+        Tensor Loss(Func<Tensor, Tensor> run)
+        {
+            using (Autocast.On(DeviceType.CPU, ScalarType.BFloat16).Again())
+            {
+                var y = run(x);
+                Assert.Equal(ScalarType.BFloat16, y.dtype);
+                return y.@float().square().mean();
+            }
+        }
+        Assert.Equal(Gradients(model, () => Loss(model.call)), Gradients(model, () => Loss(y => Checkpoint.Run(model, y))));
+        Assert.Equal(ScalarType.Float32, model.call(x).dtype);
+    }
+
+    [Fact]
+    public void Nothing_is_kept_but_the_input_and_it_goes_with_the_graph()
+    {
+        const long MiB = 1 << 20;
+        var model = Sequential(Enumerable.Range(0, 6).Select(i => ($"{i}", (Module<Tensor, Tensor>)Tanh())));
+        var x = zeros([4, 256, 256], requires_grad: true);    // 1 MiB
+        long Held(Func<Tensor> run)
+        {
+            var before = AllocatorMeter.CurrentBytes;
+            using var y = run();
+            return AllocatorMeter.CurrentBytes - before;
+        }
+        Assert.InRange(Held(() => model.call(x)), 5.9 * MiB, 6.1 * MiB);
+        Assert.InRange(Held(() => Checkpoint.Run(model, x)), 0.9 * MiB, 1.1 * MiB);
+
+        var tensors = Tensor.TotalCount;
+        Checkpoint.Run(model, x).Dispose();
+        Assert.Equal(tensors, Tensor.TotalCount);
+        using (var y = Checkpoint.Run(model, x))
+        using (var loss = y.sum())
+            loss.backward();
+        Assert.Equal(tensors, Tensor.TotalCount);
+    }
+
+    [Fact]
+    public void What_is_saved_of_parameters_and_inputs_is_no_copy()
+    {
+        const long MiB = 1 << 20;
+        var (w, x) = (new Parameter(zeros(4 * MiB)), zeros([4 * MiB], requires_grad: true));    // 16 MiB each
+        long Peak(Func<Tensor> run)
+        {
+            (w.grad, x.grad) = (null, null);
+            using var loss = run().sum();
+            using var meter = AllocatorMeter.Start();
+            var before = AllocatorMeter.CurrentBytes;
+            loss.backward();
+            return meter.PeakBytes - before;
+        }
+        var plain = Peak(() => w * x);
+        Assert.InRange(Peak(() => Checkpoint.Run(y => w * y, x)) - plain, -MiB, MiB);
+    }
+
+    [Fact]
+    public void A_retained_graph_runs_again_and_one_that_is_not_is_refused()
+    {
+        var (w, runs) = (tensor(new[] { 1f, 2f }, requires_grad: true), 0);
+        var loss = Checkpoint.Run(x => { runs++; return x.exp() * x; }, w).sum();
+        loss.backward(retain_graph: true);
+        var once = w.grad!.data<float>().ToArray();
+        loss.backward();
+        Assert.Equal(once.Select(g => 2 * g), w.grad!.data<float>().ToArray());
+        Assert.Equal(3, runs);
+        Assert.Contains("second time", Assert.ThrowsAny<Exception>(() => loss.backward()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Gradients_of_gradients_are_right()
+    {
+        var w = tensor(new[] { 1f, 2f }, requires_grad: true);
+        var cube = Checkpoint.Run(x => x * x * x, w).sum();
+        var first = autograd.grad([cube], [w], retain_graph: true, create_graph: true)[0];
+        Assert.Equal([6f, 12f], autograd.grad([first.sum()], [w])[0].data<float>().ToArray());
+    }
+
+    [Fact]
+    public void A_block_may_differentiate_inside()
+    {
+        var w = tensor(new[] { 1f, 2f }, requires_grad: true);
+        Tensor Penalty(Tensor x)
+        {
+            var inner = x.detach().requires_grad_(true);
+            inner.square().sum().backward();
+            return x * inner.grad!;
+        }
+        Checkpoint.Run(Penalty, w).sum().backward();
+        Assert.Equal([2f, 4f], w.grad!.data<float>().ToArray());
+    }
+
+    [Fact]
+    public void Backward_runs_on_another_thread()
+    {
+        var w = tensor(new[] { 1f, 2f }, requires_grad: true);
+        var loss = Checkpoint.Run(x => x.square(), w).sum();
+        var elsewhere = new Thread(() => loss.backward());
+        elsewhere.Start();
+        elsewhere.Join();
+        Assert.Equal([2f, 4f], w.grad!.data<float>().ToArray());
+    }
+
+    [Fact]
+    public void Without_gradients_nothing_is_kept()
+    {
+        var x = ones(4, requires_grad: true);
+        using (no_grad())
+        {
+            var tensors = Tensor.TotalCount;
+            using var y = Checkpoint.Run(z => z.exp(), x);
+            Assert.Equal(tensors + 1, Tensor.TotalCount);
+        }
+    }
+
+    public static TheoryData<string> WrongBlocks => [.. wrong.Keys];
+
+    // What a block does the first and the second time, and what is said of it.
+    static readonly Dictionary<string, (Func<Tensor, int, Tensor> Block, string Says)> wrong = new()
+    {
+        ["more tensors"] = ((x, run) => run == 1 ? x.exp() : x.exp().exp(), "2 tensors were saved the second time, 1 the first"),
+        ["fewer tensors"] = ((x, run) => run == 1 ? x.exp().exp() : x.exp(), "1 tensors were saved the second time, 2 the first"),
+        ["another shape"] = ((x, run) => run == 1 ? x.exp() : x[..2].exp(), "tensor 1 of 1 saved the second time is (2) Float32 on CPU, the first time (3) Float32 on CPU"),
+        ["another type"] = ((x, run) => run == 1 ? x.exp() : x.@double().exp(), "is (3) Float64 on CPU"),
+        ["an exception"] = ((x, run) => run == 1 ? x.exp() : throw new InvalidDataException("no more"), "failed. no more"),
+    };
+
+    [Theory, MemberData(nameof(WrongBlocks))]
+    public void A_block_that_does_something_else_the_second_time_is_told(string what)
+    {
+        var (block, says) = wrong[what];
+        var (w, run) = (ones(3, requires_grad: true), 0);
+        var tensors = Tensor.TotalCount;
+        using (var y = Checkpoint.Run(x => block(x, ++run), w))
+        using (var loss = y.sum())
+        {
+            Assert.Contains(says, Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+            Assert.ThrowsAny<Exception>(() => loss.backward());
+        }
+        GC.Collect();
+        Checkpoint.Run(x => x.square(), w).sum().backward();
+        Assert.Equal([2f, 2f, 2f], w.grad!.data<float>().ToArray());
+    }
+
+    [Fact]
+    public void A_parameter_or_input_that_changes_in_between_is_told()
+    {
+        var (w, x) = (new Parameter(ones(3)), ones(3, requires_grad: true) * 1);
+        using (var loss = Checkpoint.Run(y => y * w, x).sum())
+        {
+            using (no_grad()) w.add_(1);
+            Assert.Contains("a parameter (3) Float32 on CPU that has been changed in place", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+        }
+        using (var loss = Checkpoint.Run(y => y * w, x).sum())
+        {
+            using (no_grad()) x.add_(1);
+            Assert.Contains("changed in place since the forward pass", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void Named_blocks_of_a_model_are_checkpoints_until_disposal()
+    {
+        var model = Sequential(("body", Sequential(("a", Block()), ("b", Block()))), ("head", Conv2d(4, 1, 1)));
+        var x = randn(2, 4, 16, 16);
+        var saved = 0;
+        List<float[]> Counted()
+        {
+            saved = 0;
+            using (SavedTensors.Hook(y => { saved++; return y; }, y => (Tensor)y!)) return Gradients(model, () => model.call(x).square().mean());
+        }
+        var plain = Counted();
+        var all = saved;
+        using (Checkpoint.Blocks(model, "body.a"))
+        {
+            Assert.Equal(plain, Counted());
+            Assert.InRange(saved, all / 2, all * 3 / 4);
+        }
+        using (Checkpoint.Blocks(model, "body", "body.b"))
+        {
+            Assert.Equal(plain, Counted());
+            Assert.InRange(saved, 1, 6);
+        }
+        Assert.Equal(plain, Counted());
+        Assert.Equal(all, saved);
+    }
+
+    [Fact]
+    public void A_block_that_does_not_exist_is_refused_and_those_that_do_are_listed()
+    {
+        var model = new OneAndTwo();
+        Assert.Contains("'tow': wanted a part of the model that takes one tensor, found none of this name. Those that can be: one.", Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "one", "tow")).Message, StringComparison.Ordinal);
+        Assert.Contains("'two': wanted a part of the model that takes one tensor, found a Bilinear.", Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "two")).Message, StringComparison.Ordinal);
+    }
+
+    sealed class OneAndTwo : Module<Tensor, Tensor>
+    {
+        readonly Linear one = Linear(4, 4);
+        readonly Bilinear two = Bilinear(4, 4, 4);
+        public OneAndTwo() : base(nameof(OneAndTwo)) => RegisterComponents();
+        public override Tensor forward(Tensor x) => two.call(one.call(x), x);
+    }
+
+    [Fact]
+    public void A_forward_pass_that_throws_leaves_nothing_behind()
+    {
+        var model = Sequential(("a", Sequential(Linear(4, 4), new Picky())), ("b", Linear(4, 4)));
+        using var checkpoints = Checkpoint.Blocks(model, "a");
+        var good = randn(2, 4);
+        var plain = Gradients(model, () => model.call(good).sum());
+        Assert.ThrowsAny<Exception>(() => model.call(randn(3, 4)));
+        Assert.Equal(plain, Gradients(model, () => model.call(good).sum()));
+        Assert.ThrowsAny<Exception>(() => model.call(randn(3, 4)));
+        checkpoints.Dispose();
+        Assert.ThrowsAny<Exception>(() => Checkpoint.Run(model, randn(3, 4)));
+        var w = ones(3, requires_grad: true);
+        w.square().sum().backward();
+        Assert.Equal([2f, 2f, 2f], w.grad!.data<float>().ToArray());
+    }
+
+    sealed class Picky() : Module<Tensor, Tensor>(nameof(Picky))
+    {
+        public override Tensor forward(Tensor x) => x.shape[0] == 2 ? x.exp() : throw new InvalidOperationException("wanted two");
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void With_compression_the_kept_inputs_are_compressed(bool compressionFirst)
+    {
+        var model = Sequential(("stem", Conv2d(4, 4, 3, padding: 1)), ("body", Sequential(Block(), ReLU())), ("pool", MaxPool2d(2)), ("head", Conv2d(4, 4, 3, padding: 1)));
+        var x = randn(2, 4, 32, 32);
+        var plain = Gradients(model, () => model.call(x).square().mean());
+        IDisposable? checkpoints = compressionFirst ? null : Checkpoint.Blocks(model, "body", "pool");
+        using var compression = model.CompressActivations(ActivationCodec.Quantized(8));
+        checkpoints ??= Checkpoint.Blocks(model, "body", "pool");
+        using (checkpoints)
+        {
+            model.zero_grad();
+            manual_seed(5);
+            using var loss = model.call(x).square().mean();
+            var (report, live) = (compression.Report(), compression.LiveBytes);
+            Assert.Equal(["body", "pool", "head"], report.Layers.Select(layer => layer.Name));
+            Assert.All(report.Layers.Take(2), layer => Assert.Equal((1, 0, 2 * 4 * 32 * 32 * 4L, "quant:8"), (layer.Maps, layer.SharedMaps, layer.SavedBytes, layer.KeptAs)));
+            Assert.True(live < report.SavedBytes / 3, $"{report}");
+            compression.Backward(loss);
+            Assert.Equal(report.Layers.Select(layer => layer with { AliveElsewhereBytes = 0 }), compression.Report().Layers.Select(layer => layer with { AliveElsewhereBytes = 0 }));
+            Assert.Equal(0, compression.LiveBytes);
+        }
+        var cosine = Cosine([.. plain.SelectMany(gradient => gradient)], [.. model.parameters().SelectMany(parameter => parameter.grad!.contiguous().data<float>().ToArray())]);
+        Assert.InRange(cosine, 0.999, 0.9999999);
+        Assert.Equal(plain, Gradients(model, () => { using (Checkpoint.Blocks(model, "body")) { compression.Dispose(); return model.call(x).square().mean(); } }));
+    }
+
+    static double Cosine(float[] a, float[] b) => a.Zip(b, (x, y) => (double)x * y).Sum() / Math.Sqrt(a.Sum(x => (double)x * x) * b.Sum(x => (double)x * x));
+
+    [Fact]
+    public void A_watched_model_under_a_checkpoint_keeps_its_input_alone()
+    {
+        var (model, x) = (Block(), randn([2, 4, 32, 32], requires_grad: true));
+        using var compression = model.CompressActivations(ActivationCodec.Dct(4));
+        foreach (var first in (bool[])[true, false])
+        {
+            using var loss = Checkpoint.Run(model, x).square().mean();
+            Assert.Empty(compression.Report().Layers);
+            compression.Backward(loss);
+            Assert.Empty(compression.Report().Layers);
+        }
+        using (var loss = model.call(x).square().mean()) compression.Backward(loss);
+        Assert.NotEmpty(compression.Report().Layers);
+    }
+
+    [Fact]
+    public void A_failing_second_run_is_told_by_the_compression_too()
+    {
+        var run = 0;
+        var model = Sequential(("a", Conv2d(1, 1, 1)), ("b", new Counting(x => ++run == 1 ? x.exp() : x)));
+        using var compression = model.CompressActivations(ActivationCodec.Dct(4));
+        using var checkpoints = Checkpoint.Blocks(model, "b");
+        using var loss = model.call(randn(2, 1, 40, 40)).sum();
+        Assert.Contains("block Counting", Assert.Throws<CheckpointException>(() => compression.Backward(loss)).Message, StringComparison.Ordinal);
+    }
+
+    sealed class Counting(Func<Tensor, Tensor> function) : Module<Tensor, Tensor>(nameof(Counting))
+    {
+        public override Tensor forward(Tensor x) => function(x);
+    }
+}

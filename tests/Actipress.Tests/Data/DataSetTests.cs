@@ -1,0 +1,168 @@
+using Actipress.Data;
+using static TorchSharp.torch;
+
+namespace Actipress.Tests.Data;
+
+public sealed class DataSetTests
+{
+    static CancellationToken Now => TestContext.Current.CancellationToken;
+
+    static readonly IDataSet digits = GeneratedDigits.Make(23, 1).Train;
+
+    [Fact]
+    public void A_batch_stacks_images_and_labels()
+    {
+        using var batch = Batch.Of(digits, [3, 5]);
+        Assert.Equal([2, 1, 28, 28], batch.Images.shape);
+        Assert.Equal([(long)digits.Read(3).Labels[0], digits.Read(5).Labels[0]], batch.Labels.data<long>().ToArray());
+        Assert.Equal(digits.Read(5).Image, batch.Images.data<float>().ToArray()[784..]);
+        var volumes = GeneratedVolumes.Make(3, (4, 5, 6));
+        using var dense = Batch.Of(volumes, [2, 0]);
+        Assert.Equal([2, 1, 4, 5, 6], dense.Images.shape);
+        Assert.Equal([2, 4, 5, 6], dense.Labels.shape);
+        Assert.Equal(volumes.Labels[0].Select(label => (long)label), dense.Labels.data<long>().ToArray()[120..]);
+    }
+
+    [Fact]
+    public void A_batch_of_two_sizes_names_both()
+    {
+        var (small, large) = (GeneratedVolumes.Make(1, (4, 4, 4)).Read(0), GeneratedVolumes.Make(1, (4, 4, 6)).Read(0));
+        var message = Assert.Throws<InvalidDataException>(() => Batch.Of([small, large])).Message;
+        Assert.Contains("1 x 4 x 4 x 4", message, StringComparison.Ordinal);
+        Assert.Contains("1 x 4 x 4 x 6", message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(260)]
+    public void A_split_has_every_case_once_whatever_their_order(int cases)
+    {
+        var data = new Named([.. Enumerable.Range(0, cases).SelectMany(i => new[] { $"case{i}", $"case{i}" })]);
+        var split = Split.ByCase(data, seed: 7);
+        string[] Cases(IDataSet part) => [.. Enumerable.Range(0, part.Count).Select(part.Case)];
+        string[][] parts = [Cases(split.Train), Cases(split.Validation), Cases(split.Test)];
+        Assert.Equal(2 * cases, parts.Sum(part => part.Length));
+        Assert.Equal(cases, parts.Sum(part => part.Distinct().Count()));     // no case in two parts
+        Assert.Equal((int)Math.Round(0.7 * cases), parts[0].Length / 2);
+        Assert.InRange(parts[2].Length / 2, (int)(0.1 * cases), (int)(0.1 * cases) + 1);
+        var other = Split.ByCase(new Named([.. data.Names.Reverse()]), seed: 7);
+        Assert.Equal(parts[0], Cases(other.Train));
+        if (cases > 10) Assert.NotEqual(parts[0], Cases(Split.ByCase(data, seed: 8).Train));
+    }
+
+    [Fact]
+    public void Batches_are_the_same_however_many_workers_prepare_them()
+    {
+        float[][] Epoch(int workers, int epoch, int seed = 3)
+        {
+            var loader = new BatchLoader { Data = digits, Batch = 4, Seed = seed, Workers = workers, Ahead = workers + 1, Vary = Noise };
+            return [.. loader.Epoch(epoch, Now).Select(batch =>
+            {
+                using (batch) return batch.Images.data<float>().ToArray();
+            })];
+        }
+
+        var once = Epoch(1, 1);
+        Assert.Equal([4, 4, 4, 4, 4, 3], once.Select(batch => batch.Length / 784));
+        foreach (var workers in (int[])[2, 5, 16]) Assert.Equal(once, Epoch(workers, 1));
+        Assert.NotEqual(once[0], Epoch(1, 2)[0]);
+        Assert.NotEqual(once[0], Epoch(1, 1, seed: 4)[0]);
+        Assert.Equal(Enumerable.Range(0, 23), new BatchLoader { Data = digits }.Order(5).Order());
+
+        static Example Noise(Example example, Random random)
+        {
+            Thread.Sleep(random.Next(3));
+            return example with { Image = Array.ConvertAll(example.Image, value => value + random.NextSingle()) };
+        }
+    }
+
+    [Fact]
+    public void A_failing_case_is_named_after_the_batches_before_it()
+    {
+        var loader = new BatchLoader { Data = new Named([.. Enumerable.Range(0, 9).Select(i => i == 6 ? "broken" : $"case{i}")]), Batch = 2, Shuffle = false };
+        var taken = 0;
+        var message = Assert.Throws<InvalidDataException>(() =>
+        {
+            foreach (var batch in loader.Epoch(1, Now)) using (batch) taken++;
+        }).Message;
+        Assert.Equal(3, taken);
+        Assert.Contains("Case broken of named", message, StringComparison.Ordinal);
+        Assert.Contains("in sector 7", message, StringComparison.Ordinal);
+        var readable = loader.Data.Readable(out var refused, Now);
+        Assert.Equal(8, readable.Count);
+        Assert.Equal(("broken", "damaged in sector 7"), Assert.Single(refused));
+    }
+
+    [Fact]
+    public void Leaving_or_cancelling_an_epoch_leaves_no_tensor_behind()
+    {
+        const long OneBatch = 32 * 128 * 128 * (sizeof(float) + sizeof(long));
+        var loader = new BatchLoader { Data = GeneratedVolumes.Make(12, (32, 128, 128)), Workers = 4, Ahead = 6 };
+        foreach (var batch in loader.Epoch(1, Now)) using (batch) break;
+        var before = AllocatorMeter.CurrentBytes;
+        foreach (var batch in loader.Epoch(2, Now)) using (batch) break;
+        Assert.InRange(AllocatorMeter.CurrentBytes - before, -OneBatch / 2, OneBatch / 2);
+        using var cancellation = new CancellationTokenSource();
+        var taken = 0;
+        Assert.ThrowsAny<OperationCanceledException>(() =>
+        {
+            foreach (var batch in loader.Epoch(3, cancellation.Token))
+                using (batch)
+                    if (++taken == 3) cancellation.Cancel();
+        });
+        Assert.InRange(taken, 3, 3 + loader.Ahead);
+        Assert.InRange(AllocatorMeter.CurrentBytes - before, -OneBatch / 2, OneBatch / 2);
+    }
+
+    [Fact]
+    public void No_more_batches_wait_than_allowed()
+    {
+        var begun = 0;
+        var loader = new BatchLoader { Data = digits, Workers = 4, Ahead = 3, Shuffle = false, Vary = (example, _) => { Interlocked.Increment(ref begun); return example; } };
+        var taken = 0;
+        foreach (var batch in loader.Epoch(1, Now))
+            using (batch)
+            {
+                if (++taken == 1) Thread.Sleep(50);
+                Assert.InRange(Volatile.Read(ref begun), taken, taken + loader.Ahead);
+            }
+        Assert.Equal(23, begun);
+    }
+
+    [Fact]
+    public void An_epochs_memory_is_that_of_the_batches_ahead()
+    {
+        const long OneBatch = 16 * 128 * 128 * (sizeof(float) + sizeof(long));
+        var loader = new BatchLoader { Data = GeneratedVolumes.Make(24, (16, 128, 128)), Workers = 3, Ahead = 4 };
+        foreach (var batch in loader.Epoch(1, Now)) using (batch) { }
+        using var meter = AllocatorMeter.Start();
+        var before = AllocatorMeter.CurrentBytes;
+        meter.ResetPeak();
+        foreach (var batch in loader.Epoch(2, Now)) using (batch) Thread.Sleep(2);
+        Assert.InRange(meter.PeakBytes - before, OneBatch, (loader.Ahead + 1) * OneBatch + OneBatch / 2);
+    }
+
+    [Fact]
+    public void What_fails_while_an_example_is_varied_names_its_case()
+    {
+        var loader = new BatchLoader { Data = digits, Vary = (example, random) => new Patches([4, 4, 4]).Take(example, random) };
+        var message = Assert.Throws<InvalidDataException>(() =>
+        {
+            foreach (var batch in loader.Epoch(1, Now)) batch.Dispose();
+        }).Message;
+        Assert.Contains("Case generated digits[", message, StringComparison.Ordinal);
+    }
+
+    sealed record Named(string[] Names) : IDataSet
+    {
+        public string Name => "named";
+        public int Count => Names.Length;
+        public int Channels => 1;
+        public int Classes => 2;
+        public bool IsSegmentation => false;
+        public IReadOnlyList<int> Extents => [1, 1];
+        public string Case(int index) => Names[index];
+        public Example Read(int index) => Names[index] == "broken" ? throw new InvalidDataException("damaged in sector 7") : new(Names[index], [index], [0], [1, 1]);
+    }
+}

@@ -1,0 +1,45 @@
+using Actipress.Experiments;
+using static TorchSharp.torch;
+
+namespace Actipress.Tests.Experiments;
+
+public sealed class LayerSetTests
+{
+    // The layers that a set compresses in a network's step, told by the report.
+    static string[] Compressed(string model, string layers)
+    {
+        var network = Trainable.Find(model);
+        using var made = network.Create(3, 4, 8);
+        using var compression = made.CompressActivations(options => LayerSet.Parse(layers, network).Configure(options, ActivationCodec.Dct(10)));
+        using (NewDisposeScope()) made.call(randn(2, 3, 16, 16)).sum().backward();
+        return [.. compression.Report().Layers.Where(layer => layer.KeptBytes < layer.SavedBytes / 2).Select(layer => layer.Name)];
+    }
+
+    [Fact]
+    public void The_papers_blocks_are_layers_by_name()
+    {
+        var all = Compressed("resnet20", "all");
+        var two = Compressed("resnet20", "block0-1");
+        // The last map is saved by layer2's convolution as well, which is left alone.
+        Assert.Equal(all.Where(name => name is "conv1" or "bn1" or "relu" || name.StartsWith("layer1.", StringComparison.Ordinal)).Except(["layer1.2.relu2"]), two);
+        Assert.Equal(two, Compressed("resnet20", "block0,block1"));
+        Assert.Equal(two, Compressed("resnet20", "conv1,bn1,relu,layer1"));
+    }
+
+    [Fact]
+    public void Batch_norms_alone()
+    {
+        var norms = Compressed("resnet20", "block1:bn");
+        Assert.NotEmpty(norms);
+        Assert.All(norms, name => Assert.Matches(@"^layer1\.[012]\.bn[12]$", name));
+        Assert.Equal(norms, Compressed("resnet20", "all:bn").Where(name => name.StartsWith("layer1", StringComparison.Ordinal)));
+    }
+
+    [Theory]
+    [InlineData("block4", "block0 to block3")]
+    [InlineData("block2-1", "block0 to block3")]
+    [InlineData("", "No layers")]
+    [InlineData(":bn", "No layers")]
+    public void What_is_no_set_is_refused(string text, string says) =>
+        Assert.Contains(says, Assert.Throws<ArgumentException>(() => LayerSet.Parse(text, Trainable.Find("resnet20"))).Message, StringComparison.Ordinal);
+}

@@ -1,0 +1,53 @@
+using Actipress.Experiments;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Tests.Experiments;
+
+public class PaperTablesTests
+{
+    // conv - ReLU - conv, maps of 1000 elements: the first save of each is by one layer, the ReLU's by two.
+    [Fact]
+    public void A_storage_goes_where_all_its_saves_are_compressed_and_each_save_is_stored()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(("bn", BatchNorm2d(1)), ("conv1", Conv2d(1, 1, 1, bias: false)), ("relu", ReLU()), ("conv2", Conv2d(1, 1, 1, bias: false)));
+        var trace = ForwardTrace.Record(model, randn(10, 1, 10, 10));
+        PaperStorage Covering(Func<Layer, bool> covered) => new(trace, targetBytes: 7, covered);
+
+        Assert.Equal(trace.AfterForwardBytes + 7, Covering(_ => true).BaselineBytes);
+        var relu = Covering(layer => layer.Is<ReLU>());
+        Assert.Equal(relu.BaselineBytes, relu.OthersBytes);
+        Assert.Equal(relu.BaselineBytes + 12 * 9, relu.AfterForwardBytes(110));
+        var both = Covering(layer => layer.Is<ReLU>() || layer.Name == "conv2");
+        Assert.Equal(both.BaselineBytes - 4000 + 2 * 12 * 10, both.AfterForwardBytes(100));
+    }
+
+    [Fact]
+    public void Table_2_is_the_papers_where_it_follows_from_the_method()
+    {
+        var rows = PaperTables.Rows("table2").Take(3).ToArray();
+        Assert.All(rows[0].Cells, cell => Assert.True(cell.Agrees, $"{cell}"));
+        Assert.Equal(["others", "baseline", "block0", "block0-1", "block0-2", "block0-3", "block0-4"], rows[0].Cells.Select(cell => cell.Column));
+        Assert.All(rows.SelectMany(row => row.Cells), cell => Assert.True(cell.Agrees || cell.Suspect, $"{cell}"));
+        Assert.All(rows.Where(row => row.Cells.Any(cell => !cell.Agrees)), row => Assert.NotNull(row.Note));
+        Assert.Equal([586, 465, 406, 376, 361], rows[1].Cells.Select(cell => Math.Round(cell.Exact)));
+        Assert.Equal([587, 342, 236, 183, 157], rows[2].Cells.Select(cell => Math.Round(cell.Exact)));
+    }
+
+    // A minute, and 4 GiB.
+    [Fact(Explicit = true)]
+    public void Of_183_figures_150_agree()
+    {
+        var rows = PaperTables.Names.SelectMany(PaperTables.Rows).ToArray();
+        var cells = rows.SelectMany(row => row.Cells).Where(cell => cell.Column is not ("dct:1.1" or "dct:1.4" or "dct:2.5")).ToArray();
+        Assert.Equal(183, cells.Length);
+        Assert.InRange(cells.Count(cell => cell.Agrees), 150, 183);
+        Assert.All(rows.Where(row => row.Cells.Any(cell => !cell.Agrees)), row => Assert.NotNull(row.Note));
+    }
+
+    [Fact]
+    public void An_unknown_table_lists_the_known_ones() =>
+        Assert.Contains("table2, table3", Assert.Throws<ArgumentException>(() => PaperTables.Rows("table4")).Message);
+}

@@ -1,0 +1,194 @@
+using System.Diagnostics;
+using Actipress.Experiments;
+using static TorchSharp.torch;
+
+namespace Actipress.Tests.Experiments;
+
+public sealed class SweepTests : IDisposable
+{
+    readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
+    readonly int threads = get_num_threads();
+
+    public SweepTests() => set_num_threads(1);
+
+    public void Dispose()
+    {
+        set_num_threads(threads);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    string State => Path.Combine(folder, "state");
+
+    // Trainings of a second or less.
+    const string Small = """
+        {
+          "model": "lenet", "data": "digits", "train_examples": 256, "test_examples": 100, "epochs": 2, "batch": 64,
+          "seeds": [1, 2],
+          "layers": ["conv2", "all"],
+          "codecs": ["none", "dct:{ratio}"],
+          "ratios": [4],    // the paper's lambda
+        }
+        """;
+
+    Sweep Make(string config = Small)
+    {
+        File.WriteAllText(Path.Combine(folder, "config.json"), config);
+        return new(folder);
+    }
+
+    [Fact]
+    public void A_configuration_is_every_training_once()
+    {
+        var plans = Make().Plans;
+        Assert.Equal(
+            ["all none 1", "all none 2", "conv2 dct:4 1", "conv2 dct:4 2", "all dct:4 1", "all dct:4 2"],
+            plans.Select(plan => $"{plan.Layers} {plan.Codec} {plan.Seed}"));
+        Assert.All(plans, plan => Assert.Equal((256, 2, 64, 1e-3), (plan.TrainExamples!.Value, plan.Epochs, plan.Batch, plan.LearningRate)));
+        Assert.Equal(6, plans.Select(plan => plan.Key()).Distinct().Count());
+    }
+
+    [Fact]
+    public void A_key_depends_on_the_plan_alone() =>
+        // Stored results are found by it: a change here orphans them.
+        Assert.Equal("63942e", new TrainingPlan { Model = "lenet", Data = "mnist" }.Key()[..6]);
+
+    [Theory]
+    [InlineData("\"epochs\"", "\"epoch\"", "epoch")]
+    [InlineData("dct:{ratio}", "dtc:{ratio}", "No codec 'dtc:4'")]
+    [InlineData("\"lenet\"", "\"lenett\"", "No network 'lenett'")]
+    [InlineData("\"digits\"", "\"digit\"", "No data set 'digit'")]
+    [InlineData("\"conv2\"", "\"conv7\"", "No layer matches 'conv7'")]
+    [InlineData("\"conv2\"", "\"block7\"", "block0 to block3")]
+    [InlineData("\"batch\": 64", "\"batch\": 0", "batch 0")]
+    [InlineData("[1, 2]", "[]", "No runs")]
+    [InlineData("[1, 2]", "[1, 2", "config.json")]
+    public void A_wrong_configuration_is_refused_before_anything_is_trained(string found, string replaced, string says)
+    {
+        var failure = Assert.ThrowsAny<Exception>(() => Make(Small.Replace(found, replaced, StringComparison.Ordinal)));
+        Assert.True(failure is ArgumentException or FormatException or InvalidDataException, failure.ToString());
+        Assert.Contains(says, failure.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_done_is_skipped_and_seeds_become_means_and_standard_errors()
+    {
+        var sweep = Make();
+        sweep.Work(null, null, Cancellation);
+        Assert.Empty(sweep.Remaining());
+        var before = File.ReadAllText(sweep.Results.Path);
+        new Sweep(folder).Work(null, null, Cancellation);
+        Assert.Equal(before, File.ReadAllText(sweep.Results.Path));
+        Assert.Empty(Directory.GetFiles(State));
+
+        var (done, summary) = (sweep.Done(), SweepSummary.Of(sweep));
+        Assert.Equal((6, 6), (summary.Runs, summary.Done));
+        double[] plain = [Score("none", 1), Score("none", 2)], packed = [Score("dct:4", 1), Score("dct:4", 2)];
+        var row = summary.Rows.Single(row => row is { Codec: "dct:4", Layers: "all" });
+        Assert.Equal(packed.Average(), row.TestAccuracy!.Value, 1e-12);
+        Assert.Equal(Math.Abs(packed[0] - packed[1]) / 2, row.StandardError!.Value, 1e-12);    // of two: half their distance
+        Assert.Equal(packed.Average() - plain.Average(), row.Difference!.Value, 1e-12);
+        Assert.InRange(row.KeptPercent!.Value, 1, 15);
+
+        double Score(string codec, int seed) => done.Single(run => run.Plan.Layers == "all" && run.Plan.Codec == codec && run.Plan.Seed == seed).Result.TestScore;
+    }
+
+    [Fact]
+    public void One_that_fails_or_is_taken_leaves_the_others_alone()
+    {
+        var sweep = Make();
+        var (taken, failing, damaged) = (sweep.Plans[1].Key(), sweep.Plans[2].Key(), sweep.Plans[3].Key());
+        Directory.CreateDirectory(Path.Combine(State, failing + ".state.part"));    // where its state would be written
+        File.WriteAllText(Path.Combine(State, damaged + ".state"), "damaged");
+        var told = new List<SweepProgress>();
+        using (new FileStream(Path.Combine(State, taken + ".claim"), FileMode.Create, FileAccess.ReadWrite, FileShare.None))
+            sweep.Work(null, new Told(told), Cancellation);
+        Assert.Equal([taken, failing], sweep.Remaining().Select(plan => plan.Key()));
+        Assert.Contains("begins anew", Assert.Single(told, one => one.Notice is not null && !one.Failed).Notice, StringComparison.Ordinal);
+        Assert.Equal(failing, Assert.Single(told, one => one.Failed).Plan.Key());
+
+        Directory.Delete(Path.Combine(State, failing + ".state.part"));
+        sweep.Work(null, null, Cancellation);
+        Assert.Empty(sweep.Remaining());
+    }
+
+    sealed class Told(List<SweepProgress> told) : IProgress<SweepProgress>
+    {
+        public void Report(SweepProgress value) => told.Add(value);
+    }
+
+    // Long enough to be killed while it trains.
+    static readonly string longer = Small.Replace("256", "1536", StringComparison.Ordinal).Replace("[1, 2]", "[1]", StringComparison.Ordinal);
+
+    [Fact]
+    public void Killed_at_any_moment_nothing_is_lost_and_nothing_done_twice()
+    {
+        var sweep = Make(longer);
+        foreach (var seconds in (double[])[0.2, 1.5])
+        {
+            using var process = ChildProcess.Start([.. ChildProcess.Cli, "sweep", folder, "--workers", "2"]);
+            WaitUntil(() => !NobodyWorks(), "No worker has begun.");
+            Thread.Sleep(TimeSpan.FromSeconds(seconds));
+            process.Kill();    // the process that started the workers, and nobody else
+            process.WaitForExit();
+            WaitUntil(NobodyWorks, "Workers live on without the process that started them.");
+        }
+        var before = sweep.Done();
+        File.AppendAllText(sweep.Results.Path, "{\"kind\":\"run\",\"key\":\"brok");
+        var ended = ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--json"]);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        Assert.Contains("in the middle of a line", ended.Error, StringComparison.Ordinal);
+        Assert.Contains("\"done\": 3", ended.Output, StringComparison.Ordinal);
+        var lines = File.ReadAllLines(sweep.Results.Path).Select(line => Json.Read<SweepRun>(line)!).ToArray();
+        Assert.Equal(sweep.Plans.Select(plan => plan.Key()).Order(), lines.Select(run => run.Key).Order());
+        Assert.Equal(before.Select(run => run.Key), lines.Take(before.Count).Select(run => run.Key));
+
+        // What was gone on with ended as if it had never been killed.
+        var plan = sweep.Plans[0];
+        using var whole = new Learner(plan, KnownData.Load(plan, null));
+        while (whole.Epochs < plan.Epochs) whole.Epoch(null, null, Cancellation);
+        Assert.Equal(whole.Curve, lines.Single(run => run.Key == plan.Key()).Curve);
+    }
+
+    static void WaitUntil(Func<bool> happens, string otherwise)
+    {
+        for (var waited = Stopwatch.StartNew(); !happens(); Thread.Sleep(50)) Assert.True(waited.Elapsed < TimeSpan.FromMinutes(1), otherwise);
+    }
+
+    bool NobodyWorks() => !Directory.Exists(State) || Directory.GetFiles(State, "*.claim").All(path =>
+    {
+        try
+        {
+            using var claim = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+            return true;
+        }
+        catch (FileNotFoundException) { return true; }    // done meanwhile
+        catch (IOException) { return false; }
+    });
+
+    [Fact]
+    public void Slurm_does_what_is_not_done()
+    {
+        using var slurm = SlurmNode.Start();
+        var sweep = Make();
+        sweep.Train(sweep.Plans[0], null, null, Cancellation);
+        var submitted = ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--slurm"], null, slurm.Environment);
+        Assert.True(submitted.ExitCode == 0, submitted.All);
+        Assert.Contains("5 runs", submitted.Output, StringComparison.Ordinal);
+        for (var waited = Stopwatch.StartNew(); sweep.Remaining().Count > 0; Thread.Sleep(200))
+            Assert.True(waited.Elapsed < TimeSpan.FromMinutes(3), $"{sweep.Remaining().Count} runs are left.\n{slurm.Log()}\n{string.Join('\n', Directory.GetFiles(State, "*.log").Select(File.ReadAllText))}");
+        Assert.Equal(6, File.ReadAllLines(sweep.Results.Path).Length);
+        Assert.Equal(5, Directory.GetFiles(State, "slurm-*.log").Length);
+        Assert.Contains("Everything is done", ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--slurm"], null, slurm.Environment).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Without_Slurm_the_way_out_is_said()
+    {
+        Make();
+        var ended = ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--slurm"], null, ("PATH", "/nowhere"), ("SLURM_CONF", "/nowhere"));
+        Assert.Equal(2, ended.ExitCode);
+        Assert.Contains("No sbatch here", ended.Error, StringComparison.Ordinal);
+    }
+}
