@@ -13,6 +13,7 @@ public static class ReadmeTables
     static readonly (string Results, Func<ResultsFile, string> Table)[] all =
     [
         ("experiments/mnist-lenet", Trainings),
+        ($"experiments/{CodecTable.Folder}", results => CodecTable.Write(results.Lines().Select(line => line.GetRawText()))),
         ("experiments/paper", Memory),
     ];
 
@@ -59,15 +60,15 @@ public static class ReadmeTables
 
     static string Memory(ResultsFile results)
     {
-        var pieces = StoredPiece.Read(results).Values.Where(piece => piece.Result.ValueKind == JsonValueKind.Object && piece.Result.TryGetProperty("floor_bytes", out _)).ToArray();
-        var measured = pieces.Select(piece => piece.As<MemoryResult>()).GroupBy(result => (result.Network, result.Batch, Input: string.Join(" x ", result.Input))).ToArray();
+        var pieces = StoredPiece.Read(results).Values.Where(piece => piece.Result.ValueKind == JsonValueKind.Array && piece.Result[0].TryGetProperty("floor_bytes", out _)).ToArray();
+        var measured = pieces.SelectMany(piece => piece.As<MemoryResult[]>()).GroupBy(result => (result.Network, result.Batch, Input: string.Join(" x ", result.Input))).ToArray();
         if (measured.Length == 0) return "";
         var text = new StringBuilder();
         text.AppendLine("| MiB | floor | plain | `dct:10` | `dct:100` | plain peak | peak, `dct:10` |");
         text.AppendLine("|---|---|---|---|---|---|---|");
         foreach (var network in measured)
-            if (network.FirstOrDefault(result => result.Codec == "dct:10") is { } ten && network.FirstOrDefault(result => result.Codec == "dct:100") is { } hundred)
-                text.AppendLine(CultureInfo.InvariantCulture, $"| {network.Key.Network}, {network.Key.Batch} of {network.Key.Input} | {MiB(ten.FloorBytes):0} | {MiB(ten.BaselineBytes):0} | {MiB(ten.AfterForwardBytes):0} | {MiB(hundred.AfterForwardBytes):0} | {MiB(ten.BaselinePeakBytes):0} | {MiB(ten.PeakBytes):0} |");
+            if (network.LastOrDefault(result => result.Codec == "dct:10") is { } ten && network.LastOrDefault(result => result.Codec == "dct:100") is { } hundred)
+                text.AppendLine(CultureInfo.InvariantCulture, $"| {network.Key.Network}, {network.Key.Batch} of {network.Key.Input} | {MiB(ten.FloorBytes):0} | {MiB(ten.BaselineBytes):0} | {MiB(ten.AfterForwardBytes):0} | {MiB(hundred.AfterForwardBytes):0} | {(ten.BaselinePeakBytes is { } plain ? $"{MiB(plain):0}" : "")} | {(ten.PeakBytes is { } peak ? $"{MiB(peak):0}" : "")} |");
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"{pieces[^1].Machine}.");
         return $"{text}";
