@@ -18,15 +18,26 @@ static class MemoryCommand
         var layers = CommonOptions.Layers();
         var forwardOnly = new Option<bool>("--forward-only") { Description = "Leave out the backward pass, and with it the peak: a third of the time." };
         var timeline = new Option<string?>("--timeline") { Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.", HelpName = "file" };
+        var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
         var json = CommonOptions.Json();
         var command = new Command("memory", "Measure what a network of the paper holds after its forward pass and at the peak of the whole step, plain and compressed, by layer.")
-        { network, batch, input, codec, layers, forwardOnly, timeline, json };
+        { network, batch, input, codec, layers, forwardOnly, timeline, predict, json };
         command.SetAction((parsed, cancellation) =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
             var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly));
             if (plan.Batch < 1) throw new ArgumentException($"--batch {plan.Batch}: wanted 1 or more.");
             using var progress = new StatusLine();
+            ((IProgress<string>)progress).Report("small steps, to see what the large one will take");
+            var prediction = MemoryMeasure.Predict(plan);
+            if (parsed.GetValue(predict))
+            {
+                progress.Clear();
+                if (parsed.GetValue(json)) Console.WriteLine(Json.Document(prediction));
+                else Show(plan, prediction);
+                return Task.FromResult(0);
+            }
+            prediction.EnsureFits(compressed: false);
             var result = MemoryMeasure.Run(plan, progress, out var timelines, cancellation)[0];
             progress.Clear();
             if (parsed.GetValue(timeline) is { } file) TimelineFigure.Draw($"{known.Name}, batch {plan.Batch}", timelines).Save(file);
@@ -43,6 +54,20 @@ static class MemoryCommand
         return extents.Length == example.Length && extents.All(extent => extent > 0)
             ? extents
             : throw new ArgumentException($"--input {text}: wanted {example.Length} extents, channels first, such as {string.Join('x', example)}.");
+    }
+
+    static void Show(MemoryPlan plan, MemoryPrediction prediction)
+    {
+        var table = new Table { Title = new TableTitle($"{plan.Network.Name}, batch {plan.Batch} of {string.Join(" x ", plan.Input)}, {Markup.Escape($"{plan.Codecs[0]}")}, predicted") };
+        table.AddColumn("MiB");
+        table.AddColumn(new TableColumn("plain").RightAligned());
+        table.AddColumn(new TableColumn("compressed").RightAligned());
+        table.AddRow("saved maps", MiB(prediction.Baseline.SavedBytes), MiB(prediction.Compressed.KeptBytes));
+        table.AddRow("the step after its forward pass", MiB(prediction.Baseline.AfterForwardBytes), MiB(prediction.Compressed.AfterForwardBytes));
+        table.AddRow("peak of the whole step", MiB(prediction.Baseline.PeakBytes), MiB(prediction.Compressed.PeakBytes));
+        table.AddRow("parameters, buffers and input beside it", MiB(prediction.ParameterBytes + prediction.InputBytes), MiB(prediction.ParameterBytes + prediction.InputBytes));
+        AnsiConsole.Write(table);
+        Console.WriteLine($"This machine has {MiB(MemoryPrediction.AvailableBytes)} MiB available.");
     }
 
     static void Show(MemoryResult result)

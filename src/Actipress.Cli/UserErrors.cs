@@ -21,7 +21,7 @@ static class UserErrors
             // The commands end by themselves after the step at hand.
             return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = TimeSpan.FromMinutes(5) });
         }
-        catch (Exception mistake) when (mistake is FormatException or ArgumentException or IOException or InvalidDataException or UnauthorizedAccessException or PlatformNotSupportedException or HttpRequestException)
+        catch (Exception mistake) when (mistake is FormatException or ArgumentException or IOException or InvalidDataException or UnauthorizedAccessException or PlatformNotSupportedException or HttpRequestException or InsufficientMemoryException or BudgetException)
         {
             await Console.Error.WriteLineAsync($"actipress: {mistake.Message.Split(" (Parameter '")[0]}");
             return Mistake;

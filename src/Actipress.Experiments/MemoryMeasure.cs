@@ -100,6 +100,15 @@ public static class MemoryMeasure
 
     sealed record StepMeasured(long AfterForward, long? Peak, double Milliseconds);
 
+    /// <summary>What the plain and the compressed step will take, from small ones; the plan's first codec on all layers.</summary>
+    public static MemoryPrediction Predict(MemoryPlan plan)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        random.manual_seed(1);
+        using var model = plan.Network.Create();
+        return MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codecs[0]);
+    }
+
     // The paper's target: labels for classes, otherwise a tensor of the output's shape.
     sealed class Step(nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes, bool forwardOnly) : IDisposable
     {

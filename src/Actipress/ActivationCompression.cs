@@ -28,14 +28,16 @@ public sealed class ActivationCompression : IDisposable
         SavedTensors.SelfCheck();
         this.model = model;
         policy = new CompressingPolicy(options);
+        if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, StartTimeline);
         watch = new LayerWatch(model, StartForward, EndForward);
         try { options.Check(watch.Layers); }
         catch
         {
             watch.Dispose();
+            Budget?.End();
             throw;
         }
-        store = new ActivationStore(policy, () => watch.Current, module => watch.Of(module), everything: false);
+        store = new ActivationStore(policy, () => watch.Current, module => watch.Of(module), everything: false) { Budget = Budget };
         policy.Know(model);
         outsideCalls = SavedTensorsScope.Enter(store);
     }
@@ -44,7 +46,9 @@ public sealed class ActivationCompression : IDisposable
     {
         if (watch.RootCalled) outsideCalls.Dispose();
         policy.Know(model);
-        if (!SavedTensorsScope.InCheckpoint) running.Value = SavedTensorsScope.Enter(store);
+        if (SavedTensorsScope.InCheckpoint) return;
+        store.BeginStep();
+        running.Value = SavedTensorsScope.Enter(store);
     }
 
     void EndForward()
@@ -52,6 +56,9 @@ public sealed class ActivationCompression : IDisposable
         running.Value?.Dispose();
         running.Value = null;
     }
+
+    /// <summary>The budget that was asked for, and how the last step kept to it; null where none was.</summary>
+    public MemoryBudget? Budget { get; }
 
     /// <summary>Bytes held in place of saved maps at this moment; zero after <c>backward()</c>.</summary>
     public long LiveBytes => store.LiveBytes;
@@ -88,7 +95,11 @@ public sealed class ActivationCompression : IDisposable
     }
 
     /// <summary>What the last step saved, and what was kept of it, by layer.</summary>
-    public CompressionReport Report() => store.Report();
+    public CompressionReport Report()
+    {
+        var report = store.Report();
+        return Budget is null ? report : report with { Notes = [.. report.Notes, $"{Budget}"] };
+    }
 
     /// <summary>
     /// How near the gradients come to the exact ones: runs <paramref name="loss"/> and its backward pass once without and once with
@@ -115,6 +126,8 @@ public sealed class ActivationCompression : IDisposable
     {
         if (disposed) return;
         disposed = true;
+        store.EndTimelines();
+        Budget?.End();
         watch.Dispose();
         outsideCalls.Dispose();
         foreach (var scope in running.IsValueCreated ? new[] { running.Value } : []) scope?.Dispose();

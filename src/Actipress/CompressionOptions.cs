@@ -59,6 +59,20 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
+    /// A number of bytes that each step is to keep to: <see cref="MemoryBudget"/> measures the first one, then chooses the ratio of each
+    /// layer that no rule names.
+    /// </summary>
+    /// <param name="bytes">More than zero.</param>
+    /// <param name="of">What counts: the peak of the whole step above the level when it begins, or what is held in place of saved maps.</param>
+    /// <remarks>A forward pass throws <see cref="BudgetException"/> after a step that showed that the budget cannot be kept.</remarks>
+    public CompressionOptions Budget(long bytes, BudgetOf of = BudgetOf.Step)
+    {
+        if (bytes <= 0) throw new ArgumentOutOfRangeException(nameof(bytes), $"No budget of {bytes} bytes: wanted more than zero.");
+        BudgetGiven = (bytes, of);
+        return this;
+    }
+
+    /// <summary>
     /// Whether a layer's codec is adapted to what its backward pass does with the map: on by default. A ReLU's map is kept as signs,
     /// pooling's as a shape; vectors (inputs of <see cref="Linear"/> after flattening) get 8-bit quantisation in place of a transform.
     /// Off: every layer gets just the codec that its rule names.
@@ -70,11 +84,17 @@ public sealed class CompressionOptions
 
     internal ActivationCodec DefaultCodec { get; private set; } = ActivationCodec.Dct(ratio: 10);
 
-    internal ActivationCodec CodecFor(Layer layer)
+    internal (long Bytes, BudgetOf Of)? BudgetGiven { get; private set; }
+
+    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map) : codec;
+
+    internal ActivationCodec CodecFor(Layer layer, out bool noRule)
     {
+        noRule = false;
         if (blocks.Length > 0 && !blocks.Any(layer.Matches)) return ActivationCodec.None;
         for (var rule = rules.Count - 1; rule >= 0; rule--)
             if (rules[rule].Applies(layer)) return rules[rule].Codec;
+        noRule = true;
         return DefaultCodec;
     }
 

@@ -61,9 +61,6 @@ public sealed class MemoryTimeline : IDisposable
 
         /// <summary>What bits of the map are held beside or in place of its values.</summary>
         public List<(long Bytes, int Start, int End)> Bits { get; } = [];
-
-        /// <summary>Sizes and errors under each codec of a ladder, where a budget asked for them.</summary>
-        public IReadOnlyList<Rung>? Rungs { get; set; }
     }
 
     internal MemoryTimeline(ActivationCompression compression)
@@ -177,14 +174,15 @@ public sealed class MemoryTimeline : IDisposable
         }
     }
 
-    internal void Holds(SavedMap map, Layer layer, IReadOnlyList<Rung>? rungs)
+    internal void Holds(SavedMap map, Layer layer)
     {
+        LookedIn(AllocatorMeter.CurrentBytes);
         lock (gate)
         {
             if (!held.TryGetValue(map, out var span)) return;
-            if (map.Values is { } values && span.Values is null) (span.Values, span.Rungs) = ((values, layer, moments.Count), rungs);
-            if (span.Bits is [.., { End: int.MaxValue } last]) span.Bits[^1] = last with { End = moments.Count };
-            if (map.Inside is { } bits) span.Bits.Add((bits.Bytes, moments.Count, int.MaxValue));
+            if (map.Values is { } values && span.Values is null) span.Values = (values, layer, moments.Count - 1);
+            if (span.Bits is [.., { End: int.MaxValue } last]) span.Bits[^1] = last with { End = moments.Count - 1 };
+            if (map.Inside is { } bits) span.Bits.Add((bits.Bytes, moments.Count - 1, int.MaxValue));
         }
     }
 

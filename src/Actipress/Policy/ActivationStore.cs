@@ -24,6 +24,9 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     // Where no layer is known, what is saved belongs to the model whose parameter was saved last: another one may run on this thread.
     bool modelRuns;
 
+    /// <summary>Decides on codecs where no rule does; null for none.</summary>
+    public MemoryBudget? Budget { get; init; }
+
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
 
@@ -76,6 +79,19 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         lock (gate) timelines = [.. timelines.Where(other => other != timeline)];
     }
 
+    public void EndTimelines()
+    {
+        foreach (var timeline in timelines) timeline.Dispose();
+    }
+
+    /// <summary>The model is about to run: where nothing is held, a step begins.</summary>
+    /// <exception cref="BudgetException">The budget is below what a step can take.</exception>
+    public void BeginStep()
+    {
+        lock (gate)
+            if (Enabled && ledger.LiveBytes == 0) Budget?.Begin();
+    }
+
     public void ForgetFailures()
     {
         lock (gate) failures.Clear();
@@ -111,7 +127,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
                     Treatment.Bits => Save(tensor, layer, Need.Values, map => new(ExactBits.Pack(map), "bits")),
                     Treatment.Indices => Save(tensor, layer, Need.Values, PackIndices),
                     Treatment.BitsIfTwoValued => PackMask(tensor, layer),
-                    Treatment.Map map => Save(tensor, layer, needOf(map.Need), values => PackValues(values, layer, map.Codec)),
+                    Treatment.Map map => Save(tensor, layer, needOf(map.Need), values => PackValues(values, layer, map.Codec, map.NoRule ? Budget : null)),
                     var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
                 };
             }
@@ -132,9 +148,12 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, Need.Values, _ => new(mask, "bits")) : new PassedOn(tensor);
     }
 
-    Holding PackValues(Tensor values, Layer layer, ActivationCodec codec)
+    Holding PackValues(Tensor values, Layer layer, ActivationCodec codec, MemoryBudget? budget)
     {
-        if (Pipeline.Pack(values, codec, out var why) is { } packed) return new(packed, codec.ToString());
+        if (budget is not null) codec = budget.CodecFor(layer, values, codec);
+        if (codec == ActivationCodec.None) return new(new HeldRaw(values), "raw: within the budget");
+        if (Pipeline.Pack(values, codec, out var why) is { } packed)
+            return new(packed, codec.ToString()) { Rungs = budget?.Measure(values, layer, codec, packed.Bytes) };
         if (why == LeftRaw.NotFinite) ledger.Of(layer).NotFinite++;
         return new(new HeldRaw(values), why == LeftRaw.NotFinite ? "raw: NaN or infinite" : "raw: smaller than packed");
     }
@@ -160,7 +179,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             if (!map.Answers(need))
             {
                 Answer(tensor, map, need, packValues);
-                foreach (var timeline in timelines) timeline.Holds(map, layer, null);
+                foreach (var timeline in timelines) timeline.Holds(map, layer);
             }
             return use;
         }
@@ -219,6 +238,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             if (maps.Count == 0) byStorage.Remove(map.Address);
             map.Dispose();
             foreach (var timeline in timelines) timeline.Released(map);
+            if (ledger.LiveBytes == 0) Budget?.End(ledger.PeakBytes);
         }
     }
 

@@ -6,6 +6,9 @@ namespace Actipress;
 sealed record Holding(Packed Held, string How)
 {
     public long Bytes { get; } = Held.Bytes;
+
+    /// <summary>What other codecs would make of the map, where a budget asked.</summary>
+    public IReadOnlyList<Rung>? Rungs { get; init; }
 }
 
 /// <summary>

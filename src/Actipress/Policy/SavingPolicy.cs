@@ -25,8 +25,8 @@ abstract record Treatment
     /// <summary>Goes to another device until it is asked for.</summary>
     public sealed record Moved(Device Device) : Treatment;
 
-    /// <summary>An activation map: what its layer needs of it, values through <paramref name="Codec"/>.</summary>
-    public sealed record Map(ActivationCodec Codec, Need Need) : Treatment;
+    /// <summary>An activation map: what its layer needs of it, values through <paramref name="Codec"/>, which a budget may change if no rule names the layer.</summary>
+    public sealed record Map(ActivationCodec Codec, Need Need, bool NoRule) : Treatment;
 }
 
 /// <summary>Which saved tensor is treated how.</summary>
@@ -53,7 +53,7 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
         if (layer.Is<Embedding>() || layer.Is<EmbeddingBag>()) return new Treatment.NotOurs("indices that the caller holds");
         if (tensor.NumberOfElements * tensor.ElementSize < options.SmallestBytes) return new Treatment.LeftAlone("small");
 
-        var codec = options.CodecFor(layer);
+        var codec = options.CodecFor(layer, out var noRule);
         if (codec == ActivationCodec.None) return new Treatment.LeftAlone("rule");
         if (tensor.dtype == ScalarType.Bool) return new Treatment.Bits();
         if (tensor.dtype == ScalarType.Int64) return new Treatment.Indices();
@@ -61,8 +61,8 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
         if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
 
         return options.AdaptToLayers && codec.ExactZeros
-            ? new Treatment.Map(Sensitivity.Adapt(codec, tensor), Need.Of(layer))
-            : new Treatment.Map(codec, Need.Values);
+            ? new Treatment.Map(options.Adapt(codec, tensor), Need.Of(layer), noRule)
+            : new Treatment.Map(codec, Need.Values, noRule);
     }
 }
 

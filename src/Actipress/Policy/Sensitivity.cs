@@ -1,3 +1,6 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
 namespace Actipress;
 
 /// <summary>How much harm an error in a saved map does, by what the map is.</summary>
@@ -9,6 +12,25 @@ namespace Actipress;
 /// </remarks>
 static class Sensitivity
 {
+    const double OfNormalisation = 4;
+
     public static ActivationCodec Adapt(ActivationCodec codec, Tensor map) =>
         codec.Keep is Keep.TopK { Ratio: > 1 } && map.dim() <= 2 ? ActivationCodec.Quantized(8) : codec;
+
+    /// <summary>How much an error in a map of this layer counts against one of the same relative size elsewhere.</summary>
+    public static double Weight(Layer layer) => Normalises(layer) ? OfNormalisation : 1;
+
+    /// <summary>What a mean squared error in a map of this layer is measured by: its mean square, or its variance where the layer takes the mean away.</summary>
+    public static double Energy(Tensor map, Layer layer)
+    {
+        using var wide = map.to(float64);
+        using var squares = wide.square();
+        using var meanSquare = squares.mean();
+        using var mean = wide.mean();
+        var energy = meanSquare.item<double>() - (Normalises(layer) ? Math.Pow(mean.item<double>(), 2) : 0);
+        return energy > 0 ? energy : 1;
+    }
+
+    static bool Normalises(Layer layer) => layer.Module is
+        BatchNorm1d or BatchNorm2d or BatchNorm3d or InstanceNorm1d or InstanceNorm2d or InstanceNorm3d or LayerNorm or GroupNorm;
 }

@@ -91,6 +91,30 @@ public class AbortTests
         }
 
         [Fact(Explicit = true)]
+        public void A_timeline_runs_until_the_process_ends()
+        {
+            var model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3));
+            var compression = model.CompressActivations(options => options.Budget(1L << 40));
+            var timeline = compression.StartTimeline();
+            model.call(randn(8, 1, 64, 64)).sum().backward();
+            GC.Collect();
+            compression.Dispose();
+            Assert.NotEmpty(timeline.AliveAtPeak);
+            model.CompressActivations(ActivationCodec.Dct(10)).StartTimeline();
+            _ = model.call(randn(8, 1, 64, 64));
+        }
+
+        [Fact(Explicit = true)]
+        public void A_budget_below_the_floor_is_refused_again_and_again()
+        {
+            using var model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3));
+            using var compression = model.CompressActivations(options => options.Budget(1));
+            using var x = randn(8, 1, 64, 64);
+            model.call(x).sum().backward();
+            for (var i = 0; i < 100; i++) Assert.Throws<BudgetException>(() => model.call(x));
+        }
+
+        [Fact(Explicit = true)]
         public void A_damaged_map_names_its_layer()
         {
             using var everything = NewDisposeScope();

@@ -30,6 +30,19 @@ public sealed class CliTests : IDisposable
         Assert.Equal(["epoch", "epoch", "train"], Lines().Select(line => line.GetProperty("kind").GetString()));
     }
 
+    [Fact]
+    public void Memory_predicts_without_running_and_refuses_what_does_not_fit()
+    {
+        var predicted = Run("memory", "ResNet20", "--batch", "512", "--predict", "--json");
+        Assert.True(predicted.ExitCode == 0, predicted.All);
+        var result = JsonDocument.Parse(predicted.Output).RootElement;
+        Assert.True(result.GetProperty("compressed").GetProperty("peak_bytes").GetInt64() < result.GetProperty("baseline").GetProperty("peak_bytes").GetInt64());
+
+        var tooLarge = Run("memory", "ResNet20", "--batch", "10000000");
+        Assert.Equal(2, tooLarge.ExitCode);
+        Assert.Contains("available", tooLarge.Error, StringComparison.Ordinal);
+    }
+
     List<JsonElement> Lines() => [.. File.ReadLines(Path.Combine(folder, "results.jsonl")).Select(line => JsonDocument.Parse(line).RootElement)];
 
     [Fact]

@@ -1,0 +1,194 @@
+using System.Globalization;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>The memory of one training step, above the allocator's level before it.</summary>
+/// <param name="SavedBytes">Activation maps as autograd saves them, each storage once.</param>
+/// <param name="KeptBytes">What is kept in their place.</param>
+/// <param name="AfterForwardBytes">The allocator's level between forward and backward.</param>
+/// <param name="PeakBytes">Its highest level in the step, parameters' gradients included.</param>
+public sealed record StepMemory(long SavedBytes, long KeptBytes, long AfterForwardBytes, long PeakBytes);
+
+/// <summary>
+/// What a training step will take at a size at which it is not run: from two small steps along one axis of the input, since every level
+/// of the allocator grows in a straight line with it.
+/// </summary>
+/// <param name="ParameterBytes">Parameters and buffers of the model.</param>
+/// <param name="InputBytes">The input.</param>
+/// <param name="Baseline">Without compression.</param>
+/// <param name="Compressed">With it.</param>
+public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, StepMemory Baseline, StepMemory Compressed)
+{
+    // A batch is extrapolated from as many examples as save about so many bytes.
+    const int LargeBatch = 8, SmallestMiddle = 4, ProbedExamples = 2;
+    const long ProbedBytes = 64 << 20;
+
+    /// <summary>Predicts a step of <paramref name="model"/>; its gradients, buffers and the CPU's random state are left as they were found.</summary>
+    /// <param name="model">On the CPU; run by <c>call</c>.</param>
+    /// <param name="input">The input's shape, batch first.</param>
+    /// <param name="codec">How maps will be stored.</param>
+    /// <param name="loss">The scalar loss of an output; by default its sum. Disposes neither.</param>
+    /// <remarks>
+    /// Peaks are those of the kernels that the small steps ran: at a batch of 1 libtorch takes other convolutions for small inputs than for
+    /// large ones.
+    /// </remarks>
+    /// <returns>A batch of 8 or more is extrapolated from two smaller ones, otherwise a quarter and a half of the first spatial extent; where the model takes neither, the step is run as it is.</returns>
+    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch's allocator is not the known one.</exception>
+    public static MemoryPrediction Of(nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor>? loss = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(codec);
+        loss ??= output => output.sum();
+        using var scope = NewDisposeScope();
+        var parameters = model.parameters().ToArray();
+        var gradientsBefore = parameters.Select(parameter => parameter.grad?.DetachFromDisposeScope()).ToArray();
+        var buffersBefore = model.buffers().Select(buffer => (Buffer: buffer, Value: buffer.detach().clone())).ToArray();
+        var randomBefore = random.get_rng_state();
+        try
+        {
+            var (baseline, compressed) = Predict(model, input, codec, loss);
+            var elements = input.Aggregate(1L, (product, extent) => checked(product * extent));
+            return new(parameters.Concat(model.buffers()).Sum(tensor => tensor.NumberOfElements * tensor.ElementSize), elements * sizeof(float), baseline, compressed);
+        }
+        finally
+        {
+            for (var i = 0; i < parameters.Length; i++) parameters[i].grad = gradientsBefore[i];
+            random.set_rng_state(randomBefore);
+            using (no_grad())
+                foreach (var (buffer, value) in buffersBefore) buffer.copy_(value);
+        }
+    }
+
+    /// <summary>Bytes that this machine can give to new programs: Linux's <c>MemAvailable</c>.</summary>
+    /// <exception cref="PlatformNotSupportedException">There is no /proc/meminfo.</exception>
+    public static long AvailableBytes
+    {
+        get
+        {
+            const string Name = "MemAvailable:";
+            if (File.Exists("/proc/meminfo"))
+                foreach (var line in File.ReadLines("/proc/meminfo"))
+                    if (line.StartsWith(Name, StringComparison.Ordinal) && long.TryParse(line.AsSpan(Name.Length).Trim().TrimEnd("kB").Trim(), CultureInfo.InvariantCulture, out var kibibytes))
+                        return kibibytes << 10;
+            throw new PlatformNotSupportedException("The machine's available memory is not to be had here: wanted MemAvailable in /proc/meminfo.");
+        }
+    }
+
+    /// <summary>What the model, its input and a step take together, without an optimizer's own state.</summary>
+    public long NeededBytes(bool compressed) => ParameterBytes + InputBytes + (compressed ? Compressed : Baseline).PeakBytes;
+
+    /// <summary>Refuses what does not fit, before it starts. The model is there already; its input and the step are to come.</summary>
+    /// <param name="compressed">Whether the step will be compressed.</param>
+    /// <param name="availableBytes">By default <see cref="AvailableBytes"/>.</param>
+    /// <exception cref="InsufficientMemoryException">It does not; the message says what is needed and what is there.</exception>
+    public void EnsureFits(bool compressed, long? availableBytes = null)
+    {
+        var (needed, available) = (NeededBytes(compressed) - ParameterBytes, availableBytes ?? AvailableBytes);
+        if (needed <= available) return;
+        var wayOut = !compressed && NeededBytes(compressed: true) - ParameterBytes <= available ? "Compress its activation maps" : "Take a smaller batch";
+        throw new InsufficientMemoryException($"A step would take {CompressionReport.Bytes(needed)} of memory beside the model, and this machine has {CompressionReport.Bytes(available)} available. {wayOut}.");
+    }
+
+    static (StepMemory Baseline, StepMemory Compressed) Predict(nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor> loss)
+    {
+        foreach (var (axis, small, middle) in Smaller(model, input))
+            try
+            {
+                return (Along(ActivationCodec.None), Along(codec));
+
+                StepMemory Along(ActivationCodec codec) =>
+                    Trial.Extrapolate(Trial.Run(model, With(small), codec, loss), Trial.Run(model, With(middle), codec, loss), (double)(input[axis] - middle) / (middle - small));
+
+                long[] With(long extent) => [.. input.Select((old, at) => at == axis ? extent : old)];
+            }
+            catch (System.Runtime.InteropServices.ExternalException) { }    // libtorch's own: the model does not take an input of this shape
+        return (Whole(ActivationCodec.None), Whole(codec));
+
+        StepMemory Whole(ActivationCodec codec)
+        {
+            var trial = Trial.Run(model, input, codec, loss);
+            return Trial.Extrapolate(trial, trial, 0);
+        }
+    }
+
+    // Two smaller extents of an axis, of which the second is twice the first.
+    static IEnumerable<(int Axis, long Small, long Middle)> Smaller(nn.Module<Tensor, Tensor> model, long[] input)
+    {
+        if (input[0] >= LargeBatch)
+        {
+            using var examples = randn([ProbedExamples, .. input[1..]]);
+            var perExample = Math.Max(1, ForwardTrace.Record(model, examples).MapBytes / ProbedExamples);
+            var middle = Math.Max(SmallestMiddle, Math.Min(ProbedBytes / perExample, input[0] / 4) / 2 * 2);
+            yield return (0, middle / 2, middle);
+        }
+        if (input.Length < 4) yield break;
+        foreach (var parts in (long[])[6, 4])
+            if (input[2] % parts == 0) yield return (2, input[2] / parts, 2 * input[2] / parts);
+    }
+
+    /// <summary>A small step that was run.</summary>
+    sealed record Trial(long Saved, long Kept, long AfterForward, Dictionary<string, List<long>> Levels)
+    {
+        const long Slack = 64 << 10;
+
+        public static Trial Run(nn.Module<Tensor, Tensor> model, long[] shape, ActivationCodec codec, Func<Tensor, Tensor> loss)
+        {
+            using var compression = model.CompressActivations(codec);
+            using var x = randn(shape);
+            Step(null);    // libtorch allocates some things once
+            var (first, second) = (Step(compression.StartTimeline)!, Step(compression.StartTimeline)!);
+            return first.Least(second);    // whatever else allocates meanwhile, such as the compiler of .NET, is in one only
+
+            Trial? Step(Func<MemoryTimeline>? start)
+            {
+                foreach (var parameter in model.parameters()) parameter.grad = null;
+                var before = AllocatorMeter.CurrentBytes;
+                using var timeline = start?.Invoke();
+                Tensor value;
+                using (var output = model.call(x)) value = loss(output);
+                long afterForward;
+                using (value)
+                {
+                    afterForward = AllocatorMeter.CurrentBytes - before;
+                    compression.Backward(value);
+                }
+                if (timeline is null) return null;
+                var report = compression.Report();
+                var levels = new Dictionary<string, List<long>>();
+                foreach (var level in timeline.Levels)
+                {
+                    if (!levels.TryGetValue(level.Stage, out var stage)) levels.Add(level.Stage, stage = []);
+                    stage.Add(level.Bytes);
+                }
+                return new(report.SavedBytes, report.KeptBytes, afterForward, levels);
+            }
+        }
+
+        Trial Least(Trial other) => this with
+        {
+            AfterForward = Math.Min(AfterForward, other.AfterForward),
+            Levels = Levels.ToDictionary(stage => stage.Key, stage => other.Levels.TryGetValue(stage.Key, out var levels) && levels.Count == stage.Value.Count
+                ? stage.Value.Zip(levels, Math.Min).ToList() : stage.Value),
+        };
+
+        /// <summary>On the straight line through two trials, <paramref name="beyond"/> times their distance behind the second.</summary>
+        public static StepMemory Extrapolate(Trial small, Trial middle, double beyond)
+        {
+            long peak = 0;
+            foreach (var (stage, levels) in middle.Levels)
+            {
+                if (!small.Levels.TryGetValue(stage, out var smaller)) continue;
+                // The same operations allocate alike at both sizes, but for what is too small to be recorded at one of them, or done otherwise.
+                var alike = levels.Count == smaller.Count && smaller.Zip(levels).All(pair => IsLine(pair.First, pair.Second));
+                foreach (var (first, second) in alike ? smaller.Zip(levels) : [(smaller.Max(), levels.Max())]) peak = Math.Max(peak, Line(first, second));
+            }
+            return new(Line(small.Saved, middle.Saved), Line(small.Kept, middle.Kept), Line(small.AfterForward, middle.AfterForward), peak);
+
+            // The second trial is twice as large: a level of constant and growing parts at most doubles.
+            static bool IsLine(long first, long second) => second >= first - Slack && second <= 2 * first + Slack;
+            long Line(long first, long second) => second + (long)(beyond * (second - first));
+        }
+    }
+}
