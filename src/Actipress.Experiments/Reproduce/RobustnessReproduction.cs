@@ -72,8 +72,8 @@ sealed class RobustnessReproduction : Reproduction
         {
             var plain = Of("none");
             if (plain.Length == 0) continue;
-            page.Figure(Draw($"{data}: Jacobian norm", "Frobenius norm", found => found.Jacobian, Of), $"robustness-{data}-jacobian", "Jacobian norm over the ratio; dashed: plain training. Bars are standard errors.", 640, 360);
-            page.Figure(Draw($"{data}: accuracy at noise {Text(deviations[^1])}", "%", found => 100 * found.Accuracies[^1], Of), $"robustness-{data}-accuracy", $"Accuracy under noise of {Text(deviations[^1])} deviations; dashed: plain training.", 640, 360);
+            page.Figure(Draw($"{data}: Jacobian norm", "Frobenius norm", found => found.Jacobian, Of, Alignment.UpperRight), $"robustness-{data}-jacobian", "Jacobian norm over the ratio; dashed: plain training. Bars are standard errors.", 640, 360);
+            page.Figure(Draw($"{data}: accuracy at noise {Text(deviations[^1])}", "%", found => 100 * found.Accuracies[^1], Of, Alignment.LowerLeft), $"robustness-{data}-accuracy", $"Accuracy under noise of {Text(deviations[^1])} deviations; dashed: plain training.", 640, 360);
             page.Table(
                 ["trained with", "train loss", "Jacobian", "difference", .. deviations.Select(deviation => deviation == 0 ? "accuracy, %" : $"at noise {Text(deviation)}"), $"difference at {Text(deviations[^1])}", "seeds"],
                 from codec in Codecs
@@ -106,7 +106,7 @@ sealed class RobustnessReproduction : Reproduction
 
     static string Text(double number) => number.ToString(CultureInfo.InvariantCulture);
 
-    static Plot Draw(string title, string unit, Func<Found, double> part, Func<string, Found[]> of)
+    static Plot Draw(string title, string unit, Func<Found, double> part, Func<string, Found[]> of, Alignment legend)
     {
         var plot = new Plot();
         plot.Title(title);
@@ -124,7 +124,7 @@ sealed class RobustnessReproduction : Reproduction
         }
         plot.Add.HorizontalLine(Statistics.Mean([.. of("none").Select(part)]).Mean, color: Colors.Gray, pattern: LinePattern.Dashed);
         plot.Axes.Bottom.SetTicks([.. ratios.Select(Math.Log10)], [.. ratios.Select(Text)]);
-        plot.ShowLegend(Alignment.UpperLeft);
+        plot.ShowLegend(legend);
         return plot;
     }
 }

@@ -147,7 +147,7 @@ sealed class TheoryReproduction : Reproduction
             plot.Add.Scatter(places, [.. rows.Select(row => Math.Log10(Math.Max(part(row) / row.Plain, 1e-9)))]).LegendText = name;
         plot.Axes.Bottom.SetTicks([0, 1, 2, 3], ["1", "10", "100", "1000"]);
         plot.Axes.Left.TickGenerator = new ScottPlot.TickGenerators.NumericAutomatic { LabelFormatter = power => $"1e{power.ToString("0.#", CultureInfo.InvariantCulture)}" };
-        plot.ShowLegend(Alignment.UpperRight);
+        plot.ShowLegend(Alignment.LowerLeft);
         return plot;
     }
 }
