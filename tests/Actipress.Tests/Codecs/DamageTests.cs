@@ -24,7 +24,8 @@ public class DamageTests
             foreach (var shape in (long[][])[[int.MaxValue], [1 << 15, 1 << 15], [1 << 14, 1, 1, 1 << 14], [int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue], [1, 1, int.MaxValue, 1, 1], [0, int.MaxValue, int.MaxValue, int.MaxValue], [-1, -1], [0]])
                 foreach (var rest in (byte[][])[[], new byte[64], [0, 2, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
                     Assert.Throws<InvalidDataException>(() => PackedMap.Read([.. "ACTP\u0001"u8, (byte)text.Length, .. System.Text.Encoding.UTF8.GetBytes(text), (byte)ScalarType.Float32, (byte)shape.Length, .. shape.SelectMany(BitConverter.GetBytes), .. rest]));
-        Assert.InRange(meter.PeakBytes - before, 0, 1 << 20);
+        // The least of these headers tells of 2^28 elements; the runtime's own compiler takes a MiB or two meanwhile.
+        Assert.InRange(meter.PeakBytes - before, 0, 8 << 20);
     }
 
     [Fact]
