@@ -33,7 +33,11 @@ public sealed record SuitePlan
 }
 
 /// <summary>All benchmarks, each result stored as soon as it is there.</summary>
-public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string> progress, CancellationToken cancellation)
+/// <param name="plan">What to measure.</param>
+/// <param name="results">Where the results of a part go.</param>
+/// <param name="progress">Told what is being done.</param>
+/// <param name="cancellation">Ends it between measurements.</param>
+public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IProgress<string> progress, CancellationToken cancellation)
 {
     /// <summary>The parts and what each measures.</summary>
     public static IReadOnlyList<(string Name, string Meaning)> Parts { get; } =
@@ -96,7 +100,7 @@ public sealed class Suite(SuitePlan plan, ResultsFile results, IProgress<string>
         foreach (var result in measurements)
         {
             into.Add(result);
-            results.Add(new { Kind = kind, Result = result, Provenance = provenance });
+            results(kind).Add(new { Kind = kind, Result = result, Provenance = provenance });
         }
     }
 

@@ -21,9 +21,10 @@ static class BenchCommand
         var rounds = CommonOptions.Positive("--rounds", "Repetitions of each timing; the median counts.", 9);
         var dataDir = CommonOptions.DataDir();
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl.", HelpName = "folder", DefaultValueFactory = _ => "runs/bench" };
+        var store = new Option<string?>("--store") { Description = "The repository: adds the results to its experiments codec-bench and resnet20-fidelity, from which ./dev readme writes. ./dev bench --store names it by itself.", HelpName = "folder" };
         var json = CommonOptions.Json();
         var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, gradient fidelity.")
-        { parts, codecs, maps, networks, rounds, dataDir, output, json };
+        { parts, codecs, maps, networks, rounds, dataDir, output, store, json };
         command.SetAction((parsed, cancellation) =>
         {
             var chosen = parsed.GetValue(parts) is { Length: > 0 } some ? some : [.. Suite.Parts.Select(part => part.Name)];
@@ -36,9 +37,11 @@ static class BenchCommand
                 Rounds = parsed.GetValue(rounds),
                 DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
             };
-            var results = new ResultsFile(parsed.GetValue(output)!);
+            var stored = parsed.GetValue(store) is { } repository ? Path.Combine(repository, "experiments") : null;
+            var results = new ResultsFile(stored is null ? parsed.GetValue(output)! : Path.Combine(stored, CodecTable.Folder));
+            var fidelity = stored is null ? results : new ResultsFile(Path.Combine(stored, "resnet20-fidelity"));
             using var progress = new StatusLine();
-            var result = new Suite(plan, results, progress, cancellation).Run();
+            var result = new Suite(plan, part => part == "fidelity" ? fidelity : results, progress, cancellation).Run();
             progress.Clear();
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result, results.Path);

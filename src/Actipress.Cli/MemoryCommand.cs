@@ -16,28 +16,28 @@ static class MemoryCommand
         var input = new Option<string?>("--input") { Description = "Shape of one example, channels first, such as 3x32x32; by default the paper's.", HelpName = "shape" };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
+        var forwardOnly = new Option<bool>("--forward-only") { Description = "Leave out the backward pass, and with it the peak: a third of the time." };
         var timeline = new Option<string?>("--timeline") { Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.", HelpName = "file" };
         var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
         var json = CommonOptions.Json();
         var command = new Command("memory", "Measure what a network of the paper holds after its forward pass and at the peak of the whole step, plain and compressed, by layer.")
-        { network, batch, input, codec, layers, timeline, predict, json };
+        { network, batch, input, codec, layers, forwardOnly, timeline, predict, json };
         command.SetAction((parsed, cancellation) =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
-            var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, ActivationCodec.Parse(parsed.GetValue(codec)!), parsed.GetValue(layers)!);
+            var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly));
             if (plan.Batch < 1) throw new ArgumentException($"--batch {plan.Batch}: wanted 1 or more.");
             using var progress = new StatusLine();
-            ((IProgress<string>)progress).Report("small steps, to see what the large one will take");
-            var prediction = MemoryMeasure.Predict(plan);
             if (parsed.GetValue(predict))
             {
+                ((IProgress<string>)progress).Report("small steps, to see what the large one will take");
+                var prediction = MemoryMeasure.Predict(plan);
                 progress.Clear();
                 if (parsed.GetValue(json)) Console.WriteLine(Json.Document(prediction));
                 else Show(plan, prediction);
                 return Task.FromResult(0);
             }
-            prediction.EnsureFits(compressed: false);
-            var result = MemoryMeasure.Run(plan, progress, out var timelines, cancellation);
+            var result = MemoryMeasure.Run(plan, progress, out var timelines, cancellation)[0];
             progress.Clear();
             if (parsed.GetValue(timeline) is { } file) TimelineFigure.Draw($"{known.Name}, batch {plan.Batch}", timelines).Save(file);
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
@@ -57,7 +57,7 @@ static class MemoryCommand
 
     static void Show(MemoryPlan plan, MemoryPrediction prediction)
     {
-        var table = new Table { Title = new TableTitle($"{plan.Network.Name}, batch {plan.Batch} of {string.Join(" x ", plan.Input)}, {Markup.Escape($"{plan.Codec}")}, predicted") };
+        var table = new Table { Title = new TableTitle($"{plan.Network.Name}, batch {plan.Batch} of {string.Join(" x ", plan.Input)}, {Markup.Escape($"{plan.Codecs[0]}")}, predicted") };
         table.AddColumn("MiB");
         table.AddColumn(new TableColumn("plain").RightAligned());
         table.AddColumn(new TableColumn("compressed").RightAligned());
@@ -77,14 +77,14 @@ static class MemoryCommand
         table.AddColumn(new TableColumn("compressed").RightAligned());
         table.AddColumn(new TableColumn("in the paper's storage").RightAligned());
         table.AddRow("after the forward pass", MiB(result.BaselineBytes), MiB(result.AfterForwardBytes), result.PaperStorageBytes is { } paper ? MiB(paper) : "");
-        table.AddRow("peak of the whole step", MiB(result.BaselinePeakBytes), MiB(result.PeakBytes), "");
+        if (result is { BaselinePeakBytes: { } plainPeak, PeakBytes: { } peak }) table.AddRow("peak of the whole step", MiB(plainPeak), MiB(peak), "");
         table.AddRow("floor: parameters, input, output, target", MiB(result.FloorBytes), "", "");
         table.AddRow("others, as the paper counts", MiB(result.OthersBytes), "", "");
         AnsiConsole.Write(table);
-        Console.WriteLine(FormattableString.Invariant($"eta {result.EtaPercent:0.0} % as the paper counts, {result.EtaOfFloorPercent:0.0} % of what lies above the floor; forward and backward {result.BaselineMs:0} ms plain, {result.StepMs:0} ms compressed (once each)"));
+        Console.WriteLine(FormattableString.Invariant($"eta {result.EtaPercent:0.0} % as the paper counts, {result.EtaOfFloorPercent:0.0} % of what lies above the floor; {(result.PeakBytes is null ? "forward" : "forward and backward")} {result.BaselineMs:0} ms plain, {result.StepMs:0} ms compressed (once each)"));
         Console.WriteLine();
         Console.WriteLine(new CompressionReport { Layers = result.Layers, LiveBytes = 0, Notes = [] });
-        Console.WriteLine("Alive at the compressed step's peak:");
+        Console.WriteLine("Alive at the compressed run's peak:");
         foreach (var block in result.AliveAtPeak.Take(12)) Console.WriteLine($"{MiB(block.Bytes),11} MiB  {block.What}");
     }
 

@@ -8,13 +8,13 @@ static class ReadmeCommand
 {
     public static Command Make()
     {
-        var folder = new Argument<string>("folder") { Description = "The repository." };
-        var command = new Command("readme", "Write the README's table from the stored results.") { folder };
+        var repository = new Argument<string>("folder") { Description = "The repository." };
+        var command = new Command("readme", "Write the README's tables from the stored results.") { repository };
         command.Hidden = true;
         command.SetAction(parsed =>
         {
-            var path = Path.Combine(parsed.GetValue(folder)!, "README.md");
-            File.WriteAllText(path, ReadmeTable.Update(File.ReadAllText(path), File.ReadLines(Path.Combine(parsed.GetValue(folder)!, "experiments/mnist-lenet/results.jsonl"))));
+            var folder = parsed.GetValue(repository)!;
+            File.WriteAllText(Path.Combine(folder, "README.md"), ReadmeTables.Update(folder));
             return 0;
         });
         return command;

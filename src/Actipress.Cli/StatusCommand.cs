@@ -28,7 +28,7 @@ static class StatusCommand
                 Hooks = hooks,
                 Meter = meter,
                 Device = TorchSharp.torch.cuda.is_available() ? $"cuda ({TorchSharp.torch.cuda.device_count()})" : "cpu",
-                Codecs = ActivationCodec.Known.Select(known => new { Codec = known.Example, known.Meaning, Faces = new[] { "definition", "torch (any device)" } }),
+                Codecs = ActivationCodec.Known.Select(known => new { Codec = known.Example, known.Meaning, ActivationCodec.Parse(known.Example).Faces }),
                 Data = new Dictionary<string, string>
                 {
                     ["folder"] = folder ?? $"none (give --data-dir or {DataFolder.Variable}; training then uses generated digits)",

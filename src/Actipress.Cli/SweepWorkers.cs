@@ -52,7 +52,8 @@ static class SweepWorkers
         {
             while (Console.In.Read() >= 0) { }
             orphaned.Cancel();
-        }) { IsBackground = true };
+        })
+        { IsBackground = true };
         watch.Start();
         var speaker = new Speaker();
         sweep.Work(dataFolder, speaker, orphaned.Token);

@@ -22,8 +22,10 @@ public static class KnownData
         new("cifar10", "CIFAR-10 in its binary version", "cifar10_first4000", (folder, _) => TrainingData.Of(Cifar10.Load(folder))),
         new("cifar10-jpeg", "CIFAR-10 as train/class/*.jpg and test/class/*.jpg", "cifar10_jpeg", (folder, _) => TrainingData.Of(ImageFolder.Load(folder))),
         new("cifar100", "CIFAR-100 in its binary version", "cifar100", (folder, _) => TrainingData.Of(Cifar100.Load(folder))),
-        new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", (folder, plan) => Volumes(Decathlon.Load("hippocampus", folder, int.MaxValue, Extents(plan), classes: 3), plan)),
-        new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", (folder, plan) => Volumes(Brats.Open(folder).Select(scan => scan.CropToForeground().ZScore(amongNonZero: true).Fit(Axes(plan)), Axes(plan)).InMemory(), plan)),
+        new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", (folder, plan) =>
+            Volumes(Decathlon.Load("hippocampus", folder, int.MaxValue, Extents(plan), classes: 3), plan)),
+        new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", (folder, plan) =>
+            Volumes(Brats.Open(folder).Select(scan => scan.CropToForeground().ZScore(amongNonZero: true).Fit(Axes(plan)), Axes(plan)).InMemory(), plan)),
     ];
 
     /// <summary>The one called <paramref name="name"/>.</summary>
@@ -47,7 +49,13 @@ public static class KnownData
         using (var scope = torch.NewDisposeScope())
         {
             var (input, target) = data.Train.Batch([0]);
-            var (axes, channels, segments) = network.Examples switch { ExampleKind.Grey => (4, 1, false), ExampleKind.Colour => (4, 3, false), ExampleKind.Slices => (4, data.Channels, true), _ => (5, data.Channels, true) };
+            var (axes, channels, segments) = network.Examples switch
+            {
+                ExampleKind.Grey => (4, 1, false),
+                ExampleKind.Colour => (4, 3, false),
+                ExampleKind.Slices => (4, data.Channels, true),
+                _ => (5, data.Channels, true),
+            };
             if (input.dim() != axes || input.shape[1] != channels || target.dim() > 1 != segments)
                 throw new ArgumentException($"{network.Name} cannot be trained on {known.Name}, whose examples are {string.Join(" x ", input.shape[1..])}: it takes {network.Data} or {network.Generated}.");
         }

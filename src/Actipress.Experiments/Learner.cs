@@ -166,6 +166,18 @@ public sealed class Learner : IDisposable
         };
     }
 
+    /// <summary>The network as it is now, on its own: not compressed, in evaluation mode; the caller disposes it.</summary>
+    public nn.Module<Tensor, Tensor> Copy()
+    {
+        using var weights = new MemoryStream();
+        using (var writer = new BinaryWriter(weights, System.Text.Encoding.UTF8, leaveOpen: true)) model.save(writer);
+        weights.Position = 0;
+        var copy = Trainable.Find(plan.Model).Create(data.Channels, data.Classes, plan.Features ?? Trainable.Find(plan.Model).Features);
+        using (var reader = new BinaryReader(weights)) copy.load(reader);
+        copy.eval();
+        return copy;
+    }
+
     /// <summary>The whole epochs, one after the other.</summary>
     public IReadOnlyList<EpochResult> Curve => curve;
 

@@ -8,9 +8,10 @@ namespace Actipress.Experiments;
 /// <param name="Network">The network.</param>
 /// <param name="Batch">Examples.</param>
 /// <param name="Input">Shape of one.</param>
-/// <param name="Codec">How maps are stored.</param>
+/// <param name="Codecs">How maps are stored, one after the other.</param>
 /// <param name="Layers">Which layers' maps; see <see cref="LayerSet"/>.</param>
-public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> Input, ActivationCodec Codec, string Layers = "all");
+/// <param name="ForwardOnly">Whether the backward pass, and with it the peak, is left out: a third of the time.</param>
+public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all", bool ForwardOnly = false);
 
 /// <summary>
 /// Memory of one network, plain and compressed: what the allocator gained since before the step, and parameters, buffers, input and
@@ -28,9 +29,9 @@ public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> 
 /// <param name="EtaPercent">Equation 34: (M - M_BL) / (M_BL - M_O). Below -100 where maps shrink that the paper's method does not reach.</param>
 /// <param name="EtaOfFloorPercent">The same against the floor.</param>
 /// <param name="PaperStorageBytes">M in the paper's own storage at the codec's ratio; null where the codec has none.</param>
-/// <param name="BaselinePeakBytes">The plain step's highest level, forward, loss and backward.</param>
+/// <param name="BaselinePeakBytes">The plain step's highest level, forward, loss and backward; null where the forward pass alone was run.</param>
 /// <param name="PeakBytes">The compressed step's.</param>
-/// <param name="BaselineMs">Time of the plain forward and backward pass; a single one.</param>
+/// <param name="BaselineMs">Time of what was run of the plain step; a single one.</param>
 /// <param name="StepMs">Of the compressed.</param>
 /// <param name="Layers">Maps by layer.</param>
 /// <param name="AliveAtPeak">What was alive at the compressed step's peak.</param>
@@ -38,73 +39,93 @@ public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> 
 public sealed record MemoryResult(
     string Network, int Batch, IReadOnlyList<long> Input, string Codec, string Blocks,
     long OthersBytes, long FloorBytes, long BaselineBytes, long AfterForwardBytes, double EtaPercent, double EtaOfFloorPercent, long? PaperStorageBytes,
-    long BaselinePeakBytes, long PeakBytes, double BaselineMs, double StepMs,
+    long? BaselinePeakBytes, long? PeakBytes, double BaselineMs, double StepMs,
     IReadOnlyList<LayerReport> Layers, IReadOnlyList<AliveBlock> AliveAtPeak, Provenance Provenance);
 
 /// <summary>Measures a network's memory: after the forward pass, as the paper does, and at the peak of the whole step.</summary>
 public static class MemoryMeasure
 {
-    /// <summary>One plain step and one compressed, after a forward pass that warms up and tells what is saved.</summary>
+    /// <summary>One plain step and a compressed one for each codec, after a forward pass that warms up and tells what is saved.</summary>
     /// <param name="plan">What to measure.</param>
     /// <param name="progress">Told what is being done.</param>
-    /// <param name="timelines">The allocator's level through both steps.</param>
-    /// <param name="cancellation">Ends it after the pass at hand.</param>
+    /// <param name="timelines">The allocator's level through each step, the plain one first.</param>
+    /// <param name="cancellation">Ends it after the step at hand.</param>
+    /// <returns>One for each codec.</returns>
     /// <exception cref="ArgumentException">The layers name a block or layer that the network does not have.</exception>
+    /// <exception cref="InsufficientMemoryException">The plain step does not fit this machine; nothing large was started.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public static MemoryResult Run(MemoryPlan plan, IProgress<string>? progress, out IReadOnlyList<TimelineFigure.Curve> timelines, CancellationToken cancellation)
+    public static IReadOnlyList<MemoryResult> Run(MemoryPlan plan, IProgress<string>? progress, out IReadOnlyList<TimelineFigure.Curve> timelines, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(plan);
         var layers = LayerSet.Parse(plan.Layers, plan.Network.Name, plan.Network.Blocks);
         using var everything = NewDisposeScope();
         random.manual_seed(1);
         using var model = plan.Network.Create();
+        EnsureFits(model, plan);
         var x = randn([plan.Batch, .. plan.Input]);
 
         progress?.Report("a forward pass, to see what is saved");
         var trace = ForwardTrace.Record(model, x);
         using var meter = AllocatorMeter.Start();
-        using var step = new Step(model, x, meter, trace.ParameterBytes + trace.InputBytes);
-        cancellation.ThrowIfCancellationRequested();
-        progress?.Report("the plain step");
-        IReadOnlyList<MemoryLevel> plainLevels;
-        (long AfterForward, long Peak, double Milliseconds) plain;
-        using (var nothing = model.CompressActivations(ActivationCodec.None))
-        using (var levels = nothing.StartTimeline())
-        {
-            plain = step.Run(nothing.Backward);
-            levels.Dispose();
-            plainLevels = levels.Levels;
-        }
-        cancellation.ThrowIfCancellationRequested();
-        progress?.Report($"the step with {plan.Codec}");
-        using var compression = model.CompressActivations(options => layers.Configure(options, plan.Codec));
-        using var recorded = compression.StartTimeline();
-        var packed = step.Run(compression.Backward);
-        recorded.Dispose();
-        timelines = [new("plain", plainLevels), new($"{plan.Codec}", recorded.Levels)];
-
+        using var step = new Step(model, x, meter, trace.ParameterBytes + trace.InputBytes, plan.ForwardOnly);
+        var curves = new List<TimelineFigure.Curve>();
+        var (plain, _) = Measure(ActivationCodec.None, "plain", out _);
         var paper = new PaperStorage(trace, step.TargetBytes, layers.Contains);
         var floor = trace.ParameterBytes + trace.InputBytes + trace.OutputBytes + step.TargetBytes;
-        return new(
-            plan.Network.Name, plan.Batch, plan.Input, $"{plan.Codec}", plan.Layers,
-            paper.OthersBytes, floor, plain.AfterForward, packed.AfterForward, Eta(paper.OthersBytes), Eta(floor),
-            plan.Codec.Keep is Keep.TopK { Ratio: var ratio } ? paper.AfterForwardBytes(ratio) : null,
-            plain.Peak, packed.Peak, plain.Milliseconds, packed.Milliseconds, compression.Report().Layers, recorded.AliveAtPeak, Provenance.Here());
+        var results = plan.Codecs.Select(codec =>
+        {
+            var (packed, report) = Measure(codec, $"{codec}", out var alive);
+            return new MemoryResult(
+                plan.Network.Name, plan.Batch, plan.Input, $"{codec}", plan.Layers,
+                paper.OthersBytes, floor, plain.AfterForward, packed.AfterForward, Eta(packed, paper.OthersBytes), Eta(packed, floor),
+                codec.Keep is Keep.TopK { Ratio: var ratio } ? paper.AfterForwardBytes(ratio) : null,
+                plain.Peak, packed.Peak, plain.Milliseconds, packed.Milliseconds, report.Layers, alive, Provenance.Here());
+        }).ToArray();
+        timelines = curves;
+        return results;
 
-        double Eta(long others) => 100.0 * (packed.AfterForward - plain.AfterForward) / (plain.AfterForward - others);
+        (StepMeasured, CompressionReport) Measure(ActivationCodec codec, string name, out IReadOnlyList<AliveBlock> alive)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            progress?.Report($"{name}, {(plan.ForwardOnly ? "the forward pass" : "the whole step")}");
+            using var compression = model.CompressActivations(options => layers.Configure(options, codec));
+            using var recorded = compression.StartTimeline();
+            var measured = step.Run(compression.Backward);
+            recorded.Dispose();
+            curves.Add(new(name, recorded.Levels));
+            alive = recorded.AliveAtPeak;
+            return (measured, compression.Report());
+        }
+
+        double Eta(StepMeasured packed, long others) => 100.0 * (packed.AfterForward - plain.AfterForward) / (plain.AfterForward - others);
     }
 
-    /// <summary>What the plain and the compressed step will take, from small ones; codec on all layers.</summary>
+    /// <summary>What the plain step and that of the first codec, on all layers, will take: from small ones.</summary>
     public static MemoryPrediction Predict(MemoryPlan plan)
     {
         ArgumentNullException.ThrowIfNull(plan);
         random.manual_seed(1);
         using var model = plan.Network.Create();
-        return MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codec);
+        return MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codecs[0]);
     }
 
+    // Only where a forward pass of a part of the input tells that it may not fit are whole small steps worth their time.
+    static void EnsureFits(nn.Module<Tensor, Tensor> model, MemoryPlan plan)
+    {
+        const int Examples = 2, Part = 4;
+        long[] whole = [plan.Batch, .. plan.Input], part = [.. whole];
+        if (plan.Batch > Examples) part[0] = Examples;
+        else if (part.Length > 3 && part[2] % (Part * Part) == 0) part[2] /= Part;
+        using var x = rand(part);
+        var times = whole.Zip(part, (all, some) => (double)all / some).Aggregate((product, ratio) => product * ratio);
+        if (ForwardTrace.Record(model, x).MapBytes * times > MemoryPrediction.AvailableBytes / 2)
+            MemoryPrediction.Of(model, whole, plan.Codecs[0]).EnsureFits(compressed: false);
+    }
+
+    sealed record StepMeasured(long AfterForward, long? Peak, double Milliseconds);
+
     // The paper's target: labels for classes, otherwise a tensor of the output's shape.
-    sealed class Step(nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes) : IDisposable
+    sealed class Step(nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes, bool forwardOnly) : IDisposable
     {
         readonly Tensor target = Target(model, x);
 
@@ -120,7 +141,7 @@ public static class MemoryMeasure
             return one.dim() == 2 ? randint(one.shape[1], [x.shape[0]]) : rand([x.shape[0], .. one.shape[1..]]);
         }
 
-        public (long AfterForward, long Peak, double Milliseconds) Run(Action<Tensor> backward)
+        public StepMeasured Run(Action<Tensor> backward)
         {
             random.manual_seed(2);
             var without = AllocatorMeter.CurrentBytes - modelAndInputBytes - TargetBytes;
@@ -128,10 +149,11 @@ public static class MemoryMeasure
             var watch = Stopwatch.StartNew();
             using var output = model.call(x);
             var afterForward = AllocatorMeter.CurrentBytes - without;
+            if (forwardOnly) return new(afterForward, null, watch.Elapsed.TotalMilliseconds);
             using (var loss = target.dtype == ScalarType.Int64 ? nn.functional.cross_entropy(output, target) : nn.functional.mse_loss(output, target)) backward(loss);
             var (peak, milliseconds) = (meter.PeakBytes - without, watch.Elapsed.TotalMilliseconds);
             model.zero_grad();
-            return (afterForward, peak, milliseconds);
+            return new(afterForward, peak, milliseconds);
         }
 
         public void Dispose() => target.Dispose();

@@ -46,7 +46,20 @@ public static class Training
             foreach (var learner in both.Where(learner => learner.Epochs == epoch))
             {
                 if (!learner.Epoch(progress, () => state?.SaveNowAndThen(both), cancellation)) break;
-                results.Add(new { kind = "epoch", run = learner.Name, epoch = learner.Epochs, codec = plan.Codec, plan.Layers, model = plan.Model, data = data.Name, plan.Seed, learner.Last.TestAccuracy, learner.Last.TestDsc, learner.Last.TrainLoss });
+                results.Add(new
+                {
+                    kind = "epoch",
+                    run = learner.Name,
+                    epoch = learner.Epochs,
+                    codec = plan.Codec,
+                    plan.Layers,
+                    model = plan.Model,
+                    data = data.Name,
+                    plan.Seed,
+                    learner.Last.TestAccuracy,
+                    learner.Last.TestDsc,
+                    learner.Last.TrainLoss,
+                });
                 state?.Save(both);
             }
         }

@@ -1,5 +1,5 @@
-using Actipress.Data;
 using System.Security.Cryptography;
+using Actipress.Data;
 
 namespace Actipress.Experiments;
 

@@ -67,6 +67,9 @@ public sealed record ActivationCodec
     static Keep.TopK TopKeeping(double ratio) =>
         ratio is >= 1 and < double.PositiveInfinity ? new(ratio) : throw new ArgumentOutOfRangeException(nameof(ratio), $"No compression ratio of {ratio}: wanted a number of 1 or more.");
 
+    /// <summary>The implementations that this codec has here, the CPU's by the widest registers in use; all write the same bytes.</summary>
+    public IReadOnlyList<string> Faces => Encoding is Grid or Actipress.Quantized ? ["definition", $"{GridMap.Face} (CPU)", "torch (any device)"] : ["definition", "torch (any device)"];
+
     /// <summary>One example of each kind of codec, and what it is.</summary>
     public static IReadOnlyList<(string Example, string Meaning)> Known { get; } =
     [

@@ -45,6 +45,7 @@ public static class Pipeline
             if (values.device_type == DeviceType.CPU) return Grid.Pack(values, codec, shape, out why);
             codec = codec with { Encoding = new Compact() };
         }
+        if (codec is { Encoding: Quantized quantized, Transform: Identity, Keep: Keep.Everything } && values.device_type == DeviceType.CPU) return quantized.Pack(values, codec, out why);
         var (lowest, highest) = Range(values);
         why = LeftRaw.NotFinite;
         if (!(lowest >= -Largest && highest <= Largest)) return null;
@@ -70,6 +71,7 @@ public static class Pipeline
         using var gradients = no_grad();
         var (codec, shape) = (packed.Codec, MapShape.Of(packed.Shape));
         if (packed.Grid is { } grid) return Grid.Unpack(grid, packed, shape);
+        if (codec is { Encoding: Quantized quantized, Transform: Identity, Keep: Keep.Everything } && packed.Sections[0].device_type == DeviceType.CPU) return quantized.Unpack(packed);
         Tensor flat;
         using (var coefficients = codec.Encoding.Decode(packed.Sections, codec.Transform.Coefficients(shape)))
             flat = codec.Transform.Inverse(coefficients, shape);

@@ -49,5 +49,5 @@ public class ReadmeTests
 
     [Fact]
     public void The_table_is_that_of_the_stored_results() =>
-        Assert.Equal(ReadmeTable.Update(Readme, File.ReadLines(Path.Combine(TestData.Repository, "experiments", "mnist-lenet", "results.jsonl"))), Readme);
+        Assert.Equal(ReadmeTables.Update(TestData.Repository), Readme);
 }

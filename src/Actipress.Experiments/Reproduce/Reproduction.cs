@@ -4,7 +4,11 @@ namespace Actipress.Experiments;
 public abstract class Reproduction
 {
     /// <summary>All of them, in the order of a page.</summary>
-    public static IReadOnlyList<Reproduction> All { get; } = [new TableReproduction("table2"), new TableReproduction("table3"), new FootprintReproduction(), new ImageReproduction(), .. SweepReproduction.Figures, new TimelineReproduction()];
+    public static IReadOnlyList<Reproduction> All { get; } =
+    [
+        new TableReproduction("table2"), new TableReproduction("table3"), new FootprintReproduction(), new ImageReproduction(), .. SweepReproduction.Figures,
+        new TimelineReproduction(), new TheoryReproduction(), new RobustnessReproduction(),
+    ];
 
     /// <summary>As the command line has it.</summary>
     public abstract string Name { get; }

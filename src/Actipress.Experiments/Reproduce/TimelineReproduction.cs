@@ -22,21 +22,20 @@ sealed class TimelineReproduction : Reproduction
 
     public override string Meaning => "the allocator at each step through forward and backward pass";
 
-    static string Key(string network, string layers, string codec) => $"timeline of {network}, {codec} on {layers}";
+    static string Key(string network, string layers, string codec) => $"timelines of {network}, {codec} on {layers}";
 
     public override IEnumerable<Piece> Pieces(Context context) =>
         from panel in panels
         from layers in panel.Layers
         from codec in codecs
-        from ratio in ratios
-        select new Piece(Key(panel.Network, layers, $"{codec}:{ratio}"), (progress, cancellation) =>
+        select new Piece(Key(panel.Network, layers, codec), (progress, cancellation) =>
         {
             var network = Networks.Find(panel.Network);
-            var measured = MemoryMeasure.Run(new(network, network.Batch, network.Input, ActivationCodec.Parse($"{codec}:{ratio}"), layers), progress, out var timelines, cancellation);
-            return new Panel(measured with { Layers = [], AliveAtPeak = [] }, [.. timelines.Select(curve => curve with { Levels = Thin(curve.Levels) })]);
+            var measured = MemoryMeasure.Run(new(network, network.Batch, network.Input, [.. ratios.Select(ratio => ActivationCodec.Parse($"{codec}:{ratio}"))], layers), progress, out var timelines, cancellation);
+            return new Panel([.. measured.Select(result => result with { Layers = [], AliveAtPeak = [] })], [.. timelines.Select(curve => curve with { Levels = Thin(curve.Levels) })]);
         });
 
-    internal sealed record Panel(MemoryResult Memory, IReadOnlyList<TimelineFigure.Curve> Curves);
+    internal sealed record Panel(IReadOnlyList<MemoryResult> Memory, IReadOnlyList<TimelineFigure.Curve> Curves);
 
     // The highest level of each stretch, so that no peak is lost.
     static IReadOnlyList<MemoryLevel> Thin(IReadOnlyList<MemoryLevel> levels) =>
@@ -50,10 +49,9 @@ sealed class TimelineReproduction : Reproduction
             foreach (var layers in sets)
                 foreach (var codec in codecs)
                 {
-                    var found = ratios.Select(ratio => done.GetValueOrDefault(Key(network, layers, $"{codec}:{ratio}"))?.As<Panel>()).OfType<Panel>().ToArray();
-                    if (found.Length == 0) continue;
-                    page.Figure(TimelineFigure.Draw($"{network}, {codec} on {layers}", [found[0].Curves[0], .. found.Select(panel => panel.Curves[1])]), $"fig9-{network}-{layers}-{codec}",
-                        $"{network}, batch {found[0].Memory.Batch}: plain peak {MiB(found[0].Memory.BaselinePeakBytes)} MiB; {string.Join("; ", found.Select(panel => $"{panel.Memory.Codec} {MiB(panel.Memory.PeakBytes)} MiB"))}.");
+                    if (done.GetValueOrDefault(Key(network, layers, codec))?.As<Panel>() is not { } found) continue;
+                    page.Figure(TimelineFigure.Draw($"{network}, {codec} on {layers}", found.Curves), $"fig9-{network}-{layers}-{codec}",
+                        $"{network}, batch {found.Memory[0].Batch}: plain peak {MiB(found.Memory[0].BaselinePeakBytes!.Value)} MiB; {string.Join("; ", found.Memory.Select(one => $"{one.Codec} {MiB(one.PeakBytes!.Value)} MiB"))}.");
                 }
     }
 

@@ -1,3 +1,4 @@
+using System.Numerics;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 
@@ -48,47 +49,62 @@ public sealed class ExactIndices : Packed
     }
 
     // Windows reach less far than this in any map that fits into memory, and a table of it into cache.
-    const int FarthestDifference = 1 << 22;
+    const int UsualDifference = 1 << 12, FarthestDifference = 1 << 22;
 
     // The same in three passes over the indices, without another tensor of their size.
-    static ExactIndices? PackOnCpu(Tensor indices, MapShape maps, long[] shape)
+    static unsafe ExactIndices? PackOnCpu(Tensor indices, MapShape maps, long[] shape)
     {
         var places = checked((int)maps.MapElements);
         var first = empty(places, int32);
+        var all = (long*)LibTorch.Data(indices);
+        var firsts = (int*)LibTorch.Data(first);
         var fits = true;
         CpuTeam.Each(places, Math.Max(64, places / 8), (start, end) =>
         {
-            Span<int> firsts = first.Elements<int>()[(int)start..(int)end];
-            firsts.Fill(int.MaxValue);
-            var all = indices.Elements<long>();
-            for (var map = 0; map < maps.Maps; map++)
+            var count = (int)(end - start);
+            long[] least = new long[count], most = new long[count];
+            Array.Fill(least, int.MaxValue);
+            for (var map = 0L; map < maps.Maps; map++)
             {
-                var own = all.Slice(map * places + (int)start, firsts.Length);
-                for (var place = 0; place < own.Length; place++)
+                var own = new ReadOnlySpan<long>(all + map * places + start, count);
+                var i = 0;
+                for (; i <= count - Vector<long>.Count; i += Vector<long>.Count)
                 {
-                    if (own[place] is < 0 or >= int.MaxValue) Volatile.Write(ref fits, false);
-                    else if (own[place] < firsts[place]) firsts[place] = (int)own[place];
+                    var x = new Vector<long>(own[i..]);
+                    Vector.Min(x, new Vector<long>(least, i)).CopyTo(least, i);
+                    Vector.Max(x, new Vector<long>(most, i)).CopyTo(most, i);
                 }
+                for (; i < count; i++) (least[i], most[i]) = (Math.Min(own[i], least[i]), Math.Max(own[i], most[i]));
+            }
+            for (var i = 0; i < count; i++)
+            {
+                if (least[i] < 0 || most[i] >= int.MaxValue) Volatile.Write(ref fits, false);
+                firsts[start + i] = (int)least[i];
             }
         });
         if (!fits) return null;
 
-        var seen = new bool[1024];
-        Span<long> all = indices.Elements<long>();
-        Span<int> firsts = first.Elements<int>();
-        for (var start = 0; start < all.Length; start += places)
-            for (var place = 0; place < places; place++)
-            {
-                var difference = (int)all[start + place] - firsts[place];
-                if (difference >= seen.Length)
-                {
-                    if (difference >= FarthestDifference) return null;
-                    Array.Resize(ref seen, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)difference + 1));
-                }
-                seen[difference] = true;
-            }
+        // A table that is too small for them is tried first.
+        var seen = new bool[UsualDifference];
+        if (!See(seen) && !See(seen = new bool[FarthestDifference])) return null;
         int[] distinct = [.. Enumerable.Range(0, seen.Length).Where(difference => seen[difference])];
         if (distinct.Length > 256) return null;
+
+        bool See(bool[] seen)
+        {
+            var complete = true;
+            CpuTeam.Each(maps.Maps, Math.Max(1, Stretch / places), (start, end) =>
+            {
+                for (var own = all + start * places; start < end; start++, own += places)
+                    for (var place = 0; place < places; place++)
+                    {
+                        var difference = own[place] - firsts[place];
+                        if (difference < seen.Length) seen[difference] = true;
+                        else Volatile.Write(ref complete, false);
+                    }
+            });
+            return complete;
+        }
 
         var bitsEach = BitsEach(distinct.Length);
         var codeOf = new byte[seen.Length];
@@ -97,8 +113,6 @@ public sealed class ExactIndices : Packed
         if (bitsEach > 0)
             CpuTeam.Each(maps.Elements, Stretch, (start, end) =>
             {
-                Span<long> all = indices.Elements<long>();
-                Span<int> firsts = first.Elements<int>();
                 var bytes = codes.Elements<byte>();
                 var (perByte, place) = (8 / bitsEach, (int)(start % places));
                 for (var i = (int)start; i < end;)

@@ -1,5 +1,3 @@
-using System.Numerics;
-using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -8,8 +6,11 @@ namespace Actipress;
 /// Group quantisation with stochastic rounding, the comparator of ActNN and its kin: each group of 256 values is stored as its
 /// minimum, a step (float32 both) and a code of few bits a value, code = floor((x - minimum) / step + u) with u from 0 to 1.
 /// </summary>
-/// <remarks>u is a hash of the element's index and so the same on every device; the rounding is right on average over elements.</remarks>
-public sealed record Quantized : Encoding
+/// <remarks>
+/// u is a hash of the element's index and so the same on every device; the rounding is right on average over elements. Maps on the CPU
+/// are packed in one pass over their memory (Quantized.Cpu.cs), in the same bytes.
+/// </remarks>
+public sealed partial record Quantized : Encoding
 {
     const int Group = 256;
 
@@ -33,93 +34,27 @@ public sealed record Quantized : Encoding
     internal override Tensor[] Encode(Kept kept, long coefficients)
     {
         if (kept.Positions is not null) throw new InvalidOperationException("Group quantisation keeps every value.");
-        var values = kept.Values;
-        var groups = (coefficients + Group - 1) / Group;
-        if (values.device_type != DeviceType.CPU) return EncodeByTorch(values, groups);
-        var (scales, codes) = (empty([groups, 2], float32), empty((coefficients + CodesPerByte - 1) / CodesPerByte, uint8));
-        CpuTeam.Each(coefficients, Stretch, (start, end) => Encode(values.Elements<float>()[(int)start..(int)end], start, scales.Elements<float>()[(int)(start / Group * 2)..], codes.Elements<byte>()[(int)(start / CodesPerByte)..]));
-        return [scales, codes];
+        return EncodeByTorch(kept.Values, (coefficients + Group - 1) / Group);
     }
 
-    // Values that one thread takes at a time: whole groups.
-    const long Stretch = 1 << 14;
-
     internal override Tensor Decode(Tensor[] sections, long coefficients)
+    {
+        Check(sections, coefficients);
+        return DecodeByTorch(sections[0], sections[1], coefficients);
+    }
+
+    void Check(Tensor[] sections, long coefficients)
     {
         var groups = (coefficients + Group - 1) / Group;
         Expect(sections is [{ dtype: ScalarType.Float32 }, { dtype: ScalarType.Byte }], "float32 scales and codes");
         Expect(sections[0].NumberOfElements == 2 * groups && sections[1].NumberOfElements == (coefficients + CodesPerByte - 1) / CodesPerByte, $"{groups} scales and {coefficients} codes");
-        if (sections[0].device_type != DeviceType.CPU) return DecodeByTorch(sections[0], sections[1], coefficients);
-        var values = empty(coefficients, float32);
-        CpuTeam.Each(coefficients, Stretch, (start, end) => Decode(sections[0].Elements<float>()[(int)(start / Group * 2)..], sections[1].Elements<byte>()[(int)(start / CodesPerByte)..], values.Elements<float>()[(int)start..(int)end]));
-        return values;
-    }
-
-    /// <summary>The definition, a few values at a time where that fits.</summary>
-    /// <param name="values">Whole groups, but for the last.</param>
-    /// <param name="first">The index of the first of them in the map: a multiple of 256.</param>
-    /// <param name="scales">Receives a minimum and a step for each group.</param>
-    /// <param name="codes">Receives the codes.</param>
-    void Encode(ReadOnlySpan<float> values, long first, Span<float> scales, Span<byte> codes)
-    {
-        Span<int> levels = stackalloc int[Group];
-        for (var start = 0; start < values.Length; start += Group)
-        {
-            var group = values[start..Math.Min(start + Group, values.Length)];
-            float minimum = group[0], maximum = group[0];
-            foreach (var value in group) (minimum, maximum) = (Math.Min(minimum, value), Math.Max(maximum, value));
-            var step = (maximum - minimum) / Levels;
-            (scales[start / Group * 2], scales[start / Group * 2 + 1]) = (minimum, step);
-            levels.Clear();
-            if (step != 0)
-            {
-                var i = 0;
-                for (; i + Vector<float>.Count <= group.Length; i += Vector<float>.Count)
-                    Vector.ConvertToInt32((new Vector<float>(group[i..]) - new Vector<float>(minimum)) / new Vector<float>(step) + Uniforms((uint)(first + start + i))).CopyTo(levels[i..]);
-                for (; i < group.Length; i++) levels[i] = (int)((group[i] - minimum) / step + Uniform((uint)(first + start + i)));
-            }
-            var bytes = codes.Slice(start / CodesPerByte, (group.Length + CodesPerByte - 1) / CodesPerByte);
-            for (var place = 0; place < bytes.Length; place++)
-            {
-                var code = 0;
-                for (var part = CodesPerByte - 1; part >= 0; part--) code = code << Bits | Math.Min(levels[place * CodesPerByte + part], Levels);
-                bytes[place] = (byte)code;
-            }
-        }
-    }
-
-    void Decode(ReadOnlySpan<float> scales, ReadOnlySpan<byte> codes, Span<float> values)
-    {
-        for (var start = 0; start < values.Length; start += Group)
-        {
-            var (minimum, step, end) = (scales[start / Group * 2], scales[start / Group * 2 + 1], Math.Min(start + Group, values.Length));
-            if (Bits == 8) for (var i = start; i < end; i++) values[i] = minimum + codes[i] * step;
-            else for (var i = start; i < end; i++) values[i] = minimum + (codes[i / CodesPerByte] >> i % CodesPerByte * Bits & Levels) * step;
-        }
-    }
-
-    // Wellons' lowbias32, whose 24 upper bits make a float.
-    static float Uniform(uint index)
-    {
-        var hash = index;
-        hash = (hash ^ hash >> 16) * 0x7feb352d;
-        hash = (hash ^ hash >> 15) * 0x846ca68b;
-        return ((hash ^ hash >> 16) >> 8) * (1f / (1 << 24));
-    }
-
-    static Vector<float> Uniforms(uint index)
-    {
-        var hash = new Vector<uint>(index) + Vector<uint>.Indices;
-        hash = (hash ^ hash >>> 16) * new Vector<uint>(0x7feb352d);
-        hash = (hash ^ hash >>> 15) * new Vector<uint>(0x846ca68b);
-        return Vector.ConvertToSingle((hash ^ hash >>> 16) >>> 8) * new Vector<float>(1f / (1 << 24));
     }
 
     internal Tensor[] EncodeByTorch(Tensor values, long groups)
     {
         using var outer = NewDisposeScope();
         var padded = nn.functional.pad(values.unsqueeze(0), [0, groups * Group - values.NumberOfElements], PaddingModes.Replicate).view(groups, Group);
-        var minimum = padded.amin([1], keepdim: true);
+        var minimum = padded.amin([1], keepdim: true).add_(0);    // a zero without a sign
         var step = padded.amax([1], keepdim: true).sub_(minimum).div_(Levels);
         var divisor = step.masked_fill(step.eq(0), 1);
         var hash = arange(groups * Group, int64, values.device);

@@ -1,3 +1,4 @@
+using System.Numerics;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 
@@ -65,6 +66,8 @@ sealed class HeldMask : Packed
     /// <summary>The mask in <paramref name="tensor"/>, or null where it holds more than zeros and one other value.</summary>
     public static HeldMask? Pack(Tensor tensor)
     {
+        if (tensor.device_type == DeviceType.CPU && tensor.dtype == ScalarType.Float32 && tensor.is_contiguous())
+            return OtherThanZero(tensor.Elements<float>()) is var other && other >= 0 && other <= float.MaxValue ? new HeldMask(ExactBits.PackInside(tensor, 0, float.PositiveInfinity), other, tensor.dtype) : null;
         using var scope = NewDisposeScope();
         var flat = tensor.reshape(-1);
         // Real maps are told by a few of their elements.
@@ -78,10 +81,26 @@ sealed class HeldMask : Packed
         return new HeldMask(ExactBits.Pack(inside.view(tensor.shape)), value.to(ScalarType.Float64).item<double>(), tensor.dtype);
     }
 
+    // The one value beside zeros; not finite where there is another. Real maps are told by their first elements.
+    static float OtherThanZero(ReadOnlySpan<float> values)
+    {
+        var start = values.IndexOfAnyExcept(0f);
+        if (start < 0) return 0;
+        var (other, at) = (values[start], start);
+        for (var others = new Vector<float>(other); at <= values.Length - Vector<float>.Count; at += Vector<float>.Count)
+        {
+            var x = new Vector<float>(values[at..]);
+            if (!Vector.EqualsAll(Vector.Equals(x, others) | Vector.Equals(x, Vector<float>.Zero), Vector<int>.AllBitsSet)) return float.NaN;
+        }
+        for (; at < values.Length; at++) if (values[at] != other && values[at] != 0) return float.NaN;
+        return other;
+    }
+
     public override long Bytes => bits.Bytes;
 
     public override Tensor Unpack()
     {
+        if (bits is ExactBits { IsOnCpu: true } onCpu && type == ScalarType.Float32) return onCpu.UnpackAs(value.ToSingle(), 0);
         using var inside = bits.Unpack();
         return inside.to(type).mul_(value);
     }

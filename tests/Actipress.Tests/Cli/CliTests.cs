@@ -65,10 +65,19 @@ public sealed class CliTests : IDisposable
     {
         // A shell's background job ignores the signal, and so would whatever it starts.
         using var training = ChildProcess.Start(["env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--epochs", "1000", "--batch", "400", "--out", folder]);
-        var path = Path.Combine(folder, "results.jsonl");
-        var waited = Stopwatch.StartNew();
-        while ((!File.Exists(path) || File.ReadAllLines(path).Length < 2) && waited.Elapsed < TimeSpan.FromMinutes(2)) Thread.Sleep(100);
-        using (var kill = Process.Start("kill", ["-INT", $"{training.Id}"])) kill.WaitForExit();
+        try
+        {
+            var path = Path.Combine(folder, "results.jsonl");
+            var waited = Stopwatch.StartNew();
+            while ((!File.Exists(path) || File.ReadAllLines(path).Length < 2) && waited.Elapsed < TimeSpan.FromMinutes(2)) Thread.Sleep(100);
+            using var kill = Process.Start("kill", ["-INT", $"{training.Id}"]);
+            kill.WaitForExit();
+        }
+        catch
+        {
+            training.Kill(entireProcessTree: true);
+            throw;
+        }
         var ended = ChildProcess.Wait(training);
         Assert.True(ended.ExitCode == 130, ended.All);
         Assert.Contains("(interrupted)", ended.Output, StringComparison.Ordinal);

@@ -32,7 +32,7 @@ public sealed class ReproductionTests : IDisposable
         }
     }
 
-    sealed class Silent : IProgress<string>
+    internal sealed class Silent : IProgress<string>
     {
         public void Report(string value) { }
     }

@@ -1,0 +1,263 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+// Group by group in one pass over a map's memory on the CPU: nothing of the map's size beside the result.
+public sealed unsafe partial record Quantized
+{
+    /// <summary>Packs a map on the CPU; null where it is better left as it is.</summary>
+    internal PackedMap? Pack(Tensor map, ActivationCodec codec, out LeftRaw why)
+    {
+        using var contiguous = map.contiguous();
+        return map.dtype switch
+        {
+            ScalarType.Float32 => Pack<SingleCells>(contiguous, codec, out why),
+            ScalarType.Float64 => Pack<DoubleCells>(contiguous, codec, out why),
+            ScalarType.Float16 => Pack<HalfCells>(contiguous, codec, out why),
+            ScalarType.BFloat16 => Pack<BFloat16Cells>(contiguous, codec, out why),
+            _ => throw new ArgumentException($"No group quantisation of {map.dtype}: wanted a floating-point type.", nameof(map)),
+        };
+    }
+
+    internal Tensor Unpack(PackedMap packed)
+    {
+        Check(packed.Sections, MapShape.Of(packed.Shape).Elements);
+        var map = empty(packed.Shape, packed.Type);
+        try
+        {
+            HugePages.Advise((void*)LibTorch.Data(map), map.NumberOfElements * map.ElementSize);
+            switch (packed.Type)
+            {
+                case ScalarType.Float32: Unpack<SingleCells>(packed, map); break;
+                case ScalarType.Float64: Unpack<DoubleCells>(packed, map); break;
+                case ScalarType.Float16: Unpack<HalfCells>(packed, map); break;
+                default: Unpack<BFloat16Cells>(packed, map); break;
+            }
+            return map;
+        }
+        catch
+        {
+            map.Dispose();
+            throw;
+        }
+    }
+
+    // Values that one thread takes at a time: whole groups, and of a large map so many that two threads rarely meet in one page.
+    static long Stretch(long elements) => Math.Clamp(elements / 16, 1 << 14, 1 << 18) / Group * Group;
+
+    PackedMap? Pack<TCells>(Tensor map, ActivationCodec codec, out LeftRaw why) where TCells : struct, IGridCells
+    {
+        var elements = map.NumberOfElements;
+        var from = (void*)LibTorch.Data(map);
+        var (finite, anyZero, anyNegative) = (true, false, false);
+        // A negative value at the start tells that there are no zeros to keep; one elsewhere, that they were kept in vain.
+        var zeros = codec.ExactZeros && !StartsNegative() ? empty((elements + 7) / 8, uint8) : null;
+        var (scales, codes) = (empty([(elements + Group - 1) / Group, 2], float32), empty((elements + CodesPerByte - 1) / CodesPerByte, uint8));
+        byte* toZeros = (byte*)(zeros is null ? 0 : LibTorch.Data(zeros)), toCodes = (byte*)LibTorch.Data(codes);
+        var toScales = (float*)LibTorch.Data(scales);
+        CpuTeam.Each(elements, Stretch(elements), Encode);
+
+        why = LeftRaw.NotFinite;
+        if (finite)
+        {
+            if (zeros is not null && (anyNegative || !anyZero))
+            {
+                zeros.Dispose();
+                zeros = null;
+            }
+            var packed = new PackedMap(codec, map.shape, map.dtype, zeros, [scales, codes]);
+            why = LeftRaw.No;
+            if (codec.EvenIfLarger || packed.Bytes < elements * map.ElementSize) return packed;
+            why = LeftRaw.NotSmaller;
+        }
+        zeros?.Dispose();
+        scales.Dispose();
+        codes.Dispose();
+        return null;
+
+        [SkipLocalsInit]
+        void Encode(long start, long end)
+        {
+            float* memory = stackalloc float[Group + 16], x = (float*)(((nuint)memory + 63) / 64 * 64);
+            var levels = stackalloc byte[Group];
+            var positive = stackalloc ulong[4];
+            var (zero, negative, usable) = (false, false, true);
+            for (var at = start; at < end && usable; at += Group)
+            {
+                var count = (int)Math.Min(Group, end - at);
+                var place = GridMover<TCells>.InPlace(at, count, from);
+                if (place == null) GridMover<TCells>.Load(from, at, x, count);
+                usable = Look(place == null ? x : place, x, positive, ref negative);
+                for (var word = 0; word < 4; word++)
+                {
+                    var all = count >= 64 * (word + 1) ? ~0UL : (1UL << Math.Max(0, count - 64 * word)) - 1;
+                    zero |= positive[word] != all;
+                }
+                if (toZeros != null) Buffer.MemoryCopy(positive, toZeros + at / 8, (count + 7) / 8, (count + 7) / 8);
+                EncodeGroup(x, count, (uint)at, toScales + at / Group * 2, levels);
+                Buffer.MemoryCopy(levels, toCodes + at / CodesPerByte, (count + CodesPerByte - 1) / CodesPerByte, (count + CodesPerByte - 1) / CodesPerByte);
+            }
+            if (zero) Volatile.Write(ref anyZero, true);
+            if (negative) Volatile.Write(ref anyNegative, true);
+            if (!usable) Volatile.Write(ref finite, false);
+        }
+
+        bool StartsNegative()
+        {
+            var x = stackalloc float[Group];
+            GridMover<TCells>.Load(from, 0, x, (int)Math.Min(Group, elements));
+            for (var i = 0; i < Group; i++) if (x[i] < 0) return true;
+            return false;
+        }
+    }
+
+    void Unpack<TCells>(PackedMap packed, Tensor map) where TCells : struct, IGridCells
+    {
+        var elements = map.NumberOfElements;
+        var to = (void*)LibTorch.Data(map);
+        var scales = (float*)LibTorch.Data(packed.Sections[0]);
+        byte* codes = (byte*)LibTorch.Data(packed.Sections[1]), zeros = (byte*)(packed.Zeros is null ? 0 : LibTorch.Data(packed.Zeros));
+        CpuTeam.Each(elements, Stretch(elements), Decode);
+
+        [SkipLocalsInit]
+        void Decode(long start, long end)
+        {
+            float* memory = stackalloc float[Group + 16], x = (float*)(((nuint)memory + 63) / 64 * 64);
+            var levels = stackalloc byte[Group];
+            var positive = stackalloc ulong[4];
+            for (var at = start; at < end; at += Group)
+            {
+                var count = (int)Math.Min(Group, end - at);
+                Buffer.MemoryCopy(codes + at / CodesPerByte, levels, Group, (count + CodesPerByte - 1) / CodesPerByte);
+                DecodeGroup(levels, scales[at / Group * 2], scales[at / Group * 2 + 1], x);
+                var place = GridMover<TCells>.InPlace(at, count, to);
+                if (zeros != null)
+                {
+                    Buffer.MemoryCopy(zeros + at / 8, positive, 32, (count + 7) / 8);
+                    Restore(x, positive, TCells.Smallest, place == null ? x : place);
+                    if (place != null) continue;
+                }
+                GridMover<TCells>.Store(x, to, at, count);
+            }
+        }
+    }
+
+    /// <summary>The definition, a few values at a time: a minimum and a step, and the codes, first a byte each and then side by side.</summary>
+    /// <remarks><c>x</c>: 256 values; those beyond <c>count</c> are overwritten. <c>first</c>: the index of the first. <c>codes</c>: room for 256 bytes.</remarks>
+    void EncodeGroup(float* x, int count, uint first, float* scale, byte* codes)
+    {
+        for (var i = count; i < Group; i++) x[i] = x[0];
+        Vector<float> least = *(Vector<float>*)x, most = least;
+        for (var i = Vector<float>.Count; i < Group; i += Vector<float>.Count)
+        {
+            least = Vector.MinNative(least, *(Vector<float>*)(x + i));
+            most = Vector.MaxNative(most, *(Vector<float>*)(x + i));
+        }
+        float minimum = least[0], maximum = most[0];
+        for (var i = 1; i < Vector<float>.Count; i++) (minimum, maximum) = (Math.Min(minimum, least[i]), Math.Max(maximum, most[i]));
+        // A zero may have either sign.
+        minimum += 0;
+        var step = (maximum - minimum) / Levels;
+        (scale[0], scale[1]) = (minimum, step);
+        if (step == 0) new Span<byte>(codes, Group).Clear();
+        else
+            for (var i = 0; i < Group; i += Vector<byte>.Count)
+                *(Vector<sbyte>*)(codes + i) = Vector.Narrow(
+                    Vector.Narrow(Level(i), Level(i + Vector<int>.Count)), Vector.Narrow(Level(i + 2 * Vector<int>.Count), Level(i + 3 * Vector<int>.Count)));
+        for (var i = count; i < Group; i++) codes[i] = 0;
+        Pack(codes);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        Vector<int> Level(int i) => Vector.Min(
+            Vector.ConvertToInt32Native((*(Vector<float>*)(x + i) - new Vector<float>(minimum)) / new Vector<float>(step) + Uniforms(first + (uint)i)), new Vector<int>(Levels));
+    }
+
+    void DecodeGroup(byte* codes, float minimum, float step, float* x)
+    {
+        Spread(codes);
+        Vector<float> minimums = new(minimum), steps = new(step);
+        for (var i = 0; i < Group; i += Vector<byte>.Count, x += Vector<byte>.Count)
+        {
+            Vector.Widen(*(Vector<byte>*)(codes + i), out var low, out var high);
+            Vector.Widen(low, out var a, out var b);
+            Vector.Widen(high, out var c, out var d);
+            var to = (Vector<float>*)x;
+            to[0] = Vector.ConvertToSingle(a.As<uint, int>()) * steps + minimums;
+            to[1] = Vector.ConvertToSingle(b.As<uint, int>()) * steps + minimums;
+            to[2] = Vector.ConvertToSingle(c.As<uint, int>()) * steps + minimums;
+            to[3] = Vector.ConvertToSingle(d.As<uint, int>()) * steps + minimums;
+        }
+    }
+
+    // 256 codes of a byte each become codes of 4 or 2 bits, in place.
+    void Pack(byte* codes)
+    {
+        if (Bits == 8) return;
+        for (var i = 0; i < Group / CodesPerByte; i += Vector<byte>.Count)
+            if (Bits == 4)
+            {
+                var from = (Vector<ushort>*)(codes + 2 * i);
+                *(Vector<byte>*)(codes + i) = Vector.Narrow(Two(from[0]), Two(from[1]));
+            }
+            else
+            {
+                var from = (Vector<uint>*)(codes + 4 * i);
+                *(Vector<byte>*)(codes + i) = Vector.Narrow(Vector.Narrow(Four(from[0]), Four(from[1])), Vector.Narrow(Four(from[2]), Four(from[3])));
+            }
+
+        static Vector<ushort> Two(Vector<ushort> x) => (x | x >>> 4) & new Vector<ushort>(0xFF);
+        static Vector<uint> Four(Vector<uint> x) => (x | x >>> 6 | x >>> 12 | x >>> 18) & new Vector<uint>(0xFF);
+    }
+
+    // Back: the last ones first, which lie where none are read any more.
+    void Spread(byte* codes)
+    {
+        if (Bits == 8) return;
+        for (var i = Group / CodesPerByte - Vector<byte>.Count; i >= 0; i -= Vector<byte>.Count)
+        {
+            Vector.Widen(*(Vector<byte>*)(codes + i), out var low, out var high);
+            if (Bits == 4)
+            {
+                var to = (Vector<ushort>*)(codes + 2 * i);
+                (to[0], to[1]) = (Two(low), Two(high));
+            }
+            else
+            {
+                Vector.Widen(low, out var a, out var b);
+                Vector.Widen(high, out var c, out var d);
+                var to = (Vector<uint>*)(codes + 4 * i);
+                (to[0], to[1], to[2], to[3]) = (Four(a), Four(b), Four(c), Four(d));
+            }
+        }
+
+        static Vector<ushort> Two(Vector<ushort> x) => (x | x << 4) & new Vector<ushort>(0x0F0F);
+        static Vector<uint> Four(Vector<uint> x) => (x | x << 6 | x << 12 | x << 18) & new Vector<uint>(0x03030303);
+    }
+
+    // Wellons' lowbias32, whose 24 upper bits make a float.
+    static Vector<float> Uniforms(uint index)
+    {
+        var hash = new Vector<uint>(index) + Vector<uint>.Indices;
+        hash = (hash ^ hash >>> 16) * new Vector<uint>(0x7feb352d);
+        hash = (hash ^ hash >>> 15) * new Vector<uint>(0x846ca68b);
+        return Vector.ConvertToSingle(((hash ^ hash >>> 16) >>> 8).As<uint, int>()) * new Vector<float>(1f / (1 << 24));
+    }
+
+    static bool Look(float* from, float* x, ulong* positive, ref bool anyNegative) =>
+        Vector512.IsHardwareAccelerated ? GridLanes<Lanes16>.Look(from, 16, x, positive, ref anyNegative)
+        : Vector256.IsHardwareAccelerated ? GridLanes<Lanes8>.Look(from, 16, x, positive, ref anyNegative)
+        : Vector128.IsHardwareAccelerated ? GridLanes<Lanes4>.Look(from, 16, x, positive, ref anyNegative)
+        : GridDefinition.Look(from, 16, x, positive, ref anyNegative);
+
+    static void Restore(float* x, ulong* positive, float smallest, float* to)
+    {
+        if (Vector512.IsHardwareAccelerated) GridLanes<Lanes16>.Restore(x, positive, smallest, to, 16);
+        else if (Vector256.IsHardwareAccelerated) GridLanes<Lanes8>.Restore(x, positive, smallest, to, 16);
+        else if (Vector128.IsHardwareAccelerated) GridLanes<Lanes4>.Restore(x, positive, smallest, to, 16);
+        else GridDefinition.Restore(x, positive, smallest, to, 16);
+    }
+}
