@@ -28,16 +28,15 @@ static class MemoryCommand
             var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly));
             if (plan.Batch < 1) throw new ArgumentException($"--batch {plan.Batch}: wanted 1 or more.");
             using var progress = new StatusLine();
-            ((IProgress<string>)progress).Report("small steps, to see what the large one will take");
-            var prediction = MemoryMeasure.Predict(plan);
             if (parsed.GetValue(predict))
             {
+                ((IProgress<string>)progress).Report("small steps, to see what the large one will take");
+                var prediction = MemoryMeasure.Predict(plan);
                 progress.Clear();
                 if (parsed.GetValue(json)) Console.WriteLine(Json.Document(prediction));
                 else Show(plan, prediction);
                 return Task.FromResult(0);
             }
-            prediction.EnsureFits(compressed: false);
             var result = MemoryMeasure.Run(plan, progress, out var timelines, cancellation)[0];
             progress.Clear();
             if (parsed.GetValue(timeline) is { } file) TimelineFigure.Draw($"{known.Name}, batch {plan.Batch}", timelines).Save(file);

@@ -52,6 +52,7 @@ public static class MemoryMeasure
     /// <param name="cancellation">Ends it after the step at hand.</param>
     /// <returns>One for each codec.</returns>
     /// <exception cref="ArgumentException">The layers name a block or layer that the network does not have.</exception>
+    /// <exception cref="InsufficientMemoryException">The plain step does not fit this machine; nothing large was started.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public static IReadOnlyList<MemoryResult> Run(MemoryPlan plan, IProgress<string>? progress, out IReadOnlyList<TimelineFigure.Curve> timelines, CancellationToken cancellation)
     {
@@ -60,6 +61,7 @@ public static class MemoryMeasure
         using var everything = NewDisposeScope();
         random.manual_seed(1);
         using var model = plan.Network.Create();
+        EnsureFits(model, plan);
         var x = randn([plan.Batch, .. plan.Input]);
 
         progress?.Report("a forward pass, to see what is saved");
@@ -98,9 +100,7 @@ public static class MemoryMeasure
         double Eta(StepMeasured packed, long others) => 100.0 * (packed.AfterForward - plain.AfterForward) / (plain.AfterForward - others);
     }
 
-    sealed record StepMeasured(long AfterForward, long? Peak, double Milliseconds);
-
-    /// <summary>What the plain and the compressed step will take, from small ones; the plan's first codec on all layers.</summary>
+    /// <summary>What the plain step and that of the first codec, on all layers, will take: from small ones.</summary>
     public static MemoryPrediction Predict(MemoryPlan plan)
     {
         ArgumentNullException.ThrowIfNull(plan);
@@ -108,6 +108,21 @@ public static class MemoryMeasure
         using var model = plan.Network.Create();
         return MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codecs[0]);
     }
+
+    // Only where a forward pass of a part of the input tells that it may not fit are whole small steps worth their time.
+    static void EnsureFits(nn.Module<Tensor, Tensor> model, MemoryPlan plan)
+    {
+        const int Examples = 2, Part = 4;
+        long[] whole = [plan.Batch, .. plan.Input], part = [.. whole];
+        if (plan.Batch > Examples) part[0] = Examples;
+        else if (part.Length > 3 && part[2] % (Part * Part) == 0) part[2] /= Part;
+        using var x = rand(part);
+        var times = whole.Zip(part, (all, some) => (double)all / some).Aggregate((product, ratio) => product * ratio);
+        if (ForwardTrace.Record(model, x).MapBytes * times > MemoryPrediction.AvailableBytes / 2)
+            MemoryPrediction.Of(model, whole, plan.Codecs[0]).EnsureFits(compressed: false);
+    }
+
+    sealed record StepMeasured(long AfterForward, long? Peak, double Milliseconds);
 
     // The paper's target: labels for classes, otherwise a tensor of the output's shape.
     sealed class Step(nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes, bool forwardOnly) : IDisposable
