@@ -27,7 +27,7 @@ public static class TimelineFigure
                 curve.Levels.Select(level => level.Bytes / 1048576.0).ToArray());
             line.LegendText = curve.Name;
         }
-        plot.Add.VerticalLine(1, color: Colors.Gray, pattern: LinePattern.Dashed);
+        plot.Add.VerticalLine(1, color: Colors.Gray);
         plot.Axes.Bottom.SetTicks([0, 1, 2], ["forward", "backward", "end"]);
         plot.Axes.SetLimitsX(0, 2);
         plot.ShowLegend(Alignment.UpperRight);

@@ -38,11 +38,13 @@ sealed class ImageReproduction : Reproduction
 
     static string Key(string picture, string family, double ratio) => $"{picture} by {family} at ratio {ratio.ToString(CultureInfo.InvariantCulture)}";
 
-    static string PictureName(Context context) => context.DataFolder is null ? Drawn : Photo;
+    static string? PhotoIn(Context context) => context.DataFolder is { } folder && Path.Combine(folder, Photo) is var path && File.Exists(path) ? path : null;
+
+    static string PictureName(Context context) => PhotoIn(context) is null ? Drawn : Photo;
 
     static Tensor Picture(Context context)
     {
-        if (context.DataFolder is { } folder) return Data.Picture.Read(DataFolder.Part(folder, Photo));
+        if (PhotoIn(context) is { } path) return Data.Picture.Read(path);
         const int Extent = 128;
         var slice = GeneratedVolumes.Make(1, (Extent, Extent, Extent)).Images[0].Skip(Extent / 2 * Extent * Extent).Take(Extent * Extent).ToArray();
         var (lowest, highest) = (slice.Min(), slice.Max());
@@ -86,7 +88,7 @@ sealed class ImageReproduction : Reproduction
             return;
         }
         var shown = found.Where(one => one.Picture == found[0].Picture).ToArray();
-        page.Paragraph($"{shown[0].Picture}, {shown[0].InputBytes} bytes as float32. Solid: the paper's storage (12 bytes a kept coefficient); dotted: ours.");
+        page.Paragraph($"{shown[0].Picture}, {shown[0].InputBytes} bytes as float32. Lines: the paper's storage (12 bytes a kept coefficient); points: ours.");
         Figure("mse", "MSE", one => one.PaperMse, one => one.Mse, logarithmic: true);
         Figure("psnr", "PSNR, dB", one => Finite(one.PaperPsnrDb), one => Finite(one.PsnrDb));
         Figure("size", "size, % of float32", one => 100.0 * one.PaperBytes / one.InputBytes, one => 100.0 * one.Bytes / one.InputBytes);
@@ -105,7 +107,7 @@ sealed class ImageReproduction : Reproduction
                 foreach (var isPaper in (bool[])[true, false])
                 {
                     var line = plot.Add.Scatter(points.Select(one => (double)Array.IndexOf(ratios, one.Ratio)).ToArray(), points.Select(one => Shown((isPaper ? paper : ours)(one))).ToArray(), plot.Add.Palette.GetColor(index));
-                    line.LinePattern = isPaper ? LinePattern.Solid : LinePattern.Dotted;
+                    (line.LineWidth, line.MarkerSize) = isPaper ? (1, 0) : (0, 7);    // no dashes: an SVG of SkiaSharp has none
                     if (isPaper) line.LegendText = family.Name;
                 }
             }

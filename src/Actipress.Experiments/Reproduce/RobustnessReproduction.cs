@@ -72,8 +72,8 @@ sealed class RobustnessReproduction : Reproduction
         {
             var plain = Of("none");
             if (plain.Length == 0) continue;
-            page.Figure(Draw($"{data}: Jacobian norm", "Frobenius norm", found => found.Jacobian, Of, Alignment.UpperRight), $"robustness-{data}-jacobian", "Jacobian norm over the ratio; dashed: plain training. Bars are standard errors.", 640, 360);
-            page.Figure(Draw($"{data}: accuracy at noise {Text(deviations[^1])}", "%", found => 100 * found.Accuracies[^1], Of, Alignment.LowerLeft), $"robustness-{data}-accuracy", $"Accuracy under noise of {Text(deviations[^1])} deviations; dashed: plain training.", 640, 360);
+            page.Figure(Draw($"{data}: Jacobian norm", "Frobenius norm", found => found.Jacobian, Of, Alignment.UpperRight), $"robustness-{data}-jacobian", "Jacobian norm over the ratio; grey: plain training. Bars are standard errors.", 640, 360);
+            page.Figure(Draw($"{data}: accuracy at noise {Text(deviations[^1])}", "%", found => 100 * found.Accuracies[^1], Of, Alignment.LowerLeft), $"robustness-{data}-accuracy", $"Accuracy under noise of {Text(deviations[^1])} deviations; grey: plain training.", 640, 360);
             page.Table(
                 ["trained with", "train loss", "Jacobian", "difference", .. deviations.Select(deviation => deviation == 0 ? "accuracy, %" : $"at noise {Text(deviation)}"), $"difference at {Text(deviations[^1])}", "seeds"],
                 from codec in Codecs
@@ -122,7 +122,7 @@ sealed class RobustnessReproduction : Reproduction
             if (points.All(point => double.IsFinite(point.Measured.StandardError)))
                 plot.Add.ErrorBar(places, means, [.. points.Select(point => point.Measured.StandardError)]).Color = line.Color;
         }
-        plot.Add.HorizontalLine(Statistics.Mean([.. of("none").Select(part)]).Mean, color: Colors.Gray, pattern: LinePattern.Dashed);
+        plot.Add.HorizontalLine(Statistics.Mean([.. of("none").Select(part)]).Mean, color: Colors.Gray);
         plot.Axes.Bottom.SetTicks([.. ratios.Select(Math.Log10)], [.. ratios.Select(Text)]);
         plot.ShowLegend(legend);
         return plot;

@@ -97,7 +97,7 @@ sealed class SweepReproduction(string name, string title, string meaning, string
             var line = plot.Add.Scatter(sorted.Select(point => (double)Array.IndexOf(ratios, point.Ratio)).ToArray(), sorted.Select(point => value(point.Row)).ToArray());
             line.LegendText = family.Key;
         }
-        if (plain is not null) plot.Add.HorizontalLine(value(plain), color: Colors.Gray, pattern: LinePattern.Dashed).LegendText = "plain";
+        if (plain is not null) plot.Add.HorizontalLine(value(plain), color: Colors.Gray).LegendText = "plain";
         plot.Axes.Bottom.SetTicks([.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
         plot.ShowLegend(Edge.Right);
         return plot;
@@ -111,7 +111,7 @@ sealed class SweepReproduction(string name, string title, string meaning, string
     public static IReadOnlyList<Reproduction> Figures { get; } =
     [
         new SweepReproduction("fig6", "Figure 6: performance over ratios", "accuracy or DSC over ratios, by layers",
-            "Score on the test set over compression ratios, by compressed layers; the dashed line is plain training with the same seeds.",
+            "Score on the test set over compression ratios, by compressed layers; the grey line is plain training with the same seeds.",
             row => row.TestDsc is null ? "test accuracy, %" : "test DSC, %", row => 100 * (row.TestAccuracy ?? row.TestDsc ?? double.NaN)),
         new SweepReproduction("fig7", "Figure 7: regularisation", "what training gains over test, over ratios",
             "Score on as many examples of the training set minus score on the test set: where compression regularises, the gap is narrower than that of plain training.",
