@@ -118,14 +118,14 @@ public sealed class WeightGradient : IDisposable
     public static double Square(Tensor x)
     {
         ArgumentNullException.ThrowIfNull(x);
-        using Tensor squares = x.square(), sum = squares.sum(ScalarType.Float64);
+        using Tensor squares = x.mul(x), sum = squares.sum(ScalarType.Float64);
         return sum.item<double>();
     }
 
     // Of each row.
     static double[] Squares(Tensor x)
     {
-        using Tensor rows = x.flatten(1), squares = rows.square(), sums = squares.sum(1, type: ScalarType.Float64);
+        using Tensor rows = x.flatten(1), squares = rows.mul(rows), sums = squares.sum(1, type: ScalarType.Float64);
         return sums.data<double>().ToArray();
     }
 

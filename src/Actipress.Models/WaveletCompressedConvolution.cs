@@ -74,7 +74,7 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
         using var scope = NewDisposeScope();
         using var untracked = no_grad();
         var k = Math.Max(1, (int)(coefficients.shape[2] * rate));
-        return coefficients.square().sum(1).topk(k, 1, sorted: false).indexes.unsqueeze(1).MoveToOuterDisposeScope();
+        return coefficients.mul(coefficients).sum(1).topk(k, 1, sorted: false).indexes.unsqueeze(1).MoveToOuterDisposeScope();
     }
 
     // H: (n, c, h, w) to (n, c, h w), the coarsest low band first, then three detail bands a level from coarse to fine.

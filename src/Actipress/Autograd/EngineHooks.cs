@@ -72,7 +72,7 @@ static unsafe class EngineHooks
         var hooks = new KeepingCount();
         var leaf = torch.tensor(new[] { 1f, 2f, 3f }, requires_grad: true);
         Tensor loss;
-        using (SavedTensorsScope.Enter(hooks)) loss = leaf.square().sum();
+        using (SavedTensorsScope.Enter(hooks)) loss = leaf.mul(leaf).sum();
         loss.backward();
         if (hooks.Packed == 0 || hooks.Unpacked == 0)
             throw LibTorch.Unsupported($"{hooks.Packed} tensors packed and {hooks.Unpacked} unpacked in a trial", "at least one each");

@@ -24,7 +24,7 @@ static class Sensitivity
     public static double Energy(Tensor map, Layer layer)
     {
         using var wide = map.to(float64);
-        using var squares = wide.square();
+        using var squares = wide.mul(wide);
         using var meanSquare = squares.mean();
         using var mean = wide.mean();
         var energy = meanSquare.item<double>() - (Normalises(layer) ? Math.Pow(mean.item<double>(), 2) : 0);
