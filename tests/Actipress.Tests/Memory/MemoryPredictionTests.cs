@@ -6,6 +6,9 @@ namespace Actipress.Tests.Memory;
 
 public sealed class MemoryPredictionTests : IDisposable
 {
+    // What the runtime's compiler and the finalizers of other tests allocate and free meanwhile: seen up to 2.3 MB.
+    const long Others = 3 << 20;
+
     readonly int threads = get_num_threads();
     public MemoryPredictionTests() => set_num_threads(1);
     public void Dispose() => set_num_threads(threads);
@@ -51,7 +54,7 @@ public sealed class MemoryPredictionTests : IDisposable
             var both = $"measured {found}, predicted {predicted}";
             Assert.True(Math.Abs(predicted.SavedBytes - found.SavedBytes) < 0.02 * found.SavedBytes, both);
             Assert.True(Math.Abs(predicted.KeptBytes - found.KeptBytes) < 0.1 * found.KeptBytes, both);
-            Assert.True(Math.Abs(predicted.PeakBytes - found.PeakBytes) < ofPeak * found.PeakBytes, both);
+            Assert.True(Math.Abs(predicted.PeakBytes - found.PeakBytes) < ofPeak * found.PeakBytes + Others, both);
         }
     }
 
