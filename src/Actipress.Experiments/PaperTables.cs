@@ -73,14 +73,14 @@ public static class PaperTables
             if (first)
             {
                 var whole = new PaperStorage(trace, held, Covered(network, "Conv+BN+ReLU", network.Blocks.Count - 1));
-                cells.Add(new("others", row.GetProperty("others").GetDouble(), MiB(whole.OthersBytes)));
-                cells.Add(new("baseline", row.GetProperty("baseline").GetDouble(), MiB(whole.BaselineBytes)));
+                cells.Add(new("others", row.GetProperty("others").GetDouble(), Sizes.MiB(whole.OthersBytes)));
+                cells.Add(new("baseline", row.GetProperty("baseline").GetDouble(), Sizes.MiB(whole.BaselineBytes)));
             }
             foreach (var (block, paper) in row.GetProperty("compressed").EnumerateArray().Index())
             {
                 var run = narrow is null ? trace : PaperTrace.WideUpTo(trace, narrow, block);
                 var exact = new PaperStorage(run, held, Covered(network, layers, block)).AfterForwardBytes(Ratio);
-                cells.Add(new(block == 0 ? "block0" : $"block0-{block}", paper.GetDouble(), MiB(exact), suspect));
+                cells.Add(new(block == 0 ? "block0" : $"block0-{block}", paper.GetDouble(), Sizes.MiB(exact), suspect));
             }
             yield return Row(network, batch, input, layers, cells, suspect ? doubt.GetString() : row.TryGetProperty("note", out var note) ? note.GetString() : null);
         }
@@ -95,10 +95,10 @@ public static class PaperTables
             var storage = new PaperStorage(PaperTrace.Record(network.Create, network.Batch, network.Input), 0, Covered(network, "all", 0));
             yield return Row(network, network.Batch, network.Input, "all",
             [
-                new("others", table.GetProperty("others")[i].GetDouble(), MiB(storage.OthersBytes)),
-                new("baseline", table.GetProperty("baseline")[i].GetDouble(), MiB(storage.BaselineBytes)),
+                new("others", table.GetProperty("others")[i].GetDouble(), Sizes.MiB(storage.OthersBytes)),
+                new("baseline", table.GetProperty("baseline")[i].GetDouble(), Sizes.MiB(storage.BaselineBytes)),
                 .. table.GetProperty("dct").EnumerateObject().Select(ratio =>
-                    new PaperCell($"dct:{ratio.Name}", ratio.Value[i].GetDouble(), MiB(storage.AfterForwardBytes(double.Parse(ratio.Name, CultureInfo.InvariantCulture))))),
+                    new PaperCell($"dct:{ratio.Name}", ratio.Value[i].GetDouble(), Sizes.MiB(storage.AfterForwardBytes(double.Parse(ratio.Name, CultureInfo.InvariantCulture))))),
             ], null);
         }
     }
@@ -135,7 +135,6 @@ public static class PaperTables
         return [extents[^1], .. extents[..^1]];
     }
 
-    static double MiB(long bytes) => bytes / 1048576.0;
 
     static JsonElement Load(string table)
     {

@@ -55,7 +55,7 @@ public static class ReadmeTables
         return $"{text}";
 
         void Row(string name, JsonElement run, JsonElement afterForward, JsonElement maps, double cosine) => text.AppendLine(CultureInfo.InvariantCulture,
-            $"| {name} | {100 * run.GetProperty("test_accuracy").GetDouble():0.00} % | {MiB(maps.GetInt64()):0.00} MiB | {MiB(afterForward.GetInt64()):0.00} MiB | {run.GetProperty("step_ms").GetDouble():0.0} ms | {cosine:0.000} |");
+            $"| {name} | {100 * run.GetProperty("test_accuracy").GetDouble():0.00} % | {Sizes.MiB(maps.GetInt64()):0.00} MiB | {Sizes.MiB(afterForward.GetInt64()):0.00} MiB | {run.GetProperty("step_ms").GetDouble():0.0} ms | {cosine:0.000} |");
     }
 
     static string Memory(ResultsFile results)
@@ -68,11 +68,9 @@ public static class ReadmeTables
         text.AppendLine("|---|---|---|---|---|---|---|");
         foreach (var network in measured)
             if (network.LastOrDefault(result => result.Codec == "dct:10") is { } ten && network.LastOrDefault(result => result.Codec == "dct:100") is { } hundred)
-                text.AppendLine(CultureInfo.InvariantCulture, $"| {network.Key.Network}, {network.Key.Batch} of {network.Key.Input} | {MiB(ten.FloorBytes):0} | {MiB(ten.BaselineBytes):0} | {MiB(ten.AfterForwardBytes):0} | {MiB(hundred.AfterForwardBytes):0} | {(ten.BaselinePeakBytes is { } plain ? $"{MiB(plain):0}" : "")} | {(ten.PeakBytes is { } peak ? $"{MiB(peak):0}" : "")} |");
+                text.AppendLine(CultureInfo.InvariantCulture, $"| {network.Key.Network}, {network.Key.Batch} of {network.Key.Input} | {Sizes.MiB(ten.FloorBytes):0} | {Sizes.MiB(ten.BaselineBytes):0} | {Sizes.MiB(ten.AfterForwardBytes):0} | {Sizes.MiB(hundred.AfterForwardBytes):0} | {(ten.BaselinePeakBytes is { } plain ? $"{Sizes.MiB(plain):0}" : "")} | {(ten.PeakBytes is { } peak ? $"{Sizes.MiB(peak):0}" : "")} |");
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"{pieces[^1].Machine}.");
         return $"{text}";
     }
-
-    static double MiB(long bytes) => bytes / 1048576.0;
 }

@@ -24,7 +24,7 @@ public static class TimelineFigure
             var backward = curve.Levels.Select(level => level.Stage.StartsWith("forward", StringComparison.Ordinal)).ToList().LastIndexOf(true) + 1;
             var line = plot.Add.ScatterLine(
                 curve.Levels.Select((_, index) => At(index, backward, curve.Levels.Count)).ToArray(),
-                curve.Levels.Select(level => level.Bytes / 1048576.0).ToArray());
+                curve.Levels.Select(level => Sizes.MiB(level.Bytes)).ToArray());
             line.LegendText = curve.Name;
         }
         plot.Add.VerticalLine(1, color: Colors.Gray);

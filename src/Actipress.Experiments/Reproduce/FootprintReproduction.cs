@@ -80,8 +80,8 @@ sealed class FootprintReproduction : Reproduction
         plot.YLabel("MiB");
         foreach (var one in found)
         {
-            double[] stages = [one.Map, one.Coefficients, one.Coefficients, one.Paper, one.Coefficients, one.Rebuilt, one.Ours];
-            var line = plot.Add.Scatter(Enumerable.Range(0, stages.Length).Select(stage => (double)stage).ToArray(), stages.Select(bytes => bytes / 1048576.0).ToArray());
+            long[] stages = [one.Map, one.Coefficients, one.Coefficients, one.Paper, one.Coefficients, one.Rebuilt, one.Ours];
+            var line = plot.Add.Scatter(Enumerable.Range(0, stages.Length).Select(stage => (double)stage).ToArray(), stages.Select(bytes => Sizes.MiB(bytes)).ToArray());
             line.LegendText = one.Codec;
         }
         plot.Axes.Bottom.SetTicks([0, 1, 2, 3, 4, 5, 6], ["X", "Y", "Yλ", "Π", "Yλ", "Xλ", "ours"]);
@@ -89,5 +89,5 @@ sealed class FootprintReproduction : Reproduction
         return plot;
     }
 
-    static string MiB(long bytes) => (bytes / 1048576.0).ToString(bytes < 10 << 20 ? "0.000" : "0.0", CultureInfo.InvariantCulture);
+    static string MiB(long bytes) => Sizes.MiB(bytes).ToString(bytes < 10 << 20 ? "0.000" : "0.0", CultureInfo.InvariantCulture);
 }

@@ -85,7 +85,7 @@ sealed class TableReproduction(string table) : Reproduction
         .Where(cell => cell.Column == result.Codec || (result.Codec == $"dct:{PaperTables.Ratio}" && cell.Column.StartsWith("block", StringComparison.Ordinal)))
         .Select(cell => (double?)cell.Paper).Min();
 
-    static string MiB(long bytes) => Number(bytes / 1048576.0);
+    static string MiB(long bytes) => Number(Sizes.MiB(bytes));
 
     static string Number(double value) => value.ToString("0.0", CultureInfo.InvariantCulture);
 }

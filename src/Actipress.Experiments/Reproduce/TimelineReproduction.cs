@@ -55,5 +55,5 @@ sealed class TimelineReproduction : Reproduction
                 }
     }
 
-    static string MiB(long bytes) => (bytes / 1048576.0).ToString("0", CultureInfo.InvariantCulture);
+    static string MiB(long bytes) => Sizes.MiB(bytes).ToString("0", CultureInfo.InvariantCulture);
 }
