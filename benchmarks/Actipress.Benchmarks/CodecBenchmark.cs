@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Actipress.Experiments;
 using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
@@ -39,7 +40,7 @@ public static class CodecBenchmark
     public static CodecTiming Run(ActivationCodec codec, string name, Tensor map, int rounds, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(map);
-        using var meter = AllocatorMeter.Start();
+        using var meter = AllocatorMeter.Start(map.device);
         using var target = map.clone();
         var (pack, unpack, clone, copy) = (new double[rounds], new double[rounds], new double[rounds], new double[rounds]);
         double psnr = 0;
@@ -49,22 +50,27 @@ public static class CodecBenchmark
         for (var round = -WarmUps; round < rounds; round = round == -1 && warmingUp.Elapsed < WarmUp ? -1 : round + 1)
         {
             cancellation.ThrowIfCancellationRequested();
-            var before = AllocatorMeter.CurrentBytes;
+            var before = meter.LevelBytes;
             meter.ResetPeak();
+            Devices.Synchronize(map.device);
             var watch = Stopwatch.StartNew();
             using var packed = Pipeline.Pack(map, codec, out var why) ?? throw new InvalidDataException($"{codec} leaves {name} as it is: {why}.");
+            Devices.Synchronize(map.device);
             var packMs = watch.Elapsed.TotalMilliseconds;
             (peak, packedBytes) = (meter.PeakBytes - before, packed.Bytes);
             watch.Restart();
             var back = packed.Unpack();
+            Devices.Synchronize(map.device);
             var unpackMs = watch.Elapsed.TotalMilliseconds;
             if (round == -WarmUps) psnr = Quality.Psnr(map, back);
             back.Dispose();
             watch.Restart();
             map.clone().Dispose();
+            Devices.Synchronize(map.device);
             var cloneMs = watch.Elapsed.TotalMilliseconds;
             watch.Restart();
             target.copy_(map);
+            Devices.Synchronize(map.device);
             var copyMs = watch.Elapsed.TotalMilliseconds;
             if (round >= 0) (pack[round], unpack[round], clone[round], copy[round]) = (packMs, unpackMs, cloneMs, copyMs);
         }

@@ -78,6 +78,7 @@ public static partial class ComparatorBenchmark
             cancellation.ThrowIfCancellationRequested();
             foreach (var parameter in subject.Model.parameters()) parameter.grad = null;
             manual_seed(1);
+            AllocatorMeter.Settle();
             var before = AllocatorMeter.CurrentBytes;
             meter.ResetPeak();
             var watch = Stopwatch.StartNew();

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Actipress.Experiments;
 using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
@@ -33,7 +34,7 @@ public static class StepBenchmark
     {
         ArgumentNullException.ThrowIfNull(subject);
         subject.Model.train();
-        using var meter = AllocatorMeter.Start();
+        using var meter = AllocatorMeter.Start(subject.Device);
         using var optimizer = optim.Adam(subject.Model.parameters(), 1e-3);
         var (plain, compressed, number) = (new List<(double Milliseconds, long Peak)>(), new List<(double Milliseconds, long Peak)>(), 0);
         CompressionReport? report = null;
@@ -62,12 +63,14 @@ public static class StepBenchmark
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             var (input, target) = subject.Examples(round);
-            var before = AllocatorMeter.CurrentBytes;
+            var before = meter.LevelBytes;
             meter.ResetPeak();
+            Devices.Synchronize(subject.Device);
             var watch = Stopwatch.StartNew();
             optimizer.zero_grad();
             using (var loss = subject.Loss(input, target)) loss.backward();
             optimizer.step();
+            Devices.Synchronize(subject.Device);
             return (watch.Elapsed.TotalMilliseconds, meter.PeakBytes - before);
         }
     }

@@ -29,6 +29,17 @@ public sealed class Subject : IDisposable
     /// <summary>Examples a step.</summary>
     public int Batch { get; }
 
+    /// <summary>Where the network is.</summary>
+    public Device Device { get; private set; } = CPU;
+
+    /// <summary>Moves the network, and from then on the examples, to a device.</summary>
+    public Subject To(Device device)
+    {
+        Model.to(device);
+        Device = device;
+        return this;
+    }
+
     /// <summary>LeNet on MNIST, or on generated digits where there is no data folder.</summary>
     public static Subject LeNet(string? dataFolder, int batch = 128)
     {
@@ -63,7 +74,14 @@ public sealed class Subject : IDisposable
 
     /// <summary>Input and target of a batch, which the caller disposes.</summary>
     /// <param name="number">From 0; batches follow one another through the data and begin anew.</param>
-    public (Tensor Input, Tensor Target) Examples(int number) => load([.. Enumerable.Range(0, Batch).Select(i => (int)(((long)number * Batch + i) % examples))]);
+    public (Tensor Input, Tensor Target) Examples(int number)
+    {
+        var (input, target) = load([.. Enumerable.Range(0, Batch).Select(i => (int)(((long)number * Batch + i) % examples))]);
+        if (Device.type == DeviceType.CPU) return (input, target);
+        using (input)
+        using (target)
+            return (input.to(Device), target.to(Device));
+    }
 
     /// <summary>Forward pass and loss, which the caller disposes.</summary>
     public Tensor Loss(Tensor input, Tensor target)

@@ -28,6 +28,9 @@ public sealed record SuitePlan
     /// <summary>Repetitions, whose median counts.</summary>
     public int Rounds { get; init; } = 9;
 
+    /// <summary>Where codecs and steps are timed; the CPU where none is given.</summary>
+    public Device? Device { get; init; }
+
     /// <summary>Size of the maps of <c>codecs</c>.</summary>
     public long MapBytes { get; init; } = 64 << 20;
 }
@@ -50,6 +53,9 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         ("fidelity", "gradient cosine and bytes of every codec on a trained ResNet-20"),
     ];
 
+    /// <summary>The parts that can be measured on a GPU.</summary>
+    public static IReadOnlyList<string> OnGpus { get; } = ["codecs", "scaling", "steps"];
+
     static readonly (string Codec, bool Adapted)[] fidelityCodecs =
     [
         ("dct:4", true), ("dct:10", true), ("dct:20", true), ("dct:10", false),
@@ -64,10 +70,18 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         ("unet3d", folder => Subject.UNet3D(folder, (64, 64, 64), 16, batch: 1, volumes: 8), 4, 2),
     ];
 
+    // Enough work for a GPU.
+    static readonly (string Name, Func<string?, Subject> Make, int Rounds, int Steps)[] steppedOnGpus =
+    [
+        ("lenet", folder => Subject.LeNet(folder, batch: 1024), 8, 12),
+        ("resnet18", folder => Subject.ResNet18(folder, batch: 512), 4, 6),
+        ("unet3d", folder => Subject.UNet3D(folder, (96, 96, 96), 32, batch: 1, volumes: 8), 4, 6),
+    ];
+
     /// <summary>Networks whose training steps are timed.</summary>
     public static IReadOnlyList<string> Networks { get; } = [.. stepped.Select(subject => subject.Name)];
 
-    readonly Provenance provenance = Provenance.Here();
+    readonly Provenance provenance = Provenance.Here(plan.Device);
 
     /// <summary>Runs the plan.</summary>
     /// <returns>What was measured, also where it was cancelled in between.</returns>
@@ -108,10 +122,11 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
     {
         foreach (var (name, map) in Maps(plan.MapBytes))
             using (map)
+            using (var there = map.to(plan.Device ?? CPU))
                 foreach (var codec in plan.Codecs)
                 {
                     progress.Report($"{codec} on {name}");
-                    yield return CodecBenchmark.Run(codec, name, map, plan.Rounds, cancellation);
+                    yield return CodecBenchmark.Run(codec, name, there, plan.Rounds, cancellation);
                 }
     }
 
@@ -130,8 +145,9 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         {
             foreach (var mebibytes in (long[])[1, 4, 16, 64, 256, 1024])
             {
-                using var map = RealMaps.Read("resnet20.relu", mebibytes << 20);
-                foreach (var count in Enumerable.Range(1, threads))
+                using var read = RealMaps.Read("resnet20.relu", mebibytes << 20);
+                using var map = read.to(plan.Device ?? CPU);
+                foreach (var count in plan.Device is { type: not DeviceType.CPU } ? [threads] : Enumerable.Range(1, threads))
                 {
                     progress.Report($"dct:10 on {mebibytes} MiB, {count} threads");
                     set_num_threads(count);
@@ -158,11 +174,11 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
 
     IEnumerable<StepTiming> Steps()
     {
-        foreach (var (name, make, rounds, steps) in stepped)
+        foreach (var (name, make, rounds, steps) in plan.Device is { type: not DeviceType.CPU } ? steppedOnGpus : stepped)
         {
             if (plan.Networks is { } chosen && !chosen.Contains(name)) continue;
             random.manual_seed(1);
-            using var subject = make(plan.DataFolder);
+            using var subject = make(plan.DataFolder).To(plan.Device ?? CPU);
             foreach (var codec in plan.Codecs.Take(1))
             {
                 progress.Report($"a training step of {subject.Name} on {subject.Data} with {codec}");

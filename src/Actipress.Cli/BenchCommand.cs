@@ -3,6 +3,7 @@ using Actipress.Benchmarks;
 using Actipress.Data;
 using Actipress.Experiments;
 using Spectre.Console;
+using TorchSharp;
 
 namespace Actipress.Cli;
 
@@ -22,18 +23,23 @@ static class BenchCommand
         var dataDir = CommonOptions.DataDir();
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl.", HelpName = "folder", DefaultValueFactory = _ => "runs/bench" };
         var store = new Option<string?>("--store") { Description = "The repository: adds the results to its experiments codec-bench and resnet20-fidelity, from which ./dev readme writes. ./dev bench --store names it by itself.", HelpName = "folder" };
+        var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, gradient fidelity.")
-        { parts, codecs, maps, networks, rounds, dataDir, output, store, json };
+        { parts, codecs, maps, networks, rounds, dataDir, output, store, device, json };
         command.SetAction((parsed, cancellation) =>
         {
-            var chosen = parsed.GetValue(parts) is { Length: > 0 } some ? some : [.. Suite.Parts.Select(part => part.Name)];
+            var where = Devices.Parse(parsed.GetValue(device)!);
+            var possible = where.type == DeviceType.CPU ? [.. Suite.Parts.Select(part => part.Name)] : Suite.OnGpus;
+            var chosen = parsed.GetValue(parts) is { Length: > 0 } some ? some : possible;
+            if (chosen.Except(possible).FirstOrDefault() is { } cpuOnly) throw new ArgumentException($"{cpuOnly} is measured on the CPU only, not on {where}: wanted any of {string.Join(", ", possible)}.");
             var plan = new SuitePlan
             {
                 Parts = chosen,
                 Codecs = [.. parsed.GetValue(codecs)!.Select(ActivationCodec.Parse)],
                 Maps = parsed.GetValue(maps) is { Length: > 0 } named ? named : null,
                 Networks = parsed.GetValue(networks) is { Length: > 0 } these ? these : null,
+                Device = where,
                 Rounds = parsed.GetValue(rounds),
                 DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
             };
@@ -56,7 +62,7 @@ static class BenchCommand
             ("codec", timing => $"{timing.Codec}"), ("pack ms", timing => $"{timing.PackMs:0.0}"), ("unpack ms", timing => $"{timing.UnpackMs:0.0}"), ("of a clone", timing => $"{timing.Clones:0.00}"),
             ("of a copy", timing => $"{timing.Copies:0.0}"), ("bytes/element", timing => $"{timing.BytesPerElement:0.000}"), ("PSNR dB", timing => $"{timing.PsnrDb:0.0}"), ("extra KiB", timing => $"{(timing.PeakExtraBytes - timing.PackedBytes) / 1024}"));
         ShowTable("PSNR at equal bytes, dB", result.Rivals, ("map", rival => $"{rival.Map}"), ("codec", rival => $"{rival.Codec}"), ("bytes/element", rival => $"{rival.BytesPerElement:0.000}"),
-            ("ours", rival => $"{rival.PsnrDb:0.0}"), ("ZFP", rival => rival.ZfpPsnrDb is { } zfp ? $"{zfp:0.0}" : (FormattableString)$"not installed"), ("paper's storage", rival => $"{rival.PaperPsnrDb:0.0}"));
+            ("ours", rival => $"{rival.PsnrDb:0.0}"), ("dct", rival => $"{rival.DctPsnrDb:0.0}"), ("ZFP", rival => rival.ZfpPsnrDb is { } zfp ? $"{zfp:0.0}" : (FormattableString)$"not installed"), ("paper's storage", rival => $"{rival.PaperPsnrDb:0.0}"));
         ShowTable("training step", result.Steps, ("network", step => $"{step.Network}"), ("codec", step => $"{step.Codec}"), ("plain ms", step => $"{step.PlainMs:0.0}"), ("compressed ms", step => $"{step.CompressedMs:0.0}"),
             ("ratio", step => $"{step.Ratio:0.00}"), ("peak MiB", step => $"{step.PlainPeakBytes >> 20}"), ("compressed", step => $"{step.CompressedPeakBytes >> 20}"), ("maps MiB", step => $"{step.SavedBytes >> 20}"), ("kept", step => $"{step.KeptBytes / 1048576.0:0.0}"));
         ShowTable("beside other ways to need less memory", result.Comparators, ("network", step => $"{step.Network}"), ("way", step => $"{step.Way}"), ("after forward MiB", step => $"{step.AfterForwardBytes / 1048576.0:0.0}"),

@@ -37,6 +37,13 @@ static class CommonOptions
         return null;
     }
 
+    public static Option<string> Device() => new("--device")
+    {
+        Description = "Where to compute: cpu, cuda, or cuda:n for GPU n. What is known of GPUs here: status.",
+        HelpName = "device",
+        DefaultValueFactory = _ => "cpu",
+    };
+
     public static Option<string?> DataDir() => new("--data-dir") { Description = $"The folder with real data; else the one in {DataFolder.Variable}.", HelpName = "folder" };
 
     public static Option<int> Positive(string name, string description, int value)

@@ -11,13 +11,14 @@ static class CompressCommand
         var file = new Argument<string>("file") { Description = "A .npy array (its last two axes are planes), or a PNG or JPEG picture." };
         var codec = CommonOptions.Codec();
         var output = new Option<string?>("--out") { Description = "The folder for the rebuilt array and, for a picture, both side by side. By default the file's own.", HelpName = "folder" };
+        var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("compress", "Pack and unpack an array or a picture: bytes, mean squared error, PSNR, and the result to look at.") { file, codec, output, json };
+        var command = new Command("compress", "Pack and unpack an array or a picture: bytes, mean squared error, PSNR, and the result to look at.") { file, codec, output, device, json };
         command.SetAction(parsed =>
         {
             var path = parsed.GetValue(file)!;
             var folder = parsed.GetValue(output) ?? Path.GetDirectoryName(Path.GetFullPath(path));
-            var (result, written) = RoundTrip.Run(path, ActivationCodec.Parse(parsed.GetValue(codec)!), folder);
+            var (result, written) = RoundTrip.Run(path, ActivationCodec.Parse(parsed.GetValue(codec)!), folder, Devices.Parse(parsed.GetValue(device)!));
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else
             {

@@ -3,6 +3,7 @@ using System.Globalization;
 using Actipress.Experiments;
 using Actipress.Models;
 using Spectre.Console;
+using TorchSharp;
 
 namespace Actipress.Cli;
 
@@ -19,14 +20,16 @@ static class MemoryCommand
         var forwardOnly = new Option<bool>("--forward-only") { Description = "Leave out the backward pass, and with it the peak: a third of the time." };
         var timeline = new Option<string?>("--timeline") { Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.", HelpName = "file" };
         var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
+        var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new Command("memory", "Measure what a network of the paper holds after its forward pass and at the peak of the whole step, plain and compressed, by layer.")
-        { network, batch, input, codec, layers, forwardOnly, timeline, predict, json };
+        { network, batch, input, codec, layers, forwardOnly, timeline, predict, device, json };
         command.SetAction((parsed, cancellation) =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
-            var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly));
+            var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly), Devices.Parse(parsed.GetValue(device)!));
             if (plan.Batch < 1) throw new ArgumentException($"--batch {plan.Batch}: wanted 1 or more.");
+            if (plan.Device is { type: not DeviceType.CPU } && (parsed.GetValue(predict) || parsed.GetValue(timeline) is not null)) throw new ArgumentException($"--predict and --timeline follow the CPU's allocator, not that of {plan.Device}: leave one of the options out.");
             using var progress = new StatusLine();
             if (parsed.GetValue(predict))
             {
@@ -84,7 +87,7 @@ static class MemoryCommand
         Console.WriteLine(FormattableString.Invariant($"eta {result.EtaPercent:0.0} % as the paper counts, {result.EtaOfFloorPercent:0.0} % of what lies above the floor; {(result.PeakBytes is null ? "forward" : "forward and backward")} {result.BaselineMs:0} ms plain, {result.StepMs:0} ms compressed (once each)"));
         Console.WriteLine();
         Console.WriteLine(new CompressionReport { Layers = result.Layers, LiveBytes = 0, Notes = [] });
-        Console.WriteLine("Alive at the compressed run's peak:");
+        if (result.AliveAtPeak.Count > 0) Console.WriteLine("Alive at the compressed run's peak:");
         foreach (var block in result.AliveAtPeak.Take(12)) Console.WriteLine($"{MiB(block.Bytes),11} MiB  {block.What}");
     }
 

@@ -15,13 +15,14 @@ static class ReproduceCommand
         var showOnly = new Option<bool>("--show-only") { Description = "Run nothing: write the page from the results that are there." };
         var dataDir = CommonOptions.DataDir();
         var experiments = CommonOptions.Experiments();
+        var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new Command("reproduce", "Make tables and figures of the paper anew: its figures, ours in its storage, ours by default, side by side in one page. An interrupted run goes on where it was.")
-        { names, output, showOnly, dataDir, experiments, json };
+        { names, output, showOnly, dataDir, experiments, device, json };
         command.SetAction((parsed, cancellation) =>
         {
             Reproduction[] chosen = [.. Reproduction.All.Where(known => parsed.GetValue(names)!.Contains(known.Name))];
-            var context = new Reproduction.Context(DataFolder.Of(parsed.GetValue(dataDir)), parsed.GetValue(experiments)!);
+            var context = new Reproduction.Context(DataFolder.Of(parsed.GetValue(dataDir)), parsed.GetValue(experiments)!, Devices.Parse(parsed.GetValue(device)!));
             var results = new ResultsFile(parsed.GetValue(output)!);
             var interrupted = false;
             if (!parsed.GetValue(showOnly))

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using Actipress.Data;
 using Actipress.Experiments;
+using TorchSharp;
 
 namespace Actipress.Cli;
 
@@ -21,13 +22,15 @@ static class StatusCommand
             var meter = "exact level and peak";
             try { using var trial = AllocatorMeter.Start(); }
             catch (PlatformNotSupportedException refusal) { meter = refusal.Message; }
+            var gpus = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
             var folder = DataFolder.Of(parsed.GetValue(dataDir));
             var status = new
             {
                 Platform = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.RuntimeIdentifier}, {Provenance.Here().Machine}, {RuntimeInformation.FrameworkDescription}, TorchSharp {Provenance.Here().TorchSharp}",
                 Hooks = hooks,
                 Meter = meter,
-                Device = TorchSharp.torch.cuda.is_available() ? $"cuda ({TorchSharp.torch.cuda.device_count()})" : "cpu",
+                Device = gpus > 0 ? $"cuda ({gpus})" : "cpu",
+                Gpus = Enumerable.Range(0, Math.Max(1, gpus)).ToDictionary(index => $"cuda:{index}", index => Gpu(new torch.Device(DeviceType.CUDA, index), gpus)),
                 Codecs = ActivationCodec.Known.Select(known => new { Codec = known.Example, known.Meaning, ActivationCodec.Parse(known.Example).Faces }),
                 Data = new Dictionary<string, string>
                 {
@@ -42,12 +45,21 @@ static class StatusCommand
                 Console.WriteLine($"hooks     {status.Hooks}");
                 Console.WriteLine($"meter     {status.Meter}");
                 Console.WriteLine($"device    {status.Device}");
+                foreach (var (name, gpu) in status.Gpus) Console.WriteLine($"gpu       {name}: {gpu}");
                 foreach (var codec in status.Codecs) Console.WriteLine($"codec     {codec.Codec,-10} {codec.Meaning}; faces: {string.Join(", ", codec.Faces)}");
                 foreach (var (name, found) in status.Data) Console.WriteLine($"data      {name}: {found}");
             }
             return hooks == "work" ? 0 : UserErrors.Mistake;
         });
         return command;
+    }
+
+    // The GPU, its driver, whether the kernels run on it, and where its memory's figures come from.
+    static string Gpu(torch.Device device, int gpus)
+    {
+        if (gpus == 0) return $"none that this libtorch can use. {GpuKernels.Describe(device)}";
+        var kernels = GpuKernels.Refusal(device) is { } refusal ? $"kernels not used: {refusal}" : "kernels loaded and tried";
+        return $"{GpuKernels.Describe(device)}; {kernels}; memory by {AllocatorMeter.SourceOn(device)}";
     }
 
     static string Found(string folder)

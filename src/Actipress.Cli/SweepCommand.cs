@@ -18,21 +18,22 @@ static class SweepCommand
         var slurm = new Option<bool>("--slurm") { Description = "Hand what is not done to Slurm as a job array; the experiment's folder must be visible from its nodes." };
         var slurmOptions = new Option<string[]>("--slurm-option") { Description = "A further option of sbatch, such as --slurm-option=--time=1:00:00; may be given several times.", HelpName = "option" };
         var dataDir = CommonOptions.DataDir();
+        var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var worker = new Option<bool>("--worker") { Hidden = true };
         var only = new Option<string?>("--only") { Hidden = true };
         var command = new Command("sweep", "Train for every layer set, codec, ratio and seed of an experiment. What is done is skipped, what was begun is gone on with: a sweep may be ended or killed at any moment and started again.")
-        { config, workers, threads, list, slurm, slurmOptions, dataDir, json, worker, only };
+        { config, workers, threads, list, slurm, slurmOptions, dataDir, device, json, worker, only };
 
         command.SetAction(async (parsed, cancellation) =>
         {
             set_num_threads(parsed.GetValue(threads));
-            var sweep = new Sweep(parsed.GetValue(config)!);
+            var sweep = new Sweep(parsed.GetValue(config)!) { Device = Devices.Parse(parsed.GetValue(device)!) };
             var folder = DataFolder.Of(parsed.GetValue(dataDir)) is { } named ? Path.GetFullPath(named) : null;
             if (parsed.GetValue(worker)) return SweepWorkers.Work(sweep, folder, cancellation);
             if (parsed.GetValue(only) is { } key) return Train(sweep, key, folder, cancellation);
             if (sweep.Results.Dropped is { } broken) await Console.Error.WriteLineAsync($"{sweep.Results.Path} ended in the middle of a line, which was dropped: {broken[..Math.Min(60, broken.Length)]}...");
-            string[] common = [sweep.ConfigPath, "--threads", $"{parsed.GetValue(threads)}", .. folder is null ? [] : (string[])["--data-dir", folder]];
+            string[] common = [sweep.ConfigPath, "--threads", $"{parsed.GetValue(threads)}", "--device", parsed.GetValue(device)!, .. folder is null ? [] : (string[])["--data-dir", folder]];
             if (parsed.GetValue(list)) List(sweep);
             else if (parsed.GetValue(slurm))
             {

@@ -32,9 +32,10 @@ static class TrainCommand
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl, and for the training's state until it is finished.", HelpName = "folder", DefaultValueFactory = _ => "runs" };
         var resume = new Option<bool>("--resume") { Description = "Go on with the interrupted training of the same options whose state is in the --out folder." };
         var tensorBoard = new Option<string?>("--tensorboard") { Description = "The folder for TensorBoard's logs.", HelpName = "folder" };
+        var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
-        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download, output, resume, tensorBoard, json };
+        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download, output, resume, tensorBoard, device, json };
 
         command.SetAction(async (parsed, cancellation) =>
         {
@@ -60,14 +61,15 @@ static class TrainCommand
                 Extents = parsed.GetValue(extents) is { } size ? Extents(size) : null,
             };
             plan.Check();
+            var where = Devices.Parse(parsed.GetValue(device)!);
             var results = new ResultsFile(parsed.GetValue(output)!);
             var state = new TrainingState(Path.Combine(parsed.GetValue(output)!, "training.state"), plan);
             if (!parsed.GetValue(resume)) state.Delete();
             else if (!state.Exists) throw new InvalidDataException($"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
             var loaded = KnownData.Load(plan, folder);
-            await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}.");
+            await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}.");
             using var progress = new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
-            var done = Training.Run(plan, loaded, results, state, progress, cancellation);
+            var done = Training.Run(plan, loaded, results, state, progress, cancellation, where);
             progress.Clear();
             if (cancellation.IsCancellationRequested && state.Exists) await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
             if (done is not var (result, report))

@@ -18,8 +18,8 @@ static class UserErrors
         }
         try
         {
-            // The commands end by themselves after the step at hand.
-            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = TimeSpan.FromMinutes(5) });
+            using var interruption = new Interruption();
+            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interruption.Token);
         }
         catch (Exception mistake) when (mistake is FormatException or ArgumentException or IOException or InvalidDataException or UnauthorizedAccessException or PlatformNotSupportedException or HttpRequestException or InsufficientMemoryException or BudgetException)
         {

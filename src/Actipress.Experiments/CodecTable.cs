@@ -25,14 +25,41 @@ public static class CodecTable
         foreach (var line in Newest("steps", "network", _ => true))
             text.AppendLine(CultureInfo.InvariantCulture,
                 $"| {Text(line, "network")} | `{Text(line, "codec")}` | {Number(line, "ratio"):0.00} | {Number(line, "saved_bytes") / 1048576:0.0} MiB | {Number(line, "kept_bytes") / 1048576:0.0} MiB |");
+        Scaling();
         if (lines.Length == 0) return "No results yet.\n";
         var from = lines[^1].GetProperty("provenance");
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"Medians; {Text(from, "machine")} with {from.GetProperty("cores").GetInt32()} cores, commit {Text(from, "commit")}.");
         return text.ToString().ReplaceLineEndings("\n");
 
-        IEnumerable<JsonElement> Newest(string kind, string key, Func<JsonElement, bool> wanted) =>
-            lines.Where(line => Text(line, "kind") == kind).Select(line => line.GetProperty("result")).Where(wanted).GroupBy(line => Text(line, key)).Select(same => same.Last());
+        IEnumerable<JsonElement> Newest(string kind, string key, Func<JsonElement, bool> wanted) => NewestOf(kind, line => Text(line, key), wanted);
+
+        IEnumerable<JsonElement> NewestOf<T>(string kind, Func<JsonElement, T> key, Func<JsonElement, bool> wanted) =>
+            lines.Where(line => Text(line, "kind") == kind).Select(line => line.GetProperty("result")).Where(wanted).GroupBy(key).Select(same => same.Last());
+
+        // A row for each number of threads, a column for each size.
+        void Scaling()
+        {
+            var rows = NewestOf("scaling", line => (Mebibytes(line), Threads(line)), _ => true).GroupBy(Threads).OrderBy(row => row.Key).ToArray();
+            if (rows.Length == 0) return;
+            var sizes = rows.SelectMany(row => row.Select(Mebibytes)).Distinct().Order().ToArray();
+            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"| pack and unpack with `{Text(rows[0].First(), "codec")}`, ms (of a `clone()` with as many threads) |{string.Concat(sizes.Select(size => $" {size} MiB |"))}");
+            text.AppendLine(string.Concat(Enumerable.Repeat("|---", sizes.Length + 1)) + "|");
+            foreach (var row in rows)
+            {
+                text.Append(CultureInfo.InvariantCulture, $"| {row.Key} {(row.Key == 1 ? "thread" : "threads")} |");
+                foreach (var size in sizes)
+                    text.Append(row.FirstOrDefault(line => Mebibytes(line) == size) is { ValueKind: JsonValueKind.Object } line
+                        ? string.Create(CultureInfo.InvariantCulture, $" {Number(line, "pack_ms") + Number(line, "unpack_ms"):0.0} ({Number(line, "clones"):0.00}) |")
+                        : " |");
+                text.AppendLine();
+            }
+        }
+
+        static int Threads(JsonElement line) => line.GetProperty("threads").GetInt32();
+
+        // A map is a little less than the size it is cut to.
+        static long Mebibytes(JsonElement line) => (line.GetProperty("elements").GetInt64() * sizeof(float) + (1 << 19)) >> 20;
     }
 
     static string? Text(JsonElement line, string name) => line.GetProperty(name).GetString();

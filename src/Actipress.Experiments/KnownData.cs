@@ -26,6 +26,8 @@ public static class KnownData
             Volumes(Decathlon.Load("hippocampus", folder, int.MaxValue, Extents(plan), classes: 3), plan)),
         new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", (folder, plan) =>
             Volumes(Brats.Open(folder).Select(scan => scan.CropToForeground().ZScore(amongNonZero: true).Fit(Axes(plan)), Axes(plan)).InMemory(), plan)),
+        new("spleen", "the Decathlon's spleen: CT from -160 to 240 Hounsfield units, 4 mm a voxel", "msd_spleen", (folder, plan) => Ct(Decathlon.Open(folder, classes: 2), plan)),
+        new("ct-spleen", "likewise TotalSegmentator's CT subjects with the mask of their spleen", "totalsegmentator", (folder, plan) => Ct(TotalSegmentator.Open(folder, "spleen"), plan)),
     ];
 
     /// <summary>The one called <paramref name="name"/>.</summary>
@@ -61,6 +63,9 @@ public static class KnownData
         }
         return data with { Train = data.Train.Take(plan.TrainExamples), Test = data.Test.Take(plan.TestExamples) };
     }
+
+    static TrainingData Ct(VolumeFiles files, TrainingPlan plan) =>
+        Volumes(files.Select(scan => scan.Window(-160, 240).ToSpacing(4, 4, 4).Fit(Axes(plan)), Axes(plan)).InMemory(), plan);
 
     static TrainingData Volumes(IDataSet volumes, TrainingPlan plan) => TrainingData.Of(volumes, slices: Trainable.Find(plan.Model).Examples == ExampleKind.Slices);
 

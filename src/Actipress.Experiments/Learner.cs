@@ -10,6 +10,7 @@ public sealed class Learner : IDisposable
 
     readonly TrainingPlan plan;
     readonly TrainingData data;
+    readonly Device device;
     readonly Objective objective;
     readonly nn.Module<Tensor, Tensor> model;
     readonly TorchSharp.Modules.OptimizerHelper optimizer;
@@ -25,24 +26,25 @@ public sealed class Learner : IDisposable
 
     /// <param name="plan">What to train.</param>
     /// <param name="data">What the plan asks for.</param>
+    /// <param name="device">Where the network is trained; the CPU where none is given.</param>
     /// <exception cref="ArgumentException">A layer pattern matches nothing, or a batch is larger than the training set.</exception>
     /// <exception cref="PlatformNotSupportedException">There is no place for the hooks or the meter here.</exception>
-    public Learner(TrainingPlan plan, TrainingData data)
+    public Learner(TrainingPlan plan, TrainingData data, Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(data);
-        (this.plan, this.data) = (plan, data);
+        (this.plan, this.data, this.device) = (plan, data, device ?? CPU);
         var network = Trainable.Find(plan.Model);
         if (plan.Batch > data.Train.Count) throw new ArgumentException($"No batch of {plan.Batch}: {data.Name} has {data.Train.Count} examples to train on.");
         var codec = ActivationCodec.Parse(plan.Codec);
         Name = codec == ActivationCodec.None ? "baseline" : "compressed";
         objective = network.Objective(plan.Loss);
         random.manual_seed(plan.Seed);
-        model = network.Create(data.Channels, data.Classes, plan.Features ?? network.Features);
+        model = network.Create(data.Channels, data.Classes, plan.Features ?? network.Features).to(this.device);
         try
         {
             if (codec != ActivationCodec.None) compression = model.CompressActivations(options => LayerSet.Parse(plan.Layers, network).Configure(options, codec));
-            meter = AllocatorMeter.Start();
+            meter = AllocatorMeter.Start(this.device);
         }
         catch
         {
@@ -108,20 +110,30 @@ public sealed class Learner : IDisposable
             foreach (var group in optimizer.ParamGroups)
                 group.LearningRate = plan.LearningRate * (1 + Math.Cos(Math.PI * ((double)Epochs * Steps + step) / ((double)plan.Epochs * Steps))) / 2;
         using var scope = NewDisposeScope();
-        var (input, target) = data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null);
-        var before = AllocatorMeter.CurrentBytes;
+        var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null));
+        var before = meter.LevelBytes;
         meter.ResetPeak();
+        Devices.Synchronize(device);
         var watch = Stopwatch.StartNew();
         optimizer.zero_grad();
         using var loss = Loss(input, target);
-        afterForward.Add(AllocatorMeter.CurrentBytes - before);
+        afterForward.Add(meter.LevelBytes - before);
         if (compression is null) loss.backward();
         else compression.Backward(loss);
         optimizer.step();
+        Devices.Synchronize(device);
         milliseconds.Add(watch.Elapsed.TotalMilliseconds);
         peak = Math.Max(peak, meter.PeakBytes - before);
         if (compression is not null && indices.Length == plan.Batch) Report = compression.Report();
         return loss.item<float>();
+    }
+
+    (Tensor Input, Tensor Target) OnDevice((Tensor Input, Tensor Target) batch)
+    {
+        if (device.type == DeviceType.CPU) return batch;
+        using (batch.Input)
+        using (batch.Target)
+            return (batch.Input.to(device), batch.Target.to(device));
     }
 
     Random Chance(int epoch, int place) => new(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * plan.Batch + place));
@@ -141,7 +153,7 @@ public sealed class Learner : IDisposable
         foreach (var indices in Enumerable.Range(0, part.Count).Chunk(4 * plan.Batch))
         {
             using var scope = NewDisposeScope();
-            var (input, target) = part.Batch(indices);
+            var (input, target) = OnDevice(part.Batch(indices));
             scores += objective.Scores(model.call(input), target);
         }
         return scores / part.Count;
@@ -166,7 +178,7 @@ public sealed class Learner : IDisposable
         };
     }
 
-    /// <summary>The network as it is now, on its own: not compressed, in evaluation mode; the caller disposes it.</summary>
+    /// <summary>The network as it is now, on its own: on the CPU, not compressed, in evaluation mode; the caller disposes it.</summary>
     public nn.Module<Tensor, Tensor> Copy()
     {
         using var weights = new MemoryStream();
@@ -186,7 +198,7 @@ public sealed class Learner : IDisposable
         model.train();
         using var scope = NewDisposeScope();
         var some = data.Train.Take(FidelityBatches * plan.Batch);
-        var (input, target) = some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)]);
+        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)]));
         return compression!.MeasureFidelity(() => Loss(input, target));
     }
 

@@ -11,7 +11,8 @@ namespace Actipress.Experiments;
 /// <param name="Codecs">How maps are stored, one after the other.</param>
 /// <param name="Layers">Which layers' maps; see <see cref="LayerSet"/>.</param>
 /// <param name="ForwardOnly">Whether the backward pass, and with it the peak, is left out: a third of the time.</param>
-public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all", bool ForwardOnly = false);
+/// <param name="Device">Where it runs; the CPU where none is given. What was alive at a moment is known of the CPU only.</param>
+public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all", bool ForwardOnly = false, Device? Device = null);
 
 /// <summary>
 /// Memory of one network, plain and compressed: what the allocator gained since before the step, and parameters, buffers, input and
@@ -60,14 +61,15 @@ public static class MemoryMeasure
         var layers = LayerSet.Parse(plan.Layers, plan.Network.Name, plan.Network.Blocks);
         using var everything = NewDisposeScope();
         random.manual_seed(1);
-        using var model = plan.Network.Create();
-        EnsureFits(model, plan);
-        var x = randn([plan.Batch, .. plan.Input]);
+        var device = plan.Device ?? CPU;
+        using var model = plan.Network.Create().to(device);
+        if (device.type == DeviceType.CPU) EnsureFits(model, plan);
+        var x = randn([plan.Batch, .. plan.Input]).to(device);
 
         progress?.Report("a forward pass, to see what is saved");
         var trace = ForwardTrace.Record(model, x);
-        using var meter = AllocatorMeter.Start();
-        using var step = new Step(model, x, meter, trace.ParameterBytes + trace.InputBytes, plan.ForwardOnly);
+        using var meter = AllocatorMeter.Start(device);
+        using var step = new Step(plan.Network, model, x, meter, trace.ParameterBytes + trace.InputBytes, plan.ForwardOnly);
         var curves = new List<TimelineFigure.Curve>();
         var (plain, _) = Measure(ActivationCodec.None, "plain", out _);
         var paper = new PaperStorage(trace, step.TargetBytes, layers.Contains);
@@ -79,7 +81,7 @@ public static class MemoryMeasure
                 plan.Network.Name, plan.Batch, plan.Input, $"{codec}", plan.Layers,
                 paper.OthersBytes, floor, plain.AfterForward, packed.AfterForward, Eta(packed, paper.OthersBytes), Eta(packed, floor),
                 codec.Keep is Keep.TopK { Ratio: var ratio } ? paper.AfterForwardBytes(ratio) : null,
-                plain.Peak, packed.Peak, plain.Milliseconds, packed.Milliseconds, report.Layers, alive, Provenance.Here());
+                plain.Peak, packed.Peak, plain.Milliseconds, packed.Milliseconds, report.Layers, alive, Provenance.Here(plan.Device));
         }).ToArray();
         timelines = curves;
         return results;
@@ -89,11 +91,11 @@ public static class MemoryMeasure
             cancellation.ThrowIfCancellationRequested();
             progress?.Report($"{name}, {(plan.ForwardOnly ? "the forward pass" : "the whole step")}");
             using var compression = model.CompressActivations(options => layers.Configure(options, codec));
-            using var recorded = compression.StartTimeline();
+            using var recorded = device.type == DeviceType.CPU ? compression.StartTimeline() : null;
             var measured = step.Run(compression.Backward);
-            recorded.Dispose();
-            curves.Add(new(name, recorded.Levels));
-            alive = recorded.AliveAtPeak;
+            recorded?.Dispose();
+            if (recorded is not null) curves.Add(new(name, recorded.Levels));
+            alive = recorded?.AliveAtPeak ?? [];
             return (measured, compression.Report());
         }
 
@@ -112,45 +114,43 @@ public static class MemoryMeasure
     // Only where a forward pass of a part of the input tells that it may not fit are whole small steps worth their time.
     static void EnsureFits(nn.Module<Tensor, Tensor> model, MemoryPlan plan)
     {
-        const int Examples = 2, Part = 4;
-        long[] whole = [plan.Batch, .. plan.Input], part = [.. whole];
-        if (plan.Batch > Examples) part[0] = Examples;
-        else if (part.Length > 3 && part[2] % (Part * Part) == 0) part[2] /= Part;
-        using var x = rand(part);
-        var times = whole.Zip(part, (all, some) => (double)all / some).Aggregate((product, ratio) => product * ratio);
-        if (ForwardTrace.Record(model, x).MapBytes * times > MemoryPrediction.AvailableBytes / 2)
+        long[] whole = [plan.Batch, .. plan.Input];
+        if (MemoryPrediction.MapBytes(model, whole) > MemoryPrediction.AvailableBytes / 2)
             MemoryPrediction.Of(model, whole, plan.Codecs[0]).EnsureFits(compressed: false);
     }
 
     sealed record StepMeasured(long AfterForward, long? Peak, double Milliseconds);
 
-    // The paper's target: labels for classes, otherwise a tensor of the output's shape.
-    sealed class Step(nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes, bool forwardOnly) : IDisposable
+    sealed class Step(Network network, nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes, bool forwardOnly) : IDisposable
     {
-        readonly Tensor target = Target(model, x);
+        readonly Tensor target = Target(network, model, x);
 
-        public long TargetBytes => target.NumberOfElements * target.ElementSize;
+        public long TargetBytes => target.Bytes();
 
-        static Tensor Target(nn.Module<Tensor, Tensor> model, Tensor x)
+        static Tensor Target(Network network, nn.Module<Tensor, Tensor> model, Tensor x)
         {
             using var inference = no_grad();
             using var example = x.narrow(0, 0, 1);
             model.eval();
             using var one = model.call(example);
             model.train();
-            return one.dim() == 2 ? randint(one.shape[1], [x.shape[0]]) : rand([x.shape[0], .. one.shape[1..]]);
+            return network.Scores ? randint(one.shape[1], [x.shape[0], .. one.shape[2..]], device: x.device) : rand([x.shape[0], .. one.shape[1..]], device: x.device);
         }
 
         public StepMeasured Run(Action<Tensor> backward)
         {
             random.manual_seed(2);
-            var without = AllocatorMeter.CurrentBytes - modelAndInputBytes - TargetBytes;
+            AllocatorMeter.Settle();
+            var without = meter.LevelBytes - modelAndInputBytes - TargetBytes;
             meter.ResetPeak();
+            Devices.Synchronize(x.device);
             var watch = Stopwatch.StartNew();
             using var output = model.call(x);
-            var afterForward = AllocatorMeter.CurrentBytes - without;
+            var afterForward = meter.LevelBytes - without;
+            Devices.Synchronize(x.device);
             if (forwardOnly) return new(afterForward, null, watch.Elapsed.TotalMilliseconds);
             using (var loss = target.dtype == ScalarType.Int64 ? nn.functional.cross_entropy(output, target) : nn.functional.mse_loss(output, target)) backward(loss);
+            Devices.Synchronize(x.device);
             var (peak, milliseconds) = (meter.PeakBytes - without, watch.Elapsed.TotalMilliseconds);
             model.zero_grad();
             return new(afterForward, peak, milliseconds);

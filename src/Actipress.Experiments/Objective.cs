@@ -87,7 +87,7 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
     static Tensor Masks(Tensor labels, long classes, ScalarType type)
     {
         long[] shape = [1, classes, .. Enumerable.Repeat(1L, (int)labels.dim() - 1)];
-        using Tensor each = arange(classes), across = each.view(shape), one = labels.unsqueeze(1), masks = one.eq(across);
+        using Tensor each = arange(classes, device: labels.device), across = each.view(shape), one = labels.unsqueeze(1), masks = one.eq(across);
         return masks.to_type(type);
     }
 }

@@ -4,11 +4,13 @@ using System.Runtime.InteropServices;
 namespace Actipress.Experiments;
 
 /// <summary>Where and with what a result was measured.</summary>
-public sealed record Provenance(string Machine, int Cores, string Commit, string TorchSharp, string DotNet, DateTime MeasuredAt)
+public sealed record Provenance(string Machine, int Cores, string Commit, string TorchSharp, string DotNet, DateTime MeasuredAt, string? Gpu = null)
 {
     /// <summary>This machine and this build.</summary>
-    public static Provenance Here() => new(
-        Processor(), Environment.ProcessorCount, SourceCommit(), typeof(torch).Assembly.GetName().Version!.ToString(3), RuntimeInformation.FrameworkDescription, DateTime.UtcNow);
+    /// <param name="device">Where it is measured; the CPU where none is given.</param>
+    public static Provenance Here(torch.Device? device = null) => new(
+        Processor(), Environment.ProcessorCount, SourceCommit(), typeof(torch).Assembly.GetName().Version!.ToString(3), RuntimeInformation.FrameworkDescription, DateTime.UtcNow,
+        device is null ? null : GpuKernels.NameOf(device));
 
     static string Processor()
     {

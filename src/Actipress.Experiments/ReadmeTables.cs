@@ -1,23 +1,22 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using static System.FormattableString;
 
 namespace Actipress.Experiments;
 
-/// <summary>The README's tables of results, each from a stored results file that the line above it names.</summary>
+/// <summary>The README's tables of results, each from the experiments that the line above it names.</summary>
 public static class ReadmeTables
 {
     const string End = "<!-- end of results -->";
 
     // A line here adds a table; the README has a place for each.
-    static readonly (string Results, Func<ResultsFile, string> Table)[] all =
+    static readonly (string[] Experiments, Func<string[], string> Table)[] all =
     [
-        ("experiments/mnist-lenet", Trainings),
-        ($"experiments/{CodecTable.Folder}", results => CodecTable.Write(results.Lines().Select(line => line.GetRawText()))),
-        ("experiments/paper", Memory),
+        (["mnist-lenet-10-epochs", "cifar10-resnet", "cifar10-resnet-24-epochs", "hippocampus-unet3d"], Sweeps),
+        ([CodecTable.Folder], folders => CodecTable.Write(new ResultsFile(folders[0]).Lines().Select(line => line.GetRawText()))),
+        (["paper"], folders => Memory(new ResultsFile(folders[0]))),
     ];
-
-    static string Begin(string results) => $"<!-- results: written by ./dev readme from {results}/results.jsonl -->";
 
     /// <summary>The README with its tables written anew.</summary>
     /// <param name="repository">The folder of README.md and experiments.</param>
@@ -25,37 +24,45 @@ public static class ReadmeTables
     public static string Update(string repository)
     {
         var readme = File.ReadAllText(Path.Combine(repository, "README.md"));
-        foreach (var (results, table) in all)
+        foreach (var (experiments, table) in all)
         {
-            var begin = readme.IndexOf(Begin(results), StringComparison.Ordinal);
+            var mark = $"<!-- results: written by ./dev readme from {string.Join(", ", experiments.Select(name => $"experiments/{name}"))} -->";
+            var begin = readme.IndexOf(mark, StringComparison.Ordinal);
             var end = begin < 0 ? -1 : readme.IndexOf(End, begin, StringComparison.Ordinal);
-            if (end < 0) throw new InvalidDataException($"The README has no place for its results: wanted the lines '{Begin(results)}' and '{End}'.");
-            var text = table(new ResultsFile(Path.Combine(repository, results))).ReplaceLineEndings("\n");
-            readme = readme[..(begin + Begin(results).Length)] + "\n" + (text.Length == 0 ? "No results yet.\n" : text) + readme[end..];
+            if (end < 0) throw new InvalidDataException($"The README has no place for its results: wanted the lines '{mark}' and '{End}'.");
+            var text = table([.. experiments.Select(name => Path.Combine(repository, "experiments", name))]).ReplaceLineEndings("\n");
+            readme = readme[..(begin + mark.Length)] + "\n" + (text.Length == 0 ? "No results yet.\n" : text) + readme[end..];
         }
         return readme;
     }
 
-    static string Trainings(ResultsFile results)
+    static string Sweeps(string[] folders)
     {
-        var runs = results.Lines().Where(line => line.GetProperty("kind").GetString() == "train").Select(line => line.GetProperty("result")).ToArray();
-        if (runs.Length == 0) return "";
         var text = new StringBuilder();
-        text.AppendLine("| LeNet on MNIST | test accuracy | saved maps | allocator after forward | time a batch | gradient cosine |");
-        text.AppendLine("|---|---|---|---|---|---|");
-        foreach (var run in runs)
+        text.AppendLine("| trained | layers | codec | test score | against plain | maps kept | after forward | peak | gradient cosine |");
+        text.AppendLine("|---|---|---|---|---|---|---|---|---|");
+        var runs = new List<SweepRun>();
+        foreach (var sweep in folders.Select(folder => new Sweep(folder)))
         {
-            var (plain, packed) = (run.GetProperty("baseline"), run.GetProperty("compressed"));
-            if (run.Equals(runs[0])) Row("plain", plain, plain.GetProperty("after_forward_bytes"), packed.GetProperty("saved_bytes"), 1);
-            Row($"`{run.GetProperty("codec").GetString()}`, all layers", packed, packed.GetProperty("after_forward_bytes"), packed.GetProperty("kept_bytes"), packed.GetProperty("gradient_cosine").GetDouble());
+            runs.AddRange(sweep.Done());
+            foreach (var (i, row) in SweepSummary.Of(sweep).Rows.Index())
+            {
+                var what = i == 0 ? $"{sweep.Plans[0].Model}, {sweep.Plans[0].Data}, {sweep.Plans[0].Epochs} epochs" : "";
+                var (layers, codec) = row.Codec == "none" ? ("", "plain") : (row.Layers, $"`{row.Codec}`");
+                var score = Score((row.TestAccuracy ?? row.TestDsc)!.Value, row.StandardError);
+                var difference = row.Difference is { } against ? Score(against, row.DifferenceStandardError) : "";
+                var kept = row.KeptPercent is { } percent ? Invariant($"{percent:0.0} %") : "";
+                var cosine = row.GradientCosine is { } known && double.IsFinite(known) ? Invariant($"{known:0.000}") : "";
+                text.AppendLine(Invariant($"| {what} | {layers} | {codec} | {score} | {difference} | {kept} | {Sizes.MiB(row.AfterForwardBytes):0.0} MiB | {Sizes.MiB(row.PeakBytes):0.0} MiB | {cosine} |"));
+            }
         }
-        var (last, from) = (runs[^1], runs[^1].GetProperty("provenance"));
+        if (runs.Count == 0) return "";
+        var from = runs[^1].Provenance;
         text.AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture, $"{last.GetProperty("epochs").GetInt32()} epochs, one seed, {from.GetProperty("machine").GetString()} with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, commit {from.GetProperty("commit").GetString()}.");
+        text.AppendLine(Invariant($"Accuracy or DSC in percent, mean and standard error of {runs.Max(run => run.Plan.Seed)} seeds; {from.Machine}, one thread each, TorchSharp {from.TorchSharp}, commit {from.Commit}."));
         return $"{text}";
 
-        void Row(string name, JsonElement run, JsonElement afterForward, JsonElement maps, double cosine) => text.AppendLine(CultureInfo.InvariantCulture,
-            $"| {name} | {100 * run.GetProperty("test_accuracy").GetDouble():0.00} % | {Sizes.MiB(maps.GetInt64()):0.00} MiB | {Sizes.MiB(afterForward.GetInt64()):0.00} MiB | {run.GetProperty("step_ms").GetDouble():0.0} ms | {cosine:0.000} |");
+        static string Score(double score, double? error) => Invariant($"{100 * score:0.00}") + (error is { } known ? Invariant($" ± {100 * known:0.00}") : "");
     }
 
     static string Memory(ResultsFile results)

@@ -11,24 +11,27 @@ public static class RoundTrip
     /// <param name="file">A .npy array, or a PNG or JPEG picture.</param>
     /// <param name="codec">How it is stored.</param>
     /// <param name="folder">Where the rebuilt array, and for pictures both side by side, are written; null for nowhere.</param>
+    /// <param name="device">Where it is packed; the CPU where none is given.</param>
     /// <returns>The measurements, and the files written.</returns>
     /// <exception cref="InvalidDataException">The file cannot be read, or the codec leaves it as it is.</exception>
-    public static (RoundTripResult Result, IReadOnlyList<string> Written) Run(string file, ActivationCodec codec, string? folder)
+    public static (RoundTripResult Result, IReadOnlyList<string> Written) Run(string file, ActivationCodec codec, string? folder, torch.Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(file);
         ArgumentNullException.ThrowIfNull(codec);
         if (!File.Exists(file)) throw new InvalidDataException($"No file {file}: wanted a .npy array, or a PNG or JPEG picture.");
         var isPicture = !file.EndsWith(".npy", StringComparison.OrdinalIgnoreCase);
         using var original = isPicture ? Picture.Read(file) : Npy.Read(file);
-        using var packed = Pipeline.Pack(original, codec, out var why) ?? throw new InvalidDataException($"{codec} leaves {file} as it is: {why switch
+        using var map = original.to(device ?? torch.CPU);
+        using var packed = Pipeline.Pack(map, codec, out var why) ?? throw new InvalidDataException($"{codec} leaves {file} as it is: {why switch
         {
             LeftRaw.Empty => "it has no elements",
             LeftRaw.NotFinite => "it holds NaN, infinities or numbers above 1e30",
-            _ => $"stored this way it would not be smaller than its {original.NumberOfElements * original.ElementSize} bytes. Choose a higher ratio",
+            _ => $"stored this way it would not be smaller than its {original.Bytes()} bytes. Choose a higher ratio",
         }}.");
-        using var rebuilt = packed.Unpack();
+        using var unpacked = packed.Unpack();
+        using var rebuilt = unpacked.cpu();
         var result = new RoundTripResult(
-            $"{codec}", original.shape, original.NumberOfElements * original.ElementSize, packed.Bytes, Quality.Mse(original, rebuilt), Quality.Psnr(original, rebuilt, isPicture ? 255 : null));
+            $"{codec}", original.shape, original.Bytes(), packed.Bytes, Quality.Mse(original, rebuilt), Quality.Psnr(original, rebuilt, isPicture ? 255 : null));
         return (result, folder is null ? [] : Write());
 
         List<string> Write()

@@ -49,6 +49,9 @@ public sealed class Sweep
     /// <summary>The experiment's configuration.</summary>
     public string ConfigPath { get; }
 
+    /// <summary>Where networks are trained; the CPU where none is given.</summary>
+    public torch.Device? Device { get; init; }
+
     /// <summary>The experiment's folder.</summary>
     public string Folder => Path.GetDirectoryName(ConfigPath)!;
 
@@ -123,9 +126,9 @@ public sealed class Sweep
 
     void TrainClaimed(TrainingPlan plan, string? dataFolder, IProgress<SweepProgress>? progress, CancellationToken cancellation)
     {
-        var (watch, provenance) = (Stopwatch.StartNew(), Provenance.Here());
+        var (watch, provenance) = (Stopwatch.StartNew(), Provenance.Here(Device));
         var data = Load(plan, dataFolder);
-        using var learner = new Learner(plan, data);
+        using var learner = new Learner(plan, data, Device);
         var state = new TrainingState(Path.Combine(stateFolder, plan.Key() + ".state"), plan);
         try { state.Load(learner); }
         catch (InvalidDataException damage)

@@ -27,17 +27,18 @@ public static class Training
     /// <param name="state">Where the state is kept, after each epoch, each minute and when interrupted, until the training is finished; what is there is gone on with.</param>
     /// <param name="progress">Told after each step.</param>
     /// <param name="cancellation">Ends the training after the step at hand; what was done is in the result and in the state.</param>
+    /// <param name="device">Where the networks are trained; the CPU where none is given.</param>
     /// <returns>The summary and the report of the last compressed step; null where not even one epoch of both runs was done.</returns>
     /// <exception cref="ArgumentException">A layer pattern matches nothing, or the plan is not to be had.</exception>
     /// <exception cref="InvalidDataException">The state is damaged or another training's.</exception>
     public static (TrainingResult Result, CompressionReport Report)? Run(
-        TrainingPlan plan, TrainingData data, ResultsFile results, TrainingState? state, IProgress<TrainingProgress>? progress, CancellationToken cancellation)
+        TrainingPlan plan, TrainingData data, ResultsFile results, TrainingState? state, IProgress<TrainingProgress>? progress, CancellationToken cancellation, torch.Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(results);
-        var provenance = Provenance.Here();
-        using var baseline = new Learner(plan.Plain(), data);
-        using var compressed = new Learner(plan, data);
+        var provenance = Provenance.Here(device);
+        using var baseline = new Learner(plan.Plain(), data, device);
+        using var compressed = new Learner(plan, data, device);
         Learner[] both = [baseline, compressed];
         state?.Load(both);
         while (both.Any(learner => learner.Epochs < plan.Epochs) && !cancellation.IsCancellationRequested)

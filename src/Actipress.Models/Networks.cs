@@ -12,7 +12,11 @@ namespace Actipress.Models;
 /// What the paper compresses as "block0", "block1" and so on: the names of each block's layers, for <see cref="CompressionOptions.Blocks"/>.
 /// Where its tables know no blocks, block0 is all that it compresses.
 /// </param>
-public sealed record Network(string Name, Func<Module<Tensor, Tensor>> Create, int Batch, long[] Input, IReadOnlyList<string[]> Blocks)
+/// <param name="Scores">
+/// Whether the output's first axis is a score for each class, so that the target is a label for each example or place. Otherwise the
+/// target has the output's shape.
+/// </param>
+public sealed record Network(string Name, Func<Module<Tensor, Tensor>> Create, int Batch, long[] Input, IReadOnlyList<string[]> Blocks, bool Scores = true)
 {
     /// <summary>The layers of "block0-<paramref name="last"/>": all blocks up to this one.</summary>
     public string[] BlocksUpTo(int last) => last >= 0 && last < Blocks.Count
@@ -35,16 +39,16 @@ public static class Networks
         new("ResNet152Basic", () => ResNet.ResNet152Basic(), 128, [3, 32, 32], ResNet.Blocks),
         new("ResNet152", () => ResNet.ResNet152(), 128, [3, 32, 32], ResNet.Blocks),
         new("WideResNet101", () => ResNet.WideResNet101(), 128, [3, 32, 32], ResNet.Blocks),
-        new("UNet2D", () => new UNet2D(), 16, [4, 96, 96], UNet.Blocks),
-        new("UNet3D", () => UNet3D.Brats(), 1, [4, 96, 96, 96], UNet.Blocks),
-        new("UNet3DSpleen", () => UNet3D.Spleen(), 1, [1, 96, 96, 96], UNet.Blocks),
+        new("UNet2D", () => new UNet2D(), 16, [4, 96, 96], UNet.Blocks, Scores: false),
+        new("UNet3D", () => UNet3D.Brats(), 1, [4, 96, 96, 96], UNet.Blocks, Scores: false),
+        new("UNet3DSpleen", () => UNet3D.Spleen(), 1, [1, 96, 96, 96], UNet.Blocks, Scores: false),
         new("ViT", () => new ViT(), 256, [3, 256, 256], ViT.Blocks),
         new("ViT3D", () => new ViT3D(), 32, [3, 16, 128, 128], ViT3D.Blocks),
         new("EfficientNetB0", () => EfficientNet.B0(), 4, [3, 640, 640], EfficientNet.Blocks),
         new("EfficientNetB4", () => EfficientNet.B4(), 2, [3, 640, 640], EfficientNet.Blocks),
         new("EfficientNetB8", () => EfficientNet.B8(), 1, [3, 640, 640], EfficientNet.Blocks),
         new("DeepLabV3Plus", () => new DeepLabV3Plus(), 32, [3, 128, 128], DeepLabV3Plus.Blocks),
-        new("EDSR", () => new EDSR(), 4, [3, 48, 48], EDSR.Blocks),
+        new("EDSR", () => new EDSR(), 4, [3, 48, 48], EDSR.Blocks, Scores: false),
     ];
 
     /// <summary>The network called <paramref name="name"/>, in whatever case.</summary>

@@ -40,17 +40,17 @@ public sealed record ActivationCodec
     /// <summary>Block DCT, top-k (paper, Sections 3.1.2 and 3.2).</summary>
     /// <param name="ratio">The compression ratio, lambda: one coefficient in this many is kept; 1 or more.</param>
     /// <param name="block">Edge of a block: 4, 8 or 16.</param>
-    public static ActivationCodec Dct(double ratio, int block = 16) => new(new Dct(block), TopKeeping(ratio), Usual(ratio));
+    public static ActivationCodec Dct(double ratio, int block = 16) => new(new Dct(block), TopKeeping(ratio), new Grid());
 
     /// <summary>Wavelet transform, top-k (paper, Sections 3.1.1 and 3.2).</summary>
     /// <param name="family">One of <see cref="Actipress.Wavelet.Families"/>, such as <c>haar</c> or <c>db3</c>.</param>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
     /// <param name="levels">1 to 5.</param>
-    public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), Usual(ratio));
+    public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), new Grid());
 
     /// <summary>Top-k of the map itself: plain thresholding (the paper's ST).</summary>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
-    public static ActivationCodec Threshold(double ratio) => new(new Identity(), TopKeeping(ratio), Usual(ratio));
+    public static ActivationCodec Threshold(double ratio) => new(new Identity(), TopKeeping(ratio), new Grid());
 
     /// <summary>Group quantisation with stochastic rounding.</summary>
     /// <param name="bits">Bits a value: 8, 4 or 2.</param>
@@ -61,14 +61,20 @@ public sealed record ActivationCodec
 
     static ActivationCodec As(ValueForm values) => new(new Identity(), new Keep.Everything(), new Compact(Values: values)) { ExactZeros = false };
 
-    // A grid that hardly any coefficient falls below costs more than an integer each.
-    static Encoding Usual(double ratio) => ratio >= 2 ? new Grid() : new Compact();
-
     static Keep.TopK TopKeeping(double ratio) =>
         ratio is >= 1 and < double.PositiveInfinity ? new(ratio) : throw new ArgumentOutOfRangeException(nameof(ratio), $"No compression ratio of {ratio}: wanted a number of 1 or more.");
 
-    /// <summary>The implementations that this codec has here, the CPU's by the widest registers in use; all write the same bytes.</summary>
-    public IReadOnlyList<string> Faces => Encoding is Grid or Actipress.Quantized ? ["definition", $"{GridMap.Face} (CPU)", "torch (any device)"] : ["definition", "torch (any device)"];
+    /// <summary>
+    /// The implementations that this codec has, the CPU's by the widest registers in use. All write the same bytes, but for torch's
+    /// operations in place of a grid: these write <c>storage=compact</c>.
+    /// </summary>
+    public IReadOnlyList<string> Faces =>
+    [
+        "definition",
+        .. Encoding is Grid or Actipress.Quantized ? (string[])[$"{GridMap.Face} (CPU)"] : [],
+        .. Encoding is Grid && Grid.Fused(Transform, new(1, 1, 1, 1)) is not null ? (string[])["kernels (CUDA)"] : [],
+        "torch (any device)",
+    ];
 
     /// <summary>One example of each kind of codec, and what it is.</summary>
     public static IReadOnlyList<(string Example, string Meaning)> Known { get; } =
@@ -113,7 +119,7 @@ public sealed record ActivationCodec
                 Block = options.Remove("block", out var block) && name == "dct" ? (int)Number(text, block) : block is null ? 16 : throw NoOption(text, "block", name),
                 Levels = options.Remove("levels", out var levels) && name.StartsWith("wt:", StringComparison.Ordinal) ? (int)Number(text, levels) : levels is null ? 3 : throw NoOption(text, "levels", name),
             };
-            return new(Transforms.Named(name, stages), TopKeeping(Number(text, ratio)), Usual(Number(text, ratio)));
+            return new(Transforms.Named(name, stages), TopKeeping(Number(text, ratio)), new Grid());
         }
     }
 
@@ -204,10 +210,9 @@ public sealed record ActivationCodec
         if (Transform is Dct { Block: not 16 and var block }) text += $",block={block}";
         if (Transform is Wavelet { Levels: not 3 and var levels }) text += $",levels={levels}";
         if (Encoding is Coo) return text + ",storage=paper";
-        if (Encoding is Grid && Keep is Keep.TopK { Ratio: < 2 }) text += ",storage=grid";
         if (Encoding is Compact compact && !is16Bit)
         {
-            if (Keep is Keep.TopK { Ratio: >= 2 } && compact == new Compact()) text += ",storage=compact";
+            if (compact == new Compact()) text += ",storage=compact";
             if (compact.Values != ValueForm.Int8) text += $",values={Lower(compact.Values)}";
             if (compact.Index != IndexForm.Auto) text += $",index={Lower(compact.Index)}";
         }

@@ -37,7 +37,7 @@ public sealed class ActivationCompression : IDisposable
             Budget?.End();
             throw;
         }
-        store = new ActivationStore(policy, () => watch.Current, module => watch.Of(module), everything: false) { Budget = Budget };
+        store = new ActivationStore(policy, () => watch.Current, module => watch.Of(module), everything: false) { Budget = Budget, OffloadsToHost = options.OffloadToHost };
         policy.Know(model);
         outsideCalls = SavedTensorsScope.Enter(store);
     }
@@ -55,6 +55,7 @@ public sealed class ActivationCompression : IDisposable
     {
         running.Value?.Dispose();
         running.Value = null;
+        store.EndForward();
     }
 
     /// <summary>The budget that was asked for, and how the last step kept to it; null where none was.</summary>
@@ -74,8 +75,11 @@ public sealed class ActivationCompression : IDisposable
 
     /// <summary>Starts to record what the allocator holds from here on, and which layer made it; the caller disposes the timeline to end it.</summary>
     /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch's allocator is not the known one.</exception>
+    /// <exception cref="NotSupportedException">The model is not on the CPU.</exception>
     public MemoryTimeline StartTimeline()
     {
+        if (model.parameters().FirstOrDefault(parameter => parameter.device_type != DeviceType.CPU) is { } elsewhere)
+            throw new NotSupportedException($"A timeline follows the CPU's allocator: found parameters on {elsewhere.device}, wanted all on the CPU. {nameof(AllocatorMeter)}.{nameof(AllocatorMeter.Start)} with a device gives a GPU's levels and peak.");
         var timeline = new MemoryTimeline(this);
         store.Add(timeline);
         return timeline;

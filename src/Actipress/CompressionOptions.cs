@@ -82,11 +82,17 @@ public sealed class CompressionOptions
     /// <summary>Saved tensors smaller than this many bytes pass as they are. 4 KiB by default.</summary>
     public int SmallestBytes { get; set; } = 4096;
 
+    /// <summary>
+    /// Whether packed maps leave a GPU for the host's pinned memory until the backward pass asks for them: on a stream beside torch's, so
+    /// that the forward pass need not wait. Off by default; of no effect on the CPU, where there is no CUDA driver, or where the host has no memory left.
+    /// </summary>
+    public bool OffloadToHost { get; set; }
+
     internal ActivationCodec DefaultCodec { get; private set; } = ActivationCodec.Dct(ratio: 10);
 
     internal (long Bytes, BudgetOf Of)? BudgetGiven { get; private set; }
 
-    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map) : codec;
+    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Zeros zeros) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, zeros) : codec;
 
     internal ActivationCodec CodecFor(Layer layer, out bool noRule)
     {

@@ -19,13 +19,20 @@ public sealed class PackedMap : Packed
         (Codec, Shape, Type, Zeros, Sections) = (codec, shape, type, zeros, sections);
         zeros?.DetachFromDisposeScope();
         foreach (var section in sections) section.DetachFromDisposeScope();
-        Bytes = (zeros?.NumberOfElements ?? 0) + sections.Sum(section => section.NumberOfElements * section.ElementSize);
+        Bytes = (zeros?.NumberOfElements ?? 0) + sections.Sum(section => section.Bytes());
     }
 
     internal PackedMap(ActivationCodec codec, long[] shape, ScalarType type, Tensor? zeros, GridMap grid)
         : this(codec, shape, type, zeros, sections: [])
     {
         Grid = grid;
+        Bytes += grid.Bytes;
+    }
+
+    internal PackedMap(ActivationCodec codec, long[] shape, ScalarType type, GridOnGpu grid)
+        : this(codec, shape, type, null, sections: [])
+    {
+        GridOnGpu = grid;
         Bytes += grid.Bytes;
     }
 
@@ -39,14 +46,25 @@ public sealed class PackedMap : Packed
     public ScalarType Type { get; }
 
     /// <summary>Whether the map's zeros come back as zeros and everything else as positive.</summary>
-    public bool HasExactZeros => Zeros is not null || Grid is { HasZeros: true };
+    public bool HasExactZeros => Zeros is not null || Grid is { HasZeros: true } || GridOnGpu is { HasZeros: true };
 
     internal Tensor? Zeros { get; }
     internal Tensor[] Sections { get; }
     internal GridMap? Grid { get; }
+    internal GridOnGpu? GridOnGpu { get; }
+
+    internal override bool KeepsExactZeros => HasExactZeros;
 
     /// <inheritdoc/>
     public override long Bytes { get; }
+
+    /// <summary>What is kept, where that is tensors.</summary>
+    internal Tensor[] Tensors => GridOnGpu?.Tensors ?? [.. Zeros is null ? (Tensor[])[] : [Zeros], .. Sections];
+
+    /// <summary>The same map of copies of <see cref="Tensors"/>, which it takes over.</summary>
+    internal PackedMap Rebuild(Tensor[] tensors) => GridOnGpu is not null
+        ? new(Codec, Shape, Type, GridOnGpu.Rebuild(tensors))
+        : new(Codec, Shape, Type, Zeros is null ? null : tensors[0], tensors[(Zeros is null ? 0 : 1)..]);
 
     /// <inheritdoc/>
     public override Tensor Unpack() => Pipeline.Unpack(this);
@@ -56,6 +74,7 @@ public sealed class PackedMap : Packed
     {
         Zeros?.Dispose();
         Grid?.Dispose();
+        GridOnGpu?.Dispose();
         foreach (var section in Sections) section.Dispose();
     }
 
@@ -75,6 +94,11 @@ public sealed class PackedMap : Packed
         if (Grid is not null)
         {
             Grid.Write(writer);
+            return stream.ToArray();
+        }
+        if (GridOnGpu is not null)
+        {
+            GridOnGpu.Write(writer);
             return stream.ToArray();
         }
         writer.Write((byte)Sections.Length);
@@ -132,7 +156,7 @@ public sealed class PackedMap : Packed
         }
     }
 
-    static unsafe Span<byte> RawBytes(Tensor tensor) => new((void*)LibTorch.Data(tensor), checked((int)(tensor.NumberOfElements * tensor.ElementSize)));
+    static unsafe Span<byte> RawBytes(Tensor tensor) => new((void*)LibTorch.Data(tensor), checked((int)tensor.Bytes()));
 
     ref struct Reader(ReadOnlySpan<byte> all)
     {

@@ -1,3 +1,4 @@
+using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -43,6 +44,7 @@ public static class Pipeline
         if (codec.Encoding is Grid)
         {
             if (values.device_type == DeviceType.CPU) return Grid.Pack(values, codec, shape, out why);
+            if (GridOnGpu.Covers(codec, shape) && CudaDevice.Of(values.device) is { } gpu) return GridOnGpu.Pack(gpu, values, codec, shape, out why);
             codec = codec with { Encoding = new Compact() };
         }
         if (codec is { Encoding: Quantized quantized, Transform: Identity, Keep: Keep.Everything } && values.device_type == DeviceType.CPU) return quantized.Pack(values, codec, out why);
@@ -59,7 +61,7 @@ public static class Pipeline
 
         var packed = new PackedMap(codec, map.shape, map.dtype, zeros, sections);
         why = LeftRaw.No;
-        if (codec.EvenIfLarger || packed.Bytes < map.NumberOfElements * map.ElementSize) return packed;
+        if (codec.EvenIfLarger || packed.Bytes < map.Bytes()) return packed;
         packed.Dispose();
         why = LeftRaw.NotSmaller;
         return null;
@@ -71,6 +73,7 @@ public static class Pipeline
         using var gradients = no_grad();
         var (codec, shape) = (packed.Codec, MapShape.Of(packed.Shape));
         if (packed.Grid is { } grid) return Grid.Unpack(grid, packed, shape);
+        if (packed.GridOnGpu is { } onGpu) return onGpu.Unpack(codec, packed.Shape, packed.Type);
         if (codec is { Encoding: Quantized quantized, Transform: Identity, Keep: Keep.Everything } && packed.Sections[0].device_type == DeviceType.CPU) return quantized.Unpack(packed);
         Tensor flat;
         using (var coefficients = codec.Encoding.Decode(packed.Sections, codec.Transform.Coefficients(shape)))

@@ -39,10 +39,10 @@ public static class ChildProcess
     public static Ended Wait(Process process)
     {
         var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
-        if (!process.WaitForExit(TimeSpan.FromMinutes(3)))
+        if (!process.WaitForExit(TimeSpan.FromMinutes(10)))
         {
             process.Kill(entireProcessTree: true);
-            Assert.Fail($"still running after three minutes: {output.Result}\n{error.Result}");
+            Assert.Fail($"still running after ten minutes: {output.Result}\n{error.Result}");
         }
         return new(process.ExitCode, output.Result, error.Result);
     }

@@ -39,21 +39,20 @@ sealed class FootprintReproduction : Reproduction
         var paper = codec.AsInPaper() with { EvenIfLarger = true };
         long coefficients, stored, rebuilt;
         using (var flat = x.view(-1))
-        using (var y = paper.Transform.Forward(flat, mapShape)) coefficients = Bytes(y);
+        using (var y = paper.Transform.Forward(flat, mapShape)) coefficients = y.Bytes();
         using (var packed = Pipeline.Pack(x, paper, out _)!)
         {
             stored = packed.Bytes;
             using var again = packed.Unpack();
-            rebuilt = Bytes(again);
+            rebuilt = again.Bytes();
         }
         Pipeline.Pack(x, codec, out _)?.Dispose();
+        AllocatorMeter.Settle();
         using var meter = AllocatorMeter.Start();
         var without = AllocatorMeter.CurrentBytes;
         using var ours = Pipeline.Pack(x, codec, out _);
-        return new($"{codec}", shape, Bytes(x), coefficients, stored, rebuilt, ours?.Bytes ?? Bytes(x), Math.Max(0, meter.PeakBytes - without - (ours?.Bytes ?? 0)));
+        return new($"{codec}", shape, x.Bytes(), coefficients, stored, rebuilt, ours?.Bytes ?? x.Bytes(), Math.Max(0, meter.PeakBytes - without - (ours?.Bytes ?? 0)));
     }
-
-    static long Bytes(Tensor tensor) => tensor.NumberOfElements * tensor.ElementSize;
 
     public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {

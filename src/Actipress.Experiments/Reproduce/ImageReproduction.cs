@@ -65,7 +65,7 @@ sealed class ImageReproduction : Reproduction
         using var ours = Pipeline.Pack(picture, codec with { EvenIfLarger = true }, out _)!;
         using var fromPaper = paper.Unpack();
         using var fromOurs = ours.Unpack();
-        return new(family, ratio, name, picture.NumberOfElements * picture.ElementSize,
+        return new(family, ratio, name, picture.Bytes(),
             paper.Bytes, Quality.Mse(picture, fromPaper), Quality.Psnr(picture, fromPaper, 255), ours.Bytes, Quality.Mse(picture, fromOurs), Quality.Psnr(picture, fromOurs, 255),
             Data.Picture.SideBySide(Middle(fromPaper), Middle(fromOurs)));
     }

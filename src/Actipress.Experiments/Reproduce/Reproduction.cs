@@ -28,7 +28,11 @@ public abstract class Reproduction
     /// <summary>What a reproduction finds around it.</summary>
     /// <param name="DataFolder">Real data; null where there are none: what trains then does so on data that the program draws.</param>
     /// <param name="Experiments">The folder with the sweeps' experiments.</param>
-    public sealed record Context(string? DataFolder, string Experiments);
+    /// <param name="Device">Where those run that <see cref="RunsOnGpus"/>; the CPU where none is given.</param>
+    public sealed record Context(string? DataFolder, string Experiments, torch.Device? Device = null);
+
+    /// <summary>Whether it can be run on a GPU.</summary>
+    public virtual bool RunsOnGpus => false;
 
     /// <summary>Something that is run at once.</summary>
     /// <param name="Key">Tells it from all others.</param>
@@ -46,6 +50,7 @@ public abstract class Reproduction
         ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(results);
         ArgumentNullException.ThrowIfNull(progress);
+        if (context.Device is { type: not DeviceType.CPU } device && !RunsOnGpus) throw new ArgumentException($"{Name} is measured on the CPU only, not on {device}: leave --device out.");
         var done = StoredPiece.Read(results);
         var pieces = Pieces(context).ToArray();
         foreach (var (index, piece) in pieces.Index())
@@ -54,7 +59,7 @@ public abstract class Reproduction
             cancellation.ThrowIfCancellationRequested();
             progress.Report($"{Name}, {index + 1} of {pieces.Length}: {piece.Key}");
             var result = piece.Run(new Prefixed(progress, piece.Key), cancellation);
-            StoredPiece.Add(results, piece.Key, result);
+            StoredPiece.Add(results, piece.Key, result, context.Device);
         }
     }
 

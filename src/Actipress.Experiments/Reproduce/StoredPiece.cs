@@ -16,7 +16,7 @@ public sealed record StoredPiece(JsonElement Result, string Machine)
         {
             var from = line.GetProperty("provenance");
             pieces[line.GetProperty("key").GetString()!] = new(line.GetProperty("result"),
-                $"{from.GetProperty("machine").GetString()} with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, commit {from.GetProperty("commit").GetString()}");
+                $"{(from.TryGetProperty("gpu", out var gpu) ? $"{gpu.GetString()} beside " : "")}{from.GetProperty("machine").GetString()} with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, commit {from.GetProperty("commit").GetString()}");
         }
         return pieces;
     }
@@ -31,11 +31,11 @@ public sealed record StoredPiece(JsonElement Result, string Machine)
         return pieces;
     }
 
-    /// <summary>Adds one.</summary>
-    public static void Add(ResultsFile results, string key, object result)
+    /// <summary>Adds one, measured on a device.</summary>
+    public static void Add(ResultsFile results, string key, object result, torch.Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(results);
-        results.Add(new { kind = Kind, key, result, provenance = Provenance.Here() });
+        results.Add(new { kind = Kind, key, result, provenance = Provenance.Here(device) });
     }
 
     const string Kind = "piece";

@@ -13,6 +13,8 @@ sealed class TableReproduction(string table) : Reproduction
 
     public override string Meaning => table == "table2" ? "memory after the forward pass by network, block and kind of layer" : "memory after the forward pass by method and ratio";
 
+    public override bool RunsOnGpus => true;
+
     string RowsKey => $"{table} in the paper's storage";
 
     static string Key(string network, int batch, IReadOnlyList<long> input, bool forwardOnly) => $"{network} batch {batch} of {string.Join('x', input)}, {(forwardOnly ? "forward" : "step")}";
@@ -33,7 +35,7 @@ sealed class TableReproduction(string table) : Reproduction
         foreach (var forwardOnly in (bool[])[true, false])
             foreach (var (network, batch, input) in PaperTables.Settings(table))
                 yield return new(Key(network.Name, batch, input, forwardOnly), (progress, cancellation) =>
-                    MemoryMeasure.Run(new(network, batch, input, [.. ratios.Select(ratio => ActivationCodec.Dct(ratio))], ForwardOnly: forwardOnly), progress, out _, cancellation)
+                    MemoryMeasure.Run(new(network, batch, input, [.. ratios.Select(ratio => ActivationCodec.Dct(ratio))], ForwardOnly: forwardOnly, Device: context.Device), progress, out _, cancellation)
                         .Select(result => result with { Layers = [] }).ToArray());
     }
 

@@ -44,7 +44,7 @@ sealed class TimelineReproduction : Reproduction
     public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         page.Section("Figure 9: memory through the whole step");
-        page.Paragraph("What the allocator holds above its level before the step, at each allocation of the forward pass (left of the grey line) and of the backward pass. Our default storage; below ratio 2 the compact one. A map that would not become smaller is left as it is, so no curve rises above the plain one by more than what a codec works in.");
+        page.Paragraph("What the allocator holds above its level before the step, at each allocation of the forward pass (left of the grey line) and of the backward pass. Our default storage. A map that would not become smaller is left as it is, so no curve rises above the plain one by more than what a codec works in.");
         foreach (var (network, sets) in panels)
             foreach (var layers in sets)
                 foreach (var codec in codecs)

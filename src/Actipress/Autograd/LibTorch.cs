@@ -119,11 +119,12 @@ static unsafe class LibTorch
     /// <summary>Whether the tensor is a parameter (a leaf that wants a gradient) or a view of one, such as the transposed weight of a Linear.</summary>
     public static bool IsParameterOrView(Tensor tensor)
     {
-        var handle = tensor.Handle;
-        if (isView(handle) == 0) return tensor.requires_grad && isLeaf(handle) != 0;
-        using var viewed = Wrap(baseOfView(handle));
-        return viewed.requires_grad && isLeaf(viewed.Handle) != 0;
+        using var viewed = BaseOfView(tensor);
+        return (viewed ?? tensor) is { requires_grad: true } own && IsLeaf(own);
     }
+
+    /// <summary>The tensor of which <paramref name="tensor"/> is a view, for the caller to dispose; null where it is none.</summary>
+    public static Tensor? BaseOfView(Tensor tensor) => isView(tensor.Handle) == 0 ? null : Wrap(baseOfView(tensor.Handle));
 
     static string LoadedLibrary(string file) => LoadedPath(file) ?? throw new PlatformNotSupportedException(
         $"Actipress's saved-tensor hooks found no {file} in this process; wanted TorchSharp 0.107.0 with a linux-x64 native package.");

@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 
@@ -18,14 +17,14 @@ static class Bits
     internal static ulong GatherOneByOne(ulong x, ulong chosen)
     {
         ulong gathered = 0;
-        for (var i = 0; chosen != 0; chosen &= chosen - 1, i++) gathered |= (x >> BitOperations.TrailingZeroCount(chosen) & 1) << i;
+        for (var one = 1UL; chosen != 0; chosen &= chosen - 1, one <<= 1) if ((x & chosen & 0 - chosen) != 0) gathered |= one;
         return gathered;
     }
 
     internal static ulong ScatterOneByOne(ulong x, ulong chosen)
     {
         ulong scattered = 0;
-        for (; chosen != 0; chosen &= chosen - 1, x >>= 1) scattered |= (x & 1) << BitOperations.TrailingZeroCount(chosen);
+        for (; chosen != 0; chosen &= chosen - 1, x >>= 1) if ((x & 1) != 0) scattered |= chosen & 0 - chosen;
         return scattered;
     }
 }

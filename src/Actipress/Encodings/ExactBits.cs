@@ -70,6 +70,24 @@ public sealed class ExactBits : Packed
         return map;
     }
 
+    /// <summary>Writes zeros into a contiguous float32 map on the CPU where the bit is not set and the value is at most <paramref name="highest"/>.</summary>
+    internal unsafe void ZeroUnset(Tensor map, float highest)
+    {
+        var from = (byte*)LibTorch.Data(bits);
+        var values = (float*)LibTorch.Data(map);
+        CpuTeam.Each(map.NumberOfElements, Stretch, (start, end) =>
+        {
+            var i = start;
+            if (Vector256.IsHardwareAccelerated)
+                for (var (tops, each) = (Vector256.Create(highest), Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128)); i + 8 <= end; i += 8)
+                {
+                    var x = Vector256.Load(values + i);
+                    (x & (Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle() | Vector256.GreaterThan(x, tops))).Store(values + i);
+                }
+            for (; i < end; i++) if ((from[i / 8] >> (int)(i % 8) & 1) == 0 && !(values[i] > highest)) values[i] = 0;
+        });
+    }
+
     // Elements that one thread takes at a time: a multiple of 8.
     const long Stretch = 1 << 16;
 

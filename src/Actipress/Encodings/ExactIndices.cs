@@ -1,4 +1,4 @@
-using System.Numerics;
+using System.Runtime.Intrinsics;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 
@@ -48,8 +48,8 @@ public sealed class ExactIndices : Packed
         }
     }
 
-    // Windows reach less far than this in any map that fits into memory, and a table of it into cache.
-    const int UsualDifference = 1 << 12, FarthestDifference = 1 << 22;
+    // Windows reach less far than this in any map that fits into memory.
+    const int FarthestDifference = 1 << 22;
 
     // The same in three passes over the indices, without another tensor of their size.
     static unsafe ExactIndices? PackOnCpu(Tensor indices, MapShape maps, long[] shape)
@@ -58,75 +58,73 @@ public sealed class ExactIndices : Packed
         var first = empty(places, int32);
         var all = (long*)LibTorch.Data(indices);
         var firsts = (int*)LibTorch.Data(first);
-        var fits = true;
-        CpuTeam.Each(places, Math.Max(64, places / 8), (start, end) =>
+        var farthest = 0L;
+        CpuTeam.Each(places, Math.Max(32, places / 8), (start, end) =>
         {
             var count = (int)(end - start);
-            long[] least = new long[count], most = new long[count];
-            Array.Fill(least, int.MaxValue);
-            for (var map = 0L; map < maps.Maps; map++)
+            long[] leastOf = new long[count], mostOf = new long[count];
+            Array.Fill(leastOf, int.MaxValue);
+            fixed (long* least = leastOf, most = mostOf)
             {
-                var own = new ReadOnlySpan<long>(all + map * places + start, count);
-                var i = 0;
-                for (; i <= count - Vector<long>.Count; i += Vector<long>.Count)
+                for (var map = 0L; map < maps.Maps; map++)
                 {
-                    var x = new Vector<long>(own[i..]);
-                    Vector.Min(x, new Vector<long>(least, i)).CopyTo(least, i);
-                    Vector.Max(x, new Vector<long>(most, i)).CopyTo(most, i);
+                    var own = all + map * places + start;
+                    var i = 0;
+                    for (; i <= count - Vector256<long>.Count; i += Vector256<long>.Count)
+                    {
+                        var x = Vector256.Load(own + i);
+                        Vector256.Min(x, Vector256.Load(least + i)).Store(least + i);
+                        Vector256.Max(x, Vector256.Load(most + i)).Store(most + i);
+                    }
+                    for (; i < count; i++) (least[i], most[i]) = (Math.Min(own[i], least[i]), Math.Max(own[i], most[i]));
                 }
-                for (; i < count; i++) (least[i], most[i]) = (Math.Min(own[i], least[i]), Math.Max(own[i], most[i]));
-            }
-            for (var i = 0; i < count; i++)
-            {
-                if (least[i] < 0 || most[i] >= int.MaxValue) Volatile.Write(ref fits, false);
-                firsts[start + i] = (int)least[i];
+                var reach = 0L;
+                for (var i = 0; i < count; i++)
+                {
+                    reach = Math.Max(reach, least[i] < 0 || most[i] >= int.MaxValue ? long.MaxValue : most[i] - least[i]);
+                    firsts[start + i] = (int)least[i];
+                }
+                for (long known; (known = Volatile.Read(ref farthest)) < reach && Interlocked.CompareExchange(ref farthest, reach, known) != known;) { }
             }
         });
-        if (!fits) return null;
+        if (farthest >= FarthestDifference) return null;
 
-        // A table that is too small for them is tried first.
-        var seen = new bool[UsualDifference];
-        if (!See(seen) && !See(seen = new bool[FarthestDifference])) return null;
-        int[] distinct = [.. Enumerable.Range(0, seen.Length).Where(difference => seen[difference])];
-        if (distinct.Length > 256) return null;
-
-        bool See(bool[] seen)
+        var seen = new bool[farthest + 1];
+        CpuTeam.Each(maps.Maps, Math.Max(1, Stretch / places), (start, end) =>
         {
-            var complete = true;
-            CpuTeam.Each(maps.Maps, Math.Max(1, Stretch / places), (start, end) =>
-            {
+            fixed (bool* differs = seen)
                 for (var own = all + start * places; start < end; start++, own += places)
-                    for (var place = 0; place < places; place++)
-                    {
-                        var difference = own[place] - firsts[place];
-                        if (difference < seen.Length) seen[difference] = true;
-                        else Volatile.Write(ref complete, false);
-                    }
-            });
-            return complete;
-        }
+                    for (var place = 0; place < places; place++) differs[own[place] - firsts[place]] = true;
+        });
+        var distinct = new List<int>();
+        for (var difference = 0; difference < seen.Length && distinct.Count <= 256; difference++) if (seen[difference]) distinct.Add(difference);
+        if (distinct.Count > 256) return null;
 
-        var bitsEach = BitsEach(distinct.Length);
+        var bitsEach = BitsEach(distinct.Count);
         var codeOf = new byte[seen.Length];
-        for (var code = 0; code < distinct.Length; code++) codeOf[distinct[code]] = (byte)code;
+        for (var code = 0; code < distinct.Count; code++) codeOf[distinct[code]] = (byte)code;
         var codes = empty(bitsEach == 0 ? 0 : (maps.Elements * bitsEach + 7) / 8, uint8);
+        var bytes = (byte*)LibTorch.Data(codes);
         if (bitsEach > 0)
             CpuTeam.Each(maps.Elements, Stretch, (start, end) =>
             {
-                var bytes = codes.Elements<byte>();
-                var (perByte, place) = (8 / bitsEach, (int)(start % places));
-                for (var i = (int)start; i < end;)
+                fixed (byte* code = codeOf)
                 {
-                    var (packed, at) = (0, i / perByte);
-                    for (var shift = 0; shift < 8 && i < end; shift += bitsEach, i++)
+                    var (perByte, place) = (8 / bitsEach, (int)(start % places));
+                    var to = bytes + start / perByte;
+                    for (var i = start; i < end;)
                     {
-                        packed |= codeOf[(int)all[i] - firsts[place]] << shift;
-                        if (++place == places) place = 0;
+                        var packed = 0;
+                        for (var shift = 0; shift < 8 && i < end; shift += bitsEach, i++)
+                        {
+                            packed |= code[all[i] - firsts[place]] << shift;
+                            if (++place == places) place = 0;
+                        }
+                        *to++ = (byte)packed;
                     }
-                    bytes[at] = (byte)packed;
                 }
             });
-        return new ExactIndices(shape, bitsEach, first, tensor(distinct, int32), codes);
+        return new ExactIndices(shape, bitsEach, first, tensor(distinct.ToArray(), int32), codes);
     }
 
     // Indices that one thread takes at a time: a multiple of 8.
@@ -176,22 +174,25 @@ public sealed class ExactIndices : Packed
         return indices.view(shape).MoveToOuterDisposeScope();
     }
 
-    Tensor UnpackOnCpu()
+    unsafe Tensor UnpackOnCpu()
     {
         var indices = empty(shape, int64);
+        var all = (long*)LibTorch.Data(indices);
+        var (firsts, places, bytes) = ((nint)LibTorch.Data(first), (int)first.NumberOfElements, (nint)LibTorch.Data(codes));
+        int[] table = [.. differences.Elements<int>()];
         CpuTeam.Each(indices.NumberOfElements, Stretch, (start, end) =>
         {
-            Span<long> all = indices.Elements<long>();
-            Span<int> firsts = first.Elements<int>(), distinct = differences.Elements<int>();
-            var bytes = codes.Elements<byte>();
-            var (perByte, mask, place) = (bitsEach == 0 ? 1 : 8 / bitsEach, (1 << bitsEach) - 1, (int)(start % firsts.Length));
-            for (var i = (int)start; i < end;)
+            fixed (int* distinct = table)
             {
-                var packed = bitsEach == 0 ? 0 : bytes[i / perByte];
-                for (var part = 0; part < perByte && i < end; part++, packed >>= bitsEach)
+                var (perByte, mask, place) = (bitsEach == 0 ? 1 : 8 / bitsEach, (1 << bitsEach) - 1, (int)(start % places));
+                for (var i = start; i < end;)
                 {
-                    all[i++] = firsts[place] + distinct[packed & mask];
-                    if (++place == firsts.Length) place = 0;
+                    var packed = bitsEach == 0 ? 0 : ((byte*)bytes)[i / perByte];
+                    for (var part = 0; part < perByte && i < end; part++, packed >>= bitsEach)
+                    {
+                        all[i++] = ((int*)firsts)[place] + distinct[packed & mask];
+                        if (++place == places) place = 0;
+                    }
                 }
             }
         });

@@ -41,6 +41,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     static void Cosines(float* x, float* y, int points, int blocks)
     {
         if (points == 16) Cosines16(x, y);
+        else if (points == 10) Cosines10(x, y);
         else if (points == 8) Cosines8(x, y);
         else if (points == 4) Cosines4(x, y);
         else CosinesOfAny(x, y, points, blocks);
@@ -50,6 +51,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     {
         if (points == 16 && lowerOnly) Sums16OfLower(y, x);
         else if (points == 16) Sums16(y, x);
+        else if (points == 10) Sums10(y, x);
         else if (points == 8) Sums8(y, x);
         else if (points == 4) Sums4(y, x);
         else SumsOfAny(y, x, points, blocks);
@@ -112,6 +114,9 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         sum = T.Fused(x2, m[2 * apart], sum);
         return T.Fused(x3, m[3 * apart], sum);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static T Sum(T x0, T x1, T x2, T x3, T x4, T* m, int apart) => T.Fused(x4, m[4 * apart], Sum(x0, x1, x2, x3, m, apart));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static T Sum(T x0, T x1, T x2, T x3, T x4, T x5, T x6, T x7, T* m, int apart)
@@ -219,6 +224,48 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                     (even[i] - odd).Store(to + 16 * (7 - i));
                 }
             }
+    }
+
+    // One block of 10 points, what 16 leave of LeNet's 26.
+    [SkipLocalsInit]
+    static void Cosines10(float* x, float* y)
+    {
+        var m = GridCosines.Of<T>(10);
+        for (var c = 0; c < 16; c += T.Count)
+        {
+            float* from = x + c, to = y + c;
+            T a, b;
+            a = T.Load(from); b = T.Load(from + 16 * 9); T s0 = a + b, d0 = a - b;
+            a = T.Load(from + 16); b = T.Load(from + 16 * 8); T s1 = a + b, d1 = a - b;
+            a = T.Load(from + 16 * 2); b = T.Load(from + 16 * 7); T s2 = a + b, d2 = a - b;
+            a = T.Load(from + 16 * 3); b = T.Load(from + 16 * 6); T s3 = a + b, d3 = a - b;
+            a = T.Load(from + 16 * 4); b = T.Load(from + 16 * 5); T s4 = a + b, d4 = a - b;
+            for (var k = 0; k < 5; k++)
+            {
+                Sum(d0, d1, d2, d3, d4, m + 5 * k, 1).Store(to + 32 * k + 16);
+                Sum(s0, s1, s2, s3, s4, m + 25 + 5 * k, 1).Store(to + 32 * k);
+            }
+            for (var row = 10; row < 16; row++) T.All(0).Store(to + 16 * row);
+        }
+    }
+
+    [SkipLocalsInit]
+    static void Sums10(float* y, float* x)
+    {
+        var m = GridCosines.Of<T>(10);
+        for (var c = 0; c < 16; c += T.Count)
+        {
+            float* from = y + c, to = x + c;
+            T e0 = T.Load(from), e1 = T.Load(from + 32), e2 = T.Load(from + 32 * 2), e3 = T.Load(from + 32 * 3), e4 = T.Load(from + 32 * 4);
+            T o0 = T.Load(from + 16), o1 = T.Load(from + 16 * 3), o2 = T.Load(from + 16 * 5), o3 = T.Load(from + 16 * 7), o4 = T.Load(from + 16 * 9);
+            for (var i = 0; i < 5; i++)
+            {
+                T even = Sum(e0, e1, e2, e3, e4, m + 25 + i, 5), odd = Sum(o0, o1, o2, o3, o4, m + i, 5);
+                (even + odd).Store(to + 16 * i);
+                (even - odd).Store(to + 16 * (9 - i));
+            }
+            for (var row = 10; row < 16; row++) T.All(0).Store(to + 16 * row);
+        }
     }
 
     // One long function, so that the 16 rows stay in registers.
@@ -430,15 +477,12 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         }
     }
 
-    // Values ahead that are asked for: rows of a block are no stream that the processor foresees.
-    const int Ahead = 2048;
-
     public static bool Look(float* from, long stride, float* x, ulong* positive, ref bool anyNegative)
     {
         T largest = T.All(0), least = T.All(0);
         for (var row = 0; row < 16; row++, from += stride)
         {
-            if (System.Runtime.Intrinsics.X86.Sse.IsSupported) System.Runtime.Intrinsics.X86.Sse.Prefetch0(from + Ahead);
+            CacheLine.Ask(from + CacheLine.Ahead);
             ((ushort*)positive)[row] = (ushort)T.Look(from, x + 16 * row, ref largest, ref least);
         }
         anyNegative |= T.AnyNegative(least);
@@ -448,6 +492,10 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static void Restore(float* x, ulong* positive, float smallest, float* to, long stride)
     {
         var least = T.All(smallest);
-        for (var row = 0; row < 16; row++, to += stride) T.Restore(x + 16 * row, ((ushort*)positive)[row], least, to);
+        for (var row = 0; row < 16; row++, to += stride)
+        {
+            CacheLine.Ask(to + CacheLine.Ahead);
+            T.Restore(x + 16 * row, ((ushort*)positive)[row], least, to);
+        }
     }
 }

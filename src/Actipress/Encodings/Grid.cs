@@ -49,7 +49,7 @@ public sealed record Grid : Encoding
     /// <summary>Packs a map on the CPU; null where it is better left as it is.</summary>
     internal static unsafe PackedMap? Pack(Tensor map, ActivationCodec codec, MapShape shape, out LeftRaw why)
     {
-        var limit = codec.EvenIfLarger ? long.MaxValue : map.NumberOfElements * map.ElementSize;
+        var limit = codec.EvenIfLarger ? long.MaxValue : map.Bytes();
         if (Fused(codec.Transform, shape) is { } fused)
         {
             using var contiguous = map.contiguous();
@@ -80,7 +80,7 @@ public sealed record Grid : Encoding
             var map = empty(packed.Shape, packed.Type);
             try
             {
-                HugePages.Advise((void*)LibTorch.Data(map), map.NumberOfElements * map.ElementSize);
+                HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
                 grid.Unpack((void*)LibTorch.Data(map), packed.Type, fused, get_num_threads());
                 return map;
             }

@@ -137,13 +137,13 @@ sealed unsafe class GridChunk : IDisposable
     }
 
     // The lowest bit of each byte.
-    const ulong Lowest = 0x0101010101010101;
+    internal const ulong Lowest = 0x0101010101010101;
 
     // The lowest bit of each byte that is not empty.
-    static ulong NotEmpty(ulong bytes) => ((bytes & 0x7F * Lowest) + 0x7F * Lowest | bytes) >> 7 & Lowest;
+    internal static ulong NotEmpty(ulong bytes) => ((bytes & 0x7F * Lowest) + 0x7F * Lowest | bytes) >> 7 & Lowest;
 
     // All bits of the bytes whose lowest is set.
-    static ulong Whole(ulong lowest) => lowest * 0xFF;
+    internal static ulong Whole(ulong lowest) => lowest * 0xFF;
 
     /// <summary>The chunk's bytes so far, in memory that the caller frees.</summary>
     public byte* Finish(out int length)

@@ -23,6 +23,12 @@ static unsafe class GridCosines
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T* Of<T>(int points) where T : unmanaged, ILanes<T> => (T*)InLanes<T>.Tables[points];
 
+    /// <summary>The tables for 1 to 16 points, one after the other.</summary>
+    public static float[] All() => [.. Enumerable.Range(1, 16).SelectMany(Entries)];
+
+    /// <summary>Where the table for <paramref name="points"/> points starts among <see cref="All"/>.</summary>
+    public static int StartOf(int points) => Enumerable.Range(1, points - 1).Sum(fewer => Entries(fewer).Count);
+
     static class InLanes<T> where T : unmanaged, ILanes<T>
     {
         public static readonly nint[] Tables = [.. Enumerable.Range(0, 17).Select(Table)];

@@ -12,7 +12,7 @@ sealed unsafe class GridMap : IDisposable
     const int TilesPerSample = 64, LeastSample = 64, LargestSample = 512;
 
     // Below this a step's inverse would overflow.
-    const float SmallestThreshold = 1e-30f;
+    internal const float SmallestThreshold = 1e-30f;
 
     readonly nint[] chunks;
     readonly int[] lengths;
@@ -138,7 +138,7 @@ sealed unsafe class GridMap : IDisposable
             var threshold = keep switch
             {
                 Keep.Above above => above.Threshold,
-                Keep.TopK top => Threshold(coefficients, TopK.Count(elements, top.Ratio)),
+                Keep.TopK top => Threshold(coefficients, TopK.Count(elements, top.Ratio), elements),
                 _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
             };
             threshold = Math.Max(threshold, SmallestThreshold);
@@ -149,7 +149,7 @@ sealed unsafe class GridMap : IDisposable
 
     static Sampled SampleTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var count = (int)Math.Min(tiles.Count, Math.Clamp(tiles.Count / TilesPerSample, LeastSample, LargestSample));
+        var count = SampledTiles(tiles.Count);
         var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 1) * 1024, 64);
         try
         {
@@ -160,26 +160,34 @@ sealed unsafe class GridMap : IDisposable
             for (var i = 0; i < count; i++)
             {
                 var tile = Chosen(i, count, tiles.Count);
-                if (!Look<TFace, TCells>(map, tiles, tile, x, positive, ref anyNegative)) return default;
-                anyZero |= Filled(positive) < tiles.Elements(tile);
-                elements += tiles.Elements(tile);
-                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, tiles.RegionOf(tile));
+                var region = tiles.RegionOf(tile);
+                if (!Look<TFace, TCells>(map, tiles, region, tile, x, positive, ref anyNegative)) return default;
+                anyZero |= Filled(positive) < tiles.Elements(region, tile);
+                elements += tiles.Elements(region, tile);
+                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, region);
             }
             return Sampled.Of(new Span<float>(memory, 256 * count), elements, keep, anyZero, anyNegative);
         }
         finally { NativeMemory.AlignedFree(memory); }
     }
 
-    // As many values in whole maps.
-    static Sampled SampleMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    internal static int SampledTiles(long tiles) => (int)Math.Min(tiles, Math.Clamp(tiles / TilesPerSample, LeastSample, LargestSample));
+
+    internal static int SampledMaps(GridWavelet wavelet)
     {
         var least = (256L * LeastSample + wavelet.Elements - 1) / wavelet.Elements;
         var largest = Math.Max(1, 256L * LargestSample / wavelet.Coefficients);
-        var count = (int)Math.Min(Math.Min(wavelet.Shape.Maps, largest), Math.Max(least, wavelet.Shape.Maps / TilesPerSample));
+        return (int)Math.Min(Math.Min(wavelet.Shape.Maps, largest), Math.Max(least, wavelet.Shape.Maps / TilesPerSample));
+    }
+
+    // As many values in whole maps.
+    static Sampled SampleMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        var count = SampledMaps(wavelet);
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
         using var unit = new GridUnit<TFace>(wavelet, inPlace);
         var tile = stackalloc float[256];
-        var memory = (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
+        var memory = count == 1 ? null : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
         try
         {
             bool anyZero = false, anyNegative = false;
@@ -200,9 +208,9 @@ sealed unsafe class GridMap : IDisposable
                     }
                 }
                 unit.Forward(values, 0, together, together);
-                Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, (long)together * wavelet.Coefficients * sizeof(float), (long)together * wavelet.Coefficients * sizeof(float));
+                if (memory != null) Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, (long)together * wavelet.Coefficients * sizeof(float), (long)together * wavelet.Coefficients * sizeof(float));
             }
-            return Sampled.Of(new Span<float>(memory, count * wavelet.Coefficients), (long)count * wavelet.Elements, keep, anyZero, anyNegative);
+            return Sampled.Of(new Span<float>(memory == null ? unit.Coefficients : memory, count * wavelet.Coefficients), (long)count * wavelet.Elements, keep, anyZero, anyNegative);
         }
         finally
         {
@@ -212,16 +220,16 @@ sealed unsafe class GridMap : IDisposable
     }
 
     // At even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
-    static long Chosen(int i, int count, long all)
+    internal static long Chosen(int i, int count, long all)
     {
         var (from, to) = (all * i / count, all * (i + 1) / count);
         return from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
     }
 
-    static bool Look<TFace, TCells>(void* map, GridTiles tiles, long tile, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static bool Look<TFace, TCells>(void* map, GridTiles tiles, GridTiles.Region? region, long tile, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var place = GridMover<TCells>.InPlace(tiles, tile, map, out var stride);
-        if (place == null) GridMover<TCells>.Gather(tiles, tile, map, place = x);
+        var place = GridMover<TCells>.InPlace(tiles, region, tile, map, out var stride);
+        if (place == null) GridMover<TCells>.Gather(tiles, region, tile, map, place = x);
         return TFace.Look(place, stride, x, positive, ref anyNegative);
     }
 
@@ -235,10 +243,14 @@ sealed unsafe class GridMap : IDisposable
 
     static int Filled(ulong* positive) => BitOperations.PopCount(positive[0]) + BitOperations.PopCount(positive[1]) + BitOperations.PopCount(positive[2]) + BitOperations.PopCount(positive[3]);
 
+    // Below ratio 2 one in so many is an escape at most: a grid that hardly any coefficient falls below is finer than any use of it.
+    const int ElementsPerEscape = 64;
+
     // Where fewer than k coefficients differ from zero, the smallest of those.
-    static float Threshold(Span<float> coefficients, long k)
+    static float Threshold(Span<float> coefficients, long k, long elements)
     {
         var threshold = TopK.Threshold(coefficients, Math.Min(k, coefficients.Length));
+        if (2 * k > elements) threshold = Math.Max(threshold, TopK.Threshold(coefficients, Math.Max(1, elements / ElementsPerEscape)) / Grid.Escape);
         if (threshold > 0) return threshold;
         var (smallest, largest) = (float.MaxValue, 0f);
         foreach (var c in coefficients)
@@ -292,6 +304,7 @@ sealed unsafe class GridMap : IDisposable
     {
         readonly void* map = map;
         readonly CpuTeam.Shares work = new(tiles.Shares, threads);
+        readonly int[]? order = tiles.OrderOfWork();
         int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
 
@@ -309,8 +322,9 @@ sealed unsafe class GridMap : IDisposable
             using var chunk = new GridChunk(tiles.ZeroBits);
             var seen = new Seen();
             var positive = stackalloc ulong[4];
-            for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
+            for (int share = 0, end = 0; (share < end || work.Take(out share, out end)) && Outcome == Outcome.Packed; share++)
             {
+                var index = order?[share] ?? share;
                 var last = Math.Min(tiles.Count, (index + 1L) * GridTiles.TilesPerChunk);
                 chunk.Begin();
                 for (var tile = (long)index * GridTiles.TilesPerChunk; tile < last; tile += GridChunk.Batch)
@@ -319,7 +333,8 @@ sealed unsafe class GridMap : IDisposable
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
-                        if (!Accept(Look<TFace, TCells>(map, tiles, tile + i, chunk.X, positive, ref seen.Negative), chunk, positive, tiles.Elements(tile + i), GridTiles.PlacesOf(region), ref seen)) return;
+                        var usable = Look<TFace, TCells>(map, tiles, region, tile + i, chunk.X, positive, ref seen.Negative);
+                        if (!Accept(usable, chunk, positive, tiles.Elements(region, tile + i), GridTiles.PlacesOf(region), ref seen)) return;
                         TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
                     }
                     if (!Usable(seen)) return;
@@ -412,6 +427,7 @@ sealed unsafe class GridMap : IDisposable
     {
         readonly void* map = map;
         readonly CpuTeam.Shares work = new(tiles.Shares, threads);
+        readonly int[]? order = tiles.OrderOfWork();
 
         public void Run() => work.Run(tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
 
@@ -420,8 +436,9 @@ sealed unsafe class GridMap : IDisposable
             using var chunk = new GridChunk(tiles.ZeroBits);
             var positive = stackalloc ulong[4];
             var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
-            for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
+            for (int share = 0, end = 0; share < end || work.Take(out share, out end); share++)
             {
+                var index = order?[share] ?? share;
                 var first = (long)index * GridTiles.TilesPerChunk;
                 var last = Math.Min(tiles.Count, first + GridTiles.TilesPerChunk);
                 chunk.Open((byte*)packed.chunks[index], packed.lengths[index], (int)(last - first), packed.HasZeros ? ZeroBits(tiles, first, last) : 0);
@@ -436,11 +453,11 @@ sealed unsafe class GridMap : IDisposable
                         if (packed.HasZeros)
                         {
                             chunk.ReadZeros(positive, GridTiles.PlacesOf(region));
-                            var place = GridMover<TCells>.InPlace(tiles, tile + i, map, out var stride);
+                            var place = GridMover<TCells>.InPlace(tiles, region, tile + i, map, out var stride);
                             TFace.Restore(chunk.X, positive, TCells.Smallest, place == null ? chunk.X : place, stride);
                             if (place != null) continue;
                         }
-                        GridMover<TCells>.Scatter(tiles, tile + i, chunk.X, map);
+                        GridMover<TCells>.Scatter(tiles, region, tile + i, chunk.X, map);
                     }
                 }
                 chunk.Close();
@@ -493,7 +510,7 @@ sealed unsafe class GridMap : IDisposable
         return bits;
     }
 
-    const int HeaderBytes = 3 * sizeof(float) + 1;
+    internal const int HeaderBytes = 3 * sizeof(float) + 1;
 
     /// <summary>Step, offsets, whether there are zeros, the chunks' lengths, and the chunks.</summary>
     public void Write(BinaryWriter writer)

@@ -132,6 +132,23 @@ sealed class GridTiles
         Count = checked(Wavelet.Units * Wavelet.Tiles(Wavelet.MapsPerUnit));
     }
 
+    /// <summary>
+    /// Chunks as they are best worked on: those of the same maps one after the other, whatever their regions, since each region has a
+    /// part of nearly every line of cache. Null for the order in which they are stored.
+    /// </summary>
+    public int[]? OrderOfWork()
+    {
+        if (Regions.Length < 2 || Chunks <= Regions.Length) return null;
+        var (chunks, maps) = (new int[Chunks], new long[Chunks]);
+        for (var i = 0; i < chunks.Length; i++)
+        {
+            var (tile, region) = ((long)i * TilesPerChunk, RegionOf((long)i * TilesPerChunk)!);
+            (chunks[i], maps[i]) = (i, (tile - region.FirstTile) * region.BlocksPerTile / region.BlocksPerMap);
+        }
+        Array.Sort(maps, chunks);
+        return chunks;
+    }
+
     static IEnumerable<Axis> Parts(int length, int block)
     {
         if (length >= block) yield return new Axis(0, length / block, block);
@@ -147,5 +164,5 @@ sealed class GridTiles
     }
 
     /// <summary>Values, not fill, in a tile.</summary>
-    public int Elements(long tile) => RegionOf(tile)?.Elements(tile) ?? (int)Math.Min(256, Shape.Elements - tile * 256);
+    public int Elements(Region? region, long tile) => region?.Elements(tile) ?? (int)Math.Min(256, Shape.Elements - tile * 256);
 }

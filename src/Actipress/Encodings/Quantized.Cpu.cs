@@ -29,7 +29,7 @@ public sealed unsafe partial record Quantized
         var map = empty(packed.Shape, packed.Type);
         try
         {
-            HugePages.Advise((void*)LibTorch.Data(map), map.NumberOfElements * map.ElementSize);
+            HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
             switch (packed.Type)
             {
                 case ScalarType.Float32: Unpack<SingleCells>(packed, map); break;

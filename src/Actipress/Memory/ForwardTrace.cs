@@ -72,11 +72,9 @@ public sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long Paramete
             return tensor;
         }, kept => ((Tensor)kept!).alias());
         using var output = model.call(input);
-        return new(saves, own.Sum(Bytes), Bytes(input), Bytes(output),
+        return new(saves, own.Sum(TensorMemory.Bytes), input.Bytes(), output.Bytes(),
             storages.TryGetValue(StorageReference.AddressOf(output), out var saved) ? saved : null);
     }
-
-    static long Bytes(Tensor tensor) => tensor.NumberOfElements * tensor.ElementSize;
 
     /// <summary>
     /// What a batch of <paramref name="batch"/> examples saves, from the traces of <see cref="SmallBatch"/> and one more: sizes grow

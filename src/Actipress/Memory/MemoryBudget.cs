@@ -23,6 +23,7 @@ public enum BudgetOf
 /// <remarks>
 /// Layers that an own rule names keep their codec. A step that takes more than the budget by over a hundredth, say for a larger batch,
 /// is answered by a plan with as much more room. The process has one allocator: whatever else it allocates during a step counts too.
+/// So where no plan has that much room, the next step at the coarsest codecs decides whether the budget is refused.
 /// </remarks>
 public sealed class MemoryBudget
 {
@@ -36,7 +37,7 @@ public sealed class MemoryBudget
     StepPlan? plan;
     Dictionary<string, int> rungs = [];
     long before, correction;
-    int place;
+    int place, misses;
     (long Bytes, int Moments)? ended;
 
     internal MemoryBudget(long bytes, BudgetOf of, CompressionOptions options, torch.nn.Module model, Func<MemoryTimeline> startTimeline)
@@ -75,6 +76,9 @@ public sealed class MemoryBudget
         return plan is null ? $"{what}: the first step is measured" : $"{what}: {CompressionReport.Bytes(PlannedBytes!.Value)} planned, {CompressionReport.Bytes(MeasuredBytes!.Value)} in the last step, at least {CompressionReport.Bytes(LeastBytes!.Value)}";
     }
 
+    // What one step may take: a measurement is no more exact than this.
+    long Room => Bytes + Bytes / Tolerance;
+
     string Noun => Of == BudgetOf.Step ? "the step's peak" : "saved maps";
 
     /// <summary>A step begins: nothing is held. Plans where the last one gave cause to.</summary>
@@ -86,9 +90,10 @@ public sealed class MemoryBudget
         if (plan is null)
         {
             timeline?.Dispose();
+            if (meter is not null) AllocatorMeter.Settle();    // a count of held maps does not depend on it
             timeline = startTimeline();
         }
-        else if (LeastBytes > Bytes) throw TooSmall();
+        else if (plan.LeastBytes > Room || misses > 1) throw TooSmall();
         before = AllocatorMeter.CurrentBytes;
         meter?.ResetPeak();
     }
@@ -103,9 +108,10 @@ public sealed class MemoryBudget
             timeline = null;
             Choose();
         }
-        else if (bytes > Bytes + Bytes / Tolerance)
+        else if (bytes > Room || misses > 0)
         {
-            correction = Math.Max(correction, bytes - plan!.Peak(place));
+            // What was over once and is not again came from elsewhere.
+            correction = Math.Max(bytes > Room ? correction : 0, bytes - plan!.Peak(place));
             Choose();
         }
     }
@@ -113,8 +119,8 @@ public sealed class MemoryBudget
     void Choose()
     {
         LeastBytes = plan!.LeastBytes + correction;
-        if (plan.Within(Bytes - correction) is not { } within) return;
-        place = within;
+        misses = LeastBytes > Room ? misses + 1 : 0;
+        place = plan.Within(Math.Max(Bytes - correction, plan.LeastBytes))!.Value;
         PlannedBytes = plan.Peak(place) + correction;
         rungs = plan.Rungs(place);
         Codecs = plan.Layers.ToDictionary(layer => layer, layer => ladder[rungs.GetValueOrDefault(layer)]);
@@ -130,17 +136,12 @@ public sealed class MemoryBudget
         if (plan is not null || timeline is not null) ended = (Of == BudgetOf.Step ? meter!.PeakBytes - before : mapsPeak, timeline?.Moments.Count ?? 0);
     }
 
-    /// <summary>The codec of a layer's map in this step.</summary>
-    internal ActivationCodec CodecFor(Layer layer, Tensor map, ActivationCodec codec)
-    {
-        if (plan is null) return codec;
-        var chosen = ladder[rungs.GetValueOrDefault(layer.Name)];
-        return chosen == ActivationCodec.None ? chosen : options.Adapt(chosen, map);
-    }
+    /// <summary>The codec of a layer's maps in this step, before it is adapted to one of them.</summary>
+    internal ActivationCodec CodecFor(Layer layer, ActivationCodec codec) => plan is null ? codec : ladder[rungs.GetValueOrDefault(layer.Name)];
 
     /// <summary>What a map that was just packed would take under the other codecs; null once there is a plan.</summary>
-    internal Rung[]? Measure(Tensor map, Layer layer, ActivationCodec used, long bytes) =>
-        plan is null ? Ladder.Measure(map, layer, [.. ladder.Select(codec => codec == ActivationCodec.None ? codec : options.Adapt(codec, map))], used, bytes) : null;
+    internal Rung[]? Measure(Tensor map, Zeros zeros, Layer layer, ActivationCodec used, long bytes) =>
+        plan is null ? Ladder.Measure(map, layer, [.. ladder.Select(codec => codec == ActivationCodec.None ? codec : options.Adapt(codec, map, zeros))], used, bytes) : null;
 
     internal void End() => meter?.Dispose();
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -50,7 +51,7 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
         {
             var (baseline, compressed) = Predict(model, input, codec, loss);
             var elements = input.Aggregate(1L, (product, extent) => checked(product * extent));
-            return new(parameters.Concat(model.buffers()).Sum(tensor => tensor.NumberOfElements * tensor.ElementSize), elements * sizeof(float), baseline, compressed);
+            return new(parameters.Concat(model.buffers()).Sum(TensorMemory.Bytes), elements * sizeof(float), baseline, compressed);
         }
         finally
         {
@@ -73,6 +74,28 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
                     if (line.StartsWith(Name, StringComparison.Ordinal) && long.TryParse(line.AsSpan(Name.Length).Trim().TrimEnd("kB").Trim(), CultureInfo.InvariantCulture, out var kibibytes))
                         return kibibytes << 10;
             throw new PlatformNotSupportedException("The machine's available memory is not to be had here: wanted MemAvailable in /proc/meminfo.");
+        }
+    }
+
+    /// <summary>Bytes of the maps that a forward pass will save, plain, from that of a part of the input.</summary>
+    /// <param name="model">On the CPU; run by <c>call</c>. Keeps its mode; in train mode its batch norms' statistics move.</param>
+    /// <param name="input">The input's shape, batch first.</param>
+    public static long MapBytes(nn.Module<Tensor, Tensor> model, long[] input)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(input);
+        foreach (var (axis, small, _) in Smaller(model, input))
+            try
+            {
+                return (long)((double)Saved(With(input, axis, small)) * input[axis] / small);
+            }
+            catch (System.Runtime.InteropServices.ExternalException) { }    // libtorch's own: the model does not take an input of this shape
+        return Saved(input);
+
+        long Saved(long[] shape)
+        {
+            using var x = randn(shape);
+            return ForwardTrace.Record(model, x).MapBytes;
         }
     }
 
@@ -99,9 +122,7 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
                 return (Along(ActivationCodec.None), Along(codec));
 
                 StepMemory Along(ActivationCodec codec) =>
-                    Trial.Extrapolate(Trial.Run(model, With(small), codec, loss), Trial.Run(model, With(middle), codec, loss), (double)(input[axis] - middle) / (middle - small));
-
-                long[] With(long extent) => [.. input.Select((old, at) => at == axis ? extent : old)];
+                    Trial.Extrapolate(Trial.Run(model, With(input, axis, small), codec, loss), Trial.Run(model, With(input, axis, middle), codec, loss), (double)(input[axis] - middle) / (middle - small));
             }
             catch (System.Runtime.InteropServices.ExternalException) { }    // libtorch's own: the model does not take an input of this shape
         return (Whole(ActivationCodec.None), Whole(codec));
@@ -112,6 +133,8 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
             return Trial.Extrapolate(trial, trial, 0);
         }
     }
+
+    static long[] With(long[] shape, int axis, long extent) => [.. shape.Select((old, at) => at == axis ? extent : old)];
 
     // Two smaller extents of an axis, of which the second is twice the first.
     static IEnumerable<(int Axis, long Small, long Middle)> Smaller(nn.Module<Tensor, Tensor> model, long[] input)
@@ -138,8 +161,7 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
             using var compression = model.CompressActivations(codec);
             using var x = randn(shape);
             Step(null);    // libtorch allocates some things once
-            GC.Collect();    // what finalizers free during a step would count as the step's
-            GC.WaitForPendingFinalizers();
+            AllocatorMeter.Settle();
             var (first, second) = (Step(compression.StartTimeline)!, Step(compression.StartTimeline)!);
             return first.Least(second);    // whatever else allocates meanwhile, such as the compiler of .NET, is in one only
 

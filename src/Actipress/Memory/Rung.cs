@@ -1,3 +1,4 @@
+using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -43,7 +44,7 @@ static class Ladder
         var energy = Sensitivity.Energy(sample, layer);
         var perSampledByte = Packed(used) is { } sampled ? (double)usedBytes / sampled.Bytes : (double)map.NumberOfElements / sample.NumberOfElements;
         var rungs = new Rung[ladder.Length];
-        rungs[0] = new(map.NumberOfElements * map.ElementSize, 0);
+        rungs[0] = new(map.Bytes(), 0);
         for (var i = 1; i < ladder.Length; i++)
             rungs[i] = Packed(ladder[i]) is { } packed
                 ? new(Math.Min(rungs[i - 1].Bytes, (long)(packed.Bytes * perSampledByte)), Math.Max(rungs[i - 1].Harm, packed.SquaredError / energy * Sensitivity.Weight(layer)))

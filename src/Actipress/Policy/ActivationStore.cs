@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using TorchSharp.Modules;
 
 namespace Actipress;
 
@@ -12,10 +13,14 @@ namespace Actipress;
 /// <param name="everything">Whether what no layer saves is compressed too; otherwise only right after a parameter of the model was seen.</param>
 sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Func<torch.nn.Module, Layer?> layerOf, bool everything) : SavedTensorHooks
 {
+    // Maps of a GPU that are held raw while it measures them: so far the host may be ahead of it.
+    const int MostDeferred = 2;
+
     readonly Lock gate = new();
     readonly Dictionary<nint, List<SavedMap>> byStorage = [];
     readonly Ledger ledger = new();
     readonly List<Exception> failures = [];
+    readonly Queue<(SavedMap Map, Layer Layer, DeferredMap Deferred)> deferred = new();
     (SavedMap Map, Tensor Values)? decoded;
     volatile MemoryTimeline[] timelines = [];
     bool unpacking;
@@ -27,6 +32,12 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     /// <summary>Decides on codecs where no rule does; null for none.</summary>
     public MemoryBudget? Budget { get; init; }
 
+    /// <summary>Whether packed maps leave a GPU for the host.</summary>
+    public bool OffloadsToHost { get; init; }
+
+    /// <summary>The kernels of a device; null where there are none.</summary>
+    public Func<torch.Device, CudaDevice?> GpuOf { get; init; } = CudaDevice.Of;
+
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
 
@@ -36,7 +47,14 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     /// <summary>Bytes held at this moment.</summary>
     public long LiveBytes
     {
-        get { lock (gate) return ledger.LiveBytes; }
+        get
+        {
+            lock (gate)
+            {
+                SettleAll();
+                return ledger.LiveBytes;
+            }
+        }
     }
 
     /// <summary>The last step, by layer.</summary>
@@ -44,6 +62,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     {
         lock (gate)
         {
+            SettleAll();
             return new CompressionReport
             {
                 LiveBytes = ledger.LiveBytes,
@@ -92,6 +111,12 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             if (Enabled && ledger.LiveBytes == 0) Budget?.Begin();
     }
 
+    /// <summary>The model has run: what is still being measured is packed.</summary>
+    public void EndForward()
+    {
+        lock (gate) SettleAll();
+    }
+
     public void ForgetFailures()
     {
         lock (gate) failures.Clear();
@@ -109,6 +134,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         {
             DropDecoded();
             unpacking = false;
+            while (deferred.Count > MostDeferred || (deferred.TryPeek(out var first) && (first.Deferred.IsOver || first.Deferred.IsMeasured))) Settle();
             if (!Enabled) return new PassedOn(tensor);
             if (policy.IsOwnParameter(tensor) || LibTorch.IsParameterOrView(tensor))
             {
@@ -122,12 +148,12 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
                 return policy.Decide(tensor, layer) switch
                 {
                     Treatment.NotOurs => new PassedOn(tensor),
-                    Treatment.LeftAlone left => Save(tensor, layer, Need.Values, map => new(new HeldRaw(map), left.Why)),
-                    Treatment.Moved moved => Save(tensor, layer, Need.Values, map => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
-                    Treatment.Bits => Save(tensor, layer, Need.Values, map => new(ExactBits.Pack(map), "bits")),
-                    Treatment.Indices => Save(tensor, layer, Need.Values, PackIndices),
+                    Treatment.LeftAlone left => Save(tensor, layer, Need.Values, (map, _) => new(new HeldRaw(map), left.Why)),
+                    Treatment.Moved moved => Save(tensor, layer, Need.Values, (map, _) => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
+                    Treatment.Bits => Save(tensor, layer, Need.Values, (map, _) => new(ExactBits.Pack(map), "bits")),
+                    Treatment.Indices => Save(tensor, layer, Need.Values, (map, _) => PackIndices(map)),
                     Treatment.BitsIfTwoValued => PackMask(tensor, layer),
-                    Treatment.Map map => Save(tensor, layer, needOf(map.Need), values => PackValues(values, layer, map.Codec, map.NoRule ? Budget : null)),
+                    Treatment.Map map => Save(tensor, layer, needOf(map.Need), (values, zeros) => PackValues(values, zeros, layer, map.Codec, map.NoRule ? Budget : null)),
                     var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
                 };
             }
@@ -143,29 +169,67 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
 
     SavedTensor PackMask(Tensor tensor, Layer layer)
     {
-        if (Find(tensor, Geometry.Of(tensor).WithoutExpansion()) is not null)
-            return Save(tensor, layer, Need.Values, _ => throw new InvalidOperationException("A mask that is held already was packed again."));
-        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, Need.Values, _ => new(mask, "bits")) : new PassedOn(tensor);
+        if (Find(tensor, Geometry.OfMap(tensor)) is not null)
+            return Save(tensor, layer, Need.Values, (_, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
+        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, Need.Values, (_, _) => new(mask, "bits")) : new PassedOn(tensor);
     }
 
-    Holding PackValues(Tensor values, Layer layer, ActivationCodec codec, MemoryBudget? budget)
+    Holding PackValues(Tensor values, Zeros zeros, Layer layer, ActivationCodec codec, MemoryBudget? budget)
     {
-        if (budget is not null) codec = budget.CodecFor(layer, values, codec);
+        if (budget is not null) codec = budget.CodecFor(layer, codec);
         if (codec == ActivationCodec.None) return new(new HeldRaw(values), "raw: within the budget");
+        codec = policy.Adapt(codec, values, zeros);
+        if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
+            return new(new DeferredMap(values, gpu, codec), "being measured");
         if (Pipeline.Pack(values, codec, out var why) is { } packed)
-            return new(packed, codec.ToString()) { Rungs = budget?.Measure(values, layer, codec, packed.Bytes) };
-        if (why == LeftRaw.NotFinite) ledger.Of(layer).NotFinite++;
-        return new(new HeldRaw(values), why == LeftRaw.NotFinite ? "raw: NaN or infinite" : "raw: smaller than packed");
+        {
+            var rungs = budget?.Measure(values, zeros, layer, codec, packed.Bytes);
+            return Hold(packed, GpuOf(values.device)) with { Rungs = rungs };
+        }
+        return Raw(new HeldRaw(values), layer, why);
     }
 
-    SavedUse Save(Tensor tensor, Layer layer, Need need, Func<Tensor, Holding> packValues)
+    Holding Hold(PackedMap packed, CudaDevice? gpu)
+    {
+        var held = OffloadsToHost ? OffloadedMap.Of(packed, gpu) : packed;
+        return new(held, held is OffloadedMap ? $"{packed.Codec} on the host" : $"{packed.Codec}");
+    }
+
+    Holding Raw(Packed raw, Layer layer, LeftRaw why)
+    {
+        if (why == LeftRaw.NotFinite) ledger.Of(layer).NotFinite++;
+        return new(raw, why == LeftRaw.NotFinite ? "raw: NaN or infinite" : "raw: smaller than packed");
+    }
+
+    void SettleAll()
+    {
+        while (deferred.Count > 0) Settle();
+    }
+
+    // The first of the maps that are being measured gets its lasting form.
+    void Settle()
+    {
+        using var noGradients = torch.no_grad();
+        var (map, layer, waiting) = deferred.Dequeue();
+        if (waiting.IsOver) return;
+        var before = map.Values!;
+        var held = waiting.Settle(out var why, out var failure);
+        if (failure is not null) failures.Add(new CompressionException($"Compressing a map of layer {layer} failed; it was kept as it is. {failure.Message}", failure));
+        map.Values = held is PackedMap packed ? Hold(packed, waiting.Gpu as CudaDevice) : failure is null ? Raw(held, layer, why) : new(held, "raw: packing failed");
+        ledger.Replace(map.Account, before.Bytes, before.How);
+        ledger.Hold(map.Account, map.Values.Bytes, map.Values.How);
+        DropAnsweredBits(map);
+    }
+
+    SavedUse Save(Tensor tensor, Layer layer, Need need, Func<Tensor, Zeros, Holding> packValues)
     {
         var account = ledger.Of(layer);
         var geometry = Geometry.Of(tensor);
-        var map = Find(tensor, geometry.WithoutExpansion());
+        var ofMap = Geometry.OfMap(tensor);
+        var map = Find(tensor, ofMap);
         if (map is null)
         {
-            map = new SavedMap(StorageReference.Of(tensor), geometry.WithoutExpansion(), LibTorch.Version(tensor), tensor.ElementSize, account);
+            map = new SavedMap(StorageReference.Of(tensor), ofMap, LibTorch.Version(tensor), tensor.ElementSize, account);
             if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
             maps.Add(map);
             foreach (var timeline in timelines) timeline.Saved(map, map.Storage.Data);
@@ -173,12 +237,12 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             account.SavedBytes += map.SavedBytes;
         }
         else account.SharedMaps++;
-        var use = new SavedUse(this, map, geometry, need, tensor.dtype, tensor.device);
+        var use = new SavedUse(this, map, layer, geometry, need, tensor.dtype, tensor.device);
         try
         {
             if (!map.Answers(need))
             {
-                Answer(tensor, map, need, packValues);
+                Answer(tensor, map, layer, need, packValues);
                 foreach (var timeline in timelines) timeline.Holds(map, layer);
             }
             return use;
@@ -190,7 +254,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         }
     }
 
-    void Answer(Tensor tensor, SavedMap map, Need need, Func<Tensor, Holding> packValues)
+    void Answer(Tensor tensor, SavedMap map, Layer layer, Need need, Func<Tensor, Zeros, Holding> packValues)
     {
         // Whoever saves it, a map is packed in the layout in which it was first seen.
         using var whole = tensor.as_strided(map.Geometry.Sizes, map.Geometry.Strides, map.Geometry.Offset);
@@ -201,13 +265,17 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             ledger.Hold(map.Account, map.Inside.Bytes, map.Inside.How);
             return;
         }
-        map.Values = packValues(whole);
+        map.Values = packValues(whole, map.ZerosFor(layer));
         ledger.Hold(map.Account, map.Values.Bytes, map.Values.How);
-        if (map.Inside is { Held: HeldInside bits } && map.ValuesAnswer(bits.Need))
-        {
-            Drop(map, map.Inside);
-            map.Inside = null;
-        }
+        if (map.Values.Held is DeferredMap waiting) deferred.Enqueue((map, map.Account.Layer, waiting));
+        DropAnsweredBits(map);
+    }
+
+    void DropAnsweredBits(SavedMap map)
+    {
+        if (map.Inside is not { Held: HeldInside bits } || !map.ValuesAnswer(bits.Need)) return;
+        Drop(map, map.Inside);
+        map.Inside = null;
     }
 
     void Drop(SavedMap map, Holding? holding)
@@ -247,6 +315,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         using var noGradients = torch.no_grad();
         lock (gate)
         {
+            SettleAll();
             if (!unpacking) NoteWhatIsAliveElsewhere();
             unpacking = true;
             unpackedLast = use.Map.Account.Layer;
@@ -259,7 +328,8 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
                 }
                 var rebuilt = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need) ? use.Map.Inside!.Held.Unpack() : Decode(use.Map);
                 foreach (var timeline in timelines) timeline.Rebuilt(use.Map, LibTorch.Data(rebuilt));
-                return use.Map.Geometry.Show(rebuilt, use.Geometry);
+                var shown = use.Map.Geometry.Show(rebuilt, use.Geometry);
+                return use is { Layer.Module: Conv3d, Map: { Users: 1, IsHeldRaw: false } } ? ConvolutionInput.ForBackward(shown) : shown;
             }
             catch (Exception failure)
             {
@@ -273,7 +343,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     {
         if (decoded is { } cached && cached.Map == map) return cached.Values.alias();
         DropDecoded();
-        var values = map.Values!.Held.Unpack();
+        var values = map.Rebuild();
         if (map.Users > 1)
         {
             var kept = values.alias();
@@ -303,13 +373,14 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         readonly ActivationStore store;
         bool disposed;
 
-        public SavedUse(ActivationStore store, SavedMap map, Geometry geometry, Need need, torch.ScalarType type, torch.Device device)
+        public SavedUse(ActivationStore store, SavedMap map, Layer layer, Geometry geometry, Need need, torch.ScalarType type, torch.Device device)
         {
-            (this.store, Map, Geometry, Need, Type, Device) = (store, map, geometry, need, type, device);
+            (this.store, Map, Layer, Geometry, Need, Type, Device) = (store, map, layer, geometry, need, type, device);
             map.Users++;
         }
 
         public SavedMap Map { get; }
+        public Layer Layer { get; }
         public Geometry Geometry { get; }
         public Need Need { get; }
         public torch.ScalarType Type { get; }

@@ -1,3 +1,5 @@
+using Actipress.Autograd;
+
 namespace Actipress;
 
 /// <summary>Where a tensor's elements lie in its storage.</summary>
@@ -9,6 +11,26 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
 
     public static Geometry Of(Tensor tensor) => new(tensor.shape, tensor.stride(), tensor.storage_offset());
 
+    /// <summary>
+    /// Where the map lies of which an operation saved <paramref name="tensor"/>: without the repetition of expanded axes, and as the
+    /// (n, tokens, features) that a linear layer folds into rows.
+    /// </summary>
+    public static Geometry OfMap(Tensor tensor)
+    {
+        var own = Of(tensor).WithoutExpansion();
+        if (own.Sizes.Length != 2 || LibTorch.BaseOfView(tensor) is not { } whole) return own;
+        using (whole)
+        {
+            var unfolded = Of(whole);
+            return own.IsFolded(unfolded) ? unfolded : own;
+        }
+    }
+
+    // Rows that are tokens, several to an example; those that are whole examples, flattened, have lost their axes for good.
+    bool IsFolded(Geometry unfolded) =>
+        unfolded.Sizes.Length > 2 && sizes[^1] == unfolded.Sizes[^1] && sizes[0] != unfolded.Sizes[0] &&
+        IsRowMajor && unfolded.IsRowMajor && SameElements(unfolded);
+
     public long Elements
     {
         get
@@ -19,8 +41,8 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
         }
     }
 
-    /// <summary>Without the repetition of axes that were expanded: those of stride 0 have one element.</summary>
-    public Geometry WithoutExpansion()
+    // Axes of stride 0 have one element.
+    Geometry WithoutExpansion()
     {
         var (ownSizes, ownStrides) = (sizes, strides);
         return new([.. sizes.Select((size, axis) => ownStrides[axis] == 0 && size > 1 ? 1 : size)], ownStrides, offset);

@@ -17,7 +17,7 @@ sealed class HeldRaw : Packed
         version = LibTorch.Version(saved);
     }
 
-    public override long Bytes => tensor.NumberOfElements * tensor.ElementSize;
+    public override long Bytes => tensor.Bytes();
 
     public override Tensor Unpack()
     {
@@ -43,7 +43,7 @@ sealed class HeldElsewhere : Packed
         tensor.DetachFromDisposeScope();
     }
 
-    public override long Bytes => tensor.NumberOfElements * tensor.ElementSize;
+    public override long Bytes => tensor.Bytes();
 
     public override Tensor Unpack()
     {
@@ -113,16 +113,20 @@ sealed class HeldMask : Packed
 }
 
 /// <summary>Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.</summary>
-sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type) : Packed
+sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool tellsZeros) : Packed
 {
     public Need.Inside Need => need;
 
+    /// <summary>Whether what is not inside is either zero or at the upper bound, far above it: as after a ReLU6 in place.</summary>
+    public bool TellsZeros => tellsZeros;
+
     public static HeldInside Pack(Tensor map, Need.Inside need)
     {
+        var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && Pipeline.Range(map).Lowest >= 0;
         if (map.device_type == DeviceType.CPU && map.dtype == ScalarType.Float32 && map.is_contiguous())
-            return new HeldInside(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype);
+            return new HeldInside(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype, tellsZeros);
         using var inside = need.Bits(map);
-        return new HeldInside(ExactBits.Pack(inside), need, map.dtype);
+        return new HeldInside(ExactBits.Pack(inside), need, map.dtype, tellsZeros);
     }
 
     public override long Bytes => bits.Bytes;
@@ -135,6 +139,20 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type) : Pac
         if (need.Representative - need.Low != 1) map.mul_(need.Representative - need.Low);
         if (need.Low != 0) map.add_(need.Low);
         return map;
+    }
+
+    /// <summary>Puts zeros where there were some into the rebuilt values of the map: if <see cref="TellsZeros"/>.</summary>
+    public void RestoreZeros(Tensor values)
+    {
+        if (bits.IsOnCpu && values.dtype == ScalarType.Float32 && values.is_contiguous())
+        {
+            bits.ZeroUnset(values, (float)need.Representative);
+            return;
+        }
+        using var inside = bits.Unpack();
+        using var high = values.gt(need.Representative);
+        using var zeros = inside.logical_or_(high).logical_not_();
+        values.masked_fill_(zeros, 0);
     }
 
     public override void Dispose() => bits.Dispose();

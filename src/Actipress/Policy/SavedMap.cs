@@ -50,7 +50,21 @@ sealed class SavedMap(StorageReference storage, Geometry geometry, long version,
         need is Need.ShapeOnly || ValuesAnswer(need) || (need is Need.Inside && Inside is { Held: HeldInside bits } && bits.Need == need);
 
     /// <summary>Whether the values that are held do: exact zeros beside positive values tell a ReLU all, a raw map tells everything.</summary>
-    public bool ValuesAnswer(Need need) => Values is not null && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held is PackedMap { HasExactZeros: true }));
+    public bool ValuesAnswer(Need need) => Values is not null && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held.KeepsExactZeros));
+
+    /// <summary>What hangs on the zeros of the values that <paramref name="layer"/> asks for.</summary>
+    public Zeros ZerosFor(Layer layer) =>
+        Inside is null ? Sensitivity.ZerosOf(layer) :
+        Inside.Held is HeldInside { TellsZeros: true } ? Zeros.Known :
+        Zeros.Decide;
+
+    /// <summary>The values in row-major order of <see cref="Geometry"/>'s sizes, for the caller to dispose.</summary>
+    public Tensor Rebuild()
+    {
+        var values = Values!.Held.Unpack();
+        if (Inside is { Held: HeldInside { TellsZeros: true } bits } && Values.Held is not DeferredMap) bits.RestoreZeros(values);
+        return values;
+    }
 
     public void Dispose()
     {

@@ -43,6 +43,9 @@ abstract class SavingPolicy
 
     /// <summary>What happens to a saved tensor that is no parameter.</summary>
     public abstract Treatment Decide(Tensor tensor, Layer layer);
+
+    /// <summary>The codec for a map of which more is known than its layer.</summary>
+    public virtual ActivationCodec Adapt(ActivationCodec codec, Tensor map, Zeros zeros) => codec;
 }
 
 /// <summary>Maps are compressed. The rules stand in the order in which they apply.</summary>
@@ -51,7 +54,7 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
     public override Treatment Decide(Tensor tensor, Layer layer)
     {
         if (layer.Is<Embedding>() || layer.Is<EmbeddingBag>()) return new Treatment.NotOurs("indices that the caller holds");
-        if (tensor.NumberOfElements * tensor.ElementSize < options.SmallestBytes) return new Treatment.LeftAlone("small");
+        if (tensor.Bytes() < options.SmallestBytes) return new Treatment.LeftAlone("small");
 
         var codec = options.CodecFor(layer, out var noRule);
         if (codec == ActivationCodec.None) return new Treatment.LeftAlone("rule");
@@ -61,9 +64,11 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
         if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
 
         return options.AdaptToLayers && codec.ExactZeros
-            ? new Treatment.Map(options.Adapt(codec, tensor), Need.Of(layer), noRule)
+            ? new Treatment.Map(codec, Need.Of(layer), noRule)
             : new Treatment.Map(codec, Need.Values, noRule);
     }
+
+    public override ActivationCodec Adapt(ActivationCodec codec, Tensor map, Zeros zeros) => options.Adapt(codec, map, zeros);
 }
 
 /// <summary>Everything goes to a device.</summary>

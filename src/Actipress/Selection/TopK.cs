@@ -10,7 +10,7 @@ namespace Actipress;
 /// </summary>
 public static class TopK
 {
-    const int FirstBits = 11, SecondBits = 11, ThirdBits = 9;    // the 31 bits of a magnitude
+    internal const int FirstBits = 11, SecondBits = 11, ThirdBits = 9;    // the 31 bits of a magnitude
 
     /// <summary>k = floor(N / ratio), but at least 1 of a map that is not empty.</summary>
     public static long Count(long elements, double ratio) => elements == 0 ? 0 : Math.Max(1, (long)Math.Floor(elements / ratio));

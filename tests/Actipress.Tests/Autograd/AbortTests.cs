@@ -75,11 +75,7 @@ public class AbortTests
         {
             var released = 0;
             Forget();
-            for (var i = 0; i < 20 && released == 0; i++)
-            {
-                GC.Collect();
-                GC.WaitForPendingFinalizers();
-            }
+            for (var i = 0; i < 20 && released == 0; i++) AllocatorMeter.Settle();
             Assert.Equal(3, released);
 
             void Forget() => _ = Loss(x => new Counts(() => released++), _ => throw new InvalidOperationException());

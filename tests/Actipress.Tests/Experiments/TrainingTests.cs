@@ -120,6 +120,32 @@ public sealed class TrainingTests : IDisposable
     }
 
     [Fact]
+    public void Ct_trains_a_volume_network_in_either_layout()
+    {
+        var real = TestData.Real("ct_mr_totalsegmentator");
+        foreach (var (scan, mask) in (ReadOnlySpan<(string, string)>)[("aorta__ct_cropped", "aorta__aorta"), ("pulmonary__ct_cropped", "pulmonary__pulmonary_artery")])
+        {
+            Link(scan, "msd_spleen", "imagesTr", $"{scan}.nii.gz");
+            Link(mask, "msd_spleen", "labelsTr", $"{scan}.nii.gz");
+            Link(scan, "totalsegmentator", scan, "ct.nii.gz");
+            Link(mask, "totalsegmentator", scan, "segmentations", "spleen.nii.gz");
+        }
+        var plan = new TrainingPlan { Model = "unet3d", Data = "spleen", Epochs = 1, Batch = 1, Features = 4, Extents = [32, 32, 32] };
+        var (one, other) = (KnownData.Load(plan, folder), KnownData.Load(plan with { Data = "ct-spleen" }, folder));
+        using var scope = NewDisposeScope();
+        Assert.True(one.Train.Batch([0]).Input.Equals(other.Train.Batch([0]).Input));
+        var (result, _) = Training.Run(plan, one, new ResultsFile(folder), null, null, Cancellation)!.Value;
+        Assert.InRange(result.Compressed.TestDsc!.Value, 0, 1);
+
+        void Link(string file, params string[] path)
+        {
+            var to = Path.Combine([folder, .. path]);
+            Directory.CreateDirectory(Path.GetDirectoryName(to)!);
+            File.CreateSymbolicLink(to, Path.Combine(real, $"{file}.nii.gz"));
+        }
+    }
+
+    [Fact]
     public void A_part_is_taken_at_even_distances()
     {
         var data = KnownData.Load(new TrainingPlan { Model = "lenet", Data = "digits" }, null);

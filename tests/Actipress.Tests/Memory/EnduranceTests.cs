@@ -5,10 +5,14 @@ namespace Actipress.Tests.Memory;
 
 public class EnduranceTests
 {
+    // Alone in its process: the finalizers of other tests move the level by megabytes.
     [Fact]
-    public void Two_thousand_steps_leave_nothing_behind()
+    public void Two_thousand_steps_leave_nothing_behind() => ChildProcess.RunScenario(typeof(EnduranceTests), nameof(Steps_leave_nothing_behind));
+
+    [Fact(Explicit = true)]
+    public void Steps_leave_nothing_behind()
     {
-        const int Warm = 50, Steps = 2000;
+        const int Warm = 1000, Steps = Warm + 2000;    // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
         using var model = new LeNet();
         using var optimizer = optim.Adam(model.parameters());
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
@@ -27,17 +31,13 @@ public class EnduranceTests
             if (step == Warm) level = Level();
         }
         var after = Level();
-        Assert.InRange(after.Native - level.Native, long.MinValue, 1 << 20);    // what earlier tests left may still go
+        Assert.InRange(after.Native - level.Native, long.MinValue, 1 << 20);
         Assert.InRange(after.Managed - level.Managed, long.MinValue, 1 << 20);
         Assert.Equal(level.Tensors, after.Tensors);
 
         static (long Native, long Managed, long Tensors) Level()
         {
-            for (var i = 0; i < 3; i++)
-            {
-                GC.Collect();
-                GC.WaitForPendingFinalizers();
-            }
+            for (var i = 0; i < 3; i++) AllocatorMeter.Settle();
             return (AllocatorMeter.CurrentBytes, GC.GetTotalMemory(forceFullCollection: true), Tensor.TotalCount);
         }
     }

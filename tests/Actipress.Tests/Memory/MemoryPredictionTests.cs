@@ -30,8 +30,7 @@ public sealed class MemoryPredictionTests : IDisposable
             return new(report.SavedBytes, report.KeptBytes, after, meter.PeakBytes - before);
         }
         Step();
-        GC.Collect();    // what finalizers free during a step would count as the step's
-        GC.WaitForPendingFinalizers();
+        AllocatorMeter.Settle();
         return Step();
     }
 
@@ -74,6 +73,18 @@ public sealed class MemoryPredictionTests : IDisposable
         Assert.True(expected.Equals(randn(4)));
         Assert.All(model.state_dict(), entry => Assert.True(entry.Value.Equals(state[entry.Key]), entry.Key));
         Assert.All(model.parameters().Zip(gradients), pair => Assert.True(pair.First.grad!.Equals(pair.Second)));
+    }
+
+    [Theory]
+    [InlineData("UNet3D", new long[] { 1, 4, 96, 32, 32 }, 0.03)]    // a quarter of 96 does not divide by its four levels
+    [InlineData("ResNet20", new long[] { 16, 3, 32, 32 }, 0.03)]
+    [InlineData("EfficientNetB0", new long[] { 1, 3, 192, 64 }, 0.1)]    // its scales do not grow with the image
+    public void Map_bytes_follow_from_a_part_of_the_input(string network, long[] input, double tolerance)
+    {
+        using var model = Networks.Find(network).Create();
+        using var x = randn(input);
+        var saved = ForwardTrace.Record(model, x).MapBytes;
+        Assert.InRange(MemoryPrediction.MapBytes(model, input), (long)((1 - tolerance) * saved), (long)((1 + tolerance) * saved));
     }
 
     [Fact]

@@ -51,6 +51,7 @@ public class CompressActivationsTests
         ["in-place relu"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(inplace: true), Conv2d(8, 8, 3, padding: 1)),
         ["leaky relu"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), LeakyReLU(0.1), Conv2d(8, 8, 3, padding: 1), LeakyReLU(0.2, inplace: true)),
         ["relu6"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), new Scale(20), ReLU6(), Conv2d(8, 8, 3, padding: 1)),
+        ["in-place relu6"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), new Scale(20), ReLU6(inplace: true), Conv2d(8, 8, 3, padding: 1), ReLU()),
         ["average pools"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), AvgPool2d(2), GELU(), AdaptiveAvgPool2d(3), Flatten(), Linear(72, 4)),
         ["padded max pool with overlap"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), MaxPool2d(3, stride: 2, padding: 1), AdaptiveMaxPool2d([5, 5]), Conv2d(8, 4, 3)),
         ["dropout"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), Dropout(0.4), ReLU(), Flatten(), Linear(8 * 24 * 24, 8)),
@@ -190,6 +191,43 @@ public class CompressActivationsTests
         var tanh = Assert.Single(compression.Report().Layers, layer => layer.Type == "Tanh");
         Assert.Equal(1, tanh.NotFinite);
         Assert.Equal(tanh.SavedBytes, tanh.KeptBytes);
+    }
+
+    [Fact]
+    public void Tokens_go_through_the_codec_and_vectors_through_8_bits()
+    {
+        Assert.Equal("dct:10", KeptAs(Linear(64, 64), randn(4, 40, 64)));
+        Assert.Equal("quant:8", KeptAs(Linear(64, 64), randn(160, 64)));
+        Assert.Equal("quant:8", KeptAs(Sequential(Flatten(), Linear(640, 8)), randn(40, 10, 64)));
+        Assert.Equal("quant:8", KeptAs(Conv2d(64, 64, 1), randn(40, 64, 1, 1)));
+
+        static string KeptAs(Module<Tensor, Tensor> layer, Tensor input)
+        {
+            using var everything = NewDisposeScope();
+            using var model = Sequential(new Scale(1), layer);
+            using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Dct(10)));
+            using var y = model.call(input.requires_grad_());
+            return Assert.Single(compression.Report().Layers, one => one.SavedBytes == input.NumberOfElements * input.ElementSize).KeptAs;
+        }
+    }
+
+    [Theory]
+    [InlineData(10, "dct:10")]
+    [InlineData(100, "dct:100,zeros=none")]
+    public void Zeros_are_kept_once_and_where_a_gradient_hangs_on_them(double ratio, string ofConvolution)
+    {
+        using var everything = NewDisposeScope();
+        const int Features = 16, Elements = 4 * Features * 64 * 64;
+        using var model = Sequential(
+            Conv2d(3, Features, 3, padding: 1), ReLU(), Conv2d(Features, Features, 3, padding: 1), ReLU6(inplace: true), Conv2d(Features, Features, 3, padding: 1),
+            ReLU(), MaxPool2d(1), Conv2d(Features, Features, 3));
+        using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Dct(ratio)));
+        using var y = model.call(randn(4, 3, 64, 64));
+        var layers = compression.Report().Layers;
+        foreach (var clipped in (string[])["1", "3"]) Assert.InRange(Layer(clipped).KeptBytes, Elements / 8, (long)(Elements * (1 / 8.0 + 1 / 16.0 + 1 / ratio)));
+        Assert.Equal(ofConvolution, Layer("7").KeptAs);
+
+        LayerReport Layer(string name) => Assert.Single(layers, layer => layer.Name == name);
     }
 
     [Fact]

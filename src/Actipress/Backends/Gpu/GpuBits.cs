@@ -1,0 +1,34 @@
+using ILGPU;
+
+namespace Actipress;
+
+/// <summary>Bits at any place of a buffer of words; many threads may write side by side.</summary>
+static class GpuBits
+{
+    /// <summary>A buffer for so many bytes has this many more, which <see cref="Read"/> may touch.</summary>
+    public const int Slack = 12;
+
+    /// <summary>Writes bits over zeros.</summary>
+    public static void Write(ArrayView<uint> words, long at, ulong bits)
+    {
+        if (bits == 0) return;
+        var (word, shift) = (at >> 5, (int)(at & 31));
+        Set(words, word, (uint)(bits << shift));
+        var rest = bits >> 32 - shift;
+        Set(words, word + 1, (uint)rest);
+        Set(words, word + 2, (uint)(rest >> 32));
+    }
+
+    static void Set(ArrayView<uint> words, long at, uint bits)
+    {
+        if (bits != 0) Atomic.Or(ref words[at], bits);
+    }
+
+    /// <summary>The next 64 bits.</summary>
+    public static ulong Read(ArrayView<uint> words, long at)
+    {
+        var (word, shift) = (at >> 5, (int)(at & 31));
+        var low = words[word] | (ulong)words[word + 1] << 32;
+        return low >> shift | (ulong)words[word + 2] << 1 << 63 - shift;
+    }
+}

@@ -1,0 +1,201 @@
+using ILGPU;
+
+namespace Actipress;
+
+/// <summary>
+/// A tile in a GPU's shared memory: 16 x 16 values, rows <see cref="Pitch"/> apart so that rows and columns both meet every bank.
+/// Sixteen threads share it; thread l has column l or row l. The arithmetic is that of <see cref="GridDefinition"/>, operation by
+/// operation, so that the bits are too.
+/// </summary>
+static class GpuTile
+{
+    public const int Pitch = 17, Floats = 16 * Pitch;
+
+    /// <summary>The region of a tile; only where there are some.</summary>
+    public static GpuRegion RegionOf(GpuMap map, ArrayView<GpuRegion> regions, long tile)
+    {
+        var i = map.Regions - 1;
+        while (i > 0 && tile < regions[i].FirstTile) i--;
+        return regions[i];
+    }
+
+    /// <summary>Bits of zeros of all tiles before this one; not under a wavelet, where whole maps have them.</summary>
+    public static long ZeroBitsBefore(GpuMap map, ArrayView<GpuRegion> regions, long tile)
+    {
+        if (map.Regions == 0) return 256 * tile;
+        var region = RegionOf(map, regions, tile);
+        return region.ZeroBitsBefore + (tile - region.FirstTile) * region.ZeroBitsPerTile;
+    }
+
+    /// <summary>Rows and columns of a tile that hold values.</summary>
+    public static int Filled(GpuMap map, int points) => map.Regions == 0 ? 16 : 16 / points * points;
+
+    /// <summary>Kinds of values, a bit each.</summary>
+    public const int Unusable = 1, Zero = 2, BelowZero = 4;
+
+    /// <summary>What kind of value it is.</summary>
+    public static int Seen(float value) => (Math.Abs(value) <= Grid.Largest ? 0 : Unusable) | (value == 0 ? Zero : 0) | (value < 0 ? BelowZero : 0);
+
+    /// <summary>Loads one column of a tile, with zeros where there is nothing; tells what kinds of values it has.</summary>
+    public static int Load(ArrayView<byte> values, GpuMap map, GpuRegion region, long tile, ArrayView<float> x, int at, int column)
+    {
+        var (seen, height) = (0, map.Regions == 0 ? 1 : region.Height.Points);
+        for (var top = 0; top < 16; top += height)
+        {
+            var start = Start(map, region, tile, top, column);
+            for (var row = top; row < Math.Min(16, top + height); row++)
+            {
+                var value = 0f;
+                if (start >= 0)
+                {
+                    value = GpuCells.Load(values, map.Type, start + (row - top) * (long)map.Width);
+                    seen |= Seen(value);
+                }
+                x[at + row * Pitch + column] = value;
+            }
+        }
+        return seen;
+    }
+
+    /// <summary>Stores one column of a tile.</summary>
+    public static void Store(ArrayView<float> x, int at, int column, ArrayView<byte> values, GpuMap map, GpuRegion region, long tile)
+    {
+        var height = map.Regions == 0 ? 1 : region.Height.Points;
+        for (var top = 0; top < 16; top += height)
+        {
+            var start = Start(map, region, tile, top, column);
+            if (start < 0) continue;
+            for (var row = top; row < top + height; row++) GpuCells.Store(values, map.Type, start + (row - top) * (long)map.Width, x[at + row * Pitch + column]);
+        }
+    }
+
+    /// <summary>Which values of a row are not zero, a bit each.</summary>
+    public static uint Positive(ArrayView<float> x, int at, int row)
+    {
+        uint positive = 0;
+        for (var column = 0; column < 16; column++) if (x[at + row * Pitch + column] != 0) positive |= 1u << column;
+        return positive;
+    }
+
+    // Where in the map the column of the block starts whose first row is row top of the tile; -1 where there is none. Slots are filled
+    // block after block, slices in turn.
+    static long Start(GpuMap map, GpuRegion region, long tile, int top, int column)
+    {
+        if (map.Regions == 0)
+        {
+            var i = (tile - (long)map.FirstUnit * map.TilesPerUnit) * 256 + top * 16 + column;
+            return i < map.Elements ? i : -1;
+        }
+        if (top + region.Height.Points > 16) return -1;
+        var (down, right) = (top / region.Height.Points, column / region.Width.Points);
+        var (block, z) = Divide(down * region.Across + right, region.Depth.Points);
+        var index = (tile - region.FirstTile) * region.BlocksPerTile + block;
+        if (right >= region.Across || block >= region.BlocksPerTile || index >= region.Blocks) return -1;
+        var (plane, within) = Divide(index, region.BlocksPerMap);
+        var (lines, across) = Divide(within, region.Width.Count);
+        var (slice, high) = Divide(lines, region.Height.Count);
+        return ((plane * map.Depth + region.Depth.Start + slice * region.Depth.Points + z) * map.Height + region.Height.Start + high * region.Height.Points) * map.Width
+            + region.Width.Start + across * region.Width.Points + (column - right * region.Width.Points);
+    }
+
+    static (int, int) Divide(int a, int b) => (a / b, a - a / b * b);
+
+    static (long, int) Divide(long a, int b)
+    {
+        // Long divisions take many times as long.
+        var quotient = a <= uint.MaxValue ? (uint)a / (uint)b : a / b;
+        return (quotient, (int)(a - quotient * b));
+    }
+
+    /// <summary>One column or row of the transform, <paramref name="step"/> from place to place, from x, which is overwritten, to y.</summary>
+    public static void Line(ArrayView<float> x, ArrayView<float> y, int at, int step, GpuAxis axis, ArrayView<float> cosines, bool inverse)
+    {
+        var (points, blocks) = (axis.Points, 16 / axis.Points);
+        for (var block = 0; block < blocks; block++)
+        {
+            var (values, coefficients) = (at + block * points * step, at + block * step);
+            if (inverse) Sums(x, coefficients, step * blocks, y, values, step, cosines, axis);
+            else Cosines(x, values, step, y, coefficients, step * blocks, cosines, axis);
+        }
+        for (var i = points * blocks; i < 16; i++) y[at + i * step] = 0;
+    }
+
+    /// <summary>The transform along the depth of a volume's blocks, whose slices are slots of the tile; thread <paramref name="lane"/>'s part.</summary>
+    public static void Slices(ArrayView<float> x, int at, int lane, GpuRegion region, ArrayView<float> cosines, bool inverse)
+    {
+        var (depth, height, width) = (region.Depth.Points, region.Height.Points, region.Width.Points);
+        if (depth == 1) return;
+        var before = LocalMemory.Allocate<float>(4);
+        var after = LocalMemory.Allocate<float>(4);
+        for (var i = lane; i < region.BlocksPerTile * height * width; i += 16)
+        {
+            var (block, within) = Divide(i, height * width);
+            var (row, column) = Divide(within, width);
+            for (var z = 0; z < depth; z++) before[z] = x[at + Slot(region, block * depth + z) + row * Pitch + column];
+            if (inverse) Sums(before, 0, 1, after, 0, 1, cosines, region.Depth);
+            else Cosines(before, 0, 1, after, 0, 1, cosines, region.Depth);
+            for (var z = 0; z < depth; z++) x[at + Slot(region, block * depth + z) + row * Pitch + column] = after[z];
+        }
+    }
+
+    // Where a slot starts.
+    static int Slot(GpuRegion region, int slot)
+    {
+        var (down, right) = Divide(slot, region.Across);
+        return down * region.Height.Points * Pitch + right * region.Width.Points;
+    }
+
+    // As in GridDefinition.
+    static void Cosines(ArrayView<float> x, int from, int step, ArrayView<float> y, int to, int apart, ArrayView<float> cosines, GpuAxis axis)
+    {
+        int m = axis.Cosines, n = axis.Points, stride = 1;
+        for (; n % 2 == 0; n /= 2, stride *= 2)
+        {
+            for (var i = 0; i < n / 2; i++)
+            {
+                var (first, last) = (x[from + i * step], x[from + (n - 1 - i) * step]);
+                x[from + i * step] = first + last;
+                x[from + (n - 1 - i) * step] = first - last;
+            }
+            for (var k = 0; k < n / 2; k++, m += n / 2)
+            {
+                var sum = x[from + (n - 1) * step] * cosines[m];
+                for (var i = 1; i < n / 2; i++) sum = GpuMath.Fused(x[from + (n - 1 - i) * step], cosines[m + i], sum);
+                y[to + (2 * k + 1) * stride * apart] = sum;
+            }
+        }
+        for (var k = 0; k < n; k++, m += n)
+        {
+            var sum = x[from] * cosines[m];
+            for (var i = 1; i < n; i++) sum = GpuMath.Fused(x[from + i * step], cosines[m + i], sum);
+            y[to + k * stride * apart] = sum;
+        }
+    }
+
+    static void Sums(ArrayView<float> y, int from, int apart, ArrayView<float> x, int to, int step, ArrayView<float> cosines, GpuAxis axis)
+    {
+        int m = axis.Cosines, n = axis.Points, stride = 1;
+        for (; n % 2 == 0; n /= 2, stride *= 2) m += n / 2 * (n / 2);
+        for (var i = 0; i < n; i++)
+        {
+            var sum = y[from] * cosines[m + i];
+            for (var k = 1; k < n; k++) sum = GpuMath.Fused(y[from + k * stride * apart], cosines[m + k * n + i], sum);
+            x[to + i * step] = sum;
+        }
+        while (n < axis.Points)
+        {
+            var half = n;
+            n *= 2;
+            stride /= 2;
+            m -= half * half;
+            for (var i = 0; i < half; i++)
+            {
+                var odd = y[from + stride * apart] * cosines[m + i];
+                for (var k = 1; k < half; k++) odd = GpuMath.Fused(y[from + (2 * k + 1) * stride * apart], cosines[m + k * half + i], odd);
+                var even = x[to + i * step];
+                x[to + i * step] = even + odd;
+                x[to + (n - 1 - i) * step] = even - odd;
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+using System.Runtime.CompilerServices;
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>
+/// A map in grid storage on a GPU: the bytes that <see cref="GridMap"/> would write, in one tensor, and beside them what lets groups of
+/// threads begin anywhere: where each chunk starts, what each stretch of 64 tiles takes, and how many bits of levels each tile has.
+/// </summary>
+sealed class GridOnGpu : IDisposable
+{
+    readonly GpuDevice gpu;
+    readonly Tensor words, stretches, starts, levelBits;
+    readonly GpuSteps steps;
+    readonly long gridBytes;
+
+    internal GridOnGpu(GpuDevice gpu, GpuState state, Tensor words, Tensor stretches, Tensor starts, Tensor levelBits)
+    {
+        (this.gpu, this.words, this.stretches, this.starts, this.levelBits) = (gpu, GpuDevice.Kept(words), GpuDevice.Kept(stretches), GpuDevice.Kept(starts), GpuDevice.Kept(levelBits));
+        (steps, gridBytes, HasZeros) = (new(state.Step, state.FirstOffset, state.OtherOffset), state.Bytes, state.HasZeros != 0);
+    }
+
+    GridOnGpu(GridOnGpu other, Tensor[] tensors)
+    {
+        (gpu, steps, gridBytes, HasZeros) = (other.gpu, other.steps, other.gridBytes, other.HasZeros);
+        (words, stretches, starts, levelBits) = (GpuDevice.Kept(tensors[0]), GpuDevice.Kept(tensors[1]), GpuDevice.Kept(tensors[2]), GpuDevice.Kept(tensors[3]));
+    }
+
+    /// <summary>All that is held.</summary>
+    public Tensor[] Tensors => [words, stretches, starts, levelBits];
+
+    /// <summary>The same of copies of <see cref="Tensors"/>, which it takes over.</summary>
+    public GridOnGpu Rebuild(Tensor[] tensors) => new(this, tensors);
+
+    /// <summary>Whether kernels know how to store a map: not under a transform of the user's own, nor below ratio 2, where the step has a second rule.</summary>
+    public static bool Covers(ActivationCodec codec, MapShape shape) => codec.Keep is not Keep.TopK { Ratio: < 2 } && Grid.Fused(codec.Transform, shape) is not null;
+
+    /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
+    public bool HasZeros { get; }
+
+    /// <summary>Bytes held, those beside the grid included.</summary>
+    public long Bytes => words.Bytes() + stretches.Bytes() + starts.Bytes() + levelBits.Bytes();
+
+    /// <summary>Packs a map; null, and why, where nothing was packed.</summary>
+    /// <remarks>The host waits once, for <see cref="GridPackOnGpu.IsMeasured"/>.</remarks>
+    /// <param name="gpu">Of the map's device.</param>
+    /// <param name="map">Not disposed.</param>
+    /// <param name="codec">One that <see cref="Covers"/> knows.</param>
+    /// <param name="shape">The map's.</param>
+    /// <param name="why">Why nothing was packed.</param>
+    public static PackedMap? Pack(GpuDevice gpu, Tensor map, ActivationCodec codec, MapShape shape, out LeftRaw why)
+    {
+        using var begun = new GridPackOnGpu(gpu, map, codec, shape);
+        return begun.Finish(map, out why);
+    }
+
+    /// <summary>Rebuilds the map into a new tensor, which the caller disposes. Nothing waits.</summary>
+    /// <param name="codec">As it was packed.</param>
+    /// <param name="extents">The map's.</param>
+    /// <param name="type">The map's.</param>
+    public Tensor Unpack(ActivationCodec codec, long[] extents, ScalarType type)
+    {
+        var plan = gpu.PlanOf(MapShape.Of(extents), codec.Transform);
+        var layout = new GpuMap(plan.Tiles, type);
+        var map = empty(extents, type, gpu.Device);
+        try
+        {
+            var values = KernelArgument.Of<byte>(map);
+            if (plan.Tiles.Wavelet is null) UnpackTiles(plan, layout, values, plan.Stretches);
+            else
+                foreach (var (units, firstUnit, count) in GridPackOnGpu.Batches(layout, plan.Tiles.Wavelet))
+                {
+                    var room = count * (long)layout.TilesPerUnit * 256;
+                    using var coefficients = empty(room, float32, gpu.Device);
+                    UnpackTiles(plan, layout.OfCoefficients(firstUnit, room), KernelArgument.Of<byte>(coefficients), count * layout.ChunksPerUnit * GridKernels.StretchesPerChunk);
+                    Combine(plan, layout, units, coefficients, values);
+                }
+            return map;
+        }
+        catch
+        {
+            map.Dispose();
+            throw;
+        }
+    }
+
+    void UnpackTiles(GpuPlan plan, GpuMap layout, KernelArgument values, int groups) => gpu.Launch(
+        nameof(GridKernels.Unpack), groups, KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of<ushort>(levelBits),
+        KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0), KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(gpu.Cosines), values);
+
+    void Combine(GpuPlan plan, GpuMap layout, GpuUnits units, Tensor coefficients, KernelArgument values)
+    {
+        Tensor? low = null;
+        try
+        {
+            foreach (var level in plan.Levels.Reverse())
+            {
+                var whole = empty(level.Finest != 0 ? 1 : (long)units.Maps * level.Elements, float32, gpu.Device);
+                gpu.Launch(
+                    nameof(GridKernels.Combine), GridPackOnGpu.Groups(gpu, (long)units.Maps * level.Elements), KernelArgument.Of<float>(coefficients), KernelArgument.Of<float>(low ?? whole), KernelArgument.Of(units), KernelArgument.Of(level),
+                    KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole), values, KernelArgument.Of(layout), KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of(HasZeros ? 1 : 0));
+                low?.Dispose();
+                low = whole;
+            }
+        }
+        finally { low?.Dispose(); }
+    }
+
+    /// <summary>What <see cref="GridMap.Write"/> writes.</summary>
+    public void Write(BinaryWriter writer)
+    {
+        using var local = words.cpu();
+        writer.Write(local.Elements<byte>()[..checked((int)gridBytes)]);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        words.Dispose();
+        stretches.Dispose();
+        starts.Dispose();
+        levelBits.Dispose();
+    }
+}

@@ -1,0 +1,195 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>
+/// A map on its way into grid storage on a GPU. It is read once to find the step and to measure what it takes, which the host then learns
+/// without waiting for it; where it is measured, the host asks torch's allocator for so many bytes, and the map is read again and written.
+/// </summary>
+sealed class GridPackOnGpu : IDisposable
+{
+    // Values that a thread looks at where each stands alone, and as many groups as any GPU has use for.
+    const int ValuesPerThread = 8, MostGroups = 1 << 16;
+
+    // Coefficients of units that are in memory together, but one unit's at least.
+    const long CoefficientsTogether = 8 << 20;
+
+    readonly GpuDevice gpu;
+    readonly ActivationCodec codec;
+    readonly GpuPlan plan;
+    readonly GpuMap layout;
+    readonly Tensor stateMemory;
+    readonly GpuReading reading;
+    Tensor? stretches, starts, levelBits;
+
+    /// <summary>Begins; nothing waits.</summary>
+    /// <param name="gpu">Of the map's device.</param>
+    /// <param name="map">Not disposed; must stay as it is until <see cref="Finish"/>.</param>
+    /// <param name="codec">One that <see cref="GridOnGpu.Covers"/> knows.</param>
+    /// <param name="shape">The map's.</param>
+    public GridPackOnGpu(GpuDevice gpu, Tensor map, ActivationCodec codec, MapShape shape)
+    {
+        if (map.device_type != gpu.Device.type || Math.Max(0, map.device_index) != Math.Max(0, gpu.Device.index))
+            throw new ArgumentException($"A map on {map.device} was given to the kernels of {gpu.Device}: move it there first.", nameof(map));
+        (this.gpu, this.codec, plan) = (gpu, codec, gpu.PlanOf(shape, codec.Transform));
+        layout = new GpuMap(plan.Tiles, map.dtype);
+        stretches = GpuDevice.Kept(empty(Math.Max(1, plan.Stretches) * Unsafe.SizeOf<GpuCounts>(), uint8, gpu.Device));
+        starts = GpuDevice.Kept(empty(plan.Tiles.Chunks, int64, gpu.Device));
+        levelBits = GpuDevice.Kept(empty(layout.Tiles, int16, gpu.Device));
+        stateMemory = GpuDevice.Kept(zeros(Unsafe.SizeOf<GpuState>(), uint8, gpu.Device));
+        try
+        {
+            using var contiguous = map.contiguous();
+            KernelArgument values = KernelArgument.Of<byte>(contiguous);
+            FindStep(gpu, plan, codec.Keep, values, layout, State);
+            if (plan.Tiles.Wavelet is not null) gpu.Launch(nameof(GridKernels.Look), Groups(gpu, layout.Elements), values, KernelArgument.Of(layout), State);
+            foreach (var (coefficients, part, groups) in Parts(gpu, plan, values, layout))
+                gpu.Launch(nameof(GridKernels.Measure), groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts, KernelArgument.Of<ushort>(levelBits), State);
+            gpu.Launch(nameof(GridKernels.Lay), 1, KernelArgument.Of(layout), Regions, Counts, KernelArgument.Of(plan.Tiles.Chunks), KernelArgument.Of(codec.ExactZeros ? 1 : 0), Places, State);
+            reading = gpu.Read(stateMemory);
+        }
+        catch
+        {
+            DisposeTensors();
+            throw;
+        }
+    }
+
+    KernelArgument State => KernelArgument.Of<GpuState>(stateMemory);
+    KernelArgument Regions => KernelArgument.Of<GpuRegion>(plan.Regions);
+    KernelArgument Cosines => KernelArgument.Of<float>(gpu.Cosines);
+    KernelArgument Counts => KernelArgument.Of<GpuCounts>(stretches!);
+    KernelArgument Places => KernelArgument.Of<long>(starts!);
+
+    /// <summary>Whether <see cref="Finish"/> need not wait.</summary>
+    public bool IsMeasured => reading.IsDone;
+
+    /// <summary>Waits until the map is measured, and has it written; null, and why, where it is better left as it is. Once only.</summary>
+    /// <param name="map">The same as before.</param>
+    /// <param name="why">Why nothing was packed.</param>
+    public PackedMap? Finish(Tensor map, out LeftRaw why)
+    {
+        var found = MemoryMarshal.Read<GpuState>(reading.Wait());
+        why = LeftRaw.NotFinite;
+        if (found.NotFinite != 0) return null;
+        why = LeftRaw.NotSmaller;
+        var wordBytes = (found.Bytes + GpuBits.Slack + 3) / 4 * 4;
+        if (!codec.EvenIfLarger && wordBytes + stretches!.Bytes() + starts!.Bytes() + levelBits!.Bytes() >= map.Bytes()) return null;
+        using var contiguous = map.contiguous();
+        KernelArgument values = KernelArgument.Of<byte>(contiguous);
+        var words = zeros(wordBytes, uint8, gpu.Device);
+        try
+        {
+            var bytes = KernelArgument.Of<uint>(words);
+            foreach (var (coefficients, part, groups) in Parts(gpu, plan, values, layout))
+                gpu.Launch(nameof(GridKernels.Write), groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts, Places, State, bytes);
+            if (plan.Tiles.Wavelet is { } wavelet && found.HasZeros != 0)
+                gpu.Launch(nameof(GridKernels.KeepZeros), checked((int)wavelet.Units), values, KernelArgument.Of(layout), Regions, Counts, Places, State, bytes);
+        }
+        catch
+        {
+            words.Dispose();
+            throw;
+        }
+        why = LeftRaw.No;
+        var grid = new GridOnGpu(gpu, found, words, stretches!, starts!, levelBits!);
+        stretches = starts = levelBits = null;
+        return new PackedMap(codec, map.shape, map.dtype, grid);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        reading.Dispose();
+        DisposeTensors();
+    }
+
+    void DisposeTensors()
+    {
+        stateMemory.Dispose();
+        stretches?.Dispose();
+        starts?.Dispose();
+        levelBits?.Dispose();
+    }
+
+    // The step and the offsets, from a sample.
+    static void FindStep(GpuDevice gpu, GpuPlan plan, Keep keep, KernelArgument values, GpuMap layout, KernelArgument state)
+    {
+        using var coefficients = plan.Tiles.Wavelet is { } wavelet
+            ? Divided(gpu, plan, values, layout, new GpuUnits { Maps = plan.Sampled, ChosenFrom = wavelet.Shape.Maps, MapsPerUnit = plan.Sampled }, plan.SampledCoefficients)
+            : empty(plan.SampledCoefficients, float32, gpu.Device);
+        using var histogramMemory = zeros(GridKernels.Bins, int32, gpu.Device);
+        KernelArgument sample = KernelArgument.Of<float>(coefficients), histograms = KernelArgument.Of<int>(histogramMemory), count = KernelArgument.Of(plan.SampledCoefficients);
+        var groups = Groups(gpu, plan.SampledCoefficients);
+        if (plan.Tiles.Wavelet is null)
+            gpu.Launch(nameof(GridKernels.Sample), Groups(plan.Sampled, gpu.Threads / 16), values, KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(gpu.Cosines), KernelArgument.Of(plan.Sampled), sample);
+        if (keep is Keep.TopK top)
+        {
+            gpu.Launch(nameof(GridKernels.Tally), groups, sample, count, histograms, state);
+            var wanted = KernelArgument.Of((int)Math.Min(TopK.Count(plan.SampledElements, top.Ratio), plan.SampledCoefficients));
+            for (var pass = 1; pass <= 2; pass++) gpu.Launch(nameof(GridKernels.Narrow), groups, sample, count, wanted, KernelArgument.Of(pass), histograms, state);
+        }
+        var given = keep is Keep.Above above ? Math.Max(above.Threshold, GridMap.SmallestThreshold) : 0;
+        gpu.Launch(nameof(GridKernels.Settle), groups, sample, count, KernelArgument.Of(given), histograms, state);
+    }
+
+    // What kernels that work on tiles are given, and their groups: the map at once, or under a wavelet some units' coefficients in turn.
+    static IEnumerable<(KernelArgument Values, GpuMap Layout, int Groups)> Parts(GpuDevice gpu, GpuPlan plan, KernelArgument values, GpuMap layout)
+    {
+        if (plan.Tiles.Wavelet is null)
+        {
+            yield return (values, layout, plan.Stretches);
+            yield break;
+        }
+        foreach (var (units, firstUnit, count) in Batches(layout, plan.Tiles.Wavelet))
+        {
+            var room = count * (long)layout.TilesPerUnit * 256;
+            using var coefficients = Divided(gpu, plan, values, layout, units, room);
+            yield return (KernelArgument.Of<byte>(coefficients), layout.OfCoefficients(firstUnit, room), count * layout.ChunksPerUnit * GridKernels.StretchesPerChunk);
+        }
+    }
+
+    internal static IEnumerable<(GpuUnits Units, int First, int Count)> Batches(GpuMap layout, GridWavelet wavelet)
+    {
+        var together = (int)Math.Max(1, CoefficientsTogether / (256L * layout.TilesPerUnit));
+        for (var first = 0; first < wavelet.Units; first += together)
+        {
+            var count = (int)Math.Min(together, wavelet.Units - first);
+            var firstMap = first * wavelet.MapsPerUnit;
+            yield return (new GpuUnits { Maps = Math.Min(layout.Maps - firstMap, count * wavelet.MapsPerUnit), FirstMap = firstMap, MapsPerUnit = wavelet.MapsPerUnit, TilesPerUnit = layout.TilesPerUnit }, first, count);
+        }
+    }
+
+    // The coefficients of whole maps, with zeros where a unit's last tile has none; the caller disposes them.
+    static Tensor Divided(GpuDevice gpu, GpuPlan plan, KernelArgument values, GpuMap layout, GpuUnits units, long room)
+    {
+        var coefficients = zeros(room, float32, gpu.Device);
+        Tensor? whole = null;
+        try
+        {
+            foreach (var level in plan.Levels)
+            {
+                var low = empty(level.Coarsest != 0 ? 1 : (long)units.Maps * level.HalfElements, float32, gpu.Device);
+                gpu.Launch(
+                    nameof(GridKernels.Divide), Groups(gpu, (long)units.Maps * level.HalfElements), values, KernelArgument.Of(layout), KernelArgument.Of(units), KernelArgument.Of(level),
+                    KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole ?? low), KernelArgument.Of<float>(low), KernelArgument.Of<float>(coefficients));
+                whole?.Dispose();
+                whole = low;
+            }
+            return coefficients;
+        }
+        catch
+        {
+            coefficients.Dispose();
+            throw;
+        }
+        finally { whole?.Dispose(); }
+    }
+
+    internal static int Groups(GpuDevice gpu, long values) => (int)Math.Min(MostGroups, (values + gpu.Threads * ValuesPerThread - 1) / (gpu.Threads * ValuesPerThread));
+
+    static int Groups(int count, int each) => (count + each - 1) / each;
+}

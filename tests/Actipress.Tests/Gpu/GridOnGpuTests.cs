@@ -1,0 +1,79 @@
+using Actipress.Tests.Codecs;
+using static TorchSharp.torch;
+
+namespace Actipress.Tests.Gpu;
+
+/// <summary>The GPU's kernels, run on ILGPU's CPU accelerator, write the bytes of the CPU's faces and give their values back.</summary>
+public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassFixture<GridOnGpuTests.Emulation>
+{
+    public sealed class Emulation : IDisposable
+    {
+        internal EmulatedGpu Gpu { get; } = new();
+
+        public void Dispose() => Gpu.Dispose();
+    }
+
+    /// <summary>The codecs of the laws' table that the kernels know.</summary>
+    public static TheoryData<string> Codecs => [.. CodecLaws.Table.Where(text => ActivationCodec.Parse(text) is { Encoding: Grid } codec && GridOnGpu.Covers(codec, new(2, 1, 16, 16)))];
+
+    // Each codec and each map meets every type. The emulator takes its time: the default codecs meet every map, each other one every third,
+    // a GPU (OnGpuTests) them all.
+    [Theory, MemberData(nameof(Codecs))]
+    public void Bytes_and_values_are_the_CPU_s_on_every_awkward_map(string text)
+    {
+        var place = CodecLaws.Table.Index().Single(codec => codec.Item == text).Index;
+        for (var i = 0; i < AwkwardMap.All.Count; i++)
+        {
+            if (text is not ("dct:10" or "wt:haar:10" or "st:10") && (i + place) % 3 != 0) continue;
+            using var scope = NewDisposeScope();
+            var type = CodecLaws.Types[(i + text.Length) % CodecLaws.Types.Count];
+            Same(AwkwardMap.All[i].Tensor().to(type), text, $"{AwkwardMap.All[i]}");
+        }
+    }
+
+    // Every kind of blocks; several chunks, whose last stretch of tiles is not whole.
+    [Theory]
+    [InlineData("dct:10", 70, 48, 48), InlineData("dct:3", 12, 28, 28), InlineData("dct:10", 5, 33, 19), InlineData("dct:4", 33, 8, 8), InlineData("dct:10", 20, 7, 5), InlineData("dct:10", 700, 2, 2)]
+    [InlineData("dct:2,block=8", 5, 33, 19), InlineData("dct:200,block=4", 9, 32, 48), InlineData("dct:10,block=4", 9, 17, 11), InlineData("st:10", 30, 33, 70), InlineData("dct:10", 7, 1, 300)]
+    public void Bytes_and_values_are_the_CPU_s_on_planes_of(string text, int maps, int height, int width) => SameOnPlanes(text, maps, height, width);
+
+    [Theory, InlineData("dct:10", 8, 16, 24), InlineData("dct:10", 9, 17, 11), InlineData("dct:2", 2, 3, 4), InlineData("dct:10,block=8", 9, 17, 11), InlineData("dct:10,block=4", 8, 16, 24)]
+    [InlineData("wt:haar:10", 8, 16, 24), InlineData("wt:db3:10", 9, 17, 11)]
+    public void Bytes_and_values_are_the_CPU_s_on_volumes_of(string text, int depth, int height, int width)
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(3);
+        Same(randn([2, 3, depth, height, width]).relu(), text, $"{depth} x {height} x {width}");
+    }
+
+    // Every way in which units divide: short lines, odd axes, volumes, a unit of two chunks, several units.
+    [Theory]
+    [InlineData("wt:haar:10", 9, 24, 40), InlineData("wt:haar:4", 5, 33, 19), InlineData("wt:haar:10", 33, 8, 8), InlineData("wt:db3:10", 20, 7, 5), InlineData("wt:db3:10", 300, 2, 2)]
+    [InlineData("wt:haar:10", 3, 1, 300), InlineData("wt:db3:10,levels=5", 5, 21, 75), InlineData("wt:haar:10", 1, 300, 280), InlineData("wt:haar:10", 35, 48, 40), InlineData("wt:db2:3,levels=1", 6, 40, 1)]
+    public void Bytes_and_values_are_the_CPU_s_under_wavelets_of(string text, int maps, int height, int width) => SameOnPlanes(text, maps, height, width);
+
+    void SameOnPlanes(string text, int maps, int height, int width)
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(3);
+        var x = randn(1, maps, height, width).add(arange(width).mul(0.1).sin().mul(3));
+        Same(x, text, $"{height} x {width}");
+        Same(x.relu(), text, $"{height} x {width} after a relu");
+    }
+
+    void Same(Tensor x, string text, string what)
+    {
+        var codec = ActivationCodec.Parse(text) with { EvenIfLarger = true };
+        using var onCpu = Pipeline.Pack(x, codec, out var cpuWhy);
+        using var packed = GridOnGpu.Pack(emulation.Gpu, x, codec, MapShape.Of(x.shape), out var why);
+        Assert.Equal(cpuWhy, why);
+        if (onCpu is null) return;
+        Assert.True(onCpu.ToBytes().AsSpan().SequenceEqual(packed!.ToBytes()), $"{text} on {what} in {x.dtype}: other bytes");
+        Assert.Equal(onCpu.HasExactZeros, packed.HasExactZeros);
+        using var expected = onCpu.Unpack();
+        using var back = packed.Unpack();
+        Assert.True(Bytes(back).SequenceEqual(Bytes(expected)), $"{text} on {what} in {x.dtype}: other values");
+    }
+
+    static unsafe Span<byte> Bytes(Tensor x) => new((void*)Actipress.Autograd.LibTorch.Data(x), checked((int)(x.NumberOfElements * x.ElementSize)));
+}
