@@ -5,6 +5,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Autograd;
 
+[MeasuresMemory]
 public sealed class CheckpointTests : IDisposable
 {
     readonly DisposeScope everything = NewDisposeScope();

@@ -8,6 +8,7 @@ namespace Actipress.Tests.Autograd;
 /// Without a second device: saved tensors are moved from the CPU to the CPU, which takes every step but the transfer itself. The tests
 /// of a GPU's own skip where there is none.
 /// </summary>
+[MeasuresMemory]
 public class OffloadTests
 {
     // Scopes are entered here without the entry points that put the hooks in place.

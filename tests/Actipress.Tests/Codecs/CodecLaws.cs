@@ -4,6 +4,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Codecs;
 
 /// <summary>What holds for every codec on every awkward map.</summary>
+[MeasuresMemory]
 public sealed class CodecLaws : IDisposable
 {
     // The maps are too small for more than one thread, and threads that wait busily for each other are slow on a machine that has other work.

@@ -8,6 +8,7 @@ namespace Actipress.Tests.Codecs;
 /// What a reader makes of damaged bytes: <see cref="InvalidDataException"/> or a map of the shape and type that they name, and no byte
 /// read beyond their end. In processes of their own, which a wrong access would kill.
 /// </summary>
+[MeasuresMemory]
 public class DamageTests
 {
     public static TheoryData<string> Scenarios => [.. typeof(Scenario).GetMethods().Where(method => method.DeclaringType == typeof(Scenario)).Select(method => method.Name)];

@@ -4,6 +4,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Codecs;
 
 /// <summary>Grid storage: every face equals the definition, and what comes back is near what went in.</summary>
+[MeasuresMemory]
 public unsafe class GridTests
 {
     static readonly (string Name, MapShape Shape, Transform Transform)[] tilings =

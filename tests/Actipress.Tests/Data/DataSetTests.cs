@@ -3,6 +3,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Data;
 
+[MeasuresMemory]
 public sealed class DataSetTests
 {
     static CancellationToken Now => TestContext.Current.CancellationToken;

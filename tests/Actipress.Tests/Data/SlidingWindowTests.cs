@@ -3,6 +3,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Data;
 
+[MeasuresMemory]
 public sealed class SlidingWindowTests
 {
     static CancellationToken Now => TestContext.Current.CancellationToken;
@@ -82,7 +83,6 @@ public sealed class SlidingWindowTests
     {
         const int OneWindow = 64 * 64 * 64 * sizeof(float);
         var example = Noise(1, 96, 96, 96);
-        AllocatorMeter.Settle();
         var before = AllocatorMeter.CurrentBytes;
         var message = Assert.Throws<InvalidOperationException>(() => new SlidingWindow([64, 64, 64]).Predict(example, 3, images => images.alias(), Now)).Message;
         Assert.Contains("(1, 1, 64, 64, 64): wanted (1, 3, 64, 64, 64)", message, StringComparison.Ordinal);

@@ -3,6 +3,7 @@ using Actipress.Models;
 
 namespace Actipress.Tests.Experiments;
 
+[MeasuresMemory]
 public class MemoryMeasureTests
 {
     // What the runtime allocates for itself within a step, its compiler above all: no tensor, so no block of the timeline. Batches of 64

@@ -4,6 +4,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Memory;
 
+[MeasuresMemory]
 public class AllocatorMeterTests
 {
     // What the runtime itself and the finalizers of other tests allocate and free meanwhile.

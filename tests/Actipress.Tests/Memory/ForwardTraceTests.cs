@@ -4,6 +4,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Memory;
 
+[MeasuresMemory]
 public class ForwardTraceTests
 {
     [Fact]

@@ -5,18 +5,14 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Memory;
 
+[MeasuresMemory]
 public sealed class MemoryBudgetTests : IDisposable
 {
     // What .NET allocates for itself within a step.
     const long Others = 500_000;
 
     readonly int threads = get_num_threads();
-    public MemoryBudgetTests()
-    {
-        set_num_threads(1);
-        AllocatorMeter.Settle();
-    }
-
+    public MemoryBudgetTests() => set_num_threads(1);
     public void Dispose() => set_num_threads(threads);
 
     static Module<Tensor, Tensor> Stack() => Sequential(

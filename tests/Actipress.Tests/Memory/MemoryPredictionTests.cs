@@ -4,6 +4,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Memory;
 
+[MeasuresMemory]
 public sealed class MemoryPredictionTests : IDisposable
 {
     // What the runtime's compiler and the finalizers of other tests allocate and free meanwhile: seen up to 2.3 MB.

@@ -3,6 +3,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Memory;
 
+[MeasuresMemory]
 public class MemoryTimelineTests
 {
     const long MiB = 1 << 20, Others = 200_000;
