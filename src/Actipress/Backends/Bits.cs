@@ -1,9 +1,10 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 
 namespace Actipress;
 
-/// <summary>Bits moved between the lowest places of a word and chosen ones.</summary>
+/// <summary>Bits of words: moved between the lowest places and chosen ones, and counted.</summary>
 static class Bits
 {
     /// <summary>The bits of <paramref name="x"/> where those of <paramref name="chosen"/> are set, side by side from the lowest.</summary>
@@ -13,6 +14,10 @@ static class Bits
     /// <summary>The lowest bits of <paramref name="x"/>, put where those of <paramref name="chosen"/> are set.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Scatter(ulong x, ulong chosen) => Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitDeposit(x, chosen) : ScatterOneByOne(x, chosen);
+
+    /// <summary>How many bits of four words are set.</summary>
+    public static unsafe int Count(ulong* words) =>
+        BitOperations.PopCount(words[0]) + BitOperations.PopCount(words[1]) + BitOperations.PopCount(words[2]) + BitOperations.PopCount(words[3]);
 
     internal static ulong GatherOneByOne(ulong x, ulong chosen)
     {

@@ -263,6 +263,22 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
     }
 
+    /// <summary>Reads a tile, into <paramref name="x"/>, and tells what it holds: see <see cref="IGridFace.Look"/>.</summary>
+    public static bool Look<TFace>(void* map, GridTiles tiles, GridTiles.Region? region, long tile, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
+    {
+        var place = InPlace(tiles, region, tile, map, out var stride);
+        if (place == null) Gather(tiles, region, tile, map, place = x);
+        return TFace.Look(place, stride, x, positive, ref anyNegative);
+    }
+
+    /// <summary>The same of up to 256 neighbours.</summary>
+    public static bool Look<TFace>(void* map, long at, int count, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
+    {
+        var place = InPlace(at, count, map);
+        if (place == null) Load(map, at, place = x, count);
+        return TFace.Look(place, 16, x, positive, ref anyNegative);
+    }
+
     /// <summary>Up to 256 neighbours; the rest of a tile becomes zero.</summary>
     public static void Load(void* map, long at, float* x, int count)
     {

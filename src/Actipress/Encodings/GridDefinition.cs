@@ -43,6 +43,16 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
+    public static void OneFilter(float** from, float* u, int taps, float* to, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            var a = from[0][i] * u[0];
+            for (var j = 1; j < taps; j++) a = MathF.FusedMultiplyAdd(from[j][i], u[j], a);
+            to[i] = a;
+        }
+    }
+
     public static void Quarter(float* upper, float* lower, float* u, float* v, float* lowLow, float* lowHigh, float* highLow, float* highHigh, int count)
     {
         for (var i = 0; i < count; i++)

@@ -40,6 +40,9 @@ unsafe interface IGridFace
     /// </summary>
     static abstract void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count);
 
+    /// <summary>One filter alone: to[i] = sum_j u[j] from[j][i].</summary>
+    static abstract void OneFilter(float** from, float* u, int taps, float* to, int count);
+
     /// <summary>
     /// Two taps on columns and rows at once: of two rows of 2 <paramref name="count"/> values the rows of the four bands, what <see cref="Filter"/>
     /// gives along the columns and then along the rows.

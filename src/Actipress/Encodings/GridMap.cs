@@ -8,12 +8,6 @@ namespace Actipress;
 /// <summary>A map in grid storage: a few numbers and its chunks, each in memory of its own.</summary>
 sealed unsafe class GridMap : IDisposable
 {
-    // One tile or map in so many is sampled, but so many tiles' worth at least and at most.
-    const int TilesPerSample = 64, LeastSample = 64, LargestSample = 512;
-
-    // Below this a step's inverse would overflow.
-    internal const float SmallestThreshold = 1e-30f;
-
     readonly nint[] chunks;
     readonly int[] lengths;
 
@@ -100,7 +94,7 @@ sealed unsafe class GridMap : IDisposable
     static GridMap? Pack<TFace, TCells>(void* map, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why)
         where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var sample = tiles.Wavelet is { } wavelet ? SampleMaps<TFace, TCells>(map, wavelet, keep) : SampleTiles<TFace, TCells>(map, tiles, keep);
+        var sample = GridSample.Of<TFace, TCells>(map, tiles, keep);
         why = LeftRaw.NotFinite;
         if (!sample.Finite) return null;
         var withZeros = exactZeros && sample.AnyZero && !sample.AnyNegative;
@@ -131,167 +125,6 @@ sealed unsafe class GridMap : IDisposable
         }
     }
 
-    readonly record struct Sampled(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset)
-    {
-        public static Sampled Of(Span<float> coefficients, long elements, Keep keep, bool anyZero, bool anyNegative)
-        {
-            var threshold = keep switch
-            {
-                Keep.Above above => above.Threshold,
-                Keep.TopK top => Threshold(coefficients, TopK.Count(elements, top.Ratio), elements),
-                _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
-            };
-            threshold = Math.Max(threshold, SmallestThreshold);
-            var (first, other) = Offsets(coefficients, threshold);
-            return new(true, anyZero, anyNegative, threshold, first, other);
-        }
-    }
-
-    static Sampled SampleTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
-    {
-        var count = SampledTiles(tiles.Count);
-        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 1) * 1024, 64);
-        try
-        {
-            var x = memory + 256 * (long)count;
-            bool anyZero = false, anyNegative = false;
-            long elements = 0;
-            var positive = stackalloc ulong[4];
-            for (var i = 0; i < count; i++)
-            {
-                var tile = Chosen(i, count, tiles.Count);
-                var region = tiles.RegionOf(tile);
-                if (!Look<TFace, TCells>(map, tiles, region, tile, x, positive, ref anyNegative)) return default;
-                anyZero |= Filled(positive) < tiles.Elements(region, tile);
-                elements += tiles.Elements(region, tile);
-                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, region);
-            }
-            return Sampled.Of(new Span<float>(memory, 256 * count), elements, keep, anyZero, anyNegative);
-        }
-        finally { NativeMemory.AlignedFree(memory); }
-    }
-
-    internal static int SampledTiles(long tiles) => (int)Math.Min(tiles, Math.Clamp(tiles / TilesPerSample, LeastSample, LargestSample));
-
-    internal static int SampledMaps(GridWavelet wavelet)
-    {
-        var least = (256L * LeastSample + wavelet.Elements - 1) / wavelet.Elements;
-        var largest = Math.Max(1, 256L * LargestSample / wavelet.Coefficients);
-        return (int)Math.Min(Math.Min(wavelet.Shape.Maps, largest), Math.Max(least, wavelet.Shape.Maps / TilesPerSample));
-    }
-
-    // As many values in whole maps.
-    static Sampled SampleMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
-    {
-        var count = SampledMaps(wavelet);
-        var inPlace = TCells.AreFloats && wavelet.Together == 1;
-        using var unit = new GridUnit<TFace>(wavelet, inPlace);
-        var tile = stackalloc float[256];
-        var memory = count == 1 ? null : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
-        try
-        {
-            bool anyZero = false, anyNegative = false;
-            var positive = stackalloc ulong[4];
-            for (var start = 0; start < count; start += wavelet.Together)
-            {
-                var together = Math.Min(wavelet.Together, count - start);
-                var values = unit.Before;
-                for (var i = 0; i < together; i++)
-                {
-                    var first = Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements;
-                    if (inPlace) values = (float*)map + first;
-                    for (var at = 0; at < wavelet.Elements; at += 256)
-                    {
-                        var filled = Math.Min(256, wavelet.Elements - at);
-                        if (!Look<TFace, TCells>(map, first + at, filled, inPlace ? tile : values + (long)i * wavelet.Elements + at, positive, ref anyNegative)) return default;
-                        anyZero |= Filled(positive) < filled;
-                    }
-                }
-                unit.Forward(values, 0, together, together);
-                if (memory != null) Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, (long)together * wavelet.Coefficients * sizeof(float), (long)together * wavelet.Coefficients * sizeof(float));
-            }
-            return Sampled.Of(new Span<float>(memory == null ? unit.Coefficients : memory, count * wavelet.Coefficients), (long)count * wavelet.Elements, keep, anyZero, anyNegative);
-        }
-        finally
-        {
-            AllocatorMeter.LookIn();
-            NativeMemory.AlignedFree(memory);
-        }
-    }
-
-    // At even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
-    internal static long Chosen(int i, int count, long all)
-    {
-        var (from, to) = (all * i / count, all * (i + 1) / count);
-        return from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
-    }
-
-    static bool Look<TFace, TCells>(void* map, GridTiles tiles, GridTiles.Region? region, long tile, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
-    {
-        var place = GridMover<TCells>.InPlace(tiles, region, tile, map, out var stride);
-        if (place == null) GridMover<TCells>.Gather(tiles, region, tile, map, place = x);
-        return TFace.Look(place, stride, x, positive, ref anyNegative);
-    }
-
-    // The same of up to 256 neighbours.
-    static bool Look<TFace, TCells>(void* map, long at, int count, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
-    {
-        var place = GridMover<TCells>.InPlace(at, count, map);
-        if (place == null) GridMover<TCells>.Load(map, at, place = x, count);
-        return TFace.Look(place, 16, x, positive, ref anyNegative);
-    }
-
-    static int Filled(ulong* positive) => BitOperations.PopCount(positive[0]) + BitOperations.PopCount(positive[1]) + BitOperations.PopCount(positive[2]) + BitOperations.PopCount(positive[3]);
-
-    // Below ratio 2 one in so many is an escape at most: a grid that hardly any coefficient falls below is finer than any use of it.
-    const int ElementsPerEscape = 64;
-
-    // Where fewer than k coefficients differ from zero, the smallest of those.
-    static float Threshold(Span<float> coefficients, long k, long elements)
-    {
-        var threshold = TopK.Threshold(coefficients, Math.Min(k, coefficients.Length));
-        if (2 * k > elements) threshold = Math.Max(threshold, TopK.Threshold(coefficients, Math.Max(1, elements / ElementsPerEscape)) / Grid.Escape);
-        if (threshold > 0) return threshold;
-        var (smallest, largest) = (float.MaxValue, 0f);
-        foreach (var c in coefficients)
-        {
-            if (c != 0) smallest = Math.Min(smallest, Math.Abs(c));
-            largest = Math.Max(largest, Math.Abs(c));
-        }
-        return largest == 0 ? 0 : Math.Max(smallest, largest / 4096);
-    }
-
-    // The mean of a level's coefficients is the value that serves them best.
-    static (float First, float Other) Offsets(Span<float> coefficients, float step)
-    {
-        double first = 0, other = 0;
-        long firsts = 0, others = 0;
-        var inverse = 1 / step;
-        for (var i = 0; i < coefficients.Length;)
-        {
-            // Most are zero.
-            var end = Math.Min(coefficients.Length, i + Vector<float>.Count);
-            if (end == i + Vector<float>.Count && Vector.LessThanAll(Vector.Abs(new Vector<float>(coefficients[i..])) * inverse, Vector<float>.One)) i = end;
-            for (; i < end; i++)
-            {
-                var scaled = Math.Abs(coefficients[i]) * inverse;
-                var level = (int)Math.Min(scaled, Grid.Escape);
-                if (level is 0 or Grid.Escape) continue;
-                if (level == 1)
-                {
-                    first += scaled - 1;
-                    firsts++;
-                }
-                else
-                {
-                    other += scaled - level;
-                    others++;
-                }
-            }
-        }
-        return ((float)(firsts == 0 ? 0 : first / firsts), (float)(others == 0 ? 0 : other / others));
-    }
-
     enum Outcome
     {
         Packed,
@@ -300,10 +133,10 @@ sealed unsafe class GridMap : IDisposable
         TooLarge,
     }
 
-    sealed class Packing<TFace, TCells>(void* map, GridTiles tiles, Sampled sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        readonly CpuTeam.Shares work = new(tiles.Shares, threads);
+        readonly CpuTeam.Shares work = new(tiles.Wavelet is { InBands: true } ? tiles.Chunks : tiles.Shares, threads);
         readonly int[]? order = tiles.OrderOfWork();
         int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
@@ -313,7 +146,7 @@ sealed unsafe class GridMap : IDisposable
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;
 
-        public void Run() => work.Run(tiles.Wavelet is { } wavelet ? () => PackUnits(wavelet) : PackTiles);
+        public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? PackTiles : wavelet.InBands ? () => PackBands(wavelet) : () => PackUnits(wavelet));
 
         readonly float inverse = 1 / sample.Step;
 
@@ -333,7 +166,7 @@ sealed unsafe class GridMap : IDisposable
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
-                        var usable = Look<TFace, TCells>(map, tiles, region, tile + i, chunk.X, positive, ref seen.Negative);
+                        var usable = GridMover<TCells>.Look<TFace>(map, tiles, region, tile + i, chunk.X, positive, ref seen.Negative);
                         if (!Accept(usable, chunk, positive, tiles.Elements(region, tile + i), GridTiles.PlacesOf(region), ref seen)) return;
                         TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
                     }
@@ -360,13 +193,7 @@ sealed unsafe class GridMap : IDisposable
                 {
                     var together = Math.Min(wavelet.Together, maps - start);
                     var (elements, from) = (together * wavelet.Elements, (first + start) * wavelet.Elements);
-                    for (var at = 0; at < elements; at += 256)
-                    {
-                        var count = Math.Min(256, elements - at);
-                        var usable = Look<TFace, TCells>(map, from + at, count, inPlace ? chunk.X : unit.Before + at, positive, ref seen.Negative);
-                        if (!Accept(usable, chunk, positive, count, new GridTiles.Places(count), ref seen)) return;
-                    }
-                    if (!Usable(seen)) return;
+                    if (!See(chunk, from, elements, inPlace ? null : unit.Before, ref seen)) return;
                     unit.Forward(inPlace ? (float*)map + from : unit.Before, start, together, maps);
                 }
                 unit.Fill(maps);
@@ -380,6 +207,55 @@ sealed unsafe class GridMap : IDisposable
                 }
             }
             Report(seen);
+        }
+
+        // Maps of several chunks, each chunk for itself.
+        void PackBands(GridWavelet wavelet)
+        {
+            using var chunk = new GridChunk(0);
+            using var bands = new GridBands<TFace, TCells>(wavelet, map);
+            var seen = new Seen();
+            for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
+            {
+                var (unit, part) = Math.DivRem(index, wavelet.ChunksPerUnit);
+                bands.Open(unit);
+                if (part > 0) PackPart(chunk, bands, index, part);
+                else
+                {
+                    // The zeros are as long as many chunks.
+                    using var first = new GridChunk(withZeros ? tiles.ZeroBits : 0);
+                    first.Begin();
+                    if (!See(first, (long)unit * wavelet.Elements, wavelet.Elements, null, ref seen)) return;
+                    PackPart(first, bands, index, part);
+                }
+            }
+            Report(seen);
+        }
+
+        void PackPart(GridChunk chunk, GridBands<TFace, TCells> bands, int index, int part)
+        {
+            if (part > 0) chunk.Begin();
+            var last = tiles.TilesIn(index);
+            for (var tile = 0; tile < last; tile += GridChunk.Batch)
+            {
+                var batch = Math.Min(GridChunk.Batch, last - tile);
+                bands.Read((long)part * GridTiles.ChunkCoefficients + 256 * tile, chunk.Y, 256 * batch);
+                chunk.Write<TFace>(chunk.Y, batch, inverse);
+            }
+            Finish(chunk, index);
+        }
+
+        // Looks at neighbours, keeps their zeros and, where wanted, copies them; false where they are not to be packed.
+        bool See(GridChunk chunk, long from, int elements, float* to, ref Seen seen)
+        {
+            var positive = stackalloc ulong[4];
+            for (var at = 0; at < elements; at += 256)
+            {
+                var count = Math.Min(256, elements - at);
+                var usable = GridMover<TCells>.Look<TFace>(map, from + at, count, to == null ? chunk.X : to + at, positive, ref seen.Negative);
+                if (!Accept(usable, chunk, positive, count, new GridTiles.Places(count), ref seen)) return false;
+            }
+            return Usable(seen);
         }
 
         struct Seen
@@ -396,7 +272,7 @@ sealed unsafe class GridMap : IDisposable
                 return false;
             }
             if (withZeros) chunk.WriteZeros(positive, places);
-            else if (!seen.Zero && !seen.Negative) seen.Zero = Filled(positive) < elements;
+            else if (!seen.Zero && !seen.Negative) seen.Zero = Bits.Count(positive) < elements;
             return true;
         }
 

@@ -132,7 +132,7 @@ sealed class GridPackOnGpu : IDisposable
             var wanted = KernelArgument.Of((int)Math.Min(TopK.Count(plan.SampledElements, top.Ratio), plan.SampledCoefficients));
             for (var pass = 1; pass <= 2; pass++) gpu.Launch(nameof(GridKernels.Narrow), groups, sample, count, wanted, KernelArgument.Of(pass), histograms, state);
         }
-        var given = keep is Keep.Above above ? Math.Max(above.Threshold, GridMap.SmallestThreshold) : 0;
+        var given = keep is Keep.Above above ? Math.Max(above.Threshold, GridSample.SmallestStep) : 0;
         gpu.Launch(nameof(GridKernels.Settle), groups, sample, count, KernelArgument.Of(given), histograms, state);
     }
 

@@ -27,9 +27,10 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     // Some maps: before their division or while they are put together, and in parts.
     readonly float* whole, parts;
     readonly float* slices, rows, block, turned;
-    // Every second element of a row, or a low and a high row; the same of what an inverse gives. Each with its period continued to both sides.
-    readonly float* even, odd, first, second;
-    readonly float** from, fromRow, fromParts, bands;
+    // Every second element of a row, or a low and a high row; the same of what an inverse gives.
+    readonly GridRow halves;
+    readonly float* first, second;
+    readonly float** from, fromParts, bands;
 
     /// <param name="wavelet">How maps divide into units.</param>
     /// <param name="readsMap">Only packs, and reads maps where they lie, not from <see cref="Before"/>.</param>
@@ -43,10 +44,10 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         var before = readsMap ? wavelet.Levels[0].Half.Elements : batch;
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
         long line = (width + taps + 15) / 16 * 16;
-        long[] sizes = [unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, line, line];
+        long[] sizes = [unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, GridRow.Floats(wavelet.Shape.Width, taps)];
         var starts = new long[sizes.Length + 1];
         for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + (3 * taps + 8) * sizeof(float*))), 64);
+        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + (2 * taps + 8) * sizeof(float*))), 64);
         Coefficients = memory;
         whole = memory + starts[1];
         parts = wavelet.MapsPerUnit == 1 ? memory : memory + starts[2];
@@ -54,23 +55,16 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         rows = memory + starts[4];
         block = memory + starts[5];
         turned = block + 256;
-        even = memory + starts[6] + taps / 2;
-        odd = memory + starts[7] + taps / 2;
-        first = memory + starts[8];
-        second = memory + starts[9];
+        first = memory + starts[6];
+        second = memory + starts[7];
+        halves = new(memory + starts[8], wavelet.Shape.Width, taps);
         from = (float**)(memory + starts[^1]);
-        fromRow = from + taps;
-        fromParts = fromRow + taps;
+        fromParts = from + taps;
         bands = fromParts + taps;
-        for (var j = 0; j < taps; j++)
-        {
-            var i = taps / 2 - j;
-            fromRow[j] = (i % 2 == 0 ? even : odd) + (i >> 1);
-        }
         for (var t = 0; t < taps / 2; t++)
         {
-            fromParts[t] = even + t - reach;
-            fromParts[taps / 2 + t] = odd + t - reach;
+            fromParts[t] = halves.Even + t - reach;
+            fromParts[taps / 2 + t] = halves.Odd + t - reach;
         }
     }
 
@@ -286,11 +280,8 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             }
         else
         {
-            if (n % 2 != 0) x[n] = x[n - 1];
-            TFace.Split(x, even, odd, half);
-            Continue(even, half);
-            Continue(odd, half);
-            TFace.Filter(fromRow, wavelet.Low, wavelet.High, taps, low, high, half);
+            halves.Take<TFace>(x, n);
+            TFace.Filter(halves.From, wavelet.Low, wavelet.High, taps, low, high, half);
         }
     }
 
@@ -364,10 +355,9 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             }
             else
             {
-                Copy(low, even, half);
-                Copy(high, odd, half);
-                Continue(even, half);
-                Continue(odd, half);
+                Copy(low, halves.Even, half);
+                Copy(high, halves.Odd, half);
+                halves.Continue(half);
             }
             TFace.Filter(sources, wavelet.InverseFirst, wavelet.InverseSecond, taps, first, second, half);
             first[half] = first[0];
@@ -401,14 +391,11 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     {
         var i = taps / 2 + 2 * o;
         if (i >= taps - 1 && i < n) for (var j = 0; j < taps; j++) from[j] = x + (i - j) * space;
-        else for (var j = 0; j < taps; j++) from[j] = x + Math.Min(Modulo(i - j, n + n % 2), n - 1) * space;
+        else for (var j = 0; j < taps; j++) from[j] = x + Wrapped(i - j, n) * space;
     }
 
-    // As far as the taps reach.
-    void Continue(float* period, int n)
-    {
-        for (var k = 1; k <= reach; k++) (period[-k], period[n - 1 + k]) = (period[n - k], period[k - 1]);
-    }
+    /// <summary>Which of an axis's <paramref name="n"/> points, even or made even by the last one, the periodic index <paramref name="i"/> is.</summary>
+    internal static int Wrapped(int i, int n) => (uint)i < (uint)n ? i : Math.Min(Modulo(i, n + n % 2), n - 1);
 
     static int Modulo(int i, int n) => (i % n + n) % n;
 

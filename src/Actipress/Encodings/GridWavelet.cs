@@ -12,6 +12,9 @@ sealed unsafe class GridWavelet
     // Maps with rows and elements of at most this lie side by side.
     const int ShortRow = 32, ShortRowOfTwoTaps = 12, SmallMap = 1024;
 
+    // A longer one is held whole.
+    const int LongestRow = 1 << 14;
+
     /// <summary>A division of a band into bands of half the extents.</summary>
     /// <param name="Whole">The extents before.</param>
     /// <param name="Half">The extents after.</param>
@@ -68,6 +71,9 @@ sealed unsafe class GridWavelet
 
     /// <summary>Maps that are transformed at once: 1, or as many as fill registers side by side, an element of each in turn, where rows are too short to.</summary>
     public int Together { get; }
+
+    /// <summary>Whether packing reads a map's coefficients from <see cref="GridBands{TFace, TCells}"/>, since one map gives several chunks.</summary>
+    public bool InBands => ChunksPerUnit > 1 && Shape.Width <= LongestRow;
 
     public int Taps { get; }
 

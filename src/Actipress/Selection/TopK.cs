@@ -26,21 +26,38 @@ public static class TopK
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(k, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(k, coefficients.Length);
-        var bits = MemoryMarshal.Cast<float, uint>(coefficients);
+        return Threshold(new AllAtOnce(coefficients), k);
+    }
+
+    /// <summary>The same of coefficients that are read three times, some at a time.</summary>
+    internal static float Threshold<T>(T coefficients, long k) where T : ICoefficients, allows ref struct
+    {
         var wanted = k;
-        var prefix = Narrow(bits, 0, 0, FirstBits, ref wanted);
-        prefix = Narrow(bits, prefix, FirstBits, SecondBits, ref wanted);
-        prefix = Narrow(bits, prefix, FirstBits + SecondBits, ThirdBits, ref wanted);
+        var prefix = Narrow(coefficients, 0, 0, FirstBits, ref wanted);
+        prefix = Narrow(coefficients, prefix, FirstBits, SecondBits, ref wanted);
+        prefix = Narrow(coefficients, prefix, FirstBits + SecondBits, ThirdBits, ref wanted);
         return BitConverter.UInt32BitsToSingle(prefix);
     }
 
     // Among the magnitudes that begin with the known bits, finds the next ones of the wanted-largest.
-    static uint Narrow(ReadOnlySpan<uint> bits, uint prefix, int known, int next, ref long wanted)
+    static uint Narrow<T>(T coefficients, uint prefix, int known, int next, ref long wanted) where T : ICoefficients, allows ref struct
     {
         Span<int> histogram = stackalloc int[1 << next];
         histogram.Clear();
-        int shift = 31 - known - next, knownShift = 31 - known;
-        var mask = (1u << next) - 1;
+        var shift = 31 - known - next;
+        ReadOnlySpan<float> some;
+        for (long at = 0; !(some = coefficients.From(at)).IsEmpty; at += some.Length) Count(MemoryMarshal.Cast<float, uint>(some), prefix, known, shift, histogram);
+        for (var bin = (1 << next) - 1; ; bin--)
+        {
+            if (histogram[bin] >= wanted) return prefix | (uint)bin << shift;
+            wanted -= histogram[bin];
+        }
+    }
+
+    static void Count(ReadOnlySpan<uint> bits, uint prefix, int known, int shift, Span<int> histogram)
+    {
+        var knownShift = 31 - known;
+        var mask = (uint)histogram.Length - 1;
         var (begin, begins) = (new Vector<uint>(prefix), new Vector<uint>(0x7FFFFFFFu >> knownShift << knownShift));
         for (var i = 0; i < bits.Length;)
         {
@@ -52,11 +69,6 @@ public static class TopK
                 var magnitude = bits[i] & 0x7FFFFFFF;
                 if (known == 0 || magnitude >> knownShift == prefix >> knownShift) histogram[(int)(magnitude >> shift & mask)]++;
             }
-        }
-        for (var bin = (1 << next) - 1; ; bin--)
-        {
-            if (histogram[bin] >= wanted) return prefix | (uint)bin << shift;
-            wanted -= histogram[bin];
         }
     }
 

@@ -118,6 +118,51 @@ public unsafe class GridTests
             }
     }
 
+    [Theory]
+    [InlineData("haar", 3, 1, 300, 280), InlineData("db3", 3, 1, 300, 280), InlineData("db3", 5, 1, 517, 333), InlineData("db3", 3, 1, 800, 700)]
+    [InlineData("coif5", 3, 1, 700, 768), InlineData("db3", 3, 1, 70_000, 1), InlineData("haar", 3, 34, 40, 66), InlineData("db3", 3, 34, 40, 66)]
+    [InlineData("db2", 5, 41, 47, 39), InlineData("db3", 3, 68, 128, 128), InlineData("coif5", 2, 80, 100, 100), InlineData("db3", 3, 66, 1, 1100)]
+    [InlineData("db3", 3, 300, 300, 1), InlineData("db3", 5, 2, 300, 200)]
+    public void A_large_map_s_coefficients_are_read_as_its_unit_has_them(string family, int levels, int depth, int height, int width)
+    {
+        var shape = new MapShape(2, depth, height, width);
+        var wavelet = new GridWavelet(new Wavelet(family, levels), shape);
+        Assert.True(wavelet.InBands);
+        var halves = Array.ConvertAll(Values(shape, relu: false), x => (Half)x);
+        var values = Array.ConvertAll(halves, x => (float)x);
+        using var unit = new GridUnit<GridLanes<Lanes16>>(wavelet);
+        fixed (float* maps = values)
+        fixed (Half* same = halves)
+        {
+            unit.Forward(maps + wavelet.Elements, 0, 1, 1);
+            var wanted = new Span<float>(unit.Coefficients, wavelet.Coefficients);
+            Read<GridLanes<Lanes16>, SingleCells>(maps, wanted);
+            Read<GridLanes<Lanes8>, HalfCells>(same, wanted);
+            Read<GridDefinition, SingleCells>(maps, wanted);
+        }
+
+        // Chunk after chunk from the last one, another map in between, and beyond the end.
+        void Read<TFace, TCells>(void* maps, Span<float> wanted) where TFace : struct, IGridFace where TCells : struct, IGridCells
+        {
+            const int Some = 2048;
+            using var bands = new GridBands<TFace, TCells>(wavelet, maps);
+            var some = stackalloc float[Some];
+            for (var chunk = wavelet.ChunksPerUnit - 1; chunk >= 0; chunk--)
+            {
+                bands.Open(0);
+                bands.Read(chunk, some, Some);
+                bands.Open(1);
+                for (var at = chunk * GridTiles.ChunkCoefficients; at < Math.Min(wavelet.Coefficients, (chunk + 1) * GridTiles.ChunkCoefficients); at += Some)
+                {
+                    bands.Read(at, some, Some);
+                    var real = Math.Min(Some, wavelet.Coefficients - at);
+                    Assert.True(new Span<float>(some, real).SequenceEqual(wanted.Slice(at, real)), $"{typeof(TFace).Name}: other coefficients from {at} on");
+                    Assert.True(new Span<float>(some + real, Some - real).IndexOfAnyExcept(0f) < 0);
+                }
+            }
+        }
+    }
+
     // What the tiles hold of a map, and the map that comes back of it.
     static (float[] Coefficients, float[] Back) Through<TFace>(float[] values, GridTiles tiles) where TFace : struct, IGridFace
     {
@@ -199,7 +244,7 @@ public unsafe class GridTests
     public void A_pack_takes_its_result_and_a_MiB_a_thread(string text)
     {
         var codec = ActivationCodec.Parse(text);
-        foreach (var shape in (long[][])[[16, 64, 64, 64], [32, 128, 28, 28], [64, 1024, 7, 7], [8, 32, 150, 130], [16, 16, 16, 33, 32]])
+        foreach (var shape in (long[][])[[16, 64, 64, 64], [32, 128, 28, 28], [64, 1024, 7, 7], [8, 32, 150, 130], [16, 16, 16, 33, 32], [1, 4, 96, 96, 96], [1, 2, 1500, 1400]])
         {
             using var x = randn(shape).relu_();
             var beside = Enumerable.Range(0, 3).Min(_ => Beside(x));    // what else allocates meanwhile, such as the runtime's compiler, is not in all

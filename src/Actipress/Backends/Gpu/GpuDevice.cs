@@ -105,16 +105,16 @@ sealed class GpuPlan
         Regions = GpuDevice.Kept(torch.tensor(regions.Length == 0 ? [0] : regions, torch.uint8, device));
         if (tiles.Wavelet is { } wavelet)
         {
-            Sampled = GridMap.SampledMaps(wavelet);
+            Sampled = GridSample.Maps(wavelet);
             (SampledElements, SampledCoefficients) = ((long)Sampled * wavelet.Elements, Sampled * wavelet.Coefficients);
             Levels = [.. Enumerable.Range(0, wavelet.Levels.Length).Select(level => new GpuLevel(wavelet, level))];
             unsafe { Filters = GpuDevice.Kept(torch.tensor(new Span<float>(wavelet.Low, 4 * wavelet.Taps).ToArray(), device: device)); }
             return;
         }
-        Sampled = GridMap.SampledTiles(tiles.Count);
+        Sampled = GridSample.Tiles(tiles.Count);
         for (var i = 0; i < Sampled; i++)
         {
-            var tile = GridMap.Chosen(i, Sampled, tiles.Count);
+            var tile = GridSample.Chosen(i, Sampled, tiles.Count);
             SampledElements += tiles.Elements(tiles.RegionOf(tile), tile);
         }
         SampledCoefficients = 256 * Sampled;

@@ -51,7 +51,7 @@ struct GpuUnits
     public int MapsPerUnit, TilesPerUnit;
 
     /// <summary>The number of a map here among all.</summary>
-    public readonly long Number(int map) => ChosenFrom > 0 ? GridMap.Chosen(map, Maps, ChosenFrom) : FirstMap + (long)map;
+    public readonly long Number(int map) => ChosenFrom > 0 ? GridSample.Chosen(map, Maps, ChosenFrom) : FirstMap + (long)map;
 
     /// <summary>Where a band's part of a map starts among the coefficients of these units.</summary>
     public readonly long Place(int map, int start, int bandElements)

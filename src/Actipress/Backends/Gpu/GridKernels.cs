@@ -51,7 +51,7 @@ static partial class GridKernels
         var (crew, lane) = (Group.IdxX >> 4, Group.IdxX & 15);
         var (i, at) = (ILGPU.Grid.IdxX * (Group.DimX >> 4) + crew, crew * GpuTile.Floats);
         var real = i < count;
-        var tile = GridMap.Chosen(real ? i : 0, count, map.Tiles);
+        var tile = GridSample.Chosen(real ? i : 0, count, map.Tiles);
         var region = map.Regions == 0 ? default : GpuTile.RegionOf(map, regions, tile);
         GpuTile.Load(values, map, region, tile, x, at, lane);
         Forward(map, region, x, y, at, lane, cosines);
@@ -135,7 +135,7 @@ static partial class GridKernels
             var (smallest, largest) = (Interop.IntAsFloat(~state[0].SmallestInverted), Interop.IntAsFloat(state[0].Largest));
             threshold = largest == 0 ? 0 : Math.Max(smallest, largest / 4096);
         }
-        var step = Math.Max(given > 0 ? given : threshold, GridMap.SmallestThreshold);
+        var step = Math.Max(given > 0 ? given : threshold, GridSample.SmallestStep);
         var inverse = 1 / step;
         if (ILGPU.Grid.IdxX == 0 && Group.IdxX == 0) state[0].Step = step;
         int firsts = 0, others = 0;

@@ -1,0 +1,53 @@
+namespace Actipress;
+
+/// <summary>The even and the odd elements of a row, each with its period continued to both sides as far as the taps of a wavelet reach.</summary>
+readonly unsafe struct GridRow
+{
+    readonly int reach;
+
+    public readonly float* Even, Odd;
+
+    /// <summary>What each tap meets for the first output, and right of it for the others.</summary>
+    public readonly float** From;
+
+    /// <param name="memory">As many floats as <see cref="Floats"/> says.</param>
+    /// <param name="width">The longest row.</param>
+    /// <param name="taps">Of the wavelet.</param>
+    public GridRow(float* memory, int width, int taps)
+    {
+        reach = taps / 4;
+        Even = memory + taps / 2;
+        Odd = Even + Line(width, taps);
+        From = (float**)(memory + 2 * Line(width, taps));
+        for (var j = 0; j < taps; j++)
+        {
+            var i = taps / 2 - j;
+            From[j] = (i % 2 == 0 ? Even : Odd) + (i >> 1);
+        }
+    }
+
+    static long Line(int width, int taps) => (width + 1L + taps + 15) / 16 * 16;
+
+    /// <summary>The memory it takes.</summary>
+    public static long Floats(int width, int taps) => 2 * Line(width, taps) + taps * (sizeof(float*) / sizeof(float));
+
+    /// <summary>Takes a row of <paramref name="n"/> elements; where that is odd, there is room for one more behind it.</summary>
+    public void Take<TFace>(float* x, int n) where TFace : struct, IGridFace
+    {
+        if (n % 2 != 0) x[n] = x[n - 1];
+        TFace.Split(x, Even, Odd, (n + 1) / 2);
+        Continue((n + 1) / 2);
+    }
+
+    /// <summary>Continues both, of <paramref name="half"/> elements.</summary>
+    public void Continue(int half)
+    {
+        Continue(Even, half);
+        Continue(Odd, half);
+    }
+
+    void Continue(float* period, int n)
+    {
+        for (var k = 1; k <= reach; k++) (period[-k], period[n - 1 + k]) = (period[n - k], period[k - 1]);
+    }
+}
