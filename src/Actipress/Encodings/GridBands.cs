@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 namespace Actipress;
 
 /// <summary>
-/// The coefficients of one map of several chunks, read in their order without holding the map's: a row of a band is computed when it
-/// is read, by the arithmetic of <see cref="GridUnit{TFace}"/>, out of as many lines of the low band before it as the taps reach.
+/// The coefficients of one large map, read in their order without holding them: a row of a band is computed when it is read,
+/// by the arithmetic of <see cref="GridUnit{TFace}"/>, out of as many lines of the low band before it as the taps reach.
 /// </summary>
 /// <remarks>
 /// A line is a slice of a volume, else a row. So a band of level n reads the map again, in at most the operations of one filter an

@@ -209,7 +209,7 @@ sealed unsafe class GridMap : IDisposable
             Report(seen);
         }
 
-        // Maps of several chunks, each chunk for itself.
+        // Large maps, each of their chunks for itself.
         void PackBands(GridWavelet wavelet)
         {
             using var chunk = new GridChunk(0);
