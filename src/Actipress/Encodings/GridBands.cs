@@ -16,7 +16,7 @@ sealed unsafe class GridBands<TFace, TCells> : ICoefficients, IDisposable where 
     // Of a low band that has at most so many elements all lines are kept.
     const int KeptWhole = 1 << 17;
 
-    const int DepthAxis = 1, HeightAxis = 2, WidthAxis = 4, AtOnce = 2048;
+    const int AtOnce = 2048;
 
     readonly GridWavelet wavelet;
     readonly void* maps;
@@ -36,7 +36,7 @@ sealed unsafe class GridBands<TFace, TCells> : ICoefficients, IDisposable where 
     {
         public Wavelet.Extents Whole, Half;
 
-        // Lines by their index modulo the room, or all; -1 where there is none yet.
+        // Lines by their index modulo the room, or all; the index of each, or int.MinValue where there is none yet.
         public float* Lines;
         public int LineElements;
         public int[] Line = [];
@@ -182,7 +182,7 @@ sealed unsafe class GridBands<TFace, TCells> : ICoefficients, IDisposable where 
             return;
         }
         halves.Take<TFace>(x, n);
-        TFace.OneFilter(halves.From, Filter(highAxes & WidthAxis), taps, to, stage.Half.Width);
+        TFace.OneFilter(halves.From, Filter(highAxes & GridWavelet.WidthAxis), taps, to, stage.Half.Width);
     }
 
     float* Filter(int high) => high != 0 ? wavelet.High : wavelet.Low;
@@ -195,7 +195,7 @@ sealed unsafe class GridBands<TFace, TCells> : ICoefficients, IDisposable where 
         else
         {
             for (var j = 0; j < taps; j++) stage.Columns[j] = Slices(level, highAxes, z, taps / 2 + 2 * y - j);
-            TFace.OneFilter(stage.Columns, Filter(highAxes & HeightAxis), taps, line, stage.Whole.Width);
+            TFace.OneFilter(stage.Columns, Filter(highAxes & GridWavelet.HeightAxis), taps, line, stage.Whole.Width);
         }
         return line;
     }
@@ -207,10 +207,10 @@ sealed unsafe class GridBands<TFace, TCells> : ICoefficients, IDisposable where 
         if (stage.Whole.Depth == 1) return Row(level, 0, y);
         var place = y & stage.Row.Length - 1;
         var row = stage.Rows + (long)place * stage.Whole.Width;
-        var wanted = (highAxes & DepthAxis, z, y);
+        var wanted = (highAxes & GridWavelet.DepthAxis, z, y);
         if (stage.Row[place] == wanted) return row;
         for (var j = 0; j < taps; j++) stage.Slices[j] = Row(level, taps / 2 + 2 * z - j, y);
-        TFace.OneFilter(stage.Slices, Filter(highAxes & DepthAxis), taps, row, stage.Whole.Width);
+        TFace.OneFilter(stage.Slices, Filter(highAxes & GridWavelet.DepthAxis), taps, row, stage.Whole.Width);
         stage.Row[place] = wanted;
         return row;
     }

@@ -184,7 +184,6 @@ sealed unsafe class GridMap : IDisposable
             var inPlace = TCells.AreFloats && wavelet.Together == 1;
             using var unit = new GridUnit<TFace>(wavelet, inPlace);
             var seen = new Seen();
-            var positive = stackalloc ulong[4];
             for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
             {
                 var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
@@ -219,7 +218,11 @@ sealed unsafe class GridMap : IDisposable
             {
                 var (unit, part) = Math.DivRem(index, wavelet.ChunksPerUnit);
                 bands.Open(unit);
-                if (part > 0) PackPart(chunk, bands, index, part);
+                if (part > 0)
+                {
+                    chunk.Begin();
+                    PackPart(chunk, bands, index, part);
+                }
                 else
                 {
                     // The zeros are as long as many chunks.
@@ -234,7 +237,6 @@ sealed unsafe class GridMap : IDisposable
 
         void PackPart(GridChunk chunk, GridBands<TFace, TCells> bands, int index, int part)
         {
-            if (part > 0) chunk.Begin();
             var last = tiles.TilesIn(index);
             for (var tile = 0; tile < last; tile += GridChunk.Batch)
             {

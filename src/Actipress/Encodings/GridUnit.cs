@@ -18,8 +18,6 @@ namespace Actipress;
 /// </remarks>
 sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFace
 {
-    const int DepthAxis = 1, HeightAxis = 2, WidthAxis = 4;
-
     readonly GridWavelet wavelet;
     readonly int together, taps, reach, shift;
     readonly float* memory;
@@ -196,7 +194,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             Meet(x, slice, z, n);
             TFace.Filter(from, wavelet.Low, wavelet.High, taps, slices, slices + slice, slice);
             DividePlane(level, slices, 0, z);
-            DividePlane(level, slices + slice, DepthAxis, z);
+            DividePlane(level, slices + slice, GridWavelet.DepthAxis, z);
         }
     }
 
@@ -219,7 +217,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             Meet(x, row, y, n);
             TFace.Filter(from, wavelet.Low, wavelet.High, taps, rows, rows + space, row);
             DivideRow(level, rows, highAxes, z, y);
-            DivideRow(level, rows + space, highAxes | HeightAxis, z, y);
+            DivideRow(level, rows + space, highAxes | GridWavelet.HeightAxis, z, y);
         }
     }
 
@@ -238,8 +236,8 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
                 lower = Evened(lower, rows + n + 1, n);
             }
             TFace.Quarter(
-                upper, lower, wavelet.Low, wavelet.High, Part(level, highAxes, z, y), Part(level, highAxes | WidthAxis, z, y),
-                Part(level, highAxes | HeightAxis, z, y), Part(level, highAxes | HeightAxis | WidthAxis, z, y), half);
+                upper, lower, wavelet.Low, wavelet.High, Part(level, highAxes, z, y), Part(level, highAxes | GridWavelet.WidthAxis, z, y),
+                Part(level, highAxes | GridWavelet.HeightAxis, z, y), Part(level, highAxes | GridWavelet.HeightAxis | GridWavelet.WidthAxis, z, y), half);
         }
 
         static float* Evened(float* row, float* to, int n)
@@ -259,7 +257,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             var dropped = 2 * y + 1 == height;
             float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && !dropped ? lower : rows + n + 1;
             TFace.Unite(
-                Part(level, highAxes, z, y), Part(level, highAxes | WidthAxis, z, y), Part(level, highAxes | HeightAxis, z, y), Part(level, highAxes | HeightAxis | WidthAxis, z, y),
+                Part(level, highAxes, z, y), Part(level, highAxes | GridWavelet.WidthAxis, z, y), Part(level, highAxes | GridWavelet.HeightAxis, z, y), Part(level, highAxes | GridWavelet.HeightAxis | GridWavelet.WidthAxis, z, y),
                 wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, half);
             if (n % 2 == 0) continue;
             Copy(evenUpper, upper, n);
@@ -270,7 +268,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     void DivideRow(in GridWavelet.Level level, float* x, int highAxes, int z, int y)
     {
         var (n, half) = (level.Whole.Width, level.Half.Width);
-        float* low = Part(level, highAxes, z, y), high = Part(level, highAxes | WidthAxis, z, y);
+        float* low = Part(level, highAxes, z, y), high = Part(level, highAxes | GridWavelet.WidthAxis, z, y);
         if (n == 1) Copy(x, low, together);
         else if (together > 1)
             for (var o = 0; o < half; o++)
@@ -310,7 +308,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         for (var z = 0; z < half; z++)
         {
             CombinePlane(level, slices, 0, z, whole + (long)slice * z);
-            CombinePlane(level, slices, DepthAxis, z, whole + (long)slice * (half + z));
+            CombinePlane(level, slices, GridWavelet.DepthAxis, z, whole + (long)slice * (half + z));
         }
         Combine(whole, whole + (long)slice * half, slice, n, parts, slice, slices);
     }
@@ -333,7 +331,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         for (var y = 0; y < half; y++)
         {
             CombineRow(level, highAxes, z, y, lines + (long)space * y);
-            CombineRow(level, highAxes | HeightAxis, z, y, lines + (long)space * (half + y));
+            CombineRow(level, highAxes | GridWavelet.HeightAxis, z, y, lines + (long)space * (half + y));
         }
         Combine(lines, lines + (long)space * half, space, n, to, row, rows);
     }
@@ -341,7 +339,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     void CombineRow(in GridWavelet.Level level, int highAxes, int z, int y, float* to)
     {
         var (n, half) = (level.Whole.Width, level.Half.Width);
-        float* low = Part(level, highAxes, z, y), high = Part(level, highAxes | WidthAxis, z, y);
+        float* low = Part(level, highAxes, z, y), high = Part(level, highAxes | GridWavelet.WidthAxis, z, y);
         if (n == 1) Copy(low, to, together);
         else if (together > 1) Combine(low, high, together, 2 * half, to, together, to);
         else

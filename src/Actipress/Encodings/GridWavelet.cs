@@ -9,6 +9,9 @@ namespace Actipress;
 /// </summary>
 sealed unsafe class GridWavelet
 {
+    /// <summary>Bits of <see cref="Wavelet.Band.HighAxes"/>.</summary>
+    public const int DepthAxis = 1, HeightAxis = 2, WidthAxis = 4;
+
     // Maps with rows and elements of at most this lie side by side.
     const int ShortRow = 32, ShortRowOfTwoTaps = 12, SmallMap = 1024;
 
