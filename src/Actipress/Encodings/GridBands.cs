@@ -4,49 +4,57 @@ using System.Runtime.InteropServices;
 namespace Actipress;
 
 /// <summary>
-/// The coefficients of one large map, read in their order without holding them: a row of a band is computed when it is read,
-/// by the arithmetic of <see cref="GridUnit{TFace}"/>, out of as many lines of the low band before it as the taps reach.
+/// The bands of one large map without holding it: line by line of the coarsest level, every row of every band once, by the arithmetic of
+/// <see cref="GridUnit{TFace}"/>. Of what a level divides only as many lines are kept as the taps reach.
 /// </summary>
 /// <remarks>
-/// A line is a slice of a volume, else a row. So a band of level n reads the map again, in at most the operations of one filter an
-/// axis and level; a low band of few elements is kept whole, for all that read it.
+/// A line is a slice of a volume, else a row. A level divides the low band before it, whose lines are divided when they are reached. A map
+/// is periodic: the lines that the first output reaches before the first one, and the last one behind the last, are divided once more, their
+/// low band alone; so are those beyond a part. A small low band is kept whole instead.
 /// </remarks>
-sealed unsafe class GridBands<TFace, TCells> : ICoefficients, IDisposable where TFace : struct, IGridFace where TCells : struct, IGridCells
+sealed unsafe class GridBands<TFace, TCells> : IDisposable where TFace : struct, IGridFace where TCells : struct, IGridCells
 {
-    // Of a low band that has at most so many elements all lines are kept.
-    const int KeptWhole = 1 << 17;
-
-    const int AtOnce = 2048;
+    // A low band of at most so many elements is kept whole where many of its lines would be divided twice or more: it has no more than so
+    // many a tap, and there are more than two taps.
+    const int KeptWhole = 1 << 16, LinesPerTap = 4;
 
     readonly GridWavelet wavelet;
     readonly void* maps;
-    readonly int taps;
+    readonly int taps, space;
     readonly bool volume;
-    readonly Stage[] stages;
-    readonly float* memory, line, row, some;
+    readonly Level[] levels;
+    readonly float* memory, pair;
+    readonly float** reached;
     readonly GridRow halves;
+    long first;
+    GridBandRows rows = null!;
 
-    // The map, and where in its coefficients the next one is: of a band, the row and the element.
-    long first = -1;
-    int band, y, x;
-    long next = -1;
-
-    /// <summary>A level, and what is kept of what it divides.</summary>
-    sealed class Stage
+    sealed class Level
     {
         public Wavelet.Extents Whole, Half;
 
-        // Lines by their index modulo the room, or all; the index of each, or int.MinValue where there is none yet.
+        /// <summary>The number of each band by its <see cref="Wavelet.Band.HighAxes"/>.</summary>
+        public readonly int[] Bands = new int[8];
+
+        /// <summary>Output lines of the part, and the next of them.</summary>
+        public int Start, End, Next;
+
+        /// <summary>Lines of what is divided, by their index modulo the room, and that index, or all.</summary>
         public float* Lines;
         public int LineElements;
         public int[] Line = [];
-        public bool All;
+        public bool All, Filled;
 
-        // Rows that went through the filter across slices.
-        public float* Rows;
-        public (int HighAxes, int Z, int Y)[] Row = [];
-        public float** Slices, Columns;
+        /// <summary>The lines that one output reaches.</summary>
+        public float** Reached;
+
+        /// <summary>Rows of a slice after the filters across slices, by their index modulo the room, and that index.</summary>
+        public float* Low, High;
+        public int[] Row = [];
     }
+
+    // No line or row has this index.
+    const int None = int.MinValue;
 
     /// <param name="wavelet">How maps divide.</param>
     /// <param name="maps">The first element of all.</param>
@@ -54,47 +62,47 @@ sealed unsafe class GridBands<TFace, TCells> : ICoefficients, IDisposable where 
     {
         (this.wavelet, taps, volume) = (wavelet, wavelet.Taps, wavelet.Shape.Depth > 1);
         this.maps = maps;
-        stages = [.. wavelet.Levels.Select(level => new Stage { Whole = level.Whole, Half = level.Half })];
-        var width = wavelet.Shape.Width;
+        space = (wavelet.Shape.Width + 16) / 16 * 16;
+        levels = [.. wavelet.Levels.Select(level => new Level { Whole = level.Whole, Half = level.Half })];
+        for (var i = 1; i < wavelet.Bands.Length; i++) levels[wavelet.Bands[i].Level - 1].Bands[wavelet.Bands[i].HighAxes] = i;
+
         long floats = 0;
         Lay(null);
         memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)floats * sizeof(float)), 64);
         floats = 0;
-        Lay(memory);
-        line = Take(memory, width + 1L);
-        row = Take(memory, width);
-        some = Take(memory, AtOnce);
-        halves = new(Take(memory, GridRow.Floats(width, taps)), width, taps);
+        var rest = Lay(memory);
+        pair = rest;
+        reached = (float**)(rest + 2L * space);
+        halves = new(rest + 2L * space + 4L * taps, wavelet.Shape.Width, taps);
 
         // Twice: to learn how much it is, and then in memory.
-        void Lay(float* from)
+        float* Lay(float* from)
         {
-            var reached = (int)BitOperations.RoundUpToPowerOf2((uint)taps);
-            for (var i = 0; i < stages.Length; i++)
+            var room = (int)BitOperations.RoundUpToPowerOf2((uint)taps);
+            for (var i = 0; i < levels.Length; i++)
             {
-                var stage = stages[i];
-                stage.Slices = (float**)Take(from, 2 * taps);
-                stage.Columns = (float**)Take(from, 2 * taps);
+                var level = levels[i];
+                level.Reached = (float**)Take(2L * taps);
+                level.LineElements = (volume ? level.Whole.Height : 1) * level.Whole.Width;
                 if (i > 0 || !TCells.AreFloats)
                 {
-                    stage.LineElements = (volume ? stage.Whole.Height : 1) * stage.Whole.Width;
-                    stage.All = stage.Whole.Elements <= KeptWhole;
-                    stage.Line = new int[stage.All ? stage.Whole.Elements / stage.LineElements : reached];
-                    stage.Lines = Take(from, (long)stage.Line.Length * stage.LineElements);
+                    level.All = i > 0 && taps > 2 && level.Whole.Elements <= KeptWhole && Lines(level.Whole) <= LinesPerTap * taps;
+                    level.Line = new int[level.All ? Lines(level.Whole) : room];
+                    level.Lines = Take((long)level.Line.Length * level.LineElements);
                 }
-                if (!volume) continue;
-                stage.Row = new (int, int, int)[reached];
-                stage.Rows = Take(from, (long)reached * stage.Whole.Width);
+                if (!volume || level.Whole.Depth == 1) continue;
+                level.Row = new int[room];
+                level.Low = Take((long)room * level.Whole.Width);
+                level.High = Take((long)room * level.Whole.Width);
             }
-            if (from != null) return;
-            foreach (var size in (long[])[width + 1L, width, AtOnce, GridRow.Floats(width, taps)]) Take(null, size);
-        }
+            return Take(2L * space + 4L * taps + GridRow.Floats(wavelet.Shape.Width, taps));
 
-        float* Take(float* from, long size)
-        {
-            var at = from + floats;
-            floats += (size + 15) / 16 * 16;
-            return at;
+            float* Take(long size)
+            {
+                var at = from + floats;
+                floats += (size + 15) / 16 * 16;
+                return at;
+            }
         }
     }
 
@@ -104,139 +112,180 @@ sealed unsafe class GridBands<TFace, TCells> : ICoefficients, IDisposable where 
         NativeMemory.AlignedFree(memory);
     }
 
-    /// <summary>Turns to a map.</summary>
-    public void Open(long map)
+    int Lines(in Wavelet.Extents extents) => volume ? extents.Depth : extents.Height;
+
+    /// <summary>Divides one of some parts of a map, which has as many at most as its coarsest level has lines.</summary>
+    public void Divide(long map, int part, int parts, GridBandRows to)
     {
-        if (map * wavelet.Elements == first) return;
-        (first, next) = (map * wavelet.Elements, -1);
-        foreach (var stage in stages)
+        (first, rows) = (map * wavelet.Elements, to);
+        var coarsest = Lines(levels[^1].Half);
+        var (start, end) = ((int)((long)coarsest * part / parts), (int)((long)coarsest * (part + 1) / parts));
+        var (top, topEnd) = (start, end);
+        to.Begin(0, RowCoefficients(levels[^1], start));
+        for (var i = levels.Length - 1; i >= 0; i--)
         {
-            Array.Fill(stage.Line, int.MinValue);
-            Array.Fill(stage.Row, (-1, 0, 0));
+            var level = levels[i];
+            (level.Start, level.End, level.Next, level.Filled) = (start, end, start, false);
+            Array.Fill(level.Line, None);
+            foreach (var band in level.Bands) if (band > 0) to.Begin(band, wavelet.Bands[band].Start + RowCoefficients(level, start));
+            (start, end) = (2 * start, Math.Min(2 * end, Lines(level.Whole)));
         }
+        for (var z = top; z < topEnd; z++) DivideLines(levels.Length - 1, z, own: true, null);
+
+        long RowCoefficients(Level level, int line) => (long)line * (volume ? level.Half.Height : 1) * level.Half.Width;
     }
 
-    /// <inheritdoc/>
-    public ReadOnlySpan<float> From(long start)
+    // One output line of a level: of a part's own all bands, else the low one alone, which goes to `low` or, the coarsest, to the rows.
+    void DivideLines(int index, int z, bool own, float* low)
     {
-        var count = (int)Math.Min(AtOnce, wavelet.Coefficients - start);
-        Read(start, some, count);
-        return new(some, count);
+        var level = levels[index];
+        var lines = Lines(level.Whole);
+        if (lines == 1) level.Reached[0] = Line(index, 0, own);
+        else for (var j = taps - 1; j >= 0; j--) level.Reached[j] = Line(index, taps / 2 + 2 * z - j, own);
+        if (volume) DivideSlice(level, own, low);
+        else DividePairs(level, level.Reached, lines, 0, 0, own, low);
     }
 
-    /// <summary>Some coefficients from the <paramref name="start"/>-th on; beyond the last one zeros.</summary>
-    public void Read(long start, float* to, int count)
+    // A line of what a level divides; its index may lie beyond it.
+    float* Line(int index, int i, bool own)
     {
-        if (start != next) Seek(start);
-        next = start + count;
-        while (count > 0)
+        var level = levels[index];
+        var lines = Lines(level.Whole);
+        var inside = GridUnit<TFace>.Wrapped(i, lines);
+        if (index == 0 && TCells.AreFloats) return (float*)maps + first + (long)inside * level.LineElements;
+        if (level.All)
         {
-            if (band == wavelet.Bands.Length)
-            {
-                new Span<float>(to, count).Clear();
-                return;
-            }
-            var extents = wavelet.Bands[band].Extents;
-            var taken = Math.Min(count, extents.Width - x);
-            var whole = taken == extents.Width;
-            if (whole) Divide(wavelet.Bands[band], y, to);
-            else
-            {
-                if (x == 0) Divide(wavelet.Bands[band], y, row);
-                Buffer.MemoryCopy(row + x, to, taken * sizeof(float), taken * sizeof(float));
-            }
-            to += taken;
-            count -= taken;
-            x += taken;
-            if (x < extents.Width) continue;
-            x = 0;
-            if (++y < extents.Depth * extents.Height) continue;
-            y = 0;
-            band++;
+            if (!level.Filled) for (var k = 0; k < lines; k++) Fill(index, k, levels[index - 1].Start <= k && k < levels[index - 1].End, level.Lines + (long)k * level.LineElements);
+            level.Filled = true;
+            return level.Lines + (long)inside * level.LineElements;
         }
-    }
-
-    void Seek(long start)
-    {
-        for (band = 0; band < wavelet.Bands.Length && start >= wavelet.Bands[band].Start + wavelet.Bands[band].Elements;) band++;
-        if (band == wavelet.Bands.Length) return;
-        (y, x) = Math.DivRem((int)(start - wavelet.Bands[band].Start), wavelet.Bands[band].Extents.Width);
-        if (x > 0) Divide(wavelet.Bands[band], y, row);
-    }
-
-    void Divide(in Wavelet.Band band, int row, float* to)
-    {
-        var (z, y) = Math.DivRem(row, band.Extents.Height);
-        Divide(band.Level - 1, band.HighAxes, z, y, to);
-    }
-
-    // One row of a band.
-    void Divide(int level, int highAxes, int z, int y, float* to)
-    {
-        var stage = stages[level];
-        var n = stage.Whole.Width;
-        var x = Columns(level, highAxes, z, y);
-        if (n == 1)
-        {
-            *to = *x;
-            return;
-        }
-        halves.Take<TFace>(x, n);
-        TFace.OneFilter(halves.From, Filter(highAxes & GridWavelet.WidthAxis), taps, to, stage.Half.Width);
-    }
-
-    float* Filter(int high) => high != 0 ? wavelet.High : wavelet.Low;
-
-    // A row after the filters across slices and rows, with room for one more element.
-    float* Columns(int level, int highAxes, int z, int y)
-    {
-        var stage = stages[level];
-        if (stage.Whole.Height == 1) Buffer.MemoryCopy(Slices(level, highAxes, z, 0), line, stage.Whole.Width * sizeof(float), stage.Whole.Width * sizeof(float));
-        else
-        {
-            for (var j = 0; j < taps; j++) stage.Columns[j] = Slices(level, highAxes, z, taps / 2 + 2 * y - j);
-            TFace.OneFilter(stage.Columns, Filter(highAxes & GridWavelet.HeightAxis), taps, line, stage.Whole.Width);
-        }
+        var place = i & level.Line.Length - 1;
+        var line = level.Lines + (long)place * level.LineElements;
+        own = own && index > 0 && i == levels[index - 1].Next && i < levels[index - 1].End;
+        if (!own && level.Line[place] == i) return line;
+        if (own) levels[index - 1].Next++;
+        Fill(index, inside, own, line);
+        level.Line[place] = i;
         return line;
     }
 
-    // A row after the filter across slices; y may lie beyond the map, which is periodic.
-    float* Slices(int level, int highAxes, int z, int y)
+    void Fill(int index, int i, bool own, float* line)
     {
-        var stage = stages[level];
-        if (stage.Whole.Depth == 1) return Row(level, 0, y);
-        var place = y & stage.Row.Length - 1;
-        var row = stage.Rows + (long)place * stage.Whole.Width;
-        var wanted = (highAxes & GridWavelet.DepthAxis, z, y);
-        if (stage.Row[place] == wanted) return row;
-        for (var j = 0; j < taps; j++) stage.Slices[j] = Row(level, taps / 2 + 2 * z - j, y);
-        TFace.OneFilter(stage.Slices, Filter(highAxes & GridWavelet.DepthAxis), taps, row, stage.Whole.Width);
-        stage.Row[place] = wanted;
-        return row;
+        if (index > 0) DivideLines(index - 1, i, own, line);
+        else for (var at = 0; at < levels[0].LineElements; at += 16) TCells.Load(maps, first + (long)i * levels[0].LineElements + at, line + at, Math.Min(16, levels[0].LineElements - at));
     }
 
-    // A row of what a level divides; both indices may lie beyond it.
-    float* Row(int level, int z, int y)
+    void DivideSlice(Level level, bool own, float* low)
     {
-        var stage = stages[level];
-        int slice = GridUnit<TFace>.Wrapped(z, stage.Whole.Depth), column = GridUnit<TFace>.Wrapped(y, stage.Whole.Height);
-        if (level == 0 && TCells.AreFloats) return (float*)maps + first + ((long)slice * stage.Whole.Height + column) * stage.Whole.Width;
-        var (index, inside) = volume ? (z, slice) : (y, column);
-        var place = stage.All ? inside : index & stage.Line.Length - 1;
-        var line = stage.Lines + (long)place * stage.LineElements;
-        if (stage.All) index = inside;
-        if (stage.Line[place] != index)
+        var height = level.Whole.Height;
+        var count = height == 1 ? 1 : taps;
+        Array.Fill(level.Row, None);
+        for (var y = 0; y < level.Half.Height; y++)
         {
-            if (level == 0) Load(inside, line, stage.LineElements);
-            else for (var i = 0; i < stage.LineElements / stage.Whole.Width; i++) Divide(level - 1, 0, volume ? inside : 0, volume ? i : inside, line + (long)i * stage.Whole.Width);
-            stage.Line[place] = index;
+            var firstRow = height == 1 ? 0 : 2 * y - taps / 2 + 1;
+            if (level.Whole.Depth > 1) DivideRows(level, firstRow, count, own);
+            for (var high = 0; high < (level.Whole.Depth > 1 && own ? 2 : 1); high++)
+            {
+                for (var j = 0; j < count; j++) reached[count - 1 - j] = SliceRow(level, firstRow + j, high);
+                DividePairs(level, reached, height, high * GridWavelet.DepthAxis, y, own, low);
+            }
         }
-        return volume ? line + (long)column * stage.Whole.Width : line;
     }
 
-    // A line of the map, in float32.
-    void Load(int index, float* to, int elements)
+    float* SliceRow(Level level, int y, int high) => level.Whole.Depth == 1
+        ? level.Reached[0] + (long)GridUnit<TFace>.Wrapped(y, level.Whole.Height) * level.Whole.Width
+        : (high == 0 ? level.Low : level.High) + (long)(y & level.Row.Length - 1) * level.Whole.Width;
+
+    // Some rows of a slice, whose index may lie beyond it, through the filters across slices; neighbours at once.
+    void DivideRows(Level level, int y, int count, bool own)
     {
-        for (var i = 0; i < elements; i += 16) TCells.Load(maps, first + (long)index * elements + i, to + i, Math.Min(16, elements - i));
+        var width = level.Whole.Width;
+        for (var end = y + count; y < end;)
+        {
+            var place = y & level.Row.Length - 1;
+            if (level.Row[place] == y)
+            {
+                y++;
+                continue;
+            }
+            var (inside, together) = (GridUnit<TFace>.Wrapped(y, level.Whole.Height), 1);
+            while (y + together < end && place + together < level.Row.Length && inside + together < level.Whole.Height && level.Row[place + together] != y + together) together++;
+            for (var j = 0; j < taps; j++) reached[j] = level.Reached[j] + (long)inside * width;
+            float* low = level.Low + (long)place * width, high = level.High + (long)place * width;
+            if (own) TFace.Filter(reached, wavelet.Low, wavelet.High, taps, low, high, together * width);
+            else TFace.OneFilter(reached, wavelet.Low, taps, low, together * width);
+            for (; together > 0; together--, y++, place++) level.Row[place] = y;
+        }
+    }
+
+    // The rows that one output row reaches, of so many in all, through the filters across rows and along them.
+    void DividePairs(Level level, float** from, int height, int highAxes, int y, bool own, float* low)
+    {
+        var (width, half) = (level.Whole.Width, level.Half.Width);
+        if (height == 1)
+        {
+            Buffer.MemoryCopy(from[0], pair, width * sizeof(float), width * sizeof(float));
+            DivideRow(level, pair, highAxes, y, own, low);
+        }
+        else if (own && taps == 2 && width > 1)
+        {
+            float* upper = from[1], lower = from[0];
+            if (width % 2 != 0)
+            {
+                upper = Evened(upper, pair);
+                lower = Evened(lower, pair + space);
+            }
+            var (lowHeight, highHeight) = (highAxes, highAxes | GridWavelet.HeightAxis);
+            TFace.Quarter(
+                upper, lower, wavelet.Low, wavelet.High, To(level, lowHeight, y, low), To(level, lowHeight | GridWavelet.WidthAxis, y, low),
+                To(level, highHeight, y, low), To(level, highHeight | GridWavelet.WidthAxis, y, low), half);
+            Wrote(level, lowHeight, low);
+            Wrote(level, lowHeight | GridWavelet.WidthAxis, low);
+            Wrote(level, highHeight, low);
+            Wrote(level, highHeight | GridWavelet.WidthAxis, low);
+        }
+        else if (own)
+        {
+            TFace.Filter(from, wavelet.Low, wavelet.High, taps, pair, pair + space, width);
+            DivideRow(level, pair, highAxes, y, own, low);
+            DivideRow(level, pair + space, highAxes | GridWavelet.HeightAxis, y, own, low);
+        }
+        else
+        {
+            TFace.OneFilter(from, wavelet.Low, taps, pair, width);
+            DivideRow(level, pair, highAxes, y, own, low);
+        }
+
+        float* Evened(float* row, float* to)
+        {
+            Buffer.MemoryCopy(row, to, width * sizeof(float), width * sizeof(float));
+            to[width] = to[width - 1];
+            return to;
+        }
+    }
+
+    void DivideRow(Level level, float* x, int highAxes, int y, bool own, float* low)
+    {
+        var (width, half) = (level.Whole.Width, level.Half.Width);
+        var to = To(level, highAxes, y, low);
+        if (width == 1) *to = *x;
+        else
+        {
+            halves.Take<TFace>(x, width);
+            if (own)
+            {
+                TFace.Filter(halves.From, wavelet.Low, wavelet.High, taps, to, To(level, highAxes | GridWavelet.WidthAxis, y, low), half);
+                Wrote(level, highAxes | GridWavelet.WidthAxis, low);
+            }
+            else TFace.OneFilter(halves.From, wavelet.Low, taps, to, half);
+        }
+        Wrote(level, highAxes, low);
+    }
+
+    float* To(Level level, int highAxes, int y, float* low) => highAxes == 0 && low != null ? low + (long)y * level.Half.Width : rows.Next(level.Bands[highAxes]);
+
+    void Wrote(Level level, int highAxes, float* low)
+    {
+        if (highAxes != 0 || low == null) rows.Wrote(level.Bands[highAxes]);
     }
 }

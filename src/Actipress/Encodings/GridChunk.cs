@@ -18,14 +18,13 @@ namespace Actipress;
 /// </code>
 /// Bits fill bytes from the lowest; a bit stream ends with zeros up to a whole byte.
 /// </remarks>
-sealed unsafe class GridChunk : IDisposable
+sealed unsafe partial class GridChunk : IDisposable
 {
-    const int Tiles = GridTiles.TilesPerChunk;
     // What a reader may pass beyond a damaged stream before that is noticed, and what a writer writes ahead.
     const int Slack = 256;
 
-    // Worst cases: every coefficient is kept, and escapes.
-    const int GroupBytes = 4 * Tiles, MaskBytes = 32 * Tiles, SignBytes = 32 * Tiles, LevelBytes = 512 * Tiles, EscapeBytes = 512 * Tiles;
+    // Worst cases of a tile: every coefficient is kept, and escapes.
+    const int GroupBytes = 4, MaskBytes = 32, SignBytes = 32, LevelBytes = 512, EscapeBytes = 512;
 
     readonly byte* memory;
 
@@ -41,23 +40,27 @@ sealed unsafe class GridChunk : IDisposable
     readonly byte* tileLevels;
     readonly ulong* kept, negative;
 
+    readonly int largestTiles;
+
     /// <param name="largestZeroBits">The largest number of bits of zeros.</param>
-    public GridChunk(int largestZeroBits)
+    /// <param name="largestTiles">The largest number of tiles.</param>
+    public GridChunk(int largestZeroBits, int largestTiles = GridTiles.TilesPerChunk)
     {
+        this.largestTiles = largestTiles;
         var zeroBytes = (int)((largestZeroBits + 63L) / 64 * 8);
         const int WorkBytes = 1024 + Batch * (1024 + 256 + 64);
-        memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + GroupBytes + zeroBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes + 8 * Slack), 64);
+        memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * largestTiles + 8 * Slack), 64);
         X = (float*)memory;
         Y = X + 256;
         tileLevels = (byte*)(Y + Batch * 256);
         kept = (ulong*)(tileLevels + Batch * 256);
         negative = kept + Batch * 4;
         groups = memory + WorkBytes;
-        zeros = groups + GroupBytes + Slack;
+        zeros = groups + GroupBytes * largestTiles + Slack;
         masks = zeros + zeroBytes + Slack;
-        signs = masks + MaskBytes + Slack;
-        levels = signs + SignBytes + Slack;
-        escapes = levels + LevelBytes + Slack;
+        signs = masks + MaskBytes * largestTiles + Slack;
+        levels = signs + SignBytes * largestTiles + Slack;
+        escapes = levels + LevelBytes * largestTiles + Slack;
     }
 
     public void Dispose()
@@ -193,7 +196,7 @@ sealed unsafe class GridChunk : IDisposable
         for (; i8 < maskBytes; i8++) keptCount += BitOperations.PopCount(masks[i8]);
         var signBytes = (keptCount + 7) / 8;
         var levelBytes = *(int*)bytes;
-        Expect((rest -= signBytes) >= 0 && levelBytes >= 0 && levelBytes <= rest && levelBytes <= LevelBytes && rest - levelBytes <= EscapeBytes && (rest - levelBytes) % 2 == 0, "signs, levels and escapes");
+        Expect((rest -= signBytes) >= 0 && levelBytes >= 0 && levelBytes <= rest && levelBytes <= LevelBytes * largestTiles && rest - levelBytes <= EscapeBytes * largestTiles && (rest - levelBytes) % 2 == 0, "signs, levels and escapes");
         Take(signs, signBytes, ref at);
         Take(levels, levelBytes, ref at);
         Take(escapes, rest - levelBytes, ref at);
@@ -315,11 +318,21 @@ sealed unsafe class GridChunk : IDisposable
             count = filled & 63;
         }
 
+        /// <summary>Writes so many bits from memory, of which eight bytes more than they fill may be read.</summary>
+        public void Copy(byte* from, int length)
+        {
+            for (; length >= 64; length -= 64, from += 8) Write(*(ulong*)from, 64);
+            Write(*(ulong*)from & (1UL << length) - 1, length);
+        }
+
         public readonly byte* End()
         {
             *(ulong*)to = bits;
             return to + (count + 7) / 8;
         }
+
+        /// <summary>How many bits were written since <paramref name="start"/>.</summary>
+        public readonly int Since(byte* start) => (int)(8 * (to - start)) + count;
     }
 
     struct BitReader(byte* from)

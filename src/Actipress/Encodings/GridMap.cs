@@ -6,7 +6,7 @@ using System.Runtime.Intrinsics;
 namespace Actipress;
 
 /// <summary>A map in grid storage: a few numbers and its chunks, each in memory of its own.</summary>
-sealed unsafe class GridMap : IDisposable
+sealed unsafe partial class GridMap : IDisposable
 {
     readonly nint[] chunks;
     readonly int[] lengths;
@@ -94,7 +94,7 @@ sealed unsafe class GridMap : IDisposable
     static GridMap? Pack<TFace, TCells>(void* map, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why)
         where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var sample = GridSample.Of<TFace, TCells>(map, tiles, keep);
+        var sample = GridSample.Of<TFace, TCells>(map, tiles, keep, threads);
         why = LeftRaw.NotFinite;
         if (!sample.Finite) return null;
         var withZeros = exactZeros && sample.AnyZero && !sample.AnyNegative;
@@ -133,10 +133,12 @@ sealed unsafe class GridMap : IDisposable
         TooLarge,
     }
 
-    sealed class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed partial class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        readonly CpuTeam.Shares work = new(tiles.Wavelet is { InBands: true } ? tiles.Chunks : tiles.Shares, threads);
+        // In how many parts threads share each map, where maps are large and few.
+        readonly int parts = Parts(tiles, threads);
+        readonly CpuTeam.Shares work = new(tiles.Shares * Parts(tiles, threads), threads);
         readonly int[]? order = tiles.OrderOfWork();
         int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
@@ -146,7 +148,13 @@ sealed unsafe class GridMap : IDisposable
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;
 
-        public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? PackTiles : wavelet.InBands ? () => PackBands(wavelet) : () => PackUnits(wavelet));
+        public void Run()
+        {
+            try { work.Run(tiles.Wavelet is not { } wavelet ? PackTiles : wavelet.InBands ? () => PackBands(wavelet) : () => PackUnits(wavelet)); }
+            finally { foreach (var assembly in assemblies) assembly?.Dispose(); }
+        }
+
+        static int Parts(GridTiles tiles, int threads) => tiles.Wavelet is { InBands: true } wavelet && wavelet.Units < 2 * threads ? Math.Min(threads, wavelet.Parts) : 1;
 
         readonly float inverse = 1 / sample.Step;
 
@@ -167,7 +175,8 @@ sealed unsafe class GridMap : IDisposable
                     {
                         var region = tiles.RegionOf(tile + i);
                         var usable = GridMover<TCells>.Look<TFace>(map, tiles, region, tile + i, chunk.X, positive, ref seen.Negative);
-                        if (!Accept(usable, chunk, positive, tiles.Elements(region, tile + i), GridTiles.PlacesOf(region), ref seen)) return;
+                        if (!Accept(usable, positive, tiles.Elements(region, tile + i), ref seen)) return;
+                        if (withZeros) chunk.WriteZeros(positive, GridTiles.PlacesOf(region));
                         TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
                     }
                     if (!Usable(seen)) return;
@@ -208,45 +217,6 @@ sealed unsafe class GridMap : IDisposable
             Report(seen);
         }
 
-        // Large maps, each of their chunks for itself.
-        void PackBands(GridWavelet wavelet)
-        {
-            using var chunk = new GridChunk(0);
-            using var bands = new GridBands<TFace, TCells>(wavelet, map);
-            var seen = new Seen();
-            for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
-            {
-                var (unit, part) = Math.DivRem(index, wavelet.ChunksPerUnit);
-                bands.Open(unit);
-                if (part > 0)
-                {
-                    chunk.Begin();
-                    PackPart(chunk, bands, index, part);
-                }
-                else
-                {
-                    // The zeros are as long as many chunks.
-                    using var first = new GridChunk(withZeros ? tiles.ZeroBits : 0);
-                    first.Begin();
-                    if (!See(first, (long)unit * wavelet.Elements, wavelet.Elements, null, ref seen)) return;
-                    PackPart(first, bands, index, part);
-                }
-            }
-            Report(seen);
-        }
-
-        void PackPart(GridChunk chunk, GridBands<TFace, TCells> bands, int index, int part)
-        {
-            var last = tiles.TilesIn(index);
-            for (var tile = 0; tile < last; tile += GridChunk.Batch)
-            {
-                var batch = Math.Min(GridChunk.Batch, last - tile);
-                bands.Read((long)part * GridTiles.ChunkCoefficients + 256 * tile, chunk.Y, 256 * batch);
-                chunk.Write<TFace>(chunk.Y, batch, inverse);
-            }
-            Finish(chunk, index);
-        }
-
         // Looks at neighbours, keeps their zeros and, where wanted, copies them; false where they are not to be packed.
         bool See(GridChunk chunk, long from, int elements, float* to, ref Seen seen)
         {
@@ -255,7 +225,8 @@ sealed unsafe class GridMap : IDisposable
             {
                 var count = Math.Min(256, elements - at);
                 var usable = GridMover<TCells>.Look<TFace>(map, from + at, count, to == null ? chunk.X : to + at, positive, ref seen.Negative);
-                if (!Accept(usable, chunk, positive, count, new GridTiles.Places(count), ref seen)) return false;
+                if (!Accept(usable, positive, count, ref seen)) return false;
+                if (withZeros) chunk.WriteZeros(positive, new GridTiles.Places(count));
             }
             return Usable(seen);
         }
@@ -265,16 +236,15 @@ sealed unsafe class GridMap : IDisposable
             public bool Zero, Negative;
         }
 
-        // Keeps the zeros of up to 256 values; false where they are not to be packed.
-        bool Accept(bool usable, GridChunk chunk, ulong* positive, int elements, GridTiles.Places places, ref Seen seen)
+        // Whether values may be packed, of which up to 256 were looked at.
+        bool Accept(bool usable, ulong* positive, int elements, ref Seen seen)
         {
             if (!usable)
             {
                 Volatile.Write(ref outcome, (int)Outcome.NotFinite);
                 return false;
             }
-            if (withZeros) chunk.WriteZeros(positive, places);
-            else if (!seen.Zero && !seen.Negative) seen.Zero = Bits.Count(positive) < elements;
+            if (!withZeros && !seen.Zero && !seen.Negative) seen.Zero = Bits.Count(positive) < elements;
             return true;
         }
 
@@ -285,10 +255,12 @@ sealed unsafe class GridMap : IDisposable
             return false;
         }
 
-        void Finish(GridChunk chunk, int index)
+        void Finish(GridChunk chunk, int index) => Store(index, chunk.Finish(out var length), length);
+
+        void Store(int index, byte* chunk, int length)
         {
-            Result.chunks[index] = (nint)chunk.Finish(out Result.lengths[index]);
-            if (Interlocked.Add(ref bytes, Result.lengths[index]) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
+            (Result.chunks[index], Result.lengths[index]) = ((nint)chunk, length);
+            if (Interlocked.Add(ref bytes, length) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
         }
 
         void Report(Seen seen)

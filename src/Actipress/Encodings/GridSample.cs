@@ -38,9 +38,9 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
     }
 
-    public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
+    public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
         tiles.Wavelet is not { } wavelet ? OfTiles<TFace, TCells>(map, tiles, keep)
-        : wavelet.InBands ? OfLargeMap<TFace, TCells>(map, wavelet, keep)
+        : wavelet.InBands ? OfLargeMap<TFace, TCells>(map, wavelet, keep, threads)
         : OfMaps<TFace, TCells>(map, wavelet, keep);
 
     static GridSample OfTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
@@ -101,16 +101,28 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     }
 
     // One map, which is not held.
-    static GridSample OfLargeMap<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static GridSample OfLargeMap<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        bool anyZero = false, anyNegative = false;
-        var tile = stackalloc float[256];
         var number = Chosen(0, 1, wavelet.Shape.Maps);
-        if (!Look<TFace, TCells>(map, number * wavelet.Elements, wavelet.Elements, null, tile, ref anyZero, ref anyNegative)) return default;
-        using var bands = new GridBands<TFace, TCells>(wavelet, map);
-        bands.Open(number);
-        return Of(bands, wavelet.Coefficients, wavelet.Elements, keep, anyZero, anyNegative);
+        bool finite = true, anyZero = false, anyNegative = false;
+        var blocks = new CpuTeam.Shares((wavelet.Elements + BlockElements - 1) / BlockElements, threads);
+        blocks.Run(() =>
+        {
+            bool zero = false, negative = false;
+            var tile = stackalloc float[256];
+            for (int block = 0, end = 0; (block < end || blocks.Take(out block, out end)) && Volatile.Read(ref finite); block++)
+            {
+                var start = block * BlockElements;
+                if (!Look<TFace, TCells>(map, number * wavelet.Elements + start, Math.Min(BlockElements, wavelet.Elements - start), null, tile, ref zero, ref negative)) Volatile.Write(ref finite, false);
+            }
+            if (zero) Volatile.Write(ref anyZero, true);
+            if (negative) Volatile.Write(ref anyNegative, true);
+        });
+        return finite ? Of(new GridLargeMap<TFace, TCells>(wavelet, map, number, threads), wavelet.Coefficients, wavelet.Elements, keep, anyZero, anyNegative) : default;
     }
+
+    // What a thread looks at before it asks for more.
+    const int BlockElements = 1 << 14;
 
     // Looks at neighbours and, where wanted, copies them.
     static bool Look<TFace, TCells>(void* map, long first, int elements, float* to, float* tile, ref bool anyZero, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
@@ -144,25 +156,48 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         var threshold = TopK.Threshold(coefficients, Math.Min(k, count));
         if (2 * k > elements) threshold = Math.Max(threshold, TopK.Threshold(coefficients, Math.Max(1, elements / ElementsPerEscape)) / Grid.Escape);
         if (threshold > 0) return threshold;
-        var (smallest, largest) = (float.MaxValue, 0f);
-        ReadOnlySpan<float> some;
-        for (long at = 0; !(some = coefficients.From(at)).IsEmpty; at += some.Length)
-            foreach (var c in some)
-            {
-                if (c != 0) smallest = Math.Min(smallest, Math.Abs(c));
-                largest = Math.Max(largest, Math.Abs(c));
-            }
-        return largest == 0 ? 0 : Math.Max(smallest, largest / 4096);
+        var extremes = new Extremes();
+        coefficients.Each(() => new Extremes(), extremes.Add);
+        return extremes.Largest == 0 ? 0 : Math.Max(extremes.Smallest, extremes.Largest / 4096);
     }
 
     // The mean of a level's coefficients is the value that serves them best.
     static (float First, float Other) Offsets<T>(T coefficients, float step) where T : ICoefficients, allows ref struct
     {
-        double first = 0, other = 0;
-        long firsts = 0, others = 0;
-        var inverse = 1 / step;
-        ReadOnlySpan<float> some;
-        for (long at = 0; !(some = coefficients.From(at)).IsEmpty; at += some.Length)
+        var sums = new Remainders(1 / step);
+        coefficients.Each(() => new Remainders(1 / step), sums.Add);
+        return sums.Means;
+    }
+
+    // The smallest magnitude that is not zero, and the largest.
+    sealed class Extremes : ITally
+    {
+        public float Smallest { get; private set; } = float.MaxValue;
+        public float Largest { get; private set; }
+
+        public void See(ReadOnlySpan<float> some)
+        {
+            foreach (var c in some)
+            {
+                if (c != 0) Smallest = Math.Min(Smallest, Math.Abs(c));
+                Largest = Math.Max(Largest, Math.Abs(c));
+            }
+        }
+
+        public void Add(Extremes part) => (Smallest, Largest) = (Math.Min(Smallest, part.Smallest), Math.Max(Largest, part.Largest));
+    }
+
+    // What coefficients of level 1, and of all others, have above their level. Remainders are multiples of 2^-23, so that up to 2^29 of
+    // them have the same sum in any order.
+    sealed class Remainders(float inverse) : ITally
+    {
+        double first, other;
+        long firsts, others;
+
+        public (float First, float Other) Means => ((float)(firsts == 0 ? 0 : first / firsts), (float)(others == 0 ? 0 : other / others));
+
+        public void See(ReadOnlySpan<float> some)
+        {
             for (var i = 0; i < some.Length;)
             {
                 // Most are zero.
@@ -185,6 +220,12 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                     }
                 }
             }
-        return ((float)(firsts == 0 ? 0 : first / firsts), (float)(others == 0 ? 0 : other / others));
+        }
+
+        public void Add(Remainders part)
+        {
+            (first, other) = (first + part.first, other + part.other);
+            (firsts, others) = (firsts + part.firsts, others + part.others);
+        }
     }
 }

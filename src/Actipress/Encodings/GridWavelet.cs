@@ -15,8 +15,8 @@ sealed unsafe class GridWavelet
     // Maps with rows and elements of at most this lie side by side.
     const int ShortRow = 32, ShortRowOfTwoTaps = 12, SmallMap = 1024;
 
-    // Maps of more coefficients are not held whole, which takes up to four times as long; but those of longer rows are.
-    const int LargestHeld = 1 << 18, LongestRow = 1 << 14;
+    // Maps that give several chunks are not held whole, but where their rows are longer.
+    const int LongestRow = 1 << 14;
 
     /// <summary>A division of a band into bands of half the extents.</summary>
     /// <param name="Whole">The extents before.</param>
@@ -75,8 +75,11 @@ sealed unsafe class GridWavelet
     /// <summary>Maps that are transformed at once: 1, or as many as fill registers side by side, an element of each in turn, where rows are too short to.</summary>
     public int Together { get; }
 
-    /// <summary>Whether packing reads a map's coefficients from <see cref="GridBands{TFace, TCells}"/>, since they are too many to be held.</summary>
-    public bool InBands => Coefficients > LargestHeld && Shape.Width <= LongestRow;
+    /// <summary>Whether packing gets a map's coefficients from <see cref="GridBands{TFace, TCells}"/>, since they are too many to be held.</summary>
+    public bool InBands => ChunksPerUnit > 1 && Shape.Width <= LongestRow;
+
+    /// <summary>Into how many parts <see cref="GridBands{TFace, TCells}"/> can divide a map.</summary>
+    public int Parts => Shape.Depth > 1 ? Levels[^1].Half.Depth : Levels[^1].Half.Height;
 
     public int Taps { get; }
 

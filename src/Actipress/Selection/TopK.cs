@@ -29,47 +29,69 @@ public static class TopK
         return Threshold(new AllAtOnce(coefficients), k);
     }
 
-    /// <summary>The same of coefficients that are read three times, some at a time.</summary>
+    /// <summary>The same of coefficients that are gone through several times.</summary>
     internal static float Threshold<T>(T coefficients, long k) where T : ICoefficients, allows ref struct
     {
         var wanted = k;
-        var prefix = Narrow(coefficients, 0, 0, FirstBits, ref wanted);
-        prefix = Narrow(coefficients, prefix, FirstBits, SecondBits, ref wanted);
-        prefix = Narrow(coefficients, prefix, FirstBits + SecondBits, ThirdBits, ref wanted);
+        var (prefix, known) = (0u, 0);
+        foreach (var next in coefficients.Digits)
+        {
+            prefix = Narrow(coefficients, prefix, known, next, ref wanted);
+            known += next;
+        }
         return BitConverter.UInt32BitsToSingle(prefix);
     }
 
     // Among the magnitudes that begin with the known bits, finds the next ones of the wanted-largest.
     static uint Narrow<T>(T coefficients, uint prefix, int known, int next, ref long wanted) where T : ICoefficients, allows ref struct
     {
-        Span<int> histogram = stackalloc int[1 << next];
-        histogram.Clear();
-        var shift = 31 - known - next;
-        ReadOnlySpan<float> some;
-        for (long at = 0; !(some = coefficients.From(at)).IsEmpty; at += some.Length) Count(MemoryMarshal.Cast<float, uint>(some), prefix, known, shift, histogram);
+        Histogram? all = null;
+        coefficients.Each(() => new Histogram(prefix, known, next), part =>
+        {
+            if (all is null) all = part;
+            else all.Add(part);
+        });
+        using var histogram = all!;
         for (var bin = (1 << next) - 1; ; bin--)
         {
-            if (histogram[bin] >= wanted) return prefix | (uint)bin << shift;
-            wanted -= histogram[bin];
+            if (histogram.Counts[bin] >= wanted) return prefix | (uint)bin << 31 - known - next;
+            wanted -= histogram.Counts[bin];
         }
     }
 
-    static void Count(ReadOnlySpan<uint> bits, uint prefix, int known, int shift, Span<int> histogram)
+    // How often each value of the next bits occurs among the magnitudes that begin with the known ones.
+    sealed unsafe class Histogram(uint prefix, int known, int next) : ITally, IDisposable
     {
-        var knownShift = 31 - known;
-        var mask = (uint)histogram.Length - 1;
-        var (begin, begins) = (new Vector<uint>(prefix), new Vector<uint>(0x7FFFFFFFu >> knownShift << knownShift));
-        for (var i = 0; i < bits.Length;)
+        readonly int* counts = (int*)NativeMemory.AllocZeroed((nuint)1 << next, sizeof(int));
+
+        public ReadOnlySpan<int> Counts => new(counts, 1 << next);
+
+        public void See(ReadOnlySpan<float> some)
         {
-            // Where some bits are known, few have them.
-            var end = Math.Min(bits.Length, i + Vector<uint>.Count);
-            if (known > 0 && end == i + Vector<uint>.Count && !Vector.EqualsAny(new Vector<uint>(bits[i..]) & begins, begin)) i = end;
-            for (; i < end; i++)
+            var bits = MemoryMarshal.Cast<float, uint>(some);
+            var (knownShift, shift) = (31 - known, 31 - known - next);
+            var mask = (1u << next) - 1;
+            var (begin, begins) = (new Vector<uint>(prefix), new Vector<uint>(0x7FFFFFFFu >> knownShift << knownShift));
+            for (var i = 0; i < bits.Length;)
             {
-                var magnitude = bits[i] & 0x7FFFFFFF;
-                if (known == 0 || magnitude >> knownShift == prefix >> knownShift) histogram[(int)(magnitude >> shift & mask)]++;
+                // Where some bits are known, few have them.
+                var end = Math.Min(bits.Length, i + Vector<uint>.Count);
+                if (known > 0 && end == i + Vector<uint>.Count && !Vector.EqualsAny(new Vector<uint>(bits[i..]) & begins, begin)) i = end;
+                for (; i < end; i++)
+                {
+                    var magnitude = bits[i] & 0x7FFFFFFF;
+                    if (known == 0 || magnitude >> knownShift == prefix >> knownShift) counts[(int)(magnitude >> shift & mask)]++;
+                }
             }
         }
+
+        public void Add(Histogram part)
+        {
+            for (var bin = 0; bin < 1 << next; bin++) counts[bin] += part.counts[bin];
+            part.Dispose();
+        }
+
+        public void Dispose() => NativeMemory.Free(counts);
     }
 
     /// <summary>The definition: where the <paramref name="k"/> largest are, in rising order, and what they are.</summary>

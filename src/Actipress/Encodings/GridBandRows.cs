@@ -1,0 +1,75 @@
+using System.Runtime.InteropServices;
+
+namespace Actipress;
+
+/// <summary>Receives the bands of one large map, or of a part of it: a row at a time, those of each band in their order.</summary>
+abstract unsafe class GridBandRows : IDisposable
+{
+    // A band's rows are passed on when there are at least so many coefficients.
+    const int Enough = 256 * GridChunk.Batch;
+
+    readonly float* memory;
+    readonly Band[] bands;
+
+    struct Band
+    {
+        public float* Rows;
+        public int Width, Count;
+
+        // Which coefficient of the map the first one here is.
+        public long At;
+    }
+
+    protected GridBandRows(GridWavelet wavelet)
+    {
+        bands = new Band[wavelet.Bands.Length];
+        long floats = 0;
+        var starts = new long[bands.Length];
+        for (var i = 0; i < bands.Length; i++)
+        {
+            bands[i].Width = wavelet.Bands[i].Extents.Width;
+            starts[i] = floats;
+            floats += (Enough + bands[i].Width + 15) / 16 * 16;
+        }
+        memory = (float*)NativeMemory.AlignedAlloc((nuint)floats * sizeof(float), 64);
+        for (var i = 0; i < bands.Length; i++) bands[i].Rows = memory + starts[i];
+    }
+
+    public virtual void Dispose()
+    {
+        AllocatorMeter.LookIn();
+        NativeMemory.AlignedFree(memory);
+    }
+
+    /// <summary>The next row of a band will begin with this coefficient of the map.</summary>
+    public void Begin(int band, long coefficient) => (bands[band].At, bands[band].Count) = (coefficient, 0);
+
+    /// <summary>Where the next row of a band is to be written.</summary>
+    public float* Next(int band) => bands[band].Rows + bands[band].Count;
+
+    /// <summary>It is.</summary>
+    public void Wrote(int band)
+    {
+        ref var some = ref bands[band];
+        some.Count += some.Width;
+        if (some.Count >= Enough) Pass(ref some, last: false);
+    }
+
+    /// <summary>All are.</summary>
+    public void End()
+    {
+        foreach (ref var some in bands.AsSpan()) Pass(ref some, last: true);
+    }
+
+    void Pass(ref Band some, bool last)
+    {
+        var taken = Take(some.At, some.Rows, some.Count, last);
+        some.At += taken;
+        some.Count -= taken;
+        if (some.Count > 0) Buffer.MemoryCopy(some.Rows + taken, some.Rows, some.Count * sizeof(float), some.Count * sizeof(float));
+    }
+
+    /// <summary>Takes the next coefficients of a band, all of them or, where these are not its last ones, all but fewer than 256; tells how many.</summary>
+    /// <remarks><c>at</c>: which coefficient of the map the first one is.</remarks>
+    protected abstract int Take(long at, float* coefficients, int count, bool last);
+}

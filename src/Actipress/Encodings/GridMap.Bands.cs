@@ -1,0 +1,101 @@
+namespace Actipress;
+
+unsafe partial class GridMap
+{
+    partial class Packing<TFace, TCells>
+    {
+        readonly GridAssembly?[] assemblies = new GridAssembly?[tiles.Wavelet is { InBands: true } wavelet ? wavelet.Units : 0];
+
+        // Large maps, each whole or in parts, band by band.
+        void PackBands(GridWavelet wavelet)
+        {
+            using var bands = new GridBands<TFace, TCells>(wavelet, map);
+            using var packer = new BandPacker(this, wavelet);
+            var seen = new Seen();
+            for (int share = 0, end = 0; (share < end || work.Take(out share, out end)) && Outcome == Outcome.Packed; share++)
+            {
+                var (unit, part) = Math.DivRem(share, parts);
+                var assembly = packer.Assembly = AssemblyOf(unit, wavelet);
+                if (!See(wavelet, unit, part, assembly, ref seen)) return;
+                bands.Divide(unit, part, parts, packer);
+                packer.End();
+                if (!assembly.Done()) continue;
+                // Its zeros came from all parts.
+                Finish(assembly, 0);
+                assembly.Dispose();
+                assemblies[unit] = null;
+            }
+            Report(seen);
+        }
+
+        GridAssembly AssemblyOf(int unit, GridWavelet wavelet)
+        {
+            lock (assemblies) return assemblies[unit] ??= new(tiles, wavelet, unit, withZeros, parts);
+        }
+
+        // Looks at a part's share of a map and keeps its zeros; false where they are not to be packed.
+        bool See(GridWavelet wavelet, int unit, int part, GridAssembly assembly, ref Seen seen)
+        {
+            var positive = stackalloc ulong[4];
+            var tile = stackalloc float[256];
+            var blocks = (wavelet.Elements + 255L) / 256;
+            for (var block = blocks * part / parts; block < blocks * (part + 1) / parts; block++)
+            {
+                var (at, count) = ((int)(256 * block), (int)Math.Min(256, wavelet.Elements - 256 * block));
+                var usable = GridMover<TCells>.Look<TFace>(map, (long)unit * wavelet.Elements + at, count, tile, positive, ref seen.Negative);
+                if (!Accept(usable, positive, count, ref seen)) return false;
+                if (withZeros) assembly.KeepZeros(at, positive, count);
+            }
+            return Usable(seen);
+        }
+
+        void Finish(GridAssembly assembly, int chunk)
+        {
+            Store(assembly.FirstChunk + chunk, assembly[chunk].Finish(out var length), length);
+            assembly[chunk].Dispose();
+        }
+
+        // Packs the bands' tiles as they come.
+        sealed class BandPacker(Packing<TFace, TCells> packing, GridWavelet wavelet) : GridBandRows(wavelet)
+        {
+            readonly GridChunk run = new(0, GridChunk.Batch);
+
+            public GridAssembly Assembly { private get; set; } = null!;
+
+            public override void Dispose()
+            {
+                run.Dispose();
+                base.Dispose();
+            }
+
+            protected override int Take(long at, float* coefficients, int count, bool last)
+            {
+                var taken = (int)Math.Min(count, -at & 255);
+                if (taken > 0) Share(at, coefficients, taken);
+                while (count - taken >= 256)
+                {
+                    var tile = (int)((at + taken) / 256);
+                    var some = Math.Min(Math.Min(GridChunk.Batch, (count - taken) / 256), GridTiles.TilesPerChunk - tile % GridTiles.TilesPerChunk);
+                    Write(tile, coefficients + taken, some);
+                    taken += 256 * some;
+                }
+                if (!last || taken == count) return taken;
+                Share(at + taken, coefficients + taken, count - taken);
+                return count;
+            }
+
+            void Share(long at, float* coefficients, int count)
+            {
+                if (Assembly.Share(at, coefficients, count) is { } whole) fixed (float* tile = whole) Write((int)(at / 256), tile, 1);
+            }
+
+            void Write(int tile, float* coefficients, int count)
+            {
+                run.Begin();
+                run.Write<TFace>(coefficients, count, packing.inverse);
+                var (chunk, first) = Math.DivRem(tile, GridTiles.TilesPerChunk);
+                if (Assembly[chunk].Add(first, run) && chunk > 0) packing.Finish(Assembly, chunk);
+            }
+        }
+    }
+}
