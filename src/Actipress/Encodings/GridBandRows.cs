@@ -5,7 +5,7 @@ namespace Actipress;
 /// <summary>Receives the bands of one large map, or of a part of it: a row at a time, those of each band in their order.</summary>
 abstract unsafe class GridBandRows : IDisposable
 {
-    // A band's rows are passed on when there are at least so many coefficients.
+    // A band's rows are passed on when there are at least so many coefficients, or its last ones.
     const int Enough = 256 * GridChunk.Batch;
 
     readonly float* memory;
@@ -29,7 +29,7 @@ abstract unsafe class GridBandRows : IDisposable
         {
             bands[i].Width = wavelet.Bands[i].Extents.Width;
             starts[i] = floats;
-            floats += (Enough + bands[i].Width + 15) / 16 * 16;
+            floats += (Math.Min(Enough + bands[i].Width, wavelet.Bands[i].Elements + 256) + 15) / 16 * 16;
         }
         memory = (float*)NativeMemory.AlignedAlloc((nuint)floats * sizeof(float), 64);
         for (var i = 0; i < bands.Length; i++) bands[i].Rows = memory + starts[i];

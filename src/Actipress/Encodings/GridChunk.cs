@@ -20,11 +20,12 @@ namespace Actipress;
 /// </remarks>
 sealed unsafe partial class GridChunk : IDisposable
 {
-    // What a reader may pass beyond a damaged stream before that is noticed, and what a writer writes ahead.
+    // What a writer writes ahead.
     const int Slack = 256;
 
     // Worst cases of a tile: every coefficient is kept, and escapes.
-    const int GroupBytes = 4, MaskBytes = 32, SignBytes = 32, LevelBytes = 512, EscapeBytes = 512;
+    internal const int GroupBytes = 4;
+    const int MaskBytes = 32, SignBytes = 32, LevelBytes = 512, EscapeBytes = 512;
 
     readonly byte* memory;
 
@@ -40,13 +41,10 @@ sealed unsafe partial class GridChunk : IDisposable
     readonly byte* tileLevels;
     readonly ulong* kept, negative;
 
-    readonly int largestTiles;
-
     /// <param name="largestZeroBits">The largest number of bits of zeros.</param>
     /// <param name="largestTiles">The largest number of tiles.</param>
     public GridChunk(int largestZeroBits, int largestTiles = GridTiles.TilesPerChunk)
     {
-        this.largestTiles = largestTiles;
         var zeroBytes = (int)((largestZeroBits + 63L) / 64 * 8);
         const int WorkBytes = 1024 + Batch * (1024 + 256 + 64);
         memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * largestTiles + 8 * Slack), 64);
@@ -172,134 +170,6 @@ sealed unsafe partial class GridChunk : IDisposable
         }
     }
 
-    BitReader signReader, levelReader, zeroReader;
-    byte* mask;
-
-    /// <summary>Starts to read a chunk. Zeros of the one before may be read on where this one has none.</summary>
-    /// <remarks><c>tiles</c>: how many tiles it has. <c>zeroBitCount</c>: how many bits of zeros it has.</remarks>
-    /// <exception cref="InvalidDataException">The bytes do not add up.</exception>
-    public void Open(byte* bytes, int length, int tiles, int zeroBitCount)
-    {
-        var zeroBytes = (int)((zeroBitCount + 7L) / 8);
-        Expect(length >= sizeof(int) + 4 * tiles + zeroBytes, "groups and zeros of every tile");
-        var at = bytes + sizeof(int);
-        var rest = length - sizeof(int) - 4 * tiles - zeroBytes;
-        Take(groups, 4 * tiles, ref at);
-        Take(zeros, zeroBytes, ref at);
-        var maskBytes = 0;
-        for (var i = 0; i < tiles; i++) maskBytes += BitOperations.PopCount(((uint*)groups)[i]);
-        Expect((rest -= maskBytes) >= 0, "a mask for each group");
-        Take(masks, maskBytes, ref at);
-        var keptCount = 0;
-        var i8 = 0;
-        for (; i8 + 8 <= maskBytes; i8 += 8) keptCount += BitOperations.PopCount(*(ulong*)(masks + i8));
-        for (; i8 < maskBytes; i8++) keptCount += BitOperations.PopCount(masks[i8]);
-        var signBytes = (keptCount + 7) / 8;
-        var levelBytes = *(int*)bytes;
-        Expect((rest -= signBytes) >= 0 && levelBytes >= 0 && levelBytes <= rest && levelBytes <= LevelBytes * largestTiles && rest - levelBytes <= EscapeBytes * largestTiles && (rest - levelBytes) % 2 == 0, "signs, levels and escapes");
-        Take(signs, signBytes, ref at);
-        Take(levels, levelBytes, ref at);
-        Take(escapes, rest - levelBytes, ref at);
-        NativeMemory.Clear(levels + levelBytes, Slack);
-        mask = masks;
-        maskEnd = masks + maskBytes;
-        signReader = new(signs);
-        levelReader = new(levels);
-        if (zeroBitCount > 0) zeroReader = new(zeros);
-        tile = 0;
-        this.levelBytes = levelBytes;
-        escapeAt = escapes;
-        escapeEnd = escapes + (rest - levelBytes);
-
-        static void Take(byte* to, int count, ref byte* from)
-        {
-            Unsafe.CopyBlockUnaligned(to, from, (uint)count);
-            from += count;
-        }
-    }
-
-    int levelBytes;
-    byte* escapeAt;
-
-    /// <summary>Reads which of the next tile's values are not zero.</summary>
-    public void ReadZeros(ulong* positive, GridTiles.Places places)
-    {
-        var reader = zeroReader;
-        for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = Bits.Scatter(reader.Read(BitOperations.PopCount(places[quarter])), places[quarter]);
-        zeroReader = reader;
-    }
-
-    /// <summary>Reads the next tiles' coefficients.</summary>
-    /// <returns>For each tile which of its groups hold a level that is not zero.</returns>
-    /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public uint* Read<TFace>(float* y, int tiles, GridMagnitudes* magnitudes) where TFace : struct, IGridFace
-    {
-        var read = (uint*)groups + tile;
-        for (var i = 0; i < tiles; i++) Read<TFace>(y + 256 * i, magnitudes);
-        return read;
-    }
-
-    void Read<TFace>(float* y, GridMagnitudes* magnitudes) where TFace : struct, IGridFace
-    {
-        BitReader signs = signReader, levels = levelReader;
-        var masks = mask;
-        var groupBits = ((uint*)groups)[tile++];
-        for (var quarter = 0; quarter < 4; quarter++, groupBits >>= 8)
-        {
-            var coefficients = y + 64 * quarter;
-            if ((byte)groupBits == 0)
-            {
-                new Span<float>(coefficients, 64).Clear();
-                continue;
-            }
-            var some = Bits.Scatter((byte)groupBits, Lowest);
-            var present = Bits.Scatter(*(ulong*)masks, Whole(some));
-            masks += BitOperations.PopCount(some);
-            Expect(NotEmpty(present) == some, "masks that are not empty");
-            Expect(levels.At <= 8L * levelBytes, "levels for every mask");
-            var below = Bits.Scatter(signs.Read(BitOperations.PopCount(present)), present);
-            TFace.Begin(tileLevels, present, below);
-            var (alive, c) = (present, 0);
-            for (; c < Grid.ClassTops.Length; c++)
-            {
-                var above = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
-                if (c > 1 && (alive & ~above) is var here && here != 0)
-                    for (var bit = 0; bit < c - 1; bit++) TFace.Raise(tileLevels, Bits.Scatter(levels.Read(BitOperations.PopCount(here)), here), 1 << bit);
-                alive = above;
-                if (alive == 0) break;
-                TFace.Raise(tileLevels, alive, c == 0 ? 1 : Grid.ClassTops[c] - Grid.ClassTops[c - 1]);
-            }
-            TFace.Values(tileLevels, c < Grid.ClassTops.Length ? Grid.ClassTops[c] : Grid.Escape, magnitudes, coefficients);
-            for (; alive != 0; alive &= alive - 1)
-            {
-                var place = BitOperations.TrailingZeroCount(alive);
-                coefficients[Grid.Place(place)] = ReadEscape((below >> place & 1) != 0);
-            }
-        }
-        signReader = signs;
-        levelReader = levels;
-        mask = masks;
-    }
-
-    float ReadEscape(bool below)
-    {
-        Expect(escapeAt < escapeEnd, "a value for every escape");
-        var value = BitConverter.UInt32BitsToSingle((uint)*(ushort*)escapeAt << 15);
-        escapeAt += 2;
-        Expect(float.IsFinite(value), "finite values");
-        return below ? -value : value;
-    }
-
-    /// <summary>Checks that everything was read.</summary>
-    public void Close() => Expect((levelReader.At + 7) / 8 == levelBytes && escapeAt == escapeEnd, "levels and escapes for every mask and none beside");
-
-    static void Expect(bool holds, string wanted)
-    {
-        if (!holds) Refuse(wanted);
-    }
-
-    static void Refuse(string wanted) => throw new InvalidDataException($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
-
     struct BitWriter(byte* to)
     {
         byte* to = to;
@@ -333,22 +203,5 @@ sealed unsafe partial class GridChunk : IDisposable
 
         /// <summary>How many bits were written since <paramref name="start"/>.</summary>
         public readonly int Since(byte* start) => (int)(8 * (to - start)) + count;
-    }
-
-    struct BitReader(byte* from)
-    {
-        readonly byte* from = from;
-
-        public long At;
-
-        /// <summary>The next 64 bits, of which <paramref name="length"/> are read.</summary>
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public ulong Read(int length)
-        {
-            var next = from + (At >> 3);
-            var shift = (int)(At & 7);
-            At += length;
-            return *(ulong*)next >> shift | *(ulong*)(next + 8) << 1 << 63 - shift;
-        }
     }
 }

@@ -14,7 +14,7 @@ sealed unsafe class GridLargeMap<TFace, TCells>(GridWavelet wavelet, void* maps,
         work.Run(() =>
         {
             var tally = begin();
-            using (var bands = new GridBands<TFace, TCells>(wavelet, maps))
+            using (var bands = new GridAnalysis<TFace, TCells>(wavelet, maps))
             using (var rows = new Rows<TTally>(wavelet, tally))
                 for (int part = 0, last = 0; part < last || work.Take(out part, out last); part++)
                 {

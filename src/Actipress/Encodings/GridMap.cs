@@ -137,8 +137,8 @@ sealed unsafe partial class GridMap : IDisposable
     {
         readonly void* map = map;
         // In how many parts threads share each map, where maps are large and few.
-        readonly int parts = Parts(tiles, threads);
-        readonly CpuTeam.Shares work = new(tiles.Shares * Parts(tiles, threads), threads);
+        readonly int parts = tiles.Wavelet?.PartsFor(threads) ?? 1;
+        readonly CpuTeam.Shares work = new(tiles.Shares * (tiles.Wavelet?.PartsFor(threads) ?? 1), threads);
         readonly int[]? order = tiles.OrderOfWork();
         int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
@@ -153,8 +153,6 @@ sealed unsafe partial class GridMap : IDisposable
             try { work.Run(tiles.Wavelet is not { } wavelet ? PackTiles : wavelet.InBands ? () => PackBands(wavelet) : () => PackUnits(wavelet)); }
             finally { foreach (var assembly in assemblies) assembly?.Dispose(); }
         }
-
-        static int Parts(GridTiles tiles, int threads) => tiles.Wavelet is { InBands: true } wavelet && wavelet.Units < 2 * threads ? Math.Min(threads, wavelet.Parts) : 1;
 
         readonly float inverse = 1 / sample.Step;
 
@@ -273,17 +271,18 @@ sealed unsafe partial class GridMap : IDisposable
     void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
         new Unpacking<TFace, TCells>(this, map, tiles, threads).Run();
 
-    sealed class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed partial class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        readonly CpuTeam.Shares work = new(tiles.Shares, threads);
+        readonly int parts = tiles.Wavelet?.PartsFor(threads) ?? 1;
+        readonly CpuTeam.Shares work = new(tiles.Shares * (tiles.Wavelet?.PartsFor(threads) ?? 1), threads);
         readonly int[]? order = tiles.OrderOfWork();
 
-        public void Run() => work.Run(tiles.Wavelet is { } wavelet ? () => UnpackUnits(wavelet) : UnpackTiles);
+        public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? UnpackTiles : wavelet.InBands ? () => UnpackBands(wavelet) : () => UnpackUnits(wavelet));
 
         void UnpackTiles()
         {
-            using var chunk = new GridChunk(tiles.ZeroBits);
+            using var chunk = new GridChunkReader(tiles.ZeroBits);
             var positive = stackalloc ulong[4];
             var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
             for (int share = 0, end = 0; share < end || work.Take(out share, out end); share++)
@@ -316,7 +315,7 @@ sealed unsafe partial class GridMap : IDisposable
 
         void UnpackUnits(GridWavelet wavelet)
         {
-            using var chunk = new GridChunk(tiles.ZeroBits);
+            using var chunk = new GridChunkReader(tiles.ZeroBits);
             using var unit = new GridUnit<TFace>(wavelet);
             var positive = stackalloc ulong[4];
             var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);

@@ -19,16 +19,16 @@ namespace Actipress;
 sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFace
 {
     readonly GridWavelet wavelet;
-    readonly int together, taps, reach, shift;
+    readonly int together, taps;
     readonly float* memory;
 
     // Some maps: before their division or while they are put together, and in parts.
     readonly float* whole, parts;
     readonly float* slices, rows, block, turned;
-    // Every second element of a row, or a low and a high row; the same of what an inverse gives.
+    // Every second element of a row.
     readonly GridRow halves;
-    readonly float* first, second;
-    readonly float** from, fromParts, bands;
+    readonly float** from, bands;
+    readonly GridCombiner<TFace> combiner;
 
     /// <param name="wavelet">How maps divide into units.</param>
     /// <param name="readsMap">Only packs, and reads maps where they lie, not from <see cref="Before"/>.</param>
@@ -36,16 +36,14 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     {
         this.wavelet = wavelet;
         (together, taps) = (wavelet.Together, wavelet.Taps);
-        (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
         var (height, width) = (wavelet.Shape.Height + 1L, wavelet.Shape.Width + 1L);
         var batch = ((long)wavelet.Coefficients * together + 511) / 256 * 256;
         var before = readsMap ? wavelet.Levels[0].Half.Elements : batch;
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
-        long line = (width + taps + 15) / 16 * 16;
-        long[] sizes = [unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, line, line, GridRow.Floats(wavelet.Shape.Width, taps)];
+        long[] sizes = [unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, GridRow.Floats(wavelet.Shape.Width, taps)];
         var starts = new long[sizes.Length + 1];
         for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + (2 * taps + 8) * sizeof(float*))), 64);
+        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + (taps + 8) * sizeof(float*))), 64);
         Coefficients = memory;
         whole = memory + starts[1];
         parts = wavelet.MapsPerUnit == 1 ? memory : memory + starts[2];
@@ -53,22 +51,16 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         rows = memory + starts[4];
         block = memory + starts[5];
         turned = block + 256;
-        first = memory + starts[6];
-        second = memory + starts[7];
-        halves = new(memory + starts[8], wavelet.Shape.Width, taps);
+        halves = new(memory + starts[6], wavelet.Shape.Width, taps);
         from = (float**)(memory + starts[^1]);
-        fromParts = from + taps;
-        bands = fromParts + taps;
-        for (var t = 0; t < taps / 2; t++)
-        {
-            fromParts[t] = halves.Even + t - reach;
-            fromParts[taps / 2 + t] = halves.Odd + t - reach;
-        }
+        bands = from + taps;
+        combiner = new(wavelet);
     }
 
     public void Dispose()
     {
         AllocatorMeter.LookIn();
+        combiner.Dispose();
         NativeMemory.AlignedFree(memory);
     }
 
@@ -168,7 +160,8 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     static void Sixteen(float* from, float* to) => *(Vector512<float>*)to = *(Vector512<float>*)from;
 
-    static void Copy(float* from, float* to, long count)
+    /// <summary>Copies some values, which do not overlap.</summary>
+    internal static void Copy(float* from, float* to, long count)
     {
         if (count > 256)
         {
@@ -207,7 +200,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             DivideRow(level, rows, highAxes, z, 0);
             return;
         }
-        if (InQuarters(level))
+        if (wavelet.InQuarters(level))
         {
             Quarter(level, x, highAxes, z);
             return;
@@ -221,8 +214,6 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         }
     }
 
-    // Two taps meet no other pair of rows, and all four bands of one come out at once.
-    bool InQuarters(in GridWavelet.Level level) => taps == 2 && together == 1 && level.Whole.Height > 1 && level.Whole.Width > 1;
 
     void Quarter(in GridWavelet.Level level, float* x, int highAxes, int z)
     {
@@ -245,23 +236,6 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             Copy(row, to, n);
             to[n] = to[n - 1];
             return to;
-        }
-    }
-
-    void Unite(in GridWavelet.Level level, int highAxes, int z, float* to)
-    {
-        var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
-        for (var y = 0; y < level.Half.Height; y++)
-        {
-            float* upper = to + 2L * y * n, lower = upper + n;
-            var dropped = 2 * y + 1 == height;
-            float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && !dropped ? lower : rows + n + 1;
-            TFace.Unite(
-                Part(level, highAxes, z, y), Part(level, highAxes | GridWavelet.WidthAxis, z, y), Part(level, highAxes | GridWavelet.HeightAxis, z, y), Part(level, highAxes | GridWavelet.HeightAxis | GridWavelet.WidthAxis, z, y),
-                wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, half);
-            if (n % 2 == 0) continue;
-            Copy(evenUpper, upper, n);
-            if (!dropped) Copy(evenLower, lower, n);
         }
     }
 
@@ -290,7 +264,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         if (n == 1)
         {
             // What comes out covers the low band that goes in, or all bands.
-            var inQuarters = InQuarters(level);
+            var inQuarters = wavelet.InQuarters(level);
             if (inQuarters && parts == Coefficients)
             {
                 CombinePlane(level, parts, 0, 0, whole);
@@ -310,11 +284,18 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             CombinePlane(level, slices, 0, z, whole + (long)slice * z);
             CombinePlane(level, slices, GridWavelet.DepthAxis, z, whole + (long)slice * (half + z));
         }
-        Combine(whole, whole + (long)slice * half, slice, n, parts, slice, slices);
+        combiner.Lines(whole, whole + (long)slice * half, slice, n, parts, slice, slices);
     }
 
     void CombinePlane(in GridWavelet.Level level, float* lines, int highAxes, int z, float* to)
     {
+        if (together == 1)
+        {
+            combiner.Plane(
+                level, Part(level, highAxes, z, 0), Part(level, highAxes | GridWavelet.WidthAxis, z, 0),
+                Part(level, highAxes | GridWavelet.HeightAxis, z, 0), Part(level, highAxes | GridWavelet.HeightAxis | GridWavelet.WidthAxis, z, 0), to, lines);
+            return;
+        }
         var (n, half, row) = (level.Whole.Height, level.Half.Height, level.Whole.Width * together);
         var space = (level.Whole.Width == 1 ? 1 : 2 * level.Half.Width) * together;
         if (n == 1)
@@ -323,65 +304,21 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             Copy(lines, to, row);
             return;
         }
-        if (InQuarters(level))
-        {
-            Unite(level, highAxes, z, to);
-            return;
-        }
         for (var y = 0; y < half; y++)
         {
             CombineRow(level, highAxes, z, y, lines + (long)space * y);
             CombineRow(level, highAxes | GridWavelet.HeightAxis, z, y, lines + (long)space * (half + y));
         }
-        Combine(lines, lines + (long)space * half, space, n, to, row, rows);
+        combiner.Lines(lines, lines + (long)space * half, space, n, to, row, rows);
     }
 
+    // Of maps side by side.
     void CombineRow(in GridWavelet.Level level, int highAxes, int z, int y, float* to)
     {
         var (n, half) = (level.Whole.Width, level.Half.Width);
-        float* low = Part(level, highAxes, z, y), high = Part(level, highAxes | GridWavelet.WidthAxis, z, y);
+        var low = Part(level, highAxes, z, y);
         if (n == 1) Copy(low, to, together);
-        else if (together > 1) Combine(low, high, together, 2 * half, to, together, to);
-        else
-        {
-            var sources = fromParts;
-            if (reach == 0)
-            {
-                sources = from;
-                from[0] = low;
-                from[1] = high;
-            }
-            else
-            {
-                Copy(low, halves.Even, half);
-                Copy(high, halves.Odd, half);
-                halves.Continue(half);
-            }
-            TFace.Filter(sources, wavelet.InverseFirst, wavelet.InverseSecond, taps, first, second, half);
-            first[half] = first[0];
-            if (shift == 0) TFace.Join(first, second, to, half);
-            else TFace.Join(second, first + 1, to, half);
-        }
-    }
-
-    // n lines of some neighbours out of half as many low and high ones.
-    void Combine(float* low, float* high, long space, int n, float* to, int count, float* spare)
-    {
-        var half = (n + 1) / 2;
-        for (var q = 0; q < half; q++)
-        {
-            for (int t = 0, o = q - reach; t < taps / 2; t++, o++)
-            {
-                var at = ((uint)o < (uint)half ? o : Modulo(o, half)) * space;
-                from[t] = low + at;
-                from[taps / 2 + t] = high + at;
-            }
-            var i = q == 0 && shift == 1 ? 2 * half - 1 : 2 * q - shift;
-            TFace.Filter(from, wavelet.InverseFirst, wavelet.InverseSecond, taps, Line(i), Line((i + 1) % (2 * half)), count);
-        }
-
-        // What an odd axis was filled up with is dropped.
-        float* Line(int i) => i < n ? to + (long)i * count : spare;
+        else combiner.Lines(low, Part(level, highAxes | GridWavelet.WidthAxis, z, y), together, 2 * half, to, together, to);
     }
 
     // The lines that the taps of output o meet on an axis of n.
@@ -395,7 +332,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <summary>Which of an axis's <paramref name="n"/> points, even or made even by the last one, the periodic index <paramref name="i"/> is.</summary>
     internal static int Wrapped(int i, int n) => (uint)i < (uint)n ? i : Math.Min(Modulo(i, n + n % 2), n - 1);
 
-    static int Modulo(int i, int n) => (i % n + n) % n;
+    internal static int Modulo(int i, int n) => (i % n + n) % n;
 
     // A row of a band.
     float* Part(in GridWavelet.Level level, int highAxes, int z, int y) =>

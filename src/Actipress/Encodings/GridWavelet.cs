@@ -18,6 +18,8 @@ sealed unsafe class GridWavelet
     // Maps that give several chunks are not held whole, but where their rows are longer.
     const int LongestRow = 1 << 14;
 
+    const int LargestKept = 1 << 16, LinesPerTap = 4;
+
     /// <summary>A division of a band into bands of half the extents.</summary>
     /// <param name="Whole">The extents before.</param>
     /// <param name="Half">The extents after.</param>
@@ -75,11 +77,26 @@ sealed unsafe class GridWavelet
     /// <summary>Maps that are transformed at once: 1, or as many as fill registers side by side, an element of each in turn, where rows are too short to.</summary>
     public int Together { get; }
 
-    /// <summary>Whether packing gets a map's coefficients from <see cref="GridBands{TFace, TCells}"/>, since they are too many to be held.</summary>
+    /// <summary>Whether all four bands of two rows come out at once: two taps meet no other pair of rows.</summary>
+    public bool InQuarters(in Level level) => Taps == 2 && Together == 1 && level.Whole.Height > 1 && level.Whole.Width > 1;
+
+    /// <summary>Whether maps are too large to be held whole: lines of them go through <see cref="GridAnalysis{TFace, TCells}"/> and <see cref="GridSynthesis{TFace}"/>.</summary>
     public bool InBands => ChunksPerUnit > 1 && Shape.Width <= LongestRow;
 
-    /// <summary>Into how many parts <see cref="GridBands{TFace, TCells}"/> can divide a map.</summary>
-    public int Parts => Shape.Depth > 1 ? Levels[^1].Half.Depth : Levels[^1].Half.Height;
+    /// <summary>A large map's lines, at one level: slices of a volume, else rows.</summary>
+    public int Lines(in Wavelet.Extents extents) => Shape.Depth > 1 ? extents.Depth : extents.Height;
+
+    /// <summary>
+    /// Whether the low band that is divided further on is kept whole, since with more than two taps many of its few lines would be made
+    /// twice or more often.
+    /// </summary>
+    public bool KeptWhole(in Wavelet.Extents low) => Taps > 2 && low.Elements <= LargestKept && Lines(low) <= LinesPerTap * Taps;
+
+    /// <summary>In how many parts threads share each map, where maps are large and few.</summary>
+    public int PartsFor(int threads) => InBands && Units < 2 * threads ? Math.Min(threads, Parts) : 1;
+
+    /// <summary>Into how many parts a large map can be divided.</summary>
+    public int Parts => Lines(Levels[^1].Half);
 
     public int Taps { get; }
 

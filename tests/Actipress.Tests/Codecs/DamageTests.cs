@@ -188,7 +188,7 @@ public class DamageTests
             static void Read(byte* bytes, int length, GridTiles tiles, int zeroBits)
             {
                 var positive = stackalloc ulong[4];
-                using var chunk = new GridChunk(tiles.ZeroBits);
+                using var chunk = new GridChunkReader(tiles.ZeroBits);
                 var magnitudes = new GridMagnitudes(1, 0.5f, 0.5f);
                 chunk.Open(bytes, length, (int)tiles.Count, zeroBits);
                 for (var tile = 0L; tile < tiles.Count; tile += GridChunk.Batch)

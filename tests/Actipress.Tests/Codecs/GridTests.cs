@@ -150,7 +150,7 @@ public unsafe class GridTests
         // Another map first, and the parts in reverse.
         void Divide<TFace, TCells>(void* maps, int parts, Span<float> wanted) where TFace : struct, IGridFace where TCells : struct, IGridCells
         {
-            using var bands = new GridBands<TFace, TCells>(wavelet, maps);
+            using var bands = new GridAnalysis<TFace, TCells>(wavelet, maps);
             using var rows = new AllRows(wavelet);
             bands.Divide(0, 0, parts, rows);
             rows.End();
@@ -163,6 +163,43 @@ public unsafe class GridTests
             Assert.Equal(wavelet.Coefficients, rows.Received);
             var differs = rows.Coefficients.AsSpan().CommonPrefixLength(wanted);
             Assert.True(differs == wanted.Length, $"{typeof(TFace).Name}, {parts} parts: another coefficient {differs}");
+        }
+    }
+
+    [Theory]
+    [InlineData("haar", 3, 1, 300, 280), InlineData("db3", 3, 1, 300, 280), InlineData("db3", 5, 1, 517, 333), InlineData("coif5", 3, 1, 700, 768)]
+    [InlineData("haar", 3, 34, 40, 66), InlineData("db3", 3, 34, 41, 67), InlineData("db2", 5, 41, 47, 39), InlineData("coif5", 5, 40, 64, 64)]
+    [InlineData("db3", 3, 66, 1, 1100), InlineData("db3", 5, 2, 300, 200), InlineData("haar", 5, 33, 45, 67), InlineData("db4", 1, 1, 1000, 90)]
+    [InlineData("db3", 3, 300, 300, 1), InlineData("db2", 5, 3, 500, 300)]
+    public void A_large_map_comes_back_as_its_unit_brings_it(string family, int levels, int depth, int height, int width)
+    {
+        var shape = new MapShape(2, depth, height, width);
+        var tiles = Grid.Fused(new Wavelet(family, levels), shape)!;
+        var wavelet = tiles.Wavelet!;
+        Assert.True(wavelet.InBands);
+        var found = new float[shape.Elements];
+        using var unit = new GridUnit<GridLanes<Lanes16>>(wavelet);
+        fixed (float* maps = Values(shape, relu: false), back = found)
+        {
+            using var packed = GridMap.Pack(maps, ScalarType.Float32, tiles, new Keep.TopK(3), exactZeros: true, long.MaxValue, threads: 1, out _)!;
+            // All of each band at once, the last band first.
+            using var reader = new GridBandReader<GridLanes<Lanes16>>(packed, tiles, wavelet);
+            reader.Open(1);
+            for (var band = wavelet.Bands.Length - 1; band >= 0; band--)
+            {
+                var (start, count) = ((int)wavelet.Bands[band].Start, (int)wavelet.Bands[band].Elements);
+                var read = reader.Read(band, 0, count, unit.Coefficients + start);
+                new Span<float>(read, count).CopyTo(new Span<float>(unit.Coefficients + start, count));
+            }
+            unit.Inverse(0, 1, 1);
+            var wanted = new Span<float>(unit.After, wavelet.Elements);
+            foreach (var threads in (int[])[1, 2, 7])
+            {
+                Array.Clear(found);
+                packed.Unpack(back, ScalarType.Float32, tiles, threads);
+                var differs = found.AsSpan(wavelet.Elements).CommonPrefixLength(wanted);
+                Assert.True(differs == wavelet.Elements, $"{threads} threads: another value {differs}");
+            }
         }
     }
 
@@ -280,6 +317,27 @@ public unsafe class GridTests
             var before = AllocatorMeter.CurrentBytes;
             using var packed = Pipeline.Pack(x, codec, out _)!;
             return meter.PeakBytes - before - packed.Bytes;
+        }
+    }
+
+    [Theory, InlineData("st:10", 1), InlineData("dct:10", 1), InlineData("wt:haar:10", 2), InlineData("wt:db3:10", 3)]
+    public void Unpacking_takes_the_map_and_few_MiB(string text, int mebibytes)
+    {
+        var codec = ActivationCodec.Parse(text);
+        foreach (var shape in (long[][])[[16, 64, 64, 64], [1, 4, 96, 96, 96], [1, 16, 64, 64, 64], [1, 2, 128, 128, 128], [1, 2, 1500, 1400]])
+        {
+            using var x = randn(shape).relu_();
+            using var packed = Pipeline.Pack(x, codec, out _)!;
+            var beside = Enumerable.Range(0, 3).Min(_ => Beside(packed));
+            Assert.True(beside <= mebibytes * Math.Max(2, get_num_threads()) / 2 << 20, $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
+        }
+
+        static long Beside(PackedMap packed)
+        {
+            using var meter = AllocatorMeter.Start();
+            var before = AllocatorMeter.CurrentBytes;
+            using var map = packed.Unpack();
+            return meter.PeakBytes - before - map.NumberOfElements * sizeof(float);
         }
     }
 

@@ -12,12 +12,8 @@ namespace Actipress;
 /// is periodic: the lines that the first output reaches before the first one, and the last one behind the last, are divided once more, their
 /// low band alone; so are those beyond a part. A small low band is kept whole instead.
 /// </remarks>
-sealed unsafe class GridBands<TFace, TCells> : IDisposable where TFace : struct, IGridFace where TCells : struct, IGridCells
+sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : struct, IGridFace where TCells : struct, IGridCells
 {
-    // A low band of at most so many elements is kept whole where many of its lines would be divided twice or more: it has no more than so
-    // many a tap, and there are more than two taps.
-    const int KeptWhole = 1 << 16, LinesPerTap = 4;
-
     readonly GridWavelet wavelet;
     readonly void* maps;
     readonly int taps, space;
@@ -58,7 +54,7 @@ sealed unsafe class GridBands<TFace, TCells> : IDisposable where TFace : struct,
 
     /// <param name="wavelet">How maps divide.</param>
     /// <param name="maps">The first element of all.</param>
-    public GridBands(GridWavelet wavelet, void* maps)
+    public GridAnalysis(GridWavelet wavelet, void* maps)
     {
         (this.wavelet, taps, volume) = (wavelet, wavelet.Taps, wavelet.Shape.Depth > 1);
         this.maps = maps;
@@ -86,8 +82,8 @@ sealed unsafe class GridBands<TFace, TCells> : IDisposable where TFace : struct,
                 level.LineElements = (volume ? level.Whole.Height : 1) * level.Whole.Width;
                 if (i > 0 || !TCells.AreFloats)
                 {
-                    level.All = i > 0 && taps > 2 && level.Whole.Elements <= KeptWhole && Lines(level.Whole) <= LinesPerTap * taps;
-                    level.Line = new int[level.All ? Lines(level.Whole) : room];
+                    level.All = i > 0 && wavelet.KeptWhole(level.Whole);
+                    level.Line = new int[level.All ? wavelet.Lines(level.Whole) : room];
                     level.Lines = Take((long)level.Line.Length * level.LineElements);
                 }
                 if (!volume || level.Whole.Depth == 1) continue;
@@ -112,13 +108,11 @@ sealed unsafe class GridBands<TFace, TCells> : IDisposable where TFace : struct,
         NativeMemory.AlignedFree(memory);
     }
 
-    int Lines(in Wavelet.Extents extents) => volume ? extents.Depth : extents.Height;
-
     /// <summary>Divides one of some parts of a map, which has as many at most as its coarsest level has lines.</summary>
     public void Divide(long map, int part, int parts, GridBandRows to)
     {
         (first, rows) = (map * wavelet.Elements, to);
-        var coarsest = Lines(levels[^1].Half);
+        var coarsest = wavelet.Lines(levels[^1].Half);
         var (start, end) = ((int)((long)coarsest * part / parts), (int)((long)coarsest * (part + 1) / parts));
         var (top, topEnd) = (start, end);
         to.Begin(0, RowCoefficients(levels[^1], start));
@@ -128,7 +122,7 @@ sealed unsafe class GridBands<TFace, TCells> : IDisposable where TFace : struct,
             (level.Start, level.End, level.Next, level.Filled) = (start, end, start, false);
             Array.Fill(level.Line, None);
             foreach (var band in level.Bands) if (band > 0) to.Begin(band, wavelet.Bands[band].Start + RowCoefficients(level, start));
-            (start, end) = (2 * start, Math.Min(2 * end, Lines(level.Whole)));
+            (start, end) = (2 * start, Math.Min(2 * end, wavelet.Lines(level.Whole)));
         }
         for (var z = top; z < topEnd; z++) DivideLines(levels.Length - 1, z, own: true, null);
 
@@ -139,7 +133,7 @@ sealed unsafe class GridBands<TFace, TCells> : IDisposable where TFace : struct,
     void DivideLines(int index, int z, bool own, float* low)
     {
         var level = levels[index];
-        var lines = Lines(level.Whole);
+        var lines = wavelet.Lines(level.Whole);
         if (lines == 1) level.Reached[0] = Line(index, 0, own);
         else for (var j = taps - 1; j >= 0; j--) level.Reached[j] = Line(index, taps / 2 + 2 * z - j, own);
         if (volume) DivideSlice(level, own, low);
@@ -150,7 +144,7 @@ sealed unsafe class GridBands<TFace, TCells> : IDisposable where TFace : struct,
     float* Line(int index, int i, bool own)
     {
         var level = levels[index];
-        var lines = Lines(level.Whole);
+        var lines = wavelet.Lines(level.Whole);
         var inside = GridUnit<TFace>.Wrapped(i, lines);
         if (index == 0 && TCells.AreFloats) return (float*)maps + first + (long)inside * level.LineElements;
         if (level.All)

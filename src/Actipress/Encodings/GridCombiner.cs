@@ -1,0 +1,134 @@
+using System.Runtime.InteropServices;
+
+namespace Actipress;
+
+/// <summary>The inverse of a wavelet, along rows and along lines of neighbours: see <see cref="GridUnit{TFace}"/>.</summary>
+sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGridFace
+{
+    readonly GridWavelet wavelet;
+    readonly int taps, reach, shift;
+    readonly float* memory;
+
+    // A low and a high row, and what comes of them: every second element of a row.
+    readonly GridRow halves;
+    readonly float* first, second;
+
+    // Two rows.
+    readonly float* rows;
+    readonly float** from, fromHalves;
+
+    /// <param name="wavelet">How maps divide.</param>
+    public GridCombiner(GridWavelet wavelet)
+    {
+        (this.wavelet, taps) = (wavelet, wavelet.Taps);
+        (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
+        long width = wavelet.Shape.Width + 1L, line = (width + taps + 15) / 16 * 16;
+        var (row, two) = ((GridRow.Floats(wavelet.Shape.Width, taps) + 15) / 16 * 16, (2 * width * wavelet.Together + 15) / 16 * 16);
+        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)((row + 2 * line + two) * sizeof(float) + 2 * taps * sizeof(float*))), 64);
+        halves = new(memory, wavelet.Shape.Width, taps);
+        first = memory + row;
+        second = first + line;
+        rows = second + line;
+        from = (float**)(rows + two);
+        fromHalves = from + taps;
+        for (var t = 0; t < taps / 2; t++)
+        {
+            fromHalves[t] = halves.Even + t - reach;
+            fromHalves[taps / 2 + t] = halves.Odd + t - reach;
+        }
+    }
+
+    public void Dispose() => NativeMemory.AlignedFree(memory);
+
+    /// <summary>2 half elements out of as many low as high ones.</summary>
+    public void Row(float* low, float* high, int half, float* to)
+    {
+        var sources = fromHalves;
+        if (reach == 0)
+        {
+            sources = from;
+            from[0] = low;
+            from[1] = high;
+        }
+        else
+        {
+            GridUnit<TFace>.Copy(low, halves.Even, half);
+            GridUnit<TFace>.Copy(high, halves.Odd, half);
+            halves.Continue(half);
+        }
+        TFace.Filter(sources, wavelet.InverseFirst, wavelet.InverseSecond, taps, first, second, half);
+        first[half] = first[0];
+        if (shift == 0) TFace.Join(first, second, to, half);
+        else TFace.Join(second, first + 1, to, half);
+    }
+
+    /// <summary>n lines of <paramref name="count"/> neighbours out of half as many low and high ones, which are <paramref name="space"/> apart.</summary>
+    /// <remarks><c>spare</c>: receives the line that an odd axis was filled up with.</remarks>
+    public void Lines(float* low, float* high, long space, int n, float* to, int count, float* spare)
+    {
+        var half = (n + 1) / 2;
+        for (var q = 0; q < half; q++)
+        {
+            for (int t = 0, o = q - reach; t < taps / 2; t++, o++)
+            {
+                var at = ((uint)o < (uint)half ? o : GridUnit<TFace>.Modulo(o, half)) * space;
+                from[t] = low + at;
+                from[taps / 2 + t] = high + at;
+            }
+            var i = q == 0 && shift == 1 ? 2 * half - 1 : 2 * q - shift;
+            TFace.Filter(from, wavelet.InverseFirst, wavelet.InverseSecond, taps, Line(i), Line((i + 1) % (2 * half)), count);
+        }
+
+        float* Line(int i) => i < n ? to + (long)i * count : spare;
+    }
+
+    /// <summary>A plane out of a plane of each of four bands, named by what they are of its columns and its rows.</summary>
+    /// <remarks><c>scratch</c>: room for <see cref="PlaneScratch"/> floats.</remarks>
+    public void Plane(in GridWavelet.Level level, float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* to, float* scratch)
+    {
+        int height = level.Whole.Height, width = level.Whole.Width, half = level.Half.Width;
+        if (height == 1)
+        {
+            RowOf(lowLow, lowHigh, rows);
+            GridUnit<TFace>.Copy(rows, to, width);
+        }
+        else if (wavelet.InQuarters(level)) Quarters(level, lowLow, lowHigh, highLow, highHigh, to);
+        else
+        {
+            var space = width == 1 ? 1 : 2 * half;
+            var high = scratch + (long)space * level.Half.Height;
+            for (var y = 0; y < level.Half.Height; y++)
+            {
+                RowOf(lowLow + (long)half * y, lowHigh + (long)half * y, scratch + (long)space * y);
+                RowOf(highLow + (long)half * y, highHigh + (long)half * y, high + (long)space * y);
+            }
+            Lines(scratch, high, space, height, to, width, rows);
+        }
+
+        void RowOf(float* low, float* high, float* to)
+        {
+            if (width == 1) *to = *low;
+            else Row(low, high, half, to);
+        }
+    }
+
+    /// <summary>The scratch memory for a plane.</summary>
+    public static long PlaneScratch(in Wavelet.Extents whole) => (whole.Height + 1L) * (whole.Width + 1L);
+
+
+    void Quarters(in GridWavelet.Level level, float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* to)
+    {
+        var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
+        for (var y = 0; y < level.Half.Height; y++)
+        {
+            float* upper = to + 2L * y * n, lower = upper + n;
+            var dropped = 2 * y + 1 == height;
+            float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && !dropped ? lower : rows + n + 1;
+            var at = (long)half * y;
+            TFace.Unite(lowLow + at, lowHigh + at, highLow + at, highHigh + at, wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, half);
+            if (n % 2 == 0) continue;
+            GridUnit<TFace>.Copy(evenUpper, upper, n);
+            if (!dropped) GridUnit<TFace>.Copy(evenLower, lower, n);
+        }
+    }
+}
