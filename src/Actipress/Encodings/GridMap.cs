@@ -136,9 +136,9 @@ sealed unsafe partial class GridMap : IDisposable
     sealed partial class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        // In how many parts threads share each map, where maps are large and few.
-        readonly int parts = tiles.Wavelet?.PartsFor(threads) ?? 1;
-        readonly CpuTeam.Shares work = new(tiles.Shares * (tiles.Wavelet?.PartsFor(threads) ?? 1), threads);
+        // Of each share.
+        readonly int parts = tiles.PartsFor(threads);
+        readonly CpuTeam.Shares work = new(tiles.Shares * tiles.PartsFor(threads), threads);
         readonly int[]? order = tiles.OrderOfWork();
         int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
@@ -274,8 +274,8 @@ sealed unsafe partial class GridMap : IDisposable
     sealed partial class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        readonly int parts = tiles.Wavelet?.PartsFor(threads) ?? 1;
-        readonly CpuTeam.Shares work = new(tiles.Shares * (tiles.Wavelet?.PartsFor(threads) ?? 1), threads);
+        readonly int parts = tiles.PartsFor(threads);
+        readonly CpuTeam.Shares work = new(tiles.Shares * tiles.PartsFor(threads), threads);
         readonly int[]? order = tiles.OrderOfWork();
 
         public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? UnpackTiles : wavelet.InBands ? () => UnpackBands(wavelet) : () => UnpackUnits(wavelet));

@@ -90,6 +90,9 @@ sealed class GridTiles
     /// <summary>What threads take at a time: chunks, or units.</summary>
     public int Shares => checked((int)(Wavelet?.Units ?? Chunks));
 
+    /// <summary>In how many parts threads take each of those, where they are large and few.</summary>
+    public int PartsFor(int threads) => Wavelet?.PartsFor(threads) ?? 1;
+
     /// <summary>Tiles of one chunk.</summary>
     public int TilesIn(int chunk)
     {

@@ -92,7 +92,7 @@ sealed unsafe class GridWavelet
     /// </summary>
     public bool KeptWhole(in Wavelet.Extents low) => Taps > 2 && low.Elements <= LargestKept && Lines(low) <= LinesPerTap * Taps;
 
-    /// <summary>In how many parts threads share each map, where maps are large and few.</summary>
+    /// <summary>In how many parts threads take each map, where maps are large and few.</summary>
     public int PartsFor(int threads) => InBands && Units < 2 * threads ? Math.Min(threads, Parts) : 1;
 
     /// <summary>Into how many parts a large map can be divided.</summary>
