@@ -71,10 +71,20 @@ public class MemoryTimelineTests
     {
         using var model = Network();
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
-        var before = AllocatorMeter.CurrentBytes;
-        Tensor kept;
-        using (compression.StartTimeline()) kept = ones(MiB);
-        using (kept) Assert.Equal(MiB, kept.sum().item<float>());
-        Assert.InRange(AllocatorMeter.CurrentBytes - before, -Others, Others);
+        // What the runtime allocates meanwhile is not in all.
+        Assert.InRange(Enumerable.Range(0, 3).Min(_ => Math.Abs(Left())), 0, Others);
+
+        long Left()
+        {
+            var before = AllocatorMeter.CurrentBytes;
+            Tensor kept;
+            using (compression.StartTimeline()) kept = ones(MiB);
+            using (kept)
+            {
+                using var sum = kept.sum();
+                Assert.Equal(MiB, sum.item<float>());
+            }
+            return AllocatorMeter.CurrentBytes - before;
+        }
     }
 }
