@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Runtime.InteropServices;
 
 namespace Actipress;
 
@@ -19,18 +18,19 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
     readonly int taps, space;
     readonly bool volume;
     readonly Level[] levels;
-    readonly float* memory, pair;
+    readonly GridMemory memory;
+    // Two rows.
+    readonly float* pair;
     readonly float** reached;
     readonly GridRow halves;
     long first;
     GridBandRows rows = null!;
 
-    sealed class Level
+    sealed class Level(GridWavelet.Level extents)
     {
-        public Wavelet.Extents Whole, Half;
-
-        /// <summary>The number of each band by its <see cref="Wavelet.Band.HighAxes"/>.</summary>
-        public readonly int[] Bands = new int[8];
+        public GridWavelet.Level Extents => extents;
+        public Wavelet.Extents Whole => extents.Whole;
+        public Wavelet.Extents Half => extents.Half;
 
         /// <summary>Output lines of the part, and the next of them.</summary>
         public int Start, End, Next;
@@ -59,54 +59,39 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
         (this.wavelet, taps, volume) = (wavelet, wavelet.Taps, wavelet.Shape.Depth > 1);
         this.maps = maps;
         space = (wavelet.Shape.Width + 16) / 16 * 16;
-        levels = [.. wavelet.Levels.Select(level => new Level { Whole = level.Whole, Half = level.Half })];
-        for (var i = 1; i < wavelet.Bands.Length; i++) levels[wavelet.Bands[i].Level - 1].Bands[wavelet.Bands[i].HighAxes] = i;
-
-        long floats = 0;
-        Lay(null);
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)floats * sizeof(float)), 64);
-        floats = 0;
-        var rest = Lay(memory);
-        pair = rest;
-        reached = (float**)(rest + 2L * space);
-        halves = new(rest + 2L * space + 4L * taps, wavelet.Shape.Width, taps);
-
-        // Twice: to learn how much it is, and then in memory.
-        float* Lay(float* from)
+        var room = (int)BitOperations.RoundUpToPowerOf2((uint)taps);
+        levels = [.. wavelet.Levels.Select((extents, i) =>
         {
-            var room = (int)BitOperations.RoundUpToPowerOf2((uint)taps);
-            for (var i = 0; i < levels.Length; i++)
+            var (whole, all) = (extents.Whole, i > 0 && wavelet.KeptWhole(extents.Whole));
+            return new Level(extents)
             {
-                var level = levels[i];
-                level.Reached = (float**)Take(2L * taps);
-                level.LineElements = (volume ? level.Whole.Height : 1) * level.Whole.Width;
-                if (i > 0 || !TCells.AreFloats)
-                {
-                    level.All = i > 0 && wavelet.KeptWhole(level.Whole);
-                    level.Line = new int[level.All ? wavelet.Lines(level.Whole) : room];
-                    level.Lines = Take((long)level.Line.Length * level.LineElements);
-                }
-                if (!volume || level.Whole.Depth == 1) continue;
-                level.Row = new int[room];
-                level.Low = Take((long)room * level.Whole.Width);
-                level.High = Take((long)room * level.Whole.Width);
-            }
-            return Take(2L * space + 4L * taps + GridRow.Floats(wavelet.Shape.Width, taps));
+                LineElements = (volume ? whole.Height : 1) * whole.Width,
+                All = all,
+                Line = new int[all ? wavelet.Lines(whole) : i == 0 && TCells.AreFloats ? 0 : room],
+                Row = new int[whole.Depth > 1 ? room : 0],
+            };
+        })];
+        memory = new([.. levels.SelectMany(Sizes), 2L * space, 2L * taps, GridRow.Floats(wavelet.Shape.Width, taps)]);
+        var piece = 0;
+        foreach (var level in levels)
+        {
+            level.Reached = (float**)memory[piece++];
+            level.Lines = memory[piece++];
+            level.Low = memory[piece++];
+            level.High = memory[piece++];
+        }
+        pair = memory[piece];
+        reached = (float**)memory[piece + 1];
+        halves = new(memory[piece + 2], wavelet.Shape.Width, taps);
 
-            float* Take(long size)
-            {
-                var at = from + floats;
-                floats += (size + 15) / 16 * 16;
-                return at;
-            }
+        IEnumerable<long> Sizes(Level level)
+        {
+            var rows = (long)level.Row.Length * level.Whole.Width;
+            return [2L * taps, (long)level.Line.Length * level.LineElements, rows, rows];
         }
     }
 
-    public void Dispose()
-    {
-        AllocatorMeter.LookIn();
-        NativeMemory.AlignedFree(memory);
-    }
+    public void Dispose() => memory.Dispose();
 
     /// <summary>Divides one of some parts of a map, which has as many at most as its coarsest level has lines.</summary>
     public void Divide(long map, int part, int parts, GridBandRows to)
@@ -121,7 +106,7 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
             var level = levels[i];
             (level.Start, level.End, level.Next, level.Filled) = (start, end, start, false);
             Array.Fill(level.Line, None);
-            foreach (var band in level.Bands) if (band > 0) to.Begin(band, wavelet.Bands[band].Start + RowCoefficients(level, start));
+            foreach (var band in level.Extents.Numbers) if (band > 0) to.Begin(band, wavelet.Bands[band].Start + RowCoefficients(level, start));
             (start, end) = (2 * start, Math.Min(2 * end, wavelet.Lines(level.Whole)));
         }
         for (var z = top; z < topEnd; z++) DivideLines(levels.Length - 1, z, own: true, null);
@@ -218,10 +203,10 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
         var (width, half) = (level.Whole.Width, level.Half.Width);
         if (height == 1)
         {
-            Buffer.MemoryCopy(from[0], pair, width * sizeof(float), width * sizeof(float));
+            GridUnit<TFace>.Copy(from[0], pair, width);
             DivideRow(level, pair, highAxes, y, own, low);
         }
-        else if (own && taps == 2 && width > 1)
+        else if (own && wavelet.InQuarters(level.Extents))
         {
             float* upper = from[1], lower = from[0];
             if (width % 2 != 0)
@@ -229,12 +214,12 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
                 upper = Evened(upper, pair);
                 lower = Evened(lower, pair + space);
             }
-            var (lowHeight, highHeight) = (highAxes, highAxes | GridWavelet.HeightAxis);
+            var highHeight = highAxes | GridWavelet.HeightAxis;
             TFace.Quarter(
-                upper, lower, wavelet.Low, wavelet.High, To(level, lowHeight, y, low), To(level, lowHeight | GridWavelet.WidthAxis, y, low),
+                upper, lower, wavelet.Low, wavelet.High, To(level, highAxes, y, low), To(level, highAxes | GridWavelet.WidthAxis, y, low),
                 To(level, highHeight, y, low), To(level, highHeight | GridWavelet.WidthAxis, y, low), half);
-            Wrote(level, lowHeight, low);
-            Wrote(level, lowHeight | GridWavelet.WidthAxis, low);
+            Wrote(level, highAxes, low);
+            Wrote(level, highAxes | GridWavelet.WidthAxis, low);
             Wrote(level, highHeight, low);
             Wrote(level, highHeight | GridWavelet.WidthAxis, low);
         }
@@ -252,7 +237,7 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
 
         float* Evened(float* row, float* to)
         {
-            Buffer.MemoryCopy(row, to, width * sizeof(float), width * sizeof(float));
+            GridUnit<TFace>.Copy(row, to, width);
             to[width] = to[width - 1];
             return to;
         }
@@ -276,10 +261,10 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
         Wrote(level, highAxes, low);
     }
 
-    float* To(Level level, int highAxes, int y, float* low) => highAxes == 0 && low != null ? low + (long)y * level.Half.Width : rows.Next(level.Bands[highAxes]);
+    float* To(Level level, int highAxes, int y, float* low) => highAxes == 0 && low != null ? low + (long)y * level.Half.Width : rows.Next(level.Extents.Numbers[highAxes]);
 
     void Wrote(Level level, int highAxes, float* low)
     {
-        if (highAxes != 0 || low == null) rows.Wrote(level.Bands[highAxes]);
+        if (highAxes != 0 || low == null) rows.Wrote(level.Extents.Numbers[highAxes]);
     }
 }

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace Actipress;
 
 /// <summary>Receives the bands of one large map, or of a part of it: a row at a time, those of each band in their order.</summary>
@@ -8,7 +6,7 @@ abstract unsafe class GridBandRows : IDisposable
     // A band's rows are passed on when there are at least so many coefficients, or its last ones.
     const int Enough = 256 * GridChunk.Batch;
 
-    readonly float* memory;
+    readonly GridMemory memory;
     readonly Band[] bands;
 
     struct Band
@@ -22,24 +20,12 @@ abstract unsafe class GridBandRows : IDisposable
 
     protected GridBandRows(GridWavelet wavelet)
     {
+        memory = new([.. wavelet.Bands.Select(band => Math.Min(Enough + band.Extents.Width, band.Elements + 256))]);
         bands = new Band[wavelet.Bands.Length];
-        long floats = 0;
-        var starts = new long[bands.Length];
-        for (var i = 0; i < bands.Length; i++)
-        {
-            bands[i].Width = wavelet.Bands[i].Extents.Width;
-            starts[i] = floats;
-            floats += (Math.Min(Enough + bands[i].Width, wavelet.Bands[i].Elements + 256) + 15) / 16 * 16;
-        }
-        memory = (float*)NativeMemory.AlignedAlloc((nuint)floats * sizeof(float), 64);
-        for (var i = 0; i < bands.Length; i++) bands[i].Rows = memory + starts[i];
+        for (var i = 0; i < bands.Length; i++) bands[i] = new Band { Rows = memory[i], Width = wavelet.Bands[i].Extents.Width };
     }
 
-    public virtual void Dispose()
-    {
-        AllocatorMeter.LookIn();
-        NativeMemory.AlignedFree(memory);
-    }
+    public virtual void Dispose() => memory.Dispose();
 
     /// <summary>The next row of a band will begin with this coefficient of the map.</summary>
     public void Begin(int band, long coefficient) => (bands[band].At, bands[band].Count) = (coefficient, 0);

@@ -48,7 +48,7 @@ sealed unsafe class GridChunkReader : IDisposable
     byte* mask, escapeAt, escapeEnd;
     int levelBytes;
 
-    /// <summary>Starts to read a chunk. Zeros of the one before may be read on where this one has none.</summary>
+    /// <summary>Starts to read a chunk.</summary>
     /// <remarks><c>tiles</c>: how many tiles it has. <c>zeroBitCount</c>: how many bits of zeros it has.</remarks>
     /// <exception cref="InvalidDataException">The bytes do not add up.</exception>
     public void Open(byte* bytes, int length, int tiles, int zeroBitCount)
@@ -77,7 +77,7 @@ sealed unsafe class GridChunkReader : IDisposable
         var signs = mask + maskBytes;
         signReader = new(signs);
         levelReader = new(signs + signBytes);
-        if (keepsZeros && zeroBitCount > 0) zeroReader = new(zeros);
+        zeroReader = new(zeros);
         escapeAt = signs + signBytes + levelBytes;
         escapeEnd = escapeAt + (rest - levelBytes);
     }

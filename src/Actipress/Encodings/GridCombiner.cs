@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace Actipress;
 
 /// <summary>The inverse of a wavelet, along rows and along lines of neighbours: see <see cref="GridUnit{TFace}"/>.</summary>
@@ -7,7 +5,7 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
 {
     readonly GridWavelet wavelet;
     readonly int taps, reach, shift;
-    readonly float* memory;
+    readonly GridMemory memory;
 
     // A low and a high row, and what comes of them: every second element of a row.
     readonly GridRow halves;
@@ -22,15 +20,14 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
     {
         (this.wavelet, taps) = (wavelet, wavelet.Taps);
         (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
-        long width = wavelet.Shape.Width + 1L, line = (width + taps + 15) / 16 * 16;
-        var (row, two) = ((GridRow.Floats(wavelet.Shape.Width, taps) + 15) / 16 * 16, (2 * width * wavelet.Together + 15) / 16 * 16);
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)((row + 2 * line + two) * sizeof(float) + 2 * taps * sizeof(float*))), 64);
-        halves = new(memory, wavelet.Shape.Width, taps);
-        first = memory + row;
-        second = first + line;
-        rows = second + line;
-        from = (float**)(rows + two);
-        fromHalves = from + taps;
+        var width = wavelet.Shape.Width + 1L;
+        memory = new(GridRow.Floats(wavelet.Shape.Width, taps), width + taps, width + taps, 2 * width, 2 * taps, 2 * taps);
+        halves = new(memory[0], wavelet.Shape.Width, taps);
+        first = memory[1];
+        second = memory[2];
+        rows = memory[3];
+        from = (float**)memory[4];
+        fromHalves = (float**)memory[5];
         for (var t = 0; t < taps / 2; t++)
         {
             fromHalves[t] = halves.Even + t - reach;
@@ -38,7 +35,7 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
         }
     }
 
-    public void Dispose() => NativeMemory.AlignedFree(memory);
+    public void Dispose() => memory.Dispose();
 
     /// <summary>2 half elements out of as many low as high ones.</summary>
     public void Row(float* low, float* high, int half, float* to)

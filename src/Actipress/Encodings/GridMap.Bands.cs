@@ -1,6 +1,3 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-
 namespace Actipress;
 
 unsafe partial class GridMap
@@ -102,9 +99,6 @@ unsafe partial class GridMap
         }
     }
 
-    /// <summary>Starts to read a chunk of a map.</summary>
-    internal void Open(GridChunkReader reader, int chunk, int tiles, int zeroBits) => reader.Open((byte*)chunks[chunk], lengths[chunk], tiles, zeroBits);
-
     partial class Unpacking<TFace, TCells>
     {
         // Large maps, each whole or in parts, two lines at a time.
@@ -113,78 +107,30 @@ unsafe partial class GridMap
             using var reader = new GridBandReader<TFace>(packed, tiles, wavelet);
             using var synthesis = new GridSynthesis<TFace>(wavelet, reader);
             var elements = synthesis.LineElements;
-            // A line that is not to be kept, or not in the map's type; and a tile behind it.
-            long space = elements + 256L;
-            var lines = (float*)NativeMemory.AlignedAlloc((nuint)(2 * space * sizeof(float)), 64);
-            try
+            // Lines that are not to be kept, or not of the map's type.
+            using var spare = new GridMemory(elements, elements);
+            for (int share = 0, end = 0; share < end || work.Take(out share, out end); share++)
             {
-                for (int share = 0, end = 0; share < end || work.Take(out share, out end); share++)
+                var (unit, part) = Math.DivRem(share, parts);
+                reader.Open(unit);
+                synthesis.Begin();
+                var last = (int)((long)synthesis.Pairs * (part + 1) / parts);
+                for (var pair = (int)((long)synthesis.Pairs * part / parts); pair < last; pair++)
                 {
-                    var (unit, part) = Math.DivRem(share, parts);
-                    reader.Open(unit);
-                    synthesis.Begin();
-                    for (var pair = (int)((long)synthesis.Pairs * part / parts); pair < (int)((long)synthesis.Pairs * (part + 1) / parts); pair++)
-                    {
-                        var (first, second) = synthesis.Numbers(pair);
-                        float* one = Place(first, lines), two = Place(second, lines + space);
-                        synthesis.Combine(pair, one, two);
-                        Finish(first, one);
-                        Finish(second, two);
-                    }
+                    var (first, second) = synthesis.Numbers(pair);
+                    float* one = Place(first, spare[0]), two = Place(second, spare[1]);
+                    synthesis.Combine(pair, one, two);
+                    Finish(first, one);
+                    Finish(second, two);
+                }
 
-                    float* Place(int line, float* spare) => TCells.AreFloats && line < wavelet.Lines(wavelet.Levels[0].Whole) ? (float*)map + (long)unit * wavelet.Elements + (long)line * elements : spare;
+                float* Place(int line, float* spare) => TCells.AreFloats && line < synthesis.Lines ? (float*)map + (long)unit * wavelet.Elements + (long)line * elements : spare;
 
-                    void Finish(int line, float* values)
-                    {
-                        if (line < wavelet.Lines(wavelet.Levels[0].Whole)) Put(wavelet, unit, (long)line * elements, elements, values);
-                    }
+                void Finish(int line, float* values)
+                {
+                    if (line < synthesis.Lines) Put(wavelet, unit, (long)line * elements, elements, values);
                 }
             }
-            finally
-            {
-                AllocatorMeter.LookIn();
-                NativeMemory.AlignedFree(lines);
-            }
-        }
-
-        // Puts neighbours into the map, if they are not there, and their zeros, where these are kept.
-        void Put(GridWavelet wavelet, int unit, long start, int elements, float* values)
-        {
-            var first = (long)unit * wavelet.Elements + start;
-            var positive = stackalloc ulong[4];
-            var tile = stackalloc float[256];
-            for (var at = 0; at < elements; at += 256)
-            {
-                var count = Math.Min(256, elements - at);
-                if (packed.HasZeros)
-                {
-                    packed.ReadZeros(unit * wavelet.ChunksPerUnit, tiles, start + at, count, positive);
-                    if (TCells.AreFloats && count < 256)
-                    {
-                        GridUnit<TFace>.Copy(values + at, tile, count);
-                        TFace.Restore(tile, positive, TCells.Smallest, tile, 16);
-                        GridUnit<TFace>.Copy(tile, values + at, count);
-                    }
-                    else TFace.Restore(values + at, positive, TCells.Smallest, values + at, 16);
-                }
-                if (!TCells.AreFloats) GridMover<TCells>.Store(values + at, map, first + at, count);
-            }
-        }
-    }
-
-    // Which of up to 256 neighbours are not zero, of which `at` is the first, from the zeros of a chunk whose length was checked.
-    void ReadZeros(int chunk, GridTiles tiles, long at, int count, ulong* positive)
-    {
-        var zeros = (byte*)chunks[chunk] + sizeof(int) + GridChunk.GroupBytes * tiles.TilesIn(chunk);
-        var (end, shift) = ((at + count + 7) / 8, (int)(at & 7));
-        for (var word = 0; word < 4; word++, at += 64)
-        {
-            ulong low = 0, next = 0;
-            var from = zeros + at / 8;
-            var there = (int)Math.Clamp(end - at / 8, 0, 9);
-            Unsafe.CopyBlockUnaligned(&low, from, (uint)Math.Min(there, 8));
-            if (there > 8) next = from[8];
-            positive[word] = low >> shift | next << 1 << 63 - shift;
         }
     }
 }

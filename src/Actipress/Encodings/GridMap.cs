@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
@@ -290,7 +291,7 @@ sealed unsafe partial class GridMap : IDisposable
                 var index = order?[share] ?? share;
                 var first = (long)index * GridTiles.TilesPerChunk;
                 var last = Math.Min(tiles.Count, first + GridTiles.TilesPerChunk);
-                chunk.Open((byte*)packed.chunks[index], packed.lengths[index], (int)(last - first), packed.HasZeros ? ZeroBits(tiles, first, last) : 0);
+                packed.Open(chunk, index, (int)(last - first), packed.HasZeros ? ZeroBits(tiles, first, last) : 0);
                 for (var tile = first; tile < last; tile += GridChunk.Batch)
                 {
                     var batch = (int)Math.Min(GridChunk.Batch, last - tile);
@@ -315,18 +316,17 @@ sealed unsafe partial class GridMap : IDisposable
 
         void UnpackUnits(GridWavelet wavelet)
         {
-            using var chunk = new GridChunkReader(tiles.ZeroBits);
+            using var chunk = new GridChunkReader(0);
             using var unit = new GridUnit<TFace>(wavelet);
-            var positive = stackalloc ulong[4];
             var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
             for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
             {
-                var (first, maps) = ((long)index * wavelet.MapsPerUnit, wavelet.Maps(index));
+                var maps = wavelet.Maps(index);
                 var unitTiles = wavelet.Tiles(maps);
                 for (int i = 0, tile = 0; tile < unitTiles; i++)
                 {
                     var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(unitTiles, tile + GridTiles.TilesPerChunk));
-                    chunk.Open((byte*)packed.chunks[at], packed.lengths[at], last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
+                    packed.Open(chunk, at, last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
                     for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
                     chunk.Close();
                 }
@@ -334,22 +334,55 @@ sealed unsafe partial class GridMap : IDisposable
                 {
                     var together = Math.Min(wavelet.Together, maps - start);
                     unit.Inverse(start, together, maps);
-                    var elements = together * wavelet.Elements;
-                    for (var at = 0; at < elements; at += 256)
-                    {
-                        var (count, to) = (Math.Min(256, elements - at), (first + start) * wavelet.Elements + at);
-                        if (packed.HasZeros)
-                        {
-                            chunk.ReadZeros(positive, new GridTiles.Places(count));
-                            var place = GridMover<TCells>.InPlace(to, count, map);
-                            TFace.Restore(unit.After + at, positive, TCells.Smallest, place == null ? unit.After + at : place, 16);
-                            if (place != null) continue;
-                        }
-                        GridMover<TCells>.Store(unit.After + at, map, to, count);
-                    }
+                    Put(wavelet, index, (long)start * wavelet.Elements, together * wavelet.Elements, unit.After);
                 }
             }
         }
+
+        // Puts neighbours of a unit into the map, if they do not lie there, and their zeros, where these are kept.
+        void Put(GridWavelet wavelet, long unit, long start, int elements, float* values)
+        {
+            var first = unit * wavelet.MapsPerUnit * wavelet.Elements + start;
+            var positive = stackalloc ulong[4];
+            var tile = stackalloc float[256];
+            for (var at = 0; at < elements; at += 256)
+            {
+                var count = Math.Min(256, elements - at);
+                float* x = values + at, place = GridMover<TCells>.InPlace(first + at, count, map);
+                if (packed.HasZeros)
+                {
+                    packed.ReadZeros(checked((int)(unit * wavelet.ChunksPerUnit)), tiles, start + at, positive);
+                    if (count < 256)
+                    {
+                        GridUnit<TFace>.Copy(x, tile, count);
+                        x = tile;
+                    }
+                    TFace.Restore(x, positive, TCells.Smallest, place == null ? x : place, 16);
+                    if (place != null) continue;
+                }
+                if (x != place) GridMover<TCells>.Store(x, map, first + at, count);
+            }
+        }
+    }
+
+    /// <summary>Starts to read a chunk.</summary>
+    internal void Open(GridChunkReader reader, int chunk, int tiles, int zeroBits) => reader.Open((byte*)chunks[chunk], lengths[chunk], tiles, zeroBits);
+
+    // Which of 256 neighbours are not zero, of which `at` is the first, from the zeros of a unit's first chunk, whose length was checked.
+    // Beyond the last one anything may come.
+    void ReadZeros(int chunk, GridTiles tiles, long at, ulong* positive)
+    {
+        var start = sizeof(int) + GridChunk.GroupBytes * tiles.TilesIn(chunk) + at / 8;
+        const int Bytes = 4 * sizeof(ulong) + 1;
+        var bytes = stackalloc byte[Bytes];
+        var from = (byte*)chunks[chunk] + start;
+        if (start + Bytes > lengths[chunk])
+        {
+            Unsafe.CopyBlockUnaligned(bytes, from, (uint)(lengths[chunk] - start));
+            from = bytes;
+        }
+        var shift = (int)(at & 7);
+        for (var word = 0; word < 4; word++, from += sizeof(ulong)) positive[word] = *(ulong*)from >> shift | (ulong)from[sizeof(ulong)] << 1 << 63 - shift;
     }
 
     static int ZeroBits(GridTiles tiles, long first, long last)

@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Runtime.InteropServices;
 
 namespace Actipress;
 
@@ -13,7 +12,8 @@ sealed unsafe class GridSynthesis<TFace> : IDisposable where TFace : struct, IGr
     readonly int taps, reach, shift;
     readonly bool volume;
     readonly Level[] levels;
-    readonly float* memory, scratch;
+    readonly GridMemory memory;
+    readonly float* scratch;
     readonly float** from;
     readonly GridCombiner<TFace> combiner;
     readonly GridBandReader<TFace> coefficients;
@@ -21,9 +21,6 @@ sealed unsafe class GridSynthesis<TFace> : IDisposable where TFace : struct, IGr
     sealed class Level
     {
         public GridWavelet.Level Extents;
-
-        /// <summary>The number of each band by its <see cref="Wavelet.Band.HighAxes"/>.</summary>
-        public readonly int[] Bands = new int[8];
 
         /// <summary>Lines of the low and the high half, by their index modulo the room, and that index.</summary>
         public float* Low, High;
@@ -49,54 +46,47 @@ sealed unsafe class GridSynthesis<TFace> : IDisposable where TFace : struct, IGr
     {
         (this.wavelet, this.coefficients, taps, volume) = (wavelet, coefficients, wavelet.Taps, wavelet.Shape.Depth > 1);
         (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
-        levels = [.. wavelet.Levels.Select(level => new Level { Extents = level })];
-        for (var i = 1; i < wavelet.Bands.Length; i++) levels[wavelet.Bands[i].Level - 1].Bands[wavelet.Bands[i].HighAxes] = i;
+        var room = (int)BitOperations.RoundUpToPowerOf2((uint)(taps / 2));
+        levels = [.. wavelet.Levels.Select((extents, i) => new Level
+        {
+            Extents = extents,
+            LineElements = (volume ? extents.Whole.Height : 1) * extents.Whole.Width,
+            PartElements = (volume ? extents.Half.Height : 1) * extents.Half.Width,
+            Line = new int[room],
+            All = i > 0 && wavelet.KeptWhole(extents.Whole),
+        })];
+        var scratchFloats = volume ? GridCombiner<TFace>.PlaneScratch(levels[0].Extents.Whole) : wavelet.Shape.Width + 1L;
+        memory = new([.. levels.SelectMany(Sizes), 2L * taps, scratchFloats]);
+        var piece = 0;
+        foreach (var level in levels)
+        {
+            level.Low = memory[piece++];
+            level.High = memory[piece++];
+            level.Parts = memory[piece++];
+            level.Lines = memory[piece++];
+        }
+        from = (float**)memory[piece];
+        scratch = memory[piece + 1];
         combiner = new(wavelet);
 
-        long floats = 0;
-        Lay(null);
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)floats * sizeof(float)), 64);
-        floats = 0;
-        from = (float**)Lay(memory);
-        scratch = (float*)(from + taps);
-
-        // Twice: to learn how much it is, and then in memory.
-        float* Lay(float* start)
+        // The finest level's lines are the map's own.
+        IEnumerable<long> Sizes(Level level, int i)
         {
-            var room = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, taps / 2));
-            for (var i = 0; i < levels.Length; i++)
-            {
-                var level = levels[i];
-                var (whole, half) = (level.Extents.Whole, level.Extents.Half);
-                level.LineElements = (volume ? whole.Height : 1) * whole.Width;
-                level.PartElements = (volume ? half.Height : 1) * half.Width;
-                level.Line = new int[room];
-                level.Low = Take((long)room * level.LineElements);
-                level.High = Take((long)room * level.LineElements);
-                level.Parts = Take(4L * level.PartElements);
-                if (i == 0) continue;
-                level.All = wavelet.KeptWhole(whole);
-                level.Lines = Take((level.All ? wavelet.Lines(whole) : 2) * (long)level.LineElements);
-            }
-            return Take(2L * taps + (volume ? GridCombiner<TFace>.PlaneScratch(levels[0].Extents.Whole) : wavelet.Shape.Width + 1L));
-
-            float* Take(long size)
-            {
-                var at = start + floats;
-                floats += (size + 15) / 16 * 16;
-                return at;
-            }
+            var half = (long)room * level.LineElements;
+            return [half, half, 4L * level.PartElements, i == 0 ? 0 : (level.All ? wavelet.Lines(level.Extents.Whole) : 2L) * level.LineElements];
         }
     }
 
     public void Dispose()
     {
-        AllocatorMeter.LookIn();
+        memory.Dispose();
         combiner.Dispose();
-        NativeMemory.AlignedFree(memory);
     }
 
-    /// <summary>Pairs of lines of a map.</summary>
+    /// <summary>Lines of a map.</summary>
+    public int Lines => wavelet.Lines(levels[0].Extents.Whole);
+
+    /// <summary>Pairs of these.</summary>
     public int Pairs => wavelet.Lines(levels[0].Extents.Half);
 
     /// <summary>Elements of a line.</summary>
@@ -166,8 +156,8 @@ sealed unsafe class GridSynthesis<TFace> : IDisposable where TFace : struct, IGr
     {
         var level = levels[index];
         if (highAxes == 0 && index < levels.Length - 1) return Line(index + 1, k);
-        if (highAxes != 0 && level.Bands[highAxes] == 0) return null;
-        return coefficients.Read(level.Bands[highAxes], (long)k * level.PartElements, level.PartElements, level.Parts + (long)place * level.PartElements);
+        if (highAxes != 0 && level.Extents.Numbers[highAxes] == 0) return null;
+        return coefficients.Read(level.Extents.Numbers[highAxes], (long)k * level.PartElements, level.PartElements, level.Parts + (long)place * level.PartElements);
     }
 
     // A line of what a level puts together.

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
 namespace Actipress;
@@ -20,7 +19,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 {
     readonly GridWavelet wavelet;
     readonly int together, taps;
-    readonly float* memory;
+    readonly GridMemory memory;
 
     // Some maps: before their division or while they are put together, and in parts.
     readonly float* whole, parts;
@@ -40,28 +39,26 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         var batch = ((long)wavelet.Coefficients * together + 511) / 256 * 256;
         var before = readsMap ? wavelet.Levels[0].Half.Elements : batch;
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
-        long[] sizes = [unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512, GridRow.Floats(wavelet.Shape.Width, taps)];
-        var starts = new long[sizes.Length + 1];
-        for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)(starts[^1] * sizeof(float) + (taps + 8) * sizeof(float*))), 64);
-        Coefficients = memory;
-        whole = memory + starts[1];
-        parts = wavelet.MapsPerUnit == 1 ? memory : memory + starts[2];
-        slices = memory + starts[3];
-        rows = memory + starts[4];
-        block = memory + starts[5];
+        memory = new(
+            unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512,
+            GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8);
+        Coefficients = memory[0];
+        whole = memory[1];
+        parts = wavelet.MapsPerUnit == 1 ? Coefficients : memory[2];
+        slices = memory[3];
+        rows = memory[4];
+        block = memory[5];
         turned = block + 256;
-        halves = new(memory + starts[6], wavelet.Shape.Width, taps);
-        from = (float**)(memory + starts[^1]);
-        bands = from + taps;
+        halves = new(memory[6], wavelet.Shape.Width, taps);
+        from = (float**)memory[7];
+        bands = (float**)memory[8];
         combiner = new(wavelet);
     }
 
     public void Dispose()
     {
-        AllocatorMeter.LookIn();
+        memory.Dispose();
         combiner.Dispose();
-        NativeMemory.AlignedFree(memory);
     }
 
     /// <summary>The unit's coefficients, in whole tiles.</summary>

@@ -23,8 +23,9 @@ sealed unsafe class GridWavelet
     /// <summary>A division of a band into bands of half the extents.</summary>
     /// <param name="Whole">The extents before.</param>
     /// <param name="Half">The extents after.</param>
-    /// <param name="Starts">Where each band starts among one map's coefficients, by its <see cref="Wavelet.Band.HighAxes"/>.</param>
-    public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, long[] Starts);
+    /// <param name="Numbers">Of each detail band, by its <see cref="Wavelet.Band.HighAxes"/>; 0, the number of the coarsest low band, elsewhere.</param>
+    /// <param name="Starts">Where it starts among one map's coefficients.</param>
+    public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, int[] Numbers, long[] Starts);
 
     readonly float[] filters;
 
@@ -35,9 +36,9 @@ sealed unsafe class GridWavelet
         var sizes = wavelet.Sizes(shape);
         Levels = [.. Enumerable.Range(1, sizes.Count - 1).Select(level =>
         {
-            var starts = new long[8];
-            foreach (var band in Bands) if (band.Level == level && !band.IsLow) starts[band.HighAxes] = band.Start;
-            return new Level(sizes[level - 1], sizes[level], starts);
+            var (numbers, starts) = (new int[8], new long[8]);
+            for (var i = 1; i < Bands.Length; i++) if (Bands[i].Level == level) (numbers[Bands[i].HighAxes], starts[Bands[i].HighAxes]) = (i, Bands[i].Start);
+            return new Level(sizes[level - 1], sizes[level], numbers, starts);
         })];
         Elements = checked((int)shape.MapElements);
         Coefficients = checked((int)Bands.Sum(band => band.Elements));
