@@ -286,8 +286,17 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             a = T.Load(from + 6 * 16); b = T.Load(from + 9 * 16); T s6 = a + b, d6 = a - b;
             a = T.Load(from + 7 * 16); b = T.Load(from + 8 * 16); T s7 = a + b, d7 = a - b;
             var m = table;
-            for (var k = 1; k < 16; k += 2, m += 8)
-                Sum(d0, d1, d2, d3, d4, d5, d6, d7, m, 1).Store(to + 16 * k);
+            T u0 = Sum(d0, d7, m, 1), u1 = Sum(d1, d6, m + 4, 1), u2 = Sum(d2, d5, m + 8, 1), u3 = Sum(d3, d4, m + 12, 1);
+            T v0 = Sum(d0, d7, m + 2, 1), v1 = Sum(d1, d6, m + 6, 1), v2 = Sum(d2, d5, m + 10, 1), v3 = Sum(d3, d4, m + 14, 1);
+            m += GridCosines.AfterTurns;
+            Cosines4(ref u0, ref u1, ref u2, ref u3, m);
+            Cosines4(ref v0, ref v1, ref v2, ref v3, m);
+            u0.Store(to + 16);
+            (u1 + v3).Store(to + 16 * 3); (u1 - v3).Store(to + 16 * 5);
+            (u2 + v2).Store(to + 16 * 7); (u2 - v2).Store(to + 16 * 9);
+            (u3 + v1).Store(to + 16 * 11); (u3 - v1).Store(to + 16 * 13);
+            v0.Store(to + 16 * 15);
+            m = table + GridCosines.EntriesOf(16);
             d0 = s0 - s7; d1 = s1 - s6; d2 = s2 - s5; d3 = s3 - s4;
             s0 = s0 + s7; s1 = s1 + s6; s2 = s2 + s5; s3 = s3 + s4;
             for (var k = 2; k < 16; k += 4, m += 4)
@@ -305,17 +314,13 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     static void Sums16(float* y, float* x)
     {
         var table = GridCosines.Of<T>(16);
-        var even = stackalloc T[8];
         for (var c = 0; c < 16; c += T.Count)
         {
             float* from = y + c, to = x + c;
-            var m = table + 64 + 16;
+            var m = table + GridCosines.EntriesOf(16) + 16;
             // The even coefficients of the even ones, back to front.
-            T low = T.Load(from) * m[5], high = T.Load(from + 16 * 8) * m[4];
-            T e0 = low + high, e1 = low - high;
-            T p = T.Load(from + 16 * 4), q = T.Load(from + 16 * 12);
-            T o0 = Sum(p, q, m, 2), o1 = Sum(p, q, m + 1, 2);
-            T f0 = e0 + o0, f3 = e0 - o0, f1 = e1 + o1, f2 = e1 - o1;
+            T f0 = T.Load(from), f1 = T.Load(from + 16 * 4), f2 = T.Load(from + 16 * 8), f3 = T.Load(from + 16 * 12);
+            Sums4(ref f0, ref f1, ref f2, ref f3, m);
             m -= 16;
             T y0 = T.Load(from + 16 * 2), y1 = T.Load(from + 16 * 6), y2 = T.Load(from + 16 * 10), y3 = T.Load(from + 16 * 14);
             T g;
@@ -323,17 +328,30 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             g = Sum(y0, y1, y2, y3, m + 1, 4); T h1 = f1 + g, h6 = f1 - g;
             g = Sum(y0, y1, y2, y3, m + 2, 4); T h2 = f2 + g, h5 = f2 - g;
             g = Sum(y0, y1, y2, y3, m + 3, 4); T h3 = f3 + g, h4 = f3 - g;
-            m -= 64;
-            y0 = T.Load(from + 16); y1 = T.Load(from + 16 * 3); y2 = T.Load(from + 16 * 5); y3 = T.Load(from + 16 * 7);
-            T y4 = T.Load(from + 16 * 9), y5 = T.Load(from + 16 * 11), y6 = T.Load(from + 16 * 13), y7 = T.Load(from + 16 * 15);
-            even[0] = h0; even[1] = h1; even[2] = h2; even[3] = h3; even[4] = h4; even[5] = h5; even[6] = h6; even[7] = h7;
-            for (var i = 0; i < 8; i++, m++)
-            {
-                var odd = Sum(y0, y1, y2, y3, y4, y5, y6, y7, m, 8);
-                (even[i] + odd).Store(to + 16 * i);
-                (even[i] - odd).Store(to + 16 * (15 - i));
-            }
+            m = table + GridCosines.AfterTurns;
+            T u0 = T.Load(from + 16), v0 = T.Load(from + 16 * 15);
+            T a = T.Load(from + 16 * 3), b = T.Load(from + 16 * 5); T u1 = a + b, v3 = a - b;
+            a = T.Load(from + 16 * 7); b = T.Load(from + 16 * 9); T u2 = a + b, v2 = a - b;
+            a = T.Load(from + 16 * 11); b = T.Load(from + 16 * 13); T u3 = a + b, v1 = a - b;
+            Sums4(ref u0, ref u1, ref u2, ref u3, m);
+            Sums4(ref v0, ref v1, ref v2, ref v3, m);
+            TurnBack(u0, v0, table, h0, h7, to, 0);
+            TurnBack(u1, v1, table + 4, h1, h6, to, 1);
+            TurnBack(u2, v2, table + 8, h2, h5, to, 2);
+            TurnBack(u3, v3, table + 12, h3, h4, to, 3);
         }
+    }
+
+    // Points i and 7 - i of 16, and their counterparts.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void TurnBack(T u, T v, T* m, T even, T other, float* to, int i)
+    {
+        T odd = Sum(u, v, m, 2);
+        (even + odd).Store(to + 16 * i);
+        (even - odd).Store(to + 16 * (15 - i));
+        odd = Sum(u, v, m + 1, 2);
+        (other + odd).Store(to + 16 * (7 - i));
+        (other - odd).Store(to + 16 * (8 + i));
     }
 
     // The same where the upper eight coefficients are zero.
@@ -341,30 +359,30 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     static void Sums16OfLower(float* y, float* x)
     {
         var table = GridCosines.Of<T>(16);
-        var even = stackalloc T[8];
         for (var c = 0; c < 16; c += T.Count)
         {
             float* from = y + c, to = x + c;
-            var m = table + 64 + 16;
+            var m = table + GridCosines.EntriesOf(16) + 16;
             T low = T.Load(from) * m[5], p = T.Load(from + 16 * 4);
             T o0 = p * m[0], o1 = p * m[1];
             T f0 = low + o0, f3 = low - o0, f1 = low + o1, f2 = low - o1;
             m -= 16;
             T y0 = T.Load(from + 16 * 2), y1 = T.Load(from + 16 * 6);
             T g;
-            g = Sum(y0, y1, m, 4); even[0] = f0 + g; even[7] = f0 - g;
-            g = Sum(y0, y1, m + 1, 4); even[1] = f1 + g; even[6] = f1 - g;
-            g = Sum(y0, y1, m + 2, 4); even[2] = f2 + g; even[5] = f2 - g;
-            g = Sum(y0, y1, m + 3, 4); even[3] = f3 + g; even[4] = f3 - g;
-            m -= 64;
-            y0 = T.Load(from + 16); y1 = T.Load(from + 16 * 3);
-            T y2 = T.Load(from + 16 * 5), y3 = T.Load(from + 16 * 7);
-            for (var i = 0; i < 8; i++, m++)
-            {
-                var odd = Sum(y0, y1, y2, y3, m, 8);
-                (even[i] + odd).Store(to + 16 * i);
-                (even[i] - odd).Store(to + 16 * (15 - i));
-            }
+            g = Sum(y0, y1, m, 4); T h0 = f0 + g, h7 = f0 - g;
+            g = Sum(y0, y1, m + 1, 4); T h1 = f1 + g, h6 = f1 - g;
+            g = Sum(y0, y1, m + 2, 4); T h2 = f2 + g, h5 = f2 - g;
+            g = Sum(y0, y1, m + 3, 4); T h3 = f3 + g, h4 = f3 - g;
+            m = table + GridCosines.AfterTurns;
+            T a = T.Load(from + 16 * 3), b = T.Load(from + 16 * 5), u1 = a + b, v3 = a - b;
+            T u0 = T.Load(from + 16), half = T.Load(from + 16 * 7) * m[4];
+            T e0 = u0 + half, e1 = u0 - half;
+            o0 = u1 * m[0]; o1 = u1 * m[1];
+            T q0 = v3 * m[2], q1 = v3 * m[3], less = T.All(0) - half;
+            TurnBack(e0 + o0, half + q0, table, h0, h7, to, 0);
+            TurnBack(e1 + o1, less + q1, table + 4, h1, h6, to, 1);
+            TurnBack(e1 - o1, less - q1, table + 8, h2, h5, to, 2);
+            TurnBack(e0 - o0, half - q0, table + 12, h3, h4, to, 3);
         }
     }
 
@@ -480,10 +498,16 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static bool Look(float* from, long stride, float* x, ulong* positive, ref bool anyNegative)
     {
         T largest = T.All(0), least = T.All(0);
-        for (var row = 0; row < 16; row++, from += stride)
+        // Whole words: what is stored in parts is read late.
+        for (var quarter = 0; quarter < 4; quarter++)
         {
-            CacheLine.Ask(from + CacheLine.Ahead);
-            ((ushort*)positive)[row] = (ushort)T.Look(from, x + 16 * row, ref largest, ref least);
+            ulong word = 0;
+            for (var row = 0; row < 4; row++, from += stride, x += 16)
+            {
+                CacheLine.Ask(from + CacheLine.Ahead);
+                word |= (ulong)T.Look(from, x, ref largest, ref least) << 16 * row;
+            }
+            positive[quarter] = word;
         }
         anyNegative |= T.AnyNegative(least);
         return !T.AnyAbove(largest, Grid.Largest);

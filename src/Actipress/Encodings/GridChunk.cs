@@ -82,10 +82,13 @@ sealed unsafe partial class GridChunk : IDisposable
     }
 
     /// <summary>Writes which of a tile's values are zero.</summary>
-    public void WriteZeros(ulong* positive, GridTiles.Places places)
+    public void WriteZeros(ulong* positive, in GridTiles.Places places)
     {
         var writer = zeroBits;
-        for (var quarter = 0; quarter < 4; quarter++) writer.Write(Bits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
+        if (places.AreAll)
+            for (var quarter = 0; quarter < 4; quarter++) writer.Write(positive[quarter]);
+        else
+            for (var quarter = 0; quarter < 4; quarter++) writer.Write(Bits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
         zeroBits = writer;
     }
 
@@ -110,12 +113,15 @@ sealed unsafe partial class GridChunk : IDisposable
             mask += BitOperations.PopCount(some);
             groupBits |= (uint)Bits.Gather(some, Lowest) << 8 * quarter;
             signWriter.Write(Bits.Gather(negative[quarter], present), BitOperations.PopCount(present));
-            var alive = present;
-            for (var c = 0; c < Grid.ClassTops.Length && alive != 0; c++)
+            // Levels of 1 and 2 are most of them; where all are 1, the second class writes nothing.
+            ulong aboveOne = TFace.Above(tileLevels + 64 * quarter, 1), alive = TFace.Above(tileLevels + 64 * quarter, 2);
+            levelWriter.Write(Bits.Gather(aboveOne, present), BitOperations.PopCount(present));
+            levelWriter.Write(Bits.Gather(alive, aboveOne), BitOperations.PopCount(aboveOne));
+            for (var c = 2; c < Grid.ClassTops.Length && alive != 0; c++)
             {
                 var above = TFace.Above(tileLevels + 64 * quarter, Grid.ClassTops[c]);
                 levelWriter.Write(Bits.Gather(above, alive), BitOperations.PopCount(alive));
-                if (c > 1 && (alive & ~above) is var here && here != 0)
+                if ((alive & ~above) is var here && here != 0)
                     for (var bit = 0; bit < c - 1; bit++) levelWriter.Write(Bits.Gather(TFace.Plane(tileLevels + 64 * quarter, bit), here), BitOperations.PopCount(here));
                 alive = above;
             }
@@ -188,10 +194,18 @@ sealed unsafe partial class GridChunk : IDisposable
             count = filled & 63;
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Write(ulong next)
+        {
+            *(ulong*)to = bits | next << count;
+            to += sizeof(ulong);
+            bits = next >> 1 >> 63 - count;
+        }
+
         /// <summary>Writes so many bits from memory, of which eight bytes more than they fill may be read.</summary>
         public void Copy(byte* from, int length)
         {
-            for (; length >= 64; length -= 64, from += 8) Write(*(ulong*)from, 64);
+            for (; length >= 64; length -= 64, from += 8) Write(*(ulong*)from);
             Write(*(ulong*)from & (1UL << length) - 1, length);
         }
 

@@ -83,7 +83,7 @@ sealed unsafe class GridChunkReader : IDisposable
     }
 
     /// <summary>Reads which of the next tile's values are not zero.</summary>
-    public void ReadZeros(ulong* positive, GridTiles.Places places)
+    public void ReadZeros(ulong* positive, in GridTiles.Places places)
     {
         var reader = zeroReader;
         for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = Bits.Scatter(reader.Read(BitOperations.PopCount(places[quarter])), places[quarter]);

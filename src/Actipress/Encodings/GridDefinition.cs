@@ -103,27 +103,29 @@ unsafe struct GridDefinition : IGridFace
         for (var j = 0; j < blocks; j++)
         {
             for (var i = 0; i < points; i++) before[i] = line[16 * (inverse ? i * blocks + j : j * points + i)];
-            if (inverse) Sums(before, after, points);
-            else Cosines(before, after, points);
+            if (inverse) Sums(before, after, points, GridCosines.Of(points));
+            else Cosines(before, after, points, GridCosines.Of(points));
             for (var i = 0; i < points; i++) whole[inverse ? j * points + i : i * blocks + j] = after[i];
         }
         for (var i = 0; i < 16; i++) line[16 * i] = whole[i];
     }
 
     /// <summary>The cosine transform of some points, in the order of operations that <see cref="GridCosines"/> states; x is overwritten.</summary>
-    static void Cosines(float* x, float* y, int points)
+    static void Cosines(float* x, float* y, int points, float* m)
     {
-        var m = GridCosines.Of(points);
         int n = points, stride = 1;
         for (; n % 2 == 0; n /= 2, stride *= 2)
         {
             for (var i = 0; i < n / 2; i++) (x[i], x[n - 1 - i]) = (x[i] + x[n - 1 - i], x[i] - x[n - 1 - i]);
-            for (var k = 0; k < n / 2; k++, m += n / 2)
-            {
-                var sum = x[n - 1] * m[0];
-                for (var i = 1; i < n / 2; i++) sum = MathF.FusedMultiplyAdd(x[n - 1 - i], m[i], sum);
-                y[(2 * k + 1) * stride] = sum;
-            }
+            if (n == GridCosines.Turned) Turn(x, y, m);
+            else
+                for (var k = 0; k < n / 2; k++)
+                {
+                    var sum = x[n - 1] * m[k * n / 2];
+                    for (var i = 1; i < n / 2; i++) sum = MathF.FusedMultiplyAdd(x[n - 1 - i], m[k * n / 2 + i], sum);
+                    y[(2 * k + 1) * stride] = sum;
+                }
+            m += GridCosines.EntriesOf(n);
         }
         for (var k = 0; k < n; k++, m += n)
         {
@@ -133,12 +135,22 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
-    /// <summary>Its inverse.</summary>
-    static void Sums(float* y, float* x, int points)
+    // The odd ones of 16 coefficients.
+    static void Turn(float* x, float* y, float* m)
     {
-        var m = GridCosines.Of(points);
+        float* u = stackalloc float[4], v = stackalloc float[4], first = stackalloc float[4], second = stackalloc float[4];
+        for (var i = 0; i < 4; i++) (u[i], v[i]) = (Two(x[15 - i], x[8 + i], m + 4 * i), Two(x[15 - i], x[8 + i], m + 4 * i + 2));
+        Cosines(u, first, 4, m + GridCosines.AfterTurns);
+        Cosines(v, second, 4, m + GridCosines.AfterTurns);
+        (y[1], y[15]) = (first[0], second[0]);
+        for (var k = 1; k < 4; k++) (y[4 * k - 1], y[4 * k + 1]) = (first[k] + second[4 - k], first[k] - second[4 - k]);
+    }
+
+    /// <summary>Its inverse.</summary>
+    static void Sums(float* y, float* x, int points, float* m)
+    {
         int n = points, stride = 1;
-        for (; n % 2 == 0; n /= 2, stride *= 2) m += n / 2 * (n / 2);
+        for (; n % 2 == 0; n /= 2, stride *= 2) m += GridCosines.EntriesOf(n);
         for (var i = 0; i < n; i++)
         {
             x[i] = y[0] * m[i];
@@ -148,13 +160,31 @@ unsafe struct GridDefinition : IGridFace
         {
             var half = n;
             (n, stride) = (2 * n, stride / 2);
-            m -= half * half;
-            for (var i = 0; i < half; i++)
-            {
-                var odd = y[stride] * m[i];
-                for (var k = 1; k < half; k++) odd = MathF.FusedMultiplyAdd(y[(2 * k + 1) * stride], m[k * half + i], odd);
-                (x[i], x[n - 1 - i]) = (x[i] + odd, x[i] - odd);
-            }
+            m -= GridCosines.EntriesOf(n);
+            if (n == GridCosines.Turned) TurnBack(y, x + half, m);
+            else
+                for (var i = 0; i < half; i++)
+                {
+                    var odd = y[stride] * m[i];
+                    for (var k = 1; k < half; k++) odd = MathF.FusedMultiplyAdd(y[(2 * k + 1) * stride], m[k * half + i], odd);
+                    x[n - 1 - i] = odd;
+                }
+            for (var i = 0; i < half; i++) (x[i], x[n - 1 - i]) = (x[i] + x[n - 1 - i], x[i] - x[n - 1 - i]);
+        }
+    }
+
+    // What the odd ones of 16 coefficients add to the first points, those of the last one first.
+    static void TurnBack(float* y, float* x, float* m)
+    {
+        float* u = stackalloc float[4], v = stackalloc float[4], first = stackalloc float[4], second = stackalloc float[4];
+        (first[0], second[0]) = (y[1], y[15]);
+        for (var k = 1; k < 4; k++) (first[k], second[4 - k]) = (y[4 * k - 1] + y[4 * k + 1], y[4 * k - 1] - y[4 * k + 1]);
+        Sums(first, u, 4, m + GridCosines.AfterTurns);
+        Sums(second, v, 4, m + GridCosines.AfterTurns);
+        for (var i = 0; i < 4; i++)
+        {
+            x[7 - i] = MathF.FusedMultiplyAdd(v[i], m[4 * i + 2], u[i] * m[4 * i]);
+            x[i] = MathF.FusedMultiplyAdd(v[i], m[4 * i + 3], u[i] * m[4 * i + 1]);
         }
     }
 
@@ -176,8 +206,8 @@ unsafe struct GridDefinition : IGridFace
                 for (var column = 0; column < region.Width.Points; column++)
                 {
                     for (var z = 0; z < depth; z++) before[z] = places[z][16 * row + column];
-                    if (inverse) Sums(before, after, depth);
-                    else Cosines(before, after, depth);
+                    if (inverse) Sums(before, after, depth, GridCosines.Of(depth));
+                    else Cosines(before, after, depth, GridCosines.Of(depth));
                     for (var z = 0; z < depth; z++) places[z][16 * row + column] = after[z];
                 }
         }

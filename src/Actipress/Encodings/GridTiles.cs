@@ -40,13 +40,16 @@ sealed class GridTiles
             for (var quarter = 0; quarter < 4; quarter++) this[quarter] = count >= 64 * (quarter + 1) ? ~0UL : (1UL << Math.Max(0, count - 64 * quarter)) - 1;
         }
 
+        /// <summary>Whether it is every place.</summary>
+        public readonly bool AreAll => (this[0] & this[1] & this[2] & this[3]) == ~0UL;
+
         public readonly int Count => System.Numerics.BitOperations.PopCount(this[0]) + System.Numerics.BitOperations.PopCount(this[1]) + System.Numerics.BitOperations.PopCount(this[2]) + System.Numerics.BitOperations.PopCount(this[3]);
     }
 
     static readonly Places everywhere = new(16, 16);
 
     /// <summary>The places that hold values in a tile of a region, or of plain values.</summary>
-    public static Places PlacesOf(Region? region) => region?.Places ?? everywhere;
+    public static ref readonly Places PlacesOf(Region? region) => ref region is null ? ref everywhere : ref region.Places;
 
     /// <summary>The tiles of one kind of blocks.</summary>
     public sealed class Region(GridTiles tiles, Axis depth, Axis height, Axis width, long firstTile)
@@ -57,8 +60,10 @@ sealed class GridTiles
         public int Down { get; } = 16 / height.Points;
         public int Across { get; } = 16 / width.Points;
 
+        readonly Places places = new(16 / height.Points * height.Points, 16 / width.Points * width.Points);
+
         /// <summary>The places of a tile that hold values.</summary>
-        public Places Places { get; } = new(16 / height.Points * height.Points, 16 / width.Points * width.Points);
+        public ref readonly Places Places => ref places;
 
         public int BlocksPerTile { get; } = Math.Max(1, 16 / height.Points * (16 / width.Points) / depth.Points);
         public int BlockElements { get; } = depth.Points * height.Points * width.Points;

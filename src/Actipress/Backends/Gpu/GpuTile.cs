@@ -114,8 +114,8 @@ static class GpuTile
         for (var block = 0; block < blocks; block++)
         {
             var (values, coefficients) = (at + block * points * step, at + block * step);
-            if (inverse) Sums(x, coefficients, step * blocks, y, values, step, cosines, axis);
-            else Cosines(x, values, step, y, coefficients, step * blocks, cosines, axis);
+            if (inverse) Sums(x, coefficients, step * blocks, y, values, step, cosines, axis.Cosines, points);
+            else Cosines(x, values, step, y, coefficients, step * blocks, cosines, axis.Cosines, points);
         }
         for (var i = points * blocks; i < 16; i++) y[at + i * step] = 0;
     }
@@ -132,8 +132,8 @@ static class GpuTile
             var (block, within) = Divide(i, height * width);
             var (row, column) = Divide(within, width);
             for (var z = 0; z < depth; z++) before[z] = x[at + Slot(region, block * depth + z) + row * Pitch + column];
-            if (inverse) Sums(before, 0, 1, after, 0, 1, cosines, region.Depth);
-            else Cosines(before, 0, 1, after, 0, 1, cosines, region.Depth);
+            if (inverse) Sums(before, 0, 1, after, 0, 1, cosines, region.Depth.Cosines, depth);
+            else Cosines(before, 0, 1, after, 0, 1, cosines, region.Depth.Cosines, depth);
             for (var z = 0; z < depth; z++) x[at + Slot(region, block * depth + z) + row * Pitch + column] = after[z];
         }
     }
@@ -145,10 +145,10 @@ static class GpuTile
         return down * region.Height.Points * Pitch + right * region.Width.Points;
     }
 
-    // As in GridDefinition.
-    static void Cosines(ArrayView<float> x, int from, int step, ArrayView<float> y, int to, int apart, ArrayView<float> cosines, GpuAxis axis)
+    // These as in GridDefinition. A kernel calls nothing that calls itself: the four points of a turn have a text of their own.
+    static void Cosines(ArrayView<float> x, int from, int step, ArrayView<float> y, int to, int apart, ArrayView<float> cosines, int m, int points)
     {
-        int m = axis.Cosines, n = axis.Points, stride = 1;
+        int n = points, stride = 1;
         for (; n % 2 == 0; n /= 2, stride *= 2)
         {
             for (var i = 0; i < n / 2; i++)
@@ -157,12 +157,16 @@ static class GpuTile
                 x[from + i * step] = first + last;
                 x[from + (n - 1 - i) * step] = first - last;
             }
-            for (var k = 0; k < n / 2; k++, m += n / 2)
-            {
-                var sum = x[from + (n - 1) * step] * cosines[m];
-                for (var i = 1; i < n / 2; i++) sum = GpuMath.Fused(x[from + (n - 1 - i) * step], cosines[m + i], sum);
-                y[to + (2 * k + 1) * stride * apart] = sum;
-            }
+            if (n == GridCosines.Turned) Turn(x, from, step, y, to, apart, cosines, m);
+            else
+                for (var k = 0; k < n / 2; k++)
+                {
+                    var row = m + k * n / 2;
+                    var sum = x[from + (n - 1) * step] * cosines[row];
+                    for (var i = 1; i < n / 2; i++) sum = GpuMath.Fused(x[from + (n - 1 - i) * step], cosines[row + i], sum);
+                    y[to + (2 * k + 1) * stride * apart] = sum;
+                }
+            m += GridCosines.EntriesOf(n);
         }
         for (var k = 0; k < n; k++, m += n)
         {
@@ -172,30 +176,98 @@ static class GpuTile
         }
     }
 
-    static void Sums(ArrayView<float> y, int from, int apart, ArrayView<float> x, int to, int step, ArrayView<float> cosines, GpuAxis axis)
+    static void Turn(ArrayView<float> x, int from, int step, ArrayView<float> y, int to, int apart, ArrayView<float> cosines, int m)
     {
-        int m = axis.Cosines, n = axis.Points, stride = 1;
-        for (; n % 2 == 0; n /= 2, stride *= 2) m += n / 2 * (n / 2);
+        var u = LocalMemory.Allocate<float>(4);
+        var v = LocalMemory.Allocate<float>(4);
+        for (var i = 0; i < 4; i++)
+        {
+            var (d, other, entry) = (x[from + (15 - i) * step], x[from + (8 + i) * step], m + 4 * i);
+            u[i] = GpuMath.Fused(other, cosines[entry + 1], d * cosines[entry]);
+            v[i] = GpuMath.Fused(other, cosines[entry + 3], d * cosines[entry + 2]);
+        }
+        FourCosines(u, cosines, m + GridCosines.AfterTurns);
+        FourCosines(v, cosines, m + GridCosines.AfterTurns);
+        y[to + apart] = u[0];
+        y[to + 15 * apart] = v[0];
+        for (var k = 1; k < 4; k++)
+        {
+            y[to + (4 * k - 1) * apart] = u[k] + v[4 - k];
+            y[to + (4 * k + 1) * apart] = u[k] - v[4 - k];
+        }
+    }
+
+    static void FourCosines(ArrayView<float> x, ArrayView<float> cosines, int m)
+    {
+        float s0 = x[0] + x[3], d0 = x[0] - x[3], s1 = x[1] + x[2], d1 = x[1] - x[2];
+        x[0] = (s0 + s1) * cosines[m + 5];
+        x[1] = GpuMath.Fused(d1, cosines[m + 1], d0 * cosines[m]);
+        x[2] = (s0 - s1) * cosines[m + 4];
+        x[3] = GpuMath.Fused(d1, cosines[m + 3], d0 * cosines[m + 2]);
+    }
+
+    static void Sums(ArrayView<float> y, int from, int apart, ArrayView<float> x, int to, int step, ArrayView<float> cosines, int m, int points)
+    {
+        int n = points, stride = 1;
+        for (; n % 2 == 0; n /= 2, stride *= 2) m += GridCosines.EntriesOf(n);
         for (var i = 0; i < n; i++)
         {
             var sum = y[from] * cosines[m + i];
             for (var k = 1; k < n; k++) sum = GpuMath.Fused(y[from + k * stride * apart], cosines[m + k * n + i], sum);
             x[to + i * step] = sum;
         }
-        while (n < axis.Points)
+        while (n < points)
         {
             var half = n;
             n *= 2;
             stride /= 2;
-            m -= half * half;
+            m -= GridCosines.EntriesOf(n);
+            if (n == GridCosines.Turned) TurnBack(y, from, apart, x, to + half * step, step, cosines, m);
+            else
+                for (var i = 0; i < half; i++)
+                {
+                    var odd = y[from + stride * apart] * cosines[m + i];
+                    for (var k = 1; k < half; k++) odd = GpuMath.Fused(y[from + (2 * k + 1) * stride * apart], cosines[m + k * half + i], odd);
+                    x[to + (n - 1 - i) * step] = odd;
+                }
             for (var i = 0; i < half; i++)
             {
-                var odd = y[from + stride * apart] * cosines[m + i];
-                for (var k = 1; k < half; k++) odd = GpuMath.Fused(y[from + (2 * k + 1) * stride * apart], cosines[m + k * half + i], odd);
-                var even = x[to + i * step];
+                var (even, odd) = (x[to + i * step], x[to + (n - 1 - i) * step]);
                 x[to + i * step] = even + odd;
                 x[to + (n - 1 - i) * step] = even - odd;
             }
         }
+    }
+
+    static void TurnBack(ArrayView<float> y, int from, int apart, ArrayView<float> x, int to, int step, ArrayView<float> cosines, int m)
+    {
+        var u = LocalMemory.Allocate<float>(4);
+        var v = LocalMemory.Allocate<float>(4);
+        u[0] = y[from + apart];
+        v[0] = y[from + 15 * apart];
+        for (var k = 1; k < 4; k++)
+        {
+            var (before, after) = (y[from + (4 * k - 1) * apart], y[from + (4 * k + 1) * apart]);
+            u[k] = before + after;
+            v[4 - k] = before - after;
+        }
+        FourSums(u, cosines, m + GridCosines.AfterTurns);
+        FourSums(v, cosines, m + GridCosines.AfterTurns);
+        for (var i = 0; i < 4; i++)
+        {
+            var entry = m + 4 * i;
+            x[to + (7 - i) * step] = GpuMath.Fused(v[i], cosines[entry + 2], u[i] * cosines[entry]);
+            x[to + i * step] = GpuMath.Fused(v[i], cosines[entry + 3], u[i] * cosines[entry + 1]);
+        }
+    }
+
+    static void FourSums(ArrayView<float> y, ArrayView<float> cosines, int m)
+    {
+        float mean = y[0] * cosines[m + 5], half = y[2] * cosines[m + 4], e0 = mean + half, e1 = mean - half;
+        float o0 = GpuMath.Fused(y[3], cosines[m + 2], y[1] * cosines[m]), o1 = GpuMath.Fused(y[3], cosines[m + 3], y[1] * cosines[m + 1]);
+        y[0] = e0 + o0;
+        y[1] = e1 + o1;
+        y[2] = e1 - o1;
+        y[3] = e0 - o0;
     }
 }
