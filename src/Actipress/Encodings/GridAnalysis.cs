@@ -211,13 +211,13 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
             float* upper = from[1], lower = from[0];
             if (width % 2 != 0)
             {
-                upper = Evened(upper, pair);
-                lower = Evened(lower, pair + space);
+                upper = GridUnit<TFace>.Evened(upper, pair, width);
+                lower = GridUnit<TFace>.Evened(lower, pair + space, width);
             }
             var highHeight = highAxes | GridWavelet.HeightAxis;
-            TFace.Quarter(
-                upper, lower, wavelet.Low, wavelet.High, To(level, highAxes, y, low), To(level, highAxes | GridWavelet.WidthAxis, y, low),
-                To(level, highHeight, y, low), To(level, highHeight | GridWavelet.WidthAxis, y, low), half);
+            var to = new FourBands(
+                To(level, highAxes, y, low), To(level, highAxes | GridWavelet.WidthAxis, y, low), To(level, highHeight, y, low), To(level, highHeight | GridWavelet.WidthAxis, y, low));
+            TFace.Quarter(upper, lower, 0, 1, wavelet.Low, wavelet.High, to, half);
             Wrote(level, highAxes, low);
             Wrote(level, highAxes | GridWavelet.WidthAxis, low);
             Wrote(level, highHeight, low);
@@ -233,13 +233,6 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
         {
             TFace.OneFilter(from, wavelet.Low, taps, pair, width);
             DivideRow(level, pair, highAxes, y, own, low);
-        }
-
-        float* Evened(float* row, float* to)
-        {
-            GridUnit<TFace>.Copy(row, to, width);
-            to[width] = to[width - 1];
-            return to;
         }
     }
 

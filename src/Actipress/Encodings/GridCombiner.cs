@@ -79,25 +79,26 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
         float* Line(int i) => i < n ? to + (long)i * count : spare;
     }
 
-    /// <summary>A plane out of a plane of each of four bands, named by what they are of its columns and its rows.</summary>
+    /// <summary>A plane out of a plane of each of four bands.</summary>
     /// <remarks><c>scratch</c>: room for <see cref="PlaneScratch"/> floats.</remarks>
-    public void Plane(in GridWavelet.Level level, float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* to, float* scratch)
+    public void Plane(in GridWavelet.Level level, in FourBands bands, float* to, float* scratch)
     {
         int height = level.Whole.Height, width = level.Whole.Width, half = level.Half.Width;
         if (height == 1)
         {
-            RowOf(lowLow, lowHigh, rows);
+            RowOf(bands.LowLow, bands.LowHigh, rows);
             GridUnit<TFace>.Copy(rows, to, width);
         }
-        else if (wavelet.InQuarters(level)) Quarters(level, lowLow, lowHigh, highLow, highHigh, to);
+        else if (wavelet.InQuarters(level)) Quarters(level, bands, to);
         else
         {
             var space = width == 1 ? 1 : 2 * half;
             var high = scratch + (long)space * level.Half.Height;
             for (var y = 0; y < level.Half.Height; y++)
             {
-                RowOf(lowLow + (long)half * y, lowHigh + (long)half * y, scratch + (long)space * y);
-                RowOf(highLow + (long)half * y, highHigh + (long)half * y, high + (long)space * y);
+                var part = bands.After((long)half * y);
+                RowOf(part.LowLow, part.LowHigh, scratch + (long)space * y);
+                RowOf(part.HighLow, part.HighHigh, high + (long)space * y);
             }
             Lines(scratch, high, space, height, to, width, rows);
         }
@@ -112,17 +113,17 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
     /// <summary>The scratch memory for a plane.</summary>
     public static long PlaneScratch(in Wavelet.Extents whole) => (whole.Height + 1L) * (whole.Width + 1L);
 
-
-    void Quarters(in GridWavelet.Level level, float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* to)
+    void Quarters(in GridWavelet.Level level, in FourBands bands, float* to)
     {
         var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
-        for (var y = 0; y < level.Half.Height; y++)
+        var even = n % 2 == 0 ? height / 2 : 0;
+        if (even > 0) TFace.Unite(bands, wavelet.InverseFirst, wavelet.InverseSecond, to, to + n, 2L * n, even, half);
+        for (var y = even; y < level.Half.Height; y++)
         {
             float* upper = to + 2L * y * n, lower = upper + n;
             var dropped = 2 * y + 1 == height;
             float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && !dropped ? lower : rows + n + 1;
-            var at = (long)half * y;
-            TFace.Unite(lowLow + at, lowHigh + at, highLow + at, highHigh + at, wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, half);
+            TFace.Unite(bands.After((long)half * y), wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, 0, 1, half);
             if (n % 2 == 0) continue;
             GridUnit<TFace>.Copy(evenUpper, upper, n);
             if (!dropped) GridUnit<TFace>.Copy(evenLower, lower, n);

@@ -53,31 +53,34 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
-    public static void Quarter(float* upper, float* lower, float* u, float* v, float* lowLow, float* lowHigh, float* highLow, float* highHigh, int count)
+    public static void Quarter(float* upper, float* lower, long space, int pairs, float* u, float* v, in FourBands bands, int count)
     {
-        for (var i = 0; i < count; i++)
+        for (var i = 0; i < pairs * count; i++)
         {
-            (lowLow[i], lowHigh[i]) = Row(u);
-            (highLow[i], highHigh[i]) = Row(v);
+            var at = i / count * space + 2 * (i % count);
+            (bands.LowLow[i], bands.LowHigh[i]) = Row(u);
+            (bands.HighLow[i], bands.HighHigh[i]) = Row(v);
 
             (float, float) Row(float* w)
             {
-                float even = Two(lower[2 * i], upper[2 * i], w), odd = Two(lower[2 * i + 1], upper[2 * i + 1], w);
+                float even = Two(lower[at], upper[at], w), odd = Two(lower[at + 1], upper[at + 1], w);
                 return (Two(odd, even, u), Two(odd, even, v));
             }
         }
     }
 
-    public static void Unite(float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* u, float* v, float* upper, float* lower, int count)
+    public static void Unite(in FourBands bands, float* u, float* v, float* upper, float* lower, long space, int pairs, int count)
     {
-        for (var i = 0; i < count; i++)
+        var places = bands;
+        for (var i = 0; i < pairs * count; i++)
         {
-            (upper[2 * i], lower[2 * i]) = Column(u);
-            (upper[2 * i + 1], lower[2 * i + 1]) = Column(v);
+            var at = i / count * space + 2 * (i % count);
+            (upper[at], lower[at]) = Column(u);
+            (upper[at + 1], lower[at + 1]) = Column(v);
 
             (float, float) Column(float* w)
             {
-                float low = Two(lowLow[i], lowHigh[i], w), high = Two(highLow[i], highHigh[i], w);
+                float low = Two(places.LowLow[i], places.LowHigh[i], w), high = Two(places.HighLow[i], places.HighHigh[i], w);
                 return (Two(low, high, u), Two(low, high, v));
             }
         }

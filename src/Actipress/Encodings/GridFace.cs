@@ -44,15 +44,15 @@ unsafe interface IGridFace
     static abstract void OneFilter(float** from, float* u, int taps, float* to, int count);
 
     /// <summary>
-    /// Two taps on columns and rows at once: of two rows of 2 <paramref name="count"/> values the rows of the four bands, what <see cref="Filter"/>
-    /// gives along the columns and then along the rows.
+    /// Two taps on columns and rows at once: of pairs of rows of 2 <paramref name="count"/> values the rows of the four bands, what
+    /// <see cref="Filter"/> gives along the columns and then along the rows.
     /// </summary>
-    /// <remarks><c>u</c> and <c>v</c>: the low and the high filter. <c>highLow</c>: high along the columns, low along the rows.</remarks>
-    static abstract void Quarter(float* upper, float* lower, float* u, float* v, float* lowLow, float* lowHigh, float* highLow, float* highHigh, int count);
+    /// <remarks><c>space</c>: between pairs. <c>u</c> and <c>v</c>: the low and the high filter. <c>bands</c>: their rows lie one after the other.</remarks>
+    static abstract void Quarter(float* upper, float* lower, long space, int pairs, float* u, float* v, in FourBands bands, int count);
 
     /// <summary>The inverse of <see cref="Quarter"/>.</summary>
     /// <remarks><c>u</c> and <c>v</c>: the filters that give the first and the second of two neighbours.</remarks>
-    static abstract void Unite(float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* u, float* v, float* upper, float* lower, int count);
+    static abstract void Unite(in FourBands bands, float* u, float* v, float* upper, float* lower, long space, int pairs, int count);
 
     /// <summary>even[i] = x[2 i] and odd[i] = x[2 i + 1] for i below <paramref name="count"/>.</summary>
     static abstract void Split(float* x, float* even, float* odd, int count);
@@ -93,4 +93,13 @@ unsafe interface IGridFace
     /// <summary>Copies a tile, values to zero where their bit is not set, and the others raised to at least <paramref name="smallest"/>.</summary>
     /// <remarks><c>to</c>: 16 rows of 16 values, <c>stride</c> apart.</remarks>
     static abstract void Restore(float* x, ulong* positive, float smallest, float* to, long stride);
+}
+
+/// <summary>Places in the four bands of a plane, named by what they are of its columns and of its rows.</summary>
+readonly unsafe struct FourBands(float* lowLow, float* lowHigh, float* highLow, float* highHigh)
+{
+    public readonly float* LowLow = lowLow, LowHigh = lowHigh, HighLow = highLow, HighHigh = highHigh;
+
+    /// <summary>So many values on.</summary>
+    public FourBands After(long values) => new(LowLow + values, LowHigh + values, HighLow + values, HighHigh + values);
 }

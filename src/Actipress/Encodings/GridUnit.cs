@@ -111,7 +111,9 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     void Find(in GridWavelet.Level level, int start, int maps)
     {
         bands[0] = parts;
-        for (var highAxes = 1; highAxes < 8; highAxes++)
+        // Planes have no band of the depth.
+        var lowest = wavelet.Shape.Depth > 1 ? GridWavelet.DepthAxis : GridWavelet.HeightAxis;
+        for (var highAxes = lowest; highAxes < 8; highAxes += lowest)
             bands[highAxes] = together > 1 ? parts + level.Starts[highAxes] * together : Coefficients + level.Starts[highAxes] * maps + (long)start * level.Half.Elements;
     }
 
@@ -211,11 +213,13 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         }
     }
 
-
     void Quarter(in GridWavelet.Level level, float* x, int highAxes, int z)
     {
         var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
-        for (var y = 0; y < level.Half.Height; y++)
+        var to = Parts(level, highAxes, z);
+        var even = n % 2 == 0 ? height / 2 : 0;
+        if (even > 0) TFace.Quarter(x, x + n, 2L * n, even, wavelet.Low, wavelet.High, to, half);
+        for (var y = even; y < level.Half.Height; y++)
         {
             float* upper = x + 2L * y * n, lower = 2 * y + 1 < height ? upper + n : upper;
             if (n % 2 != 0)
@@ -223,17 +227,16 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
                 upper = Evened(upper, rows, n);
                 lower = Evened(lower, rows + n + 1, n);
             }
-            TFace.Quarter(
-                upper, lower, wavelet.Low, wavelet.High, Part(level, highAxes, z, y), Part(level, highAxes | GridWavelet.WidthAxis, z, y),
-                Part(level, highAxes | GridWavelet.HeightAxis, z, y), Part(level, highAxes | GridWavelet.HeightAxis | GridWavelet.WidthAxis, z, y), half);
+            TFace.Quarter(upper, lower, 0, 1, wavelet.Low, wavelet.High, to.After((long)y * half), half);
         }
+    }
 
-        static float* Evened(float* row, float* to, int n)
-        {
-            Copy(row, to, n);
-            to[n] = to[n - 1];
-            return to;
-        }
+    /// <summary>Copies a row of <paramref name="n"/> values and its last one once more.</summary>
+    internal static float* Evened(float* row, float* to, int n)
+    {
+        Copy(row, to, n);
+        to[n] = to[n - 1];
+        return to;
     }
 
     void DivideRow(in GridWavelet.Level level, float* x, int highAxes, int z, int y)
@@ -288,9 +291,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     {
         if (together == 1)
         {
-            combiner.Plane(
-                level, Part(level, highAxes, z, 0), Part(level, highAxes | GridWavelet.WidthAxis, z, 0),
-                Part(level, highAxes | GridWavelet.HeightAxis, z, 0), Part(level, highAxes | GridWavelet.HeightAxis | GridWavelet.WidthAxis, z, 0), to, lines);
+            combiner.Plane(level, Parts(level, highAxes, z), to, lines);
             return;
         }
         var (n, half, row) = (level.Whole.Height, level.Half.Height, level.Whole.Width * together);
@@ -334,4 +335,11 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     // A row of a band.
     float* Part(in GridWavelet.Level level, int highAxes, int z, int y) =>
         bands[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width * together;
+
+    // A plane of each band.
+    FourBands Parts(in GridWavelet.Level level, int highAxes, int z)
+    {
+        const int Height = GridWavelet.HeightAxis, Width = GridWavelet.WidthAxis;
+        return new FourBands(bands[highAxes], bands[highAxes | Width], bands[highAxes | Height], bands[highAxes | Height | Width]).After((long)z * level.Half.Height * level.Half.Width);
+    }
 }

@@ -97,58 +97,69 @@ unsafe partial struct GridLanes<T>
         }
     }
 
-    public static void Quarter(float* upper, float* lower, float* u, float* v, float* lowLow, float* lowHigh, float* highLow, float* highHigh, int count)
+    public static void Quarter(float* upper, float* lower, long space, int pairs, float* u, float* v, in FourBands bands, int count)
     {
-        if (count < T.Count)
-        {
-            if (T.Count > 8) GridLanes<Lanes8>.Quarter(upper, lower, u, v, lowLow, lowHigh, highLow, highHigh, count);
-            else if (T.Count > 4) GridLanes<Lanes4>.Quarter(upper, lower, u, v, lowLow, lowHigh, highLow, highHigh, count);
-            else GridDefinition.Quarter(upper, lower, u, v, lowLow, lowHigh, highLow, highHigh, count);
-            return;
-        }
         T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
-        var i = 0;
-        for (; i <= count - T.Count; i += T.Count) Some(i);
-        if (i < count) Some(count - T.Count);
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        void Some(int i)
-        {
-            T a = T.Load(upper + 2 * i), b = T.Load(upper + 2 * i + T.Count), c = T.Load(lower + 2 * i), d = T.Load(lower + 2 * i + T.Count);
-            T.Split(T.Fused(a, u1, c * u0), T.Fused(b, u1, d * u0), out var even, out var odd);
-            T.Fused(even, u1, odd * u0).Store(lowLow + i);
-            T.Fused(even, v1, odd * v0).Store(lowHigh + i);
-            T.Split(T.Fused(a, v1, c * v0), T.Fused(b, v1, d * v0), out even, out odd);
-            T.Fused(even, u1, odd * u0).Store(highLow + i);
-            T.Fused(even, v1, odd * v0).Store(highHigh + i);
-        }
+        var (left, to) = (pairs, bands);
+        // Where a row fills one register, two of them fill one of each band.
+        if (2 * count == T.Count)
+            for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, to = to.After(T.Count)) Quarter(upper, lower, space, u0, u1, v0, v1, to);
+        if (count >= T.Count)
+            for (; left > 0; left--, upper += space, lower += space, to = to.After(count))
+            {
+                var i = 0;
+                for (; i <= count - T.Count; i += T.Count) Quarter(upper + 2 * i, lower + 2 * i, T.Count, u0, u1, v0, v1, to.After(i));
+                // The rest as a last register that overlaps the one before.
+                if (i < count) Quarter(upper + 2 * (count - T.Count), lower + 2 * (count - T.Count), T.Count, u0, u1, v0, v1, to.After(count - T.Count));
+            }
+        if (left == 0) return;
+        if (T.Count > 8) GridLanes<Lanes8>.Quarter(upper, lower, space, left, u, v, to, count);
+        else if (T.Count > 4) GridLanes<Lanes4>.Quarter(upper, lower, space, left, u, v, to, count);
+        else GridDefinition.Quarter(upper, lower, space, left, u, v, to, count);
     }
 
-    public static void Unite(float* lowLow, float* lowHigh, float* highLow, float* highHigh, float* u, float* v, float* upper, float* lower, int count)
+    // Two registers of each row.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Quarter(float* upper, float* lower, long next, T u0, T u1, T v0, T v1, FourBands to)
     {
-        if (count < T.Count)
-        {
-            if (T.Count > 8) GridLanes<Lanes8>.Unite(lowLow, lowHigh, highLow, highHigh, u, v, upper, lower, count);
-            else if (T.Count > 4) GridLanes<Lanes4>.Unite(lowLow, lowHigh, highLow, highHigh, u, v, upper, lower, count);
-            else GridDefinition.Unite(lowLow, lowHigh, highLow, highHigh, u, v, upper, lower, count);
-            return;
-        }
-        T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
-        var i = 0;
-        for (; i <= count - T.Count; i += T.Count) Some(i);
-        if (i < count) Some(count - T.Count);
+        T a = T.Load(upper), b = T.Load(upper + next), c = T.Load(lower), d = T.Load(lower + next);
+        T.Split(T.Fused(a, u1, c * u0), T.Fused(b, u1, d * u0), out var even, out var odd);
+        T.Fused(even, u1, odd * u0).Store(to.LowLow);
+        T.Fused(even, v1, odd * v0).Store(to.LowHigh);
+        T.Split(T.Fused(a, v1, c * v0), T.Fused(b, v1, d * v0), out even, out odd);
+        T.Fused(even, u1, odd * u0).Store(to.HighLow);
+        T.Fused(even, v1, odd * v0).Store(to.HighHigh);
+    }
 
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        void Some(int i)
-        {
-            T a = T.Load(lowLow + i), b = T.Load(lowHigh + i), c = T.Load(highLow + i), d = T.Load(highHigh + i);
-            T.Join(T.Fused(b, u1, a * u0), T.Fused(b, v1, a * v0), out var low, out var lowNext);
-            T.Join(T.Fused(d, u1, c * u0), T.Fused(d, v1, c * v0), out var high, out var highNext);
-            T.Fused(high, u1, low * u0).Store(upper + 2 * i);
-            T.Fused(highNext, u1, lowNext * u0).Store(upper + 2 * i + T.Count);
-            T.Fused(high, v1, low * v0).Store(lower + 2 * i);
-            T.Fused(highNext, v1, lowNext * v0).Store(lower + 2 * i + T.Count);
-        }
+    public static void Unite(in FourBands bands, float* u, float* v, float* upper, float* lower, long space, int pairs, int count)
+    {
+        T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
+        var (left, from) = (pairs, bands);
+        if (2 * count == T.Count)
+            for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, from = from.After(T.Count)) Unite(from, u0, u1, v0, v1, upper, lower, space);
+        if (count >= T.Count)
+            for (; left > 0; left--, upper += space, lower += space, from = from.After(count))
+            {
+                var i = 0;
+                for (; i <= count - T.Count; i += T.Count) Unite(from.After(i), u0, u1, v0, v1, upper + 2 * i, lower + 2 * i, T.Count);
+                if (i < count) Unite(from.After(count - T.Count), u0, u1, v0, v1, upper + 2 * (count - T.Count), lower + 2 * (count - T.Count), T.Count);
+            }
+        if (left == 0) return;
+        if (T.Count > 8) GridLanes<Lanes8>.Unite(from, u, v, upper, lower, space, left, count);
+        else if (T.Count > 4) GridLanes<Lanes4>.Unite(from, u, v, upper, lower, space, left, count);
+        else GridDefinition.Unite(from, u, v, upper, lower, space, left, count);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Unite(FourBands from, T u0, T u1, T v0, T v1, float* upper, float* lower, long next)
+    {
+        T a = T.Load(from.LowLow), b = T.Load(from.LowHigh), c = T.Load(from.HighLow), d = T.Load(from.HighHigh);
+        T.Join(T.Fused(b, u1, a * u0), T.Fused(b, v1, a * v0), out var low, out var lowNext);
+        T.Join(T.Fused(d, u1, c * u0), T.Fused(d, v1, c * v0), out var high, out var highNext);
+        T.Fused(high, u1, low * u0).Store(upper);
+        T.Fused(highNext, u1, lowNext * u0).Store(upper + next);
+        T.Fused(high, v1, low * v0).Store(lower);
+        T.Fused(highNext, v1, lowNext * v0).Store(lower + next);
     }
 
     public static void Split(float* x, float* even, float* odd, int count)
