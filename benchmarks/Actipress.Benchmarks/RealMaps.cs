@@ -46,6 +46,26 @@ public static class RealMaps
         return part.clone();
     }
 
+    /// <summary>Large maps: those of a map laid side by side, again and again, until they fill the extents; the caller disposes it.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="maps">Channels.</param>
+    /// <param name="extents">Of each, as many as the map has beside examples and channels.</param>
+    public static Tensor ReadLarge(string name, int maps, params long[] extents)
+    {
+        using var scope = NewDisposeScope();
+        var map = Read(name);
+        var small = map.shape[2..];
+        if (small.Length != extents.Length) throw new ArgumentException($"'{name}' has maps of ({string.Join(", ", small)}): wanted {small.Length} extents, found {extents.Length}.", nameof(extents));
+        var counts = extents.Zip(small, (extent, length) => (extent + length - 1) / length).ToArray();
+        var pieces = map.flatten(0, 1);
+        var chosen = arange(maps * counts.Aggregate((a, b) => a * b), int64).remainder(pieces.shape[0]);
+        // From (map, pieces along each axis, a piece) to (map, a piece after the other along each axis).
+        var order = Enumerable.Range(0, counts.Length).SelectMany(axis => new[] { 1L + axis, 1L + counts.Length + axis }).Prepend(0);
+        var large = pieces.index_select(0, chosen).view([maps, .. counts, .. small]).permute([.. order]).reshape([1, maps, .. counts.Zip(small, (count, length) => count * length)]);
+        for (var axis = 0; axis < extents.Length; axis++) large = large.narrow(2 + axis, 0, extents[axis]);
+        return large.clone().MoveToOuterDisposeScope();
+    }
+
     /// <summary>Trains the networks on real data and writes their maps.</summary>
     /// <param name="dataFolder">With MNIST, CIFAR-10 and the hippocampus volumes.</param>
     /// <param name="to">The folder for the files.</param>

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>What <c>bench --json</c> prints.</summary>
-public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals, IReadOnlyList<ComparatorStep> Comparators);
+public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<CodecTiming> Large, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals, IReadOnlyList<ComparatorStep> Comparators);
 
 /// <summary>What to measure.</summary>
 public sealed record SuitePlan
@@ -46,6 +46,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
     public static IReadOnlyList<(string Name, string Meaning)> Parts { get; } =
     [
         ("codecs", "pack and unpack beside clone and copy, on activation maps of trained networks and on a photo"),
+        ("large", "the same on few maps of many elements, of maps of trained networks side by side"),
         ("scaling", "the default codec on 1 and 2 threads, from 1 MiB to 1 GiB"),
         ("rivals", "PSNR at equal bytes against ZFP and the paper's storage"),
         ("steps", "whole training steps, plain and compressed in turn: LeNet, ResNet-18 and 3D U-Net"),
@@ -54,7 +55,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
     ];
 
     /// <summary>The parts that can be measured on a GPU.</summary>
-    public static IReadOnlyList<string> OnGpus { get; } = ["codecs", "scaling", "steps"];
+    public static IReadOnlyList<string> OnGpus { get; } = ["codecs", "large", "scaling", "steps"];
 
     static readonly (string Codec, bool Adapted)[] fidelityCodecs =
     [
@@ -87,7 +88,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
     /// <returns>What was measured, also where it was cancelled in between.</returns>
     public SuiteResult Run()
     {
-        List<CodecTiming> codecs = [], scaling = [];
+        List<CodecTiming> codecs = [], large = [], scaling = [];
         List<StepTiming> steps = [];
         List<CodecFidelity> fidelity = [];
         List<RivalQuality> rivals = [];
@@ -98,6 +99,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
                 switch (part)
                 {
                     case "codecs": Measure(part, codecs, Codecs()); break;
+                    case "large": Measure(part, large, Large()); break;
                     case "scaling": Measure(part, scaling, Scaling()); break;
                     case "rivals": Measure(part, rivals, Rivals()); break;
                     case "steps": Measure(part, steps, Steps()); break;
@@ -106,7 +108,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
                 }
         }
         catch (OperationCanceledException) { }
-        return new(provenance, codecs, scaling, steps, fidelity, rivals, comparators);
+        return new(provenance, codecs, scaling, large, steps, fidelity, rivals, comparators);
     }
 
     void Measure<T>(string kind, List<T> into, IEnumerable<T> measurements)
@@ -136,6 +138,28 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         if (plan.Maps is not null || plan.DataFolder is null || !File.Exists(Path.Combine(plan.DataFolder, "photos", "astronaut.png"))) yield break;
         using var photo = Picture.Read(Path.Combine(plan.DataFolder, "photos", "astronaut.png"));
         yield return ("photo astronaut", photo.clone());
+    }
+
+    static readonly (string Map, int Maps, long[] Extents)[] largeMaps =
+    [
+        ("resnet20.relu", 128, [512, 512]), ("resnet20.relu", 1, [4096, 4096]),
+        ("unet3d.down1.relu1", 64, [64, 64, 64]), ("unet3d.down1.relu1", 16, [128, 128, 128]), ("unet3d.down1.relu1", 2, [256, 256, 256]),
+    ];
+
+    IEnumerable<CodecTiming> Large()
+    {
+        foreach (var (name, maps, extents) in largeMaps)
+        {
+            if (plan.Maps is { } chosen && !chosen.Contains(name)) continue;
+            using var read = RealMaps.ReadLarge(name, maps, extents);
+            using var map = read.to(plan.Device ?? CPU);
+            var title = $"{name}, {maps} of {string.Join(" x ", extents)}";
+            foreach (var codec in plan.Codecs)
+            {
+                progress.Report($"{codec} on {title}");
+                yield return CodecBenchmark.Run(codec, title, map, plan.Rounds, cancellation);
+            }
+        }
     }
 
     IEnumerable<CodecTiming> Scaling()

@@ -10,11 +10,13 @@ namespace Actipress.Cli;
 /// <summary><c>bench</c>: what codecs cost and give.</summary>
 static class BenchCommand
 {
+    static readonly string[] defaultCodecs = ["dct:10", "wt:haar:10", "wt:db3:10", "st:10", "quant:2"];
+
     public static Command Make()
     {
         var parts = new Argument<string[]>("parts") { Description = $"Any of: {string.Join("; ", Suite.Parts.Select(part => $"{part.Name}, {part.Meaning}"))}. By default all.", Arity = ArgumentArity.ZeroOrMore };
         parts.AcceptOnlyFromAmong([.. Suite.Parts.Select(part => part.Name)]);
-        var codecs = new Option<string[]>("--codec") { Description = "Codecs to time; the first is that of the training steps.", HelpName = "codecs", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["dct:10", "wt:haar:10", "wt:db3:10", "st:10", "quant:2"] };
+        var codecs = new Option<string[]>("--codec") { Description = $"Codecs to time; the first is that of the training steps. By default {string.Join(", ", defaultCodecs)}.", HelpName = "codecs", AllowMultipleArgumentsPerToken = true };
         var maps = new Option<string[]>("--map") { Description = $"Activation maps to time them on: {string.Join(", ", RealMaps.Names)}. By default all, and a photo where there is a data folder.", HelpName = "maps", AllowMultipleArgumentsPerToken = true };
         maps.AcceptOnlyFromAmong([.. RealMaps.Names]);
         var networks = new Option<string[]>("--network") { Description = $"Networks whose training steps to time: {string.Join(", ", Suite.Networks)}. By default all.", HelpName = "networks", AllowMultipleArgumentsPerToken = true };
@@ -36,7 +38,7 @@ static class BenchCommand
             var plan = new SuitePlan
             {
                 Parts = chosen,
-                Codecs = [.. parsed.GetValue(codecs)!.Select(ActivationCodec.Parse)],
+                Codecs = [.. (parsed.GetValue(codecs) is { Length: > 0 } given ? given : defaultCodecs).Select(ActivationCodec.Parse)],
                 Maps = parsed.GetValue(maps) is { Length: > 0 } named ? named : null,
                 Networks = parsed.GetValue(networks) is { Length: > 0 } these ? these : null,
                 Device = where,
@@ -58,7 +60,7 @@ static class BenchCommand
 
     static void Show(SuiteResult result, string path)
     {
-        ShowTable("pack and unpack", result.Codecs.Concat(result.Scaling), ("map", timing => $"{timing.Map}"), ("MiB", timing => $"{timing.Elements / (1 << 18)}"), ("threads", timing => $"{timing.Threads}"),
+        ShowTable("pack and unpack", result.Codecs.Concat(result.Large).Concat(result.Scaling), ("map", timing => $"{timing.Map}"), ("MiB", timing => $"{timing.Elements / (1 << 18)}"), ("threads", timing => $"{timing.Threads}"),
             ("codec", timing => $"{timing.Codec}"), ("pack ms", timing => $"{timing.PackMs:0.0}"), ("unpack ms", timing => $"{timing.UnpackMs:0.0}"), ("of a clone", timing => $"{timing.Clones:0.00}"),
             ("of a copy", timing => $"{timing.Copies:0.0}"), ("bytes/element", timing => $"{timing.BytesPerElement:0.000}"), ("PSNR dB", timing => $"{timing.PsnrDb:0.0}"), ("extra KiB", timing => $"{(timing.PeakExtraBytes - timing.PackedBytes) / 1024}"));
         ShowTable("PSNR at equal bytes, dB", result.Rivals, ("map", rival => $"{rival.Map}"), ("codec", rival => $"{rival.Codec}"), ("bytes/element", rival => $"{rival.BytesPerElement:0.000}"),
