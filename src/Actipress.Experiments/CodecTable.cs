@@ -27,15 +27,24 @@ public static class CodecTable
                 $"| {Text(line, "network")} | `{Text(line, "codec")}` | {Number(line, "ratio"):0.00} | {Number(line, "saved_bytes") / 1048576:0.0} MiB | {Number(line, "kept_bytes") / 1048576:0.0} MiB |");
         Scaling();
         if (lines.Length == 0) return "No results yet.\n";
-        var from = lines[^1].GetProperty("provenance");
-        text.AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture, $"Medians; {Text(from, "machine")} with {from.GetProperty("cores").GetInt32()} cores, commit {Text(from, "commit")}.");
+        text.AppendLine().AppendLine($"Medians; {string.Join("; ", Origins())}.");
         return text.ToString().ReplaceLineEndings("\n");
 
         IEnumerable<JsonElement> Newest(string kind, string key, Func<JsonElement, bool> wanted) => NewestOf(kind, line => Text(line, key), wanted);
 
         IEnumerable<JsonElement> NewestOf<T>(string kind, Func<JsonElement, T> key, Func<JsonElement, bool> wanted) =>
             lines.Where(line => Text(line, "kind") == kind).Select(line => line.GetProperty("result")).Where(wanted).GroupBy(key).Select(same => same.Last());
+
+        // Where and with what the newest of each table were measured.
+        IEnumerable<string> Origins()
+        {
+            var tables = new[] { "codecs", "steps", "scaling" }.Where(kind => lines.Any(line => Text(line, "kind") == kind)).GroupBy(kind =>
+            {
+                var from = lines.Last(line => Text(line, "kind") == kind).GetProperty("provenance");
+                return string.Create(CultureInfo.InvariantCulture, $"{Text(from, "machine")} with {from.GetProperty("cores").GetInt32()} cores, commit {Text(from, "commit")}");
+            }).ToArray();
+            return tables.Length == 1 ? [tables[0].Key] : tables.Select(table => $"{string.Join(" and ", table)}: {table.Key}");
+        }
 
         // A row for each number of threads, a column for each size.
         void Scaling()

@@ -20,7 +20,7 @@ static unsafe class GridCosines
     public const int Turned = 16;
 
     /// <summary>Where, behind four entries for each turned pair, the cosines of four points start that are not normed.</summary>
-    public const int AfterTurns = Turned;
+    public const int AfterTurns = 4 * (Turned / 4);
 
     static readonly nint[] tables = [.. Enumerable.Range(0, 17).Select(points => (nint)Table(points))];
 

@@ -1,0 +1,21 @@
+using Actipress.Experiments;
+
+namespace Actipress.Tests.Experiments;
+
+public sealed class CodecTableTests
+{
+    [Fact]
+    public void Tables_of_one_commit_share_its_line() => Assert.Contains("Medians; EPYC with 2 cores, commit a.", CodecTable.Write([Codec("a"), Step("a")]), StringComparison.Ordinal);
+
+    [Fact]
+    public void Tables_of_several_commits_say_which_is_from_where() =>
+        Assert.Contains("Medians; codecs: EPYC with 2 cores, commit b; steps: EPYC with 2 cores, commit a.", CodecTable.Write([Codec("a"), Step("a"), Codec("b")]), StringComparison.Ordinal);
+
+    static string Codec(string commit) =>
+        Line("codecs", commit, """{"codec":"dct:10","map":"resnet20.relu","pack_ms":1,"unpack_ms":1,"clone_ms":4,"clones":0.5,"bytes_per_element":0.2,"psnr_db":30}""");
+
+    static string Step(string commit) => Line("steps", commit, """{"network":"lenet","codec":"dct:10","ratio":1.1,"saved_bytes":1048576,"kept_bytes":65536}""");
+
+    static string Line(string kind, string commit, string result) =>
+        $$$"""{"kind":"{{{kind}}}","result":{{{result}}},"provenance":{"machine":"EPYC","cores":2,"commit":"{{{commit}}}"}}""";
+}
