@@ -45,11 +45,14 @@ static unsafe class CpuTeam
 
     /// <summary>
     /// Parts that threads take in turn, some neighbours at a time: two threads that write side by side would each clear the same fresh
-    /// page of 2 MiB.
+    /// page of 2 MiB. Where there are many, neighbours in time lie far apart too, since the end of one's parts and the start of the next
+    /// share a page.
     /// </summary>
     public sealed class Shares(int parts, int threads)
     {
-        readonly int together = Math.Clamp(parts / (4 * Math.Max(1, threads)), 1, 8);
+        const int MostTogether = 8;
+
+        readonly int together = Math.Clamp(parts / (4 * Math.Max(1, threads)), 1, MostTogether);
         int next;
 
         /// <summary>Runs <paramref name="work"/>, which takes parts until there are none, on as many threads as there are parts for.</summary>
@@ -58,9 +61,17 @@ static unsafe class CpuTeam
         /// <summary>The next ones: from <paramref name="first"/> to before <paramref name="end"/>; false where all are taken.</summary>
         public bool Take(out int first, out int end)
         {
-            first = Interlocked.Add(ref next, together) - together;
-            end = Math.Min(parts, first + together);
-            return first < parts;
+            // Of each thread's stretch, in turns.
+            var length = ((parts + together - 1) / together + threads - 1) / threads;
+            do
+            {
+                var turn = Interlocked.Increment(ref next) - 1;
+                var place = together < MostTogether ? turn : turn % threads * length + turn / threads;
+                (first, end) = (place * together, Math.Min(parts, (place + 1) * together));
+                if (turn >= threads * length) return false;
+            }
+            while (first >= parts);
+            return true;
         }
     }
 
