@@ -52,8 +52,11 @@ static unsafe class CpuTeam
     {
         const int MostTogether = 8;
 
-        readonly int together = Math.Clamp(parts / (4 * Math.Max(1, threads)), 1, MostTogether);
+        readonly int together = Math.Clamp(parts / (4 * threads), 1, MostTogether);
         int next;
+
+        // Turns of each thread's stretch.
+        int Length => (parts + together * threads - 1) / (together * threads);
 
         /// <summary>Runs <paramref name="work"/>, which takes parts until there are none, on as many threads as there are parts for.</summary>
         public void Run(Action work) => CpuTeam.Run(Math.Min(threads, parts), work);
@@ -61,14 +64,12 @@ static unsafe class CpuTeam
         /// <summary>The next ones: from <paramref name="first"/> to before <paramref name="end"/>; false where all are taken.</summary>
         public bool Take(out int first, out int end)
         {
-            // Of each thread's stretch, in turns.
-            var length = ((parts + together - 1) / together + threads - 1) / threads;
             do
             {
                 var turn = Interlocked.Increment(ref next) - 1;
-                var place = together < MostTogether ? turn : turn % threads * length + turn / threads;
+                var place = together < MostTogether ? turn : turn % threads * Length + turn / threads;
                 (first, end) = (place * together, Math.Min(parts, (place + 1) * together));
-                if (turn >= threads * length) return false;
+                if (turn >= threads * Length) return false;
             }
             while (first >= parts);
             return true;
