@@ -21,6 +21,12 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>a b + c, rounded once.</summary>
     static abstract T Fused(T a, T b, T c);
 
+    /// <summary>a b, where the instruction that multiplies reads b from memory: for tables that no register has room for.</summary>
+    static abstract T Times(T a, T* b);
+
+    /// <summary>a b + c likewise.</summary>
+    static abstract T Fused(T a, T* b, T c);
+
     /// <summary>Of neighbours a and b, every second one from the first and from the second.</summary>
     static abstract void Split(T a, T b, out T even, out T odd);
 
@@ -78,6 +84,8 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator -(Lanes16 a, Lanes16 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator *(Lanes16 a, Lanes16 b) => new(a.value * b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Fused(Lanes16 a, Lanes16 b, Lanes16 c) => new(Vector512.FusedMultiplyAdd(a.value, b.value, c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Times(Lanes16 a, Lanes16* b) => new(a.value * Vector512.Load((float*)b));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Fused(Lanes16 a, Lanes16* b, Lanes16 c) => new(Vector512.FusedMultiplyAdd(a.value, Vector512.Load((float*)b), c.value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Split(Lanes16 a, Lanes16 b, out Lanes16 even, out Lanes16 odd)
@@ -236,6 +244,8 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator -(Lanes8 a, Lanes8 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator *(Lanes8 a, Lanes8 b) => new(a.value * b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Fused(Lanes8 a, Lanes8 b, Lanes8 c) => new(Vector256.FusedMultiplyAdd(a.value, b.value, c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Times(Lanes8 a, Lanes8* b) => new(a.value * Vector256.Load((float*)b));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Fused(Lanes8 a, Lanes8* b, Lanes8 c) => new(Vector256.FusedMultiplyAdd(a.value, Vector256.Load((float*)b), c.value));
 
     public Vector256<float> Value => value;
 
@@ -420,6 +430,8 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator -(Lanes4 a, Lanes4 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator *(Lanes4 a, Lanes4 b) => new(a.value * b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Fused(Lanes4 a, Lanes4 b, Lanes4 c) => new(Vector128.FusedMultiplyAdd(a.value, b.value, c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Times(Lanes4 a, Lanes4* b) => new(a.value * Vector128.Load((float*)b));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Fused(Lanes4 a, Lanes4* b, Lanes4 c) => new(Vector128.FusedMultiplyAdd(a.value, Vector128.Load((float*)b), c.value));
 
     public Vector128<float> Value => value;
 

@@ -82,9 +82,9 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                     if (depth == 2)
                     {
                         // The even coefficient's cosine follows the odd one's.
-                        if (inverse) (a, b) = (a * m[1], b * m[0]);
+                        if (inverse) (a, b) = (T.Times(a, m + 1), T.Times(b, m));
                         (a, b) = (a + b, a - b);
-                        if (!inverse) (a, b) = (a * m[1], b * m[0]);
+                        if (!inverse) (a, b) = (T.Times(a, m + 1), T.Times(b, m));
                     }
                     else
                     {
@@ -102,30 +102,28 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         }
     }
 
-    // x m[0] + y m[apart] + ..., one after the other: each cosine is then read by the very instruction that multiplies by it.
+    // x m[0] + y m[apart] + ..., one after the other.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static T Sum(T x0, T x1, T* m, int apart) => T.Fused(x1, m[apart], x0 * m[0]);
+    static T Sum(T x0, T x1, T* m, int apart)
+    {
+        var sum = T.Times(x0, m);
+        return T.Fused(x1, m + apart, sum);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static T Sum(T x0, T x1, T x2, T x3, T* m, int apart)
     {
-        var sum = x0 * m[0];
-        sum = T.Fused(x1, m[apart], sum);
-        sum = T.Fused(x2, m[2 * apart], sum);
-        return T.Fused(x3, m[3 * apart], sum);
+        var sum = T.Times(x0, m);
+        sum = T.Fused(x1, m + apart, sum);
+        sum = T.Fused(x2, m + 2 * apart, sum);
+        return T.Fused(x3, m + 3 * apart, sum);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static T Sum(T x0, T x1, T x2, T x3, T x4, T* m, int apart) => T.Fused(x4, m[4 * apart], Sum(x0, x1, x2, x3, m, apart));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static T Sum(T x0, T x1, T x2, T x3, T x4, T x5, T x6, T x7, T* m, int apart)
+    static T Sum(T x0, T x1, T x2, T x3, T x4, T* m, int apart)
     {
         var sum = Sum(x0, x1, x2, x3, m, apart);
-        sum = T.Fused(x4, m[4 * apart], sum);
-        sum = T.Fused(x5, m[5 * apart], sum);
-        sum = T.Fused(x6, m[6 * apart], sum);
-        return T.Fused(x7, m[7 * apart], sum);
+        return T.Fused(x4, m + 4 * apart, sum);
     }
 
     // Four points become coefficients 0 to 3.
@@ -133,16 +131,16 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     static void Cosines4(ref T a, ref T b, ref T c, ref T d, T* m)
     {
         T s0 = a + d, d0 = a - d, s1 = b + c, d1 = b - c;
-        a = (s0 + s1) * m[5];
+        a = T.Times(s0 + s1, m + 5);
         b = Sum(d0, d1, m, 1);
-        c = (s0 - s1) * m[4];
+        c = T.Times(s0 - s1, m + 4);
         d = Sum(d0, d1, m + 2, 1);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Sums4(ref T a, ref T b, ref T c, ref T d, T* m)
     {
-        T mean = a * m[5], half = c * m[4];
+        T mean = T.Times(a, m + 5), half = T.Times(c, m + 4);
         T e0 = mean + half, e1 = mean - half;
         T o0 = Sum(b, d, m, 2), o1 = Sum(b, d, m + 1, 2);
         (a, b, c, d) = (e0 + o0, e1 + o1, e1 - o1, e0 - o0);
@@ -192,13 +190,13 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 a = T.Load(from + 2 * 16); b = T.Load(from + 5 * 16); T s2 = a + b, d2 = a - b;
                 a = T.Load(from + 3 * 16); b = T.Load(from + 4 * 16); T s3 = a + b, d3 = a - b;
                 for (var k = 0; k < 4; k++)
-                    T.Fused(d3, m[4 * k + 3], T.Fused(d2, m[4 * k + 2], T.Fused(d1, m[4 * k + 1], d0 * m[4 * k]))).Store(to + 32 * (2 * k + 1));
+                    Sum(d0, d1, d2, d3, m + 4 * k, 1).Store(to + 32 * (2 * k + 1));
                 d0 = s0 - s3; d1 = s1 - s2;
                 s0 = s0 + s3; s1 = s1 + s2;
                 Sum(d0, d1, m + 16, 1).Store(to + 32 * 2);
                 Sum(d0, d1, m + 18, 1).Store(to + 32 * 6);
-                ((s0 - s1) * m[20]).Store(to + 32 * 4);
-                ((s0 + s1) * m[21]).Store(to);
+                T.Times(s0 - s1, m + 20).Store(to + 32 * 4);
+                T.Times(s0 + s1, m + 21).Store(to);
             }
     }
 
@@ -211,7 +209,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             for (var j = 0; j < 2; j++)
             {
                 float* from = y + 16 * j + c, to = x + 128 * j + c;
-                T mean = T.Load(from) * m[21], half = T.Load(from + 32 * 4) * m[20];
+                T mean = T.Times(T.Load(from), m + 21), half = T.Times(T.Load(from + 32 * 4), m + 20);
                 T e0 = mean + half, e1 = mean - half;
                 T p = T.Load(from + 32 * 2), q = T.Load(from + 32 * 6);
                 T o0 = Sum(p, q, m + 16, 2), o1 = Sum(p, q, m + 17, 2);
@@ -305,8 +303,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             s0 = s0 + s3; s1 = s1 + s2;
             Sum(d0, d1, m, 1).Store(to + 16 * 4);
             Sum(d0, d1, m + 2, 1).Store(to + 16 * 12);
-            ((s0 - s1) * m[4]).Store(to + 16 * 8);
-            ((s0 + s1) * m[5]).Store(to);
+            T.Times(s0 - s1, m + 4).Store(to + 16 * 8);
+            T.Times(s0 + s1, m + 5).Store(to);
         }
     }
 
@@ -363,8 +361,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         {
             float* from = y + c, to = x + c;
             var m = table + GridCosines.EntriesOf(16) + 16;
-            T low = T.Load(from) * m[5], p = T.Load(from + 16 * 4);
-            T o0 = p * m[0], o1 = p * m[1];
+            T low = T.Times(T.Load(from), m + 5), p = T.Load(from + 16 * 4);
+            T o0 = T.Times(p, m), o1 = T.Times(p, m + 1);
             T f0 = low + o0, f3 = low - o0, f1 = low + o1, f2 = low - o1;
             m -= 16;
             T y0 = T.Load(from + 16 * 2), y1 = T.Load(from + 16 * 6);
@@ -375,10 +373,10 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             g = Sum(y0, y1, m + 3, 4); T h3 = f3 + g, h4 = f3 - g;
             m = table + GridCosines.AfterTurns;
             T a = T.Load(from + 16 * 3), b = T.Load(from + 16 * 5), u1 = a + b, v3 = a - b;
-            T u0 = T.Load(from + 16), half = T.Load(from + 16 * 7) * m[4];
+            T u0 = T.Load(from + 16), half = T.Times(T.Load(from + 16 * 7), m + 4);
             T e0 = u0 + half, e1 = u0 - half;
-            o0 = u1 * m[0]; o1 = u1 * m[1];
-            T q0 = v3 * m[2], q1 = v3 * m[3], less = T.All(0) - half;
+            o0 = T.Times(u1, m); o1 = T.Times(u1, m + 1);
+            T q0 = T.Times(v3, m + 2), q1 = T.Times(v3, m + 3), less = T.All(0) - half;
             TurnBack(e0 + o0, half + q0, table, h0, h7, to, 0);
             TurnBack(e1 + o1, less + q1, table + 4, h1, h6, to, 1);
             TurnBack(e1 - o1, less - q1, table + 8, h2, h5, to, 2);
@@ -404,15 +402,15 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                     for (var i = 0; i < half; i++) (rest[i], rest[n - 1 - i]) = (rest[i] + rest[n - 1 - i], rest[i] - rest[n - 1 - i]);
                     for (var k = 0; k < half; k++, m += half)
                     {
-                        var sum = rest[n - 1] * m[0];
-                        for (var i = 1; i < half; i++) sum = T.Fused(rest[n - 1 - i], m[i], sum);
+                        var sum = T.Times(rest[n - 1], m);
+                        for (var i = 1; i < half; i++) sum = T.Fused(rest[n - 1 - i], m + i, sum);
                         sum.Store(y + 16 * ((2 * k + 1) * stride * blocks + j) + c);
                     }
                 }
                 for (var k = 0; k < n; k++, m += n)
                 {
-                    var sum = rest[0] * m[0];
-                    for (var i = 1; i < n; i++) sum = T.Fused(rest[i], m[i], sum);
+                    var sum = T.Times(rest[0], m);
+                    for (var i = 1; i < n; i++) sum = T.Fused(rest[i], m + i, sum);
                     sum.Store(y + 16 * (k * stride * blocks + j) + c);
                 }
             }
@@ -433,8 +431,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 for (; n % 2 == 0; n /= 2, stride *= 2) m += n / 2 * (n / 2);
                 for (var i = 0; i < n; i++)
                 {
-                    var sum = T.Load(y + 16 * j + c) * m[i];
-                    for (var k = 1; k < n; k++) sum = T.Fused(T.Load(y + 16 * (k * stride * blocks + j) + c), m[k * n + i], sum);
+                    var sum = T.Times(T.Load(y + 16 * j + c), m + i);
+                    for (var k = 1; k < n; k++) sum = T.Fused(T.Load(y + 16 * (k * stride * blocks + j) + c), m + k * n + i, sum);
                     rest[i] = sum;
                 }
                 while (n < points)
@@ -444,8 +442,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                     m -= half * half;
                     for (var i = 0; i < half; i++)
                     {
-                        var odd = T.Load(y + 16 * (stride * blocks + j) + c) * m[i];
-                        for (var k = 1; k < half; k++) odd = T.Fused(T.Load(y + 16 * ((2 * k + 1) * stride * blocks + j) + c), m[k * half + i], odd);
+                        var odd = T.Times(T.Load(y + 16 * (stride * blocks + j) + c), m + i);
+                        for (var k = 1; k < half; k++) odd = T.Fused(T.Load(y + 16 * ((2 * k + 1) * stride * blocks + j) + c), m + k * half + i, odd);
                         (rest[i], rest[n - 1 - i]) = (rest[i] + odd, rest[i] - odd);
                     }
                 }
