@@ -58,14 +58,20 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>Of 16 bytes, a level of at most <paramref name="highest"/> with its sign on top: what it stands for.</summary>
     static abstract void Values(Vector128<byte> levels, GridMagnitudes* magnitudes, int highest, float* to);
 
-    /// <summary>Copies 16 floats, and gives a bit for each that is not zero.</summary>
-    /// <remarks><c>largest</c>: raised to the lanes' magnitudes, ordered as the bits of floats are: NaN above infinity above all numbers. <c>least</c>: lowered to the lanes.</remarks>
-    static abstract uint Look(float* from, float* to, ref T largest, ref T least);
+    /// <summary>A bit for each of 64 floats, in four rows <paramref name="stride"/> apart, that is not zero.</summary>
+    /// <remarks><c>most</c>: raised to them in the order of their bits without a sign: those with one are above all others.</remarks>
+    static abstract ulong NotZero(float* rows, long stride, ref T most);
+
+    /// <summary>Whether a lane has a sign.</summary>
+    static abstract bool AnySigned(T x);
+
+    /// <summary>Raises <paramref name="largest"/> to the magnitudes of 16 floats, in the order of their bits: NaN above infinity above all numbers; lowers <paramref name="least"/> to them.</summary>
+    static abstract void Measure(float* row, ref T largest, ref T least);
 
     /// <summary>Whether a lane is below zero.</summary>
     static abstract bool AnyNegative(T x);
 
-    /// <summary>Whether a lane, as <see cref="Look"/> gives it, is above <paramref name="limit"/> in that order.</summary>
+    /// <summary>Whether a lane without a sign is above <paramref name="limit"/> in the order of <see cref="Measure"/>.</summary>
     static abstract bool AnyAbove(T magnitudes, float limit);
 
     /// <summary>Copies 16 floats, each where its bit is set raised to at least <paramref name="smallest"/>, elsewhere zero.</summary>
@@ -211,15 +217,27 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint Look(float* from, float* to, ref Lanes16 largest, ref Lanes16 least)
+    public static ulong NotZero(float* rows, long stride, ref Lanes16 most)
     {
-        var x = Vector512.Load(from);
-        x.Store(to);
-        largest = new(Vector512.Max(largest.value.AsInt32(), Vector512.Abs(x).AsInt32()).AsSingle());
-        least = new(Vector512.MinNative(least.value, x));
-        return ~(uint)Vector512.Equals(x, Vector512<float>.Zero).ExtractMostSignificantBits() & 0xFFFF;
+        ulong zero = 0;
+        for (var row = 0; row < 4; row++, rows += stride)
+        {
+            var x = Vector512.Load(rows);
+            most = new(Vector512.Max(most.value.AsUInt32(), x.AsUInt32()).AsSingle());
+            zero |= Vector512.Equals(x, Vector512<float>.Zero).ExtractMostSignificantBits() << 16 * row;
+        }
+        return ~zero;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Measure(float* row, ref Lanes16 largest, ref Lanes16 least)
+    {
+        var x = Vector512.Load(row);
+        largest = new(Vector512.Max(largest.value.AsInt32(), Vector512.Abs(x).AsInt32()).AsSingle());
+        least = new(Vector512.MinNative(least.value, x));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnySigned(Lanes16 x) => x.value.ExtractMostSignificantBits() != 0;
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes16 x) => Vector512.LessThanAny(x.value, Vector512<float>.Zero);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes16 magnitudes, float limit) => Vector512.GreaterThanAny(magnitudes.value.AsInt32(), Vector512.Create(BitConverter.SingleToInt32Bits(limit)));
 
@@ -389,20 +407,45 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint Look(float* from, float* to, ref Lanes8 largest, ref Lanes8 least)
+    public static ulong NotZero(float* rows, long stride, ref Lanes8 most)
     {
-        uint zero = 0;
-        for (var i = 0; i < 16; i += 8)
+        if (!Avx2.IsSupported)
         {
-            var x = Vector256.Load(from + i);
-            x.Store(to + i);
-            largest = new(Vector256.Max(largest.value.AsInt32(), Vector256.Abs(x).AsInt32()).AsSingle());
-            least = new(Vector256.MinNative(least.value, x));
-            zero |= Vector256.Equals(x, Vector256<float>.Zero).ExtractMostSignificantBits() << i;
+            Lanes4 raised = new(Vector128.Max(most.value.GetLower().AsUInt32(), most.value.GetUpper().AsUInt32()).AsSingle());
+            var notZero = Lanes4.NotZero(rows, stride, ref raised);
+            most = new(Vector256.Create(raised.Value, raised.Value));
+            return notZero;
         }
-        return ~zero & 0xFFFF;
+        var upper = Zeros(rows, rows + stride, ref most);
+        rows += 2 * stride;
+        return ~(upper | (ulong)Zeros(rows, rows + stride, ref most) << 32);
+
+        // Packing goes within halves, which leaves fours of the four registers in turn.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static uint Zeros(float* row, float* next, ref Lanes8 most)
+        {
+            Vector256<float> a = Vector256.Load(row), b = Vector256.Load(row + 8), c = Vector256.Load(next), d = Vector256.Load(next + 8);
+            most = new(Avx2.Max(Avx2.Max(most.value.AsUInt32(), Avx2.Max(a.AsUInt32(), b.AsUInt32())), Avx2.Max(c.AsUInt32(), d.AsUInt32())).AsSingle());
+            var packed = Avx2.PackSignedSaturate(Avx2.PackSignedSaturate(IsZero(a), IsZero(b)), Avx2.PackSignedSaturate(IsZero(c), IsZero(d)));
+            return Avx2.PermuteVar8x32(packed.AsInt32(), Vector256.Create(0, 4, 1, 5, 2, 6, 3, 7)).AsByte().ExtractMostSignificantBits();
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static Vector256<int> IsZero(Vector256<float> x) => Vector256.Equals(x, Vector256<float>.Zero).AsInt32();
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Measure(float* row, ref Lanes8 largest, ref Lanes8 least)
+    {
+        for (var i = 0; i < 16; i += 8)
+        {
+            var x = Vector256.Load(row + i);
+            largest = new(Vector256.Max(largest.value.AsInt32(), Vector256.Abs(x).AsInt32()).AsSingle());
+            least = new(Vector256.MinNative(least.value, x));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnySigned(Lanes8 x) => x.value.ExtractMostSignificantBits() != 0;
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes8 x) => Vector256.LessThanAny(x.value, Vector256<float>.Zero);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes8 magnitudes, float limit) => Vector256.GreaterThanAny(magnitudes.value.AsInt32(), Vector256.Create(BitConverter.SingleToInt32Bits(limit)));
 
@@ -535,20 +578,30 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint Look(float* from, float* to, ref Lanes4 largest, ref Lanes4 least)
+    public static ulong NotZero(float* rows, long stride, ref Lanes4 most)
     {
-        uint zero = 0;
-        for (var i = 0; i < 16; i += 4)
+        ulong zero = 0;
+        for (var i = 0; i < 64; i += 4)
         {
-            var x = Vector128.Load(from + i);
-            x.Store(to + i);
-            largest = new(Vector128.Max(largest.value.AsInt32(), Vector128.Abs(x).AsInt32()).AsSingle());
-            least = new(Vector128.MinNative(least.value, x));
-            zero |= Vector128.Equals(x, Vector128<float>.Zero).ExtractMostSignificantBits() << i;
+            var x = Vector128.Load(rows + i / 16 * stride + i % 16);
+            most = new(Vector128.Max(most.value.AsUInt32(), x.AsUInt32()).AsSingle());
+            zero |= (ulong)Vector128.Equals(x, Vector128<float>.Zero).ExtractMostSignificantBits() << i;
         }
-        return ~zero & 0xFFFF;
+        return ~zero;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Measure(float* row, ref Lanes4 largest, ref Lanes4 least)
+    {
+        for (var i = 0; i < 16; i += 4)
+        {
+            var x = Vector128.Load(row + i);
+            largest = new(Vector128.Max(largest.value.AsInt32(), Vector128.Abs(x).AsInt32()).AsSingle());
+            least = new(Vector128.MinNative(least.value, x));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnySigned(Lanes4 x) => x.value.ExtractMostSignificantBits() != 0;
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes4 x) => Vector128.LessThanAny(x.value, Vector128<float>.Zero);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes4 magnitudes, float limit) => Vector128.GreaterThanAny(magnitudes.value.AsInt32(), Vector128.Create(BitConverter.SingleToInt32Bits(limit)));
 

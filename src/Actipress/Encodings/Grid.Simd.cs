@@ -11,17 +11,18 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     const uint UpperRows = 0xFFFF0000, UpperColumns = 0xCCCCCCCC;
 
     [SkipLocalsInit]
-    public static void Forward(float* x, float* y, TileTransform transform, GridTiles.Region? region)
+    public static void Forward(float* from, long stride, float* x, float* y, TileTransform transform, GridTiles.Region? region)
     {
         if (transform == TileTransform.Identity)
         {
-            Buffer.MemoryCopy(x, y, 1024, 1024);
+            for (var row = 0; row < 16; row++, from += stride, y += 16)
+                for (var c = 0; c < 16; c += T.Count) T.Load(from + c).Store(y + c);
             return;
         }
-        if (region!.Depth.Points > 1) Slices(x, region, inverse: false);
-        Cosines(x, y, region.Height.Points, region.Down);
+        if (region!.Depth.Points > 1) Slices(from, region, inverse: false);
+        Cosines(from, stride, y, region.Height.Points, region.Down);
         T.Transpose(y, x);
-        Cosines(x, y, region.Width.Points, region.Across);
+        Cosines(x, 16, y, region.Width.Points, region.Across);
     }
 
     [SkipLocalsInit]
@@ -38,9 +39,10 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         if (region.Depth.Points > 1) Slices(x, region, inverse: true);
     }
 
-    static void Cosines(float* x, float* y, int points, int blocks)
+    // Only of 16 points may rows lie further apart than 16.
+    static void Cosines(float* x, long stride, float* y, int points, int blocks)
     {
-        if (points == 16) Cosines16(x, y);
+        if (points == 16) Cosines16(x, stride, y);
         else if (points == 10) Cosines10(x, y);
         else if (points == 8) Cosines8(x, y);
         else if (points == 4) Cosines4(x, y);
@@ -268,27 +270,31 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
 
     // One long function, so that the 16 rows stay in registers.
     [SkipLocalsInit]
-    static void Cosines16(float* x, float* y)
+    static void Cosines16(float* x, long stride, float* y)
     {
         var table = GridCosines.Of<T>(16);
         for (var c = 0; c < 16; c += T.Count)
         {
-            float* from = x + c, to = y + c;
+            float* upper = x + c, lower = x + 15 * stride + c, ahead = x + c * stride + CacheLine.Ahead, to = y + c;
             T a, b;
-            a = T.Load(from); b = T.Load(from + 15 * 16); T s0 = a + b, d0 = a - b;
-            a = T.Load(from + 16); b = T.Load(from + 14 * 16); T s1 = a + b, d1 = a - b;
-            a = T.Load(from + 2 * 16); b = T.Load(from + 13 * 16); T s2 = a + b, d2 = a - b;
-            a = T.Load(from + 3 * 16); b = T.Load(from + 12 * 16); T s3 = a + b, d3 = a - b;
-            a = T.Load(from + 4 * 16); b = T.Load(from + 11 * 16); T s4 = a + b, d4 = a - b;
-            a = T.Load(from + 5 * 16); b = T.Load(from + 10 * 16); T s5 = a + b, d5 = a - b;
-            a = T.Load(from + 6 * 16); b = T.Load(from + 9 * 16); T s6 = a + b, d6 = a - b;
-            a = T.Load(from + 7 * 16); b = T.Load(from + 8 * 16); T s7 = a + b, d7 = a - b;
+            a = T.Load(upper); b = T.Load(lower); T s0 = a + b, d0 = a - b;
+            a = T.Load(upper += stride); b = T.Load(lower -= stride); T s1 = a + b, d1 = a - b;
+            a = T.Load(upper += stride); b = T.Load(lower -= stride); T s2 = a + b, d2 = a - b;
+            a = T.Load(upper += stride); b = T.Load(lower -= stride); T s3 = a + b, d3 = a - b;
+            a = T.Load(upper += stride); b = T.Load(lower -= stride); T s4 = a + b, d4 = a - b;
+            a = T.Load(upper += stride); b = T.Load(lower -= stride); T s5 = a + b, d5 = a - b;
+            a = T.Load(upper += stride); b = T.Load(lower -= stride); T s6 = a + b, d6 = a - b;
+            a = T.Load(upper + stride); b = T.Load(lower - stride); T s7 = a + b, d7 = a - b;
             var m = table;
             T u0 = Sum(d0, d7, m, 1), u1 = Sum(d1, d6, m + 4, 1), u2 = Sum(d2, d5, m + 8, 1), u3 = Sum(d3, d4, m + 12, 1);
+            AskForSome(ref ahead, stride);
             T v0 = Sum(d0, d7, m + 2, 1), v1 = Sum(d1, d6, m + 6, 1), v2 = Sum(d2, d5, m + 10, 1), v3 = Sum(d3, d4, m + 14, 1);
+            AskForSome(ref ahead, stride);
             m += GridCosines.AfterTurns;
             Cosines4(ref u0, ref u1, ref u2, ref u3, m);
+            AskForSome(ref ahead, stride);
             Cosines4(ref v0, ref v1, ref v2, ref v3, m);
+            AskForSome(ref ahead, stride);
             u0.Store(to + 16);
             (u1 + v3).Store(to + 16 * 3); (u1 - v3).Store(to + 16 * 5);
             (u2 + v2).Store(to + 16 * 7); (u2 - v2).Store(to + 16 * 9);
@@ -306,6 +312,19 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             T.Times(s0 - s1, m + 4).Store(to + 16 * 8);
             T.Times(s0 + s1, m + 5).Store(to);
         }
+    }
+
+    // A fourth of the rows that these lanes ask for: all at once would hold up other loads.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void AskForSome(ref float* ahead, long stride)
+    {
+        CacheLine.Ask(ahead);
+        CacheLine.Ask(ahead += stride);
+        ahead += stride;
+        if (T.Count <= 8) return;
+        CacheLine.Ask(ahead);
+        CacheLine.Ask(ahead += stride);
+        ahead += stride;
     }
 
     [SkipLocalsInit]
@@ -493,20 +512,24 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         }
     }
 
-    public static bool Look(float* from, long stride, float* x, ulong* positive, ref bool anyNegative)
+    public static bool Look(float* from, long stride, ulong* positive, ref bool anyNegative)
     {
-        T largest = T.All(0), least = T.All(0);
-        // Whole words: what is stored in parts is read late.
-        for (var quarter = 0; quarter < 4; quarter++)
+        var most = T.All(0);
+        if (anyNegative) new Span<ulong>(positive, 4).Fill(~0UL);
+        else
         {
-            ulong word = 0;
-            for (var row = 0; row < 4; row++, from += stride, x += 16)
+            var rows = from;
+            // Whole words: what is stored in parts is read late.
+            for (var quarter = 0; quarter < 4; quarter++, rows += 4 * stride)
             {
-                CacheLine.Ask(from + CacheLine.Ahead);
-                word |= (ulong)T.Look(from, x, ref largest, ref least) << 16 * row;
+                // Of rows further apart the transform asks for the next ones.
+                if (stride == 16) for (var row = 0; row < 4; row++) CacheLine.Ask(rows + 16 * row + CacheLine.Ahead);
+                positive[quarter] = T.NotZero(rows, stride, ref most);
             }
-            positive[quarter] = word;
+            if (!T.AnySigned(most)) return !T.AnyAbove(most, Grid.Largest);
         }
+        T largest = T.All(0), least = T.All(0);
+        for (var row = 0; row < 16; row++) T.Measure(from + row * stride, ref largest, ref least);
         anyNegative |= T.AnyNegative(least);
         return !T.AnyAbove(largest, Grid.Largest);
     }

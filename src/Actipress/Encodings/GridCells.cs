@@ -263,26 +263,36 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
     }
 
-    /// <summary>Reads a tile, into <paramref name="x"/>, and tells what it holds: see <see cref="IGridFace.Look"/>.</summary>
-    public static bool Look<TFace>(void* map, GridTiles tiles, GridTiles.Region? region, long tile, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
+    /// <summary>Where a tile lies: in the map itself or, read from there, in <paramref name="x"/>; tells what it holds, see <see cref="IGridFace.Look"/>.</summary>
+    public static bool Look<TFace>(void* map, GridTiles tiles, GridTiles.Region? region, long tile, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
     {
-        var place = InPlace(tiles, region, tile, map, out var stride);
+        place = InPlace(tiles, region, tile, map, out stride);
         if (place == null) Gather(tiles, region, tile, map, place = x);
-        return TFace.Look(place, stride, x, positive, ref anyNegative);
+        return TFace.Look(place, stride, positive, ref anyNegative);
     }
 
-    /// <summary>The same of up to 256 neighbours.</summary>
+    /// <summary>Reads up to 256 neighbours into <paramref name="x"/> and tells what they hold.</summary>
+    public static bool LoadAndLook<TFace>(void* map, long at, int count, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
+    {
+        Load(map, at, x, count);
+        return TFace.Look(x, 16, positive, ref anyNegative);
+    }
+
+    /// <summary>Tells what up to 256 neighbours hold, which are read into <paramref name="x"/> where they do not lie in the map as they are wanted.</summary>
     public static bool Look<TFace>(void* map, long at, int count, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
     {
         var place = InPlace(at, count, map);
-        if (place == null) Load(map, at, place = x, count);
-        return TFace.Look(place, 16, x, positive, ref anyNegative);
+        return place == null ? LoadAndLook<TFace>(map, at, count, x, positive, ref anyNegative) : TFace.Look(place, 16, positive, ref anyNegative);
     }
 
     /// <summary>Up to 256 neighbours; the rest of a tile becomes zero.</summary>
     public static void Load(void* map, long at, float* x, int count)
     {
-        for (var i = 0; i < count; i += 16) TCells.Load(map, at + i, x + i, Math.Min(16, count - i));
+        for (var i = 0; i < count; i += 16)
+        {
+            CacheLine.Ask((byte*)map + (at + i + CacheLine.Ahead) * TCells.Bytes);
+            TCells.Load(map, at + i, x + i, Math.Min(16, count - i));
+        }
         for (var i = count; i < 256; i++) x[i] = 0;
     }
 

@@ -3,13 +3,14 @@ namespace Actipress;
 /// <summary>The arithmetic of tiles and wavelets in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>
 unsafe struct GridDefinition : IGridFace
 {
-    public static void Forward(float* x, float* y, TileTransform transform, GridTiles.Region? region)
+    public static void Forward(float* from, long stride, float* x, float* y, TileTransform transform, GridTiles.Region? region)
     {
-        if (transform == TileTransform.Identity) for (var i = 0; i < 256; i++) y[i] = x[i];
+        for (var i = 0; i < 256; i++) y[i] = from[i / 16 * stride + i % 16];
         if (transform == TileTransform.Cosine)
         {
-            Slices(x, region!, inverse: false);
-            for (var column = 0; column < 16; column++) Lines(x + column, region!.Height.Points, region.Down, inverse: false);
+            Slices(y, region!, inverse: false);
+            for (var column = 0; column < 16; column++) Lines(y + column, region!.Height.Points, region.Down, inverse: false);
+            for (var i = 0; i < 256; i++) x[i] = y[i];
             Transpose(x, y);
             for (var row = 0; row < 16; row++) Lines(y + row, region!.Width.Points, region.Across, inverse: false);
         }
@@ -262,16 +263,16 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
-    public static bool Look(float* from, long stride, float* x, ulong* positive, ref bool anyNegative)
+    public static bool Look(float* from, long stride, ulong* positive, ref bool anyNegative)
     {
-        var usable = true;
+        var (usable, negativeBefore) = (true, anyNegative);
         for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = 0;
         for (var i = 0; i < 256; i++)
         {
-            x[i] = from[i / 16 * stride + i % 16];
-            if (x[i] != 0) positive[i / 64] |= 1UL << i % 64;
-            if (x[i] < 0) anyNegative = true;
-            usable &= Math.Abs(x[i]) <= Grid.Largest;
+            var x = from[i / 16 * stride + i % 16];
+            if (x != 0 || negativeBefore) positive[i / 64] |= 1UL << i % 64;
+            if (x < 0) anyNegative = true;
+            usable &= Math.Abs(x) <= Grid.Largest;
         }
         return usable;
     }

@@ -173,10 +173,10 @@ sealed unsafe partial class GridMap : IDisposable
                     for (var i = 0; i < batch; i++)
                     {
                         var region = tiles.RegionOf(tile + i);
-                        var usable = GridMover<TCells>.Look<TFace>(map, tiles, region, tile + i, chunk.X, positive, ref seen.Negative);
+                        var usable = GridMover<TCells>.Look<TFace>(map, tiles, region, tile + i, chunk.X, out var place, out var stride, positive, ref seen.Negative);
                         if (!Accept(usable, positive, tiles.Elements(region, tile + i), ref seen)) return;
                         if (withZeros) chunk.WriteZeros(positive, GridTiles.PlacesOf(region));
-                        TFace.Forward(chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
+                        TFace.Forward(place, stride, chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
                     }
                     if (!Usable(seen)) return;
                     chunk.Write<TFace>(chunk.Y, batch, inverse);
@@ -223,7 +223,9 @@ sealed unsafe partial class GridMap : IDisposable
             for (var at = 0; at < elements; at += 256)
             {
                 var count = Math.Min(256, elements - at);
-                var usable = GridMover<TCells>.Look<TFace>(map, from + at, count, to == null ? chunk.X : to + at, positive, ref seen.Negative);
+                var usable = to == null
+                    ? GridMover<TCells>.Look<TFace>(map, from + at, count, chunk.X, positive, ref seen.Negative)
+                    : GridMover<TCells>.LoadAndLook<TFace>(map, from + at, count, to + at, positive, ref seen.Negative);
                 if (!Accept(usable, positive, count, ref seen)) return false;
                 if (withZeros) chunk.WriteZeros(positive, new GridTiles.Places(count));
             }

@@ -57,10 +57,10 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
             {
                 var tile = Chosen(i, count, tiles.Count);
                 var region = tiles.RegionOf(tile);
-                if (!GridMover<TCells>.Look<TFace>(map, tiles, region, tile, x, positive, ref anyNegative)) return default;
+                if (!GridMover<TCells>.Look<TFace>(map, tiles, region, tile, x, out var place, out var stride, positive, ref anyNegative)) return default;
                 anyZero |= Bits.Count(positive) < tiles.Elements(region, tile);
                 elements += tiles.Elements(region, tile);
-                TFace.Forward(x, memory + 256 * (long)i, tiles.Transform, region);
+                TFace.Forward(place, stride, x, memory + 256 * (long)i, tiles.Transform, region);
             }
             return Of(new AllAtOnce(new(memory, 256 * count)), 256 * count, elements, keep, anyZero, anyNegative);
         }
@@ -131,7 +131,9 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         for (var at = 0; at < elements; at += 256)
         {
             var count = Math.Min(256, elements - at);
-            if (!GridMover<TCells>.Look<TFace>(map, first + at, count, to == null ? tile : to + at, positive, ref anyNegative)) return false;
+            if (!(to == null
+                ? GridMover<TCells>.Look<TFace>(map, first + at, count, tile, positive, ref anyNegative)
+                : GridMover<TCells>.LoadAndLook<TFace>(map, first + at, count, to + at, positive, ref anyNegative))) return false;
             anyZero |= Bits.Count(positive) < count;
         }
         return true;

@@ -90,15 +90,15 @@ public sealed unsafe partial record Quantized
             {
                 var count = (int)Math.Min(Group, end - at);
                 var place = GridMover<TCells>.InPlace(at, count, from);
-                if (place == null) GridMover<TCells>.Load(from, at, x, count);
-                usable = Look(place == null ? x : place, x, positive, ref negative);
+                if (place == null) GridMover<TCells>.Load(from, at, place = x, count);
+                usable = Look(place, positive, ref negative);
                 for (var word = 0; word < 4; word++)
                 {
                     var all = count >= 64 * (word + 1) ? ~0UL : (1UL << Math.Max(0, count - 64 * word)) - 1;
                     zero |= positive[word] != all;
                 }
                 if (toZeros != null) Buffer.MemoryCopy(positive, toZeros + at / 8, (count + 7) / 8, (count + 7) / 8);
-                EncodeGroup(x, count, (uint)at, toScales + at / Group * 2, levels);
+                EncodeGroup(place, count, (uint)at, toScales + at / Group * 2, levels);
                 Buffer.MemoryCopy(levels, toCodes + at / CodesPerByte, (count + CodesPerByte - 1) / CodesPerByte, (count + CodesPerByte - 1) / CodesPerByte);
             }
             if (zero) Volatile.Write(ref anyZero, true);
@@ -147,7 +147,7 @@ public sealed unsafe partial record Quantized
     }
 
     /// <summary>The definition, a few values at a time: a minimum and a step, and the codes, first a byte each and then side by side.</summary>
-    /// <remarks><c>x</c>: 256 values; those beyond <c>count</c> are overwritten. <c>first</c>: the index of the first. <c>codes</c>: room for 256 bytes.</remarks>
+    /// <remarks><c>x</c>: 256 values; those beyond <c>count</c>, if any, are overwritten. <c>first</c>: the index of the first. <c>codes</c>: room for 256 bytes.</remarks>
     void EncodeGroup(float* x, int count, uint first, float* scale, byte* codes)
     {
         for (var i = count; i < Group; i++) x[i] = x[0];
@@ -160,7 +160,7 @@ public sealed unsafe partial record Quantized
         float minimum = least[0], maximum = most[0];
         for (var i = 1; i < Vector<float>.Count; i++) (minimum, maximum) = (Math.Min(minimum, least[i]), Math.Max(maximum, most[i]));
         // A zero may have either sign.
-        minimum += 0;
+        (minimum, maximum) = (minimum + 0, maximum + 0);
         var step = (maximum - minimum) / Levels;
         (scale[0], scale[1]) = (minimum, step);
         if (step == 0) new Span<byte>(codes, Group).Clear();
@@ -247,11 +247,11 @@ public sealed unsafe partial record Quantized
         return Vector.ConvertToSingle(((hash ^ hash >>> 16) >>> 8).As<uint, int>()) * new Vector<float>(1f / (1 << 24));
     }
 
-    static bool Look(float* from, float* x, ulong* positive, ref bool anyNegative) =>
-        Vector512.IsHardwareAccelerated ? GridLanes<Lanes16>.Look(from, 16, x, positive, ref anyNegative)
-        : Vector256.IsHardwareAccelerated ? GridLanes<Lanes8>.Look(from, 16, x, positive, ref anyNegative)
-        : Vector128.IsHardwareAccelerated ? GridLanes<Lanes4>.Look(from, 16, x, positive, ref anyNegative)
-        : GridDefinition.Look(from, 16, x, positive, ref anyNegative);
+    static bool Look(float* from, ulong* positive, ref bool anyNegative) =>
+        Vector512.IsHardwareAccelerated ? GridLanes<Lanes16>.Look(from, 16, positive, ref anyNegative)
+        : Vector256.IsHardwareAccelerated ? GridLanes<Lanes8>.Look(from, 16, positive, ref anyNegative)
+        : Vector128.IsHardwareAccelerated ? GridLanes<Lanes4>.Look(from, 16, positive, ref anyNegative)
+        : GridDefinition.Look(from, 16, positive, ref anyNegative);
 
     static void Restore(float* x, ulong* positive, float smallest, float* to)
     {

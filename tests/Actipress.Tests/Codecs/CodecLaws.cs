@@ -299,6 +299,19 @@ public sealed class CodecLaws : IDisposable
     }
 
     [Fact]
+    public void Quantisation_stores_no_sign_of_a_zero()
+    {
+        using var zeros = torch.zeros(8, 256);
+        using var signed = zeros.neg();
+        foreach (var bits in (int[])[8, 4, 2])
+        {
+            using var plain = Pipeline.Pack(zeros, ActivationCodec.Quantized(bits), out _)!;
+            using var withSigns = Pipeline.Pack(signed, ActivationCodec.Quantized(bits), out _)!;
+            Assert.Equal(plain.ToBytes(), withSigns.ToBytes());
+        }
+    }
+
+    [Fact]
     public void Stochastic_rounding_is_right_on_average()
     {
         using var scope = NewDisposeScope();

@@ -256,7 +256,7 @@ public unsafe class GridTests
                 for (var tile = 0L; tile < tiles.Count; tile++)
                 {
                     GridMover<SingleCells>.Gather(tiles, tiles.RegionOf(tile), tile, map, x);
-                    TFace.Forward(x, y, tiles.Transform, tiles.RegionOf(tile));
+                    TFace.Forward(x, 16, x, y, tiles.Transform, tiles.RegionOf(tile));
                     coefficients.AddRange(new Span<float>(y, 256));
                     TFace.Inverse(y, x, tiles.Transform, tiles.RegionOf(tile), ~0u);
                     GridMover<SingleCells>.Scatter(tiles, tiles.RegionOf(tile), tile, x, to);
