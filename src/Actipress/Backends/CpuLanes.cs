@@ -74,8 +74,8 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>Whether a lane without a sign is above <paramref name="limit"/> in the order of <see cref="Measure"/>.</summary>
     static abstract bool AnyAbove(T magnitudes, float limit);
 
-    /// <summary>Copies 16 floats, each where its bit is set raised to at least <paramref name="smallest"/>, elsewhere zero.</summary>
-    static abstract void Restore(float* row, uint positive, T smallest, float* to);
+    /// <summary>Copies two rows of 16 floats, each where its bit is set raised to at least <paramref name="smallest"/>, elsewhere zero, to rows <paramref name="stride"/> apart.</summary>
+    static abstract void Restore(float* rows, uint positive, T smallest, float* to, long stride);
 }
 
 readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
@@ -242,11 +242,18 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes16 magnitudes, float limit) => Vector512.GreaterThanAny(magnitudes.value.AsInt32(), Vector512.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Restore(float* row, uint positive, Lanes16 smallest, float* to)
+    public static void Restore(float* rows, uint positive, Lanes16 smallest, float* to, long stride)
     {
-        var bits = Vector512.Create(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768);
-        var zero = Vector512.Equals(Vector512.Create((int)positive) & bits, Vector512<int>.Zero);
-        Vector512.AndNot(Vector512.MaxNative(Vector512.Load(row), smallest.value), zero.AsSingle()).Store(to);
+        var bits = Vector512.Create(1u, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768);
+        Row(rows, bits, to);
+        Row(rows + 16, bits << 16, to + stride);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void Row(float* row, Vector512<uint> bits, float* to)
+        {
+            var zero = Vector512.Equals(Vector512.Create(positive) & bits, Vector512<uint>.Zero);
+            Vector512.AndNot(Vector512.MaxNative(Vector512.Load(row), smallest.value), zero.AsSingle()).Store(to);
+        }
     }
 }
 
@@ -450,13 +457,43 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes8 magnitudes, float limit) => Vector256.GreaterThanAny(magnitudes.value.AsInt32(), Vector256.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Restore(float* row, uint positive, Lanes8 smallest, float* to)
+    public static void Restore(float* rows, uint positive, Lanes8 smallest, float* to, long stride)
     {
-        var bits = Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128);
-        for (var i = 0; i < 16; i += 8)
+        var all = Vector256.Create(positive);
+        Eight(rows, Vector256.Create(1u, 2, 4, 8, 16, 32, 64, 128), to);
+        Eight(rows + 8, Vector256.Create(1u << 8, 1u << 9, 1u << 10, 1u << 11, 1u << 12, 1u << 13, 1u << 14, 1u << 15), to + 8);
+        Eight(rows + 16, Vector256.Create(1u << 16, 1u << 17, 1u << 18, 1u << 19, 1u << 20, 1u << 21, 1u << 22, 1u << 23), to + stride);
+        Eight(rows + 24, Vector256.Create(1u << 24, 1u << 25, 1u << 26, 1u << 27, 1u << 28, 1u << 29, 1u << 30, 1u << 31), to + stride + 8);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void Eight(float* from, Vector256<uint> bits, float* to) =>
+            Vector256.AndNot(Vector256.MaxNative(Vector256.Load(from), smallest.value), Vector256.Equals(all & bits, Vector256<uint>.Zero).AsSingle()).Store(to);
+    }
+
+    /// <summary>What 64 levels of at most 2 stand for, in two rows of 16 and in two more.</summary>
+    /// <remarks><c>present</c>, <c>two</c> and <c>below</c>: a bit for each that is not zero, that is 2, and that is below zero. Needs AVX2.</remarks>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* to)
+    {
+        var table = Vector256.Load(magnitudes->Few);
+        TwoRows((uint)present, (uint)two, (uint)below, to);
+        TwoRows((uint)(present >> 32), (uint)(two >> 32), (uint)(below >> 32), to + 32);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void TwoRows(uint present, uint two, uint below, float* to)
         {
-            var zero = Vector256.Equals(Vector256.Create((int)(positive >> i)) & bits, Vector256<int>.Zero);
-            Vector256.AndNot(Vector256.MaxNative(Vector256.Load(row + i), smallest.value), zero.AsSingle()).Store(to + i);
+            var places = Spread(present) & Vector256<byte>.One | Spread(two) & Vector256.Create((byte)2) | Spread(below) & Vector256.Create((byte)4);
+            // Fours of the upper row stand beside those of the lower.
+            var rows = Avx2.PermuteVar8x32(places.AsInt32(), Vector256.Create(0, 2, 4, 6, 1, 3, 5, 7)).AsByte();
+            Row(rows.GetLower(), to);
+            Row(rows.GetUpper(), to + 16);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void Row(Vector128<byte> places, float* to)
+        {
+            Avx2.PermuteVar8x32(table, Avx2.ConvertToVector256Int32(places)).Store(to);
+            Avx2.PermuteVar8x32(table, Avx2.ConvertToVector256Int32(Sse2.ShiftRightLogical128BitLane(places, 8))).Store(to + 8);
         }
     }
 }
@@ -606,13 +643,13 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes4 magnitudes, float limit) => Vector128.GreaterThanAny(magnitudes.value.AsInt32(), Vector128.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Restore(float* row, uint positive, Lanes4 smallest, float* to)
+    public static void Restore(float* rows, uint positive, Lanes4 smallest, float* to, long stride)
     {
-        var bits = Vector128.Create(1, 2, 4, 8);
-        for (var i = 0; i < 16; i += 4)
+        var bits = Vector128.Create(1u, 2, 4, 8);
+        for (var i = 0; i < 32; i += 4)
         {
-            var zero = Vector128.Equals(Vector128.Create((int)(positive >> i)) & bits, Vector128<int>.Zero);
-            Vector128.AndNot(Vector128.MaxNative(Vector128.Load(row + i), smallest.value), zero.AsSingle()).Store(to + i);
+            var zero = Vector128.Equals(Vector128.Create(positive >> i) & bits, Vector128<uint>.Zero);
+            Vector128.AndNot(Vector128.MaxNative(Vector128.Load(rows + i), smallest.value), zero.AsSingle()).Store(to + i / 16 * stride + i % 16);
         }
     }
 }

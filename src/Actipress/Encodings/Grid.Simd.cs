@@ -512,6 +512,20 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         }
     }
 
+    [SkipLocalsInit]
+    public static void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* y)
+    {
+        if (System.Runtime.Intrinsics.X86.Avx2.IsSupported)
+        {
+            Lanes8.Values(present, two, below, magnitudes, y);
+            return;
+        }
+        var levels = stackalloc byte[64];
+        Begin(levels, present, below);
+        Raise(levels, two, 1);
+        Values(levels, 2, magnitudes, y);
+    }
+
     public static bool Look(float* from, long stride, ulong* positive, ref bool anyNegative)
     {
         var most = T.All(0);
@@ -537,10 +551,11 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static void Restore(float* x, ulong* positive, float smallest, float* to, long stride)
     {
         var least = T.All(smallest);
-        for (var row = 0; row < 16; row++, to += stride)
+        for (var pair = 0; pair < 8; pair++, to += 2 * stride)
         {
             CacheLine.Ask(to + CacheLine.Ahead);
-            T.Restore(x + 16 * row, ((ushort*)positive)[row], least, to);
+            CacheLine.Ask(to + stride + CacheLine.Ahead);
+            T.Restore(x + 32 * pair, ((uint*)positive)[pair], least, to, stride);
         }
     }
 }

@@ -86,7 +86,10 @@ sealed unsafe class GridChunkReader : IDisposable
     public void ReadZeros(ulong* positive, in GridTiles.Places places)
     {
         var reader = zeroReader;
-        for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = Bits.Scatter(reader.Read(BitOperations.PopCount(places[quarter])), places[quarter]);
+        if (places.AreAll)
+            for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = reader.Read(64);
+        else
+            for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = Bits.Scatter(reader.Read(BitOperations.PopCount(places[quarter])), places[quarter]);
         zeroReader = reader;
     }
 
@@ -119,16 +122,26 @@ sealed unsafe class GridChunkReader : IDisposable
             Expect(GridChunk.NotEmpty(present) == some, "masks that are not empty");
             Expect(levels.At <= 8L * levelBytes, "levels for every mask");
             var below = Bits.Scatter(signs.Read(BitOperations.PopCount(present)), present);
+            // Levels of 1 and 2 are most of them.
+            var aboveOne = Bits.Scatter(levels.Read(BitOperations.PopCount(present)), present);
+            var alive = Bits.Scatter(levels.Read(BitOperations.PopCount(aboveOne)), aboveOne);
+            if (alive == 0)
+            {
+                TFace.Values(present, aboveOne, below, magnitudes, coefficients);
+                continue;
+            }
             TFace.Begin(tileLevels, present, below);
-            var (alive, c) = (present, 0);
+            TFace.Raise(tileLevels, aboveOne, 1);
+            TFace.Raise(tileLevels, alive, Grid.ClassTops[1] - Grid.ClassTops[0]);
+            var c = 2;
             for (; c < Grid.ClassTops.Length; c++)
             {
                 var above = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
-                if (c > 1 && (alive & ~above) is var here && here != 0)
+                if ((alive & ~above) is var here && here != 0)
                     for (var bit = 0; bit < c - 1; bit++) TFace.Raise(tileLevels, Bits.Scatter(levels.Read(BitOperations.PopCount(here)), here), 1 << bit);
                 alive = above;
                 if (alive == 0) break;
-                TFace.Raise(tileLevels, alive, c == 0 ? 1 : Grid.ClassTops[c] - Grid.ClassTops[c - 1]);
+                TFace.Raise(tileLevels, alive, Grid.ClassTops[c] - Grid.ClassTops[c - 1]);
             }
             TFace.Values(tileLevels, c < Grid.ClassTops.Length ? Grid.ClassTops[c] : Grid.Escape, magnitudes, coefficients);
             for (; alive != 0; alive &= alive - 1)

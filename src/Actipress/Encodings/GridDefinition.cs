@@ -263,6 +263,15 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
+    public static void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* y)
+    {
+        for (var i = 0; i < 64; i++)
+        {
+            var magnitude = (*magnitudes)[(int)((present >> i & 1) + (two >> i & 1))];
+            y[Grid.Place(i)] = (below >> i & 1) != 0 ? -magnitude : magnitude;
+        }
+    }
+
     public static bool Look(float* from, long stride, ulong* positive, ref bool anyNegative)
     {
         var (usable, negativeBefore) = (true, anyNegative);

@@ -5,13 +5,16 @@ unsafe struct GridMagnitudes
 {
     const int Listed = 16;
 
-    fixed float lowest[Listed];
+    fixed float lowest[Listed], few[8];
     readonly float other, step;
 
     public GridMagnitudes(float step, float first, float other)
     {
         (this.step, this.other) = (step, other);
         for (var level = 1; level < Listed; level++) lowest[level] = (level + (level == 1 ? first : other)) * step;
+        // Of 1 and 2, and of these below zero.
+        (few[1], few[3]) = (lowest[1], lowest[2]);
+        (few[5], few[7]) = (-lowest[1], -lowest[2]);
     }
 
     public readonly float this[int level] => level < Listed ? lowest[level] : (level + other) * step;
@@ -21,6 +24,9 @@ unsafe struct GridMagnitudes
 
     /// <summary>Of the sixteen lowest levels. Valid while this does not move.</summary>
     public float* Lowest => (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref lowest[0]);
+
+    /// <summary>Of levels up to 2 at the place 1 + 2 (where it is 2) + 4 (where it is below zero). Valid while this does not move.</summary>
+    public float* Few => (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref few[0]);
 }
 
 /// <summary>The arithmetic of tiles and wavelets. Faces differ in speed only: every one gives the same bits.</summary>
@@ -84,6 +90,9 @@ unsafe interface IGridFace
     /// <summary>What 64 levels with their signs stand for, in rows of 16.</summary>
     /// <remarks><c>highest</c>: no level is above it.</remarks>
     static abstract void Values(byte* levels, int highest, GridMagnitudes* magnitudes, float* y);
+
+    /// <summary>The same of 64 levels of at most 2, from a bit for each that is not zero, that is 2, and that is below zero.</summary>
+    static abstract void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* y);
 
     /// <summary>Tells what a tile holds.</summary>
     /// <remarks><c>from</c>: 16 rows of 16 values, <c>stride</c> apart. <c>positive</c>: receives a bit for each value, set where it is not zero, and where a negative one was seen before, since zeros do not matter then: 4 words. <c>anyNegative</c>: set where a value is below zero.</remarks>
