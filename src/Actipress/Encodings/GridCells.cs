@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Actipress;
 
@@ -16,6 +17,10 @@ unsafe interface IGridCells
     static abstract float Smallest { get; }
 
     static abstract void Load(void* map, long at, float* to, int count);
+
+    /// <summary>Up to 16 values, and zeros up to the sixteenth.</summary>
+    static abstract void LoadRow(void* map, long at, float* to, int count);
+
     static abstract void Store(float* from, void* map, long at, int count);
 }
 
@@ -39,23 +44,34 @@ unsafe struct SingleCells : IGridCells
         else Copy(from, (float*)map + at, count);
     }
 
-    // Fewer than 16, as two stretches that may overlap.
+    // Each place is written once, and whole: what several stores wrote, or a part of one and of another, no load gets before it is in the cache.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void LoadRow(void* map, long at, float* to, int count)
+    {
+        if (!Avx.IsSupported)
+        {
+            *(Row*)to = default;
+            Load(map, at, to, count);
+            return;
+        }
+        var from = (float*)map + at;
+        var places = Vector256.Create(0, 1, 2, 3, 4, 5, 6, 7);
+        Avx.MaskLoad(from, Vector256.LessThan(places, Vector256.Create(count)).AsSingle()).Store(to);
+        Avx.MaskLoad(from + 8, Vector256.LessThan(places, Vector256.Create(count - 8)).AsSingle()).Store(to + 8);
+    }
+
+    // Fewer than 16, in stretches that no place is in twice.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Copy(float* from, float* to, int count)
     {
-        if (count >= 8)
-        {
-            var (first, last) = (Vector256.Load(from), Vector256.Load(from + count - 8));
-            first.Store(to);
-            last.Store(to + count - 8);
-        }
-        else if (count >= 4)
-        {
-            var (first, last) = (Vector128.Load(from), Vector128.Load(from + count - 4));
-            first.Store(to);
-            last.Store(to + count - 4);
-        }
-        else for (var i = 0; i < count; i++) to[i] = from[i];
+        var i = 0;
+        if ((count & 8) != 0) Vector256.Load(from).Store(to);
+        i += count & 8;
+        if ((count & 4) != 0) Vector128.Load(from + i).Store(to + i);
+        i += count & 4;
+        if ((count & 2) != 0) *(double*)(to + i) = *(double*)(from + i);
+        i += count & 2;
+        if ((count & 1) != 0) to[i] = from[i];
     }
 
     [InlineArray(16)]
@@ -80,6 +96,12 @@ unsafe struct DoubleCells : IGridCells
         }
     }
 
+    public static void LoadRow(void* map, long at, float* to, int count)
+    {
+        Load(map, at, to, count);
+        for (var i = count; i < 16; i++) to[i] = 0;
+    }
+
     public static void Store(float* from, void* map, long at, int count)
     {
         for (var i = 0; i < count; i++) ((double*)map)[at + i] = from[i];
@@ -97,6 +119,12 @@ unsafe struct HalfCells : IGridCells
         for (var i = 0; i < count; i++) to[i] = (float)((Half*)map)[at + i];
     }
 
+    public static void LoadRow(void* map, long at, float* to, int count)
+    {
+        Load(map, at, to, count);
+        for (var i = count; i < 16; i++) to[i] = 0;
+    }
+
     public static void Store(float* from, void* map, long at, int count)
     {
         for (var i = 0; i < count; i++) ((Half*)map)[at + i] = (Half)Math.Clamp(from[i], -65504f, 65504f);
@@ -112,6 +140,12 @@ unsafe struct BFloat16Cells : IGridCells
     public static void Load(void* map, long at, float* to, int count)
     {
         for (var i = 0; i < count; i++) to[i] = BitConverter.UInt32BitsToSingle((uint)((ushort*)map)[at + i] << 16);
+    }
+
+    public static void LoadRow(void* map, long at, float* to, int count)
+    {
+        Load(map, at, to, count);
+        for (var i = count; i < 16; i++) to[i] = 0;
     }
 
     // To the nearest, ties to even.
@@ -147,7 +181,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         if (region is null) Load(map, tile * 256, x, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
         else
         {
-            if (region.Elements(tile) < 256) NativeMemory.Clear(x, 1024);
+            if (region.Elements(tile) < 256 && !InRows(region)) NativeMemory.Clear(x, 1024);
             Move(tiles.Shape, region, tile, map, x, store: false);
         }
     }
@@ -177,8 +211,36 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
     }
 
+    // Whether each row of a tile comes from one block.
+    static bool InRows(GridTiles.Region region) => region.Across == 1 && region.Depth.Points == 1;
+
+    // Blocks one above the other. What they leave of the tile becomes zero.
+    static void MoveRows(MapShape shape, GridTiles.Region region, long tile, void* map, float* x, bool store)
+    {
+        var block = (tile - region.FirstTile) * region.BlocksPerTile;
+        var (height, width) = (region.Height.Points, region.Width.Points);
+        var end = x + 256;
+        var rows = new BlockRows(shape, region, block);
+        for (var left = Math.Min(region.BlocksPerTile, region.Blocks - block); left > 0; left--, rows.Skip(1))
+        {
+            var at = rows.Start;
+            for (var y = 0; y < height; y++, at += shape.Width, x += 16)
+            {
+                CacheLine.Ask((byte*)map + (at + CacheLine.Ahead) * TCells.Bytes);
+                if (store) TCells.Store(x, map, at, width);
+                else TCells.LoadRow(map, at, x, width);
+            }
+        }
+        if (!store) NativeMemory.Clear(x, (nuint)((byte*)end - (byte*)x));
+    }
+
     static void Move(MapShape shape, GridTiles.Region region, long tile, void* map, float* x, bool store)
     {
+        if (InRows(region))
+        {
+            MoveRows(shape, region, tile, map, x, store);
+            return;
+        }
         if (IsWholeVolume(region))
         {
             MoveVolume(shape, region, tile, (float*)map, x, store);
