@@ -54,6 +54,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         if (points == 16 && lowerOnly) Sums16OfLower(y, x);
         else if (points == 16) Sums16(y, x);
         else if (points == 10) Sums10(y, x);
+        else if (points == 8 && lowerOnly) Sums8OfLower(y, x);
         else if (points == 8) Sums8(y, x);
         else if (points == 4) Sums4(y, x);
         else SumsOfAny(y, x, points, blocks);
@@ -62,10 +63,30 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     static void Slices(float* x, GridTiles.Region region, bool inverse)
     {
         var (depth, width) = (region.Depth.Points, region.Width.Points);
-        if (depth == 3 || width % 4 != 0) GridDefinition.Slices(x, region, inverse);
+        if (depth == 4 && width == 8 && region.Height.Points == 8)
+        {
+            if (T.Count <= 8) SlicesOfVolume(x, inverse);
+            else GridLanes<Lanes8>.SlicesOfVolume(x, inverse);
+        }
+        else if (depth == 3 || width % 4 != 0) GridDefinition.Slices(x, region, inverse);
         else if (width % T.Count == 0) SlicesOfEven(x, region, inverse);
         else if (width % 8 == 0) GridLanes<Lanes8>.SlicesOfEven(x, region, inverse);
         else GridLanes<Lanes4>.SlicesOfEven(x, region, inverse);
+    }
+
+    // One block of 4 x 8 x 8: slices 0 and 1 side by side above 2 and 3.
+    static void SlicesOfVolume(float* x, bool inverse)
+    {
+        var m = GridCosines.Of<T>(4);
+        for (var row = 0; row < 8; row++)
+            for (var i = 16 * row; i < 16 * row + 8; i += T.Count)
+            {
+                var at = x + i;
+                T a = T.Load(at), b = T.Load(at + 8), c = T.Load(at + 128), d = T.Load(at + 136);
+                if (inverse) Sums4(ref a, ref b, ref c, ref d, m);
+                else Cosines4(ref a, ref b, ref c, ref d, m);
+                a.Store(at); b.Store(at + 8); c.Store(at + 128); d.Store(at + 136);
+            }
     }
 
     // Two or four slices.
@@ -206,7 +227,6 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     static void Sums8(float* y, float* x)
     {
         var m = GridCosines.Of<T>(8);
-        var even = stackalloc T[4];
         for (var c = 0; c < 16; c += T.Count)
             for (var j = 0; j < 2; j++)
             {
@@ -215,15 +235,39 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 T e0 = mean + half, e1 = mean - half;
                 T p = T.Load(from + 32 * 2), q = T.Load(from + 32 * 6);
                 T o0 = Sum(p, q, m + 16, 2), o1 = Sum(p, q, m + 17, 2);
-                even[0] = e0 + o0; even[1] = e1 + o1; even[2] = e1 - o1; even[3] = e0 - o0;
                 T y0 = T.Load(from + 32), y1 = T.Load(from + 32 * 3), y2 = T.Load(from + 32 * 5), y3 = T.Load(from + 32 * 7);
-                for (var i = 0; i < 4; i++)
-                {
-                    var odd = Sum(y0, y1, y2, y3, m + i, 4);
-                    (even[i] + odd).Store(to + 16 * i);
-                    (even[i] - odd).Store(to + 16 * (7 - i));
-                }
+                Mirror8(e0 + o0, Sum(y0, y1, y2, y3, m, 4), to, 0);
+                Mirror8(e1 + o1, Sum(y0, y1, y2, y3, m + 1, 4), to, 1);
+                Mirror8(e1 - o1, Sum(y0, y1, y2, y3, m + 2, 4), to, 2);
+                Mirror8(e0 - o0, Sum(y0, y1, y2, y3, m + 3, 4), to, 3);
             }
+    }
+
+    // The same where the upper four coefficients of both blocks are zero.
+    [SkipLocalsInit]
+    static void Sums8OfLower(float* y, float* x)
+    {
+        var m = GridCosines.Of<T>(8);
+        for (var c = 0; c < 16; c += T.Count)
+            for (var j = 0; j < 2; j++)
+            {
+                float* from = y + 16 * j + c, to = x + 128 * j + c;
+                T mean = T.Times(T.Load(from), m + 21), p = T.Load(from + 32 * 2);
+                T o0 = T.Times(p, m + 16), o1 = T.Times(p, m + 17);
+                T y0 = T.Load(from + 32), y1 = T.Load(from + 32 * 3);
+                Mirror8(mean + o0, Sum(y0, y1, m, 4), to, 0);
+                Mirror8(mean + o1, Sum(y0, y1, m + 1, 4), to, 1);
+                Mirror8(mean - o1, Sum(y0, y1, m + 2, 4), to, 2);
+                Mirror8(mean - o0, Sum(y0, y1, m + 3, 4), to, 3);
+            }
+    }
+
+    // Point i of 8 and its counterpart.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Mirror8(T even, T odd, float* to, int i)
+    {
+        (even + odd).Store(to + 16 * i);
+        (even - odd).Store(to + 16 * (7 - i));
     }
 
     // One block of 10 points, what 16 leave of LeNet's 26.
