@@ -63,11 +63,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     static void Slices(float* x, GridTiles.Region region, bool inverse)
     {
         var (depth, width) = (region.Depth.Points, region.Width.Points);
-        if (depth == 4 && width == 8 && region.Height.Points == 8)
-        {
-            if (T.Count <= 8) SlicesOfVolume(x, inverse);
-            else GridLanes<Lanes8>.SlicesOfVolume(x, inverse);
-        }
+        if (region.IsVolume && T.Count <= 8) SlicesOfVolume(x, inverse);
+        else if (region.IsVolume) GridLanes<Lanes8>.SlicesOfVolume(x, inverse);
         else if (depth == 3 || width % 4 != 0) GridDefinition.Slices(x, region, inverse);
         else if (width % T.Count == 0) SlicesOfEven(x, region, inverse);
         else if (width % 8 == 0) GridLanes<Lanes8>.SlicesOfEven(x, region, inverse);

@@ -192,8 +192,6 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         else Store(x, map, tile * 256, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
     }
 
-    static bool IsWholeVolume(GridTiles.Region region) => TCells.AreFloats && region is { Depth.Points: 4, Height.Points: 8, Width.Points: 8 };
-
     // One block of 4 x 8 x 8: slices 0 and 1 side by side above 2 and 3. The block below is asked for: half a line a row is no stream either.
     static void MoveVolume(MapShape shape, GridTiles.Region region, long tile, float* map, float* x, bool store)
     {
@@ -241,7 +239,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
             MoveRows(shape, region, tile, map, x, store);
             return;
         }
-        if (IsWholeVolume(region))
+        if (TCells.AreFloats && region.IsVolume)
         {
             MoveVolume(shape, region, tile, (float*)map, x, store);
             return;
@@ -333,18 +331,13 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         return TFace.Look(place, stride, positive, ref anyNegative);
     }
 
-    /// <summary>Reads up to 256 neighbours into <paramref name="x"/> and tells what they hold.</summary>
-    public static bool LoadAndLook<TFace>(void* map, long at, int count, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
+    /// <summary>Tells what up to 256 neighbours hold.</summary>
+    /// <remarks><c>to</c>: where they are read to, or null if they need not be. <c>tile</c>: room for 256 values, for those that do not lie in the map as they are wanted.</remarks>
+    public static bool Look<TFace>(void* map, long at, int count, float* to, float* tile, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
     {
-        Load(map, at, x, count);
-        return TFace.Look(x, 16, positive, ref anyNegative);
-    }
-
-    /// <summary>Tells what up to 256 neighbours hold, which are read into <paramref name="x"/> where they do not lie in the map as they are wanted.</summary>
-    public static bool Look<TFace>(void* map, long at, int count, float* x, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
-    {
-        var place = InPlace(at, count, map);
-        return place == null ? LoadAndLook<TFace>(map, at, count, x, positive, ref anyNegative) : TFace.Look(place, 16, positive, ref anyNegative);
+        var place = to == null ? InPlace(at, count, map) : null;
+        if (place == null) Load(map, at, place = to == null ? tile : to, count);
+        return TFace.Look(place, 16, positive, ref anyNegative);
     }
 
     /// <summary>Up to 256 neighbours; the rest of a tile becomes zero.</summary>

@@ -42,7 +42,7 @@ unsafe partial class GridMap
             for (var block = blocks * part / parts; block < blocks * (part + 1) / parts; block++)
             {
                 var (at, count) = ((int)(256 * block), (int)Math.Min(256, wavelet.Elements - 256 * block));
-                var usable = GridMover<TCells>.Look<TFace>(map, (long)unit * wavelet.Elements + at, count, tile, positive, ref seen.Negative);
+                var usable = GridMover<TCells>.Look<TFace>(map, (long)unit * wavelet.Elements + at, count, null, tile, positive, ref seen.Negative);
                 if (!Accept(usable, positive, count, ref seen)) return false;
                 if (withZeros) assembly.KeepZeros(at, positive, count);
             }

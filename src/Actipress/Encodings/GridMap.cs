@@ -223,9 +223,7 @@ sealed unsafe partial class GridMap : IDisposable
             for (var at = 0; at < elements; at += 256)
             {
                 var count = Math.Min(256, elements - at);
-                var usable = to == null
-                    ? GridMover<TCells>.Look<TFace>(map, from + at, count, chunk.X, positive, ref seen.Negative)
-                    : GridMover<TCells>.LoadAndLook<TFace>(map, from + at, count, to + at, positive, ref seen.Negative);
+                var usable = GridMover<TCells>.Look<TFace>(map, from + at, count, to == null ? null : to + at, chunk.X, positive, ref seen.Negative);
                 if (!Accept(usable, positive, count, ref seen)) return false;
                 if (withZeros) chunk.WriteZeros(positive, new GridTiles.Places(count));
             }

@@ -131,9 +131,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         for (var at = 0; at < elements; at += 256)
         {
             var count = Math.Min(256, elements - at);
-            if (!(to == null
-                ? GridMover<TCells>.Look<TFace>(map, first + at, count, tile, positive, ref anyNegative)
-                : GridMover<TCells>.LoadAndLook<TFace>(map, first + at, count, to + at, positive, ref anyNegative))) return false;
+            if (!GridMover<TCells>.Look<TFace>(map, first + at, count, to == null ? null : to + at, tile, positive, ref anyNegative)) return false;
             anyZero |= Bits.Count(positive) < count;
         }
         return true;

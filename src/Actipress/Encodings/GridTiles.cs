@@ -54,6 +54,9 @@ sealed class GridTiles
     /// <summary>The tiles of one kind of blocks.</summary>
     public sealed class Region(GridTiles tiles, Axis depth, Axis height, Axis width, long firstTile)
     {
+        /// <summary>Whether a tile is one block of 4 x 8 x 8.</summary>
+        public bool IsVolume { get; } = (depth.Points, height.Points, width.Points) == (4, 8, 8);
+
         public Axis Depth => depth;
         public Axis Height => height;
         public Axis Width => width;
