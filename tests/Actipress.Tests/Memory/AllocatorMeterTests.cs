@@ -95,7 +95,9 @@ public class AllocatorMeterTests
         using var meter = AllocatorMeter.Start();
         var before = AllocatorMeter.CurrentBytes;
         compression.Backward(loss);
-        // Input and its gradient, an eighth for each of two forms of the gradient that came in; and some of oneDNN's.
-        Assert.InRange(meter.PeakBytes - before, 2 * bytes, (long)(2.5 * bytes));
+        // Input and its gradient, an eighth for each of two forms of the gradient that came in; and some of oneDNN's, which without AVX-512
+        // multiplies matrices for the weights' gradient and lays them out first.
+        var most = System.Runtime.Intrinsics.X86.Avx512F.IsSupported ? 2.5 : 3.5;
+        Assert.InRange(meter.PeakBytes - before, 2 * bytes, (long)(most * bytes));
     }
 }
