@@ -17,10 +17,6 @@ unsafe interface IGridCells
     static abstract float Smallest { get; }
 
     static abstract void Load(void* map, long at, float* to, int count);
-
-    /// <summary>Up to 16 values, and zeros up to the sixteenth.</summary>
-    static abstract void LoadRow(void* map, long at, float* to, int count);
-
     static abstract void Store(float* from, void* map, long at, int count);
 }
 
@@ -44,17 +40,11 @@ unsafe struct SingleCells : IGridCells
         else Copy(from, (float*)map + at, count);
     }
 
+    /// <summary>Up to 16 values, and zeros up to the sixteenth; needs AVX.</summary>
     // Each place is written once, and whole: what several stores wrote, or a part of one and of another, no load gets before it is in the cache.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void LoadRow(void* map, long at, float* to, int count)
+    public static void LoadRow(float* from, float* to, int count)
     {
-        if (!Avx.IsSupported)
-        {
-            *(Row*)to = default;
-            Load(map, at, to, count);
-            return;
-        }
-        var from = (float*)map + at;
         var places = Vector256.Create(0, 1, 2, 3, 4, 5, 6, 7);
         Avx.MaskLoad(from, Vector256.LessThan(places, Vector256.Create(count)).AsSingle()).Store(to);
         Avx.MaskLoad(from + 8, Vector256.LessThan(places, Vector256.Create(count - 8)).AsSingle()).Store(to + 8);
@@ -96,12 +86,6 @@ unsafe struct DoubleCells : IGridCells
         }
     }
 
-    public static void LoadRow(void* map, long at, float* to, int count)
-    {
-        Load(map, at, to, count);
-        for (var i = count; i < 16; i++) to[i] = 0;
-    }
-
     public static void Store(float* from, void* map, long at, int count)
     {
         for (var i = 0; i < count; i++) ((double*)map)[at + i] = from[i];
@@ -119,12 +103,6 @@ unsafe struct HalfCells : IGridCells
         for (var i = 0; i < count; i++) to[i] = (float)((Half*)map)[at + i];
     }
 
-    public static void LoadRow(void* map, long at, float* to, int count)
-    {
-        Load(map, at, to, count);
-        for (var i = count; i < 16; i++) to[i] = 0;
-    }
-
     public static void Store(float* from, void* map, long at, int count)
     {
         for (var i = 0; i < count; i++) ((Half*)map)[at + i] = (Half)Math.Clamp(from[i], -65504f, 65504f);
@@ -140,12 +118,6 @@ unsafe struct BFloat16Cells : IGridCells
     public static void Load(void* map, long at, float* to, int count)
     {
         for (var i = 0; i < count; i++) to[i] = BitConverter.UInt32BitsToSingle((uint)((ushort*)map)[at + i] << 16);
-    }
-
-    public static void LoadRow(void* map, long at, float* to, int count)
-    {
-        Load(map, at, to, count);
-        for (var i = count; i < 16; i++) to[i] = 0;
     }
 
     // To the nearest, ties to even.
@@ -226,10 +198,21 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
             {
                 CacheLine.Ask((byte*)map + (at + CacheLine.Ahead) * TCells.Bytes);
                 if (store) TCells.Store(x, map, at, width);
-                else TCells.LoadRow(map, at, x, width);
+                else LoadRow(map, at, x, width);
             }
         }
         if (!store) NativeMemory.Clear(x, (nuint)((byte*)end - (byte*)x));
+    }
+
+    static void LoadRow(void* map, long at, float* x, int count)
+    {
+        if (TCells.AreFloats && Avx.IsSupported)
+        {
+            SingleCells.LoadRow((float*)map + at, x, count);
+            return;
+        }
+        TCells.Load(map, at, x, count);
+        for (var i = count; i < 16; i++) x[i] = 0;
     }
 
     static void Move(MapShape shape, GridTiles.Region region, long tile, void* map, float* x, bool store)

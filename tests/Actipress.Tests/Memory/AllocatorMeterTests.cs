@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics.X86;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -97,7 +98,7 @@ public class AllocatorMeterTests
         compression.Backward(loss);
         // Input and its gradient, an eighth for each of two forms of the gradient that came in; and some of oneDNN's, which without AVX-512
         // multiplies matrices for the weights' gradient and lays them out first.
-        var most = System.Runtime.Intrinsics.X86.Avx512F.IsSupported ? 2.5 : 3.5;
+        var most = Avx512F.IsSupported ? 2.5 : 3.5;
         Assert.InRange(meter.PeakBytes - before, 2 * bytes, (long)(most * bytes));
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics.X86;
 using Actipress.Models;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -36,18 +37,18 @@ public sealed class MemoryPredictionTests : IDisposable
     }
 
     [Theory]
-    [InlineData("LeNet", new long[] { 256, 1, 28, 28 }, 0.06)]
-    [InlineData("ResNet18", new long[] { 64, 3, 32, 32 }, 0.06)]
-    [InlineData("UNet3D", new long[] { 1, 4, 96, 48, 48 }, 0.15)]    // its second level is small enough for other kernels in the trials, twice over without AVX-512
-    [InlineData("EfficientNetB0", new long[] { 2, 3, 192, 64 }, 0.06)]
-    public void A_step_takes_what_was_predicted(string network, long[] input, double tolerance)
+    [InlineData("LeNet", new long[] { 256, 1, 28, 28 }, 0.06, 0.06)]
+    [InlineData("ResNet18", new long[] { 64, 3, 32, 32 }, 0.06, 0.06)]
+    [InlineData("UNet3D", new long[] { 1, 4, 96, 48, 48 }, 0.15, 0.25)]    // its second level is small enough for other kernels in the trials
+    [InlineData("EfficientNetB0", new long[] { 2, 3, 192, 64 }, 0.06, 0.06)]
+    public void A_step_takes_what_was_predicted(string network, long[] input, double tolerance, double withoutAvx512)
     {
         using var everything = NewDisposeScope();
         using var model = Networks.Find(network).Create();
         var codec = ActivationCodec.Dct(10);
         var prediction = MemoryPrediction.Of(model, input, codec);
         Near(Measured(model, input, ActivationCodec.None), prediction.Baseline, 0.03);
-        Near(Measured(model, input, codec), prediction.Compressed, network == "UNet3D" && !System.Runtime.Intrinsics.X86.Avx512F.IsSupported ? 0.25 : tolerance);
+        Near(Measured(model, input, codec), prediction.Compressed, Avx512F.IsSupported ? tolerance : withoutAvx512);
 
         void Near(StepMemory found, StepMemory predicted, double ofPeak)
         {
