@@ -195,7 +195,7 @@ public sealed class CodecLaws : IDisposable
     }
 
     [Fact]
-    public void Any_map_comes_back_in_its_shape_with_its_zeros_and_no_more_error_than_it_has_energy() =>
+    public void Any_map_comes_back_in_its_shape_with_its_zeros_and_no_more_error_than_its_coefficients_have_energy() =>
         Gen.Select(Gen.Int[0, Table.Count - 1], Gen.Int[0, Types.Count - 1], Gen.Long[1, 40].Array[1, 6], Gen.Bool, Gen.Double[-4, 4], Gen.Int).Sample((codec, type, extents, relu, magnitude, seed) =>
         {
             const long Most = 10_000;
@@ -212,9 +212,11 @@ public sealed class CodecLaws : IDisposable
             Assert.Equal(x.dtype, back.dtype);
             Assert.True(back.isfinite().all().item<bool>(), what);
             if (packed.HasExactZeros) Assert.True(back.eq(0).Equals(x.eq(0)), $"{what}: other zeros");
-            double error = Energy(back.to(float64).sub(x.to(float64))), energy = Energy(x.to(float64));
+            // A wavelet's have more than an odd map, whose last elements it repeats.
+            var coefficients = ActivationCodec.Parse(Table[codec]).Transform.Forward(Pipeline.Flat(x), MapShape.Of(x.shape));
+            double error = Energy(back.to(float64).sub(x.to(float64))), energy = Energy(coefficients.to(float64));
             var raised = x.NumberOfElements * Math.Pow(finfo(Types[type]).tiny, 2);    // kept apart from zeros
-            Assert.True(error <= 1.1 * energy + raised, $"{what}: an error of {error} where the map has {energy}");
+            Assert.True(error <= 1.1 * energy + raised, $"{what}: an error of {error} where the coefficients have {energy}");
 
             static long Elements(long[] extents) => extents.Aggregate(1L, (a, b) => a * b);
             static double Energy(Tensor x) => x.square().sum().item<double>();
