@@ -13,6 +13,7 @@ static unsafe class CacheLine
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Ask(void* address)
     {
-        if (Sse.IsSupported) Sse.Prefetch0(address);
+        // Into the second level: the first has places for a few lines on their way, and the next request would wait for one.
+        if (Sse.IsSupported) Sse.Prefetch1(address);
     }
 }
