@@ -121,7 +121,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         (a, b) = (new(Vector512.Create(aLow.Value, aHigh.Value)), new(Vector512.Create(bLow.Value, bHigh.Value)));
     }
 
-    // 4 x 4 floats within each quarter first, then the quarters among the registers.
+    // Fours of every fourth row come beside each other as they are read, which takes no shuffle; what is left are 4 x 4 floats within each quarter.
     [SkipLocalsInit]
     public static void Transpose(float* from, float* to)
     {
@@ -130,25 +130,22 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
             Lanes4.Transpose(from, to);
             return;
         }
-        var quarters = stackalloc Vector512<float>[16];
-        for (var i = 0; i < 16; i += 4)
+        for (var c = 0; c < 16; c += 4, from += 4, to += 64)
         {
-            Vector512<float> a = Vector512.Load(from + 16 * i), b = Vector512.Load(from + 16 * i + 16), c = Vector512.Load(from + 16 * i + 32), d = Vector512.Load(from + 16 * i + 48);
-            Vector512<float> abLow = Avx512F.UnpackLow(a, b), abHigh = Avx512F.UnpackHigh(a, b), cdLow = Avx512F.UnpackLow(c, d), cdHigh = Avx512F.UnpackHigh(c, d);
-            quarters[i] = Avx512F.Shuffle(abLow, cdLow, 0x44);
-            quarters[i + 1] = Avx512F.Shuffle(abLow, cdLow, 0xEE);
-            quarters[i + 2] = Avx512F.Shuffle(abHigh, cdHigh, 0x44);
-            quarters[i + 3] = Avx512F.Shuffle(abHigh, cdHigh, 0xEE);
+            Vector512<float> a = Fours(from), b = Fours(from + 16), c2 = Fours(from + 32), d = Fours(from + 48);
+            Vector512<float> abLow = Avx512F.UnpackLow(a, b), abHigh = Avx512F.UnpackHigh(a, b), cdLow = Avx512F.UnpackLow(c2, d), cdHigh = Avx512F.UnpackHigh(c2, d);
+            Avx512F.Shuffle(abLow, cdLow, 0x44).Store(to);
+            Avx512F.Shuffle(abLow, cdLow, 0xEE).Store(to + 16);
+            Avx512F.Shuffle(abHigh, cdHigh, 0x44).Store(to + 32);
+            Avx512F.Shuffle(abHigh, cdHigh, 0xEE).Store(to + 48);
         }
-        for (var c = 0; c < 4; c++)
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static Vector512<float> Fours(float* at)
         {
-            Vector512<float> p = quarters[c], q = quarters[4 + c], r = quarters[8 + c], s = quarters[12 + c];
-            Vector512<float> pqEven = Avx512F.Shuffle4x128(p, q, 0x88), pqOdd = Avx512F.Shuffle4x128(p, q, 0xDD);
-            Vector512<float> rsEven = Avx512F.Shuffle4x128(r, s, 0x88), rsOdd = Avx512F.Shuffle4x128(r, s, 0xDD);
-            Avx512F.Shuffle4x128(pqEven, rsEven, 0x88).Store(to + 16 * c);
-            Avx512F.Shuffle4x128(pqOdd, rsOdd, 0x88).Store(to + 16 * (c + 4));
-            Avx512F.Shuffle4x128(pqEven, rsEven, 0xDD).Store(to + 16 * (c + 8));
-            Avx512F.Shuffle4x128(pqOdd, rsOdd, 0xDD).Store(to + 16 * (c + 12));
+            var fours = Avx512F.InsertVector128(Vector128.Load(at).ToVector256Unsafe().ToVector512Unsafe(), Vector128.Load(at + 64), 1);
+            fours = Avx512F.InsertVector128(fours, Vector128.Load(at + 128), 2);
+            return Avx512F.InsertVector128(fours, Vector128.Load(at + 192), 3);
         }
     }
 
