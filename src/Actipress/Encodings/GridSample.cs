@@ -39,64 +39,106 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     }
 
     public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
-        tiles.Wavelet is not { } wavelet ? OfTiles<TFace, TCells>(map, tiles, keep)
+        tiles.Wavelet is not { } wavelet ? OfTiles<TFace, TCells>(map, tiles, keep, threads)
         : wavelet.InBands ? OfLargeMap<TFace, TCells>(map, wavelet, keep, threads)
-        : OfMaps<TFace, TCells>(map, wavelet, keep);
+        : OfMaps<TFace, TCells>(map, wavelet, keep, threads);
 
-    static GridSample OfTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    // What the threads have seen.
+    sealed class Seen
+    {
+        public volatile bool NotFinite, AnyZero, AnyNegative;
+        public long Elements;
+
+        /// <summary>Adds what one of them has.</summary>
+        public void Add(bool anyZero, bool anyNegative, long elements)
+        {
+            if (anyZero) AnyZero = true;
+            if (anyNegative) AnyNegative = true;
+            Interlocked.Add(ref Elements, elements);
+        }
+    }
+
+    static GridSample OfTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var count = Tiles(tiles.Count);
-        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + 1) * 1024, 64);
+        var parts = (count + LeastTiles - 1) / LeastTiles;
+        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + parts) * 1024, 64);
         try
         {
-            var x = memory + 256 * (long)count;
-            bool anyZero = false, anyNegative = false;
-            long elements = 0;
-            var positive = stackalloc ulong[4];
-            for (var i = 0; i < count; i++)
+            var seen = new Seen();
+            var work = new CpuTeam.Shares(parts, threads);
+            work.Run(() =>
             {
-                var tile = Chosen(i, count, tiles.Count);
-                var region = tiles.RegionOf(tile);
-                if (!GridMover<TCells>.Look<TFace>(map, tiles, region, tile, x, out var place, out var stride, positive, ref anyNegative)) return default;
-                anyZero |= Bits.Count(positive) < tiles.Elements(region, tile);
-                elements += tiles.Elements(region, tile);
-                TFace.Forward(place, stride, x, memory + 256 * (long)i, tiles.Transform, region);
-            }
-            return Of(new AllAtOnce(new(memory, 256 * count)), 256 * count, elements, keep, anyZero, anyNegative);
+                var (anyZero, anyNegative, elements) = (false, false, 0L);
+                var positive = stackalloc ulong[4];
+                for (int part = 0, end = 0; part < end || work.Take(out part, out end); part++)
+                {
+                    var x = memory + 256 * (long)(count + part);
+                    for (var i = part * LeastTiles; i < Math.Min(count, (part + 1) * LeastTiles); i++)
+                    {
+                        var tile = Chosen(i, count, tiles.Count);
+                        var region = tiles.RegionOf(tile);
+                        if (!GridMover<TCells>.Look<TFace>(map, tiles, region, tile, x, out var place, out var stride, positive, ref anyNegative)) seen.NotFinite = true;
+                        if (seen.NotFinite) return;
+                        var tileElements = tiles.Elements(region, tile);
+                        anyZero |= Bits.Count(positive) < tileElements;
+                        elements += tileElements;
+                        TFace.Forward(place, stride, x, memory + 256 * (long)i, tiles.Transform, region);
+                    }
+                }
+                seen.Add(anyZero, anyNegative, elements);
+            });
+            return seen.NotFinite ? default : Of(new CoefficientsInMemory(memory, 256 * count, threads), 256 * count, keep, seen);
         }
         finally { NativeMemory.AlignedFree(memory); }
     }
 
-    static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var count = Maps(wavelet);
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
-        using var unit = new GridUnit<TFace>(wavelet, inPlace);
-        var tile = stackalloc float[256];
-        var memory = count == 1 ? null : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
+        using var own = new GridUnit<TFace>(wavelet, inPlace);
+        // One map is not held twice.
+        var memory = count == 1 ? own.Coefficients : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
         try
         {
-            bool anyZero = false, anyNegative = false;
-            for (var start = 0; start < count; start += wavelet.Together)
+            var seen = new Seen();
+            var caller = Environment.CurrentManagedThreadId;
+            var work = new CpuTeam.Shares((count + wavelet.Together - 1) / wavelet.Together, threads);
+            work.Run(() =>
             {
-                var together = Math.Min(wavelet.Together, count - start);
-                var values = unit.Before;
-                for (var i = 0; i < together; i++)
+                var (anyZero, anyNegative) = (false, false);
+                var unit = Environment.CurrentManagedThreadId == caller ? own : new GridUnit<TFace>(wavelet, inPlace);
+                try
                 {
-                    var first = Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements;
-                    if (inPlace) values = (float*)map + first;
-                    if (!Look<TFace, TCells>(map, first, wavelet.Elements, inPlace ? null : values + (long)i * wavelet.Elements, tile, ref anyZero, ref anyNegative)) return default;
+                    var tile = stackalloc float[256];
+                    for (int turn = 0, end = 0; turn < end || work.Take(out turn, out end); turn++)
+                    {
+                        var start = turn * wavelet.Together;
+                        var together = Math.Min(wavelet.Together, count - start);
+                        var values = unit.Before;
+                        for (var i = 0; i < together; i++)
+                        {
+                            var first = Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements;
+                            if (inPlace) values = (float*)map + first;
+                            if (!Look<TFace, TCells>(map, first, wavelet.Elements, inPlace ? null : values + (long)i * wavelet.Elements, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
+                            if (seen.NotFinite) return;
+                        }
+                        unit.Forward(values, 0, together, together);
+                        var bytes = (long)together * wavelet.Coefficients * sizeof(float);
+                        if (memory != unit.Coefficients) Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, bytes, bytes);
+                    }
+                    seen.Add(anyZero, anyNegative, 0);
                 }
-                unit.Forward(values, 0, together, together);
-                if (memory != null) Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, (long)together * wavelet.Coefficients * sizeof(float), (long)together * wavelet.Coefficients * sizeof(float));
-            }
-            var coefficients = count * wavelet.Coefficients;
-            return Of(new AllAtOnce(new(memory == null ? unit.Coefficients : memory, coefficients)), coefficients, (long)count * wavelet.Elements, keep, anyZero, anyNegative);
+                finally { if (unit != own) unit.Dispose(); }
+            });
+            seen.Elements = (long)count * wavelet.Elements;
+            return seen.NotFinite ? default : Of(new CoefficientsInMemory(memory, count * wavelet.Coefficients, threads), count * wavelet.Coefficients, keep, seen);
         }
         finally
         {
             AllocatorMeter.LookIn();
-            NativeMemory.AlignedFree(memory);
+            if (memory != own.Coefficients) NativeMemory.AlignedFree(memory);
         }
     }
 
@@ -104,21 +146,21 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     static GridSample OfLargeMap<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var number = Chosen(0, 1, wavelet.Shape.Maps);
-        bool finite = true, anyZero = false, anyNegative = false;
+        var seen = new Seen { Elements = wavelet.Elements };
         var blocks = new CpuTeam.Shares((wavelet.Elements + BlockElements - 1) / BlockElements, threads);
         blocks.Run(() =>
         {
-            bool zero = false, negative = false;
+            var (anyZero, anyNegative) = (false, false);
             var tile = stackalloc float[256];
-            for (int block = 0, end = 0; (block < end || blocks.Take(out block, out end)) && Volatile.Read(ref finite); block++)
+            for (int block = 0, end = 0; block < end || blocks.Take(out block, out end); block++)
             {
                 var start = block * BlockElements;
-                if (!Look<TFace, TCells>(map, number * wavelet.Elements + start, Math.Min(BlockElements, wavelet.Elements - start), null, tile, ref zero, ref negative)) Volatile.Write(ref finite, false);
+                if (!Look<TFace, TCells>(map, number * wavelet.Elements + start, Math.Min(BlockElements, wavelet.Elements - start), null, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
+                if (seen.NotFinite) return;
             }
-            if (zero) Volatile.Write(ref anyZero, true);
-            if (negative) Volatile.Write(ref anyNegative, true);
+            seen.Add(anyZero, anyNegative, 0);
         });
-        return finite ? Of(new GridLargeMap<TFace, TCells>(wavelet, map, number, threads), wavelet.Coefficients, wavelet.Elements, keep, anyZero, anyNegative) : default;
+        return seen.NotFinite ? default : Of(new GridLargeMap<TFace, TCells>(wavelet, map, number, threads), wavelet.Coefficients, keep, seen);
     }
 
     // What a thread looks at before it asks for more.
@@ -137,21 +179,21 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return true;
     }
 
-    static GridSample Of<T>(T coefficients, long count, long elements, Keep keep, bool anyZero, bool anyNegative) where T : ICoefficients, allows ref struct
+    static GridSample Of<T>(T coefficients, long count, Keep keep, Seen seen) where T : ICoefficients
     {
         var threshold = keep switch
         {
             Keep.Above above => above.Threshold,
-            Keep.TopK top => Threshold(coefficients, count, TopK.Count(elements, top.Ratio), elements),
+            Keep.TopK top => Threshold(coefficients, count, TopK.Count(seen.Elements, top.Ratio), seen.Elements),
             _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
         };
         var step = Math.Max(threshold, SmallestStep);
         var (first, other) = Offsets(coefficients, step);
-        return new(true, anyZero, anyNegative, step, first, other);
+        return new(true, seen.AnyZero, seen.AnyNegative, step, first, other);
     }
 
     // Where fewer than k coefficients differ from zero, the smallest of those.
-    static float Threshold<T>(T coefficients, long count, long k, long elements) where T : ICoefficients, allows ref struct
+    static float Threshold<T>(T coefficients, long count, long k, long elements) where T : ICoefficients
     {
         var threshold = TopK.Threshold(coefficients, Math.Min(k, count));
         if (2 * k > elements) threshold = Math.Max(threshold, TopK.Threshold(coefficients, Math.Max(1, elements / ElementsPerEscape)) / Grid.Escape);
@@ -162,7 +204,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     }
 
     // The mean of a level's coefficients is the value that serves them best.
-    static (float First, float Other) Offsets<T>(T coefficients, float step) where T : ICoefficients, allows ref struct
+    static (float First, float Other) Offsets<T>(T coefficients, float step) where T : ICoefficients
     {
         var sums = new Remainders(1 / step);
         coefficients.Each(() => new Remainders(1 / step), sums.Add);
@@ -187,38 +229,56 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         public void Add(Extremes part) => (Smallest, Largest) = (Math.Min(Smallest, part.Smallest), Math.Max(Largest, part.Largest));
     }
 
-    // What coefficients of level 1, and of all others, have above their level. Remainders are multiples of 2^-23, so that up to 2^29 of
-    // them have the same sum in any order.
+    // What coefficients of level 1, and of all others, have above their level. Remainders are multiples of 2^-23, so that they have the same
+    // sum in any order.
     sealed class Remainders(float inverse) : ITally
     {
-        double first, other;
-        long firsts, others;
+        const int UnitBits = 23, MostTogether = 1 << 31 - UnitBits - 1;
 
-        public (float First, float Other) Means => ((float)(firsts == 0 ? 0 : first / firsts), (float)(others == 0 ? 0 : other / others));
+        long first, other, firsts, others;
+
+        public (float First, float Other) Means => (Mean(first, firsts), Mean(other, others));
+
+        static float Mean(long sum, long count) => count == 0 ? 0 : (float)((double)sum / (1 << UnitBits) / count);
 
         public void See(ReadOnlySpan<float> some)
         {
-            for (var i = 0; i < some.Length;)
+            var i = 0;
+            while (some.Length - i >= Vector<float>.Count)
             {
-                // Most are zero.
-                var end = Math.Min(some.Length, i + Vector<float>.Count);
-                if (end == i + Vector<float>.Count && Vector.LessThanAll(Vector.Abs(new Vector<float>(some[i..])) * inverse, Vector<float>.One)) i = end;
-                for (; i < end; i++)
+                // So many that no lane's sum overflows.
+                Vector<int> first = default, other = default, firsts = default, others = default;
+                for (var left = MostTogether; left > 0 && some.Length - i >= Vector<float>.Count; left--, i += Vector<float>.Count)
                 {
-                    var scaled = Math.Abs(some[i]) * inverse;
-                    var level = (int)Math.Min(scaled, Grid.Escape);
-                    if (level is 0 or Grid.Escape) continue;
-                    if (level == 1)
-                    {
-                        first += scaled - 1;
-                        firsts++;
-                    }
-                    else
-                    {
-                        other += scaled - level;
-                        others++;
-                    }
+                    var scaled = Vector.Min(Vector.Abs(new Vector<float>(some[i..])) * inverse, new Vector<float>(Grid.Escape));
+                    var level = Vector.ConvertToInt32Native(scaled);
+                    var remainder = Vector.ConvertToInt32Native((scaled - Vector.ConvertToSingle(level)) * (1 << UnitBits));
+                    var isFirst = Vector.Equals(level, Vector<int>.One);
+                    var isOther = Vector.GreaterThan(level, Vector<int>.One) & Vector.LessThan(level, new Vector<int>(Grid.Escape));
+                    first += remainder & isFirst;
+                    other += remainder & isOther;
+                    firsts -= isFirst;
+                    others -= isOther;
                 }
+                this.first += Sum(first);
+                this.other += Sum(other);
+                this.firsts += Sum(firsts);
+                this.others += Sum(others);
+            }
+            for (; i < some.Length; i++)
+            {
+                var scaled = Math.Min(Math.Abs(some[i]) * inverse, Grid.Escape);
+                var level = (int)scaled;
+                var remainder = (int)((scaled - level) * (1 << UnitBits));
+                if (level == 1) (first, firsts) = (first + remainder, firsts + 1);
+                else if (level is > 1 and < Grid.Escape) (other, others) = (other + remainder, others + 1);
+            }
+
+            static long Sum(Vector<int> lanes)
+            {
+                var sum = 0L;
+                for (var lane = 0; lane < Vector<int>.Count; lane++) sum += lanes[lane];
+                return sum;
             }
         }
 

@@ -18,17 +18,27 @@ interface ITally
     void See(ReadOnlySpan<float> some);
 }
 
-/// <summary>Coefficients in memory.</summary>
-readonly ref struct AllAtOnce(ReadOnlySpan<float> all) : ICoefficients
+/// <summary>Coefficients in memory, from the first on so many.</summary>
+readonly unsafe struct CoefficientsInMemory(float* first, int count, int threads) : ICoefficients
 {
-    readonly ReadOnlySpan<float> all = all;
+    // What a thread looks at before it asks for more; of fewer it is not worth to wake another.
+    const int Together = 1 << 14;
+
+    readonly float* first = first;
 
     public ReadOnlySpan<int> Digits => [TopK.FirstBits, TopK.SecondBits, TopK.ThirdBits];
 
     public void Each<TTally>(Func<TTally> begin, Action<TTally> end) where TTally : ITally
     {
-        var tally = begin();
-        tally.See(all);
-        end(tally);
+        var (all, length) = ((nint)first, count);
+        var stretches = new CpuTeam.Shares((length + Together - 1) / Together, threads);
+        var gate = new Lock();
+        stretches.Run(() =>
+        {
+            var tally = begin();
+            while (stretches.Take(out var stretch, out var last))
+                tally.See(new((float*)all + stretch * Together, Math.Min(last * Together, length) - stretch * Together));
+            lock (gate) end(tally);
+        });
     }
 }

@@ -22,15 +22,15 @@ public static class TopK
     /// </remarks>
     /// <param name="coefficients">No NaN.</param>
     /// <param name="k">1 or more, at most the length.</param>
-    public static float Threshold(ReadOnlySpan<float> coefficients, long k)
+    public static unsafe float Threshold(ReadOnlySpan<float> coefficients, long k)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(k, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(k, coefficients.Length);
-        return Threshold(new AllAtOnce(coefficients), k);
+        fixed (float* first = coefficients) return Threshold(new CoefficientsInMemory(first, coefficients.Length, threads: 1), k);
     }
 
     /// <summary>The same of coefficients that are gone through several times.</summary>
-    internal static float Threshold<T>(T coefficients, long k) where T : ICoefficients, allows ref struct
+    internal static float Threshold<T>(T coefficients, long k) where T : ICoefficients
     {
         var wanted = k;
         var (prefix, known) = (0u, 0);
@@ -43,7 +43,7 @@ public static class TopK
     }
 
     // Among the magnitudes that begin with the known bits, finds the next ones of the wanted-largest.
-    static uint Narrow<T>(T coefficients, uint prefix, int known, int next, ref long wanted) where T : ICoefficients, allows ref struct
+    static uint Narrow<T>(T coefficients, uint prefix, int known, int next, ref long wanted) where T : ICoefficients
     {
         Histogram? all = null;
         coefficients.Each(() => new Histogram(prefix, known, next), part =>
@@ -54,40 +54,61 @@ public static class TopK
         using var histogram = all!;
         for (var bin = (1 << next) - 1; ; bin--)
         {
-            if (histogram.Counts[bin] >= wanted) return prefix | (uint)bin << 31 - known - next;
-            wanted -= histogram.Counts[bin];
+            if (histogram[bin] >= wanted) return prefix | (uint)bin << 31 - known - next;
+            wanted -= histogram[bin];
         }
     }
 
     // How often each value of the next bits occurs among the magnitudes that begin with the known ones.
     sealed unsafe class Histogram(uint prefix, int known, int next) : ITally, IDisposable
     {
-        readonly int* counts = (int*)NativeMemory.AllocZeroed((nuint)1 << next, sizeof(int));
+        // Of every second magnitude in a table of its own, where that is small: neighbours are often alike, and one would wait for the other.
+        readonly int second = next <= FirstBits ? 1 << next : 0;
+        readonly int* counts = (int*)NativeMemory.AllocZeroed((nuint)(next <= FirstBits ? 2 : 1) << next, sizeof(int));
 
-        public ReadOnlySpan<int> Counts => new(counts, 1 << next);
+        public long this[int bin] => second == 0 ? counts[bin] : (long)counts[bin] + counts[second + bin];
 
         public void See(ReadOnlySpan<float> some)
         {
             var bits = MemoryMarshal.Cast<float, uint>(some);
+            if (known == 0) SeeAll(bits);
+            else SeeThoseThatBegin(bits);
+        }
+
+        void SeeAll(ReadOnlySpan<uint> bits)
+        {
+            var shift = 31 - next;
+            int* odd = counts, even = counts + second;
+            var i = 0;
+            for (; i < bits.Length - 1; i += 2)
+            {
+                odd[(bits[i] & 0x7FFFFFFF) >> shift]++;
+                even[(bits[i + 1] & 0x7FFFFFFF) >> shift]++;
+            }
+            for (; i < bits.Length; i++) odd[(bits[i] & 0x7FFFFFFF) >> shift]++;
+        }
+
+        // Few do: most are passed over together.
+        void SeeThoseThatBegin(ReadOnlySpan<uint> bits)
+        {
             var (knownShift, shift) = (31 - known, 31 - known - next);
             var mask = (1u << next) - 1;
             var (begin, begins) = (new Vector<uint>(prefix), new Vector<uint>(0x7FFFFFFFu >> knownShift << knownShift));
             for (var i = 0; i < bits.Length;)
             {
-                // Where some bits are known, few have them.
                 var end = Math.Min(bits.Length, i + Vector<uint>.Count);
-                if (known > 0 && end == i + Vector<uint>.Count && !Vector.EqualsAny(new Vector<uint>(bits[i..]) & begins, begin)) i = end;
+                if (end == i + Vector<uint>.Count && !Vector.EqualsAny(new Vector<uint>(bits[i..]) & begins, begin)) i = end;
                 for (; i < end; i++)
                 {
                     var magnitude = bits[i] & 0x7FFFFFFF;
-                    if (known == 0 || magnitude >> knownShift == prefix >> knownShift) counts[(int)(magnitude >> shift & mask)]++;
+                    if (magnitude >> knownShift == prefix >> knownShift) counts[magnitude >> shift & mask]++;
                 }
             }
         }
 
         public void Add(Histogram part)
         {
-            for (var bin = 0; bin < 1 << next; bin++) counts[bin] += part.counts[bin];
+            for (var i = 0; i < second + (1 << next); i++) counts[i] += part.counts[i];
             part.Dispose();
         }
 
