@@ -37,11 +37,11 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     static abstract void Transpose(float* from, float* to);
 
     /// <summary>
-    /// Of 32 floats x in two rows of 16: the whole part of x inverse, at most <paramref name="largest"/> in magnitude. Bytes of four of
-    /// the upper row stand beside those of the four below them.
+    /// Of 64 floats x in four rows of 16: the whole part of x inverse, at most <paramref name="largest"/> in magnitude. Bytes of four of
+    /// the first and of the third row stand beside those of the four below them.
     /// </summary>
-    /// <remarks><c>levels</c>: receives 32 magnitudes. <c>kept</c> and <c>negative</c>: a bit for each that is not zero, and for each below zero.</remarks>
-    static abstract void Levels(float* rows, T inverse, T largest, byte* levels, out uint kept, out uint negative);
+    /// <remarks><c>levels</c>: receives 64 magnitudes. <c>kept</c> and <c>negative</c>: a bit for each that is not zero, and for each below zero.</remarks>
+    static abstract void Levels(float* rows, T inverse, T largest, byte* levels, out ulong kept, out ulong negative);
 
     /// <summary>A bit for each of 64 bytes of at most 127 that is more than <paramref name="m"/>.</summary>
     static abstract ulong Above(byte* bytes, int m);
@@ -57,6 +57,10 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
 
     /// <summary>Of 16 bytes, a level of at most <paramref name="highest"/> with its sign on top: what it stands for.</summary>
     static abstract void Values(Vector128<byte> levels, GridMagnitudes* magnitudes, int highest, float* to);
+
+    /// <summary>What 64 levels of at most 2 stand for, in four rows of 16, in the order of <see cref="Levels"/>.</summary>
+    /// <remarks><c>present</c>, <c>two</c> and <c>below</c>: a bit for each that is not zero, that is 2, and that is below zero.</remarks>
+    static abstract void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* to);
 
     /// <summary>A bit for each of 64 floats, in four rows <paramref name="stride"/> apart, that is not zero.</summary>
     /// <remarks><c>most</c>: raised to them in the order of their bits without a sign: those with one are above all others.</remarks>
@@ -150,25 +154,22 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Levels(float* rows, Lanes16 inverse, Lanes16 largest, byte* levels, out uint kept, out uint negative)
+    public static void Levels(float* rows, Lanes16 inverse, Lanes16 largest, byte* levels, out ulong kept, out ulong negative)
     {
-        if (!Avx512F.IsSupported)
+        if (!Avx512BW.IsSupported)
         {
             Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), Lanes4.All(largest.value[0]), levels, out kept, out negative);
             return;
         }
-        Vector128<uint> upper = Row(rows), lower = Row(rows + 16);
-        var whole = Vector256.Create(Sse2.UnpackLow(upper, lower), Sse2.UnpackHigh(upper, lower)).AsSByte();
-        Vector256.Abs(whole).AsByte().Store(levels);
+        // Packing rows in pairs is just the order of groups. It bounds from below too, though by one too many.
+        var packed = Avx512BW.PackSignedSaturate(Avx512BW.PackSignedSaturate(Row(rows), Row(rows + 16)), Avx512BW.PackSignedSaturate(Row(rows + 32), Row(rows + 48)));
+        var whole = Vector512.Max(Avx512F.PermuteVar8x64(packed.AsInt64(), Vector512.Create(0L, 2, 4, 6, 1, 3, 5, 7)).AsSByte(), Vector512.Create((sbyte)-Grid.Escape));
+        Vector512.Abs(whole).AsByte().Store(levels);
         negative = whole.ExtractMostSignificantBits();
-        kept = ~Vector256.Equals(whole, Vector256<sbyte>.Zero).ExtractMostSignificantBits();
+        kept = ~Vector512.Equals(whole, Vector512<sbyte>.Zero).ExtractMostSignificantBits();
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        Vector128<uint> Row(float* row)
-        {
-            var x = Vector512.Load(row) * inverse.value;
-            return Avx512F.ConvertToVector128SByte(Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.MaxNative(x, -largest.value), largest.value))).AsUInt32();
-        }
+        Vector512<int> Row(float* row) => Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.Load(row) * inverse.value, largest.value));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -214,16 +215,48 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* to)
+    {
+        Vector512<float> ones = Vector512.Create(magnitudes->Few[1]), twos = Vector512.Create(magnitudes->Few[3]);
+        // Fours of the upper row stand beside those of the lower.
+        var upper = Vector512.Create(1u, 2, 4, 8, 0x100, 0x200, 0x400, 0x800, 0x10000, 0x20000, 0x40000, 0x80000, 0x1000000, 0x2000000, 0x4000000, 0x8000000);
+        TwoRows((uint)present, (uint)two, (uint)below, to);
+        TwoRows((uint)(present >> 32), (uint)(two >> 32), (uint)(below >> 32), to + 32);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void TwoRows(uint present, uint two, uint below, float* to)
+        {
+            Vector512<uint> p = Vector512.Create(present), t = Vector512.Create(two), b = Vector512.Create(below);
+            Row(p, t, b, upper, to);
+            Row(p, t, b, upper << 4, to + 16);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        void Row(Vector512<uint> present, Vector512<uint> two, Vector512<uint> below, Vector512<uint> places, float* to)
+        {
+            var magnitude = Vector512.ConditionalSelect(IsZero(two & places), ones, twos);
+            magnitude = Vector512.ConditionalSelect(IsZero(present & places), Vector512<float>.Zero, magnitude);
+            Vector512.ConditionalSelect(IsZero(below & places), magnitude, -magnitude).Store(to);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static Vector512<float> IsZero(Vector512<uint> x) => Vector512.Equals(x, Vector512<uint>.Zero).AsSingle();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong NotZero(float* rows, long stride, ref Lanes16 most)
     {
-        ulong zero = 0;
-        for (var row = 0; row < 4; row++, rows += stride)
-        {
-            var x = Vector512.Load(rows);
-            most = new(Vector512.Max(most.value.AsUInt32(), x.AsUInt32()).AsSingle());
-            zero |= Vector512.Equals(x, Vector512<float>.Zero).ExtractMostSignificantBits() << 16 * row;
-        }
-        return ~zero;
+        Vector512<int> a = Vector512.Load(rows).AsInt32(), b = Vector512.Load(rows + stride).AsInt32(), c = Vector512.Load(rows + 2 * stride).AsInt32(), d = Vector512.Load(rows + 3 * stride).AsInt32();
+        most = new(Vector512.Max(Vector512.Max(Vector512.Max(most.value.AsUInt32(), a.AsUInt32()), Vector512.Max(b.AsUInt32(), c.AsUInt32())), d.AsUInt32()).AsSingle());
+        if (!Avx512BW.IsSupported)
+            return ~(Zeros(a) | Zeros(b) << 16 | Zeros(c) << 32 | Zeros(d) << 48);
+        // Without their signs, what is not zero stays so when it is packed; fours of the rows then come one below the other.
+        var packed = Avx512BW.PackSignedSaturate(Avx512BW.PackSignedSaturate(a + a, b + b), Avx512BW.PackSignedSaturate(c + c, d + d));
+        var inOrder = Avx512F.PermuteVar16x32(packed.AsInt32(), Vector512.Create(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+        return ~Vector512.Equals(inOrder.AsByte(), Vector512<byte>.Zero).ExtractMostSignificantBits();
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static ulong Zeros(Vector512<int> row) => Vector512.Equals(row.AsSingle(), Vector512<float>.Zero).ExtractMostSignificantBits();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -249,7 +282,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         void Row(float* row, Vector512<uint> bits, float* to)
         {
             var zero = Vector512.Equals(Vector512.Create(positive) & bits, Vector512<uint>.Zero);
-            Vector512.AndNot(Vector512.MaxNative(Vector512.Load(row), smallest.value), zero.AsSingle()).Store(to);
+            Vector512.ConditionalSelect(zero.AsSingle(), Vector512<float>.Zero, Vector512.MaxNative(Vector512.Load(row), smallest.value)).Store(to);
         }
     }
 }
@@ -331,19 +364,26 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Levels(float* rows, Lanes8 inverse, Lanes8 largest, byte* levels, out uint kept, out uint negative)
+    public static void Levels(float* rows, Lanes8 inverse, Lanes8 largest, byte* levels, out ulong kept, out ulong negative)
     {
         if (!Avx2.IsSupported)
         {
             Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), Lanes4.All(largest.value[0]), levels, out kept, out negative);
             return;
         }
-        // Packing halves side by side is just the order of groups.
-        Vector256<short> left = Avx2.PackSignedSaturate(Eight(rows), Eight(rows + 16)), right = Avx2.PackSignedSaturate(Eight(rows + 8), Eight(rows + 24));
-        var whole = Avx2.Permute4x64(Avx2.PackSignedSaturate(left, right).AsInt64(), 0b11_01_10_00).AsSByte();
-        Vector256.Abs(whole).AsByte().Store(levels);
-        negative = whole.ExtractMostSignificantBits();
-        kept = ~Vector256.Equals(whole, Vector256<sbyte>.Zero).ExtractMostSignificantBits();
+        Vector256<sbyte> upper = TwoRows(rows, levels), lower = TwoRows(rows + 32, levels + 32);
+        negative = upper.ExtractMostSignificantBits() | (ulong)lower.ExtractMostSignificantBits() << 32;
+        kept = ~(Vector256.Equals(upper, Vector256<sbyte>.Zero).ExtractMostSignificantBits() | (ulong)Vector256.Equals(lower, Vector256<sbyte>.Zero).ExtractMostSignificantBits() << 32);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        Vector256<sbyte> TwoRows(float* rows, byte* levels)
+        {
+            // Packing halves side by side is just the order of groups.
+            Vector256<short> left = Avx2.PackSignedSaturate(Eight(rows), Eight(rows + 16)), right = Avx2.PackSignedSaturate(Eight(rows + 8), Eight(rows + 24));
+            var whole = Avx2.Permute4x64(Avx2.PackSignedSaturate(left, right).AsInt64(), 0b11_01_10_00).AsSByte();
+            Vector256.Abs(whole).AsByte().Store(levels);
+            return whole;
+        }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector256<int> Eight(float* from) =>
@@ -467,11 +507,14 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
             Vector256.AndNot(Vector256.MaxNative(Vector256.Load(from), smallest.value), Vector256.Equals(all & bits, Vector256<uint>.Zero).AsSingle()).Store(to);
     }
 
-    /// <summary>What 64 levels of at most 2 stand for, in two rows of 16 and in two more.</summary>
-    /// <remarks><c>present</c>, <c>two</c> and <c>below</c>: a bit for each that is not zero, that is 2, and that is below zero. Needs AVX2.</remarks>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* to)
     {
+        if (!Avx2.IsSupported)
+        {
+            Lanes4.Values(present, two, below, magnitudes, to);
+            return;
+        }
         var table = Vector256.Load(magnitudes->Few);
         TwoRows((uint)present, (uint)two, (uint)below, to);
         TwoRows((uint)(present >> 32), (uint)(two >> 32), (uint)(below >> 32), to + 32);
@@ -548,16 +591,16 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Levels(float* rows, Lanes4 inverse, Lanes4 largest, byte* levels, out uint kept, out uint negative)
+    public static void Levels(float* rows, Lanes4 inverse, Lanes4 largest, byte* levels, out ulong kept, out ulong negative)
     {
         (kept, negative) = (0, 0);
-        for (var half = 0; half < 2; half++)
+        for (var eights = 0; eights < 4; eights++)
         {
-            var from = rows + 8 * half;
+            var from = rows + eights / 2 * 32 + eights % 2 * 8;
             var whole = Vector128.NarrowWithSaturation(Vector128.NarrowWithSaturation(Four(from), Four(from + 16)), Vector128.NarrowWithSaturation(Four(from + 4), Four(from + 20)));
-            Vector128.Abs(whole).AsByte().Store(levels + 16 * half);
-            negative |= whole.ExtractMostSignificantBits() << 16 * half;
-            kept |= (~Vector128.Equals(whole, Vector128<sbyte>.Zero).ExtractMostSignificantBits() & 0xFFFF) << 16 * half;
+            Vector128.Abs(whole).AsByte().Store(levels + 16 * eights);
+            negative |= (ulong)whole.ExtractMostSignificantBits() << 16 * eights;
+            kept |= (~Vector128.Equals(whole, Vector128<sbyte>.Zero).ExtractMostSignificantBits() & 0xFFFFUL) << 16 * eights;
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -610,6 +653,8 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
             to[i] = levels[i] >= 0x80 ? -magnitude : magnitude;
         }
     }
+
+    public static void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* to) => GridDefinition.Values(present, two, below, magnitudes, to);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong NotZero(float* rows, long stride, ref Lanes4 most)

@@ -516,7 +516,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static void Levels(float* y, float inverse, byte* levels, ulong* kept, ulong* negative)
     {
         T inverses = T.All(inverse), largest = T.All(Grid.Escape);
-        for (var pair = 0; pair < 8; pair++) T.Levels(y + 32 * pair, inverses, largest, levels + 32 * pair, out ((uint*)kept)[pair], out ((uint*)negative)[pair]);
+        for (var quarter = 0; quarter < 4; quarter++) T.Levels(y + 64 * quarter, inverses, largest, levels + 64 * quarter, out kept[quarter], out negative[quarter]);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -553,19 +553,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         }
     }
 
-    [SkipLocalsInit]
-    public static void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* y)
-    {
-        if (System.Runtime.Intrinsics.X86.Avx2.IsSupported)
-        {
-            Lanes8.Values(present, two, below, magnitudes, y);
-            return;
-        }
-        var levels = stackalloc byte[64];
-        Begin(levels, present, below);
-        Raise(levels, two, 1);
-        Values(levels, 2, magnitudes, y);
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Values(ulong present, ulong two, ulong below, GridMagnitudes* magnitudes, float* y) => T.Values(present, two, below, magnitudes, y);
 
     public static bool Look(float* from, long stride, ulong* positive, ref bool anyNegative)
     {

@@ -147,6 +147,7 @@ sealed unsafe partial class GridChunk : IDisposable
     internal const ulong Lowest = 0x0101010101010101;
 
     // The lowest bit of each byte that is not empty.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static ulong NotEmpty(ulong bytes) => ((bytes & 0x7F * Lowest) + 0x7F * Lowest | bytes) >> 7 & Lowest;
 
     // All bits of the bytes whose lowest is set.
