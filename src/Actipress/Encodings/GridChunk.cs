@@ -84,12 +84,12 @@ sealed unsafe partial class GridChunk : IDisposable
     /// <summary>Writes which of a tile's values are zero.</summary>
     public void WriteZeros(ulong* positive, in GridTiles.Places places)
     {
-        var writer = zeroBits;
+        var writer = new BitWriter(zeroBits);
         if (places.AreAll)
             for (var quarter = 0; quarter < 4; quarter++) writer.Write(positive[quarter]);
         else
             for (var quarter = 0; quarter < 4; quarter++) writer.Write(Bits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
-        zeroBits = writer;
+        zeroBits.Become(writer);
     }
 
     /// <summary>Writes the levels of the coefficients of up to a <see cref="Batch"/> of tiles.</summary>
@@ -101,7 +101,7 @@ sealed unsafe partial class GridChunk : IDisposable
 
     void Write<TFace>(float* y, byte* tileLevels, ulong* kept, ulong* negative) where TFace : struct, IGridFace
     {
-        BitWriter signWriter = signBits, levelWriter = levelBits;
+        BitWriter signWriter = new(signBits), levelWriter = new(levelBits);
         var mask = maskEnd;
         uint groupBits = 0;
         for (var quarter = 0; quarter < 4; quarter++)
@@ -127,8 +127,8 @@ sealed unsafe partial class GridChunk : IDisposable
             }
             if (alive != 0) WriteEscapes(y + 64 * quarter, alive);
         }
-        signBits = signWriter;
-        levelBits = levelWriter;
+        signBits.Become(signWriter);
+        levelBits.Become(levelWriter);
         maskEnd = mask;
         ((uint*)groups)[tile++] = groupBits;
     }
@@ -181,27 +181,46 @@ sealed unsafe partial class GridChunk : IDisposable
     {
         byte* to = to;
         ulong bits;
-        int count;
+        long count;
+
+        // Field by field, and without a gap: else the compiler leaves a copy in memory.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public BitWriter(in BitWriter from) : this(from.to) => (bits, count) = (from.bits, from.count);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Become(BitWriter from)
+        {
+            to = from.to;
+            bits = from.bits;
+            count = from.count;
+        }
 
         // length: 0 to 64; no bit of next beyond it.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public void Write(ulong next, int length)
         {
-            bits |= next << count;
+            bits |= next << (int)count;
             *(ulong*)to = bits;
-            var (filled, rest) = (count + length, next >> 1 >> 63 - count);
-            to += filled >> 6 << 3;
-            bits = filled >= 64 ? rest : bits;
-            count = filled & 63;
+            var rest = Beyond(next);
+            count += length;
+            // No branch, which would often be foreseen wrongly.
+            var full = count >> 6;
+            to += full << 3;
+            bits ^= (bits ^ rest) & (ulong)-full;
+            count &= 63;
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public void Write(ulong next)
         {
-            *(ulong*)to = bits | next << count;
+            *(ulong*)to = bits | next << (int)count;
             to += sizeof(ulong);
-            bits = next >> 1 >> 63 - count;
+            bits = Beyond(next);
         }
+
+        // What the word has no room for: a shift by 64 - count, which may be all 64.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        readonly ulong Beyond(ulong next) => next >> 1 >> (int)~count;
 
         /// <summary>Writes so many bits from memory, of which eight bytes more than they fill may be read.</summary>
         public void Copy(byte* from, int length)
@@ -217,6 +236,6 @@ sealed unsafe partial class GridChunk : IDisposable
         }
 
         /// <summary>How many bits were written since <paramref name="start"/>.</summary>
-        public readonly int Since(byte* start) => (int)(8 * (to - start)) + count;
+        public readonly int Since(byte* start) => (int)(8 * (to - start) + count);
     }
 }
