@@ -220,7 +220,7 @@ sealed unsafe partial class GridChunk : IDisposable
 
         // What the word has no room for: a shift by 64 - count, which may be all 64.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        readonly ulong Beyond(ulong next) => next >> 1 >> (int)~count;
+        readonly ulong Beyond(ulong next) => next >> 1 >> (63 ^ (int)count);
 
         /// <summary>Writes so many bits from memory, of which eight bytes more than they fill may be read.</summary>
         public void Copy(byte* from, int length)

@@ -187,7 +187,7 @@ sealed unsafe class GridChunkReader : IDisposable
             var next = from + (At >> 3);
             var shift = (int)(At & 7);
             At += length;
-            return *(ulong*)next >> shift | *(ulong*)(next + 8) << 1 << ~shift;
+            return *(ulong*)next >> shift | *(ulong*)(next + 8) << 1 << (63 ^ shift);
         }
     }
 }
