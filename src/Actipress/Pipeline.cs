@@ -79,7 +79,7 @@ public static class Pipeline
         using (var coefficients = codec.Encoding.Decode(packed.Sections, codec.Transform.Coefficients(shape)))
             flat = codec.Transform.Inverse(coefficients, shape);
         using var x = flat;
-        if (packed.Zeros is { } zeros) RestoreZeros(x, zeros, packed.Type);
+        if (packed.Zeros is { } zeros) RestoreZeros(x, zeros, packed.Type, codec.Encoding.Step(packed.Sections));
         return InType(x, packed.Type, packed.Shape);
     }
 
@@ -110,10 +110,10 @@ public static class Pipeline
         return ExactBits.ToBits(flat);
     }
 
-    internal static void RestoreZeros(Tensor x, Tensor positiveBits, ScalarType type)
+    internal static void RestoreZeros(Tensor x, Tensor positiveBits, ScalarType type, float step)
     {
-        using Scalar smallest = Math.Max(finfo(type).tiny, finfo(float32).tiny), zero = 0;
-        x.clamp_min_(smallest);
+        using Scalar least = Grid.Least((float)Math.Max(finfo(type).tiny, finfo(float32).tiny), step), zero = 0;
+        x.clamp_min_(least);
         using var positive = ExactBits.FromBits(positiveBits, x.NumberOfElements);
         using var isZero = positive.logical_not_();
         x.masked_fill_(isZero, zero);

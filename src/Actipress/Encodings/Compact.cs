@@ -58,6 +58,8 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
         return Scatter(positions, values, coefficients);
     }
 
+    internal override float Step(Tensor[] sections) => LeastMagnitude(Values == ValueForm.Int8 ? sections[^2] : sections[^1]);
+
     Tensor[] EncodePositions(Tensor positions, long coefficients)
     {
         var (kept, groups) = (positions.NumberOfElements, (coefficients + Group - 1) / Group);

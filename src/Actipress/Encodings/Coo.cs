@@ -16,4 +16,6 @@ public sealed record Coo : Encoding
         Expect(sections is [{ dtype: ScalarType.Float32 }, { dtype: ScalarType.Int64 }], "float32 values and int64 positions");
         return Scatter(sections[1], sections[0], coefficients);
     }
+
+    internal override float Step(Tensor[] sections) => LeastMagnitude(sections[0]);
 }

@@ -21,6 +21,18 @@ public abstract record Encoding
     /// <exception cref="InvalidDataException">The sections are damaged.</exception>
     internal abstract Tensor Decode(Tensor[] sections, long coefficients);
 
+    /// <summary>About how far stored values are from each other: the least magnitude that was kept, or a step between levels; 0 if unknown.</summary>
+    /// <param name="sections">What <see cref="Decode"/> took.</param>
+    internal abstract float Step(Tensor[] sections);
+
+    private protected static float LeastMagnitude(Tensor values)
+    {
+        if (values.NumberOfElements == 0) return 0;
+        using var magnitudes = values.abs();
+        using var least = magnitudes.min();
+        return least.ToSingle();
+    }
+
     private protected void Expect(bool holds, string wanted)
     {
         if (!holds) throw new InvalidDataException($"Damaged bytes in a map stored as '{Name}': wanted {wanted}. Pack the map again.");

@@ -18,6 +18,12 @@ public sealed record Grid : Encoding
     internal const int Escape = 127;
 
     /// <summary>
+    /// What a value is raised to that the map's own zeros must be told from: lost in rounding beside a step, yet no number near the smallest.
+    /// With those a convolution's sums would fall below them, where processors are many times slower.
+    /// </summary>
+    internal static float Least(float smallest, float step) => Math.Max(smallest, step * (1f / (1 << 24)));
+
+    /// <summary>
     /// The highest levels of classes: 1, 2, 3 to 4, 5 to 8, and so on. Within a class of 2^b a level is told by the b lower bits of
     /// one less than it.
     /// </summary>
@@ -94,11 +100,13 @@ public sealed record Grid : Encoding
         using var coefficients = empty(tiles.Shape.Elements, float32);
         grid.Unpack((void*)LibTorch.Data(coefficients), ScalarType.Float32, tiles, get_num_threads());
         using var x = packed.Codec.Transform.Inverse(coefficients, shape);
-        if (packed.Zeros is { } zeros) Pipeline.RestoreZeros(x, zeros, packed.Type);
+        if (packed.Zeros is { } zeros) Pipeline.RestoreZeros(x, zeros, packed.Type, grid.Step);
         return Pipeline.InType(x, packed.Type, packed.Shape);
     }
 
     internal override Tensor[] Encode(Kept kept, long coefficients) => throw new NotSupportedException("Grid storage packs whole maps.");
 
     internal override Tensor Decode(Tensor[] sections, long coefficients) => throw new NotSupportedException("Grid storage packs whole maps.");
+
+    internal override float Step(Tensor[] sections) => throw new NotSupportedException("Grid storage packs whole maps.");
 }

@@ -304,7 +304,7 @@ sealed unsafe partial class GridMap : IDisposable
                         {
                             chunk.ReadZeros(positive, GridTiles.PlacesOf(region));
                             var place = GridMover<TCells>.InPlace(tiles, region, tile + i, map, out var stride);
-                            TFace.Restore(chunk.X, positive, TCells.Smallest, place == null ? chunk.X : place, stride);
+                            TFace.Restore(chunk.X, positive, Grid.Least(TCells.Smallest, packed.Step), place == null ? chunk.X : place, stride);
                             if (place != null) continue;
                         }
                         GridMover<TCells>.Scatter(tiles, region, tile + i, chunk.X, map);
@@ -357,7 +357,7 @@ sealed unsafe partial class GridMap : IDisposable
                         GridUnit<TFace>.Copy(x, tile, count);
                         x = tile;
                     }
-                    TFace.Restore(x, positive, TCells.Smallest, place == null ? x : place, 16);
+                    TFace.Restore(x, positive, Grid.Least(TCells.Smallest, packed.Step), place == null ? x : place, 16);
                     if (place != null) continue;
                 }
                 if (x != place) GridMover<TCells>.Store(x, map, first + at, count);

@@ -99,7 +99,7 @@ sealed class GridOnGpu : IDisposable
                 var whole = empty(level.Finest != 0 ? 1 : (long)units.Maps * level.Elements, float32, gpu.Device);
                 gpu.Launch(
                     nameof(GridKernels.Combine), GridPackOnGpu.Groups(gpu, (long)units.Maps * level.Elements), KernelArgument.Of<float>(coefficients), KernelArgument.Of<float>(low ?? whole), KernelArgument.Of(units), KernelArgument.Of(level),
-                    KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole), values, KernelArgument.Of(layout), KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of(HasZeros ? 1 : 0));
+                    KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole), values, KernelArgument.Of(layout), KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0));
                 low?.Dispose();
                 low = whole;
             }

@@ -121,6 +121,7 @@ public sealed unsafe partial record Quantized
         var to = (void*)LibTorch.Data(map);
         var scales = (float*)LibTorch.Data(packed.Sections[0]);
         byte* codes = (byte*)LibTorch.Data(packed.Sections[1]), zeros = (byte*)(packed.Zeros is null ? 0 : LibTorch.Data(packed.Zeros));
+        var least = zeros == null ? 0 : Grid.Least(TCells.Smallest, Step(packed.Sections));
         CpuTeam.Each(elements, Stretch(elements), Decode);
 
         [SkipLocalsInit]
@@ -138,7 +139,7 @@ public sealed unsafe partial record Quantized
                 if (zeros != null)
                 {
                     Buffer.MemoryCopy(zeros + at / 8, positive, 32, (count + 7) / 8);
-                    Restore(x, positive, TCells.Smallest, place == null ? x : place);
+                    Restore(x, positive, least, place == null ? x : place);
                     if (place != null) continue;
                 }
                 GridMover<TCells>.Store(x, to, at, count);

@@ -43,6 +43,14 @@ public sealed partial record Quantized : Encoding
         return DecodeByTorch(sections[0], sections[1], coefficients);
     }
 
+    internal override float Step(Tensor[] sections)
+    {
+        using var pairs = sections[0].view(-1, 2);
+        using var steps = pairs.select(1, 1);
+        using var largest = steps.max();
+        return largest.item<float>();
+    }
+
     void Check(Tensor[] sections, long coefficients)
     {
         var groups = (coefficients + Group - 1) / Group;

@@ -173,7 +173,7 @@ static partial class GridKernels
     /// <remarks><c>low</c>: this level's low bands, but at the coarsest. <c>whole</c>: receives the result, but at the finest.</remarks>
     public static void Combine(
         ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, ArrayView<float> whole, ArrayView<byte> values, GpuMap map,
-        ArrayView<uint> words, ArrayView<GpuCounts> stretches, ArrayView<long> starts, int hasZeros)
+        ArrayView<uint> words, ArrayView<GpuCounts> stretches, ArrayView<long> starts, GpuSteps steps, int hasZeros)
     {
         var all = (long)units.Maps * level.Elements;
         for (long i = ILGPU.Grid.IdxX * Group.DimX + Group.IdxX; i < all; i += ILGPU.Grid.DimX * Group.DimX)
@@ -193,7 +193,7 @@ static partial class GridKernels
                 var unit = number / map.MapsPerUnit;
                 var chunk = unit * map.ChunksPerUnit;
                 var from = new GpuStreams(starts[chunk], TilesIn(map, chunk), 0, default).Zeros + (long)(number - unit * map.MapsPerUnit) * map.MapElements + place;
-                value = (GpuBits.Read(words, from) & 1) != 0 ? Math.Max(value, GpuCells.Smallest(map.Type)) : 0;
+                value = (GpuBits.Read(words, from) & 1) != 0 ? Math.Max(value, Grid.Least(GpuCells.Smallest(map.Type), steps.Step)) : 0;
             }
             GpuCells.Store(values, map.Type, (long)units.FirstMap * map.MapElements + i, value);
         }
