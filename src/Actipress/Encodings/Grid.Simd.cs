@@ -20,9 +20,9 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             return;
         }
         if (region!.Depth.Points > 1) Slices(from, region, inverse: false);
-        Cosines(from, stride, y, region.Height.Points, region.Down);
+        Cosines(from, stride, region.Ahead, y, region.Height.Points, region.Down);
         T.Transpose(y, x);
-        Cosines(x, 16, y, region.Width.Points, region.Across);
+        Cosines(x, 16, 0, y, region.Width.Points, region.Across);
     }
 
     [SkipLocalsInit]
@@ -40,9 +40,9 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     }
 
     // Only of 16 points may rows lie further apart than 16.
-    static void Cosines(float* x, long stride, float* y, int points, int blocks)
+    static void Cosines(float* x, long stride, int ahead, float* y, int points, int blocks)
     {
-        if (points == 16) Cosines16(x, stride, y);
+        if (points == 16) Cosines16(x, stride, ahead, y);
         else if (points == 10) Cosines10(x, y);
         else if (points == 8) Cosines8(x, y);
         else if (points == 4) Cosines4(x, y);
@@ -311,12 +311,12 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
 
     // One long function, so that the 16 rows stay in registers.
     [SkipLocalsInit]
-    static void Cosines16(float* x, long stride, float* y)
+    static void Cosines16(float* x, long stride, int valuesAhead, float* y)
     {
         var table = GridCosines.Of<T>(16);
         for (var c = 0; c < 16; c += T.Count)
         {
-            float* upper = x + c, lower = x + 15 * stride + c, ahead = x + c * stride + CacheLine.Ahead, to = y + c;
+            float* upper = x + c, lower = x + 15 * stride + c, ahead = x + c * stride + valuesAhead, to = y + c;
             T a, b;
             a = T.Load(upper); b = T.Load(lower); T s0 = a + b, d0 = a - b;
             a = T.Load(upper += stride); b = T.Load(lower -= stride); T s1 = a + b, d1 = a - b;

@@ -41,10 +41,16 @@ unsafe struct SingleCells : IGridCells
     }
 
     /// <summary>Up to 16 values, and zeros up to the sixteenth; needs AVX.</summary>
-    // Each place is written once, and whole: what several stores wrote, or a part of one and of another, no load gets before it is in the cache.
+    // Each place is written once, and as wide as it is read: what several stores wrote, no load gets before it is in the cache.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void LoadRow(float* from, float* to, int count)
     {
+        if (Avx512F.IsSupported)
+        {
+            var all = Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            Avx512F.MaskLoad(from, Vector512.LessThan(all, Vector512.Create(count)).AsSingle(), Vector512<float>.Zero).Store(to);
+            return;
+        }
         var places = Vector256.Create(0, 1, 2, 3, 4, 5, 6, 7);
         Avx.MaskLoad(from, Vector256.LessThan(places, Vector256.Create(count)).AsSingle()).Store(to);
         Avx.MaskLoad(from + 8, Vector256.LessThan(places, Vector256.Create(count - 8)).AsSingle()).Store(to + 8);
@@ -153,7 +159,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         if (region is null) Load(map, tile * 256, x, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
         else
         {
-            if (region.Elements(tile) < 256 && !InRows(region)) NativeMemory.Clear(x, 1024);
+            if (region.Elements(tile) < 256 && !InRows(region)) for (var i = 0; i < 256; i += 16) Vector512<float>.Zero.Store(x + i);
             Move(tiles.Shape, region, tile, map, x, store: false);
         }
     }
@@ -196,12 +202,12 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
             var at = rows.Start;
             for (var y = 0; y < height; y++, at += shape.Width, x += 16)
             {
-                CacheLine.Ask((byte*)map + (at + CacheLine.Ahead) * TCells.Bytes);
+                CacheLine.Ask((byte*)map + (at + region.Ahead) * TCells.Bytes);
                 if (store) TCells.Store(x, map, at, width);
                 else LoadRow(map, at, x, width);
             }
         }
-        if (!store) NativeMemory.Clear(x, (nuint)((byte*)end - (byte*)x));
+        if (!store) for (; x < end; x += 16) Vector512<float>.Zero.Store(x);
     }
 
     static void LoadRow(void* map, long at, float* x, int count)
@@ -242,7 +248,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
                 var at = rows.Start + (long)z * shape.Height * shape.Width;
                 for (var y = 0; y < height; y++, at += shape.Width, corner += 16)
                 {
-                    CacheLine.Ask((byte*)map + (at + CacheLine.Ahead) * TCells.Bytes);
+                    CacheLine.Ask((byte*)map + (at + region.Ahead) * TCells.Bytes);
                     if (store) TCells.Store(corner, map, at, blocks * width);
                     else TCells.Load(map, at, corner, blocks * width);
                 }

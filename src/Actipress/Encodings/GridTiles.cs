@@ -75,6 +75,16 @@ sealed class GridTiles
         public long FirstTile => firstTile;
         public long Tiles => (Blocks + BlocksPerTile - 1) / BlocksPerTile;
 
+        /// <summary>Values from a row of a block to one that is needed soon: the same row of a later map or of a later line of blocks.</summary>
+        public int Ahead { get; } = AheadOf(tiles.Shape, height);
+
+        static int AheadOf(MapShape shape, Axis height)
+        {
+            var plane = (long)shape.Height * shape.Width;
+            var between = plane <= CacheLine.Ahead ? plane : (long)height.Points * shape.Width;
+            return between <= CacheLine.Ahead ? (int)(CacheLine.Ahead / between * between) : CacheLine.Ahead;
+        }
+
         /// <summary>Values, not fill, in one tile.</summary>
         public int Elements(long tile) => (int)Math.Min(BlocksPerTile, Blocks - (tile - firstTile) * BlocksPerTile) * BlockElements;
     }
