@@ -19,7 +19,7 @@ interface ITally
 }
 
 /// <summary>Coefficients in memory, from the first on so many.</summary>
-readonly unsafe struct CoefficientsInMemory(float* first, int count, int threads) : ICoefficients
+readonly unsafe struct CoefficientsInMemory(float* first, long count, int threads) : ICoefficients
 {
     // What a thread looks at before it asks for more; of fewer it is not worth to wake another.
     const int Together = 1 << 14;
@@ -31,13 +31,16 @@ readonly unsafe struct CoefficientsInMemory(float* first, int count, int threads
     public void Each<TTally>(Func<TTally> begin, Action<TTally> end) where TTally : ITally
     {
         var (all, length) = ((nint)first, count);
-        var stretches = new CpuTeam.Shares((length + Together - 1) / Together, threads);
+        var stretches = new CpuTeam.Shares((int)((length + Together - 1) / Together), threads);
         var gate = new Lock();
         stretches.Run(() =>
         {
             var tally = begin();
             while (stretches.Take(out var stretch, out var last))
-                tally.See(new((float*)all + stretch * Together, Math.Min(last * Together, length) - stretch * Together));
+            {
+                var start = (long)stretch * Together;
+                tally.See(new((float*)all + start, (int)(Math.Min((long)last * Together, length) - start)));
+            }
             lock (gate) end(tally);
         });
     }
