@@ -183,7 +183,7 @@ sealed unsafe partial class GridChunk : IDisposable
         ulong bits;
         long count;
 
-        // Field by field, and without a gap: else the compiler leaves a copy in memory.
+        // Field by field: the compiler leaves in memory what is copied whole.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public BitWriter(in BitWriter from) : this(from.to) => (bits, count) = (from.bits, from.count);
 
