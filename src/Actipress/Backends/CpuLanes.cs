@@ -37,11 +37,11 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     static abstract void Transpose(float* from, float* to);
 
     /// <summary>
-    /// Of 64 floats x in four rows of 16: the whole part of x inverse, at most <paramref name="largest"/> in magnitude. Bytes of four of
+    /// Of 64 floats x in four rows of 16: the whole part of x inverse, at most <see cref="Grid.Escape"/> in magnitude. Bytes of four of
     /// the first and of the third row stand beside those of the four below them.
     /// </summary>
     /// <remarks><c>levels</c>: receives 64 magnitudes. <c>kept</c> and <c>negative</c>: a bit for each that is not zero, and for each below zero.</remarks>
-    static abstract void Levels(float* rows, T inverse, T largest, byte* levels, out ulong kept, out ulong negative);
+    static abstract void Levels(float* rows, T inverse, byte* levels, out ulong kept, out ulong negative);
 
     /// <summary>A bit for each of 64 bytes of at most 127 that is more than <paramref name="m"/>.</summary>
     static abstract ulong Above(byte* bytes, int m);
@@ -154,11 +154,11 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Levels(float* rows, Lanes16 inverse, Lanes16 largest, byte* levels, out ulong kept, out ulong negative)
+    public static void Levels(float* rows, Lanes16 inverse, byte* levels, out ulong kept, out ulong negative)
     {
         if (!Avx512BW.IsSupported)
         {
-            Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), Lanes4.All(largest.value[0]), levels, out kept, out negative);
+            Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), levels, out kept, out negative);
             return;
         }
         // Packing rows in pairs is just the order of groups. It bounds from below too, though by one too many.
@@ -169,7 +169,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         kept = ~Vector512.Equals(whole, Vector512<sbyte>.Zero).ExtractMostSignificantBits();
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        Vector512<int> Row(float* row) => Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.Load(row) * inverse.value, largest.value));
+        Vector512<int> Row(float* row) => Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.Load(row) * inverse.value, Vector512.Create((float)Grid.Escape)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -364,11 +364,11 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Levels(float* rows, Lanes8 inverse, Lanes8 largest, byte* levels, out ulong kept, out ulong negative)
+    public static void Levels(float* rows, Lanes8 inverse, byte* levels, out ulong kept, out ulong negative)
     {
         if (!Avx2.IsSupported)
         {
-            Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), Lanes4.All(largest.value[0]), levels, out kept, out negative);
+            Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), levels, out kept, out negative);
             return;
         }
         Vector256<sbyte> upper = TwoRows(rows, levels), lower = TwoRows(rows + 32, levels + 32);
@@ -387,7 +387,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector256<int> Eight(float* from) =>
-            Vector256.ConvertToInt32Native(Vector256.MinNative(Vector256.MaxNative(Vector256.Load(from) * inverse.value, -largest.value), largest.value));
+            Vector256.ConvertToInt32Native(Vector256.MinNative(Vector256.MaxNative(Vector256.Load(from) * inverse.value, Vector256.Create((float)-Grid.Escape)), Vector256.Create((float)Grid.Escape)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -591,7 +591,7 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Levels(float* rows, Lanes4 inverse, Lanes4 largest, byte* levels, out ulong kept, out ulong negative)
+    public static void Levels(float* rows, Lanes4 inverse, byte* levels, out ulong kept, out ulong negative)
     {
         (kept, negative) = (0, 0);
         for (var eights = 0; eights < 4; eights++)
@@ -605,7 +605,7 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector128<int> Four(float* from) =>
-            Vector128.ConvertToInt32Native(Vector128.MinNative(Vector128.MaxNative(Vector128.Load(from) * inverse.value, -largest.value), largest.value));
+            Vector128.ConvertToInt32Native(Vector128.MinNative(Vector128.MaxNative(Vector128.Load(from) * inverse.value, Vector128.Create((float)-Grid.Escape)), Vector128.Create((float)Grid.Escape)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -515,8 +515,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
 
     public static void Levels(float* y, float inverse, byte* levels, ulong* kept, ulong* negative)
     {
-        T inverses = T.All(inverse), largest = T.All(Grid.Escape);
-        for (var quarter = 0; quarter < 4; quarter++) T.Levels(y + 64 * quarter, inverses, largest, levels + 64 * quarter, out kept[quarter], out negative[quarter]);
+        var inverses = T.All(inverse);
+        for (var quarter = 0; quarter < 4; quarter++) T.Levels(y + 64 * quarter, inverses, levels + 64 * quarter, out kept[quarter], out negative[quarter]);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

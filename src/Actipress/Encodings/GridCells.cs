@@ -159,7 +159,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         if (region is null) Load(map, tile * 256, x, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
         else
         {
-            if (region.Elements(tile) < 256 && !InRows(region)) for (var i = 0; i < 256; i += 16) Vector512<float>.Zero.Store(x + i);
+            if (region.Elements(tile) < 256 && !InRows(region)) Clear(x, x + 256);
             Move(tiles.Shape, region, tile, map, x, store: false);
         }
     }
@@ -207,7 +207,13 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
                 else LoadRow(map, at, x, width);
             }
         }
-        if (!store) for (; x < end; x += 16) Vector512<float>.Zero.Store(x);
+        if (!store) Clear(x, end);
+    }
+
+    // Rows, in stores as wide as they are read.
+    static void Clear(float* x, float* end)
+    {
+        for (; x < end; x += 16) Vector512<float>.Zero.Store(x);
     }
 
     static void LoadRow(void* map, long at, float* x, int count)

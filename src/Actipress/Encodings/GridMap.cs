@@ -278,6 +278,7 @@ sealed unsafe partial class GridMap : IDisposable
         readonly int parts = tiles.PartsFor(threads);
         readonly CpuTeam.Shares work = new(tiles.Shares * tiles.PartsFor(threads), threads);
         readonly int[]? order = tiles.OrderOfWork();
+        readonly float least = Grid.Least(TCells.Smallest, packed.Step);
 
         public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? UnpackTiles : wavelet.InBands ? () => UnpackBands(wavelet) : () => UnpackUnits(wavelet));
 
@@ -304,7 +305,7 @@ sealed unsafe partial class GridMap : IDisposable
                         {
                             chunk.ReadZeros(positive, GridTiles.PlacesOf(region));
                             var place = GridMover<TCells>.InPlace(tiles, region, tile + i, map, out var stride);
-                            TFace.Restore(chunk.X, positive, Grid.Least(TCells.Smallest, packed.Step), place == null ? chunk.X : place, stride);
+                            TFace.Restore(chunk.X, positive, least, place == null ? chunk.X : place, stride);
                             if (place != null) continue;
                         }
                         GridMover<TCells>.Scatter(tiles, region, tile + i, chunk.X, map);
@@ -357,7 +358,7 @@ sealed unsafe partial class GridMap : IDisposable
                         GridUnit<TFace>.Copy(x, tile, count);
                         x = tile;
                     }
-                    TFace.Restore(x, positive, Grid.Least(TCells.Smallest, packed.Step), place == null ? x : place, 16);
+                    TFace.Restore(x, positive, least, place == null ? x : place, 16);
                     if (place != null) continue;
                 }
                 if (x != place) GridMover<TCells>.Store(x, map, first + at, count);

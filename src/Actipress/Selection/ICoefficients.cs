@@ -24,13 +24,12 @@ readonly unsafe struct CoefficientsInMemory(float* first, long count, int thread
     // What a thread looks at before it asks for more; of fewer it is not worth to wake another.
     const int Together = 1 << 14;
 
-    readonly float* first = first;
-
     public ReadOnlySpan<int> Digits => [TopK.FirstBits, TopK.SecondBits, TopK.ThirdBits];
 
     public void Each<TTally>(Func<TTally> begin, Action<TTally> end) where TTally : ITally
     {
-        var (all, length) = ((nint)first, count);
+        float* all = first;
+        var length = count;
         var stretches = new CpuTeam.Shares((int)((length + Together - 1) / Together), threads);
         var gate = new Lock();
         stretches.Run(() =>
@@ -39,7 +38,7 @@ readonly unsafe struct CoefficientsInMemory(float* first, long count, int thread
             while (stretches.Take(out var stretch, out var last))
             {
                 var start = (long)stretch * Together;
-                tally.See(new((float*)all + start, (int)(Math.Min((long)last * Together, length) - start)));
+                tally.See(new(all + start, (int)(Math.Min((long)last * Together, length) - start)));
             }
             lock (gate) end(tally);
         });

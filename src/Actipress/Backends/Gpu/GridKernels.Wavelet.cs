@@ -193,7 +193,7 @@ static partial class GridKernels
                 var unit = number / map.MapsPerUnit;
                 var chunk = unit * map.ChunksPerUnit;
                 var from = new GpuStreams(starts[chunk], TilesIn(map, chunk), 0, default).Zeros + (long)(number - unit * map.MapsPerUnit) * map.MapElements + place;
-                value = (GpuBits.Read(words, from) & 1) != 0 ? Math.Max(value, Grid.Least(GpuCells.Smallest(map.Type), steps.Step)) : 0;
+                value = (GpuBits.Read(words, from) & 1) != 0 ? Math.Max(value, GpuCells.Least(map.Type, steps.Step)) : 0;
             }
             GpuCells.Store(values, map.Type, (long)units.FirstMap * map.MapElements + i, value);
         }

@@ -350,7 +350,7 @@ static partial class GridKernels
                 for (var column = 0; column < columns; column++)
                 {
                     var value = x[at + lane * GpuTile.Pitch + column];
-                    x[at + lane * GpuTile.Pitch + column] = (positive >> column & 1) != 0 ? Math.Max(value, Grid.Least(GpuCells.Smallest(map.Type), steps.Step)) : 0;
+                    x[at + lane * GpuTile.Pitch + column] = (positive >> column & 1) != 0 ? Math.Max(value, GpuCells.Least(map.Type, steps.Step)) : 0;
                 }
             }
             Group.Barrier();
