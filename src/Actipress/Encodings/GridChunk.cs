@@ -81,14 +81,24 @@ sealed unsafe partial class GridChunk : IDisposable
         zeroBits = new(zeros);
     }
 
-    /// <summary>Writes which of a tile's values are zero.</summary>
+    /// <summary>Writes which of a tile's values are zero, of those in some places.</summary>
     public void WriteZeros(ulong* positive, in GridTiles.Places places)
     {
-        var writer = new BitWriter(zeroBits);
         if (places.AreAll)
-            for (var quarter = 0; quarter < 4; quarter++) writer.Write(positive[quarter]);
-        else
-            for (var quarter = 0; quarter < 4; quarter++) writer.Write(Bits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
+        {
+            WriteZeros(positive);
+            return;
+        }
+        var writer = new BitWriter(zeroBits);
+        for (var quarter = 0; quarter < 4; quarter++) writer.Write(Bits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
+        zeroBits.Become(writer);
+    }
+
+    /// <summary>Writes which of a whole tile's values are zero.</summary>
+    public void WriteZeros(ulong* positive)
+    {
+        var writer = new BitWriter(zeroBits);
+        for (var quarter = 0; quarter < 4; quarter++) writer.Write(positive[quarter]);
         zeroBits.Become(writer);
     }
 

@@ -79,29 +79,33 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
         float* Line(int i) => i < n ? to + (long)i * count : spare;
     }
 
-    /// <summary>A plane out of a plane of each of four bands.</summary>
-    /// <remarks><c>scratch</c>: room for <see cref="PlaneScratch"/> floats.</remarks>
-    public void Plane(in GridWavelet.Level level, in FourBands bands, float* to, float* scratch)
+    /// <summary>Planes out of as many of each of four bands.</summary>
+    /// <remarks><c>scratch</c>: room for <see cref="PlaneScratch"/> floats; not needed for <see cref="GridWavelet.InQuarters"/>.</remarks>
+    public void Planes(in GridWavelet.Level level, int planes, in FourBands bands, float* to, float* scratch)
+    {
+        var (whole, half) = (level.Whole.Height * level.Whole.Width, level.Half.Height * level.Half.Width);
+        if (wavelet.InQuarters(level)) Quarters(level, planes, bands, to);
+        else for (var plane = 0; plane < planes; plane++) Plane(level, bands.After((long)half * plane), to + (long)whole * plane, scratch);
+    }
+
+    void Plane(in GridWavelet.Level level, in FourBands bands, float* to, float* scratch)
     {
         int height = level.Whole.Height, width = level.Whole.Width, half = level.Half.Width;
         if (height == 1)
         {
             RowOf(bands.LowLow, bands.LowHigh, rows);
             GridUnit<TFace>.Copy(rows, to, width);
+            return;
         }
-        else if (wavelet.InQuarters(level)) Quarters(level, bands, to);
-        else
+        var space = width == 1 ? 1 : 2 * half;
+        var high = scratch + (long)space * level.Half.Height;
+        for (var y = 0; y < level.Half.Height; y++)
         {
-            var space = width == 1 ? 1 : 2 * half;
-            var high = scratch + (long)space * level.Half.Height;
-            for (var y = 0; y < level.Half.Height; y++)
-            {
-                var part = bands.After((long)half * y);
-                RowOf(part.LowLow, part.LowHigh, scratch + (long)space * y);
-                RowOf(part.HighLow, part.HighHigh, high + (long)space * y);
-            }
-            Lines(scratch, high, space, height, to, width, rows);
+            var part = bands.After((long)half * y);
+            RowOf(part.LowLow, part.LowHigh, scratch + (long)space * y);
+            RowOf(part.HighLow, part.HighHigh, high + (long)space * y);
         }
+        Lines(scratch, high, space, height, to, width, rows);
 
         void RowOf(float* low, float* high, float* to)
         {
@@ -113,20 +117,24 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
     /// <summary>The scratch memory for a plane.</summary>
     public static long PlaneScratch(in Wavelet.Extents whole) => (whole.Height + 1L) * (whole.Width + 1L);
 
-    void Quarters(in GridWavelet.Level level, in FourBands bands, float* to)
+    void Quarters(in GridWavelet.Level level, int planes, in FourBands bands, float* to)
     {
         var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
-        var even = n % 2 == 0 ? height / 2 : 0;
-        if (even > 0) TFace.Unite(bands, wavelet.InverseFirst, wavelet.InverseSecond, to, to + n, 2L * n, even, half);
-        for (var y = even; y < level.Half.Height; y++)
+        if (n % 2 == 0 && height % 2 == 0) (height, planes) = (height * planes, 1);
+        var (even, from) = (n % 2 == 0 ? height / 2 : 0, bands);
+        for (; planes > 0; planes--, from = from.After((long)half * level.Half.Height), to += (long)n * height)
         {
-            float* upper = to + 2L * y * n, lower = upper + n;
-            var dropped = 2 * y + 1 == height;
-            float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && !dropped ? lower : rows + n + 1;
-            TFace.Unite(bands.After((long)half * y), wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, 0, 1, half);
-            if (n % 2 == 0) continue;
-            GridUnit<TFace>.Copy(evenUpper, upper, n);
-            if (!dropped) GridUnit<TFace>.Copy(evenLower, lower, n);
+            if (even > 0) TFace.Unite(from, wavelet.InverseFirst, wavelet.InverseSecond, to, to + n, 2L * n, even, half);
+            for (var y = even; 2 * y < height; y++)
+            {
+                float* upper = to + 2L * y * n, lower = upper + n;
+                var dropped = 2 * y + 1 == height;
+                float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && !dropped ? lower : rows + n + 1;
+                TFace.Unite(from.After((long)half * y), wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, 0, 1, half);
+                if (n % 2 == 0) continue;
+                GridUnit<TFace>.Copy(evenUpper, upper, n);
+                if (!dropped) GridUnit<TFace>.Copy(evenLower, lower, n);
+            }
         }
     }
 }

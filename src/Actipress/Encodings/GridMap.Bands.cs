@@ -124,7 +124,7 @@ unsafe partial class GridMap
                     Finish(second, two);
                 }
 
-                float* Place(int line, float* spare) => TCells.AreFloats && line < synthesis.Lines ? (float*)map + (long)unit * wavelet.Elements + (long)line * elements : spare;
+                float* Place(int line, float* spare) => TCells.AreFloats && line < synthesis.Lines ? (float*)map + unit * wavelet.UnitElements + (long)line * elements : spare;
 
                 void Finish(int line, float* values)
                 {

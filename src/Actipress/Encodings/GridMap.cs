@@ -189,8 +189,7 @@ sealed unsafe partial class GridMap : IDisposable
         void PackUnits(GridWavelet wavelet)
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
-            var inPlace = TCells.AreFloats && wavelet.Together == 1;
-            using var unit = new GridUnit<TFace>(wavelet, inPlace);
+            using var unit = new GridUnit<TFace>(wavelet, TCells.AreFloats, divides: true);
             var seen = new Seen();
             for (int index = 0, end = 0; (index < end || work.Take(out index, out end)) && Outcome == Outcome.Packed; index++)
             {
@@ -200,8 +199,8 @@ sealed unsafe partial class GridMap : IDisposable
                 {
                     var together = Math.Min(wavelet.Together, maps - start);
                     var (elements, from) = (together * wavelet.Elements, (first + start) * wavelet.Elements);
-                    if (!See(chunk, from, elements, inPlace ? null : unit.Before, ref seen)) return;
-                    unit.Forward(inPlace ? (float*)map + from : unit.Before, start, together, maps);
+                    if (!See(chunk, from, elements, TCells.AreFloats ? null : unit.Values, ref seen)) return;
+                    unit.Forward(TCells.AreFloats ? (float*)map + from : unit.Values, start, together, maps);
                 }
                 unit.Fill(maps);
                 var unitTiles = wavelet.Tiles(maps);
@@ -225,7 +224,9 @@ sealed unsafe partial class GridMap : IDisposable
                 var count = Math.Min(256, elements - at);
                 var usable = GridMover<TCells>.Look<TFace>(map, from + at, count, to == null ? null : to + at, chunk.X, positive, ref seen.Negative);
                 if (!Accept(usable, positive, count, ref seen)) return false;
-                if (withZeros) chunk.WriteZeros(positive, new GridTiles.Places(count));
+                if (!withZeros) continue;
+                if (count == 256) chunk.WriteZeros(positive);
+                else chunk.WriteZeros(positive, new GridTiles.Places(count));
             }
             return Usable(seen);
         }
@@ -318,7 +319,7 @@ sealed unsafe partial class GridMap : IDisposable
         void UnpackUnits(GridWavelet wavelet)
         {
             using var chunk = new GridChunkReader(0);
-            using var unit = new GridUnit<TFace>(wavelet);
+            using var unit = new GridUnit<TFace>(wavelet, TCells.AreFloats);
             var magnitudes = new GridMagnitudes(packed.Step, packed.FirstOffset, packed.OtherOffset);
             for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
             {
@@ -334,56 +335,58 @@ sealed unsafe partial class GridMap : IDisposable
                 for (var start = 0; start < maps; start += wavelet.Together)
                 {
                     var together = Math.Min(wavelet.Together, maps - start);
-                    unit.Inverse(start, together, maps);
-                    Put(wavelet, index, (long)start * wavelet.Elements, together * wavelet.Elements, unit.After);
+                    var first = (long)start * wavelet.Elements;
+                    var values = TCells.AreFloats ? (float*)map + index * wavelet.UnitElements + first : unit.Values;
+                    unit.Inverse(values, start, together, maps);
+                    Put(wavelet, index, first, together * wavelet.Elements, values);
                 }
             }
         }
 
-        // Puts neighbours of a unit into the map, if they do not lie there, and their zeros, where these are kept.
+        // Sets neighbours' zeros, where these are kept, and puts what does not lie in the map there.
         void Put(GridWavelet wavelet, long unit, long start, int elements, float* values)
         {
-            var first = unit * wavelet.MapsPerUnit * wavelet.Elements + start;
-            var positive = stackalloc ulong[4];
-            var tile = stackalloc float[256];
-            for (var at = 0; at < elements; at += 256)
+            if (packed.HasZeros)
             {
-                var count = Math.Min(256, elements - at);
-                float* x = values + at, place = GridMover<TCells>.InPlace(first + at, count, map);
-                if (packed.HasZeros)
+                var zeros = packed.ZerosOf(checked((int)(unit * wavelet.ChunksPerUnit)), tiles);
+                var positive = stackalloc ulong[4];
+                var tile = stackalloc float[256];
+                for (var at = 0; at < elements; at += 256)
                 {
-                    packed.ReadZeros(checked((int)(unit * wavelet.ChunksPerUnit)), tiles, start + at, positive);
-                    if (count < 256)
-                    {
-                        GridUnit<TFace>.Copy(x, tile, count);
-                        x = tile;
-                    }
-                    TFace.Restore(x, positive, least, place == null ? x : place, 16);
-                    if (place != null) continue;
+                    var x = values + at;
+                    var count = Math.Min(256, elements - at);
+                    zeros.Read(start + at, positive);
+                    if (count < 256) GridUnit<TFace>.Copy(x, tile, count);
+                    TFace.Restore(count < 256 ? tile : x, positive, least, count < 256 ? tile : x, 16);
+                    if (count < 256) GridUnit<TFace>.Copy(tile, x, count);
                 }
-                if (x != place) GridMover<TCells>.Store(x, map, first + at, count);
             }
+            if (!TCells.AreFloats) GridMover<TCells>.Store(values, map, unit * wavelet.UnitElements + start, elements);
         }
     }
 
     /// <summary>Starts to read a chunk.</summary>
     internal void Open(GridChunkReader reader, int chunk, int tiles, int zeroBits) => reader.Open((byte*)chunks[chunk], lengths[chunk], tiles, zeroBits);
 
-    // Which of 256 neighbours are not zero, of which `at` is the first, from the zeros of a unit's first chunk, whose length was checked.
-    // Beyond the last one anything may come.
-    void ReadZeros(int chunk, GridTiles tiles, long at, ulong* positive)
+    // Of a unit, from its first chunk, whose length was checked.
+    UnitZeros ZerosOf(int chunk, GridTiles tiles) => new((byte*)chunks[chunk] + sizeof(int) + GridChunk.GroupBytes * tiles.TilesIn(chunk), (byte*)chunks[chunk] + lengths[chunk]);
+
+    readonly struct UnitZeros(byte* bits, byte* end)
     {
-        var start = sizeof(int) + GridChunk.GroupBytes * tiles.TilesIn(chunk) + at / 8;
-        const int Bytes = 4 * sizeof(ulong) + 1;
-        var bytes = stackalloc byte[Bytes];
-        var from = (byte*)chunks[chunk] + start;
-        if (start + Bytes > lengths[chunk])
+        // Which of 256 neighbours, of which `at` is the first, are not zero. Beyond the last one anything may come.
+        public void Read(long at, ulong* positive)
         {
-            Unsafe.CopyBlockUnaligned(bytes, from, (uint)(lengths[chunk] - start));
-            from = bytes;
+            const int Bytes = 4 * sizeof(ulong) + 1;
+            var bytes = stackalloc byte[Bytes];
+            var from = bits + at / 8;
+            if (end - from < Bytes)
+            {
+                Unsafe.CopyBlockUnaligned(bytes, from, (uint)(end - from));
+                from = bytes;
+            }
+            var shift = (int)(at & 7);
+            for (var word = 0; word < 4; word++, from += sizeof(ulong)) positive[word] = *(ulong*)from >> shift | (ulong)from[sizeof(ulong)] << 1 << 63 - shift;
         }
-        var shift = (int)(at & 7);
-        for (var word = 0; word < 4; word++, from += sizeof(ulong)) positive[word] = *(ulong*)from >> shift | (ulong)from[sizeof(ulong)] << 1 << 63 - shift;
     }
 
     static int ZeroBits(GridTiles tiles, long first, long last)

@@ -97,7 +97,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     {
         var count = Maps(wavelet);
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
-        using var own = new GridUnit<TFace>(wavelet, inPlace);
+        using var own = new GridUnit<TFace>(wavelet, inPlace, divides: true);
         // One map is not held twice.
         var memory = count == 1 ? own.Coefficients : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
         try
@@ -108,7 +108,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
             work.Run(() =>
             {
                 var (anyZero, anyNegative) = (false, false);
-                var unit = Environment.CurrentManagedThreadId == caller ? own : new GridUnit<TFace>(wavelet, inPlace);
+                var unit = Environment.CurrentManagedThreadId == caller ? own : new GridUnit<TFace>(wavelet, inPlace, divides: true);
                 try
                 {
                     var tile = stackalloc float[256];
@@ -116,7 +116,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                     {
                         var start = turn * wavelet.Together;
                         var together = Math.Min(wavelet.Together, count - start);
-                        var values = unit.Before;
+                        var values = unit.Values;
                         for (var i = 0; i < together; i++)
                         {
                             var first = Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements;

@@ -141,8 +141,8 @@ sealed unsafe class GridSynthesis<TFace> : IDisposable where TFace : struct, IGr
         var level = levels[index];
         float* low = Part(index, highAxis, k, 0), lowHigh = Part(index, highAxis | GridWavelet.WidthAxis, k, 1);
         if (volume)
-            combiner.Plane(
-                level.Extents, new(low, lowHigh, Part(index, highAxis | GridWavelet.HeightAxis, k, 2), Part(index, highAxis | GridWavelet.HeightAxis | GridWavelet.WidthAxis, k, 3)), to, scratch);
+            combiner.Planes(
+                level.Extents, 1, new(low, lowHigh, Part(index, highAxis | GridWavelet.HeightAxis, k, 2), Part(index, highAxis | GridWavelet.HeightAxis | GridWavelet.WidthAxis, k, 3)), to, scratch);
         else if (level.Extents.Whole.Width == 1) *to = *low;
         else if (level.Extents.Whole.Width % 2 == 0) combiner.Row(low, lowHigh, level.Extents.Half.Width, to);
         else

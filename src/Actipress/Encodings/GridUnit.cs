@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 namespace Actipress;
 
 /// <summary>
-/// The wavelet transform of a unit's maps, one or <see cref="GridWavelet.Together"/> at once, in one thread's memory. Along every
+/// The wavelet transform of a unit's maps, <see cref="GridWavelet.Together"/> at once, in one thread's memory. Along every
 /// axis a pass is <see cref="IGridFace.Filter"/> over lines of neighbours: slices of a volume, rows of a plane, and for the rows
 /// themselves their even and odd elements, or, where maps lie side by side, the same element of each.
 /// </summary>
@@ -17,42 +17,57 @@ namespace Actipress;
 /// </remarks>
 sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFace
 {
+    // Of slices that are divided and put together at once, where they are small.
+    const int SliceElements = 1 << 12;
+
     readonly GridWavelet wavelet;
-    readonly int together, taps;
+    readonly int taps;
     readonly GridMemory memory;
 
-    // Some maps: before their division or while they are put together, and in parts.
+    // Maps side by side, else 1. Before their division or while they are put together, and in parts.
+    readonly int together;
     readonly float* whole, parts;
-    readonly float* slices, rows, block, turned;
+    // Low bands of one level and of the next.
+    readonly float* low, nextLow;
+    readonly float* slices, spareSlice, plane, rows, block, turned;
     // Every second element of a row.
     readonly GridRow halves;
     readonly float** from, bands;
     readonly GridCombiner<TFace> combiner;
 
     /// <param name="wavelet">How maps divide into units.</param>
-    /// <param name="readsMap">Only packs, and reads maps where they lie, not from <see cref="Before"/>.</param>
-    public GridUnit(GridWavelet wavelet, bool readsMap = false)
+    /// <param name="inPlace">Maps are read and written where they lie: there are no <see cref="Values"/>.</param>
+    /// <param name="divides">There is no <see cref="Inverse"/>.</param>
+    public GridUnit(GridWavelet wavelet, bool inPlace = false, bool divides = false)
     {
         this.wavelet = wavelet;
-        (together, taps) = (wavelet.Together, wavelet.Taps);
-        var (height, width) = (wavelet.Shape.Height + 1L, wavelet.Shape.Width + 1L);
-        var batch = ((long)wavelet.Coefficients * together + 511) / 256 * 256;
-        var before = readsMap ? wavelet.Levels[0].Half.Elements : batch;
+        var sideBySide = wavelet.SideBySide;
+        (together, taps) = (sideBySide ? wavelet.Together : 1, wavelet.Taps);
+        var batch = ((long)wavelet.Coefficients * wavelet.Together + 511) / 256 * 256;
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
+        var slice = wavelet.Shape.Depth == 1 ? 0L : wavelet.Shape.Height * wavelet.Shape.Width * together;
         memory = new(
-            unit, before, wavelet.MapsPerUnit == 1 ? 0 : batch, wavelet.Shape.Depth == 1 ? 0 : 2 * height * width * together, 2 * width * together, 512,
-            GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8);
+            unit, inPlace ? 0 : batch, sideBySide || !divides && slice > 0 && !wavelet.InPairs ? batch : 0, sideBySide ? batch : 0, Low(0), Low(1),
+            slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : GridCombiner<TFace>.PlaneScratch(wavelet.Levels[0].Whole) * together,
+            2 * (wavelet.Shape.Width + 1L) * together, 512, GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8);
         Coefficients = memory[0];
-        whole = memory[1];
-        parts = wavelet.MapsPerUnit == 1 ? Coefficients : memory[2];
-        slices = memory[3];
-        rows = memory[4];
-        block = memory[5];
+        Values = memory[1];
+        whole = memory[2];
+        parts = memory[3];
+        low = memory[4];
+        nextLow = memory[5];
+        slices = memory[6];
+        spareSlice = memory[7];
+        plane = memory[8];
+        rows = memory[9];
+        block = memory[10];
         turned = block + 256;
-        halves = new(memory[6], wavelet.Shape.Width, taps);
-        from = (float**)memory[7];
-        bands = (float**)memory[8];
+        halves = new(memory[11], wavelet.Shape.Width, taps);
+        from = (float**)memory[12];
+        bands = (float**)memory[13];
         combiner = new(wavelet);
+
+        long Low(int level) => sideBySide || level >= wavelet.Levels.Length - 1 ? 0 : (long)wavelet.Levels[level].Half.Elements * wavelet.Together;
     }
 
     public void Dispose()
@@ -64,38 +79,57 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <summary>The unit's coefficients, in whole tiles.</summary>
     public float* Coefficients { get; }
 
-    /// <summary>Room for the values of some maps, one after the other, and for a tile beyond them.</summary>
-    public float* Before => together == 1 ? whole : parts;
-
-    /// <summary>Where <see cref="Inverse"/> leaves them.</summary>
-    public float* After => together == 1 ? parts : whole;
+    /// <summary>Room for the values of <see cref="GridWavelet.Together"/> maps, one after the other, and for a tile beyond them.</summary>
+    public float* Values { get; }
 
     /// <summary>Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of <paramref name="maps"/>.</summary>
     /// <remarks><c>values</c>: of these maps, one after the other.</remarks>
     public void Forward(float* values, int start, int count, int maps)
     {
-        if (together > 1) Interleave(values, whole, wavelet.Elements, together);
-        for (var level = 0; level < wavelet.Levels.Length; level++)
+        if (wavelet.SideBySide)
         {
-            if (level > 0) Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * together);
-            Find(wavelet.Levels[level], start, maps);
-            Divide(wavelet.Levels[level], level > 0 || together > 1 ? whole : values);
+            Interleave(values, whole, wavelet.Elements, count);
+            for (var level = 0; level < wavelet.Levels.Length; level++)
+            {
+                if (level > 0) Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * together);
+                FindParts(wavelet.Levels[level]);
+                Divide(wavelet.Levels[level], whole, 1);
+            }
+            foreach (var band in wavelet.Bands) Separate(parts + band.Start * together, Place(band, start, maps), (int)band.Elements, count);
         }
-        if (together > 1) foreach (var band in wavelet.Bands) Separate(parts + band.Start * together, Place(band, start, maps), (int)band.Elements, count);
-        else if (parts != Coefficients) Copy(parts, Place(wavelet.Bands[0], start, maps), wavelet.Bands[0].Elements);
+        else
+        {
+            var x = values;
+            for (var level = 0; level < wavelet.Levels.Length; level++)
+            {
+                FindBands(level, start, maps);
+                Divide(wavelet.Levels[level], x, count);
+                x = bands[0];
+            }
+        }
     }
 
     /// <summary>The inverse.</summary>
-    public void Inverse(int start, int count, int maps)
+    public void Inverse(float* values, int start, int count, int maps)
     {
-        if (together > 1) foreach (var band in wavelet.Bands) Interleave(Place(band, start, maps), parts + band.Start * together, (int)band.Elements, count);
-        else if (parts != Coefficients) Copy(Place(wavelet.Bands[0], start, maps), parts, wavelet.Bands[0].Elements);
-        for (var level = wavelet.Levels.Length - 1; level >= 0; level--)
+        if (wavelet.SideBySide)
         {
-            Find(wavelet.Levels[level], start, maps);
-            Combine(wavelet.Levels[level]);
+            foreach (var band in wavelet.Bands) Interleave(Place(band, start, maps), parts + band.Start * together, (int)band.Elements, count);
+            for (var level = wavelet.Levels.Length - 1; level >= 0; level--)
+            {
+                FindParts(wavelet.Levels[level]);
+                Combine(wavelet.Levels[level], parts, 1);
+            }
+            Separate(parts, values, wavelet.Elements, count);
         }
-        if (together > 1) Separate(parts, whole, wavelet.Elements, together);
+        else
+        {
+            for (var level = wavelet.Levels.Length - 1; level >= 0; level--)
+            {
+                FindBands(level, start, maps);
+                Combine(wavelet.Levels[level], level == 0 ? values : Low(level - 1, start, maps), count);
+            }
+        }
     }
 
     /// <summary>Fills the last tile of a unit with zeros.</summary>
@@ -107,15 +141,26 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     // Where a band holds the first of some maps.
     float* Place(in Wavelet.Band band, int start, int maps) => Coefficients + band.Start * maps + start * band.Elements;
 
-    // A level's low band is in parts, as are the others where maps lie side by side; else these are in their place.
-    void Find(in GridWavelet.Level level, int start, int maps)
+    // Of maps side by side.
+    void FindParts(in GridWavelet.Level level)
     {
         bands[0] = parts;
-        // Planes have no band of the depth.
-        var lowest = wavelet.Shape.Depth > 1 ? GridWavelet.DepthAxis : GridWavelet.HeightAxis;
-        for (var highAxes = lowest; highAxes < 8; highAxes += lowest)
-            bands[highAxes] = together > 1 ? parts + level.Starts[highAxes] * together : Coefficients + level.Starts[highAxes] * maps + (long)start * level.Half.Elements;
+        for (var highAxes = LowestAxis; highAxes < 8; highAxes += LowestAxis) bands[highAxes] = parts + level.Starts[highAxes] * together;
     }
+
+    // Of others all but the low ones that are divided further are in their place.
+    void FindBands(int index, int start, int maps)
+    {
+        var level = wavelet.Levels[index];
+        bands[0] = Low(index, start, maps);
+        for (var highAxes = LowestAxis; highAxes < 8; highAxes += LowestAxis)
+            bands[highAxes] = Coefficients + level.Starts[highAxes] * maps + (long)start * level.Half.Elements;
+    }
+
+    float* Low(int level, int start, int maps) => level == wavelet.Levels.Length - 1 ? Place(wavelet.Bands[0], start, maps) : level % 2 == 0 ? low : nextLow;
+
+    // Planes have no band of the depth.
+    int LowestAxis => wavelet.Shape.Depth > 1 ? GridWavelet.DepthAxis : GridWavelet.HeightAxis;
 
     // Of some maps one after the other, an element of each in turn.
     void Interleave(float* from, float* to, int points, int maps)
@@ -128,7 +173,12 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         for (var map = 0; map < maps; map += 16)
             for (var i = 0; i < points; i += 16)
             {
-                for (var k = 0; k < Math.Min(16, maps - map); k++) Sixteen(from + (long)(map + k) * points + i, block + 16 * k);
+                for (var k = 0; k < Math.Min(16, maps - map); k++)
+                {
+                    var at = (long)(map + k) * points + i;
+                    if (at + 16 <= (long)maps * points) Sixteen(from + at, block + 16 * k);
+                    else Copy(from + at, block + 16 * k, points - i);
+                }
                 TFace.Transpose(block, turned);
                 for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(turned + 16 * k, to + (long)(i + k) * together + map);
             }
@@ -173,21 +223,38 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         for (; i < count; i++) to[i] = from[i];
     }
 
-    void Divide(in GridWavelet.Level level, float* x)
+    void Divide(in GridWavelet.Level level, float* x, int maps)
     {
-        var (n, slice) = (level.Whole.Depth, level.Whole.Height * level.Whole.Width * together);
+        var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * together);
         if (n == 1)
         {
-            DividePlane(level, x, 0, 0);
+            DividePlanes(level, x, 0, 0, maps);
             return;
         }
-        for (var z = 0; z < level.Half.Depth; z++)
-        {
-            Meet(x, slice, z, n);
-            TFace.Filter(from, wavelet.Low, wavelet.High, taps, slices, slices + slice, slice);
-            DividePlane(level, slices, 0, z);
-            DividePlane(level, slices + slice, GridWavelet.DepthAxis, z);
-        }
+        if (n % 2 == 0) (n, half, maps) = (n * maps, half * maps, 1);
+        var most = SlicesAtOnce(slice);
+        for (var map = 0; map < maps; map++, x += (long)slice * n)
+            for (var z = 0; z < half; z += most)
+            {
+                var some = Math.Min(most, half - z);
+                var high = slices + (long)slice * some;
+                for (var k = 0; k < some; k++)
+                {
+                    Meet(x, slice, z + k, n);
+                    TFace.Filter(from, wavelet.Low, wavelet.High, taps, slices + (long)slice * k, high + (long)slice * k, slice);
+                }
+                DividePlanes(level, slices, 0, map * half + z, some);
+                DividePlanes(level, high, GridWavelet.DepthAxis, map * half + z, some);
+            }
+    }
+
+    static int SlicesAtOnce(int slice) => Math.Max(1, SliceElements / 2 / slice);
+
+    void DividePlanes(in GridWavelet.Level level, float* x, int highAxes, int z, int planes)
+    {
+        var elements = level.Whole.Height * level.Whole.Width * together;
+        if (wavelet.InQuarters(level)) Quarter(level, x, highAxes, z, planes);
+        else for (var plane = 0; plane < planes; plane++) DividePlane(level, x + (long)elements * plane, highAxes, z + plane);
     }
 
     void DividePlane(in GridWavelet.Level level, float* x, int highAxes, int z)
@@ -199,11 +266,6 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             DivideRow(level, rows, highAxes, z, 0);
             return;
         }
-        if (wavelet.InQuarters(level))
-        {
-            Quarter(level, x, highAxes, z);
-            return;
-        }
         for (var y = 0; y < level.Half.Height; y++)
         {
             Meet(x, row, y, n);
@@ -213,21 +275,24 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         }
     }
 
-    void Quarter(in GridWavelet.Level level, float* x, int highAxes, int z)
+    void Quarter(in GridWavelet.Level level, float* x, int highAxes, int z, int planes)
     {
         var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
-        var to = Parts(level, highAxes, z);
-        var even = n % 2 == 0 ? height / 2 : 0;
-        if (even > 0) TFace.Quarter(x, x + n, 2L * n, even, wavelet.Low, wavelet.High, to, half);
-        for (var y = even; y < level.Half.Height; y++)
+        if (n % 2 == 0 && height % 2 == 0) (height, planes) = (height * planes, 1);
+        var (even, to) = (n % 2 == 0 ? height / 2 : 0, Parts(level, highAxes, z));
+        for (; planes > 0; planes--, x += (long)n * height, to = to.After((long)half * level.Half.Height))
         {
-            float* upper = x + 2L * y * n, lower = 2 * y + 1 < height ? upper + n : upper;
-            if (n % 2 != 0)
+            if (even > 0) TFace.Quarter(x, x + n, 2L * n, even, wavelet.Low, wavelet.High, to, half);
+            for (var y = even; 2 * y < height; y++)
             {
-                upper = Evened(upper, rows, n);
-                lower = Evened(lower, rows + n + 1, n);
+                float* upper = x + 2L * y * n, lower = 2 * y + 1 < height ? upper + n : upper;
+                if (n % 2 != 0)
+                {
+                    upper = Evened(upper, rows, n);
+                    lower = Evened(lower, rows + n + 1, n);
+                }
+                TFace.Quarter(upper, lower, 0, 1, wavelet.Low, wavelet.High, to.After((long)y * half), half);
             }
-            TFace.Quarter(upper, lower, 0, 1, wavelet.Low, wavelet.High, to.After((long)y * half), half);
         }
     }
 
@@ -257,60 +322,55 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         }
     }
 
-    // The low band of the level before goes where this one's was.
-    void Combine(in GridWavelet.Level level)
+    void Combine(in GridWavelet.Level level, float* to, int maps)
     {
         var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * together);
         if (n == 1)
         {
-            // What comes out covers the low band that goes in, or all bands.
-            var inQuarters = wavelet.InQuarters(level);
-            if (inQuarters && parts == Coefficients)
-            {
-                CombinePlane(level, parts, 0, 0, whole);
-                Copy(whole, parts, level.Whole.Elements);
-                return;
-            }
-            if (inQuarters)
-            {
-                Copy(parts, whole, level.Half.Elements);
-                bands[0] = whole;
-            }
-            CombinePlane(level, whole, 0, 0, parts);
+            CombinePlanes(level, 0, 0, to, maps);
             return;
         }
-        for (var z = 0; z < half; z++)
-        {
-            CombinePlane(level, slices, 0, z, whole + (long)slice * z);
-            CombinePlane(level, slices, GridWavelet.DepthAxis, z, whole + (long)slice * (half + z));
-        }
-        combiner.Lines(whole, whole + (long)slice * half, slice, n, parts, slice, slices);
+        if (n % 2 == 0) (n, half, maps) = (n * maps, half * maps, 1);
+        // More than two taps meet slices from everywhere.
+        var lows = wavelet.InPairs ? slices : whole;
+        var most = wavelet.InPairs ? SlicesAtOnce(slice) : half;
+        for (var map = 0; map < maps; map++, to += (long)slice * n)
+            for (var z = 0; z < half; z += most)
+            {
+                var some = Math.Min(most, half - z);
+                var highs = lows + (long)slice * some;
+                CombinePlanes(level, 0, map * half + z, lows, some);
+                CombinePlanes(level, GridWavelet.DepthAxis, map * half + z, highs, some);
+                combiner.Lines(lows, highs, slice, Math.Min(2 * some, n - 2 * z), to + 2L * slice * z, slice, spareSlice);
+            }
     }
 
-    void CombinePlane(in GridWavelet.Level level, float* lines, int highAxes, int z, float* to)
+    void CombinePlanes(in GridWavelet.Level level, int highAxes, int z, float* to, int planes)
     {
-        if (together == 1)
-        {
-            combiner.Plane(level, Parts(level, highAxes, z), to, lines);
-            return;
-        }
+        var elements = level.Whole.Height * level.Whole.Width * together;
+        if (together == 1) combiner.Planes(level, planes, Parts(level, highAxes, z), to, plane);
+        else for (var plane = 0; plane < planes; plane++) CombinePlane(level, highAxes, z + plane, to + (long)elements * plane);
+    }
+
+    // Of maps side by side.
+    void CombinePlane(in GridWavelet.Level level, int highAxes, int z, float* to)
+    {
         var (n, half, row) = (level.Whole.Height, level.Half.Height, level.Whole.Width * together);
         var space = (level.Whole.Width == 1 ? 1 : 2 * level.Half.Width) * together;
         if (n == 1)
         {
-            CombineRow(level, highAxes, z, 0, lines);
-            Copy(lines, to, row);
+            CombineRow(level, highAxes, z, 0, plane);
+            Copy(plane, to, row);
             return;
         }
         for (var y = 0; y < half; y++)
         {
-            CombineRow(level, highAxes, z, y, lines + (long)space * y);
-            CombineRow(level, highAxes | GridWavelet.HeightAxis, z, y, lines + (long)space * (half + y));
+            CombineRow(level, highAxes, z, y, plane + (long)space * y);
+            CombineRow(level, highAxes | GridWavelet.HeightAxis, z, y, plane + (long)space * (half + y));
         }
-        combiner.Lines(lines, lines + (long)space * half, space, n, to, row, rows);
+        combiner.Lines(plane, plane + (long)space * half, space, n, to, row, rows);
     }
 
-    // Of maps side by side.
     void CombineRow(in GridWavelet.Level level, int highAxes, int z, int y, float* to)
     {
         var (n, half) = (level.Whole.Width, level.Half.Width);

@@ -15,6 +15,9 @@ sealed unsafe class GridWavelet
     // Maps with rows and elements of at most this lie side by side.
     const int ShortRow = 32, ShortRowOfTwoTaps = 12, SmallMap = 1024;
 
+    // Elements of maps that are stacked.
+    const int Stack = 1 << 12;
+
     // Maps that give several chunks are not held whole, but where their rows are longer.
     const int LongestRow = 1 << 14;
 
@@ -46,9 +49,10 @@ sealed unsafe class GridWavelet
         Units = (shape.Maps + MapsPerUnit - 1) / MapsPerUnit;
         ChunksPerUnit = checked((int)(((long)MapsPerUnit * Coefficients + GridTiles.ChunkCoefficients - 1) / GridTiles.ChunkCoefficients));
         var shortRow = wavelet.Low.Length == 2 ? ShortRowOfTwoTaps : ShortRow;
-        Together = MapsPerUnit > 1 && shape.Width <= shortRow && Elements <= SmallMap ? 32 * Math.Max(1, 256 / Elements) : 1;
-
         Taps = wavelet.Low.Length;
+        SideBySide = MapsPerUnit > 1 && shape.Width <= shortRow && Elements <= SmallMap;
+        Together = SideBySide ? 32 * Math.Max(1, 256 / Elements) : InPairs ? Math.Clamp(Stack / Elements, 1, MapsPerUnit) : 1;
+
         filters = GC.AllocateArray<float>(4 * Taps, pinned: true);
         for (var j = 0; j < Taps; j++) (filters[j], filters[Taps + j]) = ((float)wavelet.Low[j], (float)wavelet.High[j]);
         for (var t = 0; t < Taps / 2; t++)
@@ -72,14 +76,24 @@ sealed unsafe class GridWavelet
     public int Coefficients { get; }
 
     public int MapsPerUnit { get; }
+
+    /// <summary>Of a unit that is full.</summary>
+    public long UnitElements => (long)MapsPerUnit * Elements;
+
     public long Units { get; }
     public int ChunksPerUnit { get; }
 
-    /// <summary>Maps that are transformed at once: 1, or as many as fill registers side by side, an element of each in turn, where rows are too short to.</summary>
+    /// <summary>Whether maps are transformed side by side, an element of each in turn, since their rows are too short to fill registers.</summary>
+    public bool SideBySide { get; }
+
+    /// <summary>Whether two taps meet one pair of rows and of slices, so that maps may be stacked like one tall map.</summary>
+    public bool InPairs => Taps == 2 && !SideBySide;
+
+    /// <summary>Maps that are transformed at once: so many side by side or stacked; else 1.</summary>
     public int Together { get; }
 
-    /// <summary>Whether all four bands of two rows come out at once: two taps meet no other pair of rows.</summary>
-    public bool InQuarters(in Level level) => Taps == 2 && Together == 1 && level.Whole.Height > 1 && level.Whole.Width > 1;
+    /// <summary>Whether all four bands of two rows come out at once.</summary>
+    public bool InQuarters(in Level level) => InPairs && level.Whole.Height > 1 && level.Whole.Width > 1;
 
     /// <summary>Whether maps are too large to be held whole: lines of them go through <see cref="GridAnalysis{TFace, TCells}"/> and <see cref="GridSynthesis{TFace}"/>.</summary>
     public bool InBands => ChunksPerUnit > 1 && Shape.Width <= LongestRow;

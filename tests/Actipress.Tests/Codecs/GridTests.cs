@@ -191,8 +191,8 @@ public unsafe class GridTests
                 var read = reader.Read(band, 0, count, unit.Coefficients + start);
                 new Span<float>(read, count).CopyTo(new Span<float>(unit.Coefficients + start, count));
             }
-            unit.Inverse(0, 1, 1);
-            var wanted = new Span<float>(unit.After, wavelet.Elements);
+            unit.Inverse(unit.Values, 0, 1, 1);
+            var wanted = new Span<float>(unit.Values, wavelet.Elements);
             foreach (var threads in (int[])[1, 2, 7])
             {
                 Array.Clear(found);
@@ -238,15 +238,15 @@ public unsafe class GridTests
                     for (var start = 0; start < maps; start += wavelet.Together)
                     {
                         var together = Math.Min(wavelet.Together, maps - start);
-                        new Span<float>(map + first + start * wavelet.Elements, together * wavelet.Elements).CopyTo(new Span<float>(unit.Before, together * wavelet.Elements));
-                        unit.Forward(unit.Before, start, together, maps);
+                        new Span<float>(map + first + start * wavelet.Elements, together * wavelet.Elements).CopyTo(new Span<float>(unit.Values, together * wavelet.Elements));
+                        unit.Forward(unit.Values, start, together, maps);
                     }
                     coefficients.AddRange(new Span<float>(unit.Coefficients, maps * wavelet.Coefficients));
                     for (var start = 0; start < maps; start += wavelet.Together)
                     {
                         var together = Math.Min(wavelet.Together, maps - start);
-                        unit.Inverse(start, together, maps);
-                        new Span<float>(unit.After, together * wavelet.Elements).CopyTo(new Span<float>(to + first + start * wavelet.Elements, together * wavelet.Elements));
+                        unit.Inverse(unit.Values, start, together, maps);
+                        new Span<float>(unit.Values, together * wavelet.Elements).CopyTo(new Span<float>(to + first + start * wavelet.Elements, together * wavelet.Elements));
                     }
                 }
             }
