@@ -24,8 +24,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     readonly int taps;
     readonly GridMemory memory;
 
-    // Maps side by side, else 1. Before their division or while they are put together, and in parts.
-    readonly int together;
+    // Maps side by side, or volumes under more than two taps: before their division or while they are put together, and in parts.
     readonly float* whole, parts;
     // Low bands of one level and of the next.
     readonly float* low, nextLow;
@@ -40,16 +39,16 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <param name="divides">There is no <see cref="Inverse"/>.</param>
     public GridUnit(GridWavelet wavelet, bool inPlace = false, bool divides = false)
     {
-        this.wavelet = wavelet;
-        var sideBySide = wavelet.SideBySide;
-        (together, taps) = (sideBySide ? wavelet.Together : 1, wavelet.Taps);
+        (this.wavelet, taps) = (wavelet, wavelet.Taps);
+        var (levels, beside) = (wavelet.Levels, wavelet.SideBySideFrom);
         var batch = ((long)wavelet.Coefficients * wavelet.Together + 511) / 256 * 256;
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
-        var slice = wavelet.Shape.Depth == 1 ? 0L : wavelet.Shape.Height * wavelet.Shape.Width * together;
+        var sideBySide = wavelet.Bands.Take(wavelet.BandsSideBySide).Sum(band => band.Elements) * wavelet.Together;
+        var slice = wavelet.Shape.Depth == 1 ? 0 : levels.Max(level => (long)level.Whole.Height * level.Whole.Width * level.Beside);
         memory = new(
-            unit, inPlace ? 0 : batch, sideBySide || !divides && slice > 0 && !wavelet.InPairs ? batch : 0, sideBySide ? batch : 0, Low(0), Low(1),
-            slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : GridCombiner<TFace>.PlaneScratch(wavelet.Levels[0].Whole) * together,
-            2 * (wavelet.Shape.Width + 1L) * together, 512, GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8);
+            unit, inPlace ? 0 : batch, Math.Max(sideBySide, !divides && slice > 0 && taps > 2 ? batch : 0), sideBySide, Low(0), Low(1),
+            slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : levels.Max(level => GridCombiner<TFace>.PlaneScratch(level.Whole) * level.Beside),
+            levels.Max(level => 2 * (level.Whole.Width + 1L) * level.Beside), 512, GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8);
         Coefficients = memory[0];
         Values = memory[1];
         whole = memory[2];
@@ -67,7 +66,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         bands = (float**)memory[13];
         combiner = new(wavelet);
 
-        long Low(int level) => sideBySide || level >= wavelet.Levels.Length - 1 ? 0 : (long)wavelet.Levels[level].Half.Elements * wavelet.Together;
+        long Low(int level) => level < Math.Min(beside, levels.Length - 1) ? (long)levels[level].Half.Elements * wavelet.Together : 0;
     }
 
     public void Dispose()
@@ -86,51 +85,44 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <remarks><c>values</c>: of these maps, one after the other.</remarks>
     public void Forward(float* values, int start, int count, int maps)
     {
-        if (wavelet.SideBySide)
+        var x = values;
+        for (var level = 0; level < wavelet.SideBySideFrom; level++)
         {
-            Interleave(values, whole, wavelet.Elements, count);
-            for (var level = 0; level < wavelet.Levels.Length; level++)
-            {
-                if (level > 0) Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * together);
-                FindParts(wavelet.Levels[level]);
-                Divide(wavelet.Levels[level], whole, 1);
-            }
-            foreach (var band in wavelet.Bands) Separate(parts + band.Start * together, Place(band, start, maps), (int)band.Elements, count);
+            FindBands(level, start, maps);
+            Divide(wavelet.Levels[level], x, count);
+            x = bands[0];
         }
-        else
+        for (var level = wavelet.SideBySideFrom; level < wavelet.Levels.Length; level++)
         {
-            var x = values;
-            for (var level = 0; level < wavelet.Levels.Length; level++)
-            {
-                FindBands(level, start, maps);
-                Divide(wavelet.Levels[level], x, count);
-                x = bands[0];
-            }
+            if (level == wavelet.SideBySideFrom) Interleave(x, whole, wavelet.Levels[level].Whole.Elements, count);
+            else Copy(parts, whole, (long)wavelet.Levels[level].Whole.Elements * wavelet.Together);
+            FindParts(wavelet.Levels[level]);
+            Divide(wavelet.Levels[level], whole, 1);
         }
+        foreach (var band in SideBySide) Separate(parts + band.Start * wavelet.Together, Place(band, start, maps), (int)band.Elements, count);
     }
 
     /// <summary>The inverse.</summary>
     public void Inverse(float* values, int start, int count, int maps)
     {
-        if (wavelet.SideBySide)
+        foreach (var band in SideBySide) Interleave(Place(band, start, maps), parts + band.Start * wavelet.Together, (int)band.Elements, count);
+        for (var level = wavelet.Levels.Length - 1; level >= wavelet.SideBySideFrom; level--)
         {
-            foreach (var band in wavelet.Bands) Interleave(Place(band, start, maps), parts + band.Start * together, (int)band.Elements, count);
-            for (var level = wavelet.Levels.Length - 1; level >= 0; level--)
-            {
-                FindParts(wavelet.Levels[level]);
-                Combine(wavelet.Levels[level], parts, 1);
-            }
-            Separate(parts, values, wavelet.Elements, count);
+            FindParts(wavelet.Levels[level]);
+            Combine(wavelet.Levels[level], parts, 1);
+            if (level == wavelet.SideBySideFrom) Separate(parts, Before(level), wavelet.Levels[level].Whole.Elements, count);
         }
-        else
+        for (var level = wavelet.SideBySideFrom - 1; level >= 0; level--)
         {
-            for (var level = wavelet.Levels.Length - 1; level >= 0; level--)
-            {
-                FindBands(level, start, maps);
-                Combine(wavelet.Levels[level], level == 0 ? values : Low(level - 1, start, maps), count);
-            }
+            FindBands(level, start, maps);
+            Combine(wavelet.Levels[level], Before(level), count);
         }
+
+        float* Before(int level) => level == 0 ? values : Low(level - 1, start, maps);
     }
+
+    // The bands of maps side by side.
+    ReadOnlySpan<Wavelet.Band> SideBySide => wavelet.Bands.AsSpan(0, wavelet.BandsSideBySide);
 
     /// <summary>Fills the last tile of a unit with zeros.</summary>
     public void Fill(int maps)
@@ -145,7 +137,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     void FindParts(in GridWavelet.Level level)
     {
         bands[0] = parts;
-        for (var highAxes = LowestAxis; highAxes < 8; highAxes += LowestAxis) bands[highAxes] = parts + level.Starts[highAxes] * together;
+        for (var highAxes = LowestAxis; highAxes < 8; highAxes += LowestAxis) bands[highAxes] = parts + level.Starts[highAxes] * level.Beside;
     }
 
     // Of others all but the low ones that are divided further are in their place.
@@ -180,7 +172,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
                     else Copy(from + at, block + 16 * k, points - i);
                 }
                 TFace.Transpose(block, turned);
-                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(turned + 16 * k, to + (long)(i + k) * together + map);
+                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(turned + 16 * k, to + (long)(i + k) * wavelet.Together + map);
             }
     }
 
@@ -195,7 +187,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         for (var map = 0; map < maps; map += 16)
             for (var i = (points - 1) / 16 * 16; i >= 0; i -= 16)
             {
-                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(from + (long)(i + k) * together + map, block + 16 * k);
+                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(from + (long)(i + k) * wavelet.Together + map, block + 16 * k);
                 TFace.Transpose(block, turned);
                 for (var k = 0; k < Math.Min(16, maps - map); k++)
                 {
@@ -225,13 +217,13 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     void Divide(in GridWavelet.Level level, float* x, int maps)
     {
-        var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * together);
+        var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * level.Beside);
         if (n == 1)
         {
             DividePlanes(level, x, 0, 0, maps);
             return;
         }
-        if (n % 2 == 0) (n, half, maps) = (n * maps, half * maps, 1);
+        if (n % 2 == 0 && wavelet.InPairs(level)) (n, half, maps) = (n * maps, half * maps, 1);
         var most = SlicesAtOnce(slice);
         for (var map = 0; map < maps; map++, x += (long)slice * n)
             for (var z = 0; z < half; z += most)
@@ -252,14 +244,14 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     void DividePlanes(in GridWavelet.Level level, float* x, int highAxes, int z, int planes)
     {
-        var elements = level.Whole.Height * level.Whole.Width * together;
+        var elements = level.Whole.Height * level.Whole.Width * level.Beside;
         if (wavelet.InQuarters(level)) Quarter(level, x, highAxes, z, planes);
         else for (var plane = 0; plane < planes; plane++) DividePlane(level, x + (long)elements * plane, highAxes, z + plane);
     }
 
     void DividePlane(in GridWavelet.Level level, float* x, int highAxes, int z)
     {
-        var (n, row, space) = (level.Whole.Height, level.Whole.Width * together, (level.Whole.Width + 1) * together);
+        var (n, row, space) = (level.Whole.Height, level.Whole.Width * level.Beside, (level.Whole.Width + 1) * level.Beside);
         if (n == 1)
         {
             Copy(x, rows, row);
@@ -308,12 +300,12 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     {
         var (n, half) = (level.Whole.Width, level.Half.Width);
         float* low = Part(level, highAxes, z, y), high = Part(level, highAxes | GridWavelet.WidthAxis, z, y);
-        if (n == 1) Copy(x, low, together);
-        else if (together > 1)
+        if (n == 1) Copy(x, low, level.Beside);
+        else if (level.Beside > 1)
             for (var o = 0; o < half; o++)
             {
-                Meet(x, together, o, n);
-                TFace.Filter(from, wavelet.Low, wavelet.High, taps, low + o * together, high + o * together, together);
+                Meet(x, level.Beside, o, n);
+                TFace.Filter(from, wavelet.Low, wavelet.High, taps, low + o * level.Beside, high + o * level.Beside, level.Beside);
             }
         else
         {
@@ -324,16 +316,16 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     void Combine(in GridWavelet.Level level, float* to, int maps)
     {
-        var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * together);
+        var (n, half, slice) = (level.Whole.Depth, level.Half.Depth, level.Whole.Height * level.Whole.Width * level.Beside);
         if (n == 1)
         {
             CombinePlanes(level, 0, 0, to, maps);
             return;
         }
-        if (n % 2 == 0) (n, half, maps) = (n * maps, half * maps, 1);
+        if (n % 2 == 0 && wavelet.InPairs(level)) (n, half, maps) = (n * maps, half * maps, 1);
         // More than two taps meet slices from everywhere.
-        var lows = wavelet.InPairs ? slices : whole;
-        var most = wavelet.InPairs ? SlicesAtOnce(slice) : half;
+        var lows = wavelet.InPairs(level) ? slices : whole;
+        var most = wavelet.InPairs(level) ? SlicesAtOnce(slice) : half;
         for (var map = 0; map < maps; map++, to += (long)slice * n)
             for (var z = 0; z < half; z += most)
             {
@@ -347,16 +339,16 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     void CombinePlanes(in GridWavelet.Level level, int highAxes, int z, float* to, int planes)
     {
-        var elements = level.Whole.Height * level.Whole.Width * together;
-        if (together == 1) combiner.Planes(level, planes, Parts(level, highAxes, z), to, plane);
+        var elements = level.Whole.Height * level.Whole.Width * level.Beside;
+        if (level.Beside == 1) combiner.Planes(level, planes, Parts(level, highAxes, z), to, plane);
         else for (var plane = 0; plane < planes; plane++) CombinePlane(level, highAxes, z + plane, to + (long)elements * plane);
     }
 
     // Of maps side by side.
     void CombinePlane(in GridWavelet.Level level, int highAxes, int z, float* to)
     {
-        var (n, half, row) = (level.Whole.Height, level.Half.Height, level.Whole.Width * together);
-        var space = (level.Whole.Width == 1 ? 1 : 2 * level.Half.Width) * together;
+        var (n, half, row) = (level.Whole.Height, level.Half.Height, level.Whole.Width * level.Beside);
+        var space = (level.Whole.Width == 1 ? 1 : 2 * level.Half.Width) * level.Beside;
         if (n == 1)
         {
             CombineRow(level, highAxes, z, 0, plane);
@@ -375,8 +367,8 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     {
         var (n, half) = (level.Whole.Width, level.Half.Width);
         var low = Part(level, highAxes, z, y);
-        if (n == 1) Copy(low, to, together);
-        else combiner.Lines(low, Part(level, highAxes | GridWavelet.WidthAxis, z, y), together, 2 * half, to, together, to);
+        if (n == 1) Copy(low, to, level.Beside);
+        else combiner.Lines(low, Part(level, highAxes | GridWavelet.WidthAxis, z, y), level.Beside, 2 * half, to, level.Beside, to);
     }
 
     // The lines that the taps of output o meet on an axis of n.
@@ -394,7 +386,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
 
     // A row of a band.
     float* Part(in GridWavelet.Level level, int highAxes, int z, int y) =>
-        bands[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width * together;
+        bands[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width * level.Beside;
 
     // A plane of each band.
     FourBands Parts(in GridWavelet.Level level, int highAxes, int z)

@@ -12,8 +12,8 @@ sealed unsafe class GridWavelet
     /// <summary>Bits of <see cref="Wavelet.Band.HighAxes"/>.</summary>
     public const int DepthAxis = 1, HeightAxis = 2, WidthAxis = 4;
 
-    // Maps with rows and elements of at most this lie side by side.
-    const int ShortRow = 32, ShortRowOfTwoTaps = 12, SmallMap = 1024;
+    // Maps of at most so many elements lie side by side once their rows are as short as this, or, under two taps, once an extent is odd.
+    const int SmallMap = 1024, ShortRow = 32;
 
     // Elements of maps that are stacked.
     const int Stack = 1 << 12;
@@ -28,7 +28,8 @@ sealed unsafe class GridWavelet
     /// <param name="Half">The extents after.</param>
     /// <param name="Numbers">Of each detail band, by its <see cref="Wavelet.Band.HighAxes"/>; 0, the number of the coarsest low band, elsewhere.</param>
     /// <param name="Starts">Where it starts among one map's coefficients.</param>
-    public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, int[] Numbers, long[] Starts);
+    /// <param name="Beside">Maps that lie side by side, an element of each in turn, since their rows would not fill registers; else 1.</param>
+    public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, int[] Numbers, long[] Starts, int Beside);
 
     readonly float[] filters;
 
@@ -36,22 +37,22 @@ sealed unsafe class GridWavelet
     {
         Shape = shape;
         Bands = [.. wavelet.Bands(shape)];
-        var sizes = wavelet.Sizes(shape);
-        Levels = [.. Enumerable.Range(1, sizes.Count - 1).Select(level =>
-        {
-            var (numbers, starts) = (new int[8], new long[8]);
-            for (var i = 1; i < Bands.Length; i++) if (Bands[i].Level == level) (numbers[Bands[i].HighAxes], starts[Bands[i].HighAxes]) = (i, Bands[i].Start);
-            return new Level(sizes[level - 1], sizes[level], numbers, starts);
-        })];
         Elements = checked((int)shape.MapElements);
         Coefficients = checked((int)Bands.Sum(band => band.Elements));
         MapsPerUnit = (int)Math.Min(shape.Maps, Math.Max(1, GridTiles.ChunkCoefficients / Coefficients));
         Units = (shape.Maps + MapsPerUnit - 1) / MapsPerUnit;
         ChunksPerUnit = checked((int)(((long)MapsPerUnit * Coefficients + GridTiles.ChunkCoefficients - 1) / GridTiles.ChunkCoefficients));
-        var shortRow = wavelet.Low.Length == 2 ? ShortRowOfTwoTaps : ShortRow;
         Taps = wavelet.Low.Length;
-        SideBySide = MapsPerUnit > 1 && shape.Width <= shortRow && Elements <= SmallMap;
-        Together = SideBySide ? 32 * Math.Max(1, 256 / Elements) : InPairs ? Math.Clamp(Stack / Elements, 1, MapsPerUnit) : 1;
+        var sizes = wavelet.Sizes(shape);
+        var beside = MapsPerUnit > 1 && Elements <= SmallMap ? sizes.SkipLast(1).TakeWhile(whole => !GoesSideBySide(whole)).Count() : sizes.Count - 1;
+        (SideBySideFrom, BandsSideBySide) = (beside, Bands.Count(band => band.Level > beside));
+        Together = beside < sizes.Count - 1 ? 32 * Math.Max(1, 256 / Elements) : Taps == 2 ? Math.Clamp(Stack / Elements, 1, MapsPerUnit) : 1;
+        Levels = [.. Enumerable.Range(1, sizes.Count - 1).Select(level =>
+        {
+            var (numbers, starts) = (new int[8], new long[8]);
+            for (var i = 1; i < Bands.Length; i++) if (Bands[i].Level == level) (numbers[Bands[i].HighAxes], starts[Bands[i].HighAxes]) = (i, Bands[i].Start);
+            return new Level(sizes[level - 1], sizes[level], numbers, starts, level > beside ? Together : 1);
+        })];
 
         filters = GC.AllocateArray<float>(4 * Taps, pinned: true);
         for (var j = 0; j < Taps; j++) (filters[j], filters[Taps + j]) = ((float)wavelet.Low[j], (float)wavelet.High[j]);
@@ -83,17 +84,27 @@ sealed unsafe class GridWavelet
     public long Units { get; }
     public int ChunksPerUnit { get; }
 
-    /// <summary>Whether maps are transformed side by side, an element of each in turn, since their rows are too short to fill registers.</summary>
-    public bool SideBySide { get; }
-
-    /// <summary>Whether two taps meet one pair of rows and of slices, so that maps may be stacked like one tall map.</summary>
-    public bool InPairs => Taps == 2 && !SideBySide;
-
-    /// <summary>Maps that are transformed at once: so many side by side or stacked; else 1.</summary>
+    /// <summary>
+    /// Maps that are transformed at once: so many side by side, or, where two taps meet no other pair of rows or slices, stacked like one
+    /// tall map; else 1.
+    /// </summary>
     public int Together { get; }
 
+    /// <summary>The first level at which maps lie side by side; none if it is the number of levels.</summary>
+    public int SideBySideFrom { get; }
+
+    /// <summary>So many of the first bands are divided from maps side by side.</summary>
+    public int BandsSideBySide { get; }
+
+    bool GoesSideBySide(Wavelet.Extents whole) => Taps == 2 && whole.Height > 1 && whole.Width > 1
+        ? whole.Width % 2 != 0 || whole.Height % 2 != 0 || whole.Depth > 1 && whole.Depth % 2 != 0
+        : whole.Width <= ShortRow;
+
+    /// <summary>Whether two taps meet one pair of rows and of slices.</summary>
+    public bool InPairs(in Level level) => Taps == 2 && level.Beside == 1;
+
     /// <summary>Whether all four bands of two rows come out at once.</summary>
-    public bool InQuarters(in Level level) => InPairs && level.Whole.Height > 1 && level.Whole.Width > 1;
+    public bool InQuarters(in Level level) => InPairs(level) && level.Whole.Height > 1 && level.Whole.Width > 1;
 
     /// <summary>Whether maps are too large to be held whole: lines of them go through <see cref="GridAnalysis{TFace, TCells}"/> and <see cref="GridSynthesis{TFace}"/>.</summary>
     public bool InBands => ChunksPerUnit > 1 && Shape.Width <= LongestRow;

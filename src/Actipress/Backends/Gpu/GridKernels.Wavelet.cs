@@ -17,7 +17,7 @@ struct GpuLevel
 
     public GpuLevel(GridWavelet wavelet, int level)
     {
-        var (whole, half, _, starts) = wavelet.Levels[level];
+        var (whole, half, _, starts, _) = wavelet.Levels[level];
         (Depth, Height, Width, HalfDepth, HalfHeight, HalfWidth) = (whole.Depth, whole.Height, whole.Width, half.Depth, half.Height, half.Width);
         (Start0, Start1, Start2, Start3) = (0, (int)starts[1], (int)starts[2], (int)starts[3]);
         (Start4, Start5, Start6, Start7) = ((int)starts[4], (int)starts[5], (int)starts[6], (int)starts[7]);
