@@ -101,6 +101,8 @@ unsafe partial struct GridLanes<T>
     {
         T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
         var (left, to) = (pairs, bands);
+        if (count == 1 && lower == upper + 2 && space == 4)
+            for (; left >= T.Count; left -= T.Count, upper += 4 * T.Count, lower += 4 * T.Count, to = to.After(T.Count)) Squares(upper, u0, u1, v0, v1, to);
         // Where a row fills one register, two of them fill one of each band.
         if (2 * count == T.Count)
             for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, to = to.After(T.Count)) Quarter(upper, lower, space, u0, u1, v0, v1, to);
@@ -131,10 +133,28 @@ unsafe partial struct GridLanes<T>
         T.Fused(even, v1, odd * v0).Store(to.HighHigh);
     }
 
+    // Squares of four values, one after the other, as many as a register has lanes.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Squares(float* x, T u0, T u1, T v0, T v1, FourBands to)
+    {
+        T.Split(T.Load(x), T.Load(x + T.Count), out var left, out var right);
+        T.Split(T.Load(x + 2 * T.Count), T.Load(x + 3 * T.Count), out var nextLeft, out var nextRight);
+        T.Split(left, nextLeft, out var a, out var c);
+        T.Split(right, nextRight, out var b, out var d);
+        T even = T.Fused(a, u1, c * u0), odd = T.Fused(b, u1, d * u0);
+        T.Fused(even, u1, odd * u0).Store(to.LowLow);
+        T.Fused(even, v1, odd * v0).Store(to.LowHigh);
+        (even, odd) = (T.Fused(a, v1, c * v0), T.Fused(b, v1, d * v0));
+        T.Fused(even, u1, odd * u0).Store(to.HighLow);
+        T.Fused(even, v1, odd * v0).Store(to.HighHigh);
+    }
+
     public static void Unite(in FourBands bands, float* u, float* v, float* upper, float* lower, long space, int pairs, int count)
     {
         T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
         var (left, from) = (pairs, bands);
+        if (count == 1 && lower == upper + 2 && space == 4)
+            for (; left >= T.Count; left -= T.Count, upper += 4 * T.Count, lower += 4 * T.Count, from = from.After(T.Count)) UniteSquares(from, u0, u1, v0, v1, upper);
         if (2 * count == T.Count)
             for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, from = from.After(T.Count)) Unite(from, u0, u1, v0, v1, upper, lower, space);
         if (count >= T.Count)
@@ -160,6 +180,21 @@ unsafe partial struct GridLanes<T>
         T.Fused(highNext, u1, lowNext * u0).Store(upper + next);
         T.Fused(high, v1, low * v0).Store(lower);
         T.Fused(highNext, v1, lowNext * v0).Store(lower + next);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void UniteSquares(FourBands from, T u0, T u1, T v0, T v1, float* x)
+    {
+        T a = T.Load(from.LowLow), b = T.Load(from.LowHigh), c = T.Load(from.HighLow), d = T.Load(from.HighHigh);
+        T low = T.Fused(b, u1, a * u0), lowNext = T.Fused(b, v1, a * v0), high = T.Fused(d, u1, c * u0), highNext = T.Fused(d, v1, c * v0);
+        T.Join(T.Fused(high, u1, low * u0), T.Fused(high, v1, low * v0), out var left, out var nextLeft);
+        T.Join(T.Fused(highNext, u1, lowNext * u0), T.Fused(highNext, v1, lowNext * v0), out var right, out var nextRight);
+        T.Join(left, right, out var first, out var second);
+        first.Store(x);
+        second.Store(x + T.Count);
+        T.Join(nextLeft, nextRight, out first, out second);
+        first.Store(x + 2 * T.Count);
+        second.Store(x + 3 * T.Count);
     }
 
     public static void Split(float* x, float* even, float* odd, int count)
