@@ -33,8 +33,8 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>The inverse of <see cref="Split"/>.</summary>
     static abstract void Join(T even, T odd, out T a, out T b);
 
-    /// <summary>16 x 16 floats, row-major.</summary>
-    static abstract void Transpose(float* from, float* to);
+    /// <summary>16 rows of 16 floats, at these distances.</summary>
+    static abstract void Transpose(float* from, long fromStride, float* to, long toStride);
 
     /// <summary>
     /// Of 64 floats x in four rows of 16: the whole part of x inverse, at most <see cref="Grid.Escape"/> in magnitude. Bytes of four of
@@ -126,30 +126,30 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     // Fours of every fourth row come beside each other as they are read, which takes no shuffle; what is left are 4 x 4 floats within each quarter.
-    [SkipLocalsInit]
-    public static void Transpose(float* from, float* to)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Transpose(float* from, long fromStride, float* to, long toStride)
     {
         if (!Avx512F.IsSupported)
         {
-            Lanes4.Transpose(from, to);
+            Lanes4.Transpose(from, fromStride, to, toStride);
             return;
         }
-        for (var c = 0; c < 16; c += 4, from += 4, to += 64)
+        for (var c = 0; c < 16; c += 4, from += 4, to += 4 * toStride)
         {
-            Vector512<float> a = Fours(from), b = Fours(from + 16), c2 = Fours(from + 32), d = Fours(from + 48);
+            Vector512<float> a = Fours(from, fromStride), b = Fours(from + fromStride, fromStride), c2 = Fours(from + 2 * fromStride, fromStride), d = Fours(from + 3 * fromStride, fromStride);
             Vector512<float> abLow = Avx512F.UnpackLow(a, b), abHigh = Avx512F.UnpackHigh(a, b), cdLow = Avx512F.UnpackLow(c2, d), cdHigh = Avx512F.UnpackHigh(c2, d);
             Avx512F.Shuffle(abLow, cdLow, 0x44).Store(to);
-            Avx512F.Shuffle(abLow, cdLow, 0xEE).Store(to + 16);
-            Avx512F.Shuffle(abHigh, cdHigh, 0x44).Store(to + 32);
-            Avx512F.Shuffle(abHigh, cdHigh, 0xEE).Store(to + 48);
+            Avx512F.Shuffle(abLow, cdLow, 0xEE).Store(to + toStride);
+            Avx512F.Shuffle(abHigh, cdHigh, 0x44).Store(to + 2 * toStride);
+            Avx512F.Shuffle(abHigh, cdHigh, 0xEE).Store(to + 3 * toStride);
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static Vector512<float> Fours(float* at)
+        static Vector512<float> Fours(float* at, long stride)
         {
-            var fours = Avx512F.InsertVector128(Vector128.Load(at).ToVector256Unsafe().ToVector512Unsafe(), Vector128.Load(at + 64), 1);
-            fours = Avx512F.InsertVector128(fours, Vector128.Load(at + 128), 2);
-            return Avx512F.InsertVector128(fours, Vector128.Load(at + 192), 3);
+            var fours = Avx512F.InsertVector128(Vector128.Load(at).ToVector256Unsafe().ToVector512Unsafe(), Vector128.Load(at + 4 * stride), 1);
+            fours = Avx512F.InsertVector128(fours, Vector128.Load(at + 8 * stride), 2);
+            return Avx512F.InsertVector128(fours, Vector128.Load(at + 12 * stride), 3);
         }
     }
 
@@ -333,34 +333,36 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     }
 
     // 8 x 8 floats at a time, as wide stores only: a wide load that follows narrow stores to the same place waits for all of them.
-    public static void Transpose(float* from, float* to)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Transpose(float* from, long fromStride, float* to, long toStride)
     {
         if (!Avx.IsSupported)
         {
-            Lanes4.Transpose(from, to);
+            Lanes4.Transpose(from, fromStride, to, toStride);
             return;
         }
         for (var i = 0; i < 16; i += 8)
             for (var j = 0; j < 16; j += 8)
             {
-                float* rows = from + 16 * i + j, columns = to + 16 * j + i;
-                // Row r beside row r + 4, in halves of four.
-                Vector256<float> a = Halves(rows, 0), b = Halves(rows, 16), c = Halves(rows, 32), d = Halves(rows, 48);
-                Vector256<float> abLow = Avx.UnpackLow(a, b), abHigh = Avx.UnpackHigh(a, b), cdLow = Avx.UnpackLow(c, d), cdHigh = Avx.UnpackHigh(c, d);
-                Avx.Shuffle(abLow, cdLow, 0x44).Store(columns);
-                Avx.Shuffle(abLow, cdLow, 0xEE).Store(columns + 16);
-                Avx.Shuffle(abHigh, cdHigh, 0x44).Store(columns + 32);
-                Avx.Shuffle(abHigh, cdHigh, 0xEE).Store(columns + 48);
-                (a, b, c, d) = (Halves(rows, 4), Halves(rows, 20), Halves(rows, 36), Halves(rows, 52));
-                (abLow, abHigh, cdLow, cdHigh) = (Avx.UnpackLow(a, b), Avx.UnpackHigh(a, b), Avx.UnpackLow(c, d), Avx.UnpackHigh(c, d));
-                Avx.Shuffle(abLow, cdLow, 0x44).Store(columns + 64);
-                Avx.Shuffle(abLow, cdLow, 0xEE).Store(columns + 80);
-                Avx.Shuffle(abHigh, cdHigh, 0x44).Store(columns + 96);
-                Avx.Shuffle(abHigh, cdHigh, 0xEE).Store(columns + 112);
+                float* rows = from + fromStride * i + j, columns = to + toStride * j + i;
+                Four(rows, fromStride, columns, toStride);
+                Four(rows + 4, fromStride, columns + 4 * toStride, toStride);
             }
 
+        // Row r beside row r + 4, in halves of four.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static Vector256<float> Halves(float* rows, int at) => Vector256.Create(Vector128.Load(rows + at), Vector128.Load(rows + at + 64));
+        static void Four(float* rows, long fromStride, float* columns, long toStride)
+        {
+            Vector256<float> a = Halves(rows, fromStride), b = Halves(rows + fromStride, fromStride), c = Halves(rows + 2 * fromStride, fromStride), d = Halves(rows + 3 * fromStride, fromStride);
+            Vector256<float> abLow = Avx.UnpackLow(a, b), abHigh = Avx.UnpackHigh(a, b), cdLow = Avx.UnpackLow(c, d), cdHigh = Avx.UnpackHigh(c, d);
+            Avx.Shuffle(abLow, cdLow, 0x44).Store(columns);
+            Avx.Shuffle(abLow, cdLow, 0xEE).Store(columns + toStride);
+            Avx.Shuffle(abHigh, cdHigh, 0x44).Store(columns + 2 * toStride);
+            Avx.Shuffle(abHigh, cdHigh, 0xEE).Store(columns + 3 * toStride);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static Vector256<float> Halves(float* row, long stride) => Vector256.Create(Vector128.Load(row), Vector128.Load(row + 4 * stride));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -569,24 +571,24 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
         else (a, b) = (new(Vector128.Create(even.value[0], odd.value[0], even.value[1], odd.value[1])), new(Vector128.Create(even.value[2], odd.value[2], even.value[3], odd.value[3])));
     }
 
-    public static void Transpose(float* from, float* to)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Transpose(float* from, long fromStride, float* to, long toStride)
     {
         for (var i = 0; i < 16; i += 4)
             for (var j = 0; j < 16; j += 4)
             {
-                var corner = from + 16 * i + j;
-                Vector128<float> a = Vector128.Load(corner), b = Vector128.Load(corner + 16), c = Vector128.Load(corner + 32), d = Vector128.Load(corner + 48);
+                float* rows = from + fromStride * i + j, columns = to + toStride * j + i;
+                Vector128<float> a = Vector128.Load(rows), b = Vector128.Load(rows + fromStride), c = Vector128.Load(rows + 2 * fromStride), d = Vector128.Load(rows + 3 * fromStride);
                 Vector128<float> abLow = Vector128.Create(a[0], b[0], a[1], b[1]), abHigh = Vector128.Create(a[2], b[2], a[3], b[3]);
                 Vector128<float> cdLow = Vector128.Create(c[0], d[0], c[1], d[1]), cdHigh = Vector128.Create(c[2], d[2], c[3], d[3]);
                 if (Sse.IsSupported)
                 {
                     (abLow, abHigh, cdLow, cdHigh) = (Sse.UnpackLow(a, b), Sse.UnpackHigh(a, b), Sse.UnpackLow(c, d), Sse.UnpackHigh(c, d));
                 }
-                var corner2 = to + 16 * j + i;
-                Vector128.Create(abLow.GetLower(), cdLow.GetLower()).Store(corner2);
-                Vector128.Create(abLow.GetUpper(), cdLow.GetUpper()).Store(corner2 + 16);
-                Vector128.Create(abHigh.GetLower(), cdHigh.GetLower()).Store(corner2 + 32);
-                Vector128.Create(abHigh.GetUpper(), cdHigh.GetUpper()).Store(corner2 + 48);
+                Vector128.Create(abLow.GetLower(), cdLow.GetLower()).Store(columns);
+                Vector128.Create(abLow.GetUpper(), cdLow.GetUpper()).Store(columns + toStride);
+                Vector128.Create(abHigh.GetLower(), cdHigh.GetLower()).Store(columns + 2 * toStride);
+                Vector128.Create(abHigh.GetUpper(), cdHigh.GetUpper()).Store(columns + 3 * toStride);
             }
     }
 

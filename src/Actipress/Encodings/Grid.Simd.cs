@@ -21,7 +21,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         }
         if (region!.Depth.Points > 1) Slices(from, region, inverse: false);
         Cosines(from, stride, region.Ahead, y, region.Height.Points, region.Down);
-        T.Transpose(y, x);
+        T.Transpose(y, 16, x, 16);
         Cosines(x, 16, 0, y, region.Width.Points, region.Across);
     }
 
@@ -34,7 +34,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
             return;
         }
         Sums(y, x, region!.Width.Points, region.Across, (groups & UpperRows) == 0);
-        T.Transpose(x, y);
+        T.Transpose(x, 16, y, 16);
         Sums(y, x, region.Height.Points, region.Down, (groups & UpperColumns) == 0);
         if (region.Depth.Points > 1) Slices(x, region, inverse: true);
     }

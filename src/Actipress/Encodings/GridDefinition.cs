@@ -11,7 +11,7 @@ unsafe struct GridDefinition : IGridFace
             Slices(y, region!, inverse: false);
             for (var column = 0; column < 16; column++) Lines(y + column, region!.Height.Points, region.Down, inverse: false);
             for (var i = 0; i < 256; i++) x[i] = y[i];
-            Transpose(x, y);
+            Transpose(x, 16, y, 16);
             for (var row = 0; row < 16; row++) Lines(y + row, region!.Width.Points, region.Across, inverse: false);
         }
     }
@@ -22,16 +22,16 @@ unsafe struct GridDefinition : IGridFace
         if (transform == TileTransform.Cosine)
         {
             for (var row = 0; row < 16; row++) Lines(y + row, region!.Width.Points, region.Across, inverse: true);
-            Transpose(y, x);
+            Transpose(y, 16, x, 16);
             for (var column = 0; column < 16; column++) Lines(x + column, region!.Height.Points, region.Down, inverse: true);
             Slices(x, region!, inverse: true);
         }
     }
 
-    public static void Transpose(float* from, float* to)
+    public static void Transpose(float* from, long fromStride, float* to, long toStride)
     {
         for (var i = 0; i < 16; i++)
-            for (var j = 0; j < 16; j++) to[16 * j + i] = from[16 * i + j];
+            for (var j = 0; j < 16; j++) to[toStride * j + i] = from[fromStride * i + j];
     }
 
     public static void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count)

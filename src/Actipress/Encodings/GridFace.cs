@@ -66,8 +66,8 @@ unsafe interface IGridFace
     /// <summary>The inverse of <see cref="Split"/>.</summary>
     static abstract void Join(float* even, float* odd, float* x, int count);
 
-    /// <summary>16 x 16 values, row-major.</summary>
-    static abstract void Transpose(float* from, float* to);
+    /// <summary>16 rows of 16 values, at these distances; they do not overlap.</summary>
+    static abstract void Transpose(float* from, long fromStride, float* to, long toStride);
 
     /// <summary>
     /// The level of each coefficient, min(floor(|y| inverse), <see cref="Grid.Escape"/>), in the order of groups.

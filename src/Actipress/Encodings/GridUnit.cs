@@ -155,51 +155,29 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     int LowestAxis => wavelet.Shape.Depth > 1 ? GridWavelet.DepthAxis : GridWavelet.HeightAxis;
 
     // Of some maps one after the other, an element of each in turn.
-    void Interleave(float* from, float* to, int points, int maps)
+    void Interleave(float* from, float* to, int points, int maps) => Turn(from, points, to, wavelet.Together, maps, points);
+
+    // Back.
+    void Separate(float* from, float* to, int points, int maps) => Turn(from, wavelet.Together, to, points, points, maps);
+
+    // Exchanges rows and columns, 16 of each at once; the last sixteen begin early where that is not even.
+    void Turn(float* from, long fromStride, float* to, long toStride, int rows, int columns)
     {
-        if (points == 1)
-        {
-            Copy(from, to, maps);
-            return;
-        }
-        for (var map = 0; map < maps; map += 16)
-            for (var i = 0; i < points; i += 16)
+        for (var row = 0; row < rows; row += 16)
+            for (var column = 0; column < columns; column += 16)
             {
-                for (var k = 0; k < Math.Min(16, maps - map); k++)
+                var (r, c) = (Math.Max(0, Math.Min(row, rows - 16)), Math.Max(0, Math.Min(column, columns - 16)));
+                float* source = from + fromStride * r + c, target = to + toStride * c + r;
+                if (rows >= 16 && columns >= 16)
                 {
-                    var at = (long)(map + k) * points + i;
-                    if (at + 16 <= (long)maps * points) Sixteen(from + at, block + 16 * k);
-                    else Copy(from + at, block + 16 * k, points - i);
+                    TFace.Transpose(source, fromStride, target, toStride);
+                    continue;
                 }
-                TFace.Transpose(block, turned);
-                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(turned + 16 * k, to + (long)(i + k) * wavelet.Together + map);
+                for (var k = 0; k < Math.Min(16, rows); k++) Copy(source + fromStride * k, block + 16 * k, Math.Min(16, columns));
+                TFace.Transpose(block, 16, turned, 16);
+                for (var k = 0; k < Math.Min(16, columns); k++) Copy(turned + 16 * k, target + toStride * k, Math.Min(16, rows));
             }
     }
-
-    // Back. What is written beyond the end of a map the next one covers: the last sixteen of each go first.
-    void Separate(float* from, float* to, int points, int maps)
-    {
-        if (points == 1)
-        {
-            Copy(from, to, maps);
-            return;
-        }
-        for (var map = 0; map < maps; map += 16)
-            for (var i = (points - 1) / 16 * 16; i >= 0; i -= 16)
-            {
-                for (var k = 0; k < Math.Min(16, points - i); k++) Sixteen(from + (long)(i + k) * wavelet.Together + map, block + 16 * k);
-                TFace.Transpose(block, turned);
-                for (var k = 0; k < Math.Min(16, maps - map); k++)
-                {
-                    var at = (long)(map + k) * points + i;
-                    var room = (long)maps * points - at;
-                    if (room >= 16) Sixteen(turned + 16 * k, to + at);
-                    else for (var left = 0; left < room; left++) to[at + left] = turned[16 * k + left];
-                }
-            }
-    }
-
-    static void Sixteen(float* from, float* to) => *(Vector512<float>*)to = *(Vector512<float>*)from;
 
     /// <summary>Copies some values, which do not overlap.</summary>
     internal static void Copy(float* from, float* to, long count)

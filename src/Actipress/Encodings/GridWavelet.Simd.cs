@@ -5,7 +5,7 @@ namespace Actipress;
 // The arithmetic of wavelets, some lanes at a time.
 unsafe partial struct GridLanes<T>
 {
-    public static void Transpose(float* from, float* to) => T.Transpose(from, to);
+    public static void Transpose(float* from, long fromStride, float* to, long toStride) => T.Transpose(from, fromStride, to, toStride);
 
     public static void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count)
     {
