@@ -7,7 +7,7 @@ namespace Actipress;
 /// <remarks>
 /// <c>dct:10</c>, <c>wt:db3:100</c> and <c>st:10</c> name a transform and a ratio, <c>quant:4</c> bits a value, <c>half</c> and <c>bf16</c>
 /// 16-bit floats, <c>none</c> leaves maps alone. Options follow after commas: <c>block=</c>4, 8 or 16 (dct), <c>levels=</c>1 to 5 (wt),
-/// <c>values=</c>int8, float16, bfloat16 or float32, <c>index=</c>auto, byte or bitmap, <c>zeros=</c>exact or none, <c>storage=</c>grid, compact or paper.
+/// <c>values=</c>int8, float16, bfloat16 or float32, <c>index=</c>auto, byte or bitmap, <c>zeros=</c>exact or none (exact by default, but for 16-bit floats and the paper's storage), <c>storage=</c>grid, compact or paper.
 /// </remarks>
 public sealed record ActivationCodec
 {
@@ -149,8 +149,6 @@ public sealed record ActivationCodec
 
     static ActivationCodec WithOptions(string text, ActivationCodec codec, Dictionary<string, string> options)
     {
-        if (options.Remove("zeros", out var zeros))
-            codec = codec with { ExactZeros = zeros switch { "exact" => true, "none" => false, _ => throw NoValue(text, "zeros", zeros, "exact, none") } };
         if (options.Remove("storage", out var storage))
             codec = storage switch
             {
@@ -159,6 +157,8 @@ public sealed record ActivationCodec
                 "grid" when codec.Keep is Keep.TopK => codec with { Encoding = new Grid() },
                 _ => throw NoValue(text, "storage", storage, "grid, compact, paper"),
             };
+        if (options.Remove("zeros", out var zeros))
+            codec = codec with { ExactZeros = zeros switch { "exact" => true, "none" => false, _ => throw NoValue(text, "zeros", zeros, "exact, none") } };
         if (codec.Encoding is Grid && (options.ContainsKey("values") || options.ContainsKey("index"))) codec = codec with { Encoding = new Compact() };
         if (codec is { Encoding: Compact compact, Keep: Keep.TopK })
         {
@@ -209,7 +209,7 @@ public sealed record ActivationCodec
         var is16Bit = Keep is Keep.Everything && Encoding is Compact;
         if (Transform is Dct { Block: not 16 and var block }) text += $",block={block}";
         if (Transform is Wavelet { Levels: not 3 and var levels }) text += $",levels={levels}";
-        if (Encoding is Coo) return text + ",storage=paper";
+        if (Encoding is Coo) return text + ",storage=paper" + (ExactZeros ? ",zeros=exact" : "");
         if (Encoding is Compact compact && !is16Bit)
         {
             if (compact == new Compact()) text += ",storage=compact";

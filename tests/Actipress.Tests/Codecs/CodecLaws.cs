@@ -23,7 +23,7 @@ public sealed class CodecLaws : IDisposable
         "quant:8", "quant:4", "quant:2", "half", "bf16", "half,zeros=exact",
         "st:1,storage=compact", "dct:1.5,storage=compact", "st:10,storage=compact", "dct:10,storage=compact", "wt:haar:10,storage=compact", "wt:db3:10,storage=compact",
         "st:10,index=byte", "st:10,index=bitmap", "st:3,values=float16", "dct:3,values=bfloat16", "st:1,values=float32", "dct:4,values=float32,zeros=none",
-        "dct:10,storage=paper", "st:1,storage=paper", "wt:db2:1,storage=paper",
+        "dct:10,storage=paper", "dct:10,storage=paper,zeros=exact", "st:1,storage=paper", "wt:db2:1,storage=paper",
     ];
 
     /// <summary>The types that maps may have.</summary>

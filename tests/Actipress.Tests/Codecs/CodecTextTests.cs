@@ -4,7 +4,7 @@ public class CodecTextTests
 {
     [Theory]
     [InlineData("none"), InlineData("st:10"), InlineData("dct:10"), InlineData("dct:1.1"), InlineData("wt:db3:100"), InlineData("quant:4"), InlineData("half"), InlineData("bf16"), InlineData("half,zeros=exact")]
-    [InlineData("dct:10,block=8"), InlineData("wt:haar:10,levels=5"), InlineData("dct:10,values=float16,index=byte"), InlineData("st:10,storage=paper"), InlineData("dct:4,zeros=none")]
+    [InlineData("dct:10,block=8"), InlineData("wt:haar:10,levels=5"), InlineData("dct:10,values=float16,index=byte"), InlineData("st:10,storage=paper"), InlineData("dct:10,storage=paper,zeros=exact"), InlineData("dct:4,zeros=none")]
     public void Text_and_codec_are_two_forms_of_the_same(string text)
     {
         var codec = ActivationCodec.Parse(text);
