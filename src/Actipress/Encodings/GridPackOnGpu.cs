@@ -118,8 +118,8 @@ sealed class GridPackOnGpu : IDisposable
     // The step and the offsets, from a sample.
     static void FindStep(GpuDevice gpu, GpuPlan plan, Keep keep, KernelArgument values, GpuMap layout, KernelArgument state)
     {
-        using var coefficients = plan.Tiles.Wavelet is { } wavelet
-            ? Divided(gpu, plan, values, layout, new GpuUnits { Maps = plan.Sampled, ChosenFrom = wavelet.Shape.Maps, MapsPerUnit = plan.Sampled }, plan.SampledCoefficients)
+        using var coefficients = plan.Tiles.Wavelet is not null
+            ? Divided(gpu, plan, plan.SampledLevels, values, layout, new GpuUnits { Maps = plan.Sampled, ChosenFrom = plan.SampledFrom, MapsPerUnit = plan.Sampled }, plan.SampledCoefficients)
             : empty(plan.SampledCoefficients, float32, gpu.Device);
         using var histogramMemory = zeros(GridKernels.Bins, int32, gpu.Device);
         KernelArgument sample = KernelArgument.Of<float>(coefficients), histograms = KernelArgument.Of<int>(histogramMemory), count = KernelArgument.Of(plan.SampledCoefficients);
@@ -147,7 +147,7 @@ sealed class GridPackOnGpu : IDisposable
         foreach (var (units, firstUnit, count) in Batches(layout, plan.Tiles.Wavelet))
         {
             var room = count * (long)layout.TilesPerUnit * 256;
-            using var coefficients = Divided(gpu, plan, values, layout, units, room);
+            using var coefficients = Divided(gpu, plan, plan.Levels, values, layout, units, room);
             yield return (KernelArgument.Of<byte>(coefficients), layout.OfCoefficients(firstUnit, room), count * layout.ChunksPerUnit * GridKernels.StretchesPerChunk);
         }
     }
@@ -164,13 +164,13 @@ sealed class GridPackOnGpu : IDisposable
     }
 
     // The coefficients of whole maps, with zeros where a unit's last tile has none; the caller disposes them.
-    static Tensor Divided(GpuDevice gpu, GpuPlan plan, KernelArgument values, GpuMap layout, GpuUnits units, long room)
+    static Tensor Divided(GpuDevice gpu, GpuPlan plan, GpuLevel[] levels, KernelArgument values, GpuMap layout, GpuUnits units, long room)
     {
         var coefficients = zeros(room, float32, gpu.Device);
         Tensor? whole = null;
         try
         {
-            foreach (var level in plan.Levels)
+            foreach (var level in levels)
             {
                 var low = empty(level.Coarsest != 0 ? 1 : (long)units.Maps * level.HalfElements, float32, gpu.Device);
                 gpu.Launch(

@@ -23,12 +23,17 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
 
     internal static int Tiles(long tiles) => (int)Math.Min(tiles, Math.Clamp(tiles / TilesPerSample, LeastTiles, MostTiles));
 
-    // As many values in whole maps, one at least.
-    internal static int Maps(GridWavelet wavelet)
+    // Of large maps' strips so many, or fewer where each has more than their share of so many elements.
+    const int MostStrips = 8, LeastStrips = 4, StripElements = 1 << 18;
+
+    // The maps under a wavelet, or strips of large ones, and how many of them are sampled: as many values as of tiles, in whole maps.
+    internal static (GridWavelet Maps, int Count) Of(GridWavelet wavelet)
     {
+        var strips = wavelet.InStrips();
+        if (strips != wavelet) return (strips, (int)Math.Min(strips.Shape.Maps, Math.Clamp(StripElements / strips.Elements, LeastStrips, MostStrips)));
         var least = (256L * LeastTiles + wavelet.Elements - 1) / wavelet.Elements;
         var most = Math.Max(1, 256L * MostTiles / wavelet.Coefficients);
-        return (int)Math.Min(Math.Min(wavelet.Shape.Maps, most), Math.Max(least, wavelet.Shape.Maps / TilesPerSample));
+        return (wavelet, (int)Math.Min(Math.Min(wavelet.Shape.Maps, most), Math.Max(least, wavelet.Shape.Maps / TilesPerSample)));
     }
 
     // At even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
@@ -40,7 +45,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
 
     public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
         tiles.Wavelet is not { } wavelet ? OfTiles<TFace, TCells>(map, tiles, keep, threads)
-        : wavelet.InBands ? OfLargeMap<TFace, TCells>(map, wavelet, keep, threads)
+        : wavelet.InBands ? OfLargeMaps<TFace, TCells>(map, wavelet, keep, threads)
         : OfMaps<TFace, TCells>(map, wavelet, keep, threads);
 
     // What the threads have seen.
@@ -95,7 +100,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
 
     static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var count = Maps(wavelet);
+        var (_, count) = Of(wavelet);
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
         using var own = new GridUnit<TFace>(wavelet, inPlace, divides: true);
         // One map is not held twice.
@@ -142,25 +147,28 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         }
     }
 
-    // One map, which is not held.
-    static GridSample OfLargeMap<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    // Strips, or maps, that are not held.
+    static GridSample OfLargeMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var number = Chosen(0, 1, wavelet.Shape.Maps);
-        var seen = new Seen { Elements = wavelet.Elements };
-        var blocks = new CpuTeam.Shares((wavelet.Elements + BlockElements - 1) / BlockElements, threads);
+        var (maps, count) = Of(wavelet);
+        var chosen = new long[count];
+        for (var i = 0; i < count; i++) chosen[i] = Chosen(i, count, maps.Shape.Maps);
+        var seen = new Seen { Elements = (long)count * maps.Elements };
+        var blocksEach = (maps.Elements + BlockElements - 1) / BlockElements;
+        var blocks = new CpuTeam.Shares(count * blocksEach, threads);
         blocks.Run(() =>
         {
             var (anyZero, anyNegative) = (false, false);
             var tile = stackalloc float[256];
             for (int block = 0, end = 0; block < end || blocks.Take(out block, out end); block++)
             {
-                var start = block * BlockElements;
-                if (!Look<TFace, TCells>(map, number * wavelet.Elements + start, Math.Min(BlockElements, wavelet.Elements - start), null, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
+                var start = block % blocksEach * BlockElements;
+                if (!Look<TFace, TCells>(map, chosen[block / blocksEach] * maps.Elements + start, Math.Min(BlockElements, maps.Elements - start), null, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
                 if (seen.NotFinite) return;
             }
             seen.Add(anyZero, anyNegative, 0);
         });
-        return seen.NotFinite ? default : Of(new GridLargeMap<TFace, TCells>(wavelet, map, number, threads), wavelet.Coefficients, keep, seen);
+        return seen.NotFinite ? default : Of(new GridLargeMaps<TFace, TCells>(maps, map, chosen, threads), (long)count * maps.Coefficients, keep, seen);
     }
 
     // What a thread looks at before it asks for more.

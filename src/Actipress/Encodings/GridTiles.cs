@@ -109,7 +109,7 @@ sealed class GridTiles
     public int Shares => checked((int)(Wavelet?.Units ?? Chunks));
 
     /// <summary>In how many parts threads take each of those, where they are large and few.</summary>
-    public int PartsFor(int threads) => Wavelet?.PartsFor(threads) ?? 1;
+    public int PartsFor(int threads) => Wavelet is { } wavelet ? wavelet.PartsFor(threads, wavelet.Units) : 1;
 
     /// <summary>Tiles of one chunk.</summary>
     public int TilesIn(int chunk)

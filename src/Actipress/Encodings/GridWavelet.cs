@@ -31,10 +31,15 @@ sealed unsafe class GridWavelet
     /// <param name="Beside">Maps that lie side by side, an element of each in turn, since their rows would not fill registers; else 1.</param>
     public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, int[] Numbers, long[] Starts, int Beside);
 
+    // Elements of a strip at least.
+    const int LeastStrip = 1 << 15;
+
+    readonly Wavelet wavelet;
     readonly float[] filters;
 
     public GridWavelet(Wavelet wavelet, MapShape shape)
     {
+        this.wavelet = wavelet;
         Shape = shape;
         Bands = [.. wavelet.Bands(shape)];
         Elements = checked((int)shape.MapElements);
@@ -118,8 +123,24 @@ sealed unsafe class GridWavelet
     /// </summary>
     public bool KeptWhole(in Wavelet.Extents low) => Taps > 2 && low.Elements <= LargestKept && Lines(low) <= LinesPerTap * Taps;
 
-    /// <summary>In how many parts threads take each map, where maps are large and few.</summary>
-    public int PartsFor(int threads) => InBands && Units < 2 * threads ? Math.Min(threads, Parts) : 1;
+    /// <summary>
+    /// Large maps cut into strips of some lines, whatever map these belong to, as if each strip were a map; the same maps where they are not
+    /// large, or a strip would be more than half of one.
+    /// </summary>
+    public GridWavelet InStrips()
+    {
+        if (!InBands) return this;
+        var lines = Lines(Levels[0].Whole);
+        // Where more than two taps reach beyond a strip they meet its other end.
+        var least = (Taps > 2 ? 2 : 1) << Levels.Length;
+        var strip = Math.Max(1, LeastStrip / (Elements / lines) / least) * least;
+        if (strip > lines / 2) return this;
+        var strips = Shape.Maps * lines / strip;
+        return new(wavelet, Shape.Depth > 1 ? Shape with { Maps = strips, Depth = strip } : Shape with { Maps = strips, Height = strip });
+    }
+
+    /// <summary>In how many parts threads take each of so many maps, where maps are large and few.</summary>
+    public int PartsFor(int threads, long maps) => InBands && maps < 2 * threads ? Math.Min(threads, Parts) : 1;
 
     /// <summary>Into how many parts a large map can be divided.</summary>
     public int Parts => Lines(Levels[^1].Half);

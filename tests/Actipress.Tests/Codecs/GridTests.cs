@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Actipress.Benchmarks;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
@@ -36,7 +37,12 @@ public unsafe class GridTests
         ("haar, 1 level", new(9, 1, 24, 40), new Wavelet("haar", 1)),
         ("haar, 5 levels", new(3, 1, 64, 96), new Wavelet("haar", 5)),
         ("haar, ragged", new(5, 1, 33, 19), new Wavelet("haar")),
+        ("haar, many planes of 16 x 16", new(300, 1, 16, 16), new Wavelet("haar")),
+        ("haar, many planes of 26 x 26", new(100, 1, 26, 26), new Wavelet("haar")),
+        ("haar, many planes of 4 x 4, 1 level", new(70, 1, 4, 4), new Wavelet("haar", 1)),
         ("haar, volumes", new(3, 8, 16, 24), new Wavelet("haar")),
+        ("haar, many volumes of 8 x 12 x 8", new(40, 8, 12, 8), new Wavelet("haar")),
+        ("haar, volumes of odd depth", new(9, 5, 18, 20), new Wavelet("haar")),
         ("db3", new(5, 1, 32, 48), new Wavelet("db3")),
         ("db3, several units", new(70, 1, 48, 40), new Wavelet("db3")),
         ("db3, a unit of two chunks", new(2, 1, 300, 280), new Wavelet("db3")),
@@ -357,7 +363,28 @@ public unsafe class GridTests
         }
     }
 
-    // 1024 tiles, of which one in 16 is sampled, or two large maps, of which one is: where one value differs, most of these places are not
+    [Theory]
+    [InlineData("wt:haar:10", "resnet20.relu", 2, new[] { 512L, 700 }), InlineData("wt:db3:10", "resnet20.relu", 3, new[] { 300L, 400 }), InlineData("wt:db3:4", "resnet20.layer1.1.conv1", 2, new[] { 512L, 512 })]
+    [InlineData("wt:haar:10", "unet3d.down1.conv2", 4, new[] { 64L, 64, 64 }), InlineData("wt:db3:10", "unet3d.up1.relu1", 3, new[] { 50L, 60, 70 }), InlineData("wt:coif5:10", "unet3d.down1.relu1", 2, new[] { 20L, 70, 70 })]
+    public void Of_a_large_map_about_one_coefficient_in_the_ratio_is_kept(string text, string name, int maps, long[] extents)
+    {
+        var codec = ActivationCodec.Parse(text);
+        using var map = RealMaps.ReadLarge(name, maps, extents);
+        using var packed = Pipeline.Pack(map, codec, out _)!;
+        var wavelet = Grid.Fused(codec.Transform, MapShape.Of(map.shape))!.Wavelet!;
+        Assert.True(wavelet.InBands);
+        using var unit = new GridUnit<GridLanes<Lanes16>>(wavelet, divides: true);
+        long kept = 0;
+        fixed (float* values = map.data<float>().ToArray())
+            for (var i = 0; i < maps; i++)
+            {
+                unit.Forward(values + (long)i * wavelet.Elements, 0, 1, 1);
+                foreach (var c in new Span<float>(unit.Coefficients, wavelet.Coefficients)) if (Math.Abs(c) >= packed.Grid!.Step) kept++;
+            }
+        Assert.InRange(kept * ((Keep.TopK)codec.Keep).Ratio / map.NumberOfElements, 0.85, 1.15);
+    }
+
+    // 1024 tiles, of which one in 16 is sampled, or two large maps, of which strips are: where one value differs, most of these places are not
     // seen beforehand.
     [Theory, InlineData("st:10", 64, 64, 64), InlineData("dct:10", 64, 64, 64), InlineData("wt:haar:10", 64, 64, 64), InlineData("wt:haar:10", 2, 512, 256)]
     public void What_the_sample_missed_is_packed_all_the_same(string text, int channels, int height, int width)

@@ -105,9 +105,9 @@ sealed class GpuPlan
         Regions = GpuDevice.Kept(torch.tensor(regions.Length == 0 ? [0] : regions, torch.uint8, device));
         if (tiles.Wavelet is { } wavelet)
         {
-            Sampled = GridSample.Maps(wavelet);
-            (SampledElements, SampledCoefficients) = ((long)Sampled * wavelet.Elements, Sampled * wavelet.Coefficients);
-            Levels = [.. Enumerable.Range(0, wavelet.Levels.Length).Select(level => new GpuLevel(wavelet, level))];
+            (var maps, Sampled) = GridSample.Of(wavelet);
+            (SampledFrom, SampledElements, SampledCoefficients) = (maps.Shape.Maps, (long)Sampled * maps.Elements, Sampled * maps.Coefficients);
+            (Levels, SampledLevels) = (GpuLevel.Of(wavelet), GpuLevel.Of(maps));
             unsafe { Filters = GpuDevice.Kept(torch.tensor(new Span<float>(wavelet.Low, 4 * wavelet.Taps).ToArray(), device: device)); }
             return;
         }
@@ -125,8 +125,11 @@ sealed class GpuPlan
     /// <summary>The regions of the tiles, on the device.</summary>
     public Tensor Regions { get; }
 
-    /// <summary>Tiles of the sample, or under a wavelet maps.</summary>
+    /// <summary>Tiles of the sample, or under a wavelet maps or strips of them.</summary>
     public int Sampled { get; }
+
+    /// <summary>Of how many maps or strips.</summary>
+    public long SampledFrom { get; }
 
     /// <summary>Values in them.</summary>
     public long SampledElements { get; }
@@ -136,6 +139,9 @@ sealed class GpuPlan
 
     /// <summary>Under a wavelet the levels from fine to coarse; else none.</summary>
     public GpuLevel[] Levels { get; } = [];
+
+    /// <summary>Likewise of what is sampled.</summary>
+    public GpuLevel[] SampledLevels { get; } = [];
 
     /// <summary>Under a wavelet its filters on the device, as <see cref="GridWavelet"/> has them one after the other.</summary>
     public Tensor? Filters { get; }

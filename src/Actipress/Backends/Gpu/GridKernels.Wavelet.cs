@@ -15,7 +15,10 @@ struct GpuLevel
     /// <summary>Whether it is the finest, whose values are the map's, and the coarsest, whose low band is kept.</summary>
     public int Finest, Coarsest;
 
-    public GpuLevel(GridWavelet wavelet, int level)
+    /// <summary>All levels, from fine to coarse.</summary>
+    public static GpuLevel[] Of(GridWavelet wavelet) => [.. Enumerable.Range(0, wavelet.Levels.Length).Select(level => new GpuLevel(wavelet, level))];
+
+    GpuLevel(GridWavelet wavelet, int level)
     {
         var (whole, half, _, starts, _) = wavelet.Levels[level];
         (Depth, Height, Width, HalfDepth, HalfHeight, HalfWidth) = (whole.Depth, whole.Height, whole.Width, half.Depth, half.Height, half.Width);
