@@ -24,7 +24,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     readonly int taps;
     readonly GridMemory memory;
 
-    // Maps side by side, or volumes under more than two taps: before their division or while they are put together, and in parts.
+    // Maps side by side before their division, and in parts. Volumes under more than two taps are put together in the first.
     readonly float* whole, parts;
     // Low bands of one level and of the next.
     readonly float* low, nextLow;
@@ -46,7 +46,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         var sideBySide = wavelet.Bands.Take(wavelet.BandsSideBySide).Sum(band => band.Elements) * wavelet.Together;
         var slice = wavelet.Shape.Depth == 1 ? 0 : levels.Max(level => (long)level.Whole.Height * level.Whole.Width * level.Beside);
         memory = new(
-            unit, inPlace ? 0 : batch, Math.Max(sideBySide, !divides && slice > 0 && taps > 2 ? batch : 0), sideBySide, Low(0), Low(1),
+            unit, inPlace ? 0 : batch, Math.Max(sideBySide, !divides && slice > 0 && taps > 2 ? batch : 0), sideBySide, LowElements(0), LowElements(1),
             slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : levels.Max(level => GridCombiner<TFace>.PlaneScratch(level.Whole) * level.Beside),
             levels.Max(level => 2 * (level.Whole.Width + 1L) * level.Beside), 512, GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8);
         Coefficients = memory[0];
@@ -66,7 +66,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         bands = (float**)memory[13];
         combiner = new(wavelet);
 
-        long Low(int level) => level < Math.Min(beside, levels.Length - 1) ? (long)levels[level].Half.Elements * wavelet.Together : 0;
+        long LowElements(int level) => level < Math.Min(beside, levels.Length - 1) ? (long)levels[level].Half.Elements * wavelet.Together : 0;
     }
 
     public void Dispose()
