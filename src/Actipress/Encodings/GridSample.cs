@@ -15,19 +15,30 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     // One tile or map in so many is sampled, but so many tiles' worth at least and at most.
     const int TilesPerSample = 64, LeastTiles = 64, MostTiles = 512;
 
+    // Of large maps' strips so many, or fewer where each has more than their share of so many elements.
+    const int MostStrips = 8, LeastStrips = 4, StripElements = 1 << 18;
+
     // Below this a step's inverse would overflow.
     internal const float SmallestStep = 1e-30f;
 
     // Below ratio 2 one in so many is an escape at most: a grid that hardly any coefficient falls below is finer than any use of it.
     const int ElementsPerEscape = 64;
 
-    internal static int Tiles(long tiles) => (int)Math.Min(tiles, Math.Clamp(tiles / TilesPerSample, LeastTiles, MostTiles));
-
-    // Of large maps' strips so many, or fewer where each has more than their share of so many elements.
-    const int MostStrips = 8, LeastStrips = 4, StripElements = 1 << 18;
+    // Tiles that are sampled, and the values in them.
+    internal static (int Count, long Elements) Tiles(GridTiles tiles)
+    {
+        var count = (int)Math.Min(tiles.Count, Math.Clamp(tiles.Count / TilesPerSample, LeastTiles, MostTiles));
+        var elements = 0L;
+        for (var i = 0; i < count; i++)
+        {
+            var tile = Chosen(i, count, tiles.Count);
+            elements += tiles.Elements(tiles.RegionOf(tile), tile);
+        }
+        return (count, elements);
+    }
 
     // The maps under a wavelet, or strips of large ones, and how many of them are sampled: as many values as of tiles, in whole maps.
-    internal static (GridWavelet Maps, int Count) Of(GridWavelet wavelet)
+    internal static (GridWavelet From, int Count) Maps(GridWavelet wavelet)
     {
         var strips = wavelet.InStrips();
         if (strips != wavelet) return (strips, (int)Math.Min(strips.Shape.Maps, Math.Clamp(StripElements / strips.Elements, LeastStrips, MostStrips)));
@@ -52,20 +63,18 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     sealed class Seen
     {
         public volatile bool NotFinite, AnyZero, AnyNegative;
-        public long Elements;
 
         /// <summary>Adds what one of them has.</summary>
-        public void Add(bool anyZero, bool anyNegative, long elements)
+        public void Add(bool anyZero, bool anyNegative)
         {
             if (anyZero) AnyZero = true;
             if (anyNegative) AnyNegative = true;
-            Interlocked.Add(ref Elements, elements);
         }
     }
 
     static GridSample OfTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var count = Tiles(tiles.Count);
+        var (count, elements) = Tiles(tiles);
         var parts = (count + LeastTiles - 1) / LeastTiles;
         var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + parts) * 1024, 64);
         try
@@ -74,7 +83,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
             var work = new CpuTeam.Shares(parts, threads);
             work.Run(() =>
             {
-                var (anyZero, anyNegative, elements) = (false, false, 0L);
+                var (anyZero, anyNegative) = (false, false);
                 var positive = stackalloc ulong[4];
                 for (int part = 0, end = 0; part < end || work.Take(out part, out end); part++)
                 {
@@ -85,22 +94,20 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                         var region = tiles.RegionOf(tile);
                         if (!GridMover<TCells>.Look<TFace>(map, tiles, region, tile, x, out var place, out var stride, positive, ref anyNegative)) seen.NotFinite = true;
                         if (seen.NotFinite) return;
-                        var tileElements = tiles.Elements(region, tile);
-                        anyZero |= Bits.Count(positive) < tileElements;
-                        elements += tileElements;
+                        anyZero |= Bits.Count(positive) < tiles.Elements(region, tile);
                         TFace.Forward(place, stride, x, memory + 256 * (long)i, tiles.Transform, region);
                     }
                 }
-                seen.Add(anyZero, anyNegative, elements);
+                seen.Add(anyZero, anyNegative);
             });
-            return seen.NotFinite ? default : Of(new CoefficientsInMemory(memory, 256 * count, threads), 256 * count, keep, seen);
+            return seen.NotFinite ? default : Of(new CoefficientsInMemory(memory, 256 * count, threads), 256 * count, elements, keep, seen);
         }
         finally { NativeMemory.AlignedFree(memory); }
     }
 
     static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var (_, count) = Of(wavelet);
+        var (_, count) = Maps(wavelet);
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
         using var own = new GridUnit<TFace>(wavelet, inPlace, divides: true);
         // One map is not held twice.
@@ -133,12 +140,11 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                         var bytes = (long)together * wavelet.Coefficients * sizeof(float);
                         if (memory != unit.Coefficients) Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, bytes, bytes);
                     }
-                    seen.Add(anyZero, anyNegative, 0);
+                    seen.Add(anyZero, anyNegative);
                 }
                 finally { if (unit != own) unit.Dispose(); }
             });
-            seen.Elements = (long)count * wavelet.Elements;
-            return seen.NotFinite ? default : Of(new CoefficientsInMemory(memory, count * wavelet.Coefficients, threads), count * wavelet.Coefficients, keep, seen);
+            return seen.NotFinite ? default : Of(new CoefficientsInMemory(memory, count * wavelet.Coefficients, threads), count * wavelet.Coefficients, (long)count * wavelet.Elements, keep, seen);
         }
         finally
         {
@@ -150,10 +156,10 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     // Strips, or maps, that are not held.
     static GridSample OfLargeMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        var (maps, count) = Of(wavelet);
+        var (maps, count) = Maps(wavelet);
         var chosen = new long[count];
         for (var i = 0; i < count; i++) chosen[i] = Chosen(i, count, maps.Shape.Maps);
-        var seen = new Seen { Elements = (long)count * maps.Elements };
+        var seen = new Seen();
         var blocksEach = (maps.Elements + BlockElements - 1) / BlockElements;
         var blocks = new CpuTeam.Shares(count * blocksEach, threads);
         blocks.Run(() =>
@@ -166,9 +172,9 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                 if (!Look<TFace, TCells>(map, chosen[block / blocksEach] * maps.Elements + start, Math.Min(BlockElements, maps.Elements - start), null, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
                 if (seen.NotFinite) return;
             }
-            seen.Add(anyZero, anyNegative, 0);
+            seen.Add(anyZero, anyNegative);
         });
-        return seen.NotFinite ? default : Of(new GridLargeMaps<TFace, TCells>(maps, map, chosen, threads), (long)count * maps.Coefficients, keep, seen);
+        return seen.NotFinite ? default : Of(new GridLargeMaps<TFace, TCells>(maps, map, chosen, threads), (long)count * maps.Coefficients, (long)count * maps.Elements, keep, seen);
     }
 
     // What a thread looks at before it asks for more.
@@ -187,12 +193,12 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return true;
     }
 
-    static GridSample Of<T>(T coefficients, long count, Keep keep, Seen seen) where T : ICoefficients
+    static GridSample Of<T>(T coefficients, long count, long elements, Keep keep, Seen seen) where T : ICoefficients
     {
         var threshold = keep switch
         {
             Keep.Above above => above.Threshold,
-            Keep.TopK top => Threshold(coefficients, count, TopK.Count(seen.Elements, top.Ratio), seen.Elements),
+            Keep.TopK top => Threshold(coefficients, count, TopK.Count(elements, top.Ratio), elements),
             _ => throw new ArgumentException("Grid storage needs a ratio or a threshold."),
         };
         var step = Math.Max(threshold, SmallestStep);

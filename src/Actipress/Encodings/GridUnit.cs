@@ -47,7 +47,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         var slice = wavelet.Shape.Depth == 1 ? 0 : levels.Max(level => (long)level.Whole.Height * level.Whole.Width * level.Beside);
         memory = new(
             unit, inPlace ? 0 : batch, Math.Max(sideBySide, !divides && slice > 0 && taps > 2 ? batch : 0), sideBySide, LowElements(0), LowElements(1),
-            slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : levels.Max(level => GridCombiner<TFace>.PlaneScratch(level.Whole) * level.Beside),
+            slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : levels.Max(level => level.Whole.Height == 1 && level.Beside == 1 ? 0 : GridCombiner<TFace>.PlaneScratch(level.Whole) * level.Beside),
             levels.Max(level => 2 * (level.Whole.Width + 1L) * level.Beside), 512, GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8);
         Coefficients = memory[0];
         Values = memory[1];

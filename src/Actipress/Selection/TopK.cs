@@ -62,11 +62,14 @@ public static class TopK
     // How often each value of the next bits occurs among the magnitudes that begin with the known ones.
     sealed unsafe class Histogram(uint prefix, int known, int next) : ITally, IDisposable
     {
-        // Of every second magnitude in a table of its own, where that is small: neighbours are often alike, and one would wait for the other.
-        readonly int second = next <= FirstBits ? 1 << next : 0;
-        readonly int* counts = (int*)NativeMemory.AllocZeroed((nuint)(next <= FirstBits ? 2 : 1) << next, sizeof(int));
+        readonly int* counts = (int*)NativeMemory.AllocZeroed((nuint)Tables(next) << next, sizeof(int));
 
-        public long this[int bin] => second == 0 ? counts[bin] : (long)counts[bin] + counts[second + bin];
+        // Of every second magnitude in a table of its own, where that is small: neighbours are often alike, and one would wait for the other.
+        static int Tables(int next) => next <= FirstBits ? 2 : 1;
+
+        int* Last => counts + (Tables(next) - 1 << next);
+
+        public long this[int bin] => Last == counts ? counts[bin] : (long)counts[bin] + Last[bin];
 
         public void See(ReadOnlySpan<float> some)
         {
@@ -78,7 +81,7 @@ public static class TopK
         void SeeAll(ReadOnlySpan<uint> bits)
         {
             var shift = 31 - next;
-            int* odd = counts, even = counts + second;
+            int* odd = counts, even = Last;
             var i = 0;
             for (; i < bits.Length - 1; i += 2)
             {
@@ -108,7 +111,7 @@ public static class TopK
 
         public void Add(Histogram part)
         {
-            for (var i = 0; i < second + (1 << next); i++) counts[i] += part.counts[i];
+            for (var i = 0; i < Tables(next) << next; i++) counts[i] += part.counts[i];
             part.Dispose();
         }
 

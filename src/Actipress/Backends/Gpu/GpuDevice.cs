@@ -105,18 +105,13 @@ sealed class GpuPlan
         Regions = GpuDevice.Kept(torch.tensor(regions.Length == 0 ? [0] : regions, torch.uint8, device));
         if (tiles.Wavelet is { } wavelet)
         {
-            (var maps, Sampled) = GridSample.Of(wavelet);
+            (var maps, Sampled) = GridSample.Maps(wavelet);
             (SampledFrom, SampledElements, SampledCoefficients) = (maps.Shape.Maps, (long)Sampled * maps.Elements, Sampled * maps.Coefficients);
             (Levels, SampledLevels) = (GpuLevel.Of(wavelet), GpuLevel.Of(maps));
             unsafe { Filters = GpuDevice.Kept(torch.tensor(new Span<float>(wavelet.Low, 4 * wavelet.Taps).ToArray(), device: device)); }
             return;
         }
-        Sampled = GridSample.Tiles(tiles.Count);
-        for (var i = 0; i < Sampled; i++)
-        {
-            var tile = GridSample.Chosen(i, Sampled, tiles.Count);
-            SampledElements += tiles.Elements(tiles.RegionOf(tile), tile);
-        }
+        (Sampled, SampledElements) = GridSample.Tiles(tiles);
         SampledCoefficients = 256 * Sampled;
     }
 
