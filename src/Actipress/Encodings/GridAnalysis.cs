@@ -2,6 +2,20 @@ using System.Numerics;
 
 namespace Actipress;
 
+/// <summary>The bands of large maps without holding one, by the arithmetic of <see cref="GridUnit{TFace}"/>.</summary>
+abstract unsafe class GridAnalysis : IDisposable
+{
+    /// <param name="wavelet">How maps divide.</param>
+    /// <param name="maps">The first element of all.</param>
+    public static GridAnalysis Of<TFace, TCells>(GridWavelet wavelet, void* maps) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
+        wavelet.IsLine ? new GridLineAnalysis<TFace, TCells>(wavelet, maps) : new GridAnalysis<TFace, TCells>(wavelet, maps);
+
+    /// <summary>Divides one of some parts of a map, which has as many at most as its coarsest level has lines: every row of every band once.</summary>
+    public abstract void Divide(long map, int part, int parts, GridBandRows to);
+
+    public abstract void Dispose();
+}
+
 /// <summary>
 /// The bands of one large map without holding it: line by line of the coarsest level, every row of every band once, by the arithmetic of
 /// <see cref="GridUnit{TFace}"/>. Of what a level divides only as many lines are kept as the taps reach.
@@ -11,7 +25,7 @@ namespace Actipress;
 /// is periodic: the lines that the first output reaches before the first one, and the last one behind the last, are divided once more, their
 /// low band alone; so are those beyond a part. A small low band is kept whole instead.
 /// </remarks>
-sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : struct, IGridFace where TCells : struct, IGridCells
+sealed unsafe class GridAnalysis<TFace, TCells> : GridAnalysis where TFace : struct, IGridFace where TCells : struct, IGridCells
 {
     readonly GridWavelet wavelet;
     readonly void* maps;
@@ -91,10 +105,9 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
         }
     }
 
-    public void Dispose() => memory.Dispose();
+    public override void Dispose() => memory.Dispose();
 
-    /// <summary>Divides one of some parts of a map, which has as many at most as its coarsest level has lines.</summary>
-    public void Divide(long map, int part, int parts, GridBandRows to)
+    public override void Divide(long map, int part, int parts, GridBandRows to)
     {
         (first, rows) = (map * wavelet.Elements, to);
         var coarsest = wavelet.Lines(levels[^1].Half);
@@ -258,6 +271,6 @@ sealed unsafe class GridAnalysis<TFace, TCells> : IDisposable where TFace : stru
 
     void Wrote(Level level, int highAxes, float* low)
     {
-        if (highAxes != 0 || low == null) rows.Wrote(level.Extents.Numbers[highAxes]);
+        if (highAxes != 0 || low == null) rows.Wrote(level.Extents.Numbers[highAxes], level.Half.Width);
     }
 }

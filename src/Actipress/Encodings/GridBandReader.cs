@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Actipress;
 
-/// <summary>Reads the bands of one large map out of its chunks, each from where it was read last; those of the first chunk are held.</summary>
+/// <summary>Reads the bands of one large map out of its chunks, each from where it was read last, or a little before; those of the first chunk are held.</summary>
 sealed unsafe class GridBandReader<TFace> : IDisposable where TFace : struct, IGridFace
 {
     readonly GridMap packed;
@@ -13,11 +13,11 @@ sealed unsafe class GridBandReader<TFace> : IDisposable where TFace : struct, IG
     long map = -1;
     GridMagnitudes magnitudes;
 
-    // Where a band is read: its coefficients from At on are in the reader's Y, and the chunk's next tile is Tile.
+    // Where a band is read: its coefficients from At on are in the reader's Y, those just before in its X, and the chunk's next tile is Tile.
     struct Cursor
     {
         public GridChunkReader? Reader;
-        public int Chunk, Tile, Tiles, Count;
+        public int Chunk, Tile, Tiles, Before, Count;
         public long At;
     }
 
@@ -45,7 +45,7 @@ sealed unsafe class GridBandReader<TFace> : IDisposable where TFace : struct, IG
     {
         if (map == this.map) return;
         this.map = map;
-        foreach (ref var cursor in cursors.AsSpan()) (cursor.Chunk, cursor.Count) = (-1, 0);
+        foreach (ref var cursor in cursors.AsSpan()) (cursor.Chunk, cursor.At, cursor.Before, cursor.Count) = (-1, 0, 0, 0);
         ref var first = ref cursors[0];
         for (Begin(ref first, 0); first.Tile < first.Tiles;) Next(ref first, held + 256 * first.Tile);
     }
@@ -59,11 +59,15 @@ sealed unsafe class GridBandReader<TFace> : IDisposable where TFace : struct, IG
         ref var cursor = ref cursors[band];
         for (var end = at + count; at < end;)
         {
-            if (at < cursor.At || at >= cursor.At + cursor.Count)
+            if (at < cursor.At - cursor.Before || at >= cursor.At + cursor.Count)
             {
                 var (chunk, place) = Math.DivRem(at, GridTiles.ChunkCoefficients);
+                var next = cursor.At + cursor.Count;
                 if (chunk != cursor.Chunk || place < 256L * cursor.Tile) Begin(ref cursor, (int)chunk);
                 cursor.At = at - place + 256L * cursor.Tile;
+                // X lies before Y.
+                cursor.Before = cursor.At == next && cursor.Count > 0 ? 256 : 0;
+                if (cursor.Before > 0) GridUnit<TFace>.Copy(cursor.Reader!.Y + (cursor.Count - 256), cursor.Reader.X, 256);
                 cursor.Count = 256 * Next(ref cursor, cursor.Reader!.Y);
                 continue;
             }
@@ -77,7 +81,7 @@ sealed unsafe class GridBandReader<TFace> : IDisposable where TFace : struct, IG
     void Begin(ref Cursor cursor, int chunk)
     {
         var index = (int)map * wavelet.ChunksPerUnit + chunk;
-        (cursor.Chunk, cursor.Tile, cursor.Tiles, cursor.Count) = (chunk, 0, tiles.TilesIn(index), 0);
+        (cursor.Chunk, cursor.Tile, cursor.Tiles) = (chunk, 0, tiles.TilesIn(index));
         packed.Open(cursor.Reader ??= new(0), index, cursor.Tiles, packed.HasZeros && chunk == 0 ? wavelet.Elements : 0);
     }
 

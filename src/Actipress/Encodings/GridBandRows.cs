@@ -1,6 +1,6 @@
 namespace Actipress;
 
-/// <summary>Receives the bands of one large map, or of a part of it: a row at a time, those of each band in their order.</summary>
+/// <summary>Receives the bands of one large map, or of a part of it: a row or a part of one at a time, those of each band in their order.</summary>
 abstract unsafe class GridBandRows : IDisposable
 {
     // A band's rows are passed on when there are at least so many coefficients, or its last ones.
@@ -12,7 +12,7 @@ abstract unsafe class GridBandRows : IDisposable
     struct Band
     {
         public float* Rows;
-        public int Width, Count;
+        public int Count;
 
         // Which coefficient of the map the first one here is.
         public long At;
@@ -20,9 +20,9 @@ abstract unsafe class GridBandRows : IDisposable
 
     protected GridBandRows(GridWavelet wavelet)
     {
-        memory = new([.. wavelet.Bands.Select(band => Math.Min(Enough + band.Extents.Width, band.Elements + 256))]);
+        memory = new([.. wavelet.Bands.Select(band => Math.Min(Enough + Math.Min(band.Extents.Width, GridWavelet.LongestRow), band.Elements + 256))]);
         bands = new Band[wavelet.Bands.Length];
-        for (var i = 0; i < bands.Length; i++) bands[i] = new Band { Rows = memory[i], Width = wavelet.Bands[i].Extents.Width };
+        for (var i = 0; i < bands.Length; i++) bands[i] = new Band { Rows = memory[i] };
     }
 
     public virtual void Dispose() => memory.Dispose();
@@ -33,11 +33,11 @@ abstract unsafe class GridBandRows : IDisposable
     /// <summary>Where the next row of a band is to be written.</summary>
     public float* Next(int band) => bands[band].Rows + bands[band].Count;
 
-    /// <summary>It is.</summary>
-    public void Wrote(int band)
+    /// <summary>So many of its coefficients are.</summary>
+    public void Wrote(int band, int count)
     {
         ref var some = ref bands[band];
-        some.Count += some.Width;
+        some.Count += count;
         if (some.Count >= Enough) Pass(ref some, last: false);
     }
 

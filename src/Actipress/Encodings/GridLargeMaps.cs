@@ -18,7 +18,7 @@ sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* valu
         work.Run(() =>
         {
             var tally = begin();
-            using (var bands = new GridAnalysis<TFace, TCells>(wavelet, values))
+            using (var bands = GridAnalysis.Of<TFace, TCells>(wavelet, values))
             using (var rows = new Rows<TTally>(wavelet, tally))
                 for (int share = 0, last = 0; share < last || work.Take(out share, out last); share++)
                 {

@@ -9,7 +9,7 @@ unsafe partial class GridMap
         // Large maps, each whole or in parts, band by band.
         void PackBands(GridWavelet wavelet)
         {
-            using var bands = new GridAnalysis<TFace, TCells>(wavelet, map);
+            using var bands = GridAnalysis.Of<TFace, TCells>(wavelet, map);
             using var packer = new BandPacker(this, wavelet);
             var seen = new Seen();
             for (int share = 0, end = 0; (share < end || work.Take(out share, out end)) && Outcome == Outcome.Packed; share++)
@@ -101,10 +101,38 @@ unsafe partial class GridMap
 
     partial class Unpacking<TFace, TCells>
     {
-        // Large maps, each whole or in parts, two lines at a time.
+        // Large maps, each whole or in parts.
         void UnpackBands(GridWavelet wavelet)
         {
             using var reader = new GridBandReader<TFace>(packed, tiles, wavelet);
+            if (wavelet.IsLine) UnpackLine(wavelet, reader);
+            else UnpackLines(wavelet, reader);
+        }
+
+        // Some values at a time.
+        void UnpackLine(GridWavelet wavelet, GridBandReader<TFace> reader)
+        {
+            const int Segment = GridLineSynthesis<TFace>.Segment;
+            using var synthesis = new GridLineSynthesis<TFace>(wavelet, reader);
+            using var spare = new GridMemory(Segment);
+            for (int share = 0, end = 0; share < end || work.Take(out share, out end); share++)
+            {
+                var (unit, part) = Math.DivRem(share, parts);
+                reader.Open(unit);
+                var last = (int)((long)wavelet.Elements * (part + 1) / parts);
+                for (int at = (int)((long)wavelet.Elements * part / parts), some; at < last; at += some)
+                {
+                    some = Math.Min(Segment, last - at);
+                    var values = TCells.AreFloats ? (float*)map + unit * wavelet.UnitElements + at : spare[0];
+                    synthesis.Combine(at, at + some, values);
+                    Put(wavelet, unit, at, some, values);
+                }
+            }
+        }
+
+        // Two lines at a time.
+        void UnpackLines(GridWavelet wavelet, GridBandReader<TFace> reader)
+        {
             using var synthesis = new GridSynthesis<TFace>(wavelet, reader);
             var elements = synthesis.LineElements;
             // Lines that are not to be kept, or not of the map's type.

@@ -18,8 +18,8 @@ sealed unsafe class GridWavelet
     // Elements of maps that are stacked.
     const int Stack = 1 << 12;
 
-    // Maps that give several chunks are not held whole, but where their rows are longer.
-    const int LongestRow = 1 << 14;
+    // Maps that give several chunks are not held whole, but where they have several rows and these are longer.
+    internal const int LongestRow = 1 << 14;
 
     const int LargestKept = 1 << 16, LinesPerTap = 4;
 
@@ -111,11 +111,14 @@ sealed unsafe class GridWavelet
     /// <summary>Whether all four bands of two rows come out at once.</summary>
     public bool InQuarters(in Level level) => InPairs(level) && level.Whole.Height > 1 && level.Whole.Width > 1;
 
-    /// <summary>Whether maps are too large to be held whole: lines of them go through <see cref="GridAnalysis{TFace, TCells}"/> and <see cref="GridSynthesis{TFace}"/>.</summary>
-    public bool InBands => ChunksPerUnit > 1 && Shape.Width <= LongestRow;
+    /// <summary>Whether a map is one row.</summary>
+    public bool IsLine => Shape.Depth == 1 && Shape.Height == 1;
 
-    /// <summary>A large map's lines, at one level: slices of a volume, else rows.</summary>
-    public int Lines(in Wavelet.Extents extents) => Shape.Depth > 1 ? extents.Depth : extents.Height;
+    /// <summary>Whether maps are too large to be held whole: lines of them go through <see cref="GridAnalysis"/> and back.</summary>
+    public bool InBands => ChunksPerUnit > 1 && (IsLine || Shape.Width <= LongestRow);
+
+    /// <summary>A large map's lines, at one level: slices of a volume, rows of a plane, or elements.</summary>
+    public int Lines(in Wavelet.Extents extents) => Shape.Depth > 1 ? extents.Depth : IsLine ? extents.Width : extents.Height;
 
     /// <summary>
     /// Whether the low band that is divided further on is kept whole, since with more than two taps many of its few lines would be made
@@ -136,7 +139,7 @@ sealed unsafe class GridWavelet
         var strip = Math.Max(1, LeastStrip / (Elements / lines) / least) * least;
         if (strip > lines / 2) return this;
         var strips = Shape.Maps * lines / strip;
-        return new(wavelet, Shape.Depth > 1 ? Shape with { Maps = strips, Depth = strip } : Shape with { Maps = strips, Height = strip });
+        return new(wavelet, Shape.Depth > 1 ? Shape with { Maps = strips, Depth = strip } : IsLine ? Shape with { Maps = strips, Width = strip } : Shape with { Maps = strips, Height = strip });
     }
 
     /// <summary>In how many parts threads take each of so many maps, where maps are large and few.</summary>
