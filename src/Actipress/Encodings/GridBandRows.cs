@@ -20,7 +20,7 @@ abstract unsafe class GridBandRows : IDisposable
 
     protected GridBandRows(GridWavelet wavelet)
     {
-        memory = new([.. wavelet.Bands.Select(band => Math.Min(Enough + Math.Min(band.Extents.Width, GridWavelet.LongestRow), band.Elements + 256))]);
+        memory = new([.. wavelet.Bands.Select(band => Math.Min(Enough + (wavelet.IsLine ? Math.Min(band.Extents.Width, GridWavelet.Segment) : band.Extents.Width), band.Elements + 256))]);
         bands = new Band[wavelet.Bands.Length];
         for (var i = 0; i < bands.Length; i++) bands[i] = new Band { Rows = memory[i] };
     }

@@ -6,9 +6,6 @@ namespace Actipress;
 /// </summary>
 sealed unsafe class GridLineAnalysis<TFace, TCells> : GridAnalysis where TFace : struct, IGridFace where TCells : struct, IGridCells
 {
-    // Values that are divided at a time, about.
-    const int Segment = 1 << 13;
-
     readonly GridWavelet wavelet;
     readonly void* maps;
     readonly int taps, most;
@@ -25,7 +22,7 @@ sealed unsafe class GridLineAnalysis<TFace, TCells> : GridAnalysis where TFace :
     {
         (this.wavelet, taps) = (wavelet, wavelet.Taps);
         this.maps = maps;
-        most = Math.Max(1, Segment >> wavelet.Levels.Length);
+        most = Math.Max(1, GridWavelet.Segment >> wavelet.Levels.Length);
         var values = new long[wavelet.Levels.Length];
         for (int level = values.Length - 1, outputs = most; level >= 0; outputs = (int)values[level--]) values[level] = Values(outputs);
         memory = new([.. values, values[0] / 2, values[0] / 2, 2L * taps]);

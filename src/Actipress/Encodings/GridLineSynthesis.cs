@@ -3,9 +3,6 @@ namespace Actipress;
 /// <summary>The inverse of <see cref="GridLineAnalysis{TFace, TCells}"/>: some values of a long row at a time.</summary>
 sealed unsafe class GridLineSynthesis<TFace> : IDisposable where TFace : struct, IGridFace
 {
-    /// <summary>Values that are put together at a time at most.</summary>
-    public const int Segment = 1 << 13;
-
     readonly GridWavelet wavelet;
     readonly int taps, reach, shift;
     readonly GridMemory memory;
@@ -22,8 +19,8 @@ sealed unsafe class GridLineSynthesis<TFace> : IDisposable where TFace : struct,
         (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
         // Of the low and the high band of each level.
         var halves = new long[2 * wavelet.Levels.Length];
-        for (int level = 0, values = Segment; level < wavelet.Levels.Length; level++) halves[2 * level] = halves[2 * level + 1] = values = values / 2 + 1 + taps / 2;
-        memory = new([.. halves, Segment / 2 + 1, Segment / 2 + 1, Segment + 2, 2L * taps]);
+        for (int level = 0, values = GridWavelet.Segment; level < wavelet.Levels.Length; level++) halves[2 * level] = halves[2 * level + 1] = values = values / 2 + 1 + taps / 2;
+        memory = new([.. halves, GridWavelet.Segment / 2 + 1, GridWavelet.Segment / 2 + 1, GridWavelet.Segment + 2, 2L * taps]);
         first = memory[halves.Length];
         second = memory[halves.Length + 1];
         joined = memory[halves.Length + 2];
@@ -32,7 +29,7 @@ sealed unsafe class GridLineSynthesis<TFace> : IDisposable where TFace : struct,
 
     public void Dispose() => memory.Dispose();
 
-    /// <summary>Values of the map that the reader has.</summary>
+    /// <summary>Values of the map that the reader has, at most <see cref="GridWavelet.Segment"/>.</summary>
     public void Combine(int start, int end, float* to) => Combine(0, start, end, to);
 
     void Combine(int level, int start, int end, float* to)

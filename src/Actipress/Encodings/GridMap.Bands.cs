@@ -112,9 +112,8 @@ unsafe partial class GridMap
         // Some values at a time.
         void UnpackLine(GridWavelet wavelet, GridBandReader<TFace> reader)
         {
-            const int Segment = GridLineSynthesis<TFace>.Segment;
             using var synthesis = new GridLineSynthesis<TFace>(wavelet, reader);
-            using var spare = new GridMemory(Segment);
+            using var spare = new GridMemory(GridWavelet.Segment);
             for (int share = 0, end = 0; share < end || work.Take(out share, out end); share++)
             {
                 var (unit, part) = Math.DivRem(share, parts);
@@ -122,7 +121,7 @@ unsafe partial class GridMap
                 var last = (int)((long)wavelet.Elements * (part + 1) / parts);
                 for (int at = (int)((long)wavelet.Elements * part / parts), some; at < last; at += some)
                 {
-                    some = Math.Min(Segment, last - at);
+                    some = Math.Min(GridWavelet.Segment, last - at);
                     var values = TCells.AreFloats ? (float*)map + unit * wavelet.UnitElements + at : spare[0];
                     synthesis.Combine(at, at + some, values);
                     Put(wavelet, unit, at, some, values);

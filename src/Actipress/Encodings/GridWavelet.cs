@@ -18,8 +18,8 @@ sealed unsafe class GridWavelet
     // Elements of maps that are stacked.
     const int Stack = 1 << 12;
 
-    // Maps that give several chunks are not held whole, but where they have several rows and these are longer.
-    internal const int LongestRow = 1 << 14;
+    /// <summary>Values of a map of one long row that are worked on at a time.</summary>
+    public const int Segment = 1 << 13;
 
     const int LargestKept = 1 << 16, LinesPerTap = 4;
 
@@ -115,7 +115,7 @@ sealed unsafe class GridWavelet
     public bool IsLine => Shape.Depth == 1 && Shape.Height == 1;
 
     /// <summary>Whether maps are too large to be held whole: lines of them go through <see cref="GridAnalysis"/> and back.</summary>
-    public bool InBands => ChunksPerUnit > 1 && (IsLine || Shape.Width <= LongestRow);
+    public bool InBands => ChunksPerUnit > 1;
 
     /// <summary>A large map's lines, at one level: slices of a volume, rows of a plane, or elements.</summary>
     public int Lines(in Wavelet.Extents extents) => Shape.Depth > 1 ? extents.Depth : IsLine ? extents.Width : extents.Height;
