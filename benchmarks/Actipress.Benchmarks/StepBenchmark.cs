@@ -9,7 +9,7 @@ namespace Actipress.Benchmarks;
 /// <param name="Codec">As in <see cref="ActivationCodec.Parse"/>.</param>
 /// <param name="PlainMs">Median of forward pass, loss, backward pass and optimizer step.</param>
 /// <param name="CompressedMs">Likewise.</param>
-/// <param name="PlainPeakBytes">How far the allocator rose above its level before the step, at most.</param>
+/// <param name="PlainPeakBytes">How far the allocator rose above its level before the step, at most; of steps that were not timed.</param>
 /// <param name="CompressedPeakBytes">Likewise.</param>
 /// <param name="SavedBytes">Activation maps as autograd saved them.</param>
 /// <param name="KeptBytes">What was kept in their place.</param>
@@ -28,15 +28,14 @@ public static class StepBenchmark
     /// <param name="subject">Its parameters change.</param>
     /// <param name="codec">For every layer.</param>
     /// <param name="rounds">How often in turn.</param>
-    /// <param name="steps">Steps of each kind in a round; the first, which finds cold caches, does not count.</param>
+    /// <param name="steps">Steps of each kind in a round, two or more; the first, which finds cold caches, does not count.</param>
     /// <param name="cancellation">Ends it between steps.</param>
     public static StepTiming Run(Subject subject, ActivationCodec codec, int rounds, int steps, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(subject);
         subject.Model.train();
-        using var meter = AllocatorMeter.Start(subject.Device);
         using var optimizer = optim.Adam(subject.Model.parameters(), 1e-3);
-        var (plain, compressed, number) = (new List<(double Milliseconds, long Peak)>(), new List<(double Milliseconds, long Peak)>(), 0);
+        var (plain, compressed, plainPeak, compressedPeak, number) = (new List<double>(), new List<double>(), 0L, 0L, 0);
         CompressionReport? report = null;
         // The first rounds warm up, until the compiler has seen what is hot.
         var warmingUp = Stopwatch.StartNew();
@@ -46,32 +45,38 @@ public static class StepBenchmark
             {
                 plain.Clear();
                 compressed.Clear();
+                (plainPeak, compressedPeak) = (0, 0);
             }
-            plain.AddRange(Steps());
+            Steps(plain, ref plainPeak);
             using var compression = subject.Model.CompressActivations(codec);
-            compressed.AddRange(Steps());
+            Steps(compressed, ref compressedPeak);
             report = compression.Report();
         }
-        return new(
-            subject.Name, $"{codec}", CodecBenchmark.Median(plain.Select(step => step.Milliseconds)), CodecBenchmark.Median(compressed.Select(step => step.Milliseconds)),
-            plain.Max(step => step.Peak), compressed.Max(step => step.Peak), report!.SavedBytes, report.KeptBytes);
+        return new(subject.Name, $"{codec}", CodecBenchmark.Median(plain), CodecBenchmark.Median(compressed), plainPeak, compressedPeak, report!.SavedBytes, report.KeptBytes);
 
-        IEnumerable<(double Milliseconds, long Peak)> Steps() => Enumerable.Range(0, steps).Select(_ => Step(number++)).ToArray().Skip(1);
+        // A meter takes time, the more the more is allocated: it watches the step that does not count.
+        void Steps(List<double> times, ref long peak)
+        {
+            using (var meter = AllocatorMeter.Start(subject.Device)) Step(meter, ref peak);
+            for (var step = 1; step < steps; step++) times.Add(Step(null, ref peak));
+        }
 
-        (double Milliseconds, long Peak) Step(int round)
+        double Step(AllocatorMeter? meter, ref long peak)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            var (input, target) = subject.Examples(round);
-            var before = meter.LevelBytes;
-            meter.ResetPeak();
+            var (input, target) = subject.Examples(number++);
+            var before = meter?.LevelBytes ?? 0;
+            meter?.ResetPeak();
             Devices.Synchronize(subject.Device);
             var watch = Stopwatch.StartNew();
             optimizer.zero_grad();
             using (var loss = subject.Loss(input, target)) loss.backward();
             optimizer.step();
             Devices.Synchronize(subject.Device);
-            return (watch.Elapsed.TotalMilliseconds, meter.PeakBytes - before);
+            var milliseconds = watch.Elapsed.TotalMilliseconds;
+            if (meter is not null) peak = Math.Max(peak, meter.PeakBytes - before);
+            return milliseconds;
         }
     }
 }
