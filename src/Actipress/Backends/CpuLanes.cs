@@ -33,6 +33,9 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>The inverse of <see cref="Split"/>.</summary>
     static abstract void Join(T even, T odd, out T a, out T b);
 
+    /// <summary>In each lane what is so many lanes further on, the first ones again after the last.</summary>
+    static abstract T Rotated(T a, int by);
+
     /// <summary>16 rows of 16 floats, at these distances.</summary>
     static abstract void Transpose(float* from, long fromStride, float* to, long toStride);
 
@@ -109,6 +112,16 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         Lanes8.Split(new(a.value.GetLower()), new(a.value.GetUpper()), out var evenLow, out var oddLow);
         Lanes8.Split(new(b.value.GetLower()), new(b.value.GetUpper()), out var evenHigh, out var oddHigh);
         (even, odd) = (new(Vector512.Create(evenLow.Value, evenHigh.Value)), new(Vector512.Create(oddLow.Value, oddHigh.Value)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes16 Rotated(Lanes16 a, int by)
+    {
+        if (Avx512F.IsSupported) return new(Avx512F.PermuteVar16x32(a.value, Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + Vector512.Create(by)));
+        var twice = stackalloc float[2 * Count];
+        a.Store(twice);
+        a.Store(twice + Count);
+        return Load(twice + (by & Count - 1));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -316,6 +329,16 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         Lanes4.Split(new(a.value.GetLower()), new(a.value.GetUpper()), out var evenLow, out var oddLow);
         Lanes4.Split(new(b.value.GetLower()), new(b.value.GetUpper()), out var evenHigh, out var oddHigh);
         (even, odd) = (new(Vector256.Create(evenLow.Value, evenHigh.Value)), new(Vector256.Create(oddLow.Value, oddHigh.Value)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes8 Rotated(Lanes8 a, int by)
+    {
+        if (Avx2.IsSupported) return new(Avx2.PermuteVar8x32(a.value, Vector256.Create(0, 1, 2, 3, 4, 5, 6, 7) + Vector256.Create(by)));
+        var twice = stackalloc float[2 * Count];
+        a.Store(twice);
+        a.Store(twice + Count);
+        return Load(twice + (by & Count - 1));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -562,6 +585,16 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     {
         if (Sse.IsSupported) (even, odd) = (new(Sse.Shuffle(a.value, b.value, 0x88)), new(Sse.Shuffle(a.value, b.value, 0xDD)));
         else (even, odd) = (new(Vector128.Create(a.value[0], a.value[2], b.value[0], b.value[2])), new(Vector128.Create(a.value[1], a.value[3], b.value[1], b.value[3])));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes4 Rotated(Lanes4 a, int by)
+    {
+        if (Avx.IsSupported) return new(Avx.PermuteVar(a.value, Vector128.Create(0, 1, 2, 3) + Vector128.Create(by)));
+        var twice = stackalloc float[2 * Count];
+        a.Store(twice);
+        a.Store(twice + Count);
+        return Load(twice + (by & Count - 1));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

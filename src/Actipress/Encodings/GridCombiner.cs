@@ -40,6 +40,7 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
     /// <summary>2 half elements out of as many low as high ones.</summary>
     public void Row(float* low, float* high, int half, float* to)
     {
+        if (TFace.CombineRow(low, high, wavelet.InverseFirst, wavelet.InverseSecond, taps, to, half)) return;
         var sources = fromHalves;
         if (reach == 0)
         {

@@ -44,6 +44,10 @@ unsafe struct GridDefinition : IGridFace
         }
     }
 
+    public static bool DivideRow(float* x, float* u, float* v, int taps, float* low, float* high, int half) => false;
+
+    public static bool CombineRow(float* low, float* high, float* u, float* v, int taps, float* x, int half) => false;
+
     public static void OneFilter(float** from, float* u, int taps, float* to, int count)
     {
         for (var i = 0; i < count; i++)

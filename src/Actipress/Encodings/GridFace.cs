@@ -50,6 +50,15 @@ unsafe interface IGridFace
     static abstract void OneFilter(float** from, float* u, int taps, float* to, int count);
 
     /// <summary>
+    /// Both filters along a periodic row of 2 <paramref name="half"/> values, where its halves fill one register each: what <see cref="Filter"/>
+    /// gives over its even and odd values; else false, and nothing.
+    /// </summary>
+    static abstract bool DivideRow(float* x, float* u, float* v, int taps, float* low, float* high, int half);
+
+    /// <summary>The inverse of <see cref="DivideRow"/>, with the filters that give the first and the second of two neighbours.</summary>
+    static abstract bool CombineRow(float* low, float* high, float* u, float* v, int taps, float* x, int half);
+
+    /// <summary>
     /// Two taps on columns and rows at once: of pairs of rows of 2 <paramref name="count"/> values the rows of the four bands, what
     /// <see cref="Filter"/> gives along the columns and then along the rows.
     /// </summary>

@@ -287,6 +287,8 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             }
         else
         {
+            if (n % 2 != 0) x[n] = x[n - 1];
+            if (TFace.DivideRow(x, wavelet.Low, wavelet.High, taps, low, high, half)) return;
             halves.Take<TFace>(x, n);
             TFace.Filter(halves.From, wavelet.Low, wavelet.High, taps, low, high, half);
         }

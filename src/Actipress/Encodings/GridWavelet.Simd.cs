@@ -97,6 +97,50 @@ unsafe partial struct GridLanes<T>
         }
     }
 
+    public static bool DivideRow(float* x, float* u, float* v, int taps, float* low, float* high, int half)
+    {
+        if (half < T.Count)
+            return T.Count > 8 ? GridLanes<Lanes8>.DivideRow(x, u, v, taps, low, high, half) : T.Count > 4 && GridLanes<Lanes4>.DivideRow(x, u, v, taps, low, high, half);
+        if (half > T.Count) return false;
+        T.Split(T.Load(x), T.Load(x + T.Count), out var even, out var odd);
+        var met = Met(0);
+        T a = met * T.All(u[0]), b = met * T.All(v[0]);
+        for (var j = 1; j < taps; j++)
+        {
+            met = Met(j);
+            (a, b) = (T.Fused(met, T.All(u[j]), a), T.Fused(met, T.All(v[j]), b));
+        }
+        a.Store(low);
+        b.Store(high);
+        return true;
+
+        // Tap j of output o meets the value of index taps / 2 + 2 o - j.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        T Met(int j) => T.Rotated((taps / 2 - j) % 2 == 0 ? even : odd, taps / 2 - j >> 1);
+    }
+
+    public static bool CombineRow(float* low, float* high, float* u, float* v, int taps, float* x, int half)
+    {
+        if (half < T.Count)
+            return T.Count > 8 ? GridLanes<Lanes8>.CombineRow(low, high, u, v, taps, x, half) : T.Count > 4 && GridLanes<Lanes4>.CombineRow(low, high, u, v, taps, x, half);
+        if (half > T.Count) return false;
+        T lows = T.Load(low), highs = T.Load(high);
+        var (each, reach) = (taps / 2, taps / 4);
+        var met = T.Rotated(lows, -reach);
+        T a = met * T.All(u[0]), b = met * T.All(v[0]);
+        for (var t = 1; t < taps; t++)
+        {
+            met = T.Rotated(t < each ? lows : highs, t % each - reach);
+            (a, b) = (T.Fused(met, T.All(u[t]), a), T.Fused(met, T.All(v[t]), b));
+        }
+        // Where an even number of taps meets each band, a pair begins one value earlier.
+        if (each % 2 == 0) (a, b) = (b, T.Rotated(a, 1));
+        T.Join(a, b, out var first, out var second);
+        first.Store(x);
+        second.Store(x + T.Count);
+        return true;
+    }
+
     public static void Quarter(float* upper, float* lower, long space, int pairs, float* u, float* v, in FourBands bands, int count)
     {
         T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
