@@ -251,19 +251,15 @@ sealed unsafe class GridAnalysis<TFace, TCells> : GridAnalysis where TFace : str
 
     void DivideRow(Level level, float* x, int highAxes, int y, bool own, float* low)
     {
-        var (width, half) = (level.Whole.Width, level.Half.Width);
+        var width = level.Whole.Width;
         var to = To(level, highAxes, y, low);
         if (width == 1) *to = *x;
-        else
+        else if (own)
         {
-            halves.Take<TFace>(x, width);
-            if (own)
-            {
-                TFace.Filter(halves.From, wavelet.Low, wavelet.High, taps, to, To(level, highAxes | GridWavelet.WidthAxis, y, low), half);
-                Wrote(level, highAxes | GridWavelet.WidthAxis, low);
-            }
-            else TFace.OneFilter(halves.From, wavelet.Low, taps, to, half);
+            halves.Divide<TFace>(wavelet, x, width, to, To(level, highAxes | GridWavelet.WidthAxis, y, low));
+            Wrote(level, highAxes | GridWavelet.WidthAxis, low);
         }
+        else halves.DivideLow<TFace>(wavelet, x, width, to);
         Wrote(level, highAxes, low);
     }
 

@@ -5,10 +5,10 @@ readonly unsafe struct GridRow
 {
     readonly int reach;
 
-    public readonly float* Even, Odd;
+    // What each tap meets for the first output, and right of it for the others.
+    readonly float** from;
 
-    /// <summary>What each tap meets for the first output, and right of it for the others.</summary>
-    public readonly float** From;
+    public readonly float* Even, Odd;
 
     /// <param name="memory">As many floats as <see cref="Floats"/> says.</param>
     /// <param name="width">The longest row.</param>
@@ -18,11 +18,11 @@ readonly unsafe struct GridRow
         reach = taps / 4;
         Even = memory + taps / 2;
         Odd = Even + Line(width, taps);
-        From = (float**)(memory + 2 * Line(width, taps));
+        from = (float**)(memory + 2 * Line(width, taps));
         for (var j = 0; j < taps; j++)
         {
             var i = taps / 2 - j;
-            From[j] = (i % 2 == 0 ? Even : Odd) + (i >> 1);
+            from[j] = (i % 2 == 0 ? Even : Odd) + (i >> 1);
         }
     }
 
@@ -31,12 +31,33 @@ readonly unsafe struct GridRow
     /// <summary>The memory it takes.</summary>
     public static long Floats(int width, int taps) => 2 * Line(width, taps) + taps * (sizeof(float*) / sizeof(float));
 
-    /// <summary>Takes a row of <paramref name="n"/> elements; where that is odd, there is room for one more behind it.</summary>
-    public void Take<TFace>(float* x, int n) where TFace : struct, IGridFace
+    /// <summary>Both filters along a row of <paramref name="n"/> elements; where that is odd, there is room for one more behind it.</summary>
+    public void Divide<TFace>(GridWavelet wavelet, float* x, int n, float* low, float* high) where TFace : struct, IGridFace
+    {
+        var half = Evened(x, n);
+        if (TFace.DivideRow(x, wavelet.Low, wavelet.High, wavelet.Taps, low, high, half)) return;
+        Take<TFace>(x, half);
+        TFace.Filter(from, wavelet.Low, wavelet.High, wavelet.Taps, low, high, half);
+    }
+
+    /// <summary>The low one alone.</summary>
+    public void DivideLow<TFace>(GridWavelet wavelet, float* x, int n, float* low) where TFace : struct, IGridFace
+    {
+        var half = Evened(x, n);
+        Take<TFace>(x, half);
+        TFace.OneFilter(from, wavelet.Low, wavelet.Taps, low, half);
+    }
+
+    static int Evened(float* x, int n)
     {
         if (n % 2 != 0) x[n] = x[n - 1];
-        TFace.Split(x, Even, Odd, (n + 1) / 2);
-        Continue((n + 1) / 2);
+        return (n + 1) / 2;
+    }
+
+    void Take<TFace>(float* x, int half) where TFace : struct, IGridFace
+    {
+        TFace.Split(x, Even, Odd, half);
+        Continue(half);
     }
 
     /// <summary>Continues both, of <paramref name="half"/> elements.</summary>

@@ -285,13 +285,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
                 Meet(x, level.Beside, o, n);
                 TFace.Filter(from, wavelet.Low, wavelet.High, taps, low + o * level.Beside, high + o * level.Beside, level.Beside);
             }
-        else
-        {
-            if (n % 2 != 0) x[n] = x[n - 1];
-            if (TFace.DivideRow(x, wavelet.Low, wavelet.High, taps, low, high, half)) return;
-            halves.Take<TFace>(x, n);
-            TFace.Filter(halves.From, wavelet.Low, wavelet.High, taps, low, high, half);
-        }
+        else halves.Divide<TFace>(wavelet, x, n, low, high);
     }
 
     void Combine(in GridWavelet.Level level, float* to, int maps)
