@@ -140,42 +140,47 @@ unsafe struct BFloat16Cells : IGridCells
 /// <summary>Moves tiles of one map.</summary>
 unsafe struct GridMover<TCells> where TCells : struct, IGridCells
 {
-    /// <summary>Where a whole tile lies in the map as 16 rows of 16 float32, <paramref name="stride"/> apart; null, and 16, where it does not.</summary>
-    public static float* InPlace(GridTiles tiles, GridTiles.Region? region, long tile, void* map, out long stride)
+    /// <summary>Where the walk's tile lies in the map as 16 rows of 16 float32, <paramref name="stride"/> apart, if it is whole; else null, and 16.</summary>
+    public static float* InPlace(ref GridWalk walk, void* map, out long stride)
     {
         stride = 16;
         if (!TCells.AreFloats) return null;
-        if (region is null) return 256 * (tile + 1) <= tiles.Shape.Elements ? (float*)map + 256 * tile : null;
+        if (walk.Region is not { } region) return walk.Elements == 256 ? (float*)map + 256 * walk.Tile : null;
         if (region.BlockElements < 256 || region.Depth.Points > 1) return null;
-        stride = tiles.Shape.Width;
-        return (float*)map + BlockRows.StartOf(tiles.Shape, region, tile - region.FirstTile, out _, out _, out _);
+        stride = walk.Shape.Width;
+        var place = (float*)map + walk.Blocks.Start;
+        walk.Blocks.Skip(1);
+        return place;
     }
 
     /// <summary>Where 256 neighbours lie in the map as float32; null where they do not.</summary>
     public static float* InPlace(long at, int count, void* map) => TCells.AreFloats && count == 256 ? (float*)map + at : null;
 
-    public static void Gather(GridTiles tiles, GridTiles.Region? region, long tile, void* map, float* x)
+    /// <summary>Reads the walk's tile.</summary>
+    public static void Gather(ref GridWalk walk, void* map, float* x)
     {
-        if (region is null) Load(map, tile * 256, x, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
+        if (walk.Region is not { } region) Load(map, walk.Tile * 256, x, walk.Elements);
         else
         {
-            if (region.Elements(tile) < 256 && !InRows(region)) Clear(x, x + 256);
-            Move(tiles.Shape, region, tile, map, x, store: false);
+            if (!InRows(region) && walk.Elements < 256) Clear(x, x + 256);
+            Move(ref walk, region, map, x, store: false);
         }
     }
 
-    public static void Scatter(GridTiles tiles, GridTiles.Region? region, long tile, float* x, void* map)
+    /// <summary>Writes it.</summary>
+    public static void Scatter(ref GridWalk walk, float* x, void* map)
     {
-        if (region is not null) Move(tiles.Shape, region, tile, map, x, store: true);
-        else Store(x, map, tile * 256, (int)Math.Min(256, tiles.Shape.Elements - tile * 256));
+        if (walk.Region is { } region) Move(ref walk, region, map, x, store: true);
+        else Store(x, map, walk.Tile * 256, walk.Elements);
     }
 
     // One block of 4 x 8 x 8: slices 0 and 1 side by side above 2 and 3. The block below is asked for: half a line a row is no stream either.
-    static void MoveVolume(MapShape shape, GridTiles.Region region, long tile, float* map, float* x, bool store)
+    static void MoveVolume(ref GridWalk walk, float* map, float* x, bool store)
     {
-        var width = shape.Width;
-        var slice = map + BlockRows.StartOf(shape, region, tile - region.FirstTile, out _, out _, out _);
-        for (var z = 0; z < 4; z++, slice += (long)shape.Height * width)
+        var (height, width) = (walk.Shape.Height, walk.Shape.Width);
+        var slice = map + walk.Blocks.Start;
+        walk.Blocks.Skip(1);
+        for (var z = 0; z < 4; z++, slice += (long)height * width)
         {
             float* row = slice, corner = x + 128 * (z >> 1) + 8 * (z & 1);
             for (var y = 0; y < 8; y++, row += width, corner += 16)
@@ -191,16 +196,14 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
     static bool InRows(GridTiles.Region region) => region.Across == 1 && region.Depth.Points == 1;
 
     // Blocks one above the other. What they leave of the tile becomes zero.
-    static void MoveRows(MapShape shape, GridTiles.Region region, long tile, void* map, float* x, bool store)
+    static void MoveRows(ref GridWalk walk, GridTiles.Region region, void* map, float* x, bool store)
     {
-        var block = (tile - region.FirstTile) * region.BlocksPerTile;
-        var (height, width) = (region.Height.Points, region.Width.Points);
+        var (height, width, stride) = (region.Height.Points, region.Width.Points, walk.Shape.Width);
         var end = x + 256;
-        var rows = new BlockRows(shape, region, block);
-        for (var left = Math.Min(region.BlocksPerTile, region.Blocks - block); left > 0; left--, rows.Skip(1))
+        for (var left = walk.BlocksHere; left > 0; left--, walk.Blocks.Skip(1))
         {
-            var at = rows.Start;
-            for (var y = 0; y < height; y++, at += shape.Width, x += 16)
+            var at = walk.Blocks.Start;
+            for (var y = 0; y < height; y++, at += stride, x += 16)
             {
                 CacheLine.Ask((byte*)map + (at + region.Ahead) * TCells.Bytes);
                 if (store) TCells.Store(x, map, at, width);
@@ -227,31 +230,29 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         for (var i = count; i < 16; i++) x[i] = 0;
     }
 
-    static void Move(MapShape shape, GridTiles.Region region, long tile, void* map, float* x, bool store)
+    static void Move(ref GridWalk walk, GridTiles.Region region, void* map, float* x, bool store)
     {
         if (InRows(region))
         {
-            MoveRows(shape, region, tile, map, x, store);
+            MoveRows(ref walk, region, map, x, store);
             return;
         }
         if (TCells.AreFloats && region.IsVolume)
         {
-            MoveVolume(shape, region, tile, (float*)map, x, store);
+            MoveVolume(ref walk, (float*)map, x, store);
             return;
         }
-        var block = (tile - region.FirstTile) * region.BlocksPerTile;
+        var (shape, left) = (walk.Shape, walk.BlocksHere);
         var (depth, height, width, across) = (region.Depth.Points, region.Height.Points, region.Width.Points, region.Across);
-        var rows = new BlockRows(shape, region, block);
-        var left = (int)Math.Min(region.BlocksPerTile, region.Blocks - block);
         // Slot (down, right) of the tile, slices of a block after one another.
         for (int down = 0, right = 0; left > 0;)
         {
             // Neighbours in the map that fill rows of a tile move together.
-            var blocks = depth == 1 && right == 0 && across * width == 16 && across <= left ? rows.Neighbours(across) : 1;
+            var blocks = depth == 1 && right == 0 && across * width == 16 && across <= left ? walk.Blocks.Neighbours(across) : 1;
             for (var z = 0; z < depth; z++)
             {
                 var corner = x + 16 * down * height + right * width;
-                var at = rows.Start + (long)z * shape.Height * shape.Width;
+                var at = walk.Blocks.Start + (long)z * shape.Height * shape.Width;
                 for (var y = 0; y < height; y++, at += shape.Width, corner += 16)
                 {
                     CacheLine.Ask((byte*)map + (at + region.Ahead) * TCells.Bytes);
@@ -263,66 +264,16 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
                 right = 0;
                 down++;
             }
-            rows.Skip(blocks);
+            walk.Blocks.Skip(blocks);
             left -= blocks;
         }
     }
 
-    // Where the blocks of a region start, one after the other.
-    struct BlockRows
+    /// <summary>Where the walk's tile lies: in the map itself or, read from there, in <paramref name="x"/>; tells what it holds, see <see cref="IGridFace.Look"/>.</summary>
+    public static bool Look<TFace>(void* map, ref GridWalk walk, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
     {
-        readonly MapShape shape;
-        readonly GridTiles.Region region;
-        int slice, down, across;
-
-        public long Start;
-
-        public BlockRows(MapShape shape, GridTiles.Region region, long block)
-        {
-            (this.shape, this.region) = (shape, region);
-            Start = StartOf(shape, region, block, out slice, out down, out across);
-        }
-
-        public static long StartOf(MapShape shape, GridTiles.Region region, long block, out int slice, out int down, out int across)
-        {
-            // Long divisions take several times as long.
-            var (map, within) = block <= uint.MaxValue ? ((long, long))Math.DivRem((uint)block, (uint)region.BlocksPerMap) : Math.DivRem(block, region.BlocksPerMap);
-            (var lines, across) = (0, (int)within);
-            if (region.Width.Count < region.BlocksPerMap) (lines, across) = Unsigned((int)within, region.Width.Count);
-            (slice, down) = (0, lines);
-            if (region.Depth.Count > 1) (slice, down) = Unsigned(lines, region.Height.Count);
-            return ((map * shape.Depth + region.Depth.Start + slice * region.Depth.Points) * shape.Height + region.Height.Start + down * region.Height.Points) * shape.Width
-                + region.Width.Start + across * region.Width.Points;
-
-            static (int, int) Unsigned(int a, int b) => ((int, int))Math.DivRem((uint)a, (uint)b);
-        }
-
-        /// <summary>So many blocks where they lie side by side, else one.</summary>
-        public readonly int Neighbours(int wanted) => across + wanted <= region.Width.Count ? wanted : 1;
-
-        /// <summary>Goes on by blocks that lie side by side.</summary>
-        public void Skip(int blocks)
-        {
-            var (depth, height, width) = (region.Depth, region.Height, region.Width);
-            Start += blocks * width.Points;
-            across += blocks;
-            if (across < width.Count) return;
-            across = 0;
-            Start += (long)height.Points * shape.Width - width.Count * width.Points;
-            if (++down < height.Count) return;
-            down = 0;
-            Start += ((long)depth.Points * shape.Height - height.Count * height.Points) * shape.Width;
-            if (++slice < depth.Count) return;
-            slice = 0;
-            Start += (long)(shape.Depth - depth.Count * depth.Points) * shape.Height * shape.Width;
-        }
-    }
-
-    /// <summary>Where a tile lies: in the map itself or, read from there, in <paramref name="x"/>; tells what it holds, see <see cref="IGridFace.Look"/>.</summary>
-    public static bool Look<TFace>(void* map, GridTiles tiles, GridTiles.Region? region, long tile, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative) where TFace : struct, IGridFace
-    {
-        place = InPlace(tiles, region, tile, map, out stride);
-        if (place == null) Gather(tiles, region, tile, map, place = x);
+        place = InPlace(ref walk, map, out stride);
+        if (place == null) Gather(ref walk, map, place = x);
         return TFace.Look(place, stride, positive, ref anyNegative);
     }
 

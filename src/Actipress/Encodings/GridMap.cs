@@ -167,16 +167,16 @@ sealed unsafe partial class GridMap : IDisposable
                 var index = order?[share] ?? share;
                 var last = Math.Min(tiles.Count, (index + 1L) * GridTiles.TilesPerChunk);
                 chunk.Begin();
-                for (var tile = (long)index * GridTiles.TilesPerChunk; tile < last; tile += GridChunk.Batch)
+                var walk = new GridWalk(tiles, (long)index * GridTiles.TilesPerChunk);
+                while (walk.Tile < last)
                 {
-                    var batch = (int)Math.Min(GridChunk.Batch, last - tile);
-                    for (var i = 0; i < batch; i++)
+                    var batch = (int)Math.Min(GridChunk.Batch, last - walk.Tile);
+                    for (var i = 0; i < batch; i++, walk.Next())
                     {
-                        var region = tiles.RegionOf(tile + i);
-                        var usable = GridMover<TCells>.Look<TFace>(map, tiles, region, tile + i, chunk.X, out var place, out var stride, positive, ref seen.Negative);
-                        if (!Accept(usable, positive, tiles.Elements(region, tile + i), ref seen)) return;
-                        if (withZeros) chunk.WriteZeros(positive, GridTiles.PlacesOf(region));
-                        TFace.Forward(place, stride, chunk.X, chunk.Y + 256 * i, tiles.Transform, region);
+                        var usable = GridMover<TCells>.Look<TFace>(map, ref walk, chunk.X, out var place, out var stride, positive, ref seen.Negative);
+                        if (!Accept(usable, positive, walk.Elements, ref seen)) return;
+                        if (withZeros) chunk.WriteZeros(positive, GridTiles.PlacesOf(walk.Region));
+                        TFace.Forward(place, stride, chunk.X, chunk.Y + 256 * i, tiles.Transform, walk.Region);
                     }
                     if (!Usable(seen)) return;
                     chunk.Write<TFace>(chunk.Y, batch, inverse);
@@ -293,23 +293,23 @@ sealed unsafe partial class GridMap : IDisposable
                 var index = order?[share] ?? share;
                 var first = (long)index * GridTiles.TilesPerChunk;
                 var last = Math.Min(tiles.Count, first + GridTiles.TilesPerChunk);
-                packed.Open(chunk, index, (int)(last - first), packed.HasZeros ? ZeroBits(tiles, first, last) : 0);
-                for (var tile = first; tile < last; tile += GridChunk.Batch)
+                packed.Open(chunk, index, (int)(last - first), packed.HasZeros ? tiles.ZeroBitsOf(first, last) : 0);
+                var walk = new GridWalk(tiles, first);
+                while (walk.Tile < last)
                 {
-                    var batch = (int)Math.Min(GridChunk.Batch, last - tile);
+                    var batch = (int)Math.Min(GridChunk.Batch, last - walk.Tile);
                     var groups = chunk.Read<TFace>(chunk.Y, batch, &magnitudes);
-                    for (var i = 0; i < batch; i++)
+                    for (var i = 0; i < batch; i++, walk.Next())
                     {
-                        var region = tiles.RegionOf(tile + i);
-                        TFace.Inverse(chunk.Y + 256 * i, chunk.X, tiles.Transform, region, groups[i]);
+                        TFace.Inverse(chunk.Y + 256 * i, chunk.X, tiles.Transform, walk.Region, groups[i]);
                         if (packed.HasZeros)
                         {
-                            chunk.ReadZeros(positive, GridTiles.PlacesOf(region));
-                            var place = GridMover<TCells>.InPlace(tiles, region, tile + i, map, out var stride);
+                            chunk.ReadZeros(positive, GridTiles.PlacesOf(walk.Region));
+                            var place = GridMover<TCells>.InPlace(ref walk, map, out var stride);
                             TFace.Restore(chunk.X, positive, least, place == null ? chunk.X : place, stride);
                             if (place != null) continue;
                         }
-                        GridMover<TCells>.Scatter(tiles, region, tile + i, chunk.X, map);
+                        GridMover<TCells>.Scatter(ref walk, chunk.X, map);
                     }
                 }
                 chunk.Close();
@@ -387,13 +387,6 @@ sealed unsafe partial class GridMap : IDisposable
             var shift = (int)(at & 7);
             for (var word = 0; word < 4; word++, from += sizeof(ulong)) positive[word] = *(ulong*)from >> shift | (ulong)from[sizeof(ulong)] << 1 << 63 - shift;
         }
-    }
-
-    static int ZeroBits(GridTiles tiles, long first, long last)
-    {
-        var bits = 0;
-        for (var tile = first; tile < last; tile++) bits += GridTiles.PlacesOf(tiles.RegionOf(tile)).Count;
-        return bits;
     }
 
     internal const int HeaderBytes = 3 * sizeof(float) + 1;

@@ -90,12 +90,11 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                     var x = memory + 256 * (long)(count + part);
                     for (var i = part * LeastTiles; i < Math.Min(count, (part + 1) * LeastTiles); i++)
                     {
-                        var tile = Chosen(i, count, tiles.Count);
-                        var region = tiles.RegionOf(tile);
-                        if (!GridMover<TCells>.Look<TFace>(map, tiles, region, tile, x, out var place, out var stride, positive, ref anyNegative)) seen.NotFinite = true;
+                        var walk = new GridWalk(tiles, Chosen(i, count, tiles.Count));
+                        if (!GridMover<TCells>.Look<TFace>(map, ref walk, x, out var place, out var stride, positive, ref anyNegative)) seen.NotFinite = true;
                         if (seen.NotFinite) return;
-                        anyZero |= Bits.Count(positive) < tiles.Elements(region, tile);
-                        TFace.Forward(place, stride, x, memory + 256 * (long)i, tiles.Transform, region);
+                        anyZero |= Bits.Count(positive) < walk.Elements;
+                        TFace.Forward(place, stride, x, memory + 256 * (long)i, tiles.Transform, walk.Region);
                     }
                 }
                 seen.Add(anyZero, anyNegative);

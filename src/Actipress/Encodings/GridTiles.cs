@@ -184,6 +184,15 @@ sealed class GridTiles
         return null;
     }
 
+    /// <summary>Places that hold values in some tiles.</summary>
+    public int ZeroBitsOf(long first, long end)
+    {
+        if (Regions.Length == 0) return (int)(256 * (end - first));
+        var bits = 0L;
+        foreach (var region in Regions) bits += Math.Max(0, Math.Min(end, region.FirstTile + region.Tiles) - Math.Max(first, region.FirstTile)) * region.Places.Count;
+        return (int)bits;
+    }
+
     /// <summary>Values, not fill, in a tile.</summary>
     public int Elements(Region? region, long tile) => region?.Elements(tile) ?? (int)Math.Min(256, Shape.Elements - tile * 256);
 }

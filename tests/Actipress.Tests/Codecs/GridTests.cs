@@ -265,13 +265,14 @@ public unsafe class GridTests
             else
             {
                 float* x = stackalloc float[256], y = stackalloc float[256];
-                for (var tile = 0L; tile < tiles.Count; tile++)
+                var (read, written) = (new GridWalk(tiles, 0), new GridWalk(tiles, 0));
+                for (; read.Tile < tiles.Count; read.Next(), written.Next())
                 {
-                    GridMover<SingleCells>.Gather(tiles, tiles.RegionOf(tile), tile, map, x);
-                    TFace.Forward(x, 16, x, y, tiles.Transform, tiles.RegionOf(tile));
+                    GridMover<SingleCells>.Gather(ref read, map, x);
+                    TFace.Forward(x, 16, x, y, tiles.Transform, read.Region);
                     coefficients.AddRange(new Span<float>(y, 256));
-                    TFace.Inverse(y, x, tiles.Transform, tiles.RegionOf(tile), ~0u);
-                    GridMover<SingleCells>.Scatter(tiles, tiles.RegionOf(tile), tile, x, to);
+                    TFace.Inverse(y, x, tiles.Transform, read.Region, ~0u);
+                    GridMover<SingleCells>.Scatter(ref written, x, to);
                 }
             }
         return ([.. coefficients], back);
