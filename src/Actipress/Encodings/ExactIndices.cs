@@ -1,4 +1,7 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 
@@ -94,14 +97,18 @@ public sealed class ExactIndices : Packed
         {
             fixed (bool* differs = seen)
                 for (var own = all + start * places; start < end; start++, own += places)
-                    for (var place = 0; place < places; place++) differs[own[place] - firsts[place]] = true;
+                {
+                    var place = Avx2.IsSupported && farthest < 64 ? SeeInFours(own, firsts, places, differs) : 0;
+                    for (; place < places; place++) differs[own[place] - firsts[place]] = true;
+                }
         });
         var distinct = new List<int>();
         for (var difference = 0; difference < seen.Length && distinct.Count <= 256; difference++) if (seen[difference]) distinct.Add(difference);
         if (distinct.Count > 256) return null;
 
         var bitsEach = BitsEach(distinct.Count);
-        var codeOf = new byte[seen.Length];
+        // Four bytes are read at once.
+        var codeOf = new byte[seen.Length + sizeof(int) - 1];
         for (var code = 0; code < distinct.Count; code++) codeOf[distinct[code]] = (byte)code;
         var codes = empty(bitsEach == 0 ? 0 : (maps.Elements * bitsEach + 7) / 8, uint8);
         var bytes = (byte*)LibTorch.Data(codes);
@@ -110,22 +117,70 @@ public sealed class ExactIndices : Packed
             {
                 fixed (byte* code = codeOf)
                 {
-                    var (perByte, place) = (8 / bitsEach, (int)(start % places));
-                    var to = bytes + start / perByte;
-                    for (var i = start; i < end;)
+                    var place = (int)(start % places);
+                    for (var i = start; i < end; place = place == places ? 0 : place)
                     {
+                        var to = bytes + i * bitsEach / 8;
+                        if (EightAtOnce(i, end, place, places))
+                        {
+                            WriteEight(CodesOfEight(all + i, firsts + place, code), bitsEach, to);
+                            (i, place) = (i + 8, place + 8);
+                            continue;
+                        }
                         var packed = 0;
                         for (var shift = 0; shift < 8 && i < end; shift += bitsEach, i++)
                         {
-                            packed |= code[all[i] - firsts[place]] << shift;
-                            if (++place == places) place = 0;
+                            if (place == places) place = 0;
+                            packed |= code[all[i] - firsts[place++]] << shift;
                         }
-                        *to++ = (byte)packed;
+                        *to = (byte)packed;
                     }
                 }
             });
         return new ExactIndices(shape, bitsEach, first, tensor(distinct.ToArray(), int32), codes);
     }
+
+    // Which differences occur, all of them below 64, at places taken four at a time; tells where fewer are left.
+    static unsafe int SeeInFours(long* indices, int* first, int places, bool* differs)
+    {
+        var (place, seen) = (0, Vector256<ulong>.Zero);
+        for (; place <= places - 4; place += 4)
+            seen |= Avx2.ShiftLeftLogicalVariable(Vector256<ulong>.One, (Vector256.Load(indices + place) - Avx2.ConvertToVector256Int64(Vector128.Load(first + place))).AsUInt64());
+        for (var bits = seen[0] | seen[1] | seen[2] | seen[3]; bits != 0; bits &= bits - 1) differs[BitOperations.TrailingZeroCount(bits)] = true;
+        return place;
+    }
+
+    // Whether the next eight indices are of one map, and their codes fill bytes.
+    static bool EightAtOnce(long i, long end, int place, int places) => Avx2.IsSupported && Bmi2.X64.IsSupported && i % 8 == 0 && i + 8 <= end && place + 8 <= places;
+
+    // A byte each.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static unsafe ulong CodesOfEight(long* indices, int* first, byte* code)
+    {
+        var differences = Vector256.Narrow(Vector256.Load(indices), Vector256.Load(indices + 4)) - Vector256.Load(first);
+        var codes = Avx2.GatherVector256((int*)code, differences, 1) & Vector256.Create(0xFF);
+        return Vector128.Narrow(Vector128.Narrow(codes.GetLower(), codes.GetUpper()), Vector128<short>.Zero).AsUInt64().ToScalar();
+    }
+
+    // The bits of eight codes among the bytes that they have.
+    static ulong BitsOfEight(int bitsEach) => 0x0101010101010101UL * ((1UL << bitsEach) - 1);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static unsafe void WriteEight(ulong codes, int bitsEach, byte* to)
+    {
+        var bits = Bits.Gather(codes, BitsOfEight(bitsEach));
+        switch (bitsEach)
+        {
+            case 1: *to = (byte)bits; break;
+            case 2: *(ushort*)to = (ushort)bits; break;
+            case 4: *(uint*)to = (uint)bits; break;
+            default: *(ulong*)to = bits; break;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static unsafe ulong ReadEight(byte* from, int bitsEach) =>
+        Bits.Scatter(bitsEach switch { 0 => 0, 1 => *from, 2 => *(ushort*)from, 4 => *(uint*)from, _ => *(ulong*)from }, BitsOfEight(bitsEach));
 
     // Indices that one thread takes at a time: a multiple of 8.
     const long Stretch = 1 << 15;
@@ -185,13 +240,24 @@ public sealed class ExactIndices : Packed
             fixed (int* distinct = table)
             {
                 var (perByte, mask, place) = (bitsEach == 0 ? 1 : 8 / bitsEach, (1 << bitsEach) - 1, (int)(start % places));
-                for (var i = start; i < end;)
+                var first = (int*)firsts;
+                for (var i = start; i < end; place = place == places ? 0 : place)
                 {
-                    var packed = bitsEach == 0 ? 0 : ((byte*)bytes)[i / perByte];
+                    var from = (byte*)bytes + i * bitsEach / 8;
+                    if (EightAtOnce(i, end, place, places))
+                    {
+                        var code = Avx2.ConvertToVector256Int32(Vector128.CreateScalar(ReadEight(from, bitsEach)).AsByte());
+                        var eight = Avx2.GatherVector256(distinct, code, sizeof(int)) + Vector256.Load(first + place);
+                        Vector256.WidenLower(eight).Store(all + i);
+                        Vector256.WidenUpper(eight).Store(all + i + 4);
+                        (i, place) = (i + 8, place + 8);
+                        continue;
+                    }
+                    var packed = bitsEach == 0 ? 0 : *from;
                     for (var part = 0; part < perByte && i < end; part++, packed >>= bitsEach)
                     {
-                        all[i++] = ((int*)firsts)[place] + distinct[packed & mask];
-                        if (++place == places) place = 0;
+                        if (place == places) place = 0;
+                        all[i++] = first[place++] + distinct[packed & mask];
                     }
                 }
             }
