@@ -21,6 +21,9 @@ sealed unsafe class GridWavelet
     /// <summary>Values of a map of one long row that are worked on at a time.</summary>
     public const int Segment = 1 << 13;
 
+    // Elements of a strip at least.
+    const int LeastStrip = 1 << 15;
+
     const int LargestKept = 1 << 16, LinesPerTap = 4;
 
     /// <summary>A division of a band into bands of half the extents.</summary>
@@ -30,9 +33,6 @@ sealed unsafe class GridWavelet
     /// <param name="Starts">Where it starts among one map's coefficients.</param>
     /// <param name="Beside">Maps that lie side by side, an element of each in turn, since their rows would not fill registers; else 1.</param>
     public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, int[] Numbers, long[] Starts, int Beside);
-
-    // Elements of a strip at least.
-    const int LeastStrip = 1 << 15;
 
     readonly Wavelet wavelet;
     readonly float[] filters;
@@ -49,14 +49,15 @@ sealed unsafe class GridWavelet
         ChunksPerUnit = checked((int)(((long)MapsPerUnit * Coefficients + GridTiles.ChunkCoefficients - 1) / GridTiles.ChunkCoefficients));
         Taps = wavelet.Low.Length;
         var sizes = wavelet.Sizes(shape);
-        var beside = MapsPerUnit > 1 && Elements <= SmallMap ? sizes.SkipLast(1).TakeWhile(whole => !GoesSideBySide(whole)).Count() : sizes.Count - 1;
-        (SideBySideFrom, BandsSideBySide) = (beside, Bands.Count(band => band.Level > beside));
-        Together = beside < sizes.Count - 1 ? 32 * Math.Max(1, 256 / Elements) : Taps == 2 ? Math.Clamp(Stack / Elements, 1, MapsPerUnit) : 1;
-        Levels = [.. Enumerable.Range(1, sizes.Count - 1).Select(level =>
+        var levels = sizes.Count - 1;
+        SideBySideFrom = MapsPerUnit > 1 && Elements <= SmallMap ? sizes.Take(levels).TakeWhile(whole => !GoesSideBySide(whole)).Count() : levels;
+        BandsSideBySide = Bands.Count(band => band.Level > SideBySideFrom);
+        Together = SideBySideFrom < levels ? 32 * Math.Max(1, 256 / Elements) : Taps == 2 ? Math.Clamp(Stack / Elements, 1, MapsPerUnit) : 1;
+        Levels = [.. Enumerable.Range(1, levels).Select(level =>
         {
             var (numbers, starts) = (new int[8], new long[8]);
             for (var i = 1; i < Bands.Length; i++) if (Bands[i].Level == level) (numbers[Bands[i].HighAxes], starts[Bands[i].HighAxes]) = (i, Bands[i].Start);
-            return new Level(sizes[level - 1], sizes[level], numbers, starts, level > beside ? Together : 1);
+            return new Level(sizes[level - 1], sizes[level], numbers, starts, level > SideBySideFrom ? Together : 1);
         })];
 
         filters = GC.AllocateArray<float>(4 * Taps, pinned: true);
