@@ -49,11 +49,8 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     /// <summary>A bit for each of 64 bytes of at most 127 that is more than <paramref name="m"/>.</summary>
     static abstract ulong Above(byte* bytes, int m);
 
-    /// <summary>64 bytes: one where <paramref name="present"/> is set, else zero; with the top bit where <paramref name="below"/> is.</summary>
-    static abstract void Begin(byte* bytes, ulong present, ulong below);
-
-    /// <summary>Raises those of 64 bytes whose bit is set.</summary>
-    static abstract void Raise(byte* bytes, ulong which, int by);
+    /// <summary>64 bytes of one and what the planes add, a word of bits each, where they are present, else zero; the top bit set where they are below zero.</summary>
+    static abstract void Compose(ulong present, ulong below, ulong* planes, int count, byte* bytes);
 
     /// <summary>Of 64 bytes the <paramref name="bit"/>-th bit of one less than each.</summary>
     static abstract ulong Plane(byte* bytes, int bit);
@@ -189,10 +186,12 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     public static ulong Above(byte* bytes, int m) => Vector512.GreaterThan(Vector512.Load(bytes).AsSByte(), Vector512.Create((sbyte)m)).ExtractMostSignificantBits();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Begin(byte* bytes, ulong present, ulong below) => (Spread(below) & Vector512.Create((byte)0x80) | Spread(present) & Vector512.Create((byte)1)).Store(bytes);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Raise(byte* bytes, ulong which, int by) => (Vector512.Load(bytes) + (Spread(which) & Vector512.Create((byte)by))).Store(bytes);
+    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* bytes)
+    {
+        var sum = Spread(below) & Vector512.Create((byte)0x80) | Spread(present) & Vector512<byte>.One;
+        for (var bit = 0; bit < count; bit++) sum += Spread(planes[bit]) & Vector512.Create((byte)(1 << bit));
+        sum.Store(bytes);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Plane(byte* bytes, int bit) => ((Vector512.Load(bytes) - Vector512<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits();
@@ -421,15 +420,14 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         | (ulong)Vector256.GreaterThan(Vector256.Load(bytes + 32).AsSByte(), Vector256.Create((sbyte)m)).ExtractMostSignificantBits() << 32;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Begin(byte* bytes, ulong present, ulong below)
+    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* bytes)
     {
-        for (var i = 0; i < 64; i += 32) (Spread((uint)(below >> i)) & Vector256.Create((byte)0x80) | Spread((uint)(present >> i)) & Vector256.Create((byte)1)).Store(bytes + i);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Raise(byte* bytes, ulong which, int by)
-    {
-        for (var i = 0; i < 64; i += 32) (Vector256.Load(bytes + i) + (Spread((uint)(which >> i)) & Vector256.Create((byte)by))).Store(bytes + i);
+        for (var i = 0; i < 64; i += 32)
+        {
+            var sum = Spread((uint)(below >> i)) & Vector256.Create((byte)0x80) | Spread((uint)(present >> i)) & Vector256<byte>.One;
+            for (var bit = 0; bit < count; bit++) sum += Spread((uint)(planes[bit] >> i)) & Vector256.Create((byte)(1 << bit));
+            sum.Store(bytes + i);
+        }
     }
 
     // What a shift moves in from the byte below does not reach the top.
@@ -651,15 +649,14 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
         | (ulong)Vector128.GreaterThan(Vector128.Load(bytes + 48).AsSByte(), Vector128.Create((sbyte)m)).ExtractMostSignificantBits() << 48;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Begin(byte* bytes, ulong present, ulong below)
+    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* bytes)
     {
-        for (var i = 0; i < 64; i += 16) (Spread((ushort)(below >> i)) & Vector128.Create((byte)0x80) | Spread((ushort)(present >> i)) & Vector128.Create((byte)1)).Store(bytes + i);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Raise(byte* bytes, ulong which, int by)
-    {
-        for (var i = 0; i < 64; i += 16) (Vector128.Load(bytes + i) + (Spread((ushort)(which >> i)) & Vector128.Create((byte)by))).Store(bytes + i);
+        for (var i = 0; i < 64; i += 16)
+        {
+            var sum = Spread((ushort)(below >> i)) & Vector128.Create((byte)0x80) | Spread((ushort)(present >> i)) & Vector128<byte>.One;
+            for (var bit = 0; bit < count; bit++) sum += Spread((ushort)(planes[bit] >> i)) & Vector128.Create((byte)(1 << bit));
+            sum.Store(bytes + i);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

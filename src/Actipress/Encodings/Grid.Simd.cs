@@ -523,10 +523,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static ulong Above(byte* levels, int m) => T.Above(levels, m);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Begin(byte* levels, ulong present, ulong below) => T.Begin(levels, present, below);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Raise(byte* levels, ulong which, int by) => T.Raise(levels, which, by);
+    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* levels) => T.Compose(present, below, planes, count, levels);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Plane(byte* levels, int bit) => T.Plane(levels, bit);

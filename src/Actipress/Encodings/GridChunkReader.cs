@@ -7,6 +7,9 @@ namespace Actipress;
 /// <summary>Reads the bits of chunks: see <see cref="GridChunk"/>.</summary>
 sealed unsafe class GridChunkReader : IDisposable
 {
+    // Bits of a level that is no escape.
+    const int Planes = 7;
+
     // What may be read beyond a damaged stream before that is noticed.
     const int Slack = 256;
 
@@ -107,6 +110,7 @@ sealed unsafe class GridChunkReader : IDisposable
     {
         BitReader signs = signReader, levels = levelReader;
         var masks = mask;
+        var planes = stackalloc ulong[Planes];
         var groupBits = *group++;
         for (var quarter = 0; quarter < 4; quarter++, groupBits >>= 8)
         {
@@ -130,20 +134,22 @@ sealed unsafe class GridChunkReader : IDisposable
                 TFace.Values(present, aboveOne, below, magnitudes, coefficients);
                 continue;
             }
-            TFace.Begin(tileLevels, present, below);
-            TFace.Raise(tileLevels, aboveOne, 1);
-            TFace.Raise(tileLevels, alive, Grid.ClassTops[1] - Grid.ClassTops[0]);
+            // A class is told by the highest bit of one less than its levels; the bits below follow.
+            new Span<ulong>(planes, Planes).Clear();
+            planes[0] = aboveOne & ~alive;
             var c = 2;
-            for (; c < Grid.ClassTops.Length; c++)
+            for (; c < Grid.ClassTops.Length && alive != 0; c++)
             {
                 var above = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
                 if ((alive & ~above) is var here && here != 0)
-                    for (var bit = 0; bit < c - 1; bit++) TFace.Raise(tileLevels, Bits.Scatter(levels.Read(BitOperations.PopCount(here)), here), 1 << bit);
+                {
+                    for (var bit = 0; bit < c - 1; bit++) planes[bit] |= Bits.Scatter(levels.Read(BitOperations.PopCount(here)), here);
+                    planes[c - 1] = here;
+                }
                 alive = above;
-                if (alive == 0) break;
-                TFace.Raise(tileLevels, alive, Grid.ClassTops[c] - Grid.ClassTops[c - 1]);
             }
-            TFace.Values(tileLevels, c < Grid.ClassTops.Length ? Grid.ClassTops[c] : Grid.Escape, magnitudes, coefficients);
+            TFace.Compose(present, below, planes, c - 1, tileLevels);
+            TFace.Values(tileLevels, Grid.ClassTops[c - 1], magnitudes, coefficients);
             for (; alive != 0; alive &= alive - 1)
             {
                 var place = BitOperations.TrailingZeroCount(alive);

@@ -241,14 +241,13 @@ unsafe struct GridDefinition : IGridFace
         return above;
     }
 
-    public static void Begin(byte* levels, ulong present, ulong below)
+    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* levels)
     {
-        for (var i = 0; i < 64; i++) levels[i] = (byte)((below >> i & 1) << 7 | present >> i & 1);
-    }
-
-    public static void Raise(byte* levels, ulong which, int by)
-    {
-        for (var i = 0; i < 64; i++) if ((which >> i & 1) != 0) levels[i] += (byte)by;
+        for (var i = 0; i < 64; i++)
+        {
+            levels[i] = (byte)((below >> i & 1) << 7 | present >> i & 1);
+            for (var bit = 0; bit < count; bit++) levels[i] += (byte)((planes[bit] >> i & 1) << bit);
+        }
     }
 
     public static ulong Plane(byte* levels, int bit)

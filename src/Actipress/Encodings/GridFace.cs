@@ -87,11 +87,9 @@ unsafe interface IGridFace
     /// <summary>A bit for each of 64 levels that is more than <paramref name="m"/>.</summary>
     static abstract ulong Above(byte* levels, int m);
 
-    /// <summary>64 levels of one where they are present, else zero, each with its top bit where it is to be below zero.</summary>
-    static abstract void Begin(byte* levels, ulong present, ulong below);
-
-    /// <summary>Raises those of 64 levels whose bit is set.</summary>
-    static abstract void Raise(byte* levels, ulong which, int by);
+    /// <summary>64 levels where they are present, else zero, each with its top bit where it is to be below zero.</summary>
+    /// <remarks><c>planes</c>: <c>count</c> words of bits of one less than each, the lowest first.</remarks>
+    static abstract void Compose(ulong present, ulong below, ulong* planes, int count, byte* levels);
 
     /// <summary>Of 64 levels the <paramref name="bit"/>-th bit of one less than each.</summary>
     static abstract ulong Plane(byte* levels, int bit);
