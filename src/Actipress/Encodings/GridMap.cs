@@ -186,6 +186,7 @@ sealed unsafe partial class GridMap : IDisposable
             Report(seen);
         }
 
+        // Small maps, a unit of them a chunk.
         void PackUnits(GridWavelet wavelet)
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
@@ -203,14 +204,9 @@ sealed unsafe partial class GridMap : IDisposable
                     unit.Forward(TCells.AreFloats ? (float*)map + from : unit.Values, start, together, maps);
                 }
                 unit.Fill(maps);
-                var unitTiles = wavelet.Tiles(maps);
-                for (int i = 0, tile = 0; tile < unitTiles; i++)
-                {
-                    if (i > 0) chunk.Begin();
-                    for (var last = Math.Min(unitTiles, tile + GridTiles.TilesPerChunk); tile < last; tile += GridChunk.Batch)
-                        chunk.Write<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
-                    Finish(chunk, index * wavelet.ChunksPerUnit + i);
-                }
+                for (int tile = 0, last = wavelet.Tiles(maps); tile < last; tile += GridChunk.Batch)
+                    chunk.Write<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
+                Finish(chunk, index);
             }
             Report(seen);
         }
@@ -324,14 +320,10 @@ sealed unsafe partial class GridMap : IDisposable
             for (int index = 0, end = 0; index < end || work.Take(out index, out end); index++)
             {
                 var maps = wavelet.Maps(index);
-                var unitTiles = wavelet.Tiles(maps);
-                for (int i = 0, tile = 0; tile < unitTiles; i++)
-                {
-                    var (at, last) = (index * wavelet.ChunksPerUnit + i, Math.Min(unitTiles, tile + GridTiles.TilesPerChunk));
-                    packed.Open(chunk, at, last - tile, packed.HasZeros && i == 0 ? maps * wavelet.Elements : 0);
-                    for (; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
-                    chunk.Close();
-                }
+                var last = wavelet.Tiles(maps);
+                packed.Open(chunk, index, last, packed.HasZeros ? maps * wavelet.Elements : 0);
+                for (var tile = 0; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
+                chunk.Close();
                 for (var start = 0; start < maps; start += wavelet.Together)
                 {
                     var together = Math.Min(wavelet.Together, maps - start);
