@@ -58,6 +58,7 @@ public class DamageTests
         static readonly (long[] Shape, ScalarType Type)[] maps =
         [
             ([2, 1, 16, 24], ScalarType.Float32), ([1, 3, 19, 13], ScalarType.Float16), ([1, 2, 5, 9, 10], ScalarType.Float32), ([3, 37], ScalarType.BFloat16), ([6, 4, 3, 3], ScalarType.Float64),
+            ([5, 4, 8, 8], ScalarType.Float32), ([1, 66_000], ScalarType.Float32), ([1, 1, 260, 254], ScalarType.BFloat16),
         ];
 
         static List<byte[]> Files()
