@@ -105,18 +105,18 @@ public static class Pipeline
     internal static Tensor Zeros(Tensor map)
     {
         using var contiguous = map.contiguous();
-        using var positive = contiguous.ne(0);
+        using var positive = contiguous.ne(Scalars.Of(0));
         using var flat = positive.view(-1);
         return ExactBits.ToBits(flat);
     }
 
     internal static void RestoreZeros(Tensor x, Tensor positiveBits, ScalarType type, float step)
     {
-        using Scalar least = Grid.Least((float)Math.Max(finfo(type).tiny, finfo(float32).tiny), step), zero = 0;
+        using Scalar least = Grid.Least((float)Math.Max(finfo(type).tiny, finfo(float32).tiny), step);
         x.clamp_min_(least);
         using var positive = ExactBits.FromBits(positiveBits, x.NumberOfElements);
         using var isZero = positive.logical_not_();
-        x.masked_fill_(isZero, zero);
+        x.masked_fill_(isZero, Scalars.Of(0));
     }
 
     internal static Tensor InType(Tensor x, ScalarType type, long[] shape)

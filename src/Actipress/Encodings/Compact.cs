@@ -1,3 +1,4 @@
+using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -91,11 +92,11 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
         Expect(sections[1].dtype == uint8, "positions of one byte");
         using var counts = sections[0].to(int64);
         using var total = counts.sum();
-        using var negative = counts.lt(0);
+        using var negative = counts.lt(Scalars.Of(0));
         using var anyNegative = negative.any();
         Expect(!anyNegative.item<bool>() && total.item<long>() == sections[1].NumberOfElements, $"counts that add up to {sections[1].NumberOfElements}, found {total.item<long>()}");
         using var numbers = arange(groups, int64, counts.device);
-        using var starts = numbers.mul_(Group);
+        using var starts = numbers.mul_(Scalars.Of(Group));
         var positions = starts.repeat_interleave(counts);
         using var within = sections[1].to(int64);
         return positions.add_(within);
@@ -113,10 +114,10 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
         using var groups = Grouped(values);
         using var magnitudes = groups.abs();
         using var largest = magnitudes.amax([1], keepdim: true);
-        var steps = largest.div(127);
+        var steps = largest.div(Scalars.Of(127));
         using var divisors = steps.clone();
-        using var still = divisors.eq(0);
-        divisors.masked_fill_(still, 1);
+        using var still = divisors.eq(Scalars.Of(0));
+        divisors.masked_fill_(still, Scalars.Of(1));
         using var scaled = groups.div(divisors);
         using var rounded = scaled.round_();
         using var flat = rounded.view(-1);

@@ -222,7 +222,7 @@ public sealed class ExactIndices : Packed
         {
             var perByte = 8 / bitsEach;
             var each = codes.unsqueeze(1).div(Weights(perByte, bitsEach, codes.device), RoundingMode.floor);
-            if (bitsEach < 8) each = each.remainder(1 << bitsEach);
+            if (bitsEach < 8) each = each.remainder(Scalars.Of(1 << bitsEach));
             var places = each.view(-1).narrow(0, 0, maps.Elements).to(int64);
             indices = differences.to(int64).index_select(0, places).view(maps.Maps, maps.MapElements).add_(indices);
         }

@@ -74,7 +74,7 @@ sealed class HeldMask : Packed
         var sample = flat.narrow(0, 0, Math.Min(64, flat.NumberOfElements)).to(ScalarType.Float64).data<double>().ToArray();
         if (sample.Where(x => x != 0).Distinct().Count() > 1) return null;
         var value = flat.max();
-        var inside = flat.ne(0);
+        var inside = flat.ne(Scalars.Of(0));
         using (var expected = inside.to(tensor.dtype))
         using (var difference = expected.mul_(value).sub_(flat))
             if (difference.count_nonzero().item<long>() != 0) return null;
@@ -136,8 +136,8 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
         if (bits.IsOnCpu && type == ScalarType.Float32) return bits.UnpackAs((float)need.Representative, (float)need.Low);
         using var inside = bits.Unpack();
         var map = inside.to(type);
-        if (need.Representative - need.Low != 1) map.mul_(need.Representative - need.Low);
-        if (need.Low != 0) map.add_(need.Low);
+        if (need.Representative - need.Low != 1) map.mul_(Scalars.Of(need.Representative - need.Low));
+        if (need.Low != 0) map.add_(Scalars.Of(need.Low));
         return map;
     }
 
@@ -150,9 +150,9 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
             return;
         }
         using var inside = bits.Unpack();
-        using var high = values.gt(need.Representative);
+        using var high = values.gt(Scalars.Of(need.Representative));
         using var zeros = inside.logical_or_(high).logical_not_();
-        values.masked_fill_(zeros, 0);
+        values.masked_fill_(zeros, Scalars.Of(0));
     }
 
     public override void Dispose() => bits.Dispose();
