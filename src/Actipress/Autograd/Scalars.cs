@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using static TorchSharp.torch;
 
 namespace Actipress.Autograd;
 
@@ -10,10 +9,10 @@ namespace Actipress.Autograd;
 /// <remarks>For the few numbers that the code itself names; others are <c>using Scalar</c>, which lives until its scope ends.</remarks>
 static class Scalars
 {
-    static readonly ConcurrentDictionary<long, TorchSharp.Scalar> integers = [];
-    static readonly ConcurrentDictionary<double, TorchSharp.Scalar> reals = [];
+    static readonly ConcurrentDictionary<long, Scalar> integers = [];
+    static readonly ConcurrentDictionary<double, Scalar> reals = [];
 
-    public static TorchSharp.Scalar Of(long value) => integers.GetOrAdd(value, value => value);
+    public static Scalar Of(long value) => integers.GetOrAdd(value, value => value);
 
-    public static TorchSharp.Scalar Of(double value) => reals.GetOrAdd(value, value => value);
+    public static Scalar Of(double value) => reals.GetOrAdd(value, value => value);
 }

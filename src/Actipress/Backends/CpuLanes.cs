@@ -82,6 +82,18 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     static abstract void Restore(float* rows, uint positive, T smallest, float* to, long stride);
 }
 
+/// <summary>What lanes do by way of memory where there is no instruction for it.</summary>
+static unsafe class LanesInMemory
+{
+    public static T Rotated<T>(T a, int by) where T : unmanaged, ILanes<T>
+    {
+        var twice = stackalloc float[2 * T.Count];
+        a.Store(twice);
+        a.Store(twice + T.Count);
+        return T.Load(twice + (by & T.Count - 1));
+    }
+}
+
 readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
 {
     readonly Vector512<float> value = value;
@@ -115,10 +127,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     public static Lanes16 Rotated(Lanes16 a, int by)
     {
         if (Avx512F.IsSupported) return new(Avx512F.PermuteVar16x32(a.value, Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + Vector512.Create(by)));
-        var twice = stackalloc float[2 * Count];
-        a.Store(twice);
-        a.Store(twice + Count);
-        return Load(twice + (by & Count - 1));
+        return LanesInMemory.Rotated(a, by);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -334,10 +343,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     public static Lanes8 Rotated(Lanes8 a, int by)
     {
         if (Avx2.IsSupported) return new(Avx2.PermuteVar8x32(a.value, Vector256.Create(0, 1, 2, 3, 4, 5, 6, 7) + Vector256.Create(by)));
-        var twice = stackalloc float[2 * Count];
-        a.Store(twice);
-        a.Store(twice + Count);
-        return Load(twice + (by & Count - 1));
+        return LanesInMemory.Rotated(a, by);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -589,10 +595,7 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     public static Lanes4 Rotated(Lanes4 a, int by)
     {
         if (Avx.IsSupported) return new(Avx.PermuteVar(a.value, Vector128.Create(0, 1, 2, 3) + Vector128.Create(by)));
-        var twice = stackalloc float[2 * Count];
-        a.Store(twice);
-        a.Store(twice + Count);
-        return Load(twice + (by & Count - 1));
+        return LanesInMemory.Rotated(a, by);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -111,7 +111,7 @@ sealed unsafe class GridAnalysis<TFace, TCells> : GridAnalysis where TFace : str
     {
         (first, rows) = (map * wavelet.Elements, to);
         var coarsest = wavelet.Lines(levels[^1].Half);
-        var (start, end) = ((int)((long)coarsest * part / parts), (int)((long)coarsest * (part + 1) / parts));
+        var (start, end) = GridWavelet.PartOf(coarsest, part, parts);
         var (top, topEnd) = (start, end);
         to.Begin(0, RowCoefficients(levels[^1], start));
         for (var i = levels.Length - 1; i >= 0; i--)
@@ -164,7 +164,7 @@ sealed unsafe class GridAnalysis<TFace, TCells> : GridAnalysis where TFace : str
     void Fill(int index, int i, bool own, float* line)
     {
         if (index > 0) DivideLines(index - 1, i, own, line);
-        else for (var at = 0; at < levels[0].LineElements; at += 16) TCells.Load(maps, first + (long)i * levels[0].LineElements + at, line + at, Math.Min(16, levels[0].LineElements - at));
+        else GridMover<TCells>.Read(maps, first + (long)i * levels[0].LineElements, line, levels[0].LineElements);
     }
 
     void DivideSlice(Level level, bool own, float* low)

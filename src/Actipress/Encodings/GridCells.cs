@@ -289,15 +289,21 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
     /// <summary>Up to 256 neighbours; the rest of a tile becomes zero.</summary>
     public static void Load(void* map, long at, float* x, int count)
     {
+        Read(map, at, x, count);
+        for (var i = count; i < 256; i++) x[i] = 0;
+    }
+
+    /// <summary>Neighbours.</summary>
+    public static void Read(void* map, long at, float* x, int count)
+    {
         for (var i = 0; i < count; i += 16)
         {
             CacheLine.Ask((byte*)map + (at + i + CacheLine.Ahead) * TCells.Bytes);
             TCells.Load(map, at + i, x + i, Math.Min(16, count - i));
         }
-        for (var i = count; i < 256; i++) x[i] = 0;
     }
 
-    /// <summary>Up to 256 neighbours.</summary>
+    /// <summary>Back.</summary>
     public static void Store(float* x, void* map, long at, int count)
     {
         for (var i = 0; i < count; i += 16) TCells.Store(x + i, map, at + i, Math.Min(16, count - i));

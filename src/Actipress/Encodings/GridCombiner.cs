@@ -19,7 +19,7 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
     public GridCombiner(GridWavelet wavelet)
     {
         (this.wavelet, taps) = (wavelet, wavelet.Taps);
-        (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
+        (reach, shift) = (wavelet.Reach, wavelet.Shift);
         var width = wavelet.Shape.Width + 1L;
         memory = new(GridRow.Floats(wavelet.Shape.Width, taps), width + taps, width + taps, 2 * width, 2 * taps, 2 * taps);
         halves = new(memory[0], wavelet.Shape.Width, taps);

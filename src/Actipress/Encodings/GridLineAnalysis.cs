@@ -40,7 +40,7 @@ sealed unsafe class GridLineAnalysis<TFace, TCells> : GridAnalysis where TFace :
     {
         (first, rows) = (map * wavelet.Elements, to);
         var (coarsest, last) = (wavelet.Levels[^1].Half.Width, wavelet.Levels.Length - 1);
-        var (start, end) = ((int)((long)coarsest * part / parts), (int)((long)coarsest * (part + 1) / parts));
+        var (start, end) = GridWavelet.PartOf(coarsest, part, parts);
         to.Begin(0, start);
         for (var level = last; level >= 0; level--)
         {
@@ -97,7 +97,7 @@ sealed unsafe class GridLineAnalysis<TFace, TCells> : GridAnalysis where TFace :
             some = Math.Min(end - i, GridUnit<TFace>.Modulo(i, n + n % 2) == n ? 1 : n - inside);
             var isOwn = inside == i;
             if (level > 0) Divide(level - 1, inside, inside + some, isOwn ? own : 0, isOwn ? ownEnd : 0, to);
-            else for (var at = 0; at < some; at += 16) TCells.Load(maps, first + inside + at, to + at, Math.Min(16, some - at));
+            else GridMover<TCells>.Read(maps, first + inside, to, some);
         }
     }
 }

@@ -16,7 +16,7 @@ sealed unsafe class GridLineSynthesis<TFace> : IDisposable where TFace : struct,
     public GridLineSynthesis(GridWavelet wavelet, GridBandReader<TFace> coefficients)
     {
         (this.wavelet, this.coefficients, taps) = (wavelet, coefficients, wavelet.Taps);
-        (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
+        (reach, shift) = (wavelet.Reach, wavelet.Shift);
         // Of the low and the high band of each level.
         var halves = new long[2 * wavelet.Levels.Length];
         for (int level = 0, values = GridWavelet.Segment; level < wavelet.Levels.Length; level++) halves[2 * level] = halves[2 * level + 1] = values = values / 2 + 1 + taps / 2;

@@ -38,10 +38,10 @@ unsafe partial class GridMap
         {
             var positive = stackalloc ulong[4];
             var tile = stackalloc float[256];
-            var blocks = (wavelet.Elements + 255L) / 256;
-            for (var block = blocks * part / parts; block < blocks * (part + 1) / parts; block++)
+            var (block, end) = GridWavelet.PartOf((wavelet.Elements + 255L) / 256, part, parts);
+            for (; block < end; block++)
             {
-                var (at, count) = ((int)(256 * block), (int)Math.Min(256, wavelet.Elements - 256 * block));
+                var (at, count) = (256 * block, Math.Min(256, wavelet.Elements - 256 * block));
                 var usable = GridMover<TCells>.Look<TFace>(map, (long)unit * wavelet.Elements + at, count, null, tile, positive, ref seen.Negative);
                 if (!Accept(usable, positive, count, ref seen)) return false;
                 if (withZeros) assembly.KeepZeros(at, positive, count);
@@ -118,8 +118,8 @@ unsafe partial class GridMap
             {
                 var (unit, part) = Math.DivRem(share, parts);
                 reader.Open(unit);
-                var last = (int)((long)wavelet.Elements * (part + 1) / parts);
-                for (int at = (int)((long)wavelet.Elements * part / parts), some; at < last; at += some)
+                var (at, last) = GridWavelet.PartOf(wavelet.Elements, part, parts);
+                for (int some; at < last; at += some)
                 {
                     some = Math.Min(GridWavelet.Segment, last - at);
                     var values = TCells.AreFloats ? (float*)map + unit * wavelet.UnitElements + at : spare[0];
@@ -141,8 +141,8 @@ unsafe partial class GridMap
                 var (unit, part) = Math.DivRem(share, parts);
                 reader.Open(unit);
                 synthesis.Begin();
-                var last = (int)((long)synthesis.Pairs * (part + 1) / parts);
-                for (var pair = (int)((long)synthesis.Pairs * part / parts); pair < last; pair++)
+                var (pair, last) = GridWavelet.PartOf(synthesis.Pairs, part, parts);
+                for (; pair < last; pair++)
                 {
                     var (first, second) = synthesis.Numbers(pair);
                     float* one = Place(first, spare[0]), two = Place(second, spare[1]);

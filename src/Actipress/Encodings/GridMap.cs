@@ -345,12 +345,12 @@ sealed unsafe partial class GridMap : IDisposable
                 var tile = stackalloc float[256];
                 for (var at = 0; at < elements; at += 256)
                 {
-                    var x = values + at;
                     var count = Math.Min(256, elements - at);
+                    var place = count < 256 ? tile : values + at;
                     zeros.Read(start + at, positive);
-                    if (count < 256) GridUnit<TFace>.Copy(x, tile, count);
-                    TFace.Restore(count < 256 ? tile : x, positive, least, count < 256 ? tile : x, 16);
-                    if (count < 256) GridUnit<TFace>.Copy(tile, x, count);
+                    if (count < 256) GridUnit<TFace>.Copy(values + at, tile, count);
+                    TFace.Restore(place, positive, least, place, 16);
+                    if (count < 256) GridUnit<TFace>.Copy(tile, values + at, count);
                 }
             }
             if (!TCells.AreFloats) GridMover<TCells>.Store(values, map, unit * wavelet.UnitElements + start, elements);

@@ -34,7 +34,7 @@ readonly unsafe struct GridRow
     /// <summary>Both filters along a row of <paramref name="n"/> elements; where that is odd, there is room for one more behind it.</summary>
     public void Divide<TFace>(GridWavelet wavelet, float* x, int n, float* low, float* high) where TFace : struct, IGridFace
     {
-        var half = Evened(x, n);
+        var half = HalfOf(x, n);
         if (TFace.DivideRow(x, wavelet.Low, wavelet.High, wavelet.Taps, low, high, half)) return;
         Take<TFace>(x, half);
         TFace.Filter(from, wavelet.Low, wavelet.High, wavelet.Taps, low, high, half);
@@ -43,12 +43,13 @@ readonly unsafe struct GridRow
     /// <summary>The low one alone.</summary>
     public void DivideLow<TFace>(GridWavelet wavelet, float* x, int n, float* low) where TFace : struct, IGridFace
     {
-        var half = Evened(x, n);
+        var half = HalfOf(x, n);
         Take<TFace>(x, half);
         TFace.OneFilter(from, wavelet.Low, wavelet.Taps, low, half);
     }
 
-    static int Evened(float* x, int n)
+    // The row is even, or made even by its last element.
+    static int HalfOf(float* x, int n)
     {
         if (n % 2 != 0) x[n] = x[n - 1];
         return (n + 1) / 2;

@@ -45,7 +45,7 @@ sealed unsafe class GridSynthesis<TFace> : IDisposable where TFace : struct, IGr
     public GridSynthesis(GridWavelet wavelet, GridBandReader<TFace> coefficients)
     {
         (this.wavelet, this.coefficients, taps, volume) = (wavelet, coefficients, wavelet.Taps, wavelet.Shape.Depth > 1);
-        (reach, shift) = (taps / 4, 1 - taps / 2 % 2);
+        (reach, shift) = (wavelet.Reach, wavelet.Shift);
         var room = (int)BitOperations.RoundUpToPowerOf2((uint)(taps / 2));
         levels = [.. wavelet.Levels.Select((extents, i) => new Level
         {

@@ -149,7 +149,16 @@ sealed unsafe class GridWavelet
     /// <summary>Into how many parts a large map can be divided.</summary>
     public int Parts => Lines(Levels[^1].Half);
 
+    /// <summary>The elements of one of some parts of so many.</summary>
+    public static (int Start, int End) PartOf(long all, int part, int parts) => ((int)(all * part / parts), (int)(all * (part + 1) / parts));
+
     public int Taps { get; }
+
+    /// <summary>How far before and after a coefficient of a band those lie that an inverse's taps meet: r of <see cref="GridUnit{TFace}"/>.</summary>
+    public int Reach => Taps / 4;
+
+    /// <summary>By how much an inverse's pair of neighbours begins before an even place: s of <see cref="GridUnit{TFace}"/>.</summary>
+    public int Shift => 1 - Taps / 2 % 2;
 
     /// <summary>The low-pass filter; after it the others.</summary>
     public float* Low => (float*)Marshal.UnsafeAddrOfPinnedArrayElement(filters, 0);

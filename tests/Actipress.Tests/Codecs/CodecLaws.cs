@@ -189,6 +189,7 @@ public sealed class CodecLaws : IDisposable
         set_num_threads(threads);
         var codec = ActivationCodec.Parse(text);
         using var x = randn([.. shape.Select(extent => (long)extent)]).relu_();
+        Assert.Equal(16 * MiB, x.NumberOfElements * x.ElementSize);
         Pipeline.Pack(x, codec, out _)!.Dispose();
         using var meter = AllocatorMeter.Start();
         var before = AllocatorMeter.CurrentBytes;
