@@ -88,6 +88,15 @@ public sealed class CompressionOptions
     /// </summary>
     public bool OffloadToHost { get; set; }
 
+    /// <summary>What an operation's backward pass needs of the maps that it saves: for operations that Actipress does not know, or knows too strictly.</summary>
+    /// <param name="name">As libtorch calls it, such as <c>aten::celu</c>; its form in place is meant too.</param>
+    /// <param name="need">Of every floating-point map that it saves, but for weights.</param>
+    public CompressionOptions Operation(string name, SavedNeed need)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        throw new NotImplementedException();
+    }
+
     internal ActivationCodec DefaultCodec { get; private set; } = ActivationCodec.Dct(ratio: 10);
 
     internal (long Bytes, BudgetOf Of)? BudgetGiven { get; private set; }

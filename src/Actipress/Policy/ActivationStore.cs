@@ -125,7 +125,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     public override SavedTensor Pack(Tensor tensor) => Pack(tensor, currentLayer(), need => need);
 
     public override SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) =>
-        Pack(tensor, (block is null ? null : layerOf(block)) ?? currentLayer(), _ => Need.Values);
+        Pack(tensor, (block is null ? null : layerOf(block)) ?? currentLayer(), _ => Need.Smooth);
 
     SavedTensor Pack(Tensor tensor, Layer? layer, Func<Need, Need> needOf)
     {
@@ -148,10 +148,10 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
                 return policy.Decide(tensor, layer) switch
                 {
                     Treatment.NotOurs => new PassedOn(tensor),
-                    Treatment.LeftAlone left => Save(tensor, layer, Need.Values, (map, _) => new(new HeldRaw(map), left.Why)),
-                    Treatment.Moved moved => Save(tensor, layer, Need.Values, (map, _) => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
-                    Treatment.Bits => Save(tensor, layer, Need.Values, (map, _) => new(ExactBits.Pack(map), "bits")),
-                    Treatment.Indices => Save(tensor, layer, Need.Values, (map, _) => PackIndices(map)),
+                    Treatment.LeftAlone left => Save(tensor, layer, Need.Exact, (map, _) => new(new HeldRaw(map), left.Why)),
+                    Treatment.Moved moved => Save(tensor, layer, Need.Exact, (map, _) => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
+                    Treatment.Bits => Save(tensor, layer, Need.Exact, (map, _) => new(ExactBits.Pack(map), "bits")),
+                    Treatment.Indices => Save(tensor, layer, Need.Exact, (map, _) => PackIndices(map)),
                     Treatment.BitsIfTwoValued => PackMask(tensor, layer),
                     Treatment.Map map => Save(tensor, layer, needOf(map.Need), (values, zeros) => PackValues(values, zeros, layer, map.Codec, map.NoRule ? Budget : null)),
                     var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
@@ -170,8 +170,8 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     SavedTensor PackMask(Tensor tensor, Layer layer)
     {
         if (Find(tensor, Geometry.OfMap(tensor)) is not null)
-            return Save(tensor, layer, Need.Values, (_, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
-        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, Need.Values, (_, _) => new(mask, "bits")) : new PassedOn(tensor);
+            return Save(tensor, layer, Need.Exact, (_, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
+        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, Need.Exact, (_, _) => new(mask, "bits")) : new PassedOn(tensor);
     }
 
     Holding PackValues(Tensor values, Zeros zeros, Layer layer, ActivationCodec codec, MemoryBudget? budget)

@@ -2,24 +2,64 @@ using TorchSharp.Modules;
 
 namespace Actipress;
 
-/// <summary>What the backward pass of the operation that saved a map needs of it.</summary>
-abstract record Need
+/// <summary>How finely a map's values must be held, from the coarsest.</summary>
+enum Fineness
 {
-    /// <summary>Its values, as exactly as the layer's codec gives them.</summary>
-    public static readonly Need Values = new AllValues();
+    /// <summary>As the layer's codec gives them.</summary>
+    Codec,
 
-    /// <summary>Its shape: pooling keeps the positions of its maxima apart, and averages need nothing else.</summary>
+    /// <summary>Rounded to 16 bits.</summary>
+    Sixteen,
+
+    /// <summary>Bit for bit.</summary>
+    Exact,
+}
+
+/// <summary>What the backward pass of the operation that saved a tensor needs of it.</summary>
+/// <param name="Fineness">How finely its values must be held, where values are needed at all.</param>
+abstract record Need(Fineness Fineness)
+{
+    /// <summary>Its shape only. Pooling keeps the places of its maxima apart, and an average needs nothing else.</summary>
     public static readonly Need Shape = new ShapeOnly();
 
-    /// <summary>Where it is above zero: the rest of a ReLU's gradient is zero, of a LeakyReLU's scaled.</summary>
+    /// <summary>Where it is above zero: the rest of a ReLU's gradient is zero, that of a LeakyReLU scaled.</summary>
     public static readonly Need Sign = new Inside(0, double.PositiveInfinity);
 
-    public sealed record AllValues : Need;
+    /// <summary>Values that enter the gradient linearly, as a convolution's input and the factors of a product do. Errors average out.</summary>
+    public static readonly Need Linear = new OfValues("linear", Fineness.Codec);
 
-    public sealed record ShapeOnly : Need;
+    /// <summary>
+    /// The input of a normalisation whose statistics are held exactly. It enters linearly too, but its error reaches the gradient of
+    /// everything before it.
+    /// </summary>
+    public static readonly Need Normalised = new OfValues("normalised", Fineness.Codec);
+
+    /// <summary>Values of which the gradient is a function with a bounded slope, as those of SiLU, GELU, sigmoid and tanh.</summary>
+    public static readonly Need Smooth = new OfValues("smooth", Fineness.Codec);
+
+    /// <summary>
+    /// Values of which the gradient is a function without a bounded slope, as those of a logarithm, a quotient, a root, a loss or an
+    /// attention: a small error anywhere may be a large one in the gradient. Their relative error must be small.
+    /// </summary>
+    public static readonly Need Steep = new OfValues("steep", Fineness.Sixteen);
+
+    /// <summary>
+    /// Every bit: statistics, indices, values that are compared for equality, factorisations, functions near the edge of their domain;
+    /// and whatever an operation saves of which nothing is known.
+    /// </summary>
+    public static readonly Need Exact = new OfValues("exact", Fineness.Exact);
+
+    /// <summary>The weight of a layer, also one that was computed: it is no activation map, and passes untouched.</summary>
+    public static readonly Need Weight = new OfValues("weight", Fineness.Exact);
+
+    public sealed record ShapeOnly() : Need(Fineness.Codec);
+
+    /// <param name="Name">What kind of values, as <see cref="SavedNeed"/> calls them.</param>
+    /// <param name="Fineness">How finely they must be held.</param>
+    public sealed record OfValues(string Name, Fineness Fineness) : Need(Fineness);
 
     /// <summary>Whether each value lies strictly between two bounds: one exact bit an element.</summary>
-    public sealed record Inside(double Low, double High) : Need
+    public sealed record Inside(double Low, double High) : Need(Fineness.Codec)
     {
         /// <summary>A value inside, for the map that is made of the bits in the backward pass; outside it holds <see cref="Low"/>.</summary>
         public double Representative => double.IsInfinity(High) ? Low + 1 : (Low + High) / 2;
@@ -38,13 +78,28 @@ abstract record Need
         }
     }
 
-    /// <summary>What the builtin layers need of the floating-point maps that they save; <see cref="Values"/> where nothing better is known.</summary>
+    /// <summary>What answers both, where one tensor plays two parts in an operation or a saved tensor's part is not certain.</summary>
+    public static Need Both(Need a, Need b) =>
+        a == b ? a :
+        a == Exact || b == Exact ? Exact :
+        a == Weight || b == Weight ? Weight :
+        a == Steep || b == Steep ? Steep :
+        a is OfValues && b is not OfValues ? a :
+        b is OfValues && a is not OfValues ? b :
+        a is OfValues ? Smooth : Exact;
+
+    /// <summary>
+    /// What the builtin layers need of the floating-point maps that they save, where libtorch does not tell which operation runs;
+    /// <see cref="Linear"/> where nothing is known.
+    /// </summary>
     public static Need Of(Layer layer) => layer.Module switch
     {
         ReLU or LeakyReLU => Sign,
         ReLU6 => new Inside(0, 6),
         MaxPool1d or MaxPool2d or MaxPool3d or AdaptiveMaxPool1d or AdaptiveMaxPool2d or AdaptiveMaxPool3d => Shape,
         AvgPool1d or AvgPool2d or AvgPool3d or AdaptiveAvgPool1d or AdaptiveAvgPool2d or AdaptiveAvgPool3d => Shape,
-        _ => Values,
+        Conv1d or Conv2d or Conv3d or TorchSharp.Modules.Linear => Linear,
+        BatchNorm1d or BatchNorm2d or BatchNorm3d or InstanceNorm1d or InstanceNorm2d or InstanceNorm3d or LayerNorm or GroupNorm => Normalised,
+        _ => Smooth,
     };
 }

@@ -65,7 +65,7 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
 
         return options.AdaptToLayers && codec.ExactZeros
             ? new Treatment.Map(codec, Need.Of(layer), noRule)
-            : new Treatment.Map(codec, Need.Values, noRule);
+            : new Treatment.Map(codec, Need.Smooth, noRule);
     }
 
     public override ActivationCodec Adapt(ActivationCodec codec, Tensor map, Zeros zeros) => options.Adapt(codec, map, zeros);

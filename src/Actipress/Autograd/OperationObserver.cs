@@ -1,0 +1,240 @@
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Actipress.Autograd;
+
+/// <summary>
+/// Knows which operations of libtorch run on this thread, innermost last, and on which tensors: libtorch's own operation callbacks
+/// (<c>at::addThreadLocalCallback</c>) tell when each begins and ends. A saved tensor is saved by the innermost one.
+/// </summary>
+/// <remarks>
+/// <para>The callbacks are on only while a scope whose hooks ask for them is open on the thread (<see cref="Watch"/>). A call of them
+/// allocates nothing: frames and names are kept. No exception leaves them.</para>
+/// <para>libtorch's <c>RecordFunction</c> holds the arguments as a pointer to its <c>c10::IValue</c>s and their number. Where in the
+/// object these two words lie is found at start-up, in a multiplication of two known tensors, and refused where it is not.</para>
+/// </remarks>
+static unsafe class OperationObserver
+{
+    // struct RecordFunctionCallback: two functions, a probability, a flag for each of ten scopes, and whether inputs, outputs and ids are wanted.
+    [StructLayout(LayoutKind.Sequential)]
+    struct Callback
+    {
+        public nint Start, End;
+        public double Probability;
+        public fixed byte Scopes[10];
+        public byte NeedsInputs, NeedsOutputs, NeedsIds;
+    }
+
+    // An IValue is a word of payload and a tag; a tensor's payload is its implementation.
+    const int WordsPerValue = 2, TensorTag = 1, WordsSearched = 96, FarthestFrame = 1 << 16;
+
+    static readonly Lazy<PlatformNotSupportedException?> refusal = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
+    static readonly ConcurrentDictionary<nint, Operation> byName = new();
+    static delegate* unmanaged[Cdecl]<Callback, ulong> addCallback;
+    static delegate* unmanaged[Cdecl]<ulong, void> removeCallback;
+    static delegate* unmanaged[Cdecl]<nint, nint> nameOf;
+    static int argumentsWord = -1;
+
+    [ThreadStatic] static RunningOperations? running;
+    [ThreadStatic] static ulong handle;
+    [ThreadStatic] static (nint First, nint Second) searched;
+    [ThreadStatic] static int found;
+
+    /// <summary>Why libtorch's operations cannot be observed here; null where they can.</summary>
+    public static PlatformNotSupportedException? Refusal => refusal.Value;
+
+    /// <summary>The operations that run on this thread; null where nobody watches.</summary>
+    public static RunningOperations? Running => handle == 0 ? null : running;
+
+    /// <summary>Switches the callbacks of this thread on or off.</summary>
+    public static void Watch(bool wanted)
+    {
+        if (wanted == (handle != 0) || (wanted && Refusal is not null)) return;
+        if (wanted)
+        {
+            running ??= new RunningOperations();
+            handle = Add();
+        }
+        else
+        {
+            removeCallback(handle);
+            handle = 0;
+        }
+    }
+
+    static ulong Add()
+    {
+        var callback = new Callback
+        {
+            Start = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&Started,
+            End = (nint)(delegate* unmanaged[Cdecl]<nint, nint, void>)&Ended,
+            Probability = 1,
+            NeedsInputs = 1,
+        };
+        callback.Scopes[0] = 1;    // functions, not the nodes of the backward pass
+        return addCallback(callback);
+    }
+
+    static PlatformNotSupportedException? Install()
+    {
+        try
+        {
+            addCallback = (delegate* unmanaged[Cdecl]<Callback, ulong>)LibTorch.Symbol("_ZN2at22addThreadLocalCallbackENS_22RecordFunctionCallbackE");
+            removeCallback = (delegate* unmanaged[Cdecl]<ulong, void>)LibTorch.Symbol("_ZN2at14removeCallbackEm");
+            nameOf = (delegate* unmanaged[Cdecl]<nint, nint>)LibTorch.Symbol("_ZNK2at14RecordFunction4nameEv");
+            SelfCheck();
+            return null;
+        }
+        catch (PlatformNotSupportedException failure) { return failure; }
+        catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException inner) { return inner; }
+    }
+
+    // Multiplies two known tensors: finds where their implementations stand among the arguments, then sees both in an observed operation.
+    static void SelfCheck()
+    {
+        using var outer = torch.NewDisposeScope();
+        var (a, b) = (torch.ones(2, 3), torch.ones(2, 3));
+        running ??= new RunningOperations();
+        (searched, found) = ((Implementation(a), Implementation(b)), -1);
+        var trial = Add();
+        try { a.mul(b); }
+        finally
+        {
+            removeCallback(trial);
+            searched = default;
+        }
+        if (found < 0) throw LibTorch.Unsupported("no arguments in the operation callback of a trial", "the two factors of a multiplication");
+        argumentsWord = found;
+        if (running.Depth != 0 || running.LastName != "aten::mul" || running.LastArguments is not var (first, second) || first != Implementation(a) || second != Implementation(b))
+            throw LibTorch.Unsupported($"operation '{running.LastName}' at depth {running.Depth} in a trial", "aten::mul of two known tensors");
+    }
+
+    /// <summary>The address of a tensor's implementation: the same for every handle of one tensor.</summary>
+    public static nint Implementation(Tensor tensor) => *(nint*)tensor.Handle;
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint Started(nint result, nint function)
+    {
+        *(nint*)result = 0;    // no context of our own
+        var operations = running ??= new RunningOperations();
+        ref var frame = ref operations.Enter();
+        try
+        {
+            frame.Operation = Named(nameOf(function));
+            if (searched.First != 0) Search((nint*)function);
+            var word = argumentsWord >= 0 ? argumentsWord : found;
+            if (word < 0) return result;
+            var (values, count) = (((nint*)function)[word], (int)Math.Min(((nint*)function)[word + 1], Frame.MostArguments));
+            for (var i = 0; i < count; i++)
+            {
+                var value = (nint*)values + i * WordsPerValue;
+                frame.Arguments[i] = *(int*)(value + 1) == TensorTag ? *value : 0;
+            }
+            frame.ArgumentCount = count;
+        }
+        catch { frame.Operation = Operation.Unknown; }    // what it saves stays exact
+        return result;
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static void Ended(nint function, nint context) => running?.Leave();
+
+    // A name's address is that of an operator's schema, which lives as long as the operator; its text is compared all the same.
+    static Operation Named(nint name)
+    {
+        var text = MemoryMarshal.CreateReadOnlySpanFromNullTerminated((byte*)name);
+        if (byName.TryGetValue(name, out var known) && known.IsCalled(text)) return known;
+        return byName[name] = Operation.Called(text);
+    }
+
+    // The arguments lie on the caller's stack, above this frame.
+    static void Search(nint* function)
+    {
+        var here = (nint)(&function);
+        for (var word = 0; word < WordsSearched && found < 0; word++)
+        {
+            var values = (nint*)function[word];
+            if ((nint)values <= here || (nint)values - here > FarthestFrame || ((nint)values & 7) != 0 || function[word + 1] is < 2 or > Frame.MostArguments) continue;
+            if (values[0] == searched.First && values[WordsPerValue] == searched.Second && (int)values[1] == TensorTag && (int)values[WordsPerValue + 1] == TensorTag) found = word;
+        }
+    }
+}
+
+/// <summary>The operations that run on one thread, the outermost first.</summary>
+sealed class RunningOperations
+{
+    Frame[] frames = new Frame[16];
+
+    /// <summary>How many run inside each other.</summary>
+    public int Depth { get; private set; }
+
+    /// <summary>Of the operation that ended last, for the self-check.</summary>
+    public string LastName => frames[0].Operation.Name;
+
+    public (nint, nint)? LastArguments => frames[0].ArgumentCount < 2 ? null : (frames[0].Arguments[0], frames[0].Arguments[1]);
+
+    public ref Frame Enter()
+    {
+        if (Depth == frames.Length) Array.Resize(ref frames, 2 * Depth);
+        ref var frame = ref frames[Depth++];
+        (frame.Operation, frame.ArgumentCount, frame.SavedResults) = (Operation.Unknown, 0, 0);
+        return ref frame;
+    }
+
+    // An operation that had begun before the callbacks were switched on ends without having been entered.
+    public void Leave() => Depth = Math.Max(0, Depth - 1);
+
+    /// <summary>The operation at a level: 0 is the innermost.</summary>
+    public ref Frame At(int level) => ref frames[Depth - 1 - level];
+}
+
+/// <summary>One running operation.</summary>
+struct Frame
+{
+    public const int MostArguments = 10;
+
+    public Operation Operation;
+    public int ArgumentCount;
+
+    /// <summary>How many of its results it has saved so far.</summary>
+    public int SavedResults;
+
+    /// <summary>The implementations of its arguments that are tensors, by their place in the operation's schema; 0 for others.</summary>
+    public ArgumentList Arguments;
+
+    [InlineArray(MostArguments)]
+    public struct ArgumentList
+    {
+        nint first;
+    }
+}
+
+/// <summary>An operation of libtorch by its name, such as <c>aten::convolution</c>.</summary>
+sealed class Operation
+{
+    static readonly ConcurrentDictionary<string, Operation> byText = new();
+    readonly byte[] utf8;
+
+    Operation(string name) => (Name, utf8) = (name, System.Text.Encoding.UTF8.GetBytes(name));
+
+    /// <summary>An operation that was not observed.</summary>
+    public static readonly Operation Unknown = new("");
+
+    /// <summary>The name without its overload.</summary>
+    public string Name { get; }
+
+    /// <summary>The name without <c>aten::</c> and without the underscore of an operation in place.</summary>
+    public string ShortName => Name[(Name.LastIndexOf(':') + 1)..].TrimEnd('_');
+
+    /// <summary>Whether it changes its first argument.</summary>
+    public bool IsInPlace => Name.EndsWith('_') && !Name.EndsWith("__", StringComparison.Ordinal);
+
+    public static Operation Called(ReadOnlySpan<byte> utf8) => Called(System.Text.Encoding.UTF8.GetString(utf8));
+
+    public static Operation Called(string name) => name.Length == 0 ? Unknown : byText.GetOrAdd(name, text => new Operation(text));
+
+    public bool IsCalled(ReadOnlySpan<byte> text) => text.SequenceEqual(utf8);
+
+    public override string ToString() => Name;
+}
