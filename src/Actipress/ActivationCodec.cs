@@ -76,6 +76,14 @@ public sealed record ActivationCodec
         "torch (any device)",
     ];
 
+    /// <summary>How finely it gives a map's values back.</summary>
+    internal Fineness Fineness => (Transform, Keep, Encoding) switch
+    {
+        (Identity, Keep.Everything or Keep.TopK { Ratio: 1 } or Keep.Above { Threshold: 0 }, Coo or Compact { Values: ValueForm.Float32 }) => Fineness.Exact,
+        (Identity, Keep.Everything, Compact { Values: ValueForm.Float16 or ValueForm.BFloat16 }) => Fineness.Sixteen,
+        _ => Fineness.Codec,
+    };
+
     /// <summary>One example of each kind of codec, and what it is.</summary>
     public static IReadOnlyList<(string Example, string Meaning)> Known { get; } =
     [

@@ -8,68 +8,94 @@ namespace Actipress;
 /// until <see cref="Dispose"/>.
 /// </summary>
 /// <remarks>
-/// Where the model or its layers are run by <c>call</c>, each saved map belongs to a layer, and only what the model itself saves is
-/// compressed. TorchSharp tells nothing of <c>forward</c>: until the model is first seen under <c>call</c>, whatever the thread that
-/// made the compression saves after one of the model's parameters, and before another model's, goes through the default codec, and
-/// the report has it under "no layer known".
+/// A saved map belongs to the layer whose parameter its operation uses, and what operations without parameters save belongs to their own
+/// layer or comes after the last one, under <c>call</c> as under <c>forward</c> and on any thread. Under <c>forward</c> nothing tells where the
+/// model ends: what is saved after its last layer with parameters, such as a loss, passes as it is. (In the first step that layer is known
+/// once each layer has run; in a model of which some layers never run, from the second step on.)
 /// </remarks>
 public sealed class ActivationCompression : IDisposable
 {
     readonly nn.Module model;
-    readonly SavingPolicy policy;
-    readonly ActivationStore store;
+    readonly ModelLayers layers;
     readonly LayerWatch watch;
-    readonly ThreadLocal<SavedTensorsScope?> running = new();
-    readonly SavedTensorsScope outsideCalls;
+    readonly ModelRun run;
+    readonly ThreadLocal<SavedTensorsScope?> inCall = new(), followed = new(trackAllValues: true);
     bool disposed;
 
     internal ActivationCompression(nn.Module model, CompressionOptions options)
     {
         SavedTensors.SelfCheck();
         this.model = model;
-        policy = new CompressingPolicy(options);
+        layers = new ModelLayers(model);
+        options.Check(layers.All);
         if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, StartTimeline);
-        watch = new LayerWatch(model, StartForward, EndForward);
-        try { options.Check(watch.Layers); }
+        watch = new LayerWatch(layers, Entered, Left);
+        run = new ModelRun(layers, watch);
+        Store = new ActivationStore(new CompressingPolicy(options), run) { Budget = Budget, OffloadsToHost = options.OffloadToHost };
+        try { Newcomers.Add(this); }
         catch
         {
-            watch.Dispose();
-            Budget?.End();
+            End();
             throw;
         }
-        store = new ActivationStore(policy, () => watch.Current, module => watch.Of(module), everything: false) { Budget = Budget, OffloadsToHost = options.OffloadToHost };
-        policy.Know(model);
-        outsideCalls = SavedTensorsScope.Enter(store);
+        Follow();
     }
 
-    void StartForward()
+    internal ActivationStore Store { get; }
+
+    internal IReadOnlyList<Layer> Layers => layers.All;
+
+    void Entered(Layer outermost)
     {
-        if (watch.RootCalled) outsideCalls.Dispose();
-        policy.Know(model);
+        if (outermost.Name.Length > 0)
+        {
+            Follow();    // the model's own forward pass runs its layers by call
+            return;
+        }
+        followed.Value?.Dispose();
+        followed.Value = null;
+        layers.LearnParameters();
         if (SavedTensorsScope.InCheckpoint) return;
-        store.BeginStep();
-        running.Value = SavedTensorsScope.Enter(store);
+        Store.BeginStep();
+        inCall.Value = SavedTensorsScope.Enter(Store);
     }
 
-    void EndForward()
+    void Left(Layer outermost)
     {
-        running.Value?.Dispose();
-        running.Value = null;
-        store.EndForward();
+        if (outermost.Name.Length > 0) return;
+        inCall.Value?.Dispose();
+        inCall.Value = null;
+        Store.EndForward();
+    }
+
+    /// <summary>Sees what this thread saves from here on, if the parameter is the model's.</summary>
+    internal bool Follows(Tensor parameter)
+    {
+        if (disposed || !run.IsOwnParameter(parameter)) return false;
+        Follow();
+        return true;
+    }
+
+    // A scope for forward passes of which TorchSharp tells nothing. Where another compression follows this thread, the two take turns.
+    void Follow()
+    {
+        if (followed.Value is { HasEnded: false } known && known == SavedTensorsScope.Active) return;
+        followed.Value?.Dispose();
+        followed.Value = SavedTensorsScope.Enter(Store);
     }
 
     /// <summary>The budget that was asked for, and how the last step kept to it; null where none was.</summary>
     public MemoryBudget? Budget { get; }
 
     /// <summary>Bytes held in place of saved maps at this moment; zero after <c>backward()</c>.</summary>
-    public long LiveBytes => store.LiveBytes;
+    public long LiveBytes => Store.LiveBytes;
 
     /// <summary>Runs <c>loss.backward()</c>; where it fails because a map could not be rebuilt, throws the cause with the layer's name.</summary>
     /// <param name="loss">A scalar; not disposed.</param>
     /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
     public void Backward(Tensor loss)
     {
-        store.ForgetFailures();
+        Store.ForgetFailures();
         SavedTensors.Backward(loss);
     }
 
@@ -81,13 +107,13 @@ public sealed class ActivationCompression : IDisposable
         if (model.parameters().FirstOrDefault(parameter => parameter.device_type != DeviceType.CPU) is { } elsewhere)
             throw new NotSupportedException($"A timeline follows the CPU's allocator: found parameters on {elsewhere.device}, wanted all on the CPU. {nameof(AllocatorMeter)}.{nameof(AllocatorMeter.Start)} with a device gives a GPU's levels and peak.");
         var timeline = new MemoryTimeline(this);
-        store.Add(timeline);
+        Store.Add(timeline);
         return timeline;
     }
 
-    internal void End(MemoryTimeline timeline) => store.Remove(timeline);
+    internal void End(MemoryTimeline timeline) => Store.Remove(timeline);
 
-    internal Activity Activity => store.Activity;
+    internal Activity Activity => Store.Activity;
 
     internal IEnumerable<(string Name, nint Address)> GradientAddresses()
     {
@@ -101,7 +127,7 @@ public sealed class ActivationCompression : IDisposable
     /// <summary>What the last step saved, and what was kept of it, by layer.</summary>
     public CompressionReport Report()
     {
-        var report = store.Report();
+        var report = Store.Report();
         return Budget is null ? report : report with { Notes = [.. report.Notes, $"{Budget}"] };
     }
 
@@ -115,8 +141,8 @@ public sealed class ActivationCompression : IDisposable
         ArgumentNullException.ThrowIfNull(loss);
         return GradientFidelity.Measure(model, loss, compressed =>
         {
-            store.Enabled = compressed;
-            return new Reenabled(store);
+            Store.Enabled = compressed;
+            return new Reenabled(Store);
         });
     }
 
@@ -130,11 +156,19 @@ public sealed class ActivationCompression : IDisposable
     {
         if (disposed) return;
         disposed = true;
-        store.EndTimelines();
+        Newcomers.Remove(this);
+        Store.EndTimelines();
+        foreach (var scope in followed.Values) scope?.Dispose();
+        inCall.Value?.Dispose();
+        End();
+    }
+
+    void End()
+    {
         Budget?.End();
         watch.Dispose();
-        outsideCalls.Dispose();
-        foreach (var scope in running.IsValueCreated ? new[] { running.Value } : []) scope?.Dispose();
-        running.Dispose();
+        run.Dispose();
+        inCall.Dispose();
+        followed.Dispose();
     }
 }

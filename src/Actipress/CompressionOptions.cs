@@ -1,3 +1,4 @@
+using Actipress.Autograd;
 using TorchSharp.Modules;
 
 namespace Actipress;
@@ -15,6 +16,7 @@ namespace Actipress;
 public sealed class CompressionOptions
 {
     readonly List<(string? Pattern, Func<Layer, bool> Applies, ActivationCodec Codec)> rules = [];
+    readonly Dictionary<string, OperationNeeds> operations = [];
     string[] blocks = [];
 
     /// <summary>The codec of every layer that no other rule names.</summary>
@@ -90,18 +92,27 @@ public sealed class CompressionOptions
 
     /// <summary>What an operation's backward pass needs of the maps that it saves: for operations that Actipress does not know, or knows too strictly.</summary>
     /// <param name="name">As libtorch calls it, such as <c>aten::celu</c>; its form in place is meant too.</param>
-    /// <param name="need">Of every floating-point map that it saves, but for weights.</param>
+    /// <param name="need">Of every floating-point map that it saves, but for parameters.</param>
+    /// <exception cref="ArgumentException">libtorch has no such operation, or another need was given for it before.</exception>
     public CompressionOptions Operation(string name, SavedNeed need)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
-        throw new NotImplementedException();
+        var known = Autograd.Operation.Existing(name);
+        var needs = Enumerable.Repeat(Need.Of(need), Frame.MostArguments).ToArray();
+        var line = new OperationNeeds(known.ShortName, needs, needs);
+        if (operations.TryGetValue(known.ShortName, out var other) && other.OfArgument(0) != line.OfArgument(0))
+            throw new ArgumentException($"Two needs of the operation '{name}': found {need} after another one, wanted one.", nameof(need));
+        operations[known.ShortName] = line;
+        return this;
     }
+
+    internal OperationNeeds? Line(Operation operation) => operations.TryGetValue(operation.ShortName, out var own) ? own : Operations.Of(operation);
 
     internal ActivationCodec DefaultCodec { get; private set; } = ActivationCodec.Dct(ratio: 10);
 
     internal (long Bytes, BudgetOf Of)? BudgetGiven { get; private set; }
 
-    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Zeros zeros) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, zeros) : codec;
+    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, zeros) : codec;
 
     internal ActivationCodec CodecFor(Layer layer, out bool noRule)
     {

@@ -63,7 +63,7 @@ public static class SavedTensors
     static SavedTensorsScope EnterStore(SavingPolicy policy)
     {
         EngineHooks.EnsureInstalled();
-        return SavedTensorsScope.Enter(new ActivationStore(policy, () => null, _ => null, everything: true));
+        return SavedTensorsScope.Enter(new ActivationStore(policy, run: null));
     }
 
     /// <summary>Runs <c>loss.backward()</c>; where that fails because a saved tensor could not be given back, throws the cause in place of libtorch's error.</summary>

@@ -21,8 +21,15 @@ public sealed class SavedTensorsScope : IDisposable
     internal static SavedTensorsScope Enter(SavedTensorHooks hooks)
     {
         ForgetEnded();
+        if (hooks.WatchesOperations) OperationObserver.Watch(true);
         return innermost = new SavedTensorsScope(hooks, innermost);
     }
+
+    /// <summary>The scope of all threads that have none of their own; null for none.</summary>
+    internal static SavedTensorsScope? OfThreadsWithout { get; set; }
+
+    /// <summary>A scope for <see cref="OfThreadsWithout"/>.</summary>
+    internal static SavedTensorsScope Shared(SavedTensorHooks hooks) => new(hooks, null);
 
     /// <summary>The scope that this thread's saved tensors go to now; null for none.</summary>
     internal static SavedTensorsScope? Active
@@ -30,7 +37,7 @@ public sealed class SavedTensorsScope : IDisposable
         get
         {
             ForgetEnded();
-            return paused > 0 ? null : innermost;
+            return paused > 0 ? null : innermost ?? OfThreadsWithout;
         }
     }
 
@@ -43,7 +50,11 @@ public sealed class SavedTensorsScope : IDisposable
         var before = (paused, innermost, runsApart);
         (paused, innermost, runsApart) = (0, new SavedTensorsScope(hooks, null), true);
         try { action(); }
-        finally { (paused, innermost, runsApart) = before; }
+        finally
+        {
+            (paused, innermost, runsApart) = before;
+            WatchOperations();
+        }
     }
 
     /// <summary>Whether this thread is inside <see cref="RunApart"/>.</summary>
@@ -51,14 +62,30 @@ public sealed class SavedTensorsScope : IDisposable
 
     static void ForgetEnded()
     {
+        if (innermost is not { ended: true }) return;
         while (innermost is { ended: true }) innermost = innermost.outer;
+        WatchOperations();
+    }
+
+    // The observer is on where an open scope of this thread asks for it.
+    static void WatchOperations()
+    {
+        var wanted = false;
+        for (var scope = innermost; scope is not null && !wanted; scope = scope.outer) wanted = !scope.ended && scope.hooks.WatchesOperations;
+        OperationObserver.Watch(wanted);
     }
 
     /// <summary>What went wrong in pack (the tensor was kept as it is) or in unpack (backward has thrown), in order.</summary>
     public IReadOnlyCollection<Exception> Failures => failures;
 
+    internal bool HasEnded => ended;
+
     /// <summary>Ends the scope. What it packed can still be unpacked. Scopes may end in any order.</summary>
-    public void Dispose() => ended = true;
+    public void Dispose()
+    {
+        ended = true;
+        ForgetEnded();
+    }
 
     internal SavedTensor Pack(nint native)
     {

@@ -37,6 +37,7 @@ static unsafe class EngineHooks
         try
         {
             StorageReference.SelfCheck();
+            WeakTensor.SelfCheck();
             var getEngine = (delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN5torch8autograd6Engine18get_default_engineEv");
             var engine = (nint**)getEngine();
             var table = *engine;

@@ -30,6 +30,8 @@ static unsafe class LibTorch
         dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
         variableData = (delegate* unmanaged[Cdecl]<nint, nint, nint>)Symbol("_ZNK2at10TensorBase13variable_dataEv");
         isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
+        isConjugate = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at25compositeimplicitautograd7is_conjERKNS_6TensorE");
+        isNegative = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at25compositeimplicitautograd6is_negERKNS_6TensorE");
     }
 
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> newTensorHandle;
@@ -38,6 +40,8 @@ static unsafe class LibTorch
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
     static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isLeaf;
+    static readonly delegate* unmanaged[Cdecl]<nint, byte> isConjugate;
+    static readonly delegate* unmanaged[Cdecl]<nint, byte> isNegative;
     static readonly delegate* unmanaged[Cdecl]<nint, nint, nint> variableData;
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> dataPointer;
 
@@ -112,6 +116,11 @@ static unsafe class LibTorch
 
     /// <summary>How often the tensor, or another that shares its version counter, was changed in place.</summary>
     public static long Version(Tensor tensor) => version(tensor.Handle);
+
+    /// <summary>
+    /// Whether the tensor is a view that libtorch conjugates or negates only when it is read: its elements are not those of its storage.
+    /// </summary>
+    public static bool IsLazyView(Tensor tensor) => isConjugate(tensor.Handle) != 0 || isNegative(tensor.Handle) != 0;
 
     /// <summary>Whether the tensor was made by the user rather than by a differentiable operation.</summary>
     public static bool IsLeaf(Tensor tensor) => isLeaf(tensor.Handle) != 0;

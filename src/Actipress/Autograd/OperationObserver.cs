@@ -110,6 +110,23 @@ static unsafe class OperationObserver
             throw LibTorch.Unsupported($"operation '{running.LastName}' at depth {running.Depth} in a trial", "aten::mul of two known tensors");
     }
 
+    /// <summary>The names of all operations that libtorch has, without overloads.</summary>
+    public static IReadOnlySet<string> AllNames => allNames.Value;
+
+    static readonly Lazy<IReadOnlySet<string>> allNames = new(ReadNames);
+
+    // std::vector<c10::OperatorName>, by value: three words. An OperatorName is two std::strings of four words: data, length, room.
+    static HashSet<string> ReadNames()
+    {
+        const int WordsPerName = 8;
+        var dispatcher = ((delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN3c1010Dispatcher13realSingletonEv"))();
+        var vector = stackalloc nint[3];
+        ((delegate* unmanaged[Cdecl]<nint*, nint, nint>)LibTorch.Symbol("_ZN3c1010Dispatcher13getAllOpNamesEv"))(vector, dispatcher);
+        var names = new HashSet<string>();
+        for (var name = (nint*)vector[0]; name < (nint*)vector[1]; name += WordsPerName) names.Add(Marshal.PtrToStringUTF8(name[0], checked((int)name[1])));
+        return names;    // once in the life of the process: the vector is not freed
+    }
+
     /// <summary>The address of a tensor's implementation: the same for every handle of one tensor.</summary>
     public static nint Implementation(Tensor tensor) => *(nint*)tensor.Handle;
 
@@ -231,6 +248,35 @@ sealed class Operation
     public bool IsInPlace => Name.EndsWith('_') && !Name.EndsWith("__", StringComparison.Ordinal);
 
     public static Operation Called(ReadOnlySpan<byte> utf8) => Called(System.Text.Encoding.UTF8.GetString(utf8));
+
+    /// <summary>An operation that libtorch has.</summary>
+    /// <param name="name">With its namespace, such as <c>aten::relu</c>, and with or without the underscore of its form in place.</param>
+    /// <exception cref="ArgumentException">There is none of this name; the message lists near ones.</exception>
+    public static Operation Existing(string name)
+    {
+        var all = OperationObserver.AllNames;
+        if (all.Contains(name)) return Called(name);
+        var near = all.Select(other => (Name: other, Distance: Distance(name, other))).OrderBy(pair => pair.Distance).ThenBy(pair => pair.Name, StringComparer.Ordinal).Take(5);
+        throw new ArgumentException($"libtorch has no operation '{name}'. Near names: {string.Join(", ", near.Select(pair => pair.Name))}.", nameof(name));
+    }
+
+    // Levenshtein's; names that begin alike, but for the namespace, come first.
+    static int Distance(string a, string b)
+    {
+        if (!a.Contains("::", StringComparison.Ordinal)) a = "aten::" + a;
+        var row = Enumerable.Range(0, b.Length + 1).ToArray();
+        for (var i = 1; i <= a.Length; i++)
+        {
+            var diagonal = row[0];
+            row[0] = i;
+            for (var j = 1; j <= b.Length; j++)
+            {
+                var changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+                (diagonal, row[j]) = (row[j], Math.Min(changed, Math.Min(row[j], row[j - 1]) + 1));
+            }
+        }
+        return row[^1];
+    }
 
     public static Operation Called(string name) => name.Length == 0 ? Unknown : byText.GetOrAdd(name, text => new Operation(text));
 

@@ -3,6 +3,9 @@ namespace Actipress.Autograd;
 /// <summary>What happens to each tensor that autograd saves while a scope with these hooks is active.</summary>
 abstract class SavedTensorHooks
 {
+    /// <summary>Whether it wants to know which operation saves: see <see cref="OperationObserver"/>.</summary>
+    public virtual bool WatchesOperations => false;
+
     /// <summary>Called in the forward pass, without gradients and with hooks off.</summary>
     /// <param name="tensor">The saved tensor itself; the caller disposes this wrapper right after.</param>
     public abstract SavedTensor Pack(Tensor tensor);

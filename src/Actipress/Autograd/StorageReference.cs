@@ -33,13 +33,38 @@ sealed unsafe class StorageReference : IDisposable
     public nint Data => ((nint*)storage)[DataWord];
 
     /// <summary>The address of a tensor's storage object: its identity while it or a reference to it lives.</summary>
-    public static nint AddressOf(Tensor tensor) => ((nint*)*(nint*)tensor.Handle)[TensorStorageWord];
+    public static nint AddressOf(Tensor tensor) => WordOf(tensor);
+
+    /// <summary>Where a tensor keeps the address of its storage object.</summary>
+    public static ref nint WordOf(Tensor tensor) => ref ((nint*)*(nint*)tensor.Handle)[TensorStorageWord];
+
+    /// <summary>The address of the storage object of a tensor's implementation; 0 where it has none.</summary>
+    public static nint AddressOf(nint implementation) => ((nint*)implementation)[TensorStorageWord];
 
     /// <summary>The size of the storage in bytes, of which the tensor may be a part.</summary>
     public static long BytesOf(Tensor tensor) => ((nint*)AddressOf(tensor))[BytesWord];
 
     /// <summary>Whether any tensor still uses the storage.</summary>
     public bool IsAlive => (uint)Interlocked.Read(ref Counts(storage)) != 0;
+
+    /// <summary>How many tensors use the storage, or hold it otherwise.</summary>
+    public long Users => (uint)Interlocked.Read(ref Counts(storage));
+
+    /// <summary>Holds the storage as a tensor would, until <see cref="LetGo"/>; false where its data are gone.</summary>
+    public bool TryHold()
+    {
+        ref var counts = ref Counts(storage);
+        for (var known = Interlocked.Read(ref counts); (uint)known != 0;)
+        {
+            var seen = Interlocked.CompareExchange(ref counts, known + 1, known);
+            if (seen == known) return true;
+            known = seen;
+        }
+        return false;
+    }
+
+    /// <summary>Ends <see cref="TryHold"/> while a tensor holds the storage too.</summary>
+    public void LetGo() => Interlocked.Decrement(ref Counts(storage));
 
     static ref long Counts(nint storage) => ref ((long*)storage)[CountsWord];
 

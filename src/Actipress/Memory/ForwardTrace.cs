@@ -60,7 +60,7 @@ public sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long Paramete
         var inputStorage = StorageReference.AddressOf(input);
         var saves = new List<TracedSave>();
         var storages = new Dictionary<nint, int>();
-        using var watch = new LayerWatch(model, () => { }, () => { });
+        using var watch = new LayerWatch(new ModelLayers(model), _ => { }, _ => { });
 
         // The graph holds every saved tensor until the output is gone, so no address can come twice.
         using var hooks = SavedTensors.Hook(tensor =>

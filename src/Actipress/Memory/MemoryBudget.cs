@@ -140,8 +140,8 @@ public sealed class MemoryBudget
     internal ActivationCodec CodecFor(Layer layer, ActivationCodec codec) => plan is null ? codec : ladder[rungs.GetValueOrDefault(layer.Name)];
 
     /// <summary>What a map that was just packed would take under the other codecs; null once there is a plan.</summary>
-    internal Rung[]? Measure(Tensor map, Zeros zeros, Layer layer, ActivationCodec used, long bytes) =>
-        plan is null ? Ladder.Measure(map, layer, [.. ladder.Select(codec => codec == ActivationCodec.None ? codec : options.Adapt(codec, map, zeros))], used, bytes) : null;
+    internal Rung[]? Measure(Tensor map, Need need, Zeros zeros, ActivationCodec used, long bytes) =>
+        plan is null ? Ladder.Measure(map, need, [.. ladder.Select(codec => codec == ActivationCodec.None ? codec : options.Adapt(codec, map, need, zeros))], used, bytes) : null;
 
     internal void End() => meter?.Dispose();
 }

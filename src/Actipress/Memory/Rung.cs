@@ -34,20 +34,20 @@ static class Ladder
 
     /// <summary>What a map would take, and what harm that would do, under each codec of a ladder: from a sample, scaled by what it took under one.</summary>
     /// <param name="map">Not disposed.</param>
-    /// <param name="layer">The layer that asks for the values.</param>
+    /// <param name="need">What the operation needs that asks for the values.</param>
     /// <param name="ladder">The first is <see cref="ActivationCodec.None"/>.</param>
     /// <param name="used">The codec under which the map was packed.</param>
     /// <param name="usedBytes">What it took.</param>
-    public static Rung[] Measure(Tensor map, Layer layer, ActivationCodec[] ladder, ActivationCodec used, long usedBytes)
+    public static Rung[] Measure(Tensor map, Need need, ActivationCodec[] ladder, ActivationCodec used, long usedBytes)
     {
         using var sample = Sample(map);
-        var energy = Sensitivity.Energy(sample, layer);
+        var energy = Sensitivity.Energy(sample, need);
         var perSampledByte = Packed(used) is { } sampled ? (double)usedBytes / sampled.Bytes : (double)map.NumberOfElements / sample.NumberOfElements;
         var rungs = new Rung[ladder.Length];
         rungs[0] = new(map.Bytes(), 0);
         for (var i = 1; i < ladder.Length; i++)
             rungs[i] = Packed(ladder[i]) is { } packed
-                ? new(Math.Min(rungs[i - 1].Bytes, (long)(packed.Bytes * perSampledByte)), Math.Max(rungs[i - 1].Harm, packed.SquaredError / energy * Sensitivity.Weight(layer)))
+                ? new(Math.Min(rungs[i - 1].Bytes, (long)(packed.Bytes * perSampledByte)), Math.Max(rungs[i - 1].Harm, packed.SquaredError / energy * Sensitivity.Weight(need)))
                 : rungs[i - 1];
         return rungs;
 

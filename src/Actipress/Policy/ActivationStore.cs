@@ -1,5 +1,4 @@
 using Actipress.Autograd;
-using TorchSharp.Modules;
 
 namespace Actipress;
 
@@ -8,10 +7,8 @@ namespace Actipress;
 /// operation that needs it is done.
 /// </summary>
 /// <param name="policy">Decides.</param>
-/// <param name="currentLayer">The layer that runs on this thread; null where none is known.</param>
-/// <param name="layerOf">The layer that a module is; null where it is none.</param>
-/// <param name="everything">Whether what no layer saves is compressed too; otherwise only right after a parameter of the model was seen.</param>
-sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Func<torch.nn.Module, Layer?> layerOf, bool everything) : SavedTensorHooks
+/// <param name="run">The model whose maps are held; null for whatever is saved.</param>
+sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHooks
 {
     // Maps of a GPU that are held raw while it measures them: so far the host may be ahead of it.
     const int MostDeferred = 2;
@@ -23,11 +20,9 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     readonly Queue<(SavedMap Map, Layer Layer, DeferredMap Deferred)> deferred = new();
     (SavedMap Map, Tensor Values)? decoded;
     volatile MemoryTimeline[] timelines = [];
+    int pass = 1;
     bool unpacking;
     Layer? unpackedLast;
-
-    // Where no layer is known, what is saved belongs to the model whose parameter was saved last: another one may run on this thread.
-    bool modelRuns;
 
     /// <summary>Decides on codecs where no rule does; null for none.</summary>
     public MemoryBudget? Budget { get; init; }
@@ -42,7 +37,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     public bool Enabled { get; set; } = true;
 
     /// <summary>What runs now on the thread that trains.</summary>
-    public Activity Activity => unpacking ? new(Backward: true, unpackedLast) : new(Backward: false, currentLayer());
+    public Activity Activity => unpacking ? new(Backward: true, unpackedLast) : new(Backward: false, run?.Current);
 
     /// <summary>Bytes held at this moment.</summary>
     public long LiveBytes
@@ -122,68 +117,98 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         lock (gate) failures.Clear();
     }
 
-    public override SavedTensor Pack(Tensor tensor) => Pack(tensor, currentLayer(), need => need);
+    public override bool WatchesOperations => true;
 
-    public override SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) =>
-        Pack(tensor, (block is null ? null : layerOf(block)) ?? currentLayer(), _ => Need.Smooth);
-
-    SavedTensor Pack(Tensor tensor, Layer? layer, Func<Need, Need> needOf)
+    public override SavedTensor Pack(Tensor tensor)
     {
         using var noGradients = torch.no_grad();
         lock (gate)
         {
-            DropDecoded();
-            unpacking = false;
-            while (deferred.Count > MostDeferred || (deferred.TryPeek(out var first) && (first.Deferred.IsOver || first.Deferred.IsMeasured))) Settle();
-            if (!Enabled) return new PassedOn(tensor);
-            if (policy.IsOwnParameter(tensor) || LibTorch.IsParameterOrView(tensor))
+            Begin();
+            if (!Enabled || LibTorch.IsLazyView(tensor)) return new PassedOn(tensor);
+            if (run is not null && run.IsOwnParameter(tensor)) return new PassedOn(tensor);
+            if (LibTorch.IsParameterOrView(tensor))
             {
-                modelRuns = policy.IsOwnParameter(tensor);
+                run?.LeavesModel();
+                if (run is not null) Newcomers.Follow(tensor, seenBy: this);
                 return new PassedOn(tensor);
             }
-            if (layer is null && !everything && !modelRuns) return new PassedOn(tensor);
-            layer ??= Layer.Unknown;
-            try
+            var by = SavedBy.Of(tensor, OperationObserver.Running, policy.Line);
+            var layer = run is null ? Layer.Unknown : run.LayerOf(by.Operation);
+            if (layer is null) return new PassedOn(tensor);
+            return Pack(tensor, layer, OperationObserver.Refusal is null ? by : by with { Need = Need.Of(layer) });
+        }
+    }
+
+    public override SavedTensor PackInput(Tensor tensor, torch.nn.Module? block)
+    {
+        using var noGradients = torch.no_grad();
+        lock (gate)
+        {
+            Begin();
+            if (!Enabled || LibTorch.IsLazyView(tensor)) return new PassedOn(tensor);
+            var layer = (block is null ? null : run?.Layers.Of(block)) ?? run?.Current ?? Layer.Unknown;
+            return Pack(tensor, layer, new(Operation.Called("checkpoint"), Need.Smooth, IsKnown: true, IsArgument: true));
+        }
+    }
+
+    // The first tensor that is saved after a backward pass begins another forward pass.
+    void Begin()
+    {
+        DropDecoded();
+        if (unpacking)
+        {
+            unpacking = false;
+            pass++;
+            run?.Layers.LearnParameters();
+        }
+        run?.Begin(pass);
+        while (deferred.Count > MostDeferred || (deferred.TryPeek(out var first) && (first.Deferred.IsOver || first.Deferred.IsMeasured))) Settle();
+    }
+
+    SavedTensor Pack(Tensor tensor, Layer layer, SavedBy by)
+    {
+        try
+        {
+            return policy.Decide(tensor, layer, by) switch
             {
-                return policy.Decide(tensor, layer) switch
-                {
-                    Treatment.NotOurs => new PassedOn(tensor),
-                    Treatment.LeftAlone left => Save(tensor, layer, Need.Exact, (map, _) => new(new HeldRaw(map), left.Why)),
-                    Treatment.Moved moved => Save(tensor, layer, Need.Exact, (map, _) => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
-                    Treatment.Bits => Save(tensor, layer, Need.Exact, (map, _) => new(ExactBits.Pack(map), "bits")),
-                    Treatment.Indices => Save(tensor, layer, Need.Exact, (map, _) => PackIndices(map)),
-                    Treatment.BitsIfTwoValued => PackMask(tensor, layer),
-                    Treatment.Map map => Save(tensor, layer, needOf(map.Need), (values, zeros) => PackValues(values, zeros, layer, map.Codec, map.NoRule ? Budget : null)),
-                    var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
-                };
-            }
-            catch (Exception failure)
-            {
-                throw new CompressionException($"Compressing a map of layer {layer} failed; it was kept as it is. {failure.Message}", failure);
-            }
+                Treatment.NotOurs => new PassedOn(tensor),
+                Treatment.LeftAlone left => Save(tensor, layer, by with { Need = Need.Exact }, (map, _) => new(new HeldRaw(map), left.Why)),
+                Treatment.Moved moved => Save(tensor, layer, by with { Need = Need.Exact }, (map, _) => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
+                Treatment.Bits => Save(tensor, layer, by with { Need = Need.Exact }, (map, _) => new(ExactBits.Pack(map), "bits")),
+                Treatment.Indices => Save(tensor, layer, by with { Need = Need.Exact }, (map, _) => PackIndices(map)),
+                Treatment.BitsIfTwoValued => PackMask(tensor, layer, by with { Need = Need.Exact }),
+                Treatment.Map map => Save(tensor, layer, by with { Need = map.Need }, (values, zeros) => PackValues(values, zeros, layer, map)),
+                var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
+            };
+        }
+        catch (Exception failure)
+        {
+            throw new CompressionException($"Compressing a map of layer {layer} failed; it was kept as it is. {failure.Message}", failure);
         }
     }
 
     static Holding PackIndices(Tensor indices) =>
         ExactIndices.Pack(indices) is { } packed ? new(packed, "indices") : new(new HeldRaw(indices), "raw: smaller than packed");
 
-    SavedTensor PackMask(Tensor tensor, Layer layer)
+    SavedTensor PackMask(Tensor tensor, Layer layer, SavedBy by)
     {
         if (Find(tensor, Geometry.OfMap(tensor)) is not null)
-            return Save(tensor, layer, Need.Exact, (_, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
-        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, Need.Exact, (_, _) => new(mask, "bits")) : new PassedOn(tensor);
+            return Save(tensor, layer, by, (_, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
+        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, by, (_, _) => new(mask, "bits")) : new PassedOn(tensor);
     }
 
-    Holding PackValues(Tensor values, Zeros zeros, Layer layer, ActivationCodec codec, MemoryBudget? budget)
+    Holding PackValues(Tensor values, Zeros zeros, Layer layer, Treatment.Map map)
     {
+        var (codec, need, budget) = (map.Codec, map.Need, map.NoRule ? Budget : null);
         if (budget is not null) codec = budget.CodecFor(layer, codec);
         if (codec == ActivationCodec.None) return new(new HeldRaw(values), "raw: within the budget");
-        codec = policy.Adapt(codec, values, zeros);
+        codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
-            return new(new DeferredMap(values, gpu, codec), "being measured");
+            return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
         if (Pipeline.Pack(values, codec, out var why) is { } packed)
         {
-            var rungs = budget?.Measure(values, zeros, layer, codec, packed.Bytes);
+            var rungs = need.Fineness == Fineness.Codec ? budget?.Measure(values, need, zeros, codec, packed.Bytes) : null;
             return Hold(packed, GpuOf(values.device)) with { Rungs = rungs };
         }
         return Raw(new HeldRaw(values), layer, why);
@@ -192,7 +217,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
     Holding Hold(PackedMap packed, CudaDevice? gpu)
     {
         var held = OffloadsToHost ? OffloadedMap.Of(packed, gpu) : packed;
-        return new(held, held is OffloadedMap ? $"{packed.Codec} on the host" : $"{packed.Codec}");
+        return new(held, held is OffloadedMap ? $"{packed.Codec} on the host" : $"{packed.Codec}") { Fineness = packed.Codec.Fineness };
     }
 
     Holding Raw(Packed raw, Layer layer, LeftRaw why)
@@ -221,7 +246,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         DropAnsweredBits(map);
     }
 
-    SavedUse Save(Tensor tensor, Layer layer, Need need, Func<Tensor, Zeros, Holding> packValues)
+    SavedUse Save(Tensor tensor, Layer layer, SavedBy by, Func<Tensor, Zeros, Holding> packValues)
     {
         var account = ledger.Of(layer);
         var geometry = Geometry.Of(tensor);
@@ -229,7 +254,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         var map = Find(tensor, ofMap);
         if (map is null)
         {
-            map = new SavedMap(StorageReference.Of(tensor), ofMap, LibTorch.Version(tensor), tensor.ElementSize, account);
+            map = new SavedMap(tensor, ofMap, account);
             if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
             maps.Add(map);
             foreach (var timeline in timelines) timeline.Saved(map, map.Storage.Data);
@@ -237,12 +262,12 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             account.SavedBytes += map.SavedBytes;
         }
         else account.SharedMaps++;
-        var use = new SavedUse(this, map, layer, geometry, need, tensor.dtype, tensor.device);
+        var use = new SavedUse(this, map, layer, by, geometry, tensor.dtype, tensor.device);
         try
         {
-            if (!map.Answers(need))
+            if (!map.Answers(by.Need))
             {
-                Answer(tensor, map, layer, need, packValues);
+                Answer(tensor, map, layer, by.Need, packValues);
                 foreach (var timeline in timelines) timeline.Holds(map, layer);
             }
             return use;
@@ -265,7 +290,10 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
             ledger.Hold(map.Account, map.Inside.Bytes, map.Inside.How);
             return;
         }
-        map.Values = packValues(whole, map.ZerosFor(layer));
+        // What is held may be too coarse for another operation that saves the same map.
+        var (coarser, values) = (map.Values, packValues(whole, map.ZerosFor(need)));
+        Drop(map, coarser);
+        map.Values = values;
         ledger.Hold(map.Account, map.Values.Bytes, map.Values.How);
         if (map.Values.Held is DeferredMap waiting) deferred.Enqueue((map, map.Account.Layer, waiting));
         DropAnsweredBits(map);
@@ -329,7 +357,7 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
                 var rebuilt = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need) ? use.Map.Inside!.Held.Unpack() : Decode(use.Map);
                 foreach (var timeline in timelines) timeline.Rebuilt(use.Map, LibTorch.Data(rebuilt));
                 var shown = use.Map.Geometry.Show(rebuilt, use.Geometry);
-                return use is { Layer.Module: Conv3d, Map: { Users: 1, IsHeldRaw: false } } ? ConvolutionInput.ForBackward(shown) : shown;
+                return use.By.Operation.ShortName == "convolution" && use.Map is { Users: 1, IsHeldRaw: false } ? ConvolutionInput.ForBackward(shown) : shown;
             }
             catch (Exception failure)
             {
@@ -373,16 +401,17 @@ sealed class ActivationStore(SavingPolicy policy, Func<Layer?> currentLayer, Fun
         readonly ActivationStore store;
         bool disposed;
 
-        public SavedUse(ActivationStore store, SavedMap map, Layer layer, Geometry geometry, Need need, torch.ScalarType type, torch.Device device)
+        public SavedUse(ActivationStore store, SavedMap map, Layer layer, SavedBy by, Geometry geometry, torch.ScalarType type, torch.Device device)
         {
-            (this.store, Map, Layer, Geometry, Need, Type, Device) = (store, map, layer, geometry, need, type, device);
+            (this.store, Map, Layer, By, Geometry, Type, Device) = (store, map, layer, by, geometry, type, device);
             map.Users++;
         }
 
         public SavedMap Map { get; }
         public Layer Layer { get; }
         public Geometry Geometry { get; }
-        public Need Need { get; }
+        public SavedBy By { get; }
+        public Need Need => By.Need;
         public torch.ScalarType Type { get; }
         public torch.Device Device { get; }
 

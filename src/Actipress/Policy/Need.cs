@@ -54,7 +54,7 @@ abstract record Need(Fineness Fineness)
 
     public sealed record ShapeOnly() : Need(Fineness.Codec);
 
-    /// <param name="Name">What kind of values, as <see cref="SavedNeed"/> calls them.</param>
+    /// <param name="Name">What kind of values.</param>
     /// <param name="Fineness">How finely they must be held.</param>
     public sealed record OfValues(string Name, Fineness Fineness) : Need(Fineness);
 
@@ -77,6 +77,18 @@ abstract record Need(Fineness Fineness)
             return low.logical_or_(high).logical_not();
         }
     }
+
+    /// <summary>As a user names it.</summary>
+    public static Need Of(SavedNeed need) => need switch
+    {
+        SavedNeed.Shape => Shape,
+        SavedNeed.Sign => Sign,
+        SavedNeed.Linear => Linear,
+        SavedNeed.Smooth => Smooth,
+        SavedNeed.Steep => Steep,
+        SavedNeed.Exact => Exact,
+        _ => throw new ArgumentOutOfRangeException(nameof(need), $"No need {need}: wanted one of {string.Join(", ", Enum.GetNames<SavedNeed>())}."),
+    };
 
     /// <summary>What answers both, where one tensor plays two parts in an operation or a saved tensor's part is not certain.</summary>
     public static Need Both(Need a, Need b) =>

@@ -7,6 +7,9 @@ sealed record Holding(Packed Held, string How)
 {
     public long Bytes { get; } = Held.Bytes;
 
+    /// <summary>How finely it holds the values.</summary>
+    public Fineness Fineness { get; init; } = Fineness.Exact;
+
     /// <summary>What other codecs would make of the map, where a budget asked.</summary>
     public IReadOnlyList<Rung>? Rungs { get; init; }
 }
@@ -15,17 +18,26 @@ sealed record Holding(Packed Held, string How)
 /// The elements of one storage that one or more operations saved, held once for all of them: its values, the bits of a layer that
 /// needs no more, or nothing but the shape.
 /// </summary>
-sealed class SavedMap(StorageReference storage, Geometry geometry, long version, long elementSize, Ledger.Account account) : IDisposable
+sealed class SavedMap : IDisposable
 {
-    public StorageReference Storage => storage;
+    readonly Geometry geometry;
+    readonly long version, elementSize;
+
+    public SavedMap(Tensor tensor, Geometry geometry, Ledger.Account account)
+    {
+        (this.geometry, Account, Storage) = (geometry, account, StorageReference.Of(tensor));
+        (version, elementSize) = (LibTorch.Version(tensor), tensor.ElementSize);
+    }
+
+    public StorageReference Storage { get; }
 
     /// <summary>The storage's address, which stands for it as long as <see cref="Storage"/> is held.</summary>
-    public nint Address { get; } = storage.Address;
+    public nint Address => Storage.Address;
 
     /// <summary>The layout in which the map was first seen, and in which it is held.</summary>
     public Geometry Geometry => geometry;
 
-    public Ledger.Account Account => account;
+    public Ledger.Account Account { get; }
 
     /// <summary>How many saved tensors stand on it.</summary>
     public int Users { get; set; }
@@ -50,11 +62,11 @@ sealed class SavedMap(StorageReference storage, Geometry geometry, long version,
         need is Need.ShapeOnly || ValuesAnswer(need) || (need is Need.Inside && Inside is { Held: HeldInside bits } && bits.Need == need);
 
     /// <summary>Whether the values that are held do: exact zeros beside positive values tell a ReLU all, a raw map tells everything.</summary>
-    public bool ValuesAnswer(Need need) => Values is not null && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held.KeepsExactZeros));
+    public bool ValuesAnswer(Need need) => Values is not null && Values.Fineness >= need.Fineness && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held.KeepsExactZeros));
 
-    /// <summary>What hangs on the zeros of the values that <paramref name="layer"/> asks for.</summary>
-    public Zeros ZerosFor(Layer layer) =>
-        Inside is null ? Sensitivity.ZerosOf(layer) :
+    /// <summary>What hangs on the zeros of the values that an operation asks for.</summary>
+    public Zeros ZerosFor(Need need) =>
+        Inside is null ? Sensitivity.ZerosOf(need) :
         Inside.Held is HeldInside { TellsZeros: true } ? Zeros.Known :
         Zeros.Decide;
 
@@ -70,6 +82,6 @@ sealed class SavedMap(StorageReference storage, Geometry geometry, long version,
     {
         Values?.Held.Dispose();
         Inside?.Held.Dispose();
-        storage.Dispose();
+        Storage.Dispose();
     }
 }

@@ -8,7 +8,7 @@ namespace Actipress;
 abstract record Treatment
 {
     /// <summary>Passes untouched: it is not an activation map, or its owner keeps it anyway.</summary>
-    public sealed record NotOurs(string Why) : Treatment;
+    public sealed record NotOurs : Treatment;
 
     /// <summary>Stays as it is, and counts.</summary>
     public sealed record LeftAlone(string Why) : Treatment;
@@ -25,50 +25,45 @@ abstract record Treatment
     /// <summary>Goes to another device until it is asked for.</summary>
     public sealed record Moved(Device Device) : Treatment;
 
-    /// <summary>An activation map: what its layer needs of it, values through <paramref name="Codec"/>, which a budget may change if no rule names the layer.</summary>
+    /// <summary>An activation map: what its operation needs of it, values through <paramref name="Codec"/>, which a budget may change if no rule names the layer.</summary>
     public sealed record Map(ActivationCodec Codec, Need Need, bool NoRule) : Treatment;
 }
 
 /// <summary>Which saved tensor is treated how.</summary>
 abstract class SavingPolicy
 {
-    HashSet<nint> parameters = [];
-
-    /// <summary>Learns which storages are the model's parameters and buffers.</summary>
-    public void Know(torch.nn.Module model) =>
-        parameters = [.. model.parameters().Concat(model.buffers()).Where(tensor => !tensor.IsInvalid).Select(StorageReference.AddressOf)];
-
-    /// <summary>Whether a saved tensor is a parameter or buffer of the model, or a view of one.</summary>
-    public bool IsOwnParameter(Tensor tensor) => parameters.Contains(StorageReference.AddressOf(tensor));
-
     /// <summary>What happens to a saved tensor that is no parameter.</summary>
-    public abstract Treatment Decide(Tensor tensor, Layer layer);
+    public abstract Treatment Decide(Tensor tensor, Layer layer, SavedBy by);
+
+    /// <summary>The table's line of an operation; null where there is none.</summary>
+    public virtual OperationNeeds? Line(Operation operation) => Operations.Of(operation);
 
     /// <summary>The codec for a map of which more is known than its layer.</summary>
-    public virtual ActivationCodec Adapt(ActivationCodec codec, Tensor map, Zeros zeros) => codec;
+    public virtual ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => codec;
 }
 
 /// <summary>Maps are compressed. The rules stand in the order in which they apply.</summary>
 sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
 {
-    public override Treatment Decide(Tensor tensor, Layer layer)
+    public override Treatment Decide(Tensor tensor, Layer layer, SavedBy by)
     {
-        if (layer.Is<Embedding>() || layer.Is<EmbeddingBag>()) return new Treatment.NotOurs("indices that the caller holds");
+        if (by.Need == Need.Weight) return new Treatment.NotOurs();
         if (tensor.Bytes() < options.SmallestBytes) return new Treatment.LeftAlone("small");
 
         var codec = options.CodecFor(layer, out var noRule);
         if (codec == ActivationCodec.None) return new Treatment.LeftAlone("rule");
         if (tensor.dtype == ScalarType.Bool) return new Treatment.Bits();
-        if (tensor.dtype == ScalarType.Int64) return new Treatment.Indices();
+        if (tensor.dtype == ScalarType.Int64) return by.IsArgument ? new Treatment.NotOurs() : new Treatment.Indices();
         if (tensor.dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.Float16 or ScalarType.BFloat16)) return new Treatment.LeftAlone("type");
         if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
 
-        return options.AdaptToLayers && codec.ExactZeros
-            ? new Treatment.Map(codec, Need.Of(layer), noRule)
-            : new Treatment.Map(codec, Need.Smooth, noRule);
+        if (by.Need.Fineness > codec.Fineness && by.Need.Fineness == Fineness.Exact) return new Treatment.LeftAlone(by.IsKnown ? $"exact for {by.Operation}" : $"exact: {by.Operation} is not known");
+        return new Treatment.Map(codec, options.AdaptToLayers && codec.ExactZeros || by.Need.Fineness > Fineness.Codec ? by.Need : Need.Smooth, noRule);
     }
 
-    public override ActivationCodec Adapt(ActivationCodec codec, Tensor map, Zeros zeros) => options.Adapt(codec, map, zeros);
+    public override OperationNeeds? Line(Operation operation) => options.Line(operation);
+
+    public override ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => options.Adapt(codec, map, need, zeros);
 }
 
 /// <summary>Everything goes to a device.</summary>
@@ -76,7 +71,7 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
 /// <param name="evenIfThere">Whether what is there already is copied.</param>
 sealed class OffloadingPolicy(Device device, bool evenIfThere = false) : SavingPolicy
 {
-    public override Treatment Decide(Tensor tensor, Layer layer)
+    public override Treatment Decide(Tensor tensor, Layer layer, SavedBy by)
     {
         var isThere = tensor.device_type == device.type && (device.index < 0 || tensor.device_index == device.index);
         return isThere && !evenIfThere ? new Treatment.LeftAlone("there already") : new Treatment.Moved(device);

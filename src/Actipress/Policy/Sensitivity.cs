@@ -1,4 +1,3 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -37,26 +36,23 @@ static class Sensitivity
         return zeros == Zeros.Known || (zeros == Zeros.Refine && ratio >= RatioWithoutRefinedZeros) ? codec with { ExactZeros = false } : codec;
     }
 
-    /// <summary>What hangs on the zeros of a map that a layer of this kind saved, if no ReLU has saved it.</summary>
-    public static Zeros ZerosOf(Layer layer) => layer.Module is Conv1d or Conv2d or Conv3d or Linear ? Zeros.Refine : Zeros.Decide;
+    /// <summary>What hangs on the zeros of a map of which an operation needs so much, if no ReLU has saved it.</summary>
+    public static Zeros ZerosOf(Need need) => need == Need.Linear ? Zeros.Refine : Zeros.Decide;
 
     // (n, features), and (n, channels, 1, 1) as a squeeze-and-excitation has it.
     static bool IsOfVectors(Tensor map) => map.dim() <= 2 || MapShape.Of(map.shape).MapElements == 1;
 
-    /// <summary>How much an error in a map of this layer counts against one of the same relative size elsewhere.</summary>
-    public static double Weight(Layer layer) => Normalises(layer) ? OfNormalisation : 1;
+    /// <summary>How much an error in a map counts against one of the same relative size elsewhere.</summary>
+    public static double Weight(Need need) => need == Need.Normalised ? OfNormalisation : 1;
 
-    /// <summary>What a mean squared error in a map of this layer is measured by: its mean square, or its variance where the layer takes the mean away.</summary>
-    public static double Energy(Tensor map, Layer layer)
+    /// <summary>What a mean squared error in a map is measured by: its mean square, or its variance where a normalisation takes the mean away.</summary>
+    public static double Energy(Tensor map, Need need)
     {
         using var wide = map.to(float64);
         using var squares = wide.mul(wide);
         using var meanSquare = squares.mean();
         using var mean = wide.mean();
-        var energy = meanSquare.item<double>() - (Normalises(layer) ? Math.Pow(mean.item<double>(), 2) : 0);
+        var energy = meanSquare.item<double>() - (need == Need.Normalised ? Math.Pow(mean.item<double>(), 2) : 0);
         return energy > 0 ? energy : 1;
     }
-
-    static bool Normalises(Layer layer) => layer.Module is
-        BatchNorm1d or BatchNorm2d or BatchNorm3d or InstanceNorm1d or InstanceNorm2d or InstanceNorm3d or LayerNorm or GroupNorm;
 }

@@ -1,0 +1,80 @@
+using static TorchSharp.torch;
+
+namespace Actipress.Autograd;
+
+/// <summary>
+/// A tensor without its data: its layout, its type, and the version counter that it shares with the original. As long as something else
+/// keeps the original's storage alive, the tensor can be had again, bit for bit and without a copy.
+/// </summary>
+/// <remarks>
+/// It is a detached tensor whose storage has been exchanged for an empty one. The place of the storage in a tensor's implementation is
+/// proven by <see cref="StorageReference.SelfCheck"/>; <see cref="SelfCheck"/> proves the exchange.
+/// </remarks>
+sealed unsafe class WeakTensor : IDisposable
+{
+    static readonly Tensor nothing = MakeNothing();
+
+    readonly Tensor shell;
+    readonly StorageReference storage;
+    readonly long version;
+
+    /// <param name="tensor">The original; not disposed.</param>
+    /// <param name="storage">A reference to its storage, which must outlive this.</param>
+    public WeakTensor(Tensor tensor, StorageReference storage)
+    {
+        this.storage = storage;
+        shell = tensor.detach();
+        shell.DetachFromDisposeScope();
+        version = LibTorch.Version(shell);
+        using var carrier = nothing.alias();
+        (StorageOf(shell), StorageOf(carrier)) = (StorageOf(carrier), StorageOf(shell));    // the carrier takes the data's reference with it
+    }
+
+    static Tensor MakeNothing()
+    {
+        var none = empty(0);
+        none.DetachFromDisposeScope();
+        return none;
+    }
+
+    static ref nint StorageOf(Tensor tensor) => ref StorageReference.WordOf(tensor);
+
+    /// <summary>Whether anything changed the original, or another tensor of its memory, in place.</summary>
+    public bool IsUnchanged => LibTorch.Version(shell) == version;
+
+    /// <summary>The original again, for the caller to dispose; null where its data are gone or were changed in place.</summary>
+    public Tensor? Again()
+    {
+        if (!IsUnchanged || !storage.TryHold()) return null;
+        var empty = StorageOf(shell);
+        StorageOf(shell) = storage.Address;
+        try { return shell.alias(); }
+        finally
+        {
+            StorageOf(shell) = empty;
+            storage.LetGo();    // the alias holds the storage by itself
+        }
+    }
+
+    public void Dispose() => shell.Dispose();
+
+    /// <summary>Proves the exchange on a known tensor.</summary>
+    /// <exception cref="PlatformNotSupportedException">It does not work.</exception>
+    public static void SelfCheck()
+    {
+        using var outer = NewDisposeScope();
+        var known = arange(6).reshape(2, 3);
+        using var reference = StorageReference.Of(known);
+        using var weak = new WeakTensor(known, reference);
+        using (var again = weak.Again())
+            Expect(again is not null && StorageReference.AddressOf(again) == reference.Address && again.Equals(known), "the tensor itself");
+        Expect(reference.IsAlive, "a living storage");
+        known.Dispose();
+        Expect(!reference.IsAlive && weak.Again() is null, "a storage that died with its tensor");
+
+        static void Expect(bool holds, string what)
+        {
+            if (!holds) throw LibTorch.Unsupported($"something else in place of {what}", "the tensor layout of libtorch 2.10.0");
+        }
+    }
+}
