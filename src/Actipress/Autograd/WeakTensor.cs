@@ -26,7 +26,7 @@ sealed unsafe class WeakTensor : IDisposable
         shell = tensor.detach();
         shell.DetachFromDisposeScope();
         version = LibTorch.Version(shell);
-        using var carrier = nothing.alias();
+        using var carrier = nothing.detach();
         (StorageOf(shell), StorageOf(carrier)) = (StorageOf(carrier), StorageOf(shell));    // the carrier takes the data's reference with it
     }
 
@@ -48,11 +48,11 @@ sealed unsafe class WeakTensor : IDisposable
         if (!IsUnchanged || !storage.TryHold()) return null;
         var empty = StorageOf(shell);
         StorageOf(shell) = storage.Address;
-        try { return shell.alias(); }
+        try { return shell.detach(); }
         finally
         {
             StorageOf(shell) = empty;
-            storage.LetGo();    // the alias holds the storage by itself
+            storage.LetGo();    // the new tensor holds the storage by itself
         }
     }
 
@@ -63,11 +63,11 @@ sealed unsafe class WeakTensor : IDisposable
     public static void SelfCheck()
     {
         using var outer = NewDisposeScope();
-        var known = arange(6).reshape(2, 3);
+        var known = ones(2, 3);
         using var reference = StorageReference.Of(known);
         using var weak = new WeakTensor(known, reference);
         using (var again = weak.Again())
-            Expect(again is not null && StorageReference.AddressOf(again) == reference.Address && again.Equals(known), "the tensor itself");
+            Expect(again is not null && StorageReference.AddressOf(again) == reference.Address && LibTorch.Data(again) == LibTorch.Data(known) && again.shape is [2, 3], "the tensor itself");
         Expect(reference.IsAlive, "a living storage");
         known.Dispose();
         Expect(!reference.IsAlive && weak.Again() is null, "a storage that died with its tensor");

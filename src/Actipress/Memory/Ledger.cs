@@ -61,5 +61,14 @@ sealed class Ledger
         public int SharedMaps { get; set; }
         public int NotFinite { get; set; }
         public Dictionary<string, long> Ways { get; } = [];
+
+        /// <summary>The operations that saved what stayed alive.</summary>
+        public HashSet<string> AliveElsewhereBy { get; } = [];
+
+        public void AddAliveElsewhere(SavedMap map)
+        {
+            AliveElsewhereBytes += map.SavedBytes;
+            AliveElsewhereBy.Add(map.Identity.Operation.Name);
+        }
     }
 }

@@ -13,6 +13,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     // Maps of a GPU that are held raw while it measures them: so far the host may be ahead of it.
     const int MostDeferred = 2;
 
+    const string AliveElsewhere = "as it is: alive elsewhere";
+
     readonly Lock gate = new();
     readonly Dictionary<nint, List<SavedMap>> byStorage = [];
     readonly Ledger ledger = new();
@@ -20,6 +22,9 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     readonly Queue<(SavedMap Map, Layer Layer, DeferredMap Deferred)> deferred = new();
     (SavedMap Map, Tensor Values)? decoded;
     volatile MemoryTimeline[] timelines = [];
+    // Maps that something else kept alive until the last backward pass: packing them would only add to what is held.
+    readonly HashSet<(Layer Layer, Operation Operation, int Number)> aliveElsewhere = [];
+    readonly Dictionary<(Layer, Operation), int> counts = [];
     int pass = 1;
     bool unpacking;
     Layer? unpackedLast;
@@ -160,6 +165,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         {
             unpacking = false;
             pass++;
+            counts.Clear();
             run?.Layers.LearnParameters();
         }
         run?.Begin(pass);
@@ -254,7 +260,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         var map = Find(tensor, ofMap);
         if (map is null)
         {
-            map = new SavedMap(tensor, ofMap, account);
+            var number = counts[(layer, by.Operation)] = counts.GetValueOrDefault((layer, by.Operation)) + 1;
+            map = new SavedMap(tensor, ofMap, account) { Identity = (layer, by.Operation, number) };
             if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
             maps.Add(map);
             foreach (var timeline in timelines) timeline.Saved(map, map.Storage.Data);
@@ -267,7 +274,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         {
             if (!map.Answers(by.Need))
             {
-                Answer(tensor, map, layer, by.Need, packValues);
+                if (by.Need.Fineness < Fineness.Exact && aliveElsewhere.Contains(map.Identity)) Answer(tensor, map, Need.Exact, (whole, _) => new(new HeldRaw(whole), AliveElsewhere));
+                else Answer(tensor, map, by.Need, packValues);
                 foreach (var timeline in timelines) timeline.Holds(map, layer);
             }
             return use;
@@ -279,7 +287,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
     }
 
-    void Answer(Tensor tensor, SavedMap map, Layer layer, Need need, Func<Tensor, Zeros, Holding> packValues)
+    void Answer(Tensor tensor, SavedMap map, Need need, Func<Tensor, Zeros, Holding> packValues)
     {
         // Whoever saves it, a map is packed in the layout in which it was first seen.
         using var whole = tensor.as_strided(map.Geometry.Sizes, map.Geometry.Strides, map.Geometry.Offset);
@@ -344,7 +352,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         lock (gate)
         {
             SettleAll();
-            if (!unpacking) NoteWhatIsAliveElsewhere();
+            if (!unpacking) HoldWhatIsAliveElsewhere();
             unpacking = true;
             unpackedLast = use.Map.Account.Layer;
             try
@@ -387,12 +395,32 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         decoded = null;
     }
 
-    void NoteWhatIsAliveElsewhere()
+    // A backward pass begins. What something else has kept alive is held as it is from here on, exactly and for nothing; the same map of the
+    // next step will not be packed at all.
+    void HoldWhatIsAliveElsewhere()
     {
         foreach (var maps in byStorage.Values)
+        {
+            var rawHere = maps.Count(map => map.IsHeldRaw);
             foreach (var map in maps)
-                if (!map.IsHeldRaw && map.Storage.IsAlive)
-                    map.Account.AliveElsewhereBytes += map.SavedBytes;
+            {
+                if (map.IsHeldRaw)
+                {
+                    if (map.Values!.How != AliveElsewhere) continue;
+                    if (map.Storage.Users > rawHere) map.Account.AddAliveElsewhere(map);
+                    else aliveElsewhere.Remove(map.Identity);
+                    continue;
+                }
+                using var original = map.Original();
+                if (original is null) continue;
+                map.Account.AddAliveElsewhere(map);
+                aliveElsewhere.Add(map.Identity);
+                Drop(map, map.Inside);
+                Drop(map, map.Values);
+                (map.Inside, map.Values) = (null, new(new HeldRaw(original), AliveElsewhere));
+                ledger.Hold(map.Account, map.Bytes, AliveElsewhere);
+            }
+        }
     }
 
     /// <summary>One operation's share in a saved map.</summary>

@@ -21,12 +21,14 @@ sealed record Holding(Packed Held, string How)
 sealed class SavedMap : IDisposable
 {
     readonly Geometry geometry;
+    readonly WeakTensor original;
     readonly long version, elementSize;
 
     public SavedMap(Tensor tensor, Geometry geometry, Ledger.Account account)
     {
         (this.geometry, Account, Storage) = (geometry, account, StorageReference.Of(tensor));
         (version, elementSize) = (LibTorch.Version(tensor), tensor.ElementSize);
+        original = new WeakTensor(tensor, Storage);
     }
 
     public StorageReference Storage { get; }
@@ -38,6 +40,9 @@ sealed class SavedMap : IDisposable
     public Geometry Geometry => geometry;
 
     public Ledger.Account Account { get; }
+
+    /// <summary>Which of the maps of a step it is, by who saved it first and for the so-manieth time.</summary>
+    public required (Layer Layer, Operation Operation, int Number) Identity { get; init; }
 
     /// <summary>How many saved tensors stand on it.</summary>
     public int Users { get; set; }
@@ -78,8 +83,19 @@ sealed class SavedMap : IDisposable
         return values;
     }
 
+    /// <summary>
+    /// The map itself in the layout in which it is held, for the caller to dispose, where something else keeps it alive and has not changed
+    /// it; else null.
+    /// </summary>
+    public Tensor? Original()
+    {
+        using var again = original.Again();
+        return again?.as_strided(geometry.Sizes, geometry.Strides, geometry.Offset);
+    }
+
     public void Dispose()
     {
+        original.Dispose();
         Values?.Held.Dispose();
         Inside?.Held.Dispose();
         Storage.Dispose();
