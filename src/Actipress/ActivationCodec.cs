@@ -81,6 +81,7 @@ public sealed record ActivationCodec
     {
         (Identity, Keep.Everything or Keep.TopK { Ratio: 1 } or Keep.Above { Threshold: 0 }, Coo or Compact { Values: ValueForm.Float32 }) => Fineness.Exact,
         (Identity, Keep.Everything, Compact { Values: ValueForm.Float16 or ValueForm.BFloat16 }) => Fineness.Sixteen,
+        (_, Keep.TopK { Ratio: 1 }, Coo or Compact { Values: ValueForm.Float32 }) => Fineness.Sixteen,
         _ => Fineness.Codec,
     };
 

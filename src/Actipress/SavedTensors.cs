@@ -44,10 +44,12 @@ public static class SavedTensors
     /// <returns>A scope to dispose at the end of the forward pass, or of the part of it that is to be compressed.</returns>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     /// <remarks>No layers are known here; for codecs by layer and a report use <see cref="CompressActivationsExtensions"/>.</remarks>
-    public static SavedTensorsScope Compress(ActivationCodec codec)
+    public static SavedTensorsScope Compress(ActivationCodec codec) => Compress(codec, handsOutOriginals: true);
+
+    internal static SavedTensorsScope Compress(ActivationCodec codec, bool handsOutOriginals)
     {
         ArgumentNullException.ThrowIfNull(codec);
-        return EnterStore(new CompressingPolicy(new CompressionOptions().Default(codec)));
+        return EnterStore(new CompressingPolicy(new CompressionOptions().Default(codec)), handsOutOriginals);
     }
 
     /// <summary>
@@ -60,10 +62,10 @@ public static class SavedTensors
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public static SavedTensorsScope Offload(torch.Device? device = null) => EnterStore(new OffloadingPolicy(device ?? torch.CPU));
 
-    static SavedTensorsScope EnterStore(SavingPolicy policy)
+    static SavedTensorsScope EnterStore(SavingPolicy policy, bool handsOutOriginals = true)
     {
         EngineHooks.EnsureInstalled();
-        return SavedTensorsScope.Enter(new ActivationStore(policy, run: null));
+        return SavedTensorsScope.Enter(new ActivationStore(policy, run: null) { HandsOutOriginals = handsOutOriginals });
     }
 
     /// <summary>Runs <c>loss.backward()</c>; where that fails because a saved tensor could not be given back, throws the cause in place of libtorch's error.</summary>

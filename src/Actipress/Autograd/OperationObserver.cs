@@ -27,7 +27,7 @@ static unsafe class OperationObserver
     }
 
     // An IValue is a word of payload and a tag; a tensor's payload is its implementation.
-    const int WordsPerValue = 2, TensorTag = 1, WordsSearched = 96, FarthestFrame = 1 << 16;
+    const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, WordsSearched = 96, FarthestFrame = 1 << 16;
 
     static readonly Lazy<PlatformNotSupportedException?> refusal = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
     static readonly ConcurrentDictionary<nint, Operation> byName = new();
@@ -106,6 +106,14 @@ static unsafe class OperationObserver
         }
         if (found < 0) throw LibTorch.Unsupported("no arguments in the operation callback of a trial", "the two factors of a multiplication");
         argumentsWord = found;
+        // Then real numbers among the arguments of another operation.
+        trial = Add();
+        try { torch.nn.functional.hardtanh(a, -1.5, 2.5); }
+        finally { removeCallback(trial); }
+        if (running.LastNumbers is not (-1.5, 2.5)) throw LibTorch.Unsupported($"the numbers {running.LastNumbers} among the arguments of '{running.LastName}' in a trial", "-1.5 and 2.5 of aten::hardtanh");
+        trial = Add();
+        try { a.mul(b); }
+        finally { removeCallback(trial); }
         if (running.Depth != 0 || running.LastName != "aten::mul" || running.LastArguments is not var (first, second) || first != Implementation(a) || second != Implementation(b))
             throw LibTorch.Unsupported($"operation '{running.LastName}' at depth {running.Depth} in a trial", "aten::mul of two known tensors");
     }
@@ -146,7 +154,9 @@ static unsafe class OperationObserver
             for (var i = 0; i < count; i++)
             {
                 var value = (nint*)values + i * WordsPerValue;
-                frame.Arguments[i] = *(int*)(value + 1) == TensorTag ? *value : 0;
+                var tag = *(int*)(value + 1);
+                frame.Arguments[i] = tag == TensorTag ? *value : 0;
+                frame.Numbers[i] = tag switch { DoubleTag => *(double*)value, IntegerTag => *value, _ => double.NaN };
             }
             frame.ArgumentCount = count;
         }
@@ -191,6 +201,8 @@ sealed class RunningOperations
 
     public (nint, nint)? LastArguments => frames[0].ArgumentCount < 2 ? null : (frames[0].Arguments[0], frames[0].Arguments[1]);
 
+    public (double, double) LastNumbers => (frames[0].Numbers[1], frames[0].Numbers[2]);
+
     public ref Frame Enter()
     {
         if (Depth == frames.Length) Array.Resize(ref frames, 2 * Depth);
@@ -220,10 +232,19 @@ struct Frame
     /// <summary>The implementations of its arguments that are tensors, by their place in the operation's schema; 0 for others.</summary>
     public ArgumentList Arguments;
 
+    /// <summary>The arguments that are numbers, likewise; NaN for others.</summary>
+    public NumberList Numbers;
+
     [InlineArray(MostArguments)]
     public struct ArgumentList
     {
         nint first;
+    }
+
+    [InlineArray(MostArguments)]
+    public struct NumberList
+    {
+        double first;
     }
 }
 

@@ -38,6 +38,9 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     /// <summary>The kernels of a device; null where there are none.</summary>
     public Func<torch.Device, CudaDevice?> GpuOf { get; init; } = CudaDevice.Of;
 
+    /// <summary>Whether what something else keeps alive is handed out as it is. Off in tests that judge a codec, whatever their code forgets to dispose.</summary>
+    public bool HandsOutOriginals { get; init; } = true;
+
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
 
@@ -71,7 +74,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
                 [
                     .. ledger.Accounts.Where(account => account.Maps + account.SharedMaps > 0).Select(account => new LayerReport(
                         account.Layer.Name, account.Layer.Type, account.Maps, account.SharedMaps, account.SavedBytes, account.KeptBytes,
-                        string.Join(", ", account.Ways.OrderByDescending(way => way.Value).Select(way => way.Key)), account.AliveElsewhereBytes, account.NotFinite)),
+                        string.Join(", ", account.Ways.Where(way => way.Value > 0 || account.KeptBytes == 0).OrderByDescending(way => way.Value).Select(way => way.Key)), account.AliveElsewhereBytes, account.NotFinite)),
                 ],
             };
         }
@@ -352,7 +355,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         lock (gate)
         {
             SettleAll();
-            if (!unpacking) HoldWhatIsAliveElsewhere();
+            if (!unpacking && HandsOutOriginals) HoldWhatIsAliveElsewhere();
             unpacking = true;
             unpackedLast = use.Map.Account.Layer;
             try

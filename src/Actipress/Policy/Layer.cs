@@ -10,7 +10,7 @@ namespace Actipress;
 /// <param name="Module">The module; null where none is known.</param>
 public sealed record Layer(string Name, torch.nn.Module? Module)
 {
-    /// <summary>What saved tensors belong to when no layer is known, as in <see cref="SavedTensors.Compress"/>.</summary>
+    /// <summary>What saved tensors belong to when no layer is known, as in <see cref="SavedTensors.Compress(ActivationCodec)"/>.</summary>
     internal static readonly Layer Unknown = new("(no layer known)", null);
 
     /// <summary>What operations save in a model before any of its layers with parameters has run.</summary>

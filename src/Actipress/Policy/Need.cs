@@ -1,3 +1,4 @@
+using Actipress.Autograd;
 using TorchSharp.Modules;
 
 namespace Actipress;
@@ -75,6 +76,17 @@ abstract record Need(Fineness Fineness)
             using var low = map.le(Low);
             using var high = map.ge(High);
             return low.logical_or_(high).logical_not();
+        }
+    }
+
+    /// <summary><see cref="Inside"/> of bounds that are arguments of the call, by their places; <see cref="Steep"/> where there are none.</summary>
+    public sealed record InsideArguments(int Low, int? High) : Need(Fineness.Sixteen)
+    {
+        /// <summary>With the bounds of one call.</summary>
+        public Need Of(Frame frame)
+        {
+            var (low, high) = (frame.Numbers[Low], High is { } place ? frame.Numbers[place] : double.PositiveInfinity);
+            return low < high ? new Inside(low, high) : Steep;
         }
     }
 

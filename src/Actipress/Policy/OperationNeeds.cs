@@ -61,12 +61,14 @@ static class Operations
         Line("nll_loss_forward", [Need.Shape, Exact], [Exact]),      // (log-probabilities, target, weight, ...)
         Line("nll_loss2d_forward", [Need.Shape, Exact], [Exact]),
 
-        // Activations that are linear on either side of a bound that their name fixes.
+        // Activations that are linear on either side of a bound.
         Line("relu", [], [Sign], "ReLU"),
         Line("leaky_relu", [Sign], [Sign], "LeakyReLU"),
         Line("rrelu_with_noise", [Sign, Exact], [Sign], "RReLU"),    // (input, the slopes that were drawn, ...)
         Line("relu6", [new Inside(0, 6)], [new Inside(0, 6)], "ReLU6"),
         Line("hardsigmoid", [new Inside(-3, 3)], [], "Hardsigmoid"),
+        Line("hardtanh", [new InsideArguments(1, 2)], [new InsideArguments(1, 2)], "Hardtanh", "ReLU6"),    // (input, least, greatest)
+        Line("threshold", [new InsideArguments(1, null)], [], "Threshold"),                               // (input, threshold, value)
 
         // Convolutions, matrix products and products are linear in each factor.
         Line("convolution", [Linear, Weight]),                       // (input, weight, bias, ...)
@@ -122,9 +124,7 @@ static class Operations
         Line("atan", [Smooth]),
         Line("asinh", [Smooth]),
 
-        // Bounds that are arguments of the call, or a sign of which zero is a third case: 16 bits keep the side on which a value lies.
-        Line("hardtanh", [Steep], [Steep], "Hardtanh"),
-        Line("threshold", [Steep], [Steep], "Threshold"),
+        // A sign of which zero is a third case, or bounds on both sides of zero: 16 bits keep the side on which a value lies.
         Line("hardshrink", [Steep], [], "Hardshrink"),
         Line("softshrink", [Steep], [], "Softshrink"),
         Line("abs", [Steep]),

@@ -33,6 +33,7 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         for (var i = 0; need is null && i < frame.ArgumentCount; i++)
             if (frame.Arguments[i] != 0 && StorageReference.AddressOf(frame.Arguments[i]) == storage) (need, isArgument) = (line.OfArgument(i), true);
         need ??= line.OfResult(frame.SavedResults++);
+        if (need is Need.InsideArguments bounds) need = bounds.Of(frame);
         return new(frame.Operation, isWeight ? Need.Weight : need, true, isArgument);
     }
 
