@@ -133,6 +133,12 @@ static class Operations
         Line("abs", [Steep]),
         Line("copysign", [Steep], [Steep]),
 
+        // Two maps are compared: 16 bits exchange only values that are almost equal.
+        Line("maximum", [Steep, Steep]),
+        Line("minimum", [Steep, Steep]),
+        Line("fmax", [Steep, Steep]),
+        Line("fmin", [Steep, Steep]),
+
         // Angles: an error counts in radians, however large the value is.
         Line("sin", [Steep]),
         Line("cos", [Steep]),
@@ -239,15 +245,11 @@ static class Operations
         Line("multilabel_margin_loss_forward", [Exact, Exact], [Exact]),
         Line("_ctc_loss", [Exact], [Exact]),
 
-        // Compared for equality, or with one another.
+        // Compared for equality, or rounded to a whole number.
         Line("max", [Exact], [Exact]),
         Line("min", [Exact], [Exact]),
         Line("amax", [Exact], [Exact]),
         Line("amin", [Exact], [Exact]),
-        Line("maximum", [Exact, Exact]),
-        Line("minimum", [Exact, Exact]),
-        Line("fmax", [Exact, Exact]),
-        Line("fmin", [Exact, Exact]),
         Line("median", [Exact], [Exact]),
         Line("nanmedian", [Exact], [Exact]),
         Line("nansum", [Exact]),

@@ -89,7 +89,8 @@ public sealed class OperationLaws : IDisposable
             var by = SavedBy.Of(tensor, running, Operations.Of);
             var line = Operations.Of(by.Operation);
             var covered = line is not null && (by.Operation.IsInPlace || (by.IsArgument ? line.Arguments : line.Results).Length > 0);
-            if (tensor.is_floating_point() && !covered) Unknown.Add($"{by.Operation} saves {(by.IsArgument ? "an argument" : "a result")} of {string.Join(" x ", tensor.shape)}");
+            if (tensor.is_floating_point() && !covered)
+                Unknown.Add($"{by.Operation} saves {(by.IsArgument ? "an argument" : "a result")} of {string.Join(" x ", tensor.shape)}");
             return new PassedOn(tensor);
         }
     }
