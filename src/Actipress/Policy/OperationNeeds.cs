@@ -15,13 +15,13 @@ sealed record OperationNeeds(string Name, Need[] Arguments, Need[] Results)
     /// <summary>The types of builtin modules whose forward pass is this operation, for the names of layers without parameters.</summary>
     public string[] Modules { get; init; } = [];
 
-    /// <summary>Of an argument; <see cref="Exact"/> beyond what the line knows.</summary>
+    /// <summary>Of an argument; <see cref="Exact"/> where the line knows of none.</summary>
     public Need OfArgument(int place) => At(Arguments, place);
 
-    /// <summary>Of a result; <see cref="Exact"/> beyond what the line knows.</summary>
+    /// <summary>Of a result; <see cref="Exact"/> where the line knows of none.</summary>
     public Need OfResult(int place) => At(Results, place);
 
-    static Need At(Need[] needs, int place) => place < needs.Length ? needs[place] : Exact;
+    static Need At(Need[] needs, int place) => needs.Length == 0 ? Exact : needs[Math.Min(place, needs.Length - 1)];
 }
 
 /// <summary>
@@ -36,6 +36,10 @@ static class Operations
     /// <summary>Every line, from what needs least of its maps to what needs most.</summary>
     public static IReadOnlyList<OperationNeeds> All { get; } =
     [
+        // A dropout saves which elements it let through, as booleans; on the CPU it is a product with a random map.
+        Line("native_dropout", [], [Exact], "Dropout"),
+        Line("_fused_dropout", [], [Exact]),
+
         // Pooling, padding and picking read the input's shape in the backward pass, and the places that were picked.
         Line("avg_pool2d", [Need.Shape], [], "AvgPool1d", "AvgPool2d"),
         Line("avg_pool3d", [Need.Shape], [], "AvgPool3d"),
@@ -65,7 +69,6 @@ static class Operations
         Line("relu", [], [Sign], "ReLU"),
         Line("leaky_relu", [Sign], [Sign], "LeakyReLU"),
         Line("rrelu_with_noise", [Sign, Exact], [Sign], "RReLU"),    // (input, the slopes that were drawn, ...)
-        Line("relu6", [new Inside(0, 6)], [new Inside(0, 6)], "ReLU6"),
         Line("hardsigmoid", [new Inside(-3, 3)], [], "Hardsigmoid"),
         Line("hardtanh", [new InsideArguments(1, 2)], [new InsideArguments(1, 2)], "Hardtanh", "ReLU6"),    // (input, least, greatest)
         Line("threshold", [new InsideArguments(1, null)], [], "Threshold"),                               // (input, threshold, value)
@@ -81,13 +84,13 @@ static class Operations
         Line("dot", [Linear, Linear]),
         Line("vdot", [Linear, Linear]),
         Line("mv", [Linear, Linear]),
-        Line("mm", [Linear, Linear]),
+        Line("mm", [Linear, Exact]),                                 // (input, weight): TorchSharp's linear layers; a computed weight too
         Line("bmm", [Linear, Linear]),
-        Line("_grouped_mm", [Linear, Linear, Exact]),                // (a, b, offsets, bias, ...)
-        Line("addr", [Exact, Linear, Linear]),                       // (added, a, b, ...), and so are the next six
+        Line("_grouped_mm", [Linear, Exact]),                        // (input, weights, offsets, bias, ...)
+        Line("addmm", [Exact, Linear, Exact]),                       // (bias, input, weight, ...)
+        Line("_addmm_activation", [Exact, Linear, Exact], [Smooth]),
+        Line("addr", [Exact, Linear, Linear]),                       // (added, a, b, ...), and so are the next four
         Line("addmv", [Exact, Linear, Linear]),
-        Line("addmm", [Exact, Linear, Linear]),
-        Line("_addmm_activation", [Exact, Linear, Linear], [Smooth]),
         Line("addbmm", [Exact, Linear, Linear]),
         Line("baddbmm", [Exact, Linear, Linear]),
         Line("addcmul", [Exact, Linear, Linear]),
@@ -107,7 +110,6 @@ static class Operations
         Line("_fused_rms_norm", [Normalised, Exact, Weight, Exact], [Exact]),    // (input, normalised shape, weight, ...)
 
         // Activations and functions whose derivative has a bounded slope.
-        Line("sigmoid", [], [Smooth], "Sigmoid"),
         Line("tanh", [], [Smooth], "Tanh", "Tanhshrink"),
         Line("silu", [Smooth], [], "SiLU"),
         Line("gelu", [Smooth], [], "GELU"),
@@ -129,6 +131,12 @@ static class Operations
         Line("softshrink", [Steep], [], "Softshrink"),
         Line("abs", [Steep]),
         Line("copysign", [Steep], [Steep]),
+
+        // Two maps are compared: 16 bits exchange only values that are almost equal.
+        Line("maximum", [Steep, Steep]),
+        Line("minimum", [Steep, Steep]),
+        Line("fmax", [Steep, Steep]),
+        Line("fmin", [Steep, Steep]),
 
         // Angles: an error counts in radians, however large the value is.
         Line("sin", [Steep]),
@@ -175,6 +183,9 @@ static class Operations
         Line("var_mean", [Steep]),
         Line("std", [Steep], [Exact]),
         Line("std_mean", [Steep], [Exact]),
+
+        // Probabilities: s (1 - s) meets a loss that divides by either factor. A Dice, focal or cross-entropy loss shows it.
+        Line("sigmoid", [], [Steep], "Sigmoid"),
 
         // Losses that take the logits: a confident gradient is the small difference of two probabilities.
         Line("binary_cross_entropy_with_logits", [Steep, Exact]),    // (logits, target, weight, weight of positives, ...)
@@ -233,15 +244,11 @@ static class Operations
         Line("multilabel_margin_loss_forward", [Exact, Exact], [Exact]),
         Line("_ctc_loss", [Exact], [Exact]),
 
-        // Compared for equality, or with one another.
+        // Compared for equality, or rounded to a whole number.
         Line("max", [Exact], [Exact]),
         Line("min", [Exact], [Exact]),
         Line("amax", [Exact], [Exact]),
         Line("amin", [Exact], [Exact]),
-        Line("maximum", [Exact, Exact]),
-        Line("minimum", [Exact, Exact]),
-        Line("fmax", [Exact, Exact]),
-        Line("fmin", [Exact, Exact]),
         Line("median", [Exact], [Exact]),
         Line("nanmedian", [Exact], [Exact]),
         Line("nansum", [Exact]),
