@@ -106,14 +106,31 @@ public sealed class ActivationCompression : IDisposable
     }
 
     /// <summary>
-    /// How near the gradients come to the exact ones: runs <paramref name="loss"/> and its backward pass once without and once with
-    /// compression, from the same random state. Gradients, buffers and the CPU's random state are left as they were found.
+    /// How near the gradients of one batch come to the exact ones: runs <paramref name="loss"/> and its backward pass once without and
+    /// once with compression, from the same random state. Gradients, buffers and the CPU's random state are left as they were found.
+    /// One batch tells neither bias nor noise: a judgement takes several.
     /// </summary>
-    /// <param name="loss">Makes the scalar loss of one batch; the result is disposed.</param>
+    /// <param name="loss">Makes the scalar loss of one batch; the result is disposed, and so is what the function leaves undisposed.</param>
     public GradientFidelity MeasureFidelity(Func<Tensor> loss)
     {
         ArgumentNullException.ThrowIfNull(loss);
-        return GradientFidelity.Measure(model, loss, compressed =>
+        return MeasureFidelity([loss]);
+    }
+
+    /// <summary>
+    /// How near the gradients of several batches come to the exact ones, with the same parameters for all: runs each loss and its
+    /// backward pass once without and once with compression, from the same random state. Gradients, buffers and the CPU's random state
+    /// are left as they were found. Takes the memory of a step and of four copies of the parameters, however many batches there are.
+    /// </summary>
+    /// <param name="losses">
+    /// Each makes the scalar loss of one batch and is called twice; the result is disposed, and so is what the function leaves undisposed.
+    /// The enumeration may make each batch when it comes to it.
+    /// </param>
+    /// <exception cref="ArgumentException">There is no loss, or one is null.</exception>
+    public GradientFidelity MeasureFidelity(IEnumerable<Func<Tensor>> losses)
+    {
+        ArgumentNullException.ThrowIfNull(losses);
+        return GradientFidelity.Measure(model, losses, compressed =>
         {
             store.Enabled = compressed;
             return new Reenabled(store);
