@@ -28,7 +28,7 @@ public sealed class ActivationCompression : IDisposable
         SavedTensors.SelfCheck();
         this.model = model;
         policy = new CompressingPolicy(options);
-        if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, StartTimeline);
+        if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, of == BudgetOf.Maps ? () => Start(new(this, followsAllocator: false)) : StartTimeline);
         watch = new LayerWatch(model, StartForward, EndForward);
         try { options.Check(watch.Layers); }
         catch
@@ -74,13 +74,17 @@ public sealed class ActivationCompression : IDisposable
     }
 
     /// <summary>Starts to record what the allocator holds from here on, and which layer made it; the caller disposes the timeline to end it.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch's allocator is not the known one.</exception>
+    /// <exception cref="PlatformNotSupportedException">There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.</exception>
     /// <exception cref="NotSupportedException">The model is not on the CPU.</exception>
     public MemoryTimeline StartTimeline()
     {
         if (model.parameters().FirstOrDefault(parameter => parameter.device_type != DeviceType.CPU) is { } elsewhere)
             throw new NotSupportedException($"A timeline follows the CPU's allocator: found parameters on {elsewhere.device}, wanted all on the CPU. {nameof(AllocatorMeter)}.{nameof(AllocatorMeter.Start)} with a device gives a GPU's levels and peak.");
-        var timeline = new MemoryTimeline(this);
+        return Start(new(this, followsAllocator: true));
+    }
+
+    MemoryTimeline Start(MemoryTimeline timeline)
+    {
         store.Add(timeline);
         return timeline;
     }
