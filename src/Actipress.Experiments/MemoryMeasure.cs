@@ -62,13 +62,14 @@ public static class MemoryMeasure
         using var everything = NewDisposeScope();
         random.manual_seed(1);
         var device = plan.Device ?? CPU;
-        using var meter = AllocatorMeter.Start(device);    // refuses before anything runs
+        _ = AllocatorMeter.BytesOn(device);    // refuses before anything runs
         using var model = plan.Network.Create().to(device);
         if (device.type == DeviceType.CPU) EnsureFits(model, plan);
         var x = randn([plan.Batch, .. plan.Input]).to(device);
 
         progress?.Report("a forward pass, to see what is saved");
         var trace = ForwardTrace.Record(model, x);
+        using var meter = AllocatorMeter.Start(device);
         using var step = new Step(plan.Network, model, x, meter, trace.ParameterBytes + trace.InputBytes, plan.ForwardOnly);
         var curves = new List<TimelineFigure.Curve>();
         var (plain, _) = Measure(ActivationCodec.None, "plain", out _);
