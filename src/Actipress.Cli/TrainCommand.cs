@@ -68,6 +68,8 @@ static class TrainCommand
             else if (!state.Exists) throw new InvalidDataException($"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
             var loaded = KnownData.Load(plan, folder);
             await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}.");
+            using (Devices.Meter(where, out var refusal))
+                if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
             using var progress = new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
             var done = Training.Run(plan, loaded, results, state, progress, cancellation, where);
             progress.Clear();
@@ -123,5 +125,5 @@ static class TrainCommand
         Console.WriteLine($"Results: {path}");
     }
 
-    static string MiB(long? bytes) => FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
+    static string MiB(long? bytes) => bytes is null ? "-" : FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
 }

@@ -29,6 +29,20 @@ public static class Devices
         return device.type == DeviceType.CUDA ? $"cuda:{Math.Max(0, device.index)}, {GpuKernels.NameOf(device)}" : "cpu";
     }
 
+    /// <summary>A meter for the device, for the caller to dispose; null where its figures are not to be had, as under a preloaded jemalloc.</summary>
+    /// <param name="device">Whose memory.</param>
+    /// <param name="refusal">Why there is none.</param>
+    public static AllocatorMeter? Meter(Device device, out string? refusal)
+    {
+        refusal = null;
+        try { return AllocatorMeter.Start(device); }
+        catch (PlatformNotSupportedException unknown)
+        {
+            refusal = unknown.Message;
+            return null;
+        }
+    }
+
     /// <summary>Waits until everything that was started on the device is done: for timings. On the CPU it is.</summary>
     public static void Synchronize(Device device)
     {

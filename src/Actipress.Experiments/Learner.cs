@@ -15,7 +15,7 @@ public sealed class Learner : IDisposable
     readonly nn.Module<Tensor, Tensor> model;
     readonly TorchSharp.Modules.OptimizerHelper optimizer;
     readonly ActivationCompression? compression;
-    readonly AllocatorMeter meter;
+    readonly AllocatorMeter? meter;
     readonly List<EpochResult> curve = [];
     readonly List<double> milliseconds = [];
     readonly List<long> afterForward = [];
@@ -28,7 +28,7 @@ public sealed class Learner : IDisposable
     /// <param name="data">What the plan asks for.</param>
     /// <param name="device">Where the network is trained; the CPU where none is given.</param>
     /// <exception cref="ArgumentException">A layer pattern matches nothing, or a batch is larger than the training set.</exception>
-    /// <exception cref="PlatformNotSupportedException">There is no place for the hooks or the meter here.</exception>
+    /// <exception cref="PlatformNotSupportedException">There is no place for the hooks here.</exception>
     public Learner(TrainingPlan plan, TrainingData data, Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
@@ -44,7 +44,7 @@ public sealed class Learner : IDisposable
         try
         {
             if (codec != ActivationCodec.None) compression = model.CompressActivations(options => LayerSet.Parse(plan.Layers, network).Configure(options, codec));
-            meter = AllocatorMeter.Start(this.device);
+            meter = Devices.Meter(this.device, out _);
         }
         catch
         {
@@ -111,19 +111,19 @@ public sealed class Learner : IDisposable
                 group.LearningRate = plan.LearningRate * (1 + Math.Cos(Math.PI * ((double)Epochs * Steps + step) / ((double)plan.Epochs * Steps))) / 2;
         using var scope = NewDisposeScope();
         var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null));
-        var before = meter.LevelBytes;
-        meter.ResetPeak();
+        var before = meter?.LevelBytes ?? 0;
+        meter?.ResetPeak();
         Devices.Synchronize(device);
         var watch = Stopwatch.StartNew();
         optimizer.zero_grad();
         using var loss = Loss(input, target);
-        afterForward.Add(meter.LevelBytes - before);
+        if (meter is not null) afterForward.Add(meter.LevelBytes - before);
         if (compression is null) loss.backward();
         else compression.Backward(loss);
         optimizer.step();
         Devices.Synchronize(device);
         milliseconds.Add(watch.Elapsed.TotalMilliseconds);
-        peak = Math.Max(peak, meter.PeakBytes - before);
+        if (meter is not null) peak = Math.Max(peak, meter.PeakBytes - before);
         if (compression is not null && indices.Length == plan.Batch) Report = compression.Report();
         return loss.item<float>();
     }
@@ -165,7 +165,7 @@ public sealed class Learner : IDisposable
         var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)));
         var result = new RunResult(
             Last.TestAccuracy, Last.TestDsc, classification ? trained : null, classification ? null : trained, Last.TrainLoss,
-            Statistics.Median(milliseconds), (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), peak);
+            Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak);
         if (compression is null || Report is null) return result;
         var fidelity = Enumerable.Range(0, FidelityBatches).Select(Fidelity).ToArray();
         return result with
@@ -270,7 +270,7 @@ public sealed class Learner : IDisposable
     public void Dispose()
     {
         randomState?.Dispose();
-        meter.Dispose();
+        meter?.Dispose();
         compression?.Dispose();
         optimizer.Dispose();
         model.Dispose();

@@ -62,6 +62,7 @@ public static class MemoryMeasure
         using var everything = NewDisposeScope();
         random.manual_seed(1);
         var device = plan.Device ?? CPU;
+        _ = AllocatorMeter.BytesOn(device);    // refuses before anything runs
         using var model = plan.Network.Create().to(device);
         if (device.type == DeviceType.CPU) EnsureFits(model, plan);
         var x = randn([plan.Batch, .. plan.Input]).to(device);

@@ -53,10 +53,11 @@ public static class ReadmeTables
                 var difference = row.Difference is { } against ? Score(against, row.DifferenceStandardError) : "";
                 var kept = row.KeptPercent is { } percent ? Invariant($"{percent:0.0} %") : "";
                 var cosine = row.GradientCosine is { } known && double.IsFinite(known) ? Invariant($"{known:0.000}") : "";
-                text.AppendLine(Invariant($"| {what} | {layers} | {codec} | {score} | {difference} | {kept} | {Sizes.MiB(row.AfterForwardBytes):0.0} MiB | {Sizes.MiB(row.PeakBytes):0.0} MiB | {cosine} |"));
+                text.AppendLine(Invariant($"| {what} | {layers} | {codec} | {score} | {difference} | {kept} | {MiB(row.AfterForwardBytes)} | {MiB(row.PeakBytes)} | {cosine} |"));
             }
         }
         if (runs.Count == 0) return "";
+        static string MiB(long? bytes) => bytes is { } known ? Invariant($"{Sizes.MiB(known):0.0} MiB") : "";
         var from = runs[^1].Provenance;
         text.AppendLine();
         text.AppendLine(Invariant($"Accuracy or DSC in percent, mean and standard error of {runs.Max(run => run.Plan.Seed)} seeds; {from.Machine}, one thread each, TorchSharp {from.TorchSharp}, commit {from.Commit}."));

@@ -9,15 +9,15 @@ namespace Actipress.Experiments;
 /// <param name="TrainDsc">Likewise.</param>
 /// <param name="TrainLoss">Mean over the last epoch.</param>
 /// <param name="StepMs">Median over all steps: forward, backward and optimizer.</param>
-/// <param name="AfterForwardBytes">What the forward pass and the loss left in the allocator, median over steps.</param>
-/// <param name="PeakBytes">How far the allocator rose above its level before the step, largest over steps.</param>
+/// <param name="AfterForwardBytes">What the forward pass and the loss left in the allocator, median over steps; null where no meter works.</param>
+/// <param name="PeakBytes">How far the allocator rose above its level before the step, largest over steps; null likewise.</param>
 /// <param name="SavedBytes">Activation maps as autograd saved them in the last step of a whole batch; compressed run only.</param>
 /// <param name="KeptBytes">What was kept in their place.</param>
 /// <param name="BytesPerElement">Kept bytes by elements of the saved maps.</param>
 /// <param name="GradientCosine">Of the gradient with compression to the exact one, at the trained parameters, mean over batches.</param>
 /// <param name="GradientNormRatio">Likewise.</param>
 public sealed record RunResult(
-    double? TestAccuracy, double? TestDsc, double? TrainAccuracy, double? TrainDsc, double TrainLoss, double StepMs, long AfterForwardBytes, long PeakBytes,
+    double? TestAccuracy, double? TestDsc, double? TrainAccuracy, double? TrainDsc, double TrainLoss, double StepMs, long? AfterForwardBytes, long? PeakBytes,
     long? SavedBytes = null, long? KeptBytes = null, double? BytesPerElement = null, double? GradientCosine = null, double? GradientNormRatio = null)
 {
     /// <summary>Whichever there is.</summary>

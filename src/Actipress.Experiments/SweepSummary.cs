@@ -15,12 +15,12 @@ namespace Actipress.Experiments;
 /// <param name="KeptPercent">Of the saved bytes.</param>
 /// <param name="BytesPerElement">Kept bytes by elements.</param>
 /// <param name="GradientCosine">To the exact gradient, at the end.</param>
-/// <param name="AfterForwardBytes">In the allocator.</param>
-/// <param name="PeakBytes">In the allocator.</param>
+/// <param name="AfterForwardBytes">In the allocator; null where no meter worked.</param>
+/// <param name="PeakBytes">Likewise.</param>
 /// <param name="StepMs">Median of a step's time.</param>
 public sealed record SweepRow(
     string Layers, string Codec, int Seeds, double? TestAccuracy, double? TestDsc, double? StandardError, double? Difference, double? DifferenceStandardError, double TrainScore,
-    long? SavedBytes, long? KeptBytes, double? KeptPercent, double? BytesPerElement, double? GradientCosine, long AfterForwardBytes, long PeakBytes, double StepMs);
+    long? SavedBytes, long? KeptBytes, double? KeptPercent, double? BytesPerElement, double? GradientCosine, long? AfterForwardBytes, long? PeakBytes, double StepMs);
 
 /// <summary>What <c>sweep --json</c> prints.</summary>
 /// <param name="Experiment">Its folder's name.</param>
@@ -48,7 +48,7 @@ public sealed record SweepSummary(string Experiment, int Runs, int Done, IReadOn
         return new(
             layers, codec, runs.Length, results[0].TestDsc is null ? score : null, results[0].TestDsc is null ? null : score, Known(error), Known(difference), Known(differenceError),
             results.Average(result => result.TrainScore), (long?)saved, (long?)kept, 100 * kept / saved, Mean(result => result.BytesPerElement), Mean(result => result.GradientCosine),
-            (long)results.Average(result => result.AfterForwardBytes), results.Max(result => result.PeakBytes), Statistics.Median(results.Select(result => result.StepMs)));
+            (long?)Mean(result => result.AfterForwardBytes), results.Max(result => result.PeakBytes), Statistics.Median(results.Select(result => result.StepMs)));
 
         double? Mean(Func<RunResult, double?> value) => results.Average(value);
         static double? Known(double value) => double.IsNaN(value) ? null : value;

@@ -28,7 +28,7 @@ public sealed class ActivationCompression : IDisposable
         this.model = model;
         layers = new ModelLayers(model);
         options.Check(layers.All);
-        if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, StartTimeline);
+        if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, of == BudgetOf.Maps ? () => Start(new(this, followsAllocator: false)) : StartTimeline);
         watch = new LayerWatch(layers, Entered, Left);
         run = new ModelRun(layers, watch);
         Store = new ActivationStore(new CompressingPolicy(options), run) { Budget = Budget, OffloadsToHost = options.OffloadToHost };
@@ -100,13 +100,17 @@ public sealed class ActivationCompression : IDisposable
     }
 
     /// <summary>Starts to record what the allocator holds from here on, and which layer made it; the caller disposes the timeline to end it.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch's allocator is not the known one.</exception>
+    /// <exception cref="PlatformNotSupportedException">There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.</exception>
     /// <exception cref="NotSupportedException">The model is not on the CPU.</exception>
     public MemoryTimeline StartTimeline()
     {
         if (model.parameters().FirstOrDefault(parameter => parameter.device_type != DeviceType.CPU) is { } elsewhere)
             throw new NotSupportedException($"A timeline follows the CPU's allocator: found parameters on {elsewhere.device}, wanted all on the CPU. {nameof(AllocatorMeter)}.{nameof(AllocatorMeter.Start)} with a device gives a GPU's levels and peak.");
-        var timeline = new MemoryTimeline(this);
+        return Start(new(this, followsAllocator: true));
+    }
+
+    MemoryTimeline Start(MemoryTimeline timeline)
+    {
         Store.Add(timeline);
         return timeline;
     }
@@ -132,14 +136,31 @@ public sealed class ActivationCompression : IDisposable
     }
 
     /// <summary>
-    /// How near the gradients come to the exact ones: runs <paramref name="loss"/> and its backward pass once without and once with
-    /// compression, from the same random state. Gradients, buffers and the CPU's random state are left as they were found.
+    /// How near the gradients of one batch come to the exact ones: runs <paramref name="loss"/> and its backward pass once without and
+    /// once with compression, from the same random state. Gradients, buffers and the CPU's random state are left as they were found.
+    /// One batch tells neither bias nor noise: a judgement takes several.
     /// </summary>
-    /// <param name="loss">Makes the scalar loss of one batch; the result is disposed.</param>
+    /// <param name="loss">Makes the scalar loss of one batch; the result is disposed, and so is what the function leaves undisposed.</param>
     public GradientFidelity MeasureFidelity(Func<Tensor> loss)
     {
         ArgumentNullException.ThrowIfNull(loss);
-        return GradientFidelity.Measure(model, loss, compressed =>
+        return MeasureFidelity([loss]);
+    }
+
+    /// <summary>
+    /// How near the gradients of several batches come to the exact ones, with the same parameters for all: runs each loss and its
+    /// backward pass once without and once with compression, from the same random state. Gradients, buffers and the CPU's random state
+    /// are left as they were found. Takes the memory of a step and of four copies of the parameters, however many batches there are.
+    /// </summary>
+    /// <param name="losses">
+    /// Each makes the scalar loss of one batch and is called twice; the result is disposed, and so is what the function leaves undisposed.
+    /// The enumeration may make each batch when it comes to it.
+    /// </param>
+    /// <exception cref="ArgumentException">There is no loss, or one is null.</exception>
+    public GradientFidelity MeasureFidelity(IEnumerable<Func<Tensor>> losses)
+    {
+        ArgumentNullException.ThrowIfNull(losses);
+        return GradientFidelity.Measure(model, losses, compressed =>
         {
             Store.Enabled = compressed;
             return new Reenabled(Store);

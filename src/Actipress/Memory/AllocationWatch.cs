@@ -27,6 +27,9 @@ static unsafe class AllocationWatch
     static nint deleter, device;
     static byte* traced;
 
+    // libtorch's deleter calls free: the memory must come from the same library.
+    static readonly delegate* unmanaged[Cdecl]<nint*, nuint, nuint, int> aligned = (delegate* unmanaged[Cdecl]<nint*, nuint, nuint, int>)CAllocator.Symbol("posix_memalign");
+
     public static void Add(AllocatorMeter meter) => Change(() => meters = [.. meters, meter]);
 
     public static void Remove(AllocatorMeter meter) => Change(() => meters = [.. meters.Where(other => other != meter)]);
@@ -115,7 +118,7 @@ static unsafe class AllocationWatch
         var running = timelines;
         if (running.Length == 0) return 0;
         nint data;
-        if (posix_memalign(&data, Alignment, bytes) != 0) return 0;    // libtorch's own will say so
+        if (aligned(&data, Alignment, bytes) != 0) return 0;    // libtorch's own will say so
         (result[DataWord], result[DeleterWord], result[ContextWord], result[DeviceWord]) = (data, deleter, data, device);
         foreach (var timeline in running) timeline.Allocated(data, (long)bytes, level);
         return 1;
@@ -133,9 +136,6 @@ static unsafe class AllocationWatch
         foreach (var meter in meters) meter.Reach(level);
         return level;
     }
-
-    [DllImport("libc")]
-    static extern int posix_memalign(nint* data, nuint alignment, nuint bytes);
 
     /// <summary>A page of instructions.</summary>
     sealed class MachineCode

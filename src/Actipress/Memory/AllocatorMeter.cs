@@ -1,6 +1,3 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-
 namespace Actipress;
 
 /// <summary>
@@ -9,14 +6,13 @@ namespace Actipress;
 /// </summary>
 /// <remarks>
 /// The level is glibc's <c>mallinfo2()</c>, <c>uordblks + hblkhd</c>. For the peak the meter looks in before each allocation of
-/// libtorch's CPU allocator of 16 KiB or more, and before a codec frees what it worked in, so no moment is missed. Linux with glibc only. One process, one level: whatever else
-/// allocates meanwhile counts too. Of a CUDA device the level is that of torch's caching allocator, exactly where its figures can be
+/// libtorch's CPU allocator of 16 KiB or more, and before a codec frees what it worked in, so no moment is missed. Linux with glibc
+/// only, and not under a preloaded allocator such as tcmalloc or jemalloc. One process, one level: whatever else allocates meanwhile
+/// counts too. Of a CUDA device the level is that of torch's caching allocator, exactly where its figures can be
 /// had, else what the driver calls used: see <see cref="SourceOn"/>.
 /// </remarks>
 public sealed class AllocatorMeter : IDisposable
 {
-    const int Mapped = 4, UsedInArenas = 7;
-
     readonly CudaAllocator? cuda;
     long peak;
 
@@ -28,7 +24,7 @@ public sealed class AllocatorMeter : IDisposable
 
     /// <summary>Starts to follow the peak; dispose the meter to end it.</summary>
     /// <param name="device">Whose memory: the CPU, or a CUDA device. By default the CPU.</param>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch's allocator is not the known one; or no such device.</exception>
+    /// <exception cref="PlatformNotSupportedException">There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one; or no such device.</exception>
     public static AllocatorMeter Start(torch.Device? device = null)
     {
         var cuda = CudaOf(device);
@@ -74,22 +70,11 @@ public sealed class AllocatorMeter : IDisposable
     public long LevelBytes => cuda?.CurrentBytes ?? CurrentBytes;
 
     /// <summary>Bytes that the process's C allocator has given out and not got back.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc here.</exception>
-    public static long CurrentBytes
-    {
-        get
-        {
-            try
-            {
-                var info = mallinfo2();
-                return (long)(info[UsedInArenas] + info[Mapped]);
-            }
-            catch (Exception missing) when (missing is DllNotFoundException or EntryPointNotFoundException)
-            {
-                throw new PlatformNotSupportedException("The allocator's level is not to be had here: wanted glibc 2.33 or newer with mallinfo2().", missing);
-            }
-        }
-    }
+    /// <remarks>The first reading makes and disposes a tensor of 64 MiB, whose pages it does not touch, to see that the level follows.</remarks>
+    /// <exception cref="PlatformNotSupportedException">
+    /// There is no glibc here, or the process allocates with another library, such as a preloaded tcmalloc or jemalloc; the message names it.
+    /// </exception>
+    public static long CurrentBytes => CAllocator.CurrentBytes;
 
     /// <summary>The highest level since the start or the last <see cref="ResetPeak"/>.</summary>
     public long PeakBytes
@@ -138,14 +123,4 @@ public sealed class AllocatorMeter : IDisposable
         if (cuda is null) AllocationWatch.Remove(this);
         else cuda.Remove(this);
     }
-
-    // struct mallinfo2: arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost.
-    [InlineArray(10)]
-    struct MallocInfo
-    {
-        nuint first;
-    }
-
-    [DllImport("libc")]
-    static extern MallocInfo mallinfo2();
 }

@@ -94,8 +94,9 @@ public sealed class MemoryBudget
             timeline = startTimeline();
         }
         else if (plan.LeastBytes > Room || misses > 1) throw TooSmall();
-        before = AllocatorMeter.CurrentBytes;
-        meter?.ResetPeak();
+        if (meter is null) return;
+        before = meter.LevelBytes;
+        meter.ResetPeak();
     }
 
     void Judge(long bytes, int moments)

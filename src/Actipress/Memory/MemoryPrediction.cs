@@ -35,13 +35,14 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
     /// large ones.
     /// </remarks>
     /// <returns>A batch of 8 or more is extrapolated from two smaller ones, otherwise a quarter and a half of the first spatial extent; where the model takes neither, the step is run as it is.</returns>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch's allocator is not the known one.</exception>
+    /// <exception cref="PlatformNotSupportedException">There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.</exception>
     public static MemoryPrediction Of(nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor>? loss = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(codec);
         loss ??= output => output.sum();
+        _ = AllocatorMeter.CurrentBytes;    // refuses before anything runs
         using var scope = NewDisposeScope();
         var parameters = model.parameters().ToArray();
         var gradientsBefore = parameters.Select(parameter => parameter.grad?.DetachFromDisposeScope()).ToArray();

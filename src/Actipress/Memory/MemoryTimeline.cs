@@ -32,7 +32,8 @@ public sealed class MemoryTimeline : IDisposable
     readonly List<MapSpan> maps = [];
     readonly Dictionary<nint, Block> alive = [];
     readonly Dictionary<SavedMap, MapSpan> held = [];
-    readonly long before = AllocatorMeter.CurrentBytes;
+    readonly bool followsAllocator;
+    readonly long before;
 
     internal readonly record struct Moment(long Level, Activity Activity);
 
@@ -63,11 +64,16 @@ public sealed class MemoryTimeline : IDisposable
         public List<(long Bytes, int Start, int End)> Bits { get; } = [];
     }
 
-    internal MemoryTimeline(ActivationCompression compression)
+    /// <param name="compression">Whose maps are recorded.</param>
+    /// <param name="followsAllocator">Whether the allocator is followed too; without it levels are 0, and each map that was packed is a moment.</param>
+    internal MemoryTimeline(ActivationCompression compression, bool followsAllocator)
     {
-        this.compression = compression;
-        AllocationWatch.Add(this);
+        (this.compression, this.followsAllocator) = (compression, followsAllocator);
+        before = Now;
+        if (followsAllocator) AllocationWatch.Add(this);
     }
+
+    long Now => followsAllocator ? AllocatorMeter.CurrentBytes : 0;
 
     internal IReadOnlyList<Moment> Moments => moments;
     internal IReadOnlyList<MapSpan> Maps => maps;
@@ -93,7 +99,7 @@ public sealed class MemoryTimeline : IDisposable
     /// <summary>Ends the recording; what was recorded stays.</summary>
     public void Dispose()
     {
-        AllocationWatch.Remove(this);
+        if (followsAllocator) AllocationWatch.Remove(this);
         compression.End(this);
         lock (gate)
             foreach (var (name, address) in compression.GradientAddresses())
@@ -176,7 +182,7 @@ public sealed class MemoryTimeline : IDisposable
 
     internal void Holds(SavedMap map, Layer layer)
     {
-        LookedIn(AllocatorMeter.CurrentBytes);
+        LookedIn(Now);
         lock (gate)
         {
             if (!held.TryGetValue(map, out var span)) return;

@@ -167,7 +167,7 @@ static class OperationCases
         new("leaky_relu", make => leaky_relu(make.Map(image), 0.1)),
         new("leaky_relu in place", ["leaky_relu"], make => leaky_relu(make.Map(image), 0.1, inplace: true)),
         new("rrelu_with_noise", make => rrelu(make.Map(image))),
-        new("relu6", ["relu6", "hardtanh"], make => relu6(make.Map(image) * 4)),
+        new("relu6", ["hardtanh"], make => relu6(make.Map(image) * 4)),
         new("relu6 in place", ["hardtanh"], make => relu6(make.Map(image) * 4, inplace: true)),
         new("hardsigmoid", make => hardsigmoid(make.Map(image) * 3)),
 
