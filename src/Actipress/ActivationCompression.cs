@@ -87,6 +87,17 @@ public sealed class ActivationCompression : IDisposable
     /// <summary>The budget that was asked for, and how the last step kept to it; null where none was.</summary>
     public MemoryBudget? Budget { get; }
 
+    /// <summary>
+    /// Told of each thing that a user should know, once, when the backward pass begins that first shows it: a rule that met nothing, an
+    /// operation that is not known, maps that stay alive, a gradient that is likely bad. The same sentences are in <see cref="Report"/>.
+    /// </summary>
+    /// <remarks>Called within <c>backward()</c>, on the thread that runs it; an exception is recorded, and stops nothing.</remarks>
+    public event Action<string>? Noted
+    {
+        add => Store.Noted += value;
+        remove => Store.Noted -= value;
+    }
+
     /// <summary>Bytes held in place of saved maps at this moment; zero after <c>backward()</c>.</summary>
     public long LiveBytes => Store.LiveBytes;
 

@@ -15,7 +15,7 @@ namespace Actipress;
 /// </code></example>
 public sealed class CompressionOptions
 {
-    readonly List<(string? Pattern, Func<Layer, bool> Applies, ActivationCodec Codec)> rules = [];
+    readonly List<Rule> rules = [];
     readonly Dictionary<string, OperationNeeds> operations = [];
     string[] blocks = [];
 
@@ -32,7 +32,7 @@ public sealed class CompressionOptions
     {
         ArgumentNullException.ThrowIfNull(layer);
         ArgumentNullException.ThrowIfNull(codec);
-        rules.Add((null, layer, codec));
+        rules.Add(new(null, layer, codec));
         return this;
     }
 
@@ -41,7 +41,9 @@ public sealed class CompressionOptions
     {
         ArgumentException.ThrowIfNullOrEmpty(pattern);
         ArgumentNullException.ThrowIfNull(codec);
-        rules.Add((pattern, layer => layer.Matches(pattern), codec));
+        if (rules.Find(rule => rule.Pattern == pattern && rule.Codec != codec) is { } other)
+            throw new ArgumentException($"Two rules for '{pattern}': found '{other.Codec}' and '{codec}', wanted one.", nameof(codec));
+        rules.Add(new(pattern, layer => layer.Matches(pattern), codec));
         return this;
     }
 
@@ -84,6 +86,12 @@ public sealed class CompressionOptions
     /// <summary>Saved tensors smaller than this many bytes pass as they are. 4 KiB by default.</summary>
     public int SmallestBytes { get; set; } = 4096;
 
+    /// <summary>placeholder</summary>
+    public bool DisposeIntermediates { get; set; }
+
+    /// <summary>placeholder</summary>
+    public CompressionOptions KeepFidelity(double cosine) => this;
+
     /// <summary>
     /// Whether packed maps leave a GPU for the host's pinned memory until the backward pass asks for them: on a stream beside torch's, so
     /// that the forward pass need not wait. Off by default; of no effect on the CPU, where there is no CUDA driver, or where the host has no memory left.
@@ -112,16 +120,36 @@ public sealed class CompressionOptions
 
     internal (long Bytes, BudgetOf Of)? BudgetGiven { get; private set; }
 
-    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, zeros) : codec;
+    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, need, zeros) : codec;
+
+    internal IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
+        AdaptToLayers && codec.ExactZeros ? Sensitivity.Finer(codec, map, need) : [(codec, double.PositiveInfinity)];
 
     internal ActivationCodec CodecFor(Layer layer, out bool noRule)
     {
         noRule = false;
         if (blocks.Length > 0 && !blocks.Any(layer.Matches)) return ActivationCodec.None;
         for (var rule = rules.Count - 1; rule >= 0; rule--)
-            if (rules[rule].Applies(layer)) return rules[rule].Codec;
+            if (rules[rule].Applies(layer))
+            {
+                rules[rule].HasMet = true;
+                return rules[rule].Codec;
+            }
         noRule = true;
         return DefaultCodec;
+    }
+
+    // A rule that a later one always comes before has met nothing either.
+    internal IReadOnlyList<Note> RulesWithoutLayer() =>
+    [
+        .. rules.Select((rule, index) => (rule, index)).Where(pair => !pair.rule.HasMet).Select(pair => new Note($"rule {pair.index}",
+            $"{(pair.rule.Pattern is { } pattern ? $"The rule for '{pattern}'" : $"Rule {pair.index + 1}, for layers that meet a condition,")} ('{pair.rule.Codec}') met nothing in the first step: " +
+            "no such layer saved a map. A layer without parameters that is run by forward is known by its place in the model alone.")),
+    ];
+
+    sealed record Rule(string? Pattern, Func<Layer, bool> Applies, ActivationCodec Codec)
+    {
+        public bool HasMet { get; set; }
     }
 
     /// <exception cref="ArgumentException">A pattern names no layer of the model.</exception>

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>An activation map as <see cref="Pipeline.Pack"/> keeps it, on the map's own device. Whoever packed it disposes it.</summary>
+/// <summary>An activation map as <see cref="Pipeline.Pack(Tensor, ActivationCodec, out LeftRaw)"/> keeps it, on the map's own device. Whoever packed it disposes it.</summary>
 public sealed class PackedMap : Packed
 {
     static ReadOnlySpan<byte> Magic => "ACTP"u8;
@@ -47,6 +47,9 @@ public sealed class PackedMap : Packed
 
     /// <summary>Whether the map's zeros come back as zeros and everything else as positive.</summary>
     public bool HasExactZeros => Zeros is not null || Grid is { HasZeros: true } || GridOnGpu is { HasZeros: true };
+
+    /// <summary>The norm of the map's error by the map's own, as a sample of it told while it was packed; null where none was taken.</summary>
+    public double? RelativeError => Grid?.RelativeError;
 
     internal Tensor? Zeros { get; }
     internal Tensor[] Sections { get; }

@@ -17,6 +17,9 @@ public enum LeftRaw
 
     /// <summary>It would not have become smaller.</summary>
     NotSmaller,
+
+    /// <summary>The transform gathers little of its energy, and much would have been lost.</summary>
+    LittleGathered,
 }
 
 /// <summary>The method on one page (paper, Section 3 and Figure 2): transform, keep the largest coefficients, encode them; and back.</summary>
@@ -30,7 +33,10 @@ public static class Pipeline
     /// <param name="codec">Transform, selection and encoding.</param>
     /// <param name="why">Why nothing was packed.</param>
     /// <returns>The packed map, which the caller disposes; null where the map is better left as it is.</returns>
-    public static PackedMap? Pack(Tensor map, ActivationCodec codec, out LeftRaw why)
+    public static PackedMap? Pack(Tensor map, ActivationCodec codec, out LeftRaw why) => Pack(map, codec, double.PositiveInfinity, out why);
+
+    /// <summary>The same, unless the sample that grid storage takes on the CPU tells of a larger relative error than <paramref name="mostError"/>.</summary>
+    internal static PackedMap? Pack(Tensor map, ActivationCodec codec, double mostError, out LeftRaw why)
     {
         ArgumentNullException.ThrowIfNull(map);
         ArgumentNullException.ThrowIfNull(codec);
@@ -43,7 +49,7 @@ public static class Pipeline
         using var values = map.detach();
         if (codec.Encoding is Grid)
         {
-            if (values.device_type == DeviceType.CPU) return Grid.Pack(values, codec, shape, out why);
+            if (values.device_type == DeviceType.CPU) return Grid.Pack(values, codec, shape, mostError, out why);
             if (GridOnGpu.Covers(codec, shape) && CudaDevice.Of(values.device) is { } gpu) return GridOnGpu.Pack(gpu, values, codec, shape, out why);
             codec = codec with { Encoding = new Compact() };
         }

@@ -53,13 +53,13 @@ public sealed record Grid : Encoding
         ?? new GridTiles(new MapShape(1, 1, 1, checked((int)codec.Transform.Coefficients(shape))), TileTransform.Identity);
 
     /// <summary>Packs a map on the CPU; null where it is better left as it is.</summary>
-    internal static unsafe PackedMap? Pack(Tensor map, ActivationCodec codec, MapShape shape, out LeftRaw why)
+    internal static unsafe PackedMap? Pack(Tensor map, ActivationCodec codec, MapShape shape, double mostError, out LeftRaw why)
     {
-        var limit = codec.EvenIfLarger ? long.MaxValue : map.Bytes();
+        var limits = new PackLimits(codec.EvenIfLarger ? long.MaxValue : map.Bytes(), mostError);
         if (Fused(codec.Transform, shape) is { } fused)
         {
             using var contiguous = map.contiguous();
-            var packed = GridMap.Pack((void*)LibTorch.Data(contiguous), map.dtype, fused, codec.Keep, codec.ExactZeros, limit, get_num_threads(), out why);
+            var packed = GridMap.Pack((void*)LibTorch.Data(contiguous), map.dtype, fused, codec.Keep, codec.ExactZeros, limits, get_num_threads(), out why);
             return packed is null ? null : new PackedMap(codec, map.shape, map.dtype, null, packed);
         }
 
@@ -73,7 +73,7 @@ public sealed record Grid : Encoding
         using (var x = Pipeline.Flat(map))
         using (var coefficients = codec.Transform.Forward(x, shape))
         using (var contiguous = coefficients.contiguous())
-            grid = GridMap.Pack((void*)LibTorch.Data(contiguous), ScalarType.Float32, tiles, codec.Keep, exactZeros: false, limit - (zeros?.NumberOfElements ?? 0), get_num_threads(), out why);
+            grid = GridMap.Pack((void*)LibTorch.Data(contiguous), ScalarType.Float32, tiles, codec.Keep, exactZeros: false, limits with { Bytes = limits.Bytes - (zeros?.NumberOfElements ?? 0) }, get_num_threads(), out why);
         if (grid is not null) return new PackedMap(codec, map.shape, map.dtype, zeros, grid);
         zeros?.Dispose();
         return null;

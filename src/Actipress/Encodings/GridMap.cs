@@ -6,6 +6,14 @@ using System.Runtime.Intrinsics;
 
 namespace Actipress;
 
+/// <summary>Beyond which a map is better kept otherwise.</summary>
+/// <param name="Bytes">So many bytes.</param>
+/// <param name="Error">A relative error of the sample: see <see cref="GridSample.RelativeError"/>.</param>
+readonly record struct PackLimits(long Bytes, double Error)
+{
+    public static readonly PackLimits None = new(long.MaxValue, double.PositiveInfinity);
+}
+
 /// <summary>A map in grid storage: a few numbers and its chunks, each in memory of its own.</summary>
 sealed unsafe partial class GridMap : IDisposable
 {
@@ -26,6 +34,9 @@ sealed unsafe partial class GridMap : IDisposable
 
     /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
     public bool HasZeros { get; private init; }
+
+    /// <summary>What the sample told of the error, as <see cref="GridSample.RelativeError"/>; null where the map was read from bytes.</summary>
+    public double? RelativeError { get; private init; }
 
     public long Bytes
     {
@@ -52,21 +63,21 @@ sealed unsafe partial class GridMap : IDisposable
     public static string Face => Vector512.IsHardwareAccelerated ? "Vector512" : Vector256.IsHardwareAccelerated ? "Vector256" : Vector128.IsHardwareAccelerated ? "Vector128" : "plain";
 
     /// <summary>Packs a map.</summary>
-    /// <remarks><c>map</c>: its first element; row-major. <c>keep</c>: a ratio or a threshold. <c>exactZeros</c>: whether to keep zeros exactly where there are some and no negatives. <c>limit</c>: gives up where more bytes would be needed.</remarks>
+    /// <remarks><c>map</c>: its first element; row-major. <c>keep</c>: a ratio or a threshold. <c>exactZeros</c>: whether to keep zeros exactly where there are some and no negatives. <c>limits</c>: beyond which nothing is packed.</remarks>
     /// <returns>Null, and why, where nothing was packed.</returns>
-    public static GridMap? Pack(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why) =>
-        Vector512.IsHardwareAccelerated ? Pack<GridLanes<Lanes16>>(map, type, tiles, keep, exactZeros, limit, threads, out why)
-        : Vector256.IsHardwareAccelerated ? Pack<GridLanes<Lanes8>>(map, type, tiles, keep, exactZeros, limit, threads, out why)
-        : Vector128.IsHardwareAccelerated ? Pack<GridLanes<Lanes4>>(map, type, tiles, keep, exactZeros, limit, threads, out why)
-        : Pack<GridDefinition>(map, type, tiles, keep, exactZeros, limit, threads, out why);
+    public static GridMap? Pack(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why) =>
+        Vector512.IsHardwareAccelerated ? Pack<GridLanes<Lanes16>>(map, type, tiles, keep, exactZeros, limits, threads, out why)
+        : Vector256.IsHardwareAccelerated ? Pack<GridLanes<Lanes8>>(map, type, tiles, keep, exactZeros, limits, threads, out why)
+        : Vector128.IsHardwareAccelerated ? Pack<GridLanes<Lanes4>>(map, type, tiles, keep, exactZeros, limits, threads, out why)
+        : Pack<GridDefinition>(map, type, tiles, keep, exactZeros, limits, threads, out why);
 
     /// <summary>The same with a chosen face.</summary>
-    public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why) where TFace : struct, IGridFace => type switch
+    public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why) where TFace : struct, IGridFace => type switch
     {
-        torch.ScalarType.Float32 => Pack<TFace, SingleCells>(map, tiles, keep, exactZeros, limit, threads, out why),
-        torch.ScalarType.Float64 => Pack<TFace, DoubleCells>(map, tiles, keep, exactZeros, limit, threads, out why),
-        torch.ScalarType.Float16 => Pack<TFace, HalfCells>(map, tiles, keep, exactZeros, limit, threads, out why),
-        torch.ScalarType.BFloat16 => Pack<TFace, BFloat16Cells>(map, tiles, keep, exactZeros, limit, threads, out why),
+        torch.ScalarType.Float32 => Pack<TFace, SingleCells>(map, tiles, keep, exactZeros, limits, threads, out why),
+        torch.ScalarType.Float64 => Pack<TFace, DoubleCells>(map, tiles, keep, exactZeros, limits, threads, out why),
+        torch.ScalarType.Float16 => Pack<TFace, HalfCells>(map, tiles, keep, exactZeros, limits, threads, out why),
+        torch.ScalarType.BFloat16 => Pack<TFace, BFloat16Cells>(map, tiles, keep, exactZeros, limits, threads, out why),
         _ => throw new ArgumentException($"No grid storage of {type}: wanted a floating-point type.", nameof(type)),
     };
 
@@ -92,16 +103,18 @@ sealed unsafe partial class GridMap : IDisposable
         }
     }
 
-    static GridMap? Pack<TFace, TCells>(void* map, GridTiles tiles, Keep keep, bool exactZeros, long limit, int threads, out LeftRaw why)
+    static GridMap? Pack<TFace, TCells>(void* map, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
         where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var sample = GridSample.Of<TFace, TCells>(map, tiles, keep, threads);
         why = LeftRaw.NotFinite;
         if (!sample.Finite) return null;
+        why = LeftRaw.LittleGathered;
+        if (sample.RelativeError > limits.Error) return null;
         var withZeros = exactZeros && sample.AnyZero && !sample.AnyNegative;
         while (true)
         {
-            var packing = new Packing<TFace, TCells>(map, tiles, sample, withZeros, limit, threads);
+            var packing = new Packing<TFace, TCells>(map, tiles, sample, withZeros, limits.Bytes, threads);
             packing.Run();
             if (packing.Outcome == Outcome.Packed)
             {
@@ -144,7 +157,7 @@ sealed unsafe partial class GridMap : IDisposable
         int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
 
-        public GridMap Result { get; } = new(tiles.Chunks) { Step = sample.Step, FirstOffset = sample.FirstOffset, OtherOffset = sample.OtherOffset, HasZeros = withZeros };
+        public GridMap Result { get; } = new(tiles.Chunks) { Step = sample.Step, FirstOffset = sample.FirstOffset, OtherOffset = sample.OtherOffset, HasZeros = withZeros, RelativeError = sample.RelativeError };
         public Outcome Outcome => (Outcome)Volatile.Read(ref outcome);
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;

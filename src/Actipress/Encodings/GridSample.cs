@@ -10,7 +10,11 @@ namespace Actipress;
 /// <param name="Step">Between neighbouring levels.</param>
 /// <param name="FirstOffset">Of level 1.</param>
 /// <param name="OtherOffset">Of all others.</param>
-readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset)
+/// <param name="RelativeError">
+/// The norm of the error that the levels make, by that of the coefficients. An orthonormal transform has the same for the map's values,
+/// before its zeros are put back.
+/// </param>
+readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset, double RelativeError)
 {
     // One tile or map in so many is sampled, but so many tiles' worth at least and at most.
     const int TilesPerSample = 64, LeastTiles = 64, MostTiles = 512;
@@ -202,7 +206,48 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         };
         var step = Math.Max(threshold, SmallestStep);
         var (first, other) = Offsets(coefficients, step);
-        return new(true, seen.AnyZero, seen.AnyNegative, step, first, other);
+        return new(true, seen.AnyZero, seen.AnyNegative, step, first, other, Error(coefficients, step, first, other));
+    }
+
+    static double Error<T>(T coefficients, float step, float first, float other) where T : ICoefficients
+    {
+        var squares = new Squares(step, first, other);
+        coefficients.Each(() => new Squares(step, first, other), squares.Add);
+        return squares.RelativeError;
+    }
+
+    // Of the coefficients, and of what their levels are off by.
+    sealed class Squares(float step, float first, float other) : ITally
+    {
+        double energy, error;
+
+        public double RelativeError => energy == 0 ? 0 : Math.Sqrt(error / energy);
+
+        public void See(ReadOnlySpan<float> some)
+        {
+            var inverse = 1 / step;
+            var (energies, errors, i) = (Vector<float>.Zero, Vector<float>.Zero, 0);
+            for (; some.Length - i >= Vector<float>.Count; i += Vector<float>.Count)
+            {
+                var magnitude = Vector.Abs(new Vector<float>(some[i..]));
+                var level = Vector.Floor(magnitude * inverse);
+                var offset = Vector.ConditionalSelect(Vector.Equals(level, Vector<float>.One), new Vector<float>(first), new Vector<float>(other));
+                var rebuilt = Vector.ConditionalSelect(Vector.GreaterThanOrEqual(level, new Vector<float>(Grid.Escape)), magnitude, (level + offset) * step);
+                var off = Vector.ConditionalSelect(Vector.Equals(level, Vector<float>.Zero), magnitude, magnitude - rebuilt);
+                energies += magnitude * magnitude;
+                errors += off * off;
+            }
+            (energy, error) = (energy + Vector.Sum(energies), error + Vector.Sum(errors));
+            for (; i < some.Length; i++)
+            {
+                var magnitude = Math.Abs(some[i]);
+                var level = MathF.Floor(magnitude * inverse);
+                var off = level switch { 0 => magnitude, >= Grid.Escape => 0, _ => magnitude - (level + (level == 1 ? first : other)) * step };
+                (energy, error) = (energy + (double)magnitude * magnitude, error + (double)off * off);
+            }
+        }
+
+        public void Add(Squares part) => (energy, error) = (energy + part.energy, error + part.error);
     }
 
     // Where fewer than k coefficients differ from zero, the smallest of those.

@@ -12,12 +12,22 @@ namespace Actipress;
 /// <param name="KeptBytes">Bytes kept in their place.</param>
 /// <param name="KeptAs">The codec, or how else they were kept, or why they were left alone.</param>
 /// <param name="AliveElsewhereBytes">
-/// Bytes of compressed maps whose originals were still alive when the backward pass began, since something else (an undisposed
-/// handle, a module that holds its output) kept them: compressing those saved nothing.
+/// Bytes of maps that were still alive when the backward pass began, since something else (an undisposed handle, a module that holds
+/// its output) kept them: they are handed out as they are, and compressing them would save nothing.
 /// </param>
 /// <param name="NotFinite">Maps with NaN or infinities, which were kept as they are.</param>
 public sealed record LayerReport(
-    string Name, string Type, int Maps, int SharedMaps, long SavedBytes, long KeptBytes, string KeptAs, long AliveElsewhereBytes, int NotFinite);
+    string Name, string Type, int Maps, int SharedMaps, long SavedBytes, long KeptBytes, string KeptAs, long AliveElsewhereBytes, int NotFinite)
+{
+    /// <summary>
+    /// The root mean square of the compressed maps' relative errors, each the norm of the error by that of the map, as the samples told that
+    /// were taken while packing, before zeros are put back; null where none was taken: on a GPU, and of quantised maps.
+    /// </summary>
+    public double? RelativeError { get; init; }
+
+    /// <summary>The operations that saved what is counted in <see cref="AliveElsewhereBytes"/>, such as <c>aten::cat</c>; with commas between them.</summary>
+    public string AliveElsewhereBy { get; init; } = "";
+}
 
 /// <summary>The activation maps of the last step, by layer. Made by <see cref="ActivationCompression.Report"/>.</summary>
 public sealed record CompressionReport
@@ -28,7 +38,7 @@ public sealed record CompressionReport
     /// <summary>Bytes held for a backward pass at this moment: zero after <c>backward()</c>.</summary>
     public required long LiveBytes { get; init; }
 
-    /// <summary>What went wrong in the step, without stopping it.</summary>
+    /// <summary>What a user should know of the step: what went wrong without stopping it, what stays exact and why, what was still alive.</summary>
     public required IReadOnlyList<string> Notes { get; init; }
 
     /// <summary>Bytes of all saved activation maps as they were, each storage counted once.</summary>
@@ -45,12 +55,10 @@ public sealed record CompressionReport
     {
         var text = new StringBuilder();
         var name = Math.Max(5, Layers.Select(layer => Label(layer).Length).DefaultIfEmpty().Max());
-        text.AppendLine(CultureInfo.InvariantCulture, $"{"layer".PadRight(name)}  {"saved",11}  {"kept",11}  {"",7}  kept as");
+        text.AppendLine(CultureInfo.InvariantCulture, $"{"layer".PadRight(name)}  {"saved",11}  {"kept",11}  {"",7}  {"error",5}  kept as");
         foreach (var layer in Layers)
-            text.AppendLine(CultureInfo.InvariantCulture, $"{Label(layer).PadRight(name)}  {Bytes(layer.SavedBytes),11}  {Bytes(layer.KeptBytes),11}  {Share(layer.KeptBytes, layer.SavedBytes),7}  {layer.KeptAs}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"{Label(layer).PadRight(name)}  {Bytes(layer.SavedBytes),11}  {Bytes(layer.KeptBytes),11}  {Share(layer.KeptBytes, layer.SavedBytes),7}  {layer.RelativeError,5:0.00}  {layer.KeptAs}");
         text.AppendLine(CultureInfo.InvariantCulture, $"{"all".PadRight(name)}  {Bytes(SavedBytes),11}  {Bytes(KeptBytes),11}  {Share(KeptBytes, SavedBytes),7}");
-        if (AliveElsewhereBytes > 0)
-            text.AppendLine(CultureInfo.InvariantCulture, $"{Bytes(AliveElsewhereBytes)} of the originals were still alive when backward began: dispose intermediate results to gain them.");
         foreach (var note in Notes) text.AppendLine(note);
         return text.ToString();
 

@@ -1,3 +1,5 @@
+using Actipress.Autograd;
+
 namespace Actipress;
 
 /// <summary>The bytes of the maps that autograd saved in the current step, by layer: what each was and what it became.</summary>
@@ -28,20 +30,23 @@ sealed class Ledger
         (released, PeakBytes) = (false, LiveBytes);
     }
 
-    public void Hold(Account account, long bytes, string how)
+    public void Hold(Account account, Holding holding)
     {
+        var bytes = holding.Bytes;
         account.KeptBytes += bytes;
-        account.Ways[how] = account.Ways.GetValueOrDefault(how) + bytes;
+        account.Ways[holding.How] = account.Ways.GetValueOrDefault(holding.How) + bytes;
+        account.AddError(holding, 1);
         LiveBytes += bytes;
         PeakBytes = Math.Max(PeakBytes, LiveBytes);
     }
 
     /// <summary>Replaces one way of holding a map by another within the step.</summary>
-    public void Replace(Account account, long bytes, string how)
+    public void Replace(Account account, Holding holding)
     {
-        account.KeptBytes -= bytes;
-        account.Ways[how] -= bytes;
-        LiveBytes -= bytes;
+        account.KeptBytes -= holding.Bytes;
+        account.Ways[holding.How] -= holding.Bytes;
+        account.AddError(holding, -1);
+        LiveBytes -= holding.Bytes;
     }
 
     public void Release(long bytes)
@@ -61,6 +66,26 @@ sealed class Ledger
         public int SharedMaps { get; set; }
         public int NotFinite { get; set; }
         public Dictionary<string, long> Ways { get; } = [];
+
+        /// <summary>Bytes of recurrent layers' workspaces.</summary>
+        public long WorkspaceBytes { get; set; }
+
+        // Of the maps whose error is known: their kept bytes, and the squares of their relative errors times these.
+        long judgedBytes;
+        double squares;
+
+        /// <summary>Kept bytes of the maps whose error is known.</summary>
+        public long JudgedBytes => judgedBytes;
+
+        /// <summary>The root mean square of the maps' relative errors; null where none is known.</summary>
+        public double? RelativeError => judgedBytes == 0 ? null : Math.Sqrt(Math.Max(0, squares / judgedBytes));
+
+        public void AddError(Holding holding, int sign)
+        {
+            if (holding.RelativeError is not { } error) return;
+            judgedBytes += sign * holding.Bytes;
+            squares += sign * holding.Bytes * error * error;
+        }
 
         /// <summary>The operations that saved what stayed alive.</summary>
         public HashSet<string> AliveElsewhereBy { get; } = [];

@@ -25,12 +25,21 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     // Maps that something else kept alive until the last backward pass: packing them would only add to what is held.
     readonly HashSet<(Layer Layer, Operation Operation, int Number)> aliveElsewhere = [];
     readonly Dictionary<(Layer, Operation), int> counts = [];
+    // Bytes of the step's maps by operations that are not in the table.
+    readonly Dictionary<string, long> unknown = [];
+
+    // What was told by the event, and the notes that hold for every step.
+    readonly HashSet<string> told = [];
+    IReadOnlyList<Note>? lasting;
     int pass = 1;
     bool unpacking;
     Layer? unpackedLast;
 
     /// <summary>Decides on codecs where no rule does; null for none.</summary>
     public MemoryBudget? Budget { get; init; }
+
+    /// <summary>Told of each thing that a user should know, once, when the first backward pass begins that shows it.</summary>
+    public Action<string>? Noted { get; set; }
 
     /// <summary>Whether packed maps leave a GPU for the host.</summary>
     public bool OffloadsToHost { get; init; }
@@ -69,12 +78,17 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             return new CompressionReport
             {
                 LiveBytes = ledger.LiveBytes,
-                Notes = [.. failures.Select(failure => failure.Message)],
+                Notes = [.. failures.Select(failure => failure.Message), .. Notes().Select(note => note.Text)],
                 Layers =
                 [
                     .. ledger.Accounts.Where(account => account.Maps + account.SharedMaps > 0).Select(account => new LayerReport(
                         account.Layer.Name, account.Layer.Type, account.Maps, account.SharedMaps, account.SavedBytes, account.KeptBytes,
-                        string.Join(", ", account.Ways.Where(way => way.Value > 0 || account.KeptBytes == 0).OrderByDescending(way => way.Value).Select(way => way.Key)), account.AliveElsewhereBytes, account.NotFinite)),
+                        string.Join(", ", account.Ways.Where(way => way.Value > 0 || account.KeptBytes == 0).OrderByDescending(way => way.Value).Select(way => way.Key)),
+                        account.AliveElsewhereBytes, account.NotFinite)
+                    {
+                        RelativeError = account.RelativeError,
+                        AliveElsewhereBy = string.Join(", ", account.AliveElsewhereBy.Order(StringComparer.Ordinal)),
+                    }),
                 ],
             };
         }
@@ -169,6 +183,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             unpacking = false;
             pass++;
             counts.Clear();
+            unknown.Clear();
             run?.Layers.LearnParameters();
         }
         run?.Begin(pass);
@@ -215,7 +230,15 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
-        if (Pipeline.Pack(values, codec, out var why) is { } packed)
+        var why = LeftRaw.LittleGathered;
+        PackedMap? packed = null;
+        foreach (var (finer, mostError) in budget is null && need.Fineness == Fineness.Codec && codec.Encoding is Grid ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)])
+        {
+            codec = finer;
+            packed = Pipeline.Pack(values, codec, mostError, out why);
+            if (why != LeftRaw.LittleGathered) break;
+        }
+        if (packed is not null)
         {
             var rungs = need.Fineness == Fineness.Codec ? budget?.Measure(values, need, zeros, codec, packed.Bytes) : null;
             return Hold(packed, GpuOf(values.device)) with { Rungs = rungs };
@@ -250,8 +273,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         var held = waiting.Settle(out var why, out var failure);
         if (failure is not null) failures.Add(new CompressionException($"Compressing a map of layer {layer} failed; it was kept as it is. {failure.Message}", failure));
         map.Values = held is PackedMap packed ? Hold(packed, waiting.Gpu as CudaDevice) : failure is null ? Raw(held, layer, why) : new(held, "raw: packing failed");
-        ledger.Replace(map.Account, before.Bytes, before.How);
-        ledger.Hold(map.Account, map.Values.Bytes, map.Values.How);
+        ledger.Replace(map.Account, before);
+        ledger.Hold(map.Account, map.Values);
         DropAnsweredBits(map);
     }
 
@@ -270,6 +293,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             foreach (var timeline in timelines) timeline.Saved(map, map.Storage.Data);
             account.Maps++;
             account.SavedBytes += map.SavedBytes;
+            if (by.Operation.ShortName == Operations.RecurrentLayer && tensor.dtype == torch.ScalarType.Byte) account.WorkspaceBytes += map.SavedBytes;
+            else if (!by.IsKnown && run is not null) unknown[by.Operation.Name] = unknown.GetValueOrDefault(by.Operation.Name) + map.SavedBytes;
         }
         else account.SharedMaps++;
         var use = new SavedUse(this, map, layer, by, geometry, tensor.dtype, tensor.device);
@@ -298,14 +323,14 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         {
             Drop(map, map.Inside);
             map.Inside = new(HeldInside.Pack(whole, inside), "signs");
-            ledger.Hold(map.Account, map.Inside.Bytes, map.Inside.How);
+            ledger.Hold(map.Account, map.Inside);
             return;
         }
         // What is held may be too coarse for another operation that saves the same map.
         var (coarser, values) = (map.Values, packValues(whole, map.ZerosFor(need)));
         Drop(map, coarser);
         map.Values = values;
-        ledger.Hold(map.Account, map.Values.Bytes, map.Values.How);
+        ledger.Hold(map.Account, map.Values);
         if (map.Values.Held is DeferredMap waiting) deferred.Enqueue((map, map.Account.Layer, waiting));
         DropAnsweredBits(map);
     }
@@ -320,7 +345,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     void Drop(SavedMap map, Holding? holding)
     {
         if (holding is null) return;
-        ledger.Replace(map.Account, holding.Bytes, holding.How);
+        ledger.Replace(map.Account, holding);
         holding.Held.Dispose();
     }
 
@@ -355,8 +380,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         lock (gate)
         {
             SettleAll();
-            if (!unpacking && HandsOutOriginals) HoldWhatIsAliveElsewhere();
-            unpacking = true;
+            if (!unpacking) BeginBackward();
             unpackedLast = use.Map.Account.Layer;
             try
             {
@@ -398,6 +422,22 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         decoded = null;
     }
 
+    void BeginBackward()
+    {
+        unpacking = true;
+        if (HandsOutOriginals) HoldWhatIsAliveElsewhere();
+        if (run is null) return;
+        lasting ??= policy.RulesWithoutLayer();
+        foreach (var note in Notes())
+        {
+            if (!told.Add(note.About)) continue;
+            try { Noted?.Invoke(note.Text); }
+            catch (Exception failure) { failures.Add(failure); }
+        }
+    }
+
+    IEnumerable<Note> Notes() => StepNotes.Of(ledger, unknown, policy.Codec).Concat(lasting ?? []);
+
     // A backward pass begins. What something else has kept alive is held as it is from here on, exactly and for nothing; the same map of the
     // next step will not be packed at all.
     void HoldWhatIsAliveElsewhere()
@@ -421,7 +461,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
                 Drop(map, map.Inside);
                 Drop(map, map.Values);
                 (map.Inside, map.Values) = (null, new(new HeldRaw(original), AliveElsewhere));
-                ledger.Hold(map.Account, map.Bytes, AliveElsewhere);
+                ledger.Hold(map.Account, map.Values);
             }
         }
     }

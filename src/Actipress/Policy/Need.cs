@@ -26,14 +26,20 @@ abstract record Need(Fineness Fineness)
     /// <summary>Where it is above zero: the rest of a ReLU's gradient is zero, that of a LeakyReLU scaled.</summary>
     public static readonly Need Sign = new Inside(0, double.PositiveInfinity);
 
-    /// <summary>Values that enter the gradient linearly, as a convolution's input and the factors of a product do. Errors average out.</summary>
+    /// <summary>A convolution's input: it enters the gradient linearly, in sums over many places, in which errors average out.</summary>
     public static readonly Need Linear = new OfValues("linear", Fineness.Codec);
+
+    /// <summary>A factor of a product of maps or matrices: it enters linearly, but its error is that of the other factor's gradient.</summary>
+    public static readonly Need Factor = new OfValues("factor", Fineness.Codec);
 
     /// <summary>
     /// The input of a normalisation whose statistics are held exactly. It enters linearly too, but its error reaches the gradient of
     /// everything before it.
     /// </summary>
     public static readonly Need Normalised = new OfValues("normalised", Fineness.Codec);
+
+    /// <summary>The same of a layer norm, which normalises each token by itself: small ones count as much as large ones.</summary>
+    public static readonly Need Tokens = new OfValues("tokens", Fineness.Codec);
 
     /// <summary>Values of which the gradient is a function with a bounded slope, as those of SiLU, GELU, sigmoid and tanh.</summary>
     public static readonly Need Smooth = new OfValues("smooth", Fineness.Codec);
@@ -95,7 +101,7 @@ abstract record Need(Fineness Fineness)
     {
         SavedNeed.Shape => Shape,
         SavedNeed.Sign => Sign,
-        SavedNeed.Linear => Linear,
+        SavedNeed.Linear => Factor,
         SavedNeed.Smooth => Smooth,
         SavedNeed.Steep => Steep,
         SavedNeed.Exact => Exact,
@@ -110,7 +116,7 @@ abstract record Need(Fineness Fineness)
         a == Steep || b == Steep ? Steep :
         a is OfValues && b is not OfValues ? a :
         b is OfValues && a is not OfValues ? b :
-        a is OfValues ? Smooth : Exact;
+        a is OfValues ? a == Factor || b == Factor ? Factor : Smooth : Exact;
 
     /// <summary>
     /// What the builtin layers need of the floating-point maps that they save, where libtorch does not tell which operation runs;
@@ -122,8 +128,10 @@ abstract record Need(Fineness Fineness)
         ReLU6 => new Inside(0, 6),
         MaxPool1d or MaxPool2d or MaxPool3d or AdaptiveMaxPool1d or AdaptiveMaxPool2d or AdaptiveMaxPool3d => Shape,
         AvgPool1d or AvgPool2d or AvgPool3d or AdaptiveAvgPool1d or AdaptiveAvgPool2d or AdaptiveAvgPool3d => Shape,
-        Conv1d or Conv2d or Conv3d or TorchSharp.Modules.Linear => Linear,
-        BatchNorm1d or BatchNorm2d or BatchNorm3d or InstanceNorm1d or InstanceNorm2d or InstanceNorm3d or LayerNorm or GroupNorm => Normalised,
+        Conv1d or Conv2d or Conv3d => Linear,
+        TorchSharp.Modules.Linear => Factor,
+        BatchNorm1d or BatchNorm2d or BatchNorm3d or InstanceNorm1d or InstanceNorm2d or InstanceNorm3d or GroupNorm => Normalised,
+        LayerNorm => Tokens,
         _ => Smooth,
     };
 }

@@ -33,6 +33,9 @@ sealed record OperationNeeds(string Name, Need[] Arguments, Need[] Results)
 /// </remarks>
 static class Operations
 {
+    /// <summary>The recurrent layers of oneDNN, whose workspace is a tensor of bytes.</summary>
+    public const string RecurrentLayer = "mkldnn_rnn_layer";
+
     /// <summary>Every line, from what needs least of its maps to what needs most.</summary>
     public static IReadOnlyList<OperationNeeds> All { get; } =
     [
@@ -80,23 +83,23 @@ static class Operations
         Line("cudnn_convolution_transpose", [Linear, Weight]),
         Line("mkldnn_convolution", [Linear, Weight]),
         Line("conv_tbc", [Linear, Weight]),
-        Line("mul", [Linear, Linear]),
-        Line("dot", [Linear, Linear]),
-        Line("vdot", [Linear, Linear]),
-        Line("mv", [Linear, Linear]),
-        Line("mm", [Linear, Exact]),                                 // (input, weight): TorchSharp's linear layers; a computed weight too
-        Line("bmm", [Linear, Linear]),
-        Line("_grouped_mm", [Linear, Exact]),                        // (input, weights, offsets, bias, ...)
-        Line("addmm", [Exact, Linear, Exact]),                       // (bias, input, weight, ...)
-        Line("_addmm_activation", [Exact, Linear, Exact], [Smooth]),
-        Line("addr", [Exact, Linear, Linear]),                       // (added, a, b, ...), and so are the next four
-        Line("addmv", [Exact, Linear, Linear]),
-        Line("addbmm", [Exact, Linear, Linear]),
-        Line("baddbmm", [Exact, Linear, Linear]),
-        Line("addcmul", [Exact, Linear, Linear]),
-        Line("linalg_cross", [Linear, Linear]),
-        Line("lerp", [Linear, Linear, Linear]),                      // (from, to, weight)
-        Line("_trilinear", [Linear, Linear, Linear]),                // (input, weight, input)
+        Line("mul", [Factor, Factor]),
+        Line("dot", [Factor, Factor]),
+        Line("vdot", [Factor, Factor]),
+        Line("mv", [Factor, Factor]),
+        Line("mm", [Factor, Exact]),                                 // (input, weight): TorchSharp's linear layers; a computed weight too
+        Line("bmm", [Factor, Factor]),
+        Line("_grouped_mm", [Factor, Exact]),                        // (input, weights, offsets, bias, ...)
+        Line("addmm", [Exact, Factor, Exact]),                       // (bias, input, weight, ...)
+        Line("_addmm_activation", [Exact, Factor, Exact], [Smooth]),
+        Line("addr", [Exact, Factor, Factor]),                       // (added, a, b, ...), and so are the next four
+        Line("addmv", [Exact, Factor, Factor]),
+        Line("addbmm", [Exact, Factor, Factor]),
+        Line("baddbmm", [Exact, Factor, Factor]),
+        Line("addcmul", [Exact, Factor, Factor]),
+        Line("linalg_cross", [Factor, Factor]),
+        Line("lerp", [Factor, Factor, Factor]),                      // (from, to, weight)
+        Line("_trilinear", [Factor, Factor, Factor]),                // (input, weight, input)
 
         // Normalisations: the statistics are exact.
         Line("native_batch_norm", [Normalised, Weight, Exact], [Exact]),         // (input, weight, bias, running mean, running variance, ...)
@@ -106,8 +109,8 @@ static class Operations
         Line("_batch_norm_no_update", [Normalised, Weight, Exact], [Exact]),
         Line("cudnn_batch_norm", [Normalised, Weight, Exact], [Exact]),
         Line("native_group_norm", [Normalised, Weight, Exact], [Exact]),         // (input, weight, bias, ...)
-        Line("native_layer_norm", [Normalised, Exact, Weight, Exact], [Exact]),  // (input, normalised shape, weight, bias, ...)
-        Line("_fused_rms_norm", [Normalised, Exact, Weight, Exact], [Exact]),    // (input, normalised shape, weight, ...)
+        Line("native_layer_norm", [Tokens, Exact, Weight, Exact], [Exact]),  // (input, normalised shape, weight, bias, ...)
+        Line("_fused_rms_norm", [Tokens, Exact, Weight, Exact], [Exact]),    // (input, normalised shape, weight, ...)
 
         // Activations and functions whose derivative has a bounded slope.
         Line("tanh", [], [Smooth], "Tanh", "Tanhshrink"),
@@ -203,8 +206,8 @@ static class Operations
         // Recurrent layers: a library's workspace has a layout of its own.
         Line("_thnn_fused_lstm_cell", [Steep, Steep, Steep, Exact], [Steep]),    // (gates of the input, gates of the state, cell, ...)
         Line("_thnn_fused_gru_cell", [Steep, Steep, Steep, Exact], [Steep]),
-        Line("_cudnn_rnn", [Linear, Exact], [Exact]),                            // (input, weights, ...)
-        Line("mkldnn_rnn_layer", [Linear, Weight, Weight, Weight, Weight, Exact], [Exact]),
+        Line("_cudnn_rnn", [Factor, Exact], [Exact]),                            // (input, weights, ...)
+        Line(RecurrentLayer, [Factor, Weight, Weight, Weight, Weight, Exact], [Exact]),
 
         // Sampling by places: a place's error is divided by the distance of two pixels.
         Line("grid_sampler_2d", [Steep, Exact]),                     // (image, places, ...)
@@ -292,8 +295,8 @@ static class Operations
         Line("linalg_matrix_exp", [Exact], [Exact]),
 
         // Operations made of those above, which know what those do not: that an operand is a weight.
-        Line("linear", [Linear, Weight]),
-        Line("bilinear", [Linear, Linear, Weight]),                  // (input, input, weight, bias)
+        Line("linear", [Factor, Weight]),
+        Line("bilinear", [Factor, Factor, Weight]),                  // (input, input, weight, bias)
         Line("embedding", [Weight, Exact]),
         Line("_embedding_bag", [Weight, Exact], [Exact]),
         Line("_weight_norm_interface", [Weight, Weight], [Exact]),

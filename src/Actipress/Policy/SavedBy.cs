@@ -34,6 +34,7 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
             if (frame.Arguments[i] != 0 && StorageReference.AddressOf(frame.Arguments[i]) == storage) (need, isArgument) = (line.OfArgument(i), true);
         need ??= line.OfResult(frame.SavedResults++);
         if (need is Need.InsideArguments bounds) need = bounds.Of(frame);
+        if (need == Need.Factor && OtherIsSpread(frame, tensor)) need = Need.Linear;
         return new(frame.Operation, isWeight ? Need.Weight : need, true, isArgument);
     }
 
@@ -47,6 +48,16 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
                 if (frame.Arguments[i] != 0 && layers.OfParameter(StorageReference.AddressOf(frame.Arguments[i])) is { } layer) return layer;
         }
         return null;
+    }
+
+    // The other factor is spread over whole maps, as a scale of each channel: its gradient is a sum over places, as a convolution's.
+    static unsafe bool OtherIsSpread(Frame frame, Tensor tensor)
+    {
+        const int LeastPlaces = 64;    // the kernels of a convolution whose weight is computed have fewer
+        if (frame.Operation.ShortName != "mul" || frame.Arguments[0] == 0 || frame.Arguments[1] == 0) return false;
+        var other = frame.Arguments[frame.Arguments[0] == OperationObserver.Implementation(tensor) ? 1 : 0];
+        using var factor = LibTorch.Wrap((nint)(&other));    // an at::Tensor is one pointer to its implementation
+        return factor.dim() == tensor.dim() && MapShape.Of(factor.shape).MapElements == 1 && MapShape.Of(tensor.shape).MapElements >= LeastPlaces;
     }
 
     // An operation in place saves its first argument as it was, in a copy, or as it became.

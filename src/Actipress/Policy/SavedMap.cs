@@ -10,6 +10,9 @@ sealed record Holding(Packed Held, string How)
     /// <summary>How finely it holds the values.</summary>
     public Fineness Fineness { get; init; } = Fineness.Exact;
 
+    /// <summary>The norm of its error by the map's; null where that is not known, or nothing.</summary>
+    public double? RelativeError => (Held as PackedMap)?.RelativeError;
+
     /// <summary>What other codecs would make of the map, where a budget asked.</summary>
     public IReadOnlyList<Rung>? Rungs { get; init; }
 }

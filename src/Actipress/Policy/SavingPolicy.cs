@@ -38,6 +38,15 @@ abstract class SavingPolicy
     /// <summary>The table's line of an operation; null where there is none.</summary>
     public virtual OperationNeeds? Line(Operation operation) => Operations.Of(operation);
 
+    /// <summary>The codec of layers that no rule names; null where maps are not compressed.</summary>
+    public virtual ActivationCodec? Codec => null;
+
+    /// <summary>The rules that no layer of a step has met.</summary>
+    public virtual IReadOnlyList<Note> RulesWithoutLayer() => [];
+
+    /// <summary>The codec, and what stands in for it where it would make more than some relative error, from the coarsest.</summary>
+    public virtual IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) => [(codec, double.PositiveInfinity)];
+
     /// <summary>The codec for a map of which more is known than its layer.</summary>
     public virtual ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => codec;
 }
@@ -61,7 +70,13 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
         return new Treatment.Map(codec, options.AdaptToLayers && codec.ExactZeros || by.Need.Fineness > Fineness.Codec ? by.Need : Need.Smooth, noRule);
     }
 
+    public override ActivationCodec? Codec => options.DefaultCodec;
+
+    public override IReadOnlyList<Note> RulesWithoutLayer() => options.RulesWithoutLayer();
+
     public override OperationNeeds? Line(Operation operation) => options.Line(operation);
+
+    public override IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) => options.Finer(codec, map, need);
 
     public override ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => options.Adapt(codec, map, need, zeros);
 }

@@ -175,7 +175,7 @@ public class DamageTests
                 using var writer = new BinaryWriter(stream);
                 fixed (float* map = values)
                 {
-                    using var packed = GridMap.Pack(map, ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, long.MaxValue, threads: 1, out _)!;
+                    using var packed = GridMap.Pack(map, ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, PackLimits.None, threads: 1, out _)!;
                     Assert.Equal(relu, packed.HasZeros);
                     packed.Write(writer);
                 }

@@ -95,7 +95,7 @@ public unsafe class GridTests
     {
         fixed (float* map = values)
         {
-            using var packed = GridMap.Pack<TFace>(map, ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, long.MaxValue, threads, out var why)!;
+            using var packed = GridMap.Pack<TFace>(map, ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, PackLimits.None, threads, out var why)!;
             Assert.Equal(LeftRaw.No, why);
             using var stream = new MemoryStream();
             using var writer = new BinaryWriter(stream);
@@ -193,7 +193,7 @@ public unsafe class GridTests
         using var unit = new GridUnit<GridLanes<Lanes16>>(wavelet);
         fixed (float* maps = Values(shape, relu: false), back = found)
         {
-            using var packed = GridMap.Pack(maps, ScalarType.Float32, tiles, new Keep.TopK(3), exactZeros: true, long.MaxValue, threads: 1, out _)!;
+            using var packed = GridMap.Pack(maps, ScalarType.Float32, tiles, new Keep.TopK(3), exactZeros: true, PackLimits.None, threads: 1, out _)!;
             // All of each band at once, the last band first.
             using var reader = new GridBandReader<GridLanes<Lanes16>>(packed, tiles, wavelet);
             reader.Open(1);

@@ -194,12 +194,21 @@ public class CompressActivationsTests
     }
 
     [Fact]
-    public void Tokens_go_through_the_codec_and_vectors_through_8_bits()
+    public void Smooth_tokens_go_through_the_codec_and_what_has_no_neighbours_through_8_bits()
     {
-        Assert.Equal("dct:10", KeptAs(Linear(64, 64), randn(4, 40, 64)));
-        Assert.Equal("quant:8", KeptAs(Linear(64, 64), randn(160, 64)));
-        Assert.Equal("quant:8", KeptAs(Sequential(Flatten(), Linear(640, 8)), randn(40, 10, 64)));
+        Assert.Equal("dct:10", KeptAs(Linear(64, 64), Smooth(4, 40, 64)));
+        Assert.Equal("dct:4", KeptAs(Linear(64, 64), Smooth(4, 40, 64) + 0.18 * randn(4, 40, 64)));
+        Assert.Equal("quant:8", KeptAs(Linear(64, 64), randn(4, 40, 64)));
+        Assert.Equal("quant:8", KeptAs(Linear(64, 64), Smooth(1, 160, 64)[0]));
+        Assert.Equal("quant:8", KeptAs(Sequential(Flatten(), Linear(640, 8)), Smooth(40, 10, 64)));
         Assert.Equal("quant:8", KeptAs(Conv2d(64, 64, 1), randn(40, 64, 1, 1)));
+        Assert.Equal("quant:8", KeptAs(Conv2d(8, 8, 3), randn(4, 8, 64, 64)));
+        Assert.Equal("dct:10", KeptAs(Conv2d(8, 8, 3), functional.conv2d(randn(4, 8, 64, 64), ones(8, 8, 3, 3))));
+        Assert.Equal("dct:10", KeptAs(LayerNorm(64), Smooth(4, 40, 64)));
+        Assert.Equal("bf16", KeptAs(LayerNorm(64), Smooth(4, 40, 64) * linspace(-4, 4, 40).exp().unsqueeze(-1)));
+
+        static Tensor Smooth(int examples, int tokens, int features) =>
+            (linspace(0, 2, tokens).unsqueeze(-1) + linspace(0, 3, features) + arange(examples).view(-1, 1, 1)).sin();
 
         static string KeptAs(Module<Tensor, Tensor> layer, Tensor input)
         {
