@@ -70,10 +70,8 @@ sealed class CheckpointFrame : SavedTensorHooks
     {
         lock (gate)
         {
-            if (place.Value is null) RunAgain();
-            var value = place.Value!;
-            place.Value = null;
-            return value;
+            if (!place.IsFilled) RunAgain();
+            return place.Take();
         }
     }
 
@@ -121,26 +119,45 @@ sealed class CheckpointFrame : SavedTensorHooks
     /// <summary>A saved tensor that is not kept.</summary>
     sealed class Place(CheckpointFrame frame, Signature signature) : SavedTensor
     {
+        // What the second run saved here, until it is handed out, and the version that it had then.
+        Tensor? value;
+        long version;
         bool disposed;
 
         public Signature Signature => signature;
 
-        /// <summary>What the second run saved here, until it is handed out.</summary>
-        public Tensor? Value { get; set; }
+        public bool IsFilled => value is not null;
 
         public void Fill(Tensor tensor)
         {
-            Value?.Dispose();
-            Value = null;
+            Drop();
             if (disposed) return;
-            Value = tensor.detach();
-            Value.DetachFromDisposeScope();
+            value = tensor.detach();
+            value.DetachFromDisposeScope();
+            version = LibTorch.Version(tensor);
+        }
+
+        /// <summary>Hands the value out; the caller disposes it.</summary>
+        /// <exception cref="CheckpointException">The block has changed the value in place since it was saved, at which plain autograd throws too.</exception>
+        public Tensor Take()
+        {
+            var now = LibTorch.Version(value!);
+            if (now != version)
+            {
+                Drop();
+                throw new CheckpointException(
+                    $"A tensor {signature} that the backward pass of {frame} needs was changed in place after it had been saved: found version {now}, wanted {version}. " +
+                    "Replace the in-place operation that follows in the block: plain autograd would refuse it too.");
+            }
+            var taken = value!;
+            value = null;
+            return taken;
         }
 
         public void Drop()
         {
-            Value?.Dispose();
-            Value = null;
+            value?.Dispose();
+            value = null;
         }
 
         public override Tensor Unpack() => frame.HandOut(this);
@@ -213,6 +230,8 @@ sealed class CheckpointFrame : SavedTensorHooks
                 return $"a parameter {Text(shape, type, device)} that has been changed in place since the forward pass (step the optimizer after backward)";
             return null;
         }
+
+        public override string ToString() => Text(shape, type, device);
 
         static string Text(long[] shape, ScalarType type, DeviceType device) => $"({string.Join(", ", shape)}) {type} on {device}";
     }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -304,6 +305,68 @@ public sealed class CheckpointTests : IDisposable
             using (no_grad()) x.add_(1);
             Assert.Contains("changed in place since the forward pass", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
         }
+    }
+
+    public static TheoryData<string> InPlaceBlocks => [.. inPlace.Keys];
+
+    // Blocks that change a tensor in place after an operation has returned it.
+    static readonly Dictionary<string, Func<Tensor, Tensor>> inPlace = new()
+    {
+        ["exp, add_"] = x => x.exp().add_(1),
+        ["sigmoid, clamp_"] = x => x.sigmoid().clamp_(0.2, 0.7),
+        ["tanh, mul_"] = x => x.tanh().mul_(2),
+        ["exp, div_"] = x => x.exp().div_(3),
+        ["ReLU, dropout in place"] = x => functional.dropout(x.relu(), 0.5, training: true, inplace: true),
+        ["a view of exp, add_"] = x =>
+        {
+            var y = x.exp();
+            y[..2].add_(1);
+            return y;
+        },
+        ["x saved, x changed"] = x =>
+        {
+            var y = x * 1;
+            var z = y.square();
+            y.add_(1);
+            return z + y;
+        },
+        ["legal: mul, add_"] = x => x.mul(3).add_(1),
+        ["legal: exp, then a copy changed"] = x => x.exp().clone().add_(1),
+        ["legal: changed, then saved"] = x => x.mul(2).add_(1).exp(),
+        ["legal: sin, ReLU in place"] = x => x.sin().relu_(),
+        ["legal: sin, sigmoid in place"] = x => x.sin().sigmoid_().mul(2),
+        ["legal: batch norm, ReLU in place"] = x => functional.batch_norm(x.view(2, 2), zeros(2), ones(2), training: true).relu_().square(),
+    };
+
+    [Theory, MemberData(nameof(InPlaceBlocks))]
+    public void A_block_that_changes_in_place_what_it_saved_throws_as_plain_autograd_does(string what)
+    {
+        var (block, x) = (inPlace[what], tensor(new[] { -1f, 0.5f, 1f, 2f }, requires_grad: true));
+        (bool Throws, float[] Gradient) Outcome(Func<Func<Tensor, Tensor>, Tensor> run)
+        {
+            x.grad?.zero_();
+            manual_seed(5);
+            using var loss = run(block).sum();
+            try { SavedTensors.Backward(loss); }
+            catch (Exception failure) when (failure is CheckpointException or ExternalException)
+            {
+                Assert.Matches("in-?place|in place", failure.Message);
+                return (true, []);
+            }
+            return (false, x.grad!.data<float>().ToArray());
+        }
+        var (plain, checkpointed) = (Outcome(f => f(x)), Outcome(f => Checkpoint.Run(f, x)));
+        Assert.Equal(!what.StartsWith("legal", StringComparison.Ordinal), plain.Throws);
+        Assert.Equal(plain.Throws, checkpointed.Throws);
+        Assert.Equal(plain.Gradient, checkpointed.Gradient);
+    }
+
+    [Fact]
+    public void A_change_in_place_is_told_with_shape_and_versions()
+    {
+        using var loss = Checkpoint.Run(x => x.exp().add_(1), ones(3, requires_grad: true)).sum();
+        Assert.Contains("A tensor (3) Float32 on CPU that the backward pass of a checkpoint's function needs was changed in place after it had been saved: found version 1, wanted 0",
+            Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
