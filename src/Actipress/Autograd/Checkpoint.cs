@@ -34,7 +34,10 @@ public static class Checkpoint
     /// <summary>Runs <paramref name="function"/>, and again in the backward pass.</summary>
     /// <param name="function">Must do the same both times.</param>
     /// <param name="x">Its input, which it must not change in place; not disposed.</param>
-    /// <param name="modules">What it runs: the buffers of these are left as they are by the second run.</param>
+    /// <param name="modules">
+    /// What it runs: the second run leaves the buffers of these as they are, and is refused where one of their parameters has been changed
+    /// since the first, as by <c>optimizer.step()</c> between forward and backward.
+    /// </param>
     /// <returns>The function's result, which the caller disposes.</returns>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public static Tensor Run(Func<Tensor, Tensor> function, Tensor x, params nn.Module[] modules)
@@ -47,7 +50,10 @@ public static class Checkpoint
     /// <summary>As <see cref="Run(Func{Tensor, Tensor}, Tensor, nn.Module[])"/>, for a function of several tensors.</summary>
     /// <param name="function">Must do the same both times. What it uses beside its inputs must live until the backward pass.</param>
     /// <param name="inputs">Of any type and device; not changed in place, not disposed.</param>
-    /// <param name="modules">What it runs: the buffers of these are left as they are by the second run.</param>
+    /// <param name="modules">
+    /// What it runs: the second run leaves the buffers of these as they are, and is refused where one of their parameters has been changed
+    /// since the first, as by <c>optimizer.step()</c> between forward and backward.
+    /// </param>
     public static Tensor[] Run(Func<Tensor[], Tensor[]> function, Tensor[] inputs, params nn.Module[] modules)
     {
         ArgumentNullException.ThrowIfNull(function);

@@ -18,7 +18,7 @@ sealed class CheckpointFrame : SavedTensorHooks
     readonly Surroundings surroundings;
     readonly List<Place> places = [];
     int users = 1;
-    bool hasRun;
+    KnownParameters? parameters;    // null until the first run is over
 
     CheckpointFrame(nn.Module? block, nn.Module[] modules, Action<Tensor[]> again, Tensor[] inputs)
     {
@@ -30,7 +30,7 @@ sealed class CheckpointFrame : SavedTensorHooks
 
     /// <summary>Starts the first run, which ends with <see cref="IDisposable.Dispose"/>; null where nothing is saved because gradients are off.</summary>
     /// <param name="block">The block; null for a function.</param>
-    /// <param name="modules">Those whose buffers the second run must leave as they are.</param>
+    /// <param name="modules">Those whose buffers the second run must leave as they are, and whose parameters must not change until then.</param>
     /// <param name="again">The second run. What it makes is disposed.</param>
     /// <param name="inputs">Its inputs, and those of the first run.</param>
     public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor[]> again, Tensor[] inputs)
@@ -47,9 +47,12 @@ sealed class CheckpointFrame : SavedTensorHooks
         public void Dispose()
         {
             scope.Dispose();
-            frame.hasRun = true;
-            frame.surroundings.ForgetUnused();
-            frame.Leave();
+            try { frame.parameters = KnownParameters.Of(frame.places.Count > 0 ? frame.modules : []); }
+            finally
+            {
+                frame.surroundings.ForgetUnused();
+                frame.Leave();
+            }
         }
     }
 
@@ -79,13 +82,21 @@ sealed class CheckpointFrame : SavedTensorHooks
     {
         using var disposed = NewDisposeScope();
         var second = new SecondRun(this);
-        using var buffers = new KeptBuffers(modules.SelectMany(module => module.buffers()));
         try
         {
+            if (parameters?.Difference(modules) is { } changed)
+                throw new CheckpointException(
+                    $"Running {this} again for the backward pass would not be the same as the first time: {changed}. " +
+                    "Step the optimizer after backward. A parameter that the checkpoint's function does not use may change: name the modules alone that the function runs.");
             var inputsAgain = Array.ConvertAll(inputs, InputAgain);
-            using (surroundings.Again())
-            using (enable_grad())
-                SavedTensorsScope.RunApart(second, () => again(inputsAgain));
+            using var buffers = new KeptBuffers(modules.SelectMany(module => module.buffers()));
+            try
+            {
+                using (surroundings.Again())
+                using (enable_grad())
+                    SavedTensorsScope.RunApart(second, () => again(inputsAgain));
+            }
+            finally { buffers.Restore(); }
             second.Check();
         }
         catch (Exception failure)
@@ -94,7 +105,6 @@ sealed class CheckpointFrame : SavedTensorHooks
             if (failure is CheckpointException or CompressionException) throw;
             throw new CheckpointException($"Running {this} again for the backward pass failed. {failure.Message}", failure);
         }
-        finally { buffers.Restore(); }
     }
 
     static Tensor InputAgain((SavedTensor Kept, bool RequiresGrad) input)
@@ -114,7 +124,7 @@ sealed class CheckpointFrame : SavedTensorHooks
         }
     }
 
-    public override string ToString() => block is null ? "a checkpoint's function" : $"the checkpoint's block {block.GetName()}";
+    public override string ToString() => block is null ? "a checkpoint's function" : $"the checkpoint's block {block.GetType().Name}";
 
     /// <summary>A saved tensor that is not kept.</summary>
     sealed class Place(CheckpointFrame frame, Signature signature) : SavedTensor
@@ -198,7 +208,7 @@ sealed class CheckpointFrame : SavedTensorHooks
         public void Check()
         {
             // A block that differentiates inside asks before its first run is over.
-            if (saved < frame.places.Count || (frame.hasRun && saved > frame.places.Count)) difference = Differs($"{saved} tensors were saved the second time, {frame.places.Count} the first");
+            if (saved < frame.places.Count || (frame.parameters is not null && saved > frame.places.Count)) difference = Differs($"{saved} tensors were saved the second time, {frame.places.Count} the first");
             if (difference is not null) throw difference;
         }
 

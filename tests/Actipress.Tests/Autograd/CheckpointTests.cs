@@ -307,6 +307,50 @@ public sealed class CheckpointTests : IDisposable
         }
     }
 
+    public static TheoryData<string> UnsavedParameters => [.. unsaved.Keys];
+
+    // A block whose named parameter autograd does not save, and the block's input.
+    static readonly Dictionary<string, Func<(Module<Tensor, Tensor> Block, Tensor X, string Parameter)>> unsaved = new()
+    {
+        ["a bias"] = () => (Sequential(("fc", Linear(3, 4))), ones([2, 3], requires_grad: true), "fc.bias"),
+        ["an embedding's table"] = () => (Sequential(("table", Embedding(10, 4)), ("act", Tanh())), tensor(new long[] { 1, 2 }), "table.weight"),
+        ["the first Linear on data"] = () => (Sequential(("fc", Linear(3, 4)), ("act", Tanh())), ones(2, 3), "fc.weight"),
+        ["a batch norm's bias"] = () => (Sequential(("norm", BatchNorm1d(3)), ("act", Sigmoid())), randn([4, 3], requires_grad: true), "norm.bias"),
+    };
+
+    [Theory, MemberData(nameof(UnsavedParameters))]
+    public void A_weight_stepped_between_forward_and_backward_is_told_although_nothing_saves_it(string what)
+    {
+        var (block, x, name) = unsaved[what]();
+        var parameter = block.get_parameter(name)!;
+        var model = Sequential(("block", block));
+        using var checkpoints = Checkpoint.Blocks(model, "block");
+        foreach (var run in (Func<Tensor>[])[() => Checkpoint.Run(block, x), () => Checkpoint.Run(block.call, x, block), () => Checkpoint.Sequential([block, Identity()], 2, x), () => model.call(x)])
+        {
+            using var optimizer = optim.SGD([parameter], 0.1);
+            using var loss = run().sum();
+            parameter.grad = ones_like(parameter);
+            optimizer.step();
+            var told = Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message;
+            Assert.Contains($"parameter {name} of a Sequential has been changed since the forward pass, as by an optimizer.step() between forward and backward: found version", told, StringComparison.Ordinal);
+            using var again = run().sum();
+            SavedTensors.Backward(again);
+        }
+    }
+
+    [Fact]
+    public void A_parameter_that_was_replaced_or_disposed_in_between_is_told()
+    {
+        var (block, x) = (Sequential(("fc", Linear(3, 4))), ones([2, 3], requires_grad: true));
+        var replaced = Checkpoint.Run(block, x).sum();
+        block.to(ScalarType.Float64);
+        Assert.Contains("parameter fc.weight of a Sequential has been replaced", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(replaced)).Message, StringComparison.Ordinal);
+        block.to(ScalarType.Float32);
+        var gone = Checkpoint.Run(block, x).sum();
+        block.Dispose();
+        Assert.Contains("have 0 parameters, and had 2", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(gone)).Message, StringComparison.Ordinal);
+    }
+
     public static TheoryData<string> InPlaceBlocks => [.. inPlace.Keys];
 
     // Blocks that change a tensor in place after an operation has returned it.
