@@ -25,6 +25,7 @@ static unsafe class LibTorch
         newTensorHandle = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_new_tensor_handle");
         newUndefinedTensor = (delegate* unmanaged[Cdecl]<nint*, int>)Symbol("aoti_torch_new_uninitialized_tensor");
         version = (delegate* unmanaged[Cdecl]<nint, long>)Symbol("_ZNK2at10TensorBase8_versionEv");
+        isInference = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at6native12is_inferenceERKNS_6TensorE");
         isView = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_viewEv");
         baseOfView = (delegate* unmanaged[Cdecl]<nint, nint>)Symbol("_ZNK2at10TensorBase5_baseEv");
         dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
@@ -35,6 +36,7 @@ static unsafe class LibTorch
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> newTensorHandle;
     static readonly delegate* unmanaged[Cdecl]<nint*, int> newUndefinedTensor;
     static readonly delegate* unmanaged[Cdecl]<nint, long> version;
+    static readonly delegate* unmanaged[Cdecl]<nint, byte> isInference;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
     static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isLeaf;
@@ -110,8 +112,14 @@ static unsafe class LibTorch
         return data;
     }
 
-    /// <summary>How often the tensor, or another that shares its version counter, was changed in place.</summary>
-    public static long Version(Tensor tensor) => version(tensor.Handle);
+    /// <summary>
+    /// How often the tensor, or another that shares its version counter, was changed in place; always 0 for a tensor that was made under
+    /// inference mode. Such a tensor has no version counter, and libtorch would throw a C++ exception here, which ends the process.
+    /// </summary>
+    public static long Version(Tensor tensor) => IsInference(tensor) ? 0 : version(tensor.Handle);
+
+    /// <summary>Whether the tensor was made under inference mode: autograd refuses to save such a tensor, or to change it in place.</summary>
+    public static bool IsInference(Tensor tensor) => isInference(tensor.Handle) != 0;
 
     /// <summary>Whether the tensor was made by the user rather than by a differentiable operation.</summary>
     public static bool IsLeaf(Tensor tensor) => isLeaf(tensor.Handle) != 0;

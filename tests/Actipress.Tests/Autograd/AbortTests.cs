@@ -86,6 +86,62 @@ public class AbortTests
             public void Dispose() => released();
         }
 
+        static Tensor MadeUnderInference(Func<Tensor> make)
+        {
+            using (inference_mode()) return make();
+        }
+
+        [Fact(Explicit = true)]
+        public void A_checkpoint_takes_a_tensor_made_under_inference_mode()
+        {
+            var (x, w) = (MadeUnderInference(() => ones(3)), ones(3, requires_grad: true));
+            Checkpoint.Run(v => (v + w).exp(), x).sum().backward();
+            Checkpoint.Run(v => Checkpoint.Run(u => (u + w).exp(), v), x).sum().backward();
+            using (SavedTensors.Offload()) Checkpoint.Run(v => (v + w).exp(), x).sum().backward();
+            using (SavedTensors.Compress(ActivationCodec.Half)) Checkpoint.Run(v => (v + w).exp(), x).sum().backward();
+            using (SavedTensors.Hook(y => y.clone(), y => ((Tensor)y!).clone())) Checkpoint.Run(v => (v + w).exp(), x).sum().backward();
+            Assert.Equal(5 * MathF.Exp(2), w.grad![0].item<float>(), 3);
+        }
+
+        [Fact(Explicit = true)]
+        public void A_tensor_made_under_inference_mode_cannot_be_saved()
+        {
+            var (x, w) = (MadeUnderInference(() => ones(3)), ones(3, requires_grad: true));
+            foreach (var run in (Func<Tensor>[])[() => x * w, () => Checkpoint.Run(v => v * w, x)])
+                Assert.Contains("Inference tensors cannot be saved for backward", Assert.ThrowsAny<Exception>(run).Message, StringComparison.Ordinal);
+        }
+
+        [Fact(Explicit = true)]
+        public void Buffers_and_frozen_weights_may_be_made_under_inference_mode()
+        {
+            var block = nn.Sequential(nn.Tanh(), new AddsBuffer(MadeUnderInference(() => ones(3))));
+            var x = ones(3, requires_grad: true);
+            Checkpoint.Run(block, x).sum().backward();
+            Assert.NotEqual(0, x.grad![0].item<float>());
+        }
+
+        sealed class AddsBuffer : nn.Module<Tensor, Tensor>
+        {
+            readonly Tensor offset;
+            public AddsBuffer(Tensor offset) : base(nameof(AddsBuffer))
+            {
+                this.offset = offset;
+                register_buffer(nameof(offset), offset);
+            }
+            public override Tensor forward(Tensor x) => x + offset;
+        }
+
+        [Fact(Explicit = true)]
+        public void A_checkpoint_inside_inference_mode_runs_plainly()
+        {
+            var x = ones(3, requires_grad: true);
+            using (inference_mode())
+            {
+                var y = Checkpoint.Run(v => v.exp() * v.mul(2), x);
+                Assert.False(y.requires_grad);
+            }
+        }
+
         [Fact(Explicit = true)]
         public void A_timeline_runs_until_the_process_ends()
         {
