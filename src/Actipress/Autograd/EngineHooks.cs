@@ -151,7 +151,7 @@ static unsafe class EngineHooks
         catch (Exception failure)
         {
             scope.Record(failure, whilePacking: false);
-            LibTorch.ReturnUndefined(result);
+            LibTorch.ReturnLost(result);
         }
         return result;
     }

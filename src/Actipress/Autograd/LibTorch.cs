@@ -23,7 +23,6 @@ static unsafe class LibTorch
         Path = LoadedLibrary("libtorch_cpu.so");
         library = NativeLibrary.Load(Path);
         newTensorHandle = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_new_tensor_handle");
-        newUndefinedTensor = (delegate* unmanaged[Cdecl]<nint*, int>)Symbol("aoti_torch_new_uninitialized_tensor");
         version = (delegate* unmanaged[Cdecl]<nint, long>)Symbol("_ZNK2at10TensorBase8_versionEv");
         isInference = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at6native12is_inferenceERKNS_6TensorE");
         isView = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_viewEv");
@@ -31,10 +30,10 @@ static unsafe class LibTorch
         dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
         variableData = (delegate* unmanaged[Cdecl]<nint, nint, nint>)Symbol("_ZNK2at10TensorBase13variable_dataEv");
         isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
+        lost = torch.empty(0, device: torch.META).DetachFromDisposeScope();
     }
 
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> newTensorHandle;
-    static readonly delegate* unmanaged[Cdecl]<nint*, int> newUndefinedTensor;
     static readonly delegate* unmanaged[Cdecl]<nint, long> version;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isInference;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
@@ -77,13 +76,15 @@ static unsafe class LibTorch
         Move(handle, result);
     }
 
-    /// <summary>Writes an undefined tensor, at which libtorch raises an ordinary error.</summary>
-    public static void ReturnUndefined(nint result)
-    {
-        nint handle;
-        newUndefinedTensor(&handle);
-        Move(handle, result);
-    }
+    // Its dispatch key goes before those of every other device: whatever operation gets it runs as one of the meta device, which reads
+    // no memory, and either refuses the other tensors or gives a meta tensor, which the engine refuses as a gradient.
+    static readonly Tensor lost;
+
+    /// <summary>
+    /// Writes a tensor in place of a lost one, at which libtorch raises an ordinary error: an empty tensor of the meta device. With an
+    /// undefined tensor some operations end the process, and others silently compute as without the optional argument, such as a weight.
+    /// </summary>
+    public static void ReturnLost(nint result) => Return(lost, result);
 
     // A handle is a heap at::Tensor, and an at::Tensor is one counted pointer: move the pointer out and free the shell without running
     // its destructor (libtorch's operator new is malloc).
