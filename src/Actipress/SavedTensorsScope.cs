@@ -95,7 +95,6 @@ public sealed class SavedTensorsScope : IDisposable
     internal void Record(Exception failure, bool whilePacking)
     {
         failures.Enqueue(failure);
-        if (!whilePacking) UnpackFailures.Tell(failure);
         hooks.Failed(failure, whilePacking);
     }
 }

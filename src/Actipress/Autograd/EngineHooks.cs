@@ -151,6 +151,7 @@ static unsafe class EngineHooks
         catch (Exception failure)
         {
             scope.Record(failure, whilePacking: false);
+            UnpackFailures.Tell(failure);
             LibTorch.ReturnLost(result);
         }
         return result;

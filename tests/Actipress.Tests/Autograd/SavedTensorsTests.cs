@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Autograd;
@@ -152,6 +154,72 @@ public class SavedTensorsTests
         var loss = w.square().sum();
         Assert.ThrowsAny<Exception>(() => loss.backward());
         Assert.IsType<InvalidDataException>(Assert.Single(scope.Failures));
+    }
+
+    static Tensor LossThat(string fails, Action? first = null)
+    {
+        using (SavedTensors.Hook(x => x, _ =>
+        {
+            first?.Invoke();
+            throw new InvalidDataException(fails);
+        }))
+            return ones(3, requires_grad: true).square().sum().DetachFromDisposeScope();
+    }
+
+    static void OnThread(string? name, Action action)
+    {
+        Exception? failure = null;
+        var thread = new Thread(() =>
+        {
+            try { action(); }
+            catch (Exception thrown) { failure = thrown; }
+        }) { Name = name };
+        thread.Start();
+        thread.Join();
+        Assert.Null(failure);
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_backward_pass_tells_of_its_own_failure_and_not_of_another_threads(bool otherIsPlain)
+    {
+        void Elsewhere() => OnThread(null, () =>
+        {
+            using var theirs = LossThat("theirs");
+            Assert.ThrowsAny<Exception>(() => { if (otherIsPlain) theirs.backward(); else SavedTensors.Backward(theirs); });
+        });
+        using var mine = LossThat("mine", first: Elsewhere);
+        Assert.Equal("mine", Assert.Throws<InvalidDataException>(() => SavedTensors.Backward(mine)).Message);
+
+        // libtorch refuses the wrong shape: that is no other thread's failure.
+        using var w = ones(3, requires_grad: true);
+        using var scope = SavedTensors.Hook(x => x, _ =>
+        {
+            Elsewhere();
+            return ones(7);
+        });
+        using var wrong = w.square().sum();
+        Assert.Throws<ExternalException>(() => SavedTensors.Backward(wrong));
+    }
+
+    [Fact]
+    public void A_failure_on_the_engines_threads_is_told_where_this_thread_has_none()
+    {
+        using var failures = new UnpackFailures();
+        OnThread("pt_autograd_0", () => UnpackFailures.Tell(new InvalidDataException("on a GPU")));
+        Assert.Equal("on a GPU", failures.First?.Message);
+        UnpackFailures.Tell(new InvalidDataException("here"));
+        Assert.Equal("here", failures.First?.Message);
+    }
+
+    [Fact]
+    public void What_was_packed_may_fail_to_be_disposed_without_being_the_cause_of_anything()
+    {
+        using var everything = NewDisposeScope();
+        var w = ones(3, requires_grad: true);
+        Tensor loss;
+        using (SavedTensors.Hook(_ => new CountsDisposal(() => throw new InvalidDataException("disposal")), _ => ones(3))) loss = w.exp().sum();
+        SavedTensors.Backward(loss);
+        Assert.Contains("second time", Assert.Throws<ExternalException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
     [Theory, InlineData(true), InlineData(false)]
