@@ -27,7 +27,7 @@ public static class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(block);
         ArgumentNullException.ThrowIfNull(x);
-        using var run = CheckpointFrame.Start(block, [block], inputs => block.call(inputs[0]), [x]);
+        using var run = CheckpointFrame.Start(block, [block], inputs => block.call(inputs[0]!), [x]);
         return block.call(x);
     }
 
@@ -49,18 +49,18 @@ public static class Checkpoint
 
     /// <summary>As <see cref="Run(Func{Tensor, Tensor}, Tensor, nn.Module[])"/>, for a function of several tensors.</summary>
     /// <param name="function">Must do the same both times. What it uses beside its inputs must live until the backward pass.</param>
-    /// <param name="inputs">Of any type and device; not changed in place, not disposed.</param>
+    /// <param name="inputs">Of any type and device; not changed in place, not disposed. One that is null is null for the function too.</param>
     /// <param name="modules">
     /// What it runs: the second run leaves the buffers of these as they are, and is refused where one of their parameters has been changed
     /// since the first, as by <c>optimizer.step()</c> between forward and backward.
     /// </param>
-    public static Tensor[] Run(Func<Tensor[], Tensor[]> function, Tensor[] inputs, params nn.Module[] modules)
+    public static Tensor[] Run(Func<Tensor[], Tensor[]> function, Tensor?[] inputs, params nn.Module[] modules)
     {
         ArgumentNullException.ThrowIfNull(function);
         ArgumentNullException.ThrowIfNull(inputs);
         ArgumentNullException.ThrowIfNull(modules);
-        using var run = CheckpointFrame.Start(null, modules, again => function(again), inputs);
-        return function(inputs);
+        using var run = CheckpointFrame.Start(null, modules, again => function(again!), inputs);
+        return function(inputs!);
     }
 
     /// <summary>

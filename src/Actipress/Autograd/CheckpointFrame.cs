@@ -12,28 +12,28 @@ sealed class CheckpointFrame : SavedTensorHooks
     readonly Lock gate = new();
     readonly nn.Module? block;
     readonly nn.Module[] modules;
-    readonly Action<Tensor[]> again;
+    readonly Action<Tensor?[]> again;
     readonly SavedTensorsScope? outer;
-    readonly (SavedTensor Kept, bool RequiresGrad)[] inputs;
+    readonly (SavedTensor? Kept, bool RequiresGrad)[] inputs;    // nothing is kept of one that is null
     readonly Surroundings surroundings;
     readonly List<Place> places = [];
     int users = 1;
     KnownParameters? parameters;    // null until the first run is over
 
-    CheckpointFrame(nn.Module? block, nn.Module[] modules, Action<Tensor[]> again, Tensor[] inputs)
+    CheckpointFrame(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs)
     {
         (this.block, this.modules, this.again) = (block, modules, again);
         outer = SavedTensorsScope.Active;
-        this.inputs = [.. inputs.Select(input => (outer?.PackInput(input, block) ?? new PassedOn(input), input.requires_grad))];
-        surroundings = Surroundings.Here(inputs.Select(input => input.device));
+        this.inputs = [.. inputs.Select(input => input is null ? (null, false) : (outer?.PackInput(input, block) ?? new PassedOn(input), input.requires_grad))];
+        surroundings = Surroundings.Here(inputs.OfType<Tensor>().Select(input => input.device));
     }
 
     /// <summary>Starts the first run, which ends with <see cref="IDisposable.Dispose"/>; null where nothing is saved because gradients are off.</summary>
     /// <param name="block">The block; null for a function.</param>
     /// <param name="modules">Those whose buffers the second run must leave as they are, and whose parameters must not change until then.</param>
     /// <param name="again">The second run. What it makes is disposed.</param>
-    /// <param name="inputs">Its inputs, and those of the first run.</param>
-    public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor[]> again, Tensor[] inputs)
+    /// <param name="inputs">Its inputs, and those of the first run. One that is null is null both times.</param>
+    public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs)
     {
         if (!is_grad_enabled()) return null;
         EngineHooks.EnsureInstalled();
@@ -103,13 +103,17 @@ sealed class CheckpointFrame : SavedTensorHooks
         {
             foreach (var place in places) place.Drop();
             if (failure is CheckpointException or CompressionException) throw;
-            throw new CheckpointException($"Running {this} again for the backward pass failed. {failure.Message}", failure);
+            throw new CheckpointException(
+                $"Running {this} again for the backward pass failed. {failure.Message}" +
+                (DisposedTensor.Caused(failure) ? " A tensor that the block uses beside its inputs has been disposed since the forward pass, by the program or by the DisposeScope in which it was made: keep it until the backward pass is over." : ""),
+                failure);
         }
     }
 
-    static Tensor InputAgain((SavedTensor Kept, bool RequiresGrad) input)
+    static Tensor? InputAgain((SavedTensor? Kept, bool RequiresGrad) input)
     {
-        using var kept = input.Kept.Unpack();
+        using var kept = input.Kept?.Unpack();
+        if (kept is null) return null;
         var x = kept.detach();
         return input.RequiresGrad ? x.requires_grad_(true) : x;
     }
@@ -119,7 +123,7 @@ sealed class CheckpointFrame : SavedTensorHooks
         lock (gate)
         {
             if (--users > 0) return;
-            foreach (var (kept, _) in inputs) kept.Dispose();
+            foreach (var (kept, _) in inputs) kept?.Dispose();
             surroundings.Dispose();
         }
     }

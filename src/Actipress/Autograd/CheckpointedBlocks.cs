@@ -37,7 +37,7 @@ sealed class CheckpointedBlocks : IDisposable
     {
         var before = block.register_forward_pre_hook((_, x) =>
         {
-            running.Value!.Push((block, CheckpointFrame.Start(block, [block], inputs => block.forward(inputs[0]), [x])));
+            running.Value!.Push((block, CheckpointFrame.Start(block, [block], inputs => block.forward(inputs[0]!), [x])));
             return x;
         });
         var after = block.register_forward_hook((_, _, y) =>

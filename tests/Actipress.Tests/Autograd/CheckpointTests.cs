@@ -102,6 +102,29 @@ public sealed class CheckpointTests : IDisposable
         Assert.Equal(plainScale, scale.grad!.data<float>().ToArray());
     }
 
+    [Fact]
+    public void An_input_may_be_null()
+    {
+        var x = tensor(new[] { 1f, 2f }, requires_grad: true);
+        Tensor[] Function(Tensor?[] inputs)
+        {
+            Assert.Null(inputs[1]);
+            return [inputs[0]!.exp() * (inputs[1] ?? inputs[0]!)];
+        }
+        Checkpoint.Run(Function, [x, null])[0].sum().backward();
+        Assert.Equal([2 * MathF.Exp(1), 3 * MathF.Exp(2)], x.grad!.data<float>().ToArray());
+        Assert.Empty(Checkpoint.Run(inputs => [], [null]));
+    }
+
+    [Fact]
+    public void A_tensor_that_was_disposed_in_between_is_told_of()
+    {
+        var (x, mask) = (ones(3, requires_grad: true), ones(3));
+        using var loss = Checkpoint.Run(v => v.exp() * mask, x).sum();
+        mask.Dispose();
+        Assert.Contains("A tensor that the block uses beside its inputs has been disposed since the forward pass", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+    }
+
     [Theory, InlineData(1), InlineData(2), InlineData(3), InlineData(5), InlineData(7)]
     public void A_sequence_in_segments_gives_the_plain_gradients(int segments)
     {
