@@ -14,7 +14,7 @@ namespace Actipress;
 /// <para>A kept input goes through whatever saved-tensor hooks are active around the block: under
 /// <see cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/> it is compressed, and the block runs again
 /// on the rebuilt one. Checkpoints may lie inside each other. Where a second run fails or differs from the first, <c>backward()</c> throws;
-/// <see cref="SavedTensors.Backward"/> throws the <see cref="CheckpointException"/> that says why. See docs/comparators.md.</para>
+/// <c>SavedTensors.Backward</c> throws the <see cref="CheckpointException"/> that says why. See docs/comparators.md.</para>
 /// </remarks>
 public static class Checkpoint
 {

@@ -69,10 +69,12 @@ static unsafe class EngineHooks
     static void SelfCheck()
     {
         using var outer = torch.NewDisposeScope();
+        using var normal = torch.inference_mode(false);
+        using var tracked = torch.enable_grad();
         var hooks = new KeepingCount();
         var leaf = torch.tensor(new[] { 1f, 2f, 3f }, requires_grad: true);
-        Tensor loss;
-        using (SavedTensorsScope.Enter(hooks)) loss = leaf.mul(leaf).sum();
+        var loss = leaf;
+        SavedTensorsScope.RunApart(hooks, () => loss = leaf.mul(leaf).sum());
         loss.backward();
         if (hooks.Packed == 0 || hooks.Unpacked == 0)
             throw LibTorch.Unsupported($"{hooks.Packed} tensors packed and {hooks.Unpacked} unpacked in a trial", "at least one each");

@@ -12,7 +12,10 @@ abstract class SavedTensorHooks
     /// <param name="block">The block; null where it is a function.</param>
     public virtual SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) => Pack(tensor);
 
-    /// <summary>Told of an exception in pack (the tensor is kept raw) or in unpack or disposal. Must not throw.</summary>
+    /// <summary>What is kept in place of a tensor that <see cref="Pack"/> has failed for: by default the tensor as it is.</summary>
+    public virtual SavedTensor NotPacked(Tensor tensor, Exception failure) => new PassedOn(tensor);
+
+    /// <summary>Told of an exception in pack or in unpack or disposal. Must not throw.</summary>
     public virtual void Failed(Exception failure, bool whilePacking) { }
 }
 

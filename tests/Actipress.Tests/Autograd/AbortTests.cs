@@ -30,7 +30,7 @@ public class AbortTests
         public void Pack_throws()
         {
             using var loss = Loss(_ => throw new OutOfMemoryException(), _ => throw new InvalidOperationException());
-            loss.backward();
+            Assert.Throws<ExternalException>(() => loss.backward());
         }
 
         [Fact(Explicit = true)]
@@ -163,6 +163,43 @@ public class AbortTests
                 register_buffer(nameof(offset), offset);
             }
             public override Tensor forward(Tensor x) => x + offset;
+        }
+
+        [Fact(Explicit = true)]
+        public void The_first_use_may_be_anywhere()
+        {
+            using (inference_mode())
+            using (no_grad())
+                SavedTensors.SelfCheck();
+            using var forbidden = SavedTensors.Forbid("nothing");
+            SavedTensors.SelfCheck();
+        }
+
+        [Fact(Explicit = true)]
+        public void The_first_use_may_be_where_hooks_are_forbidden()
+        {
+            using var forbidden = SavedTensors.Forbid("why");
+            Assert.Equal("why", Assert.Throws<InvalidOperationException>(() => SavedTensors.Offload()).Message);
+            forbidden.Dispose();
+            SavedTensors.Offload().Dispose();
+        }
+
+        [Fact(Explicit = true)]
+        public void Grad_throws_where_torchs_own_ends_the_process()
+        {
+            var (w, other) = (tensor(new[] { 1f, 2f }, requires_grad: true), ones(3, requires_grad: true));
+            void Refused(string says, Func<Tensor?[]> grad) => Assert.Contains(says, Assert.Throws<ExternalException>(grad).Message, StringComparison.Ordinal);
+            var loss = w.square().sum();
+            Refused("appears to not have been used in the graph", () => SavedTensors.Grad([loss], [w, other], retainGraph: true));
+            Refused("does not require grad", () => SavedTensors.Grad([loss], [ones(3)], retainGraph: true));
+            Refused("does not require grad", () => SavedTensors.Grad([ones(1)], [w]));
+            Refused("shape", () => SavedTensors.Grad([w.square()], [w], [ones(3)]));
+            SavedTensors.Grad([loss], [w]);
+            Refused("second time", () => SavedTensors.Grad([loss], [w]));
+            using (SavedTensors.Hook(x => x, _ => throw new InvalidDataException("lost"))) loss = w.square().sum();
+            Assert.Equal("lost", Assert.Throws<InvalidDataException>(() => SavedTensors.Grad([loss], [w])).Message);
+            Assert.Throws<CheckpointException>(() => SavedTensors.Grad([Checkpoint.Run(x => x.exp().add_(1), w).sum()], [w]));
+            Assert.Equal([2f, 4f], SavedTensors.Grad([w.square().sum()], [w])[0]!.data<float>().ToArray());
         }
 
         [Fact(Explicit = true)]
