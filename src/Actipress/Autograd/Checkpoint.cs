@@ -111,11 +111,11 @@ public static class Checkpoint
     /// </summary>
     /// <param name="model">Any TorchSharp model.</param>
     /// <param name="names">
-    /// Names of submodules as in the state dictionary, such as <c>layer1</c>: each takes one tensor, and gives whatever it likes. A part of
-    /// another one is a checkpoint inside it.
+    /// Names of submodules as in the state dictionary, such as <c>layer1</c>: each takes one tensor or several, of which some may be null,
+    /// beside numbers, booleans and strings, and gives whatever it likes. A part of another one is a checkpoint inside it.
     /// </param>
     /// <returns>What ends it when disposed. What was run before can still be run again.</returns>
-    /// <exception cref="ArgumentException">No such submodule, or one of several inputs; the message lists those that can be named.</exception>
+    /// <exception cref="ArgumentException">No such submodule, or one whose inputs are something else, such as a tuple of tensors; the message lists those that can be named.</exception>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public static IDisposable Blocks(nn.Module model, params string[] names)
     {

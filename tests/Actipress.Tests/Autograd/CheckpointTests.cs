@@ -466,17 +466,95 @@ public sealed class CheckpointTests : IDisposable
     [Fact]
     public void A_block_that_does_not_exist_is_refused_and_those_that_do_are_listed()
     {
-        var model = new OneAndTwo();
-        Assert.Contains("'tow': wanted a part of the model that takes one tensor, found none of this name. Those that can be: one.", Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "one", "tow")).Message, StringComparison.Ordinal);
-        Assert.Contains("'two': wanted a part of the model that takes one tensor, found a Bilinear.", Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "two")).Message, StringComparison.Ordinal);
+        var model = new Mixed();
+        Assert.Contains("'tow': wanted a part of the model that takes tensors, beside numbers and the like, found none of this name. Those that can be: one, two, attention, scaled.",
+            Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "one", "tow")).Message, StringComparison.Ordinal);
+        Assert.Contains("'recurrent': wanted a part of the model that takes tensors, beside numbers and the like, found a LSTM.",
+            Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "recurrent")).Message, StringComparison.Ordinal);
     }
 
-    sealed class OneAndTwo : Module<Tensor, Tensor>
+    [Fact]
+    public void Named_blocks_may_take_several_tensors_of_which_some_are_null_and_numbers()
+    {
+        var (model, x) = (new Mixed(), randn([5, 2, 4], requires_grad: true));
+        List<float[]> WithInput()
+        {
+            x.grad?.zero_();
+            var gradients = Gradients(model, () => model.call(x).square().mean());
+            return [.. gradients, x.grad!.data<float>().ToArray()];
+        }
+        var plain = WithInput();
+        foreach (var names in (string[][])[["two"], ["attention"], ["scaled"], ["one", "two", "attention", "scaled"]])
+        {
+            using (Checkpoint.Blocks(model, names)) Assert.Equal(plain, WithInput());
+            using (model.CompressActivations(ActivationCodec.None))
+            using (Checkpoint.Blocks(model, names))
+                Assert.Equal(plain, WithInput());
+        }
+        Assert.Equal(plain, WithInput());
+    }
+
+    [Fact]
+    public void A_block_of_several_tensors_keeps_these_alone()
+    {
+        const long MiB = 1 << 20;
+        var model = new Pair();
+        var (x, y) = (zeros([4, 256, 256], requires_grad: true), zeros([4, 256, 256], requires_grad: true));    // 1 MiB each
+        using var checkpoints = Checkpoint.Blocks(model, "gate");
+        long Held(bool both)
+        {
+            var before = AllocatorMeter.CurrentBytes;
+            using var z = model.call(x, both ? y : null);
+            return AllocatorMeter.CurrentBytes - before;
+        }
+        Assert.InRange(Held(both: true), 0.9 * MiB, 1.1 * MiB);
+        Assert.InRange(Held(both: false), 0.9 * MiB, 1.1 * MiB);
+        var tensors = Tensor.TotalCount;
+        using (var z = model.call(x, null))
+        using (var loss = z.sum())
+            loss.backward();
+        x.grad = null;
+        Assert.Equal(tensors, Tensor.TotalCount);
+    }
+
+    sealed class Pair : Module<Tensor, Tensor?, Tensor>
+    {
+        readonly Gate gate = new();
+        public Pair() : base(nameof(Pair)) => RegisterComponents();
+        public override Tensor forward(Tensor x, Tensor? y) => gate.call(x, y);
+
+        sealed class Gate() : Module<Tensor, Tensor?, Tensor>(nameof(Gate))
+        {
+            public override Tensor forward(Tensor x, Tensor? y)
+            {
+                using var a = x.tanh();
+                using var b = (y ?? x).sigmoid();
+                return a * b;
+            }
+        }
+    }
+
+    sealed class Mixed : Module<Tensor, Tensor>
     {
         readonly Linear one = Linear(4, 4);
         readonly Bilinear two = Bilinear(4, 4, 4);
-        public OneAndTwo() : base(nameof(OneAndTwo)) => RegisterComponents();
-        public override Tensor forward(Tensor x) => two.call(one.call(x), x);
+        readonly MultiheadAttention attention = MultiheadAttention(4, 2, dropout: 0.2);
+        readonly LSTM recurrent = LSTM(4, 4);
+        readonly ModuleList<Module<Tensor, Tensor>> list = new();
+        readonly Scaled scaled = new();
+        public Mixed() : base(nameof(Mixed)) => RegisterComponents();
+
+        public override Tensor forward(Tensor x)
+        {
+            var y = two.call(one.call(x), x);
+            var z = attention.call(y, x, y, null, false, null).Item1;
+            return recurrent.call(scaled.call(z, 2, null, x)).Item1;
+        }
+
+        sealed class Scaled() : Module<Tensor, double, bool?, Tensor?, Tensor>(nameof(Scaled))
+        {
+            public override Tensor forward(Tensor x, double scale, bool? negate, Tensor? add) => (x.exp() * scale * (negate == true ? -1 : 1)).sigmoid() + add!.tanh();
+        }
     }
 
     [Fact]
