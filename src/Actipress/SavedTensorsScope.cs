@@ -38,6 +38,9 @@ public sealed class SavedTensorsScope : IDisposable
         }
     }
 
+    /// <summary>The hooks that this thread's saved tensors go to now; null for none.</summary>
+    internal static SavedTensorHooks? ActiveHooks => Active?.hooks;
+
     /// <summary>Whether what this thread saves goes to a checkpoint, which keeps none of it.</summary>
     internal static bool InCheckpoint => Active?.hooks is CheckpointFrame;
 

@@ -37,7 +37,22 @@ sealed class CheckpointFrame : SavedTensorHooks
     {
         if (!is_grad_enabled()) return null;
         EngineHooks.EnsureInstalled();
-        return new FirstRun(new CheckpointFrame(block, modules, again, inputs));
+        var frame = new CheckpointFrame(block, modules, again, inputs);
+        if (SavedTensorsScope.ActiveHooks is SecondRun { HasEverything: true } around)
+        {
+            frame.Leave();
+            throw new Enough(around);
+        }
+        return new FirstRun(frame);
+    }
+
+    /// <summary>
+    /// Ends a second run early: thrown where a checkpoint inside the block starts, after all that the block itself saves has been saved. Only
+    /// managed code lies between there and <see cref="RunAgain"/>. An operation of libtorch cannot be left so, as PyTorch leaves it.
+    /// </summary>
+    sealed class Enough(SecondRun run) : Exception("This block's second run has saved all that is needed. A checkpoint's block must let this exception pass.")
+    {
+        public SecondRun Run => run;
     }
 
     sealed class FirstRun(CheckpointFrame frame) : IDisposable
@@ -96,6 +111,7 @@ sealed class CheckpointFrame : SavedTensorHooks
                 using (enable_grad())
                     SavedTensorsScope.RunApart(second, () => again(inputsAgain));
             }
+            catch (Enough enough) when (enough.Run == second) { }
             finally { buffers.Restore(); }
             second.Check();
         }
@@ -191,8 +207,15 @@ sealed class CheckpointFrame : SavedTensorHooks
     /// <summary>What is saved the second time: the same as the first, in the same order.</summary>
     sealed class SecondRun(CheckpointFrame frame) : SavedTensorHooks
     {
+        readonly int backward = LibTorch.CurrentBackward;
         int saved;
         CheckpointException? difference;
+
+        /// <summary>
+        /// Whether all that the first run saved has been saved again, and the run may end here. Inside a backward pass of the block's own it may
+        /// not: an exception could have to cross the engine.
+        /// </summary>
+        public bool HasEverything => frame.parameters is not null && saved == frame.places.Count && LibTorch.CurrentBackward == backward;
 
         public override SavedTensor Pack(Tensor tensor)
         {

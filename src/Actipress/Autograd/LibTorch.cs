@@ -30,11 +30,13 @@ static unsafe class LibTorch
         dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
         variableData = (delegate* unmanaged[Cdecl]<nint, nint, nint>)Symbol("_ZNK2at10TensorBase13variable_dataEv");
         isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
+        currentGraphTask = (delegate* unmanaged[Cdecl]<int>)Symbol("_ZN5torch8autograd25get_current_graph_task_idEv");
         lost = torch.empty(0, device: torch.META).DetachFromDisposeScope();
     }
 
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> newTensorHandle;
     static readonly delegate* unmanaged[Cdecl]<nint, long> version;
+    static readonly delegate* unmanaged[Cdecl]<int> currentGraphTask;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isInference;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
     static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
@@ -121,6 +123,9 @@ static unsafe class LibTorch
 
     /// <summary>Whether the tensor was made under inference mode: autograd refuses to save such a tensor, or to change it in place.</summary>
     public static bool IsInference(Tensor tensor) => isInference(tensor.Handle) != 0;
+
+    /// <summary>The number of the innermost backward pass that runs on this thread; -1 where none does.</summary>
+    public static int CurrentBackward => currentGraphTask();
 
     /// <summary>Whether the tensor was made by the user rather than by a differentiable operation.</summary>
     public static bool IsLeaf(Tensor tensor) => isLeaf(tensor.Handle) != 0;

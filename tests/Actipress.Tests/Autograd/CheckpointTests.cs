@@ -84,6 +84,46 @@ public sealed class CheckpointTests : IDisposable
         Assert.Equal(["outer", "inner", "outer", "inner", "inner"], runs);
     }
 
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_second_run_ends_before_an_inner_checkpoint_after_which_nothing_is_saved(bool byName)
+    {
+        var runs = new List<string>();
+        Module<Tensor, Tensor> Part(string name) => new Counting(y => { runs.Add(name); return y.exp().sin(); });
+        var (a, b, c, x) = (Part("a"), Part("b"), Part("c"), tensor(new[] { 0.1f, 0.2f }, requires_grad: true));
+        var block = Sequential(("a", a), ("b", b), ("c", c));
+        var model = Sequential(("block", block));
+        float[] Gradient(Func<Tensor> run)
+        {
+            x.grad = null;
+            runs.Clear();
+            SavedTensors.Backward(run().sum());
+            return x.grad!.data<float>().ToArray();
+        }
+        var plain = Gradient(() => model.call(x));
+        using (byName ? Checkpoint.Blocks(model, "block", "block.a", "block.b", "block.c") : null)
+            Assert.Equal(plain, Gradient(() => byName ? model.call(x) : Checkpoint.Run(y => Checkpoint.Run(c, Checkpoint.Run(b, Checkpoint.Run(a, y))), x)));
+        Assert.Equal("abc ab c b a".Replace(" ", "", StringComparison.Ordinal), string.Concat(runs));
+
+        // The block itself saves something after its last inner checkpoint, which has to run for it.
+        plain = Gradient(() => model.call(x).exp());
+        Assert.Equal(plain, Gradient(() => Checkpoint.Run(y => Checkpoint.Run(b, Checkpoint.Run(a, y)).exp().sin(), x).exp()));
+        Assert.Equal("abab ba".Replace(" ", "", StringComparison.Ordinal), string.Concat(runs));
+    }
+
+    [Fact]
+    public void A_second_run_does_not_end_inside_a_backward_pass_of_the_block()
+    {
+        var w = tensor(new[] { 1f, 2f }, requires_grad: true);
+        Tensor Penalty(Tensor x)
+        {
+            var inner = x.detach().requires_grad_(true);
+            Checkpoint.Run(y => Checkpoint.Run(z => z.square(), y), inner).sum().backward();
+            return Checkpoint.Run(y => y * inner.grad!, x);
+        }
+        SavedTensors.Backward(Checkpoint.Run(Penalty, w).sum());
+        Assert.Equal([2f, 4f], w.grad!.data<float>().ToArray());
+    }
+
     [Fact]
     public void Several_tensors_go_in_and_out()
     {
