@@ -101,7 +101,9 @@ public sealed class SavedTensorsScope : IDisposable
     internal SavedTensor Pack(nint native)
     {
         using var tensor = LibTorch.Wrap(native);
-        return Pack(tensor, hooks.Pack);
+        var saved = Pack(tensor, hooks.Pack);
+        saved.Saved = (tensor.shape, tensor.dtype);
+        return saved;
     }
 
     /// <summary>Packs what a checkpoint's block was given, to run it again on.</summary>

@@ -145,16 +145,17 @@ static unsafe class EngineHooks
     {
         var hooks = (NativeHooks*)self;
         var scope = (SavedTensorsScope)GCHandle.FromIntPtr(hooks->Scope).Target!;
+        var saved = hooks->Saved == 0 ? null : (SavedTensor)GCHandle.FromIntPtr(hooks->Saved).Target!;
         try
         {
-            if (hooks->Saved == 0) throw new InvalidOperationException("Nothing was kept of this tensor: packing it had failed.");
-            scope.Unpack((SavedTensor)GCHandle.FromIntPtr(hooks->Saved).Target!, result);
+            if (saved is null) throw new InvalidOperationException("Nothing was kept of this tensor: packing it had failed.");
+            scope.Unpack(saved, result);
         }
         catch (Exception failure)
         {
             scope.Record(failure, whilePacking: false);
             UnpackFailures.Tell(failure);
-            LibTorch.ReturnLost(result);
+            LibTorch.ReturnLost(saved?.Saved?.Shape, saved?.Saved?.Type ?? torch.ScalarType.Float32, result);
         }
         return result;
     }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Actipress.Autograd;
@@ -30,13 +31,18 @@ static unsafe class LibTorch
         dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
         variableData = (delegate* unmanaged[Cdecl]<nint, nint, nint>)Symbol("_ZNK2at10TensorBase13variable_dataEv");
         isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
+        engine = (delegate* unmanaged[Cdecl]<nint>)Symbol("_ZN5torch8autograd6Engine18get_default_engineEv");
+        queueCallback = (delegate* unmanaged[Cdecl]<nint, nint*, void>)Symbol("_ZN5torch8autograd6Engine14queue_callbackESt8functionIFvvEE");
+        throwRuntimeError = Symbol("_ZSt21__throw_runtime_errorPKc");
         currentGraphTask = (delegate* unmanaged[Cdecl]<int>)Symbol("_ZN5torch8autograd25get_current_graph_task_idEv");
-        lost = torch.empty(0, device: torch.META).DetachFromDisposeScope();
     }
 
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> newTensorHandle;
     static readonly delegate* unmanaged[Cdecl]<nint, long> version;
     static readonly delegate* unmanaged[Cdecl]<int> currentGraphTask;
+    static readonly delegate* unmanaged[Cdecl]<nint> engine;
+    static readonly delegate* unmanaged[Cdecl]<nint, nint*, void> queueCallback;
+    static readonly nint throwRuntimeError;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isInference;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
     static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
@@ -78,15 +84,41 @@ static unsafe class LibTorch
         Move(handle, result);
     }
 
-    // Its dispatch key goes before those of every other device: whatever operation gets it runs as one of the meta device, which reads
-    // no memory, and either refuses the other tensors or gives a meta tensor, which the engine refuses as a gradient.
-    static readonly Tensor lost;
-
     /// <summary>
-    /// Writes a tensor in place of a lost one, at which libtorch raises an ordinary error: an empty tensor of the meta device. With an
-    /// undefined tensor some operations end the process, and others silently compute as without the optional argument, such as a weight.
+    /// Makes the backward pass that runs on this thread fail, at its end at the latest, and writes a stand-in for the lost tensor until then:
+    /// one of the same shape and type on the meta device. That device goes before all others in dispatch, so that whatever operation gets the
+    /// stand-in reads no memory; most refuse the other tensors or give what the engine refuses as a gradient.
     /// </summary>
-    public static void ReturnLost(nint result) => Return(lost, result);
+    /// <remarks>An undefined tensor in place of a lost one ends the process in some operations.</remarks>
+    /// <param name="shape">The lost tensor's shape; null where it is not known.</param>
+    /// <param name="type">The lost tensor's type.</param>
+    /// <param name="result">Where the native caller expects an <c>at::Tensor</c> by value.</param>
+    public static void ReturnLost(long[]? shape, torch.ScalarType type, nint result)
+    {
+        if (CurrentBackward >= 0) FailBackward();
+        using var standIn = torch.empty(shape ?? [0], type, torch.META);
+        Return(standIn, result);
+    }
+
+    // Queues a callback for the end of this backward pass that throws a C++ exception there, where libtorch expects exceptions. A
+    // std::function<void()> is 16 bytes of its own data, then two functions: one that manages the data, and one that is called with their
+    // address. Here the data are a text, and what is called with its address is libstdc++'s std::__throw_runtime_error(const char*).
+    static void FailBackward()
+    {
+        var callback = stackalloc nint[4];
+        "tensor is lost\0"u8.CopyTo(new Span<byte>(callback, 2 * sizeof(nint)));
+        callback[2] = (nint)(delegate* unmanaged[Cdecl]<nint*, nint*, int, byte>)&ManageText;
+        callback[3] = throwRuntimeError;
+        queueCallback(engine(), callback);
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static byte ManageText(nint* to, nint* from, int what)
+    {
+        const int Clone = 2;
+        if (what == Clone) (to[0], to[1]) = (from[0], from[1]);
+        return 0;
+    }
 
     // A handle is a heap at::Tensor, and an at::Tensor is one counted pointer: move the pointer out and free the shell without running
     // its destructor (libtorch's operator new is malloc).

@@ -22,6 +22,9 @@ abstract class SavedTensorHooks
 /// <summary>What is kept of one saved tensor. libtorch disposes it when the graph no longer needs it, on any thread.</summary>
 abstract class SavedTensor : IDisposable
 {
+    /// <summary>The shape and type of the tensor that was saved: those of its stand-in where it is lost.</summary>
+    public (long[] Shape, torch.ScalarType Type)? Saved { get; set; }
+
     /// <summary>Called in the backward pass, once for each time that a saved tensor is needed.</summary>
     /// <returns>A tensor that the caller disposes once libtorch has a reference of its own.</returns>
     public abstract Tensor Unpack();
