@@ -1,3 +1,5 @@
+using static TorchSharp.torch;
+
 namespace Actipress.Autograd;
 
 /// <summary>
@@ -7,30 +9,36 @@ namespace Actipress.Autograd;
 /// </summary>
 sealed class KnownParameters
 {
-    readonly (string Name, Tensor Parameter, nint Storage, long Version)[] parameters;
+    readonly (Tensor Parameter, nint Storage, long Version)[] parameters;
 
-    KnownParameters((string, Tensor, nint, long)[] parameters) => this.parameters = parameters;
+    KnownParameters((Tensor, nint, long)[] parameters) => this.parameters = parameters;
 
     /// <summary>The parameters of <paramref name="modules"/> at this moment.</summary>
-    public static KnownParameters Of(IEnumerable<torch.nn.Module> modules) =>
-        new([.. Named(modules).Select(named => (named.Name, named.Parameter, StorageReference.AddressOf(named.Parameter), LibTorch.Version(named.Parameter)))]);
+    public static KnownParameters Of(IEnumerable<nn.Module> modules) =>
+        new([.. Living(modules).Select(parameter => (parameter, StorageReference.AddressOf(parameter), LibTorch.Version(parameter)))]);
 
-    static IEnumerable<(string Name, Tensor Parameter)> Named(IEnumerable<torch.nn.Module> modules) =>
-        modules.SelectMany(module => module.named_parameters().Where(named => !named.parameter.IsInvalid).Select(named => ($"{named.name} of a {module.GetType().Name}", (Tensor)named.parameter)));
+    static IEnumerable<Tensor> Living(IEnumerable<nn.Module> modules) => modules.SelectMany(module => module.parameters()).Where(parameter => !parameter.IsInvalid);
 
     /// <summary>How the first parameter that has changed differs; null where none has.</summary>
     /// <param name="modules">The same modules again.</param>
-    public string? Difference(IEnumerable<torch.nn.Module> modules)
+    public string? Difference(IReadOnlyList<nn.Module> modules)
     {
-        var now = Named(modules).ToArray();
+        var now = Living(modules).ToArray();
         if (now.Length != parameters.Length) return $"the modules have {now.Length} parameters, and had {parameters.Length} in the forward pass";
-        foreach (var (then, parameter) in parameters.Zip(now, (then, now) => (then, now.Parameter)))
+        foreach (var ((then, storage, version), parameter) in parameters.Zip(now))
         {
-            if (!ReferenceEquals(parameter, then.Parameter) || StorageReference.AddressOf(parameter) != then.Storage)
-                return $"parameter {then.Name} has been replaced since the forward pass";
-            if (LibTorch.Version(parameter) is var version && version != then.Version)
-                return $"parameter {then.Name} has been changed since the forward pass, as by an optimizer.step() between forward and backward: found version {version}, wanted {then.Version}";
+            // The parameter of the first run is held here, so that no other one can have its storage.
+            if (!ReferenceEquals(parameter, then) || StorageReference.AddressOf(parameter) != storage)
+                return $"{Name(parameter)} has been replaced since the forward pass";
+            if (LibTorch.Version(parameter) is var found && found != version)
+                return $"{Name(parameter)} has been changed since the forward pass, as by an optimizer.step() between forward and backward: found version {found}, wanted {version}";
         }
         return null;
+
+        string Name(Tensor parameter)
+        {
+            var module = modules.First(module => module.parameters().Any(own => ReferenceEquals(own, parameter)));
+            return $"parameter {module.named_parameters().First(own => ReferenceEquals(own.parameter, parameter)).name} of a {module.GetType().Name}";
+        }
     }
 }

@@ -282,7 +282,8 @@ public class SavedTensorsTests
         {
             try { action(); }
             catch (Exception thrown) { failure = thrown; }
-        }) { Name = name };
+        });
+        thread.Name = name;
         thread.Start();
         thread.Join();
         Assert.Null(failure);
