@@ -18,8 +18,8 @@ public static class SavedTensors
     /// <param name="pack">
     /// Gets the saved tensor, detached, and returns whatever is to be kept in its place. The tensor is disposed right after, unless
     /// <paramref name="pack"/> returns it; keep an <c>alias()</c> to hold it inside something else. It must not be changed in place.
-    /// If what is returned is <see cref="IDisposable"/>, it is disposed when the graph needs it no longer. Tensors kept inside it are
-    /// to be detached from any <c>DisposeScope</c>.
+    /// If what is returned is <see cref="IDisposable"/>, it is disposed when no graph needs it any longer; the same object may be returned
+    /// for several tensors. Tensors kept inside it are to be detached from any <c>DisposeScope</c>.
     /// </param>
     /// <param name="unpack">
     /// Gets what <paramref name="pack"/> returned and gives a tensor of the original's shape, type and device. A new tensor is
@@ -27,9 +27,12 @@ public static class SavedTensors
     /// </param>
     /// <returns>A scope to dispose at the end of the forward pass.</returns>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
+    /// <exception cref="InvalidOperationException">Hooks are forbidden here, by <see cref="Forbid"/>.</exception>
     /// <remarks>
-    /// An exception in <paramref name="pack"/> leaves the tensor as it is; one in <paramref name="unpack"/> makes <c>backward()</c>
-    /// throw. Both are recorded in <see cref="SavedTensorsScope.Failures"/>.
+    /// An exception in <paramref name="pack"/> cannot leave the forward pass, which is native code: the tensor counts as lost, and
+    /// <c>backward()</c> throws where it needs the tensor. <see cref="SavedTensorsScope.ThrowIfFailed"/> throws the exception right after the
+    /// forward pass. One in <paramref name="unpack"/> makes <c>backward()</c> throw. <see cref="Backward(Tensor)"/>
+    /// throws either exception itself, and both are in <see cref="SavedTensorsScope.Failures"/>.
     /// </remarks>
     public static SavedTensorsScope Hook(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
     {
@@ -68,59 +71,121 @@ public static class SavedTensors
         return SavedTensorsScope.Enter(new ActivationStore(policy, run: null) { HandsOutOriginals = handsOutOriginals });
     }
 
+    /// <summary>Whether hooks see what this thread's autograd saves now: those of this class, of a compressed model or of a checkpoint.</summary>
+    public static bool AreHooksActive => SavedTensorsScope.Active is not null;
+
+    /// <summary>
+    /// Until the result is disposed, on the same thread, refuses every hook: entering a scope of hooks, a checkpoint or a compressed model's
+    /// forward pass throws. As PyTorch's <c>disable_saved_tensors_hooks</c>, for code that relies on what autograd saves being left alone.
+    /// Regions nest; the innermost reason is told. A backward pass may run earlier checkpoints again.
+    /// </summary>
+    /// <param name="why">The message of the exception.</param>
+    /// <exception cref="InvalidOperationException">Hooks are active already.</exception>
+    public static IDisposable Forbid(string why)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(why);
+        return SavedTensorsScope.Forbid(why);
+    }
+
     /// <summary>Runs <c>loss.backward()</c>; where that fails because a saved tensor could not be given back, throws the cause in place of libtorch's error.</summary>
     /// <param name="loss">A scalar; not disposed.</param>
     /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
     /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
-    public static void Backward(Tensor loss)
+    /// <exception cref="ExternalException">Any other error of libtorch's.</exception>
+    public static void Backward(Tensor loss) => Backward(loss, gradient: null);
+
+    /// <summary>As <see cref="Backward(Tensor)"/>, with the arguments of torch's.</summary>
+    /// <param name="loss">A scalar, or a tensor whose <paramref name="gradient"/> is given; not disposed.</param>
+    /// <param name="gradient">The gradient of <paramref name="loss"/>, of its shape; 1 for a scalar where none is given. Not disposed.</param>
+    /// <param name="retainGraph">Whether the graph can be used again; by default where <paramref name="createGraph"/> asks for it.</param>
+    /// <param name="createGraph">
+    /// Whether the gradients can be differentiated themselves. A leaf and its <c>grad</c> then hold each other: <see cref="Grad"/> leaves no such cycle.
+    /// </param>
+    /// <param name="inputs">
+    /// The tensors whose <c>grad</c> is added to, such as <c>model.parameters()</c>; by default all leaves. One that is no leaf keeps its
+    /// <c>grad</c> from then on, as after <c>retain_grad()</c>.
+    /// </param>
+    /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
+    /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
+    /// <exception cref="ExternalException">Any other error of libtorch's.</exception>
+    public static void Backward(Tensor loss, Tensor? gradient = null, bool? retainGraph = null, bool createGraph = false, IEnumerable<Tensor>? inputs = null)
     {
         ArgumentNullException.ThrowIfNull(loss);
-        using var failures = new UnpackFailures();
-        try { loss.backward(); }
-        catch (ExternalException) when (failures.First is not null) { ExceptionDispatchInfo.Throw(failures.First); }
+        Backward([loss], [gradient], retainGraph, createGraph, inputs);
+    }
+
+    /// <summary>As <see cref="Backward(Tensor)"/>, from several tensors at once.</summary>
+    /// <param name="tensors">Scalars, or tensors whose gradients are given; not disposed.</param>
+    /// <param name="gradTensors">Their gradients, in the same order; null where there is none to give for a scalar. Not disposed.</param>
+    /// <param name="retainGraph">Whether the graph can be used again; by default where <paramref name="createGraph"/> asks for it.</param>
+    /// <param name="createGraph">Whether the gradients can be differentiated themselves.</param>
+    /// <param name="inputs">The tensors whose <c>grad</c> is added to; by default all leaves.</param>
+    /// <exception cref="ArgumentException">More or fewer gradients than tensors, none for a tensor of several elements, or an empty list of inputs.</exception>
+    /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
+    /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
+    /// <exception cref="ExternalException">Any other error of libtorch's.</exception>
+    public static void Backward(IEnumerable<Tensor> tensors, IEnumerable<Tensor?>? gradTensors = null, bool? retainGraph = null, bool createGraph = false, IEnumerable<Tensor>? inputs = null)
+    {
+        ArgumentNullException.ThrowIfNull(tensors);
+        var (outputs, leaves) = (tensors.ToArray(), inputs?.ToArray());
+        if (leaves is { Length: 0 }) throw new ArgumentException("Found no inputs to give gradients to, wanted at least one, or null for all leaves.", nameof(inputs));
+        Differentiate(outputs, gradTensors, nameof(gradTensors), gradients =>
+        {
+            torch.autograd.backward(outputs, gradients, retainGraph, createGraph, leaves);
+            return true;
+        });
+    }
+
+    /// <summary>
+    /// The gradients of <paramref name="outputs"/> with respect to <paramref name="inputs"/>, as <c>torch.autograd.grad</c>: no tensor's
+    /// <c>grad</c> is touched. In TorchSharp 0.107.0 any error inside <c>torch.autograd.grad</c> ends the process; here it is an exception.
+    /// </summary>
+    /// <param name="outputs">Scalars, or tensors whose gradients are given; not disposed.</param>
+    /// <param name="inputs">Leaves or results of operations that <paramref name="outputs"/> were computed from; not disposed.</param>
+    /// <param name="gradOutputs">The gradients of <paramref name="outputs"/>, in the same order; null where there is none to give for a scalar. Not disposed.</param>
+    /// <param name="retainGraph">Whether the graph can be used again; by default where <paramref name="createGraph"/> asks for it.</param>
+    /// <param name="createGraph">Whether the gradients can be differentiated themselves.</param>
+    /// <param name="allowUnused">Whether an input may have no influence on the outputs: its gradient is null then.</param>
+    /// <returns>A gradient of the input's shape for each input, for the caller to dispose.</returns>
+    /// <exception cref="ArgumentException">More or fewer gradients than outputs, none for an output of several elements, or no inputs.</exception>
+    /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
+    /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
+    /// <exception cref="ExternalException">Any other error of libtorch's, such as an input that is not used.</exception>
+    public static Tensor?[] Grad(IEnumerable<Tensor> outputs, IEnumerable<Tensor> inputs, IEnumerable<Tensor?>? gradOutputs = null, bool? retainGraph = null, bool createGraph = false, bool allowUnused = false)
+    {
+        ArgumentNullException.ThrowIfNull(outputs);
+        ArgumentNullException.ThrowIfNull(inputs);
+        var (of, to) = (outputs.ToArray(), inputs.ToArray());
+        if (to.Length == 0) throw new ArgumentException("Found no inputs to give gradients for, wanted at least one.", nameof(inputs));
+        return Differentiate(of, gradOutputs, nameof(gradOutputs), gradients => GuardedGrad.Run(of, to, gradients, retainGraph ?? createGraph, createGraph, allowUnused));
+    }
+
+    // Runs a backward pass with a gradient for each output, and throws the cause where a saved tensor could not be given back.
+    static T Differentiate<T>(Tensor[] outputs, IEnumerable<Tensor?>? gradients, string name, Func<Tensor[], T> run)
+    {
+        var given = gradients?.ToArray() ?? new Tensor?[outputs.Length];
+        if (given.Length != outputs.Length) throw new ArgumentException($"Found {given.Length} gradients for {outputs.Length} tensors, wanted one for each (null for a scalar's 1).", name);
+        var implied = new List<Tensor>();
+        try
+        {
+            for (var i = 0; i < given.Length; i++)
+            {
+                if (given[i] is not null) continue;
+                if (outputs[i].NumberOfElements != 1) throw new ArgumentException($"Found no gradient for tensor {i} of shape ({string.Join(", ", outputs[i].shape)}), wanted one: only a tensor of one element has a gradient of 1 by itself.", name);
+                implied.Add(given[i] = torch.ones_like(outputs[i]));
+            }
+            using var failures = new UnpackFailures();
+            try { return run(given!); }
+            catch (ExternalException) when (failures.First is not null)
+            {
+                ExceptionDispatchInfo.Throw(failures.First);
+                throw;
+            }
+        }
+        finally { foreach (var gradient in implied) gradient.Dispose(); }
     }
 
     /// <summary>Checks that hooks work in this process, by packing and unpacking a known tensor.</summary>
     /// <exception cref="PlatformNotSupportedException">They do not; the message says what was found and what was wanted.</exception>
     public static void SelfCheck() => EngineHooks.EnsureInstalled();
-
-    sealed class UserHooks(Func<Tensor, object?> pack, Func<object?, Tensor> unpack) : SavedTensorHooks
-    {
-        public override SavedTensor Pack(Tensor tensor)
-        {
-            // An output's own graph node holds what is kept of it: keeping the output with its graph would be a cycle.
-            var detached = tensor.detach();
-            object? kept = null;
-            try
-            {
-                kept = pack(detached);
-                return new Kept(kept, unpack);
-            }
-            finally
-            {
-                if (ReferenceEquals(kept, detached)) detached.DetachFromDisposeScope();
-                else detached.Dispose();
-            }
-        }
-
-        sealed class Kept : SavedTensor
-        {
-            readonly object? kept;
-            readonly Func<object?, Tensor> unpack;
-
-            public Kept(object? kept, Func<object?, Tensor> unpack)
-            {
-                (this.kept, this.unpack) = (kept, unpack);
-                (kept as Tensor)?.DetachFromDisposeScope();
-            }
-
-            public override Tensor Unpack()
-            {
-                var tensor = unpack(kept) ?? throw new InvalidOperationException("The unpack function returned no tensor.");
-                return ReferenceEquals(tensor, kept) ? tensor.alias() : tensor;
-            }
-
-            public override void Dispose() => (kept as IDisposable)?.Dispose();
-        }
-    }
 }

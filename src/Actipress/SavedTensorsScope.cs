@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
 using Actipress.Autograd;
 
 namespace Actipress;
@@ -9,6 +10,7 @@ public sealed class SavedTensorsScope : IDisposable
     [ThreadStatic] static SavedTensorsScope? innermost;
     [ThreadStatic] static int paused;
     [ThreadStatic] static bool runsApart;
+    [ThreadStatic] static string? forbidden;
 
     readonly SavedTensorHooks hooks;
     readonly ConcurrentQueue<Exception> failures = new();
@@ -18,8 +20,10 @@ public sealed class SavedTensorsScope : IDisposable
     SavedTensorsScope(SavedTensorHooks hooks, SavedTensorsScope? outer) => (this.hooks, this.outer) = (hooks, outer);
 
     /// <summary>Opens a scope on this thread, inside whatever scope is open.</summary>
+    /// <exception cref="InvalidOperationException">Hooks are forbidden on this thread.</exception>
     internal static SavedTensorsScope Enter(SavedTensorHooks hooks)
     {
+        if (forbidden is not null) throw new InvalidOperationException(forbidden);
         ForgetEnded();
         if (hooks.WatchesOperations) OperationObserver.Watch(true);
         return innermost = new SavedTensorsScope(hooks, innermost);
@@ -41,18 +45,28 @@ public sealed class SavedTensorsScope : IDisposable
         }
     }
 
+    /// <summary>The hooks of the scope that is open on this thread now; null for none.</summary>
+    internal static SavedTensorHooks? ActiveHooks
+    {
+        get
+        {
+            ForgetEnded();
+            return paused > 0 ? null : innermost?.hooks;
+        }
+    }
+
     /// <summary>Whether what this thread saves goes to a checkpoint, which keeps none of it.</summary>
-    internal static bool InCheckpoint => Active?.hooks is CheckpointFrame;
+    internal static bool InCheckpoint => ActiveHooks is CheckpointFrame;
 
     /// <summary>Runs <paramref name="action"/> as on a thread of its own that has this one scope, although a callback may be running.</summary>
     internal static void RunApart(SavedTensorHooks hooks, Action action)
     {
-        var before = (paused, innermost, runsApart);
-        (paused, innermost, runsApart) = (0, new SavedTensorsScope(hooks, null), true);
+        var before = (paused, innermost, runsApart, forbidden);
+        (paused, innermost, runsApart, forbidden) = (0, new SavedTensorsScope(hooks, null), true, null);
         try { action(); }
         finally
         {
-            (paused, innermost, runsApart) = before;
+            (paused, innermost, runsApart, forbidden) = before;
             WatchOperations();
         }
     }
@@ -75,10 +89,41 @@ public sealed class SavedTensorsScope : IDisposable
         OperationObserver.Watch(wanted);
     }
 
-    /// <summary>What went wrong in pack (the tensor was kept as it is) or in unpack (backward has thrown), in order.</summary>
+    /// <summary>Refuses scopes on this thread until the result is disposed.</summary>
+    internal static IDisposable Forbid(string why)
+    {
+        if (ActiveHooks is not null) throw new InvalidOperationException($"Saved-tensor hooks are active on this thread and cannot be forbidden. {why}");
+        return new Forbidden(why);
+    }
+
+    sealed class Forbidden : IDisposable
+    {
+        readonly string? before = forbidden;
+        bool ended;
+
+        public Forbidden(string why) => forbidden = why;
+
+        public void Dispose()
+        {
+            if (ended) return;
+            ended = true;
+            forbidden = before;
+        }
+    }
+
+    /// <summary>
+    /// What went wrong, in order: in pack (a compression has kept the tensor as it is; for the functions of <see cref="SavedTensors.Hook"/>
+    /// the tensor is lost) or in unpack (backward has thrown).
+    /// </summary>
     public IReadOnlyCollection<Exception> Failures => failures;
 
     internal bool HasEnded => ended;
+
+    /// <summary>Throws the first of <see cref="Failures"/>, if there is one: after a forward pass an exception of the pack function.</summary>
+    public void ThrowIfFailed()
+    {
+        if (failures.TryPeek(out var first)) ExceptionDispatchInfo.Throw(first);
+    }
 
     /// <summary>Ends the scope. What it packed can still be unpacked. Scopes may end in any order.</summary>
     public void Dispose()
@@ -90,7 +135,9 @@ public sealed class SavedTensorsScope : IDisposable
     internal SavedTensor Pack(nint native)
     {
         using var tensor = LibTorch.Wrap(native);
-        return Pack(tensor, hooks.Pack);
+        var saved = Pack(tensor, hooks.Pack);
+        saved.Saved = (tensor.shape, tensor.dtype);
+        return saved;
     }
 
     /// <summary>Packs what a checkpoint's block was given, to run it again on.</summary>
@@ -103,7 +150,7 @@ public sealed class SavedTensorsScope : IDisposable
         catch (Exception failure)
         {
             Record(failure, whilePacking: true);
-            return new PassedOn(tensor);
+            return hooks.NotPacked(tensor, failure);
         }
         finally { paused--; }
     }
@@ -121,8 +168,8 @@ public sealed class SavedTensorsScope : IDisposable
 
     internal void Record(Exception failure, bool whilePacking)
     {
-        failures.Enqueue(failure);
-        if (!whilePacking) UnpackFailures.Tell(failure);
+        // A tensor that could not be packed fails with the same exception when it is asked for.
+        if (!failures.Contains(failure)) failures.Enqueue(failure);
         hooks.Failed(failure, whilePacking);
     }
 }

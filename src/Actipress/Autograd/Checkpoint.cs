@@ -14,7 +14,7 @@ namespace Actipress;
 /// <para>A kept input goes through whatever saved-tensor hooks are active around the block: under
 /// <see cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/> it is compressed, and the block runs again
 /// on the rebuilt one. Checkpoints may lie inside each other. Where a second run fails or differs from the first, <c>backward()</c> throws;
-/// <see cref="SavedTensors.Backward"/> throws the <see cref="CheckpointException"/> that says why. See docs/comparators.md.</para>
+/// <c>SavedTensors.Backward</c> throws the <see cref="CheckpointException"/> that says why. See docs/comparators.md.</para>
 /// </remarks>
 public static class Checkpoint
 {
@@ -27,14 +27,17 @@ public static class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(block);
         ArgumentNullException.ThrowIfNull(x);
-        using var run = CheckpointFrame.Start(block, [block], inputs => block.call(inputs[0]), [x]);
+        using var run = CheckpointFrame.Start(block, [block], inputs => block.call(inputs[0]!), [x]);
         return block.call(x);
     }
 
     /// <summary>Runs <paramref name="function"/>, and again in the backward pass.</summary>
     /// <param name="function">Must do the same both times.</param>
     /// <param name="x">Its input, which it must not change in place; not disposed.</param>
-    /// <param name="modules">What it runs: the buffers of these are left as they are by the second run.</param>
+    /// <param name="modules">
+    /// What it runs: the second run leaves the buffers of these as they are, and is refused where one of their parameters has been changed
+    /// since the first, as by <c>optimizer.step()</c> between forward and backward.
+    /// </param>
     /// <returns>The function's result, which the caller disposes.</returns>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public static Tensor Run(Func<Tensor, Tensor> function, Tensor x, params nn.Module[] modules)
@@ -46,15 +49,18 @@ public static class Checkpoint
 
     /// <summary>As <see cref="Run(Func{Tensor, Tensor}, Tensor, nn.Module[])"/>, for a function of several tensors.</summary>
     /// <param name="function">Must do the same both times. What it uses beside its inputs must live until the backward pass.</param>
-    /// <param name="inputs">Of any type and device; not changed in place, not disposed.</param>
-    /// <param name="modules">What it runs: the buffers of these are left as they are by the second run.</param>
-    public static Tensor[] Run(Func<Tensor[], Tensor[]> function, Tensor[] inputs, params nn.Module[] modules)
+    /// <param name="inputs">Of any type and device; not changed in place, not disposed. One that is null is null for the function too.</param>
+    /// <param name="modules">
+    /// What it runs: the second run leaves the buffers of these as they are, and is refused where one of their parameters has been changed
+    /// since the first, as by <c>optimizer.step()</c> between forward and backward.
+    /// </param>
+    public static Tensor[] Run(Func<Tensor[], Tensor[]> function, Tensor?[] inputs, params nn.Module[] modules)
     {
         ArgumentNullException.ThrowIfNull(function);
         ArgumentNullException.ThrowIfNull(inputs);
         ArgumentNullException.ThrowIfNull(modules);
-        using var run = CheckpointFrame.Start(null, modules, again => function(again), inputs);
-        return function(inputs);
+        using var run = CheckpointFrame.Start(null, modules, again => function(again!), inputs);
+        return function(inputs!);
     }
 
     /// <summary>
@@ -105,11 +111,11 @@ public static class Checkpoint
     /// </summary>
     /// <param name="model">Any TorchSharp model.</param>
     /// <param name="names">
-    /// Names of submodules as in the state dictionary, such as <c>layer1</c>: each takes one tensor, and gives whatever it likes. A part of
-    /// another one is a checkpoint inside it.
+    /// Names of submodules as in the state dictionary, such as <c>layer1</c>: each takes one tensor or several, of which some may be null,
+    /// beside numbers, booleans and strings, and gives whatever it likes. A part of another one is a checkpoint inside it.
     /// </param>
     /// <returns>What ends it when disposed. What was run before can still be run again.</returns>
-    /// <exception cref="ArgumentException">No such submodule, or one of several inputs; the message lists those that can be named.</exception>
+    /// <exception cref="ArgumentException">No such submodule, or one whose inputs are something else, such as a tuple of tensors; the message lists those that can be named.</exception>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public static IDisposable Blocks(nn.Module model, params string[] names)
     {

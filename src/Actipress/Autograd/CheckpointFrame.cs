@@ -12,32 +12,47 @@ sealed class CheckpointFrame : SavedTensorHooks
     readonly Lock gate = new();
     readonly nn.Module? block;
     readonly nn.Module[] modules;
-    readonly Action<Tensor[]> again;
+    readonly Action<Tensor?[]> again;
     readonly SavedTensorsScope? outer;
-    readonly (SavedTensor Kept, bool RequiresGrad)[] inputs;
+    readonly (SavedTensor? Kept, bool RequiresGrad)[] inputs;    // nothing is kept of one that is null
     readonly Surroundings surroundings;
     readonly List<Place> places = [];
     int users = 1;
-    bool hasRun;
+    KnownParameters? parameters;    // null until the first run is over
 
-    CheckpointFrame(nn.Module? block, nn.Module[] modules, Action<Tensor[]> again, Tensor[] inputs)
+    CheckpointFrame(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs)
     {
         (this.block, this.modules, this.again) = (block, modules, again);
         outer = SavedTensorsScope.Active;
-        this.inputs = [.. inputs.Select(input => (outer?.PackInput(input, block) ?? new PassedOn(input), input.requires_grad))];
-        surroundings = Surroundings.Here(inputs.Select(input => input.device));
+        this.inputs = [.. inputs.Select(input => input is null ? (null, false) : (outer?.PackInput(input, block) ?? new PassedOn(input), input.requires_grad))];
+        surroundings = Surroundings.Here(inputs.OfType<Tensor>().Select(input => input.device));
     }
 
     /// <summary>Starts the first run, which ends with <see cref="IDisposable.Dispose"/>; null where nothing is saved because gradients are off.</summary>
     /// <param name="block">The block; null for a function.</param>
-    /// <param name="modules">Those whose buffers the second run must leave as they are.</param>
+    /// <param name="modules">Those whose buffers the second run must leave as they are, and whose parameters must not change until then.</param>
     /// <param name="again">The second run. What it makes is disposed.</param>
-    /// <param name="inputs">Its inputs, and those of the first run.</param>
-    public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor[]> again, Tensor[] inputs)
+    /// <param name="inputs">Its inputs, and those of the first run. One that is null is null both times.</param>
+    public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs)
     {
         if (!is_grad_enabled()) return null;
         EngineHooks.EnsureInstalled();
-        return new FirstRun(new CheckpointFrame(block, modules, again, inputs));
+        var frame = new CheckpointFrame(block, modules, again, inputs);
+        if (SavedTensorsScope.ActiveHooks is SecondRun { HasEverything: true } around)
+        {
+            frame.Leave();
+            throw new Enough(around);
+        }
+        return new FirstRun(frame);
+    }
+
+    /// <summary>
+    /// Ends a second run early: thrown where a checkpoint inside the block starts, after all that the block itself saves has been saved. Only
+    /// managed code lies between there and <see cref="RunAgain"/>. An operation of libtorch cannot be left so, as PyTorch leaves it.
+    /// </summary>
+    sealed class Enough(SecondRun run) : Exception("This block's second run has saved all that is needed. A checkpoint's block must let this exception pass.")
+    {
+        public SecondRun Run => run;
     }
 
     sealed class FirstRun(CheckpointFrame frame) : IDisposable
@@ -47,9 +62,12 @@ sealed class CheckpointFrame : SavedTensorHooks
         public void Dispose()
         {
             scope.Dispose();
-            frame.hasRun = true;
-            frame.surroundings.ForgetUnused();
-            frame.Leave();
+            try { frame.parameters = KnownParameters.Of(frame.places.Count > 0 ? frame.modules : []); }
+            finally
+            {
+                frame.surroundings.ForgetUnused();
+                frame.Leave();
+            }
         }
     }
 
@@ -70,10 +88,8 @@ sealed class CheckpointFrame : SavedTensorHooks
     {
         lock (gate)
         {
-            if (place.Value is null) RunAgain();
-            var value = place.Value!;
-            place.Value = null;
-            return value;
+            if (!place.IsFilled) RunAgain();
+            return place.Take();
         }
     }
 
@@ -81,27 +97,39 @@ sealed class CheckpointFrame : SavedTensorHooks
     {
         using var disposed = NewDisposeScope();
         var second = new SecondRun(this);
-        using var buffers = new KeptBuffers(modules.SelectMany(module => module.buffers()));
         try
         {
+            if (parameters?.Difference(modules) is { } changed)
+                throw new CheckpointException(
+                    $"Running {this} again for the backward pass would not be the same as the first time: {changed}. " +
+                    "Step the optimizer after backward. A parameter that the checkpoint's function does not use may change: name the modules alone that the function runs.");
             var inputsAgain = Array.ConvertAll(inputs, InputAgain);
-            using (surroundings.Again())
-            using (enable_grad())
-                SavedTensorsScope.RunApart(second, () => again(inputsAgain));
+            using var buffers = new KeptBuffers(modules.SelectMany(module => module.buffers()));
+            try
+            {
+                using (surroundings.Again())
+                using (enable_grad())
+                    SavedTensorsScope.RunApart(second, () => again(inputsAgain));
+            }
+            catch (Enough enough) when (enough.Run == second) { }
+            finally { buffers.Restore(); }
             second.Check();
         }
         catch (Exception failure)
         {
             foreach (var place in places) place.Drop();
             if (failure is CheckpointException or CompressionException) throw;
-            throw new CheckpointException($"Running {this} again for the backward pass failed. {failure.Message}", failure);
+            throw new CheckpointException(
+                $"Running {this} again for the backward pass failed. {failure.Message}" +
+                (DisposedTensor.Caused(failure) ? " A tensor that the block uses beside its inputs has been disposed since the forward pass, by the program or by the DisposeScope in which it was made: keep it until the backward pass is over." : ""),
+                failure);
         }
-        finally { buffers.Restore(); }
     }
 
-    static Tensor InputAgain((SavedTensor Kept, bool RequiresGrad) input)
+    static Tensor? InputAgain((SavedTensor? Kept, bool RequiresGrad) input)
     {
-        using var kept = input.Kept.Unpack();
+        using var kept = input.Kept?.Unpack();
+        if (kept is null) return null;
         var x = kept.detach();
         return input.RequiresGrad ? x.requires_grad_(true) : x;
     }
@@ -111,36 +139,55 @@ sealed class CheckpointFrame : SavedTensorHooks
         lock (gate)
         {
             if (--users > 0) return;
-            foreach (var (kept, _) in inputs) kept.Dispose();
+            foreach (var (kept, _) in inputs) kept?.Dispose();
             surroundings.Dispose();
         }
     }
 
-    public override string ToString() => block is null ? "a checkpoint's function" : $"the checkpoint's block {block.GetName()}";
+    public override string ToString() => block is null ? "a checkpoint's function" : $"the checkpoint's block {block.GetType().Name}";
 
     /// <summary>A saved tensor that is not kept.</summary>
     sealed class Place(CheckpointFrame frame, Signature signature) : SavedTensor
     {
+        // What the second run saved here, until it is handed out, and the version that it had then.
+        Tensor? value;
+        long version;
         bool disposed;
 
         public Signature Signature => signature;
 
-        /// <summary>What the second run saved here, until it is handed out.</summary>
-        public Tensor? Value { get; set; }
+        public bool IsFilled => value is not null;
 
         public void Fill(Tensor tensor)
         {
-            Value?.Dispose();
-            Value = null;
+            Drop();
             if (disposed) return;
-            Value = tensor.detach();
-            Value.DetachFromDisposeScope();
+            value = tensor.detach();
+            value.DetachFromDisposeScope();
+            version = LibTorch.Version(tensor);
+        }
+
+        /// <summary>Hands the value out; the caller disposes it.</summary>
+        /// <exception cref="CheckpointException">The block has changed the value in place since it was saved, at which plain autograd throws too.</exception>
+        public Tensor Take()
+        {
+            var now = LibTorch.Version(value!);
+            if (now != version)
+            {
+                Drop();
+                throw new CheckpointException(
+                    $"A tensor {signature} that the backward pass of {frame} needs was changed in place after it had been saved: found version {now}, wanted {version}. " +
+                    "Replace the in-place operation that follows in the block: plain autograd would refuse it too.");
+            }
+            var taken = value!;
+            value = null;
+            return taken;
         }
 
         public void Drop()
         {
-            Value?.Dispose();
-            Value = null;
+            value?.Dispose();
+            value = null;
         }
 
         public override Tensor Unpack() => frame.HandOut(this);
@@ -160,8 +207,15 @@ sealed class CheckpointFrame : SavedTensorHooks
     /// <summary>What is saved the second time: the same as the first, in the same order.</summary>
     sealed class SecondRun(CheckpointFrame frame) : SavedTensorHooks
     {
+        readonly int backward = LibTorch.CurrentBackward;
         int saved;
         CheckpointException? difference;
+
+        /// <summary>
+        /// Whether all that the first run saved has been saved again, and the run may end here. Inside a backward pass of the block's own it may
+        /// not: an exception could have to cross the engine.
+        /// </summary>
+        public bool HasEverything => frame.parameters is not null && saved == frame.places.Count && LibTorch.CurrentBackward == backward;
 
         public override SavedTensor Pack(Tensor tensor)
         {
@@ -181,7 +235,7 @@ sealed class CheckpointFrame : SavedTensorHooks
         public void Check()
         {
             // A block that differentiates inside asks before its first run is over.
-            if (saved < frame.places.Count || (frame.hasRun && saved > frame.places.Count)) difference = Differs($"{saved} tensors were saved the second time, {frame.places.Count} the first");
+            if (saved < frame.places.Count || (frame.parameters is not null && saved > frame.places.Count)) difference = Differs($"{saved} tensors were saved the second time, {frame.places.Count} the first");
             if (difference is not null) throw difference;
         }
 
@@ -213,6 +267,8 @@ sealed class CheckpointFrame : SavedTensorHooks
                 return $"a parameter {Text(shape, type, device)} that has been changed in place since the forward pass (step the optimizer after backward)";
             return null;
         }
+
+        public override string ToString() => Text(shape, type, device);
 
         static string Text(long[] shape, ScalarType type, DeviceType device) => $"({string.Join(", ", shape)}) {type} on {device}";
     }

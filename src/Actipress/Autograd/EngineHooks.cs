@@ -70,10 +70,12 @@ static unsafe class EngineHooks
     static void SelfCheck()
     {
         using var outer = torch.NewDisposeScope();
+        using var normal = torch.inference_mode(false);
+        using var tracked = torch.enable_grad();
         var hooks = new KeepingCount();
         var leaf = torch.tensor(new[] { 1f, 2f, 3f }, requires_grad: true);
-        Tensor loss;
-        using (SavedTensorsScope.Enter(hooks)) loss = leaf.mul(leaf).sum();
+        var loss = leaf;
+        SavedTensorsScope.RunApart(hooks, () => loss = leaf.mul(leaf).sum());
         loss.backward();
         if (hooks.Packed == 0 || hooks.Unpacked == 0)
             throw LibTorch.Unsupported($"{hooks.Packed} tensors packed and {hooks.Unpacked} unpacked in a trial", "at least one each");
@@ -144,15 +146,17 @@ static unsafe class EngineHooks
     {
         var hooks = (NativeHooks*)self;
         var scope = (SavedTensorsScope)GCHandle.FromIntPtr(hooks->Scope).Target!;
+        var saved = hooks->Saved == 0 ? null : (SavedTensor)GCHandle.FromIntPtr(hooks->Saved).Target!;
         try
         {
-            if (hooks->Saved == 0) throw new InvalidOperationException("Nothing was kept of this tensor: packing it had failed.");
-            scope.Unpack((SavedTensor)GCHandle.FromIntPtr(hooks->Saved).Target!, result);
+            if (saved is null) throw new InvalidOperationException("Nothing was kept of this tensor: packing it had failed.");
+            scope.Unpack(saved, result);
         }
         catch (Exception failure)
         {
             scope.Record(failure, whilePacking: false);
-            LibTorch.ReturnUndefined(result);
+            UnpackFailures.Tell(failure);
+            LibTorch.ReturnLost(saved?.Saved?.Shape, saved?.Saved?.Type ?? torch.ScalarType.Float32, result);
         }
         return result;
     }

@@ -10,7 +10,8 @@ sealed class KeptBuffers : IDisposable
     public KeptBuffers(IEnumerable<Tensor> buffers)
     {
         using var untracked = no_grad();
-        this.buffers = [.. buffers.Select(buffer => (buffer, buffer.clone()))];
+        // Nothing can have changed a buffer that was made under inference mode, and it cannot be written to.
+        this.buffers = [.. buffers.Where(buffer => !LibTorch.IsInference(buffer)).Select(buffer => (buffer, buffer.clone()))];
     }
 
     /// <summary>Puts the values back. This does not count as a change in place: a graph may hold the buffers.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Actipress.Autograd;
@@ -23,8 +24,8 @@ static unsafe class LibTorch
         Path = LoadedLibrary("libtorch_cpu.so");
         library = NativeLibrary.Load(Path);
         newTensorHandle = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_new_tensor_handle");
-        newUndefinedTensor = (delegate* unmanaged[Cdecl]<nint*, int>)Symbol("aoti_torch_new_uninitialized_tensor");
         version = (delegate* unmanaged[Cdecl]<nint, long>)Symbol("_ZNK2at10TensorBase8_versionEv");
+        isInference = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at6native12is_inferenceERKNS_6TensorE");
         isView = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_viewEv");
         baseOfView = (delegate* unmanaged[Cdecl]<nint, nint>)Symbol("_ZNK2at10TensorBase5_baseEv");
         dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
@@ -32,11 +33,19 @@ static unsafe class LibTorch
         isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
         isConjugate = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at25compositeimplicitautograd7is_conjERKNS_6TensorE");
         isNegative = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at25compositeimplicitautograd6is_negERKNS_6TensorE");
+        engine = (delegate* unmanaged[Cdecl]<nint>)Symbol("_ZN5torch8autograd6Engine18get_default_engineEv");
+        queueCallback = (delegate* unmanaged[Cdecl]<nint, nint*, void>)Symbol("_ZN5torch8autograd6Engine14queue_callbackESt8functionIFvvEE");
+        throwRuntimeError = Symbol("_ZSt21__throw_runtime_errorPKc");
+        currentGraphTask = (delegate* unmanaged[Cdecl]<int>)Symbol("_ZN5torch8autograd25get_current_graph_task_idEv");
     }
 
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> newTensorHandle;
-    static readonly delegate* unmanaged[Cdecl]<nint*, int> newUndefinedTensor;
     static readonly delegate* unmanaged[Cdecl]<nint, long> version;
+    static readonly delegate* unmanaged[Cdecl]<int> currentGraphTask;
+    static readonly delegate* unmanaged[Cdecl]<nint> engine;
+    static readonly delegate* unmanaged[Cdecl]<nint, nint*, void> queueCallback;
+    static readonly nint throwRuntimeError;
+    static readonly delegate* unmanaged[Cdecl]<nint, byte> isInference;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
     static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isLeaf;
@@ -79,12 +88,40 @@ static unsafe class LibTorch
         Move(handle, result);
     }
 
-    /// <summary>Writes an undefined tensor, at which libtorch raises an ordinary error.</summary>
-    public static void ReturnUndefined(nint result)
+    /// <summary>
+    /// Makes the backward pass that runs on this thread fail, at its end at the latest, and writes a stand-in for the lost tensor until then:
+    /// one of the same shape and type on the meta device. That device goes before all others in dispatch, so that whatever operation gets the
+    /// stand-in reads no memory; most refuse the other tensors or give what the engine refuses as a gradient.
+    /// </summary>
+    /// <remarks>An undefined tensor in place of a lost one ends the process in some operations.</remarks>
+    /// <param name="shape">The lost tensor's shape; null where it is not known.</param>
+    /// <param name="type">The lost tensor's type.</param>
+    /// <param name="result">Where the native caller expects an <c>at::Tensor</c> by value.</param>
+    public static void ReturnLost(long[]? shape, torch.ScalarType type, nint result)
     {
-        nint handle;
-        newUndefinedTensor(&handle);
-        Move(handle, result);
+        if (CurrentBackward >= 0) FailBackward();
+        using var standIn = torch.empty(shape ?? [0], type, torch.META);
+        Return(standIn, result);
+    }
+
+    // Queues a callback for the end of this backward pass that throws a C++ exception there, where libtorch expects exceptions. A
+    // std::function<void()> is 16 bytes of its own data, then two functions: one that manages the data, and one that is called with their
+    // address. Here the data are a text, and what is called with its address is libstdc++'s std::__throw_runtime_error(const char*).
+    static void FailBackward()
+    {
+        var callback = stackalloc nint[4];
+        "tensor is lost\0"u8.CopyTo(new Span<byte>(callback, 2 * sizeof(nint)));
+        callback[2] = (nint)(delegate* unmanaged[Cdecl]<nint*, nint*, int, byte>)&ManageText;
+        callback[3] = throwRuntimeError;
+        queueCallback(engine(), callback);
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static byte ManageText(nint* to, nint* from, int what)
+    {
+        const int Clone = 2;
+        if (what == Clone) (to[0], to[1]) = (from[0], from[1]);
+        return 0;
     }
 
     // A handle is a heap at::Tensor, and an at::Tensor is one counted pointer: move the pointer out and free the shell without running
@@ -114,8 +151,17 @@ static unsafe class LibTorch
         return data;
     }
 
-    /// <summary>How often the tensor, or another that shares its version counter, was changed in place.</summary>
-    public static long Version(Tensor tensor) => version(tensor.Handle);
+    /// <summary>
+    /// How often the tensor, or another that shares its version counter, was changed in place; always 0 for a tensor that was made under
+    /// inference mode. Such a tensor has no version counter, and libtorch would throw a C++ exception here, which ends the process.
+    /// </summary>
+    public static long Version(Tensor tensor) => IsInference(tensor) ? 0 : version(tensor.Handle);
+
+    /// <summary>Whether the tensor was made under inference mode: autograd refuses to save such a tensor, or to change it in place.</summary>
+    public static bool IsInference(Tensor tensor) => isInference(tensor.Handle) != 0;
+
+    /// <summary>The number of the innermost backward pass that runs on this thread; -1 where none does.</summary>
+    public static int CurrentBackward => currentGraphTask();
 
     /// <summary>
     /// Whether the tensor is a view that libtorch conjugates or negates only when it is read: its elements are not those of its storage.

@@ -15,13 +15,19 @@ abstract class SavedTensorHooks
     /// <param name="block">The block; null where it is a function.</param>
     public virtual SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) => Pack(tensor);
 
-    /// <summary>Told of an exception in pack (the tensor is kept raw) or in unpack or disposal. Must not throw.</summary>
+    /// <summary>What is kept in place of a tensor that <see cref="Pack"/> has failed for: by default the tensor as it is.</summary>
+    public virtual SavedTensor NotPacked(Tensor tensor, Exception failure) => new PassedOn(tensor);
+
+    /// <summary>Told of an exception in pack or in unpack or disposal. Must not throw.</summary>
     public virtual void Failed(Exception failure, bool whilePacking) { }
 }
 
 /// <summary>What is kept of one saved tensor. libtorch disposes it when the graph no longer needs it, on any thread.</summary>
 abstract class SavedTensor : IDisposable
 {
+    /// <summary>The shape and type of the tensor that was saved: those of its stand-in where it is lost.</summary>
+    public (long[] Shape, torch.ScalarType Type)? Saved { get; set; }
+
     /// <summary>Called in the backward pass, once for each time that a saved tensor is needed.</summary>
     /// <returns>A tensor that the caller disposes once libtorch has a reference of its own.</returns>
     public abstract Tensor Unpack();

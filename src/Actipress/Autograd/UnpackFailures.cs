@@ -3,22 +3,49 @@ using System.Collections.Concurrent;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// Hears of every saved tensor that could not be given back while it lives: on CUDA the engine's threads, not the caller's, run the
-/// backward pass.
+/// Hears of the saved tensors that could not be given back in this thread's backward pass while it lives. A backward pass runs on the thread
+/// that called it, except that what lies on a GPU is differentiated by the engine's own threads, which serve every backward pass.
 /// </summary>
 sealed class UnpackFailures : IDisposable
 {
+    // libtorch names its engine's threads so.
+    const string EngineThread = "pt_autograd";
+
     static readonly ConcurrentDictionary<UnpackFailures, bool> listening = new();
+    [ThreadStatic] static UnpackFailures? innermost;
 
-    public UnpackFailures() => listening[this] = true;
+    readonly UnpackFailures? outer = innermost;
+    Exception? here, onTheEnginesThreads;
 
-    /// <summary>The first failure: it is the cause of later ones.</summary>
-    public Exception? First { get; private set; }
-
-    public static void Tell(Exception failure)
+    public UnpackFailures()
     {
-        foreach (var listener in listening.Keys) listener.First ??= failure;
+        innermost = this;
+        listening[this] = true;
     }
 
-    public void Dispose() => listening.TryRemove(this, out _);
+    /// <summary>
+    /// The first failure on this thread, which is the cause of later ones; where there is none, the first on an engine's thread, which may
+    /// belong to a backward pass that another thread runs at the same time.
+    /// </summary>
+    public Exception? First => here ?? onTheEnginesThreads;
+
+    /// <summary>Tells of a failure in a callback on this thread.</summary>
+    public static void Tell(Exception failure)
+    {
+        if (innermost is { } own) own.here ??= failure;
+        else if (!listening.IsEmpty && IsEngineThread())
+            foreach (var listener in listening.Keys) listener.onTheEnginesThreads ??= failure;
+    }
+
+    static bool IsEngineThread()
+    {
+        try { return File.ReadAllText("/proc/thread-self/comm").StartsWith(EngineThread, StringComparison.Ordinal); }
+        catch (IOException) { return false; }
+    }
+
+    public void Dispose()
+    {
+        innermost = outer;
+        listening.TryRemove(this, out _);
+    }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -83,6 +84,46 @@ public sealed class CheckpointTests : IDisposable
         Assert.Equal(["outer", "inner", "outer", "inner", "inner"], runs);
     }
 
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_second_run_ends_before_an_inner_checkpoint_after_which_nothing_is_saved(bool byName)
+    {
+        var runs = new List<string>();
+        Module<Tensor, Tensor> Part(string name) => new Counting(y => { runs.Add(name); return y.exp().sin(); });
+        var (a, b, c, x) = (Part("a"), Part("b"), Part("c"), tensor(new[] { 0.1f, 0.2f }, requires_grad: true));
+        var block = Sequential(("a", a), ("b", b), ("c", c));
+        var model = Sequential(("block", block));
+        float[] Gradient(Func<Tensor> run)
+        {
+            x.grad = null;
+            runs.Clear();
+            SavedTensors.Backward(run().sum());
+            return x.grad!.data<float>().ToArray();
+        }
+        var plain = Gradient(() => model.call(x));
+        using (byName ? Checkpoint.Blocks(model, "block", "block.a", "block.b", "block.c") : null)
+            Assert.Equal(plain, Gradient(() => byName ? model.call(x) : Checkpoint.Run(y => Checkpoint.Run(c, Checkpoint.Run(b, Checkpoint.Run(a, y))), x)));
+        Assert.Equal("abc ab c b a".Replace(" ", "", StringComparison.Ordinal), string.Concat(runs));
+
+        // The block itself saves something after its last inner checkpoint, which has to run for it.
+        plain = Gradient(() => model.call(x).exp());
+        Assert.Equal(plain, Gradient(() => Checkpoint.Run(y => Checkpoint.Run(b, Checkpoint.Run(a, y)).exp().sin(), x).exp()));
+        Assert.Equal("abab ba".Replace(" ", "", StringComparison.Ordinal), string.Concat(runs));
+    }
+
+    [Fact]
+    public void A_second_run_does_not_end_inside_a_backward_pass_of_the_block()
+    {
+        var w = tensor(new[] { 1f, 2f }, requires_grad: true);
+        Tensor Penalty(Tensor x)
+        {
+            var inner = x.detach().requires_grad_(true);
+            Checkpoint.Run(y => Checkpoint.Run(z => z.square(), y), inner).sum().backward();
+            return Checkpoint.Run(y => y * inner.grad!, x);
+        }
+        SavedTensors.Backward(Checkpoint.Run(Penalty, w).sum());
+        Assert.Equal([2f, 4f], w.grad!.data<float>().ToArray());
+    }
+
     [Fact]
     public void Several_tensors_go_in_and_out()
     {
@@ -99,6 +140,29 @@ public sealed class CheckpointTests : IDisposable
         scale.grad.zero_();
         Assert.Equal(plain, Gradients(table, () => Loss(Checkpoint.Run(Function, [words, scale]))));
         Assert.Equal(plainScale, scale.grad!.data<float>().ToArray());
+    }
+
+    [Fact]
+    public void An_input_may_be_null()
+    {
+        var x = tensor(new[] { 1f, 2f }, requires_grad: true);
+        Tensor[] Function(Tensor?[] inputs)
+        {
+            Assert.Null(inputs[1]);
+            return [inputs[0]!.exp() * (inputs[1] ?? inputs[0]!)];
+        }
+        Checkpoint.Run(Function, [x, null])[0].sum().backward();
+        Assert.Equal([2 * MathF.Exp(1), 3 * MathF.Exp(2)], x.grad!.data<float>().ToArray());
+        Assert.Empty(Checkpoint.Run(inputs => [], [null]));
+    }
+
+    [Fact]
+    public void A_tensor_that_was_disposed_in_between_is_told_of()
+    {
+        var (x, mask) = (ones(3, requires_grad: true), ones(3));
+        using var loss = Checkpoint.Run(v => v.exp() * mask, x).sum();
+        mask.Dispose();
+        Assert.Contains("A tensor that the block uses beside its inputs has been disposed since the forward pass", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
     [Theory, InlineData(1), InlineData(2), InlineData(3), InlineData(5), InlineData(7)]
@@ -306,6 +370,112 @@ public sealed class CheckpointTests : IDisposable
         }
     }
 
+    public static TheoryData<string> UnsavedParameters => [.. unsaved.Keys];
+
+    // A block whose named parameter autograd does not save, and the block's input.
+    static readonly Dictionary<string, Func<(Module<Tensor, Tensor> Block, Tensor X, string Parameter)>> unsaved = new()
+    {
+        ["a bias"] = () => (Sequential(("fc", Linear(3, 4))), ones([2, 3], requires_grad: true), "fc.bias"),
+        ["an embedding's table"] = () => (Sequential(("table", Embedding(10, 4)), ("act", Tanh())), tensor(new long[] { 1, 2 }), "table.weight"),
+        ["the first Linear on data"] = () => (Sequential(("fc", Linear(3, 4)), ("act", Tanh())), ones(2, 3), "fc.weight"),
+        ["a batch norm's bias"] = () => (Sequential(("norm", BatchNorm1d(3)), ("act", Sigmoid())), randn([4, 3], requires_grad: true), "norm.bias"),
+    };
+
+    [Theory, MemberData(nameof(UnsavedParameters))]
+    public void A_weight_stepped_between_forward_and_backward_is_told_although_nothing_saves_it(string what)
+    {
+        var (block, x, name) = unsaved[what]();
+        var parameter = block.get_parameter(name)!;
+        var model = Sequential(("block", block));
+        using var checkpoints = Checkpoint.Blocks(model, "block");
+        foreach (var run in (Func<Tensor>[])[() => Checkpoint.Run(block, x), () => Checkpoint.Run(block.call, x, block), () => Checkpoint.Sequential([block, Identity()], 2, x), () => model.call(x)])
+        {
+            using var optimizer = optim.SGD([parameter], 0.1);
+            using var loss = run().sum();
+            parameter.grad = ones_like(parameter);
+            optimizer.step();
+            var told = Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message;
+            Assert.Contains($"parameter {name} of a Sequential has been changed since the forward pass, as by an optimizer.step() between forward and backward: found version", told, StringComparison.Ordinal);
+            using var again = run().sum();
+            SavedTensors.Backward(again);
+        }
+    }
+
+    [Fact]
+    public void A_parameter_that_was_replaced_or_disposed_in_between_is_told()
+    {
+        var (block, x) = (Sequential(("fc", Linear(3, 4))), ones([2, 3], requires_grad: true));
+        var replaced = Checkpoint.Run(block, x).sum();
+        block.to(ScalarType.Float64);
+        Assert.Contains("parameter fc.weight of a Sequential has been replaced", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(replaced)).Message, StringComparison.Ordinal);
+        block.to(ScalarType.Float32);
+        var gone = Checkpoint.Run(block, x).sum();
+        block.Dispose();
+        Assert.Contains("have 0 parameters, and had 2", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(gone)).Message, StringComparison.Ordinal);
+    }
+
+    public static TheoryData<string> InPlaceBlocks => [.. inPlace.Keys];
+
+    // Blocks that change a tensor in place after an operation has returned it.
+    static readonly Dictionary<string, Func<Tensor, Tensor>> inPlace = new()
+    {
+        ["exp, add_"] = x => x.exp().add_(1),
+        ["sigmoid, clamp_"] = x => x.sigmoid().clamp_(0.2, 0.7),
+        ["tanh, mul_"] = x => x.tanh().mul_(2),
+        ["exp, div_"] = x => x.exp().div_(3),
+        ["ReLU, dropout in place"] = x => functional.dropout(x.relu(), 0.5, training: true, inplace: true),
+        ["a view of exp, add_"] = x =>
+        {
+            var y = x.exp();
+            y[..2].add_(1);
+            return y;
+        },
+        ["x saved, x changed"] = x =>
+        {
+            var y = x * 1;
+            var z = y.square();
+            y.add_(1);
+            return z + y;
+        },
+        ["legal: mul, add_"] = x => x.mul(3).add_(1),
+        ["legal: exp, then a copy changed"] = x => x.exp().clone().add_(1),
+        ["legal: changed, then saved"] = x => x.mul(2).add_(1).exp(),
+        ["legal: sin, ReLU in place"] = x => x.sin().relu_(),
+        ["legal: sin, sigmoid in place"] = x => x.sin().sigmoid_().mul(2),
+        ["legal: batch norm, ReLU in place"] = x => functional.batch_norm(x.view(2, 2), zeros(2), ones(2), training: true).relu_().square(),
+    };
+
+    [Theory, MemberData(nameof(InPlaceBlocks))]
+    public void A_block_that_changes_in_place_what_it_saved_throws_as_plain_autograd_does(string what)
+    {
+        var (block, x) = (inPlace[what], tensor(new[] { -1f, 0.5f, 1f, 2f }, requires_grad: true));
+        (bool Throws, float[] Gradient) Outcome(Func<Func<Tensor, Tensor>, Tensor> run)
+        {
+            x.grad?.zero_();
+            manual_seed(5);
+            using var loss = run(block).sum();
+            try { SavedTensors.Backward(loss); }
+            catch (Exception failure) when (failure is CheckpointException or ExternalException)
+            {
+                Assert.Matches("in-?place|in place", failure.Message);
+                return (true, []);
+            }
+            return (false, x.grad!.data<float>().ToArray());
+        }
+        var (plain, checkpointed) = (Outcome(f => f(x)), Outcome(f => Checkpoint.Run(f, x)));
+        Assert.Equal(!what.StartsWith("legal", StringComparison.Ordinal), plain.Throws);
+        Assert.Equal(plain.Throws, checkpointed.Throws);
+        Assert.Equal(plain.Gradient, checkpointed.Gradient);
+    }
+
+    [Fact]
+    public void A_change_in_place_is_told_with_shape_and_versions()
+    {
+        using var loss = Checkpoint.Run(x => x.exp().add_(1), ones(3, requires_grad: true)).sum();
+        Assert.Contains("A tensor (3) Float32 on CPU that the backward pass of a checkpoint's function needs was changed in place after it had been saved: found version 1, wanted 0",
+            Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Named_blocks_of_a_model_are_checkpoints_until_disposal()
     {
@@ -336,17 +506,95 @@ public sealed class CheckpointTests : IDisposable
     [Fact]
     public void A_block_that_does_not_exist_is_refused_and_those_that_do_are_listed()
     {
-        var model = new OneAndTwo();
-        Assert.Contains("'tow': wanted a part of the model that takes one tensor, found none of this name. Those that can be: one.", Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "one", "tow")).Message, StringComparison.Ordinal);
-        Assert.Contains("'two': wanted a part of the model that takes one tensor, found a Bilinear.", Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "two")).Message, StringComparison.Ordinal);
+        var model = new Mixed();
+        Assert.Contains("'tow': wanted a part of the model that takes tensors, beside numbers and the like, found none of this name. Those that can be: one, two, attention, scaled.",
+            Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "one", "tow")).Message, StringComparison.Ordinal);
+        Assert.Contains("'recurrent': wanted a part of the model that takes tensors, beside numbers and the like, found a LSTM.",
+            Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "recurrent")).Message, StringComparison.Ordinal);
     }
 
-    sealed class OneAndTwo : Module<Tensor, Tensor>
+    [Fact]
+    public void Named_blocks_may_take_several_tensors_of_which_some_are_null_and_numbers()
+    {
+        var (model, x) = (new Mixed(), randn([5, 2, 4], requires_grad: true));
+        List<float[]> WithInput()
+        {
+            x.grad?.zero_();
+            var gradients = Gradients(model, () => model.call(x).square().mean());
+            return [.. gradients, x.grad!.data<float>().ToArray()];
+        }
+        var plain = WithInput();
+        foreach (var names in (string[][])[["two"], ["attention"], ["scaled"], ["one", "two", "attention", "scaled"]])
+        {
+            using (Checkpoint.Blocks(model, names)) Assert.Equal(plain, WithInput());
+            using (model.CompressActivations(ActivationCodec.None))
+            using (Checkpoint.Blocks(model, names))
+                Assert.Equal(plain, WithInput());
+        }
+        Assert.Equal(plain, WithInput());
+    }
+
+    [Fact]
+    public void A_block_of_several_tensors_keeps_these_alone()
+    {
+        const long MiB = 1 << 20;
+        var model = new Pair();
+        var (x, y) = (zeros([4, 256, 256], requires_grad: true), zeros([4, 256, 256], requires_grad: true));    // 1 MiB each
+        using var checkpoints = Checkpoint.Blocks(model, "gate");
+        long Held(bool both)
+        {
+            var before = AllocatorMeter.CurrentBytes;
+            using var z = model.call(x, both ? y : null);
+            return AllocatorMeter.CurrentBytes - before;
+        }
+        Assert.InRange(Held(both: true), 0.9 * MiB, 1.1 * MiB);
+        Assert.InRange(Held(both: false), 0.9 * MiB, 1.1 * MiB);
+        var tensors = Tensor.TotalCount;
+        using (var z = model.call(x, null))
+        using (var loss = z.sum())
+            loss.backward();
+        x.grad = null;
+        Assert.Equal(tensors, Tensor.TotalCount);
+    }
+
+    sealed class Pair : Module<Tensor, Tensor?, Tensor>
+    {
+        readonly Gate gate = new();
+        public Pair() : base(nameof(Pair)) => RegisterComponents();
+        public override Tensor forward(Tensor x, Tensor? y) => gate.call(x, y);
+
+        sealed class Gate() : Module<Tensor, Tensor?, Tensor>(nameof(Gate))
+        {
+            public override Tensor forward(Tensor x, Tensor? y)
+            {
+                using var a = x.tanh();
+                using var b = (y ?? x).sigmoid();
+                return a * b;
+            }
+        }
+    }
+
+    sealed class Mixed : Module<Tensor, Tensor>
     {
         readonly Linear one = Linear(4, 4);
         readonly Bilinear two = Bilinear(4, 4, 4);
-        public OneAndTwo() : base(nameof(OneAndTwo)) => RegisterComponents();
-        public override Tensor forward(Tensor x) => two.call(one.call(x), x);
+        readonly MultiheadAttention attention = MultiheadAttention(4, 2, dropout: 0.2);
+        readonly LSTM recurrent = LSTM(4, 4);
+        readonly ModuleList<Module<Tensor, Tensor>> list = new();
+        readonly Scaled scaled = new();
+        public Mixed() : base(nameof(Mixed)) => RegisterComponents();
+
+        public override Tensor forward(Tensor x)
+        {
+            var y = two.call(one.call(x), x);
+            var z = attention.call(y, x, y, null, false, null).Item1;
+            return recurrent.call(scaled.call(z, 2, null, x)).Item1;
+        }
+
+        sealed class Scaled() : Module<Tensor, double, bool?, Tensor?, Tensor>(nameof(Scaled))
+        {
+            public override Tensor forward(Tensor x, double scale, bool? negate, Tensor? add) => (x.exp() * scale * (negate == true ? -1 : 1)).sigmoid() + add!.tanh();
+        }
     }
 
     [Fact]

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Autograd;
@@ -133,14 +135,123 @@ public class SavedTensorsTests
     }
 
     [Fact]
-    public void A_failing_pack_keeps_the_tensor_and_says_so()
+    public void A_failing_pack_cannot_be_missed()
     {
         using var everything = NewDisposeScope();
         var w = tensor(new[] { 1f, 2f }, requires_grad: true);
         using var scope = SavedTensors.Hook(_ => throw new InvalidDataException("no room"), x => (Tensor)x!);
-        w.square().sum().backward();
-        Assert.Equal([2f, 4f], w.grad!.data<float>().ToArray());
+        scope.ThrowIfFailed();
+        var loss = w.square().sum();
+        Assert.Equal("no room", Assert.Throws<InvalidDataException>(scope.ThrowIfFailed).Message);
+        Assert.Throws<ExternalException>(() => loss.backward(retain_graph: true));
+        Assert.Equal("no room", Assert.Throws<InvalidDataException>(() => SavedTensors.Backward(loss, retainGraph: true)).Message);
+        Assert.Equal("no room", Assert.Throws<InvalidDataException>(() => SavedTensors.Grad([loss], [w])).Message);
         Assert.IsType<InvalidDataException>(Assert.Single(scope.Failures));
+        Assert.Null(w.grad);
+    }
+
+    [Fact]
+    public void A_failing_pack_of_a_checkpoints_input_is_the_cause_that_is_told()
+    {
+        using var everything = NewDisposeScope();
+        var w = tensor(new[] { 1f, 2f }, requires_grad: true);
+        using var scope = SavedTensors.Hook(_ => throw new InvalidDataException("no room"), x => (Tensor)x!);
+        var loss = Checkpoint.Run(x => x.square(), w).sum();
+        Assert.Equal("no room", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).InnerException?.Message);
+    }
+
+    [Fact]
+    public void One_object_may_be_kept_for_several_tensors()
+    {
+        using var everything = NewDisposeScope();
+        var (disposed, w) = (0, ones(3, requires_grad: true));
+        var kept = new CountsDisposal(() => disposed++);
+        Tensor early, late;
+        using (SavedTensors.Hook(_ => kept, _ => ones(3))) (early, late) = (w.square().sum(), w.exp().sum());
+        early.backward();
+        Assert.Equal(0, disposed);
+        late.backward();
+        Assert.Equal(1, disposed);
+
+        var one = ones(3).DetachFromDisposeScope();
+        using (SavedTensors.Hook(_ => one, x => (Tensor)x!)) (early, late) = (w.square().sum(), w.exp().sum());
+        early.backward();
+        late.backward();
+        Assert.True(one.IsInvalid);
+
+        using var scope = SavedTensors.Hook(_ => kept, _ => ones(3));
+        var again = w.square().sum();
+        Assert.Contains("returned a CountsDisposal again that was disposed with an earlier graph", Assert.Throws<InvalidOperationException>(() => SavedTensors.Backward(again)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void It_is_told_who_disposed_a_kept_tensor()
+    {
+        using var everything = NewDisposeScope();
+        var w = ones(3, requires_grad: true);
+        string Told(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
+        {
+            Tensor loss;
+            using (SavedTensors.Hook(pack, unpack)) loss = w.square().sum();
+            return Assert.Throws<InvalidOperationException>(() => SavedTensors.Backward(loss)).Message;
+        }
+        var mine = ones(3);
+        using (SavedTensors.Hook(_ => mine, x => (Tensor)x!))
+        {
+            var loss = w.square().sum();
+            mine.Dispose();
+            Assert.StartsWith("The tensor that the pack function returned had been disposed by the program", Assert.Throws<InvalidOperationException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+        }
+        Assert.StartsWith("A tensor that the unpack function uses had been disposed by the program, or by the DisposeScope in which it was made (DetachFromDisposeScope keeps it)", Told(
+            x =>
+            {
+                using var inner = NewDisposeScope();
+                return (object)new[] { x.alias() };
+            }, x => ((Tensor[])x!)[0].alias()), StringComparison.Ordinal);
+        Assert.StartsWith("The tensor that the unpack function returned had been disposed by the function itself", Told(x => "", x =>
+        {
+            var y = ones(3);
+            y.Dispose();
+            return y;
+        }), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void It_is_known_whether_hooks_are_active()
+    {
+        using var everything = NewDisposeScope();
+        var (seen, w) = (new List<bool>(), ones(3, requires_grad: true));
+        Assert.False(SavedTensors.AreHooksActive);
+        using (SavedTensors.Hook(x => { seen.Add(SavedTensors.AreHooksActive); return x; }, x => (Tensor)x!))
+        {
+            Assert.True(SavedTensors.AreHooksActive);
+            w.exp();
+            OnThread(null, () => Assert.False(SavedTensors.AreHooksActive));
+        }
+        Assert.Equal([false], seen);
+        Assert.False(SavedTensors.AreHooksActive);
+        Checkpoint.Run(x => { seen.Add(SavedTensors.AreHooksActive); return x.exp(); }, w);
+        Assert.Equal([false, true], seen);
+    }
+
+    [Fact]
+    public void Hooks_can_be_forbidden_for_a_region()
+    {
+        using var everything = NewDisposeScope();
+        var w = tensor(new[] { 1f, 2f }, requires_grad: true);
+        SavedTensorsScope Hook() => SavedTensors.Hook(x => x, x => (Tensor)x!);
+        var earlier = Checkpoint.Run(x => Checkpoint.Run(y => y.square(), x), w).sum();
+        var forbidden = SavedTensors.Forbid("outer");
+        using (SavedTensors.Forbid("inner")) Assert.Equal("inner", Assert.Throws<InvalidOperationException>(Hook).Message);
+        foreach (var enter in (Action[])[() => Hook(), () => SavedTensors.Offload(), () => SavedTensors.Compress(ActivationCodec.Half), () => Checkpoint.Run(x => x.exp(), w)])
+            Assert.Equal("outer", Assert.Throws<InvalidOperationException>(enter).Message);
+        OnThread(null, () => Hook().Dispose());
+        earlier.backward();
+        Assert.Equal([2f, 4f], w.grad!.data<float>().ToArray());
+        forbidden.Dispose();
+        forbidden.Dispose();
+        using (Hook())
+            Assert.Contains("cannot be forbidden. why not", Assert.Throws<InvalidOperationException>(() => SavedTensors.Forbid("why not")).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -152,6 +263,73 @@ public class SavedTensorsTests
         var loss = w.square().sum();
         Assert.ThrowsAny<Exception>(() => loss.backward());
         Assert.IsType<InvalidDataException>(Assert.Single(scope.Failures));
+    }
+
+    static Tensor LossThat(string fails, Action? first = null)
+    {
+        using (SavedTensors.Hook(x => x, _ =>
+        {
+            first?.Invoke();
+            throw new InvalidDataException(fails);
+        }))
+            return ones(3, requires_grad: true).square().sum().DetachFromDisposeScope();
+    }
+
+    static void OnThread(string? name, Action action)
+    {
+        Exception? failure = null;
+        var thread = new Thread(() =>
+        {
+            try { action(); }
+            catch (Exception thrown) { failure = thrown; }
+        });
+        thread.Name = name;
+        thread.Start();
+        thread.Join();
+        Assert.Null(failure);
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_backward_pass_tells_of_its_own_failure_and_not_of_another_threads(bool otherIsPlain)
+    {
+        void Elsewhere() => OnThread(null, () =>
+        {
+            using var theirs = LossThat("theirs");
+            Assert.ThrowsAny<Exception>(() => { if (otherIsPlain) theirs.backward(); else SavedTensors.Backward(theirs); });
+        });
+        using var mine = LossThat("mine", first: Elsewhere);
+        Assert.Equal("mine", Assert.Throws<InvalidDataException>(() => SavedTensors.Backward(mine)).Message);
+
+        // libtorch refuses the wrong shape: that is no other thread's failure.
+        using var w = ones(3, requires_grad: true);
+        using var scope = SavedTensors.Hook(x => x, _ =>
+        {
+            Elsewhere();
+            return ones(7);
+        });
+        using var wrong = w.square().sum();
+        Assert.Throws<ExternalException>(() => SavedTensors.Backward(wrong));
+    }
+
+    [Fact]
+    public void A_failure_on_the_engines_threads_is_told_where_this_thread_has_none()
+    {
+        using var failures = new UnpackFailures();
+        OnThread("pt_autograd_0", () => UnpackFailures.Tell(new InvalidDataException("on a GPU")));
+        Assert.Equal("on a GPU", failures.First?.Message);
+        UnpackFailures.Tell(new InvalidDataException("here"));
+        Assert.Equal("here", failures.First?.Message);
+    }
+
+    [Fact]
+    public void What_was_packed_may_fail_to_be_disposed_without_being_the_cause_of_anything()
+    {
+        using var everything = NewDisposeScope();
+        var w = ones(3, requires_grad: true);
+        Tensor loss;
+        using (SavedTensors.Hook(_ => new CountsDisposal(() => throw new InvalidDataException("disposal")), _ => ones(3))) loss = w.exp().sum();
+        SavedTensors.Backward(loss);
+        Assert.Contains("second time", Assert.Throws<ExternalException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
     [Theory, InlineData(true), InlineData(false)]
