@@ -71,7 +71,7 @@ public sealed class ActivationCompression : IDisposable
     /// <summary>Sees what this thread saves from here on, if the parameter is the model's.</summary>
     internal bool Follows(Tensor parameter)
     {
-        if (disposed || !run.IsOwnParameter(parameter)) return false;
+        if (disposed || run.OfParameter(parameter) is null) return false;
         Follow();
         return true;
     }

@@ -35,6 +35,7 @@ sealed class UnpackFailures : IDisposable
         if (innermost is { } own) own.here ??= failure;
         else if (!listening.IsEmpty && IsEngineThread())
             foreach (var listener in listening.Keys) listener.onTheEnginesThreads ??= failure;
+        else CauseOfFailure.Of(failure);
     }
 
     static bool IsEngineThread()

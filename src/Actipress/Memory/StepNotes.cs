@@ -20,7 +20,7 @@ static class StepNotes
     /// <param name="ledger">After a forward pass.</param>
     /// <param name="unknown">Bytes that stay exact because the table has no line for the operation, by its name.</param>
     /// <param name="codec">The codec of layers that no rule names.</param>
-    public static IEnumerable<Note> Of(Ledger ledger, IReadOnlyDictionary<string, long> unknown, ActivationCodec? codec)
+    public static IEnumerable<Note> Of(Ledger ledger, IReadOnlyDictionary<string, long> unknown, ActivationCodec codec)
     {
         var saved = ledger.Accounts.Sum(account => account.SavedBytes);
         foreach (var (operation, bytes) in unknown)
@@ -39,7 +39,7 @@ static class StepNotes
                 $"{string.Join(", ", alive.Take(3).Select(account => $"{account.Layer} by {string.Join(" and ", account.AliveElsewhereBy)}"))}{(alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "")}. " +
                 $"Disposing intermediate results would free them: with `using`, or with options.{nameof(CompressionOptions.DisposeIntermediates)}.");
 
-        if (codec?.Keep is Keep.TopK && Doubt(ledger) is var (error, worst))
+        if (codec.Keep is Keep.TopK && Doubt(ledger) is var (error, worst))
             yield return new("fidelity", string.Create(CultureInfo.InvariantCulture,
                 $"The gradient of this step is likely far from the exact one: the maps' errors are {error:0.00} of their size, most in {worst}. {Mend(codec, error)} would bring that down; options.{nameof(CompressionOptions.KeepFidelity)} finds what each layer needs. A network that has learnt nothing yet is the worst case."));
     }

@@ -148,7 +148,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         {
             Begin();
             if (!Enabled || LibTorch.IsLazyView(tensor)) return new PassedOn(tensor);
-            if (run is not null && run.IsOwnParameter(tensor)) return new PassedOn(tensor);
+            if (run?.OfParameter(tensor) is { } owner) return new PassedOn(tensor, owner);
             if (LibTorch.IsParameterOrView(tensor))
             {
                 run?.LeavesModel();
@@ -436,7 +436,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
     }
 
-    IEnumerable<Note> Notes() => StepNotes.Of(ledger, unknown, policy.Codec).Concat(lasting ?? []);
+    IEnumerable<Note> Notes() => policy.Codec is { } codec ? StepNotes.Of(ledger, unknown, codec).Concat(lasting ?? []) : [];
 
     // A backward pass begins. What something else has kept alive is held as it is from here on, exactly and for nothing; the same map of the
     // next step will not be packed at all.

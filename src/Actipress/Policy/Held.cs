@@ -9,12 +9,17 @@ sealed class HeldRaw : Packed
 {
     readonly Tensor tensor;
     readonly long version;
+    readonly string? weight;
 
-    public HeldRaw(Tensor saved)
+    /// <param name="saved">The tensor; not disposed.</param>
+    /// <param name="weightOf">The layer whose weight it is, for the words of an error.</param>
+    public HeldRaw(Tensor saved, Layer? weightOf = null)
     {
         tensor = saved.detach();
         tensor.DetachFromDisposeScope();
         version = LibTorch.Version(saved);
+        if (weightOf is not null) weight = $"A weight of {weightOf}";
+        else if (LibTorch.IsParameterOrView(saved)) weight = "A weight";
     }
 
     public override long Bytes => tensor.Bytes();
@@ -23,8 +28,9 @@ sealed class HeldRaw : Packed
     {
         if (LibTorch.Version(tensor) == version) return tensor.alias();
         throw new InvalidOperationException(
-            $"A tensor of shape ({string.Join(", ", tensor.shape)}) that the backward pass needs has been changed in place since the forward pass: " +
-            $"found version {LibTorch.Version(tensor)}, wanted {version}. Replace the in-place operation.");
+            $"{weight ?? "A tensor"} of shape ({string.Join(", ", tensor.shape)}) that the backward pass needs has been changed in place since the forward pass: " +
+            $"found version {LibTorch.Version(tensor)}, wanted {version}. " +
+            (weight is null ? "Replace the in-place operation." : "That is what optimizer.step() does: call backward() before it, or run the forward pass again."));
     }
 
     public override void Dispose() => tensor.Dispose();

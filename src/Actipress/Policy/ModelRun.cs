@@ -15,12 +15,12 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
     /// <summary>A tensor is saved in the so-manieth forward pass.</summary>
     public void Begin(int pass) => progress.Value!.Begin(pass);
 
-    /// <summary>Whether a saved tensor is one of the model's parameters or buffers, or a view of one: then the model runs.</summary>
-    public bool IsOwnParameter(Tensor tensor)
+    /// <summary>The layer of which a saved tensor is a parameter or buffer, or a view of one: then the model runs. Null where it is none.</summary>
+    public Layer? OfParameter(Tensor tensor)
     {
-        if (layers.OfParameter(StorageReference.AddressOf(tensor)) is not { } layer) return false;
+        if (layers.OfParameter(StorageReference.AddressOf(tensor)) is not { } layer) return null;
         progress.Value!.Uses(layer, layers.WithParameters);
-        return true;
+        return layer;
     }
 
     /// <summary>Another model's parameter was saved.</summary>
