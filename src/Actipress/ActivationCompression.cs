@@ -29,9 +29,10 @@ public sealed class ActivationCompression : IDisposable
         layers = new ModelLayers(model);
         options.Check(layers.All);
         if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, of == BudgetOf.Maps ? () => Start(new(this, followsAllocator: false)) : StartTimeline);
+        if (options.FidelityGiven is var (cosine, batches)) Fidelity = new KeptFidelity(cosine, batches, options.DefaultCodec);
         watch = new LayerWatch(layers, Entered, Left);
         run = new ModelRun(layers, watch);
-        Store = new ActivationStore(new CompressingPolicy(options), run) { Budget = Budget, OffloadsToHost = options.OffloadToHost };
+        Store = new ActivationStore(new CompressingPolicy(options), run) { Budget = Budget, Fidelity = Fidelity, OffloadsToHost = options.OffloadToHost };
         try { Newcomers.Add(this); }
         catch
         {
@@ -87,6 +88,14 @@ public sealed class ActivationCompression : IDisposable
     /// <summary>The budget that was asked for, and how the last step kept to it; null where none was.</summary>
     public MemoryBudget? Budget { get; }
 
+    /// <summary>The fidelity that was asked for, and what was chosen for it; null where none was.</summary>
+    public KeptFidelity? Fidelity { get; }
+
+    /// <summary>Measures the next steps again, and chooses the codecs anew: of a network that has learnt, coarser ones will do.</summary>
+    /// <exception cref="InvalidOperationException">No fidelity was asked for.</exception>
+    public void MeasureAgain() =>
+        (Fidelity ?? throw new InvalidOperationException($"No fidelity is kept: found none, wanted options.{nameof(CompressionOptions.KeepFidelity)}.")).Again();
+
     /// <summary>
     /// Told of each thing that a user should know, once, when the backward pass begins that first shows it: a rule that met nothing, an
     /// operation that is not known, maps that stay alive, a gradient that is likely bad. The same sentences are in <see cref="Report"/>.
@@ -106,7 +115,9 @@ public sealed class ActivationCompression : IDisposable
     /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
     public void Backward(Tensor loss)
     {
+        ArgumentNullException.ThrowIfNull(loss);
         Store.ForgetFailures();
+        if (Fidelity is { IsMeasuring: true }) Fidelity.Measure(loss, [.. model.named_parameters().Where(named => named.parameter.requires_grad)]);
         SavedTensors.Backward(loss);
     }
 
@@ -143,7 +154,7 @@ public sealed class ActivationCompression : IDisposable
     public CompressionReport Report()
     {
         var report = Store.Report();
-        return Budget is null ? report : report with { Notes = [.. report.Notes, $"{Budget}"] };
+        return report with { Notes = [.. report.Notes, .. Budget is null ? (string[])[] : [$"{Budget}"], .. Fidelity is null ? (string[])[] : [$"{Fidelity}"]] };
     }
 
     /// <summary>

@@ -89,8 +89,19 @@ public sealed class CompressionOptions
     /// <summary>placeholder</summary>
     public bool DisposeIntermediates { get; set; }
 
-    /// <summary>placeholder</summary>
-    public CompressionOptions KeepFidelity(double cosine) => this;
+    /// <summary>
+    /// A cosine that the whole gradient is to keep to the exact one: <see cref="KeptFidelity"/> measures the first steps, then gives each map that
+    /// no rule names the coarsest codec that keeps it. Call <see cref="ActivationCompression.Backward"/> in place of <c>loss.backward()</c>.
+    /// </summary>
+    /// <param name="cosine">Above 0 and below 1, such as 0.98.</param>
+    /// <param name="batches">How many steps are measured: each takes the memory of a plain step.</param>
+    public CompressionOptions KeepFidelity(double cosine, int batches = 4)
+    {
+        if (cosine is not (> 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(cosine), $"No cosine of {cosine} can be kept: wanted more than 0 and less than 1.");
+        ArgumentOutOfRangeException.ThrowIfLessThan(batches, 1);
+        FidelityGiven = (cosine, batches);
+        return this;
+    }
 
     /// <summary>
     /// Whether packed maps leave a GPU for the host's pinned memory until the backward pass asks for them: on a stream beside torch's, so
@@ -119,6 +130,8 @@ public sealed class CompressionOptions
     internal ActivationCodec DefaultCodec { get; private set; } = ActivationCodec.Dct(ratio: 10);
 
     internal (long Bytes, BudgetOf Of)? BudgetGiven { get; private set; }
+
+    internal (double Cosine, int Batches)? FidelityGiven { get; private set; }
 
     internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, need, zeros) : codec;
 
@@ -155,6 +168,8 @@ public sealed class CompressionOptions
     /// <exception cref="ArgumentException">A pattern names no layer of the model.</exception>
     internal void Check(IReadOnlyList<Layer> layers)
     {
+        if (BudgetGiven is not null && FidelityGiven is not null)
+            throw new ArgumentException($"{nameof(Budget)} and {nameof(KeepFidelity)} would both choose the codecs: found both, wanted one.");
         foreach (var pattern in rules.Select(rule => rule.Pattern).Concat(blocks))
             if (pattern is not null && !layers.Any(layer => layer.Matches(pattern)))
                 throw new ArgumentException(

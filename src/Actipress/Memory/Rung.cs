@@ -36,13 +36,13 @@ static class Ladder
     /// <param name="map">Not disposed.</param>
     /// <param name="need">What the operation needs that asks for the values.</param>
     /// <param name="ladder">The first is <see cref="ActivationCodec.None"/>.</param>
-    /// <param name="used">The codec under which the map was packed.</param>
+    /// <param name="used">The codec under which the map was packed; null where it was not.</param>
     /// <param name="usedBytes">What it took.</param>
-    public static Rung[] Measure(Tensor map, Need need, ActivationCodec[] ladder, ActivationCodec used, long usedBytes)
+    public static Rung[] Measure(Tensor map, Need need, ActivationCodec[] ladder, ActivationCodec? used, long usedBytes)
     {
         using var sample = Sample(map);
         var energy = Sensitivity.Energy(sample, need);
-        var perSampledByte = Packed(used) is { } sampled ? (double)usedBytes / sampled.Bytes : (double)map.NumberOfElements / sample.NumberOfElements;
+        var perSampledByte = used is not null && Packed(used) is { } sampled ? (double)usedBytes / sampled.Bytes : (double)map.NumberOfElements / sample.NumberOfElements;
         var rungs = new Rung[ladder.Length];
         rungs[0] = new(map.Bytes(), 0);
         for (var i = 1; i < ladder.Length; i++)

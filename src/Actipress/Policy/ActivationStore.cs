@@ -41,6 +41,9 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     /// <summary>Told of each thing that a user should know, once, when the first backward pass begins that shows it.</summary>
     public Action<string>? Noted { get; set; }
 
+    /// <summary>Likewise; null for none.</summary>
+    public KeptFidelity? Fidelity { get; init; }
+
     /// <summary>Whether packed maps leave a GPU for the host.</summary>
     public bool OffloadsToHost { get; init; }
 
@@ -197,12 +200,12 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             return policy.Decide(tensor, layer, by) switch
             {
                 Treatment.NotOurs => new PassedOn(tensor),
-                Treatment.LeftAlone left => Save(tensor, layer, by with { Need = Need.Exact }, (map, _) => new(new HeldRaw(map), left.Why)),
-                Treatment.Moved moved => Save(tensor, layer, by with { Need = Need.Exact }, (map, _) => new(new HeldElsewhere(map, moved.Device), $"on {moved.Device}")),
-                Treatment.Bits => Save(tensor, layer, by with { Need = Need.Exact }, (map, _) => new(ExactBits.Pack(map), "bits")),
-                Treatment.Indices => Save(tensor, layer, by with { Need = Need.Exact }, (map, _) => PackIndices(map)),
+                Treatment.LeftAlone left => Save(tensor, layer, by with { Need = Need.Exact }, (_, whole, _) => new(new HeldRaw(whole), left.Why)),
+                Treatment.Moved moved => Save(tensor, layer, by with { Need = Need.Exact }, (_, whole, _) => new(new HeldElsewhere(whole, moved.Device), $"on {moved.Device}")),
+                Treatment.Bits => Save(tensor, layer, by with { Need = Need.Exact }, (_, whole, _) => new(ExactBits.Pack(whole), "bits")),
+                Treatment.Indices => Save(tensor, layer, by with { Need = Need.Exact }, (_, whole, _) => PackIndices(whole)),
                 Treatment.BitsIfTwoValued => PackMask(tensor, layer, by with { Need = Need.Exact }),
-                Treatment.Map map => Save(tensor, layer, by with { Need = map.Need }, (values, zeros) => PackValues(values, zeros, layer, map)),
+                Treatment.Map map => Save(tensor, layer, by with { Need = map.Need }, (saved, values, zeros) => PackValues(saved, values, zeros, layer, map)),
                 var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
             };
         }
@@ -218,21 +221,29 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     SavedTensor PackMask(Tensor tensor, Layer layer, SavedBy by)
     {
         if (Find(tensor, Geometry.OfMap(tensor)) is not null)
-            return Save(tensor, layer, by, (_, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
-        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, by, (_, _) => new(mask, "bits")) : new PassedOn(tensor);
+            return Save(tensor, layer, by, (_, _, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
+        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, by, (_, _, _) => new(mask, "bits")) : new PassedOn(tensor);
     }
 
-    Holding PackValues(Tensor values, Zeros zeros, Layer layer, Treatment.Map map)
+    Holding PackValues(SavedMap saved, Tensor values, Zeros zeros, Layer layer, Treatment.Map map)
     {
         var (codec, need, budget) = (map.Codec, map.Need, map.NoRule ? Budget : null);
         if (budget is not null) codec = budget.CodecFor(layer, codec);
         if (codec == ActivationCodec.None) return new(new HeldRaw(values), "raw: within the budget");
+        var fidelity = map.NoRule && need.Fineness == Fineness.Codec ? Fidelity : null;
+        if (fidelity is { IsMeasuring: true })
+            return new(fidelity.Try(values, saved.Identity, tried => policy.Adapt(tried, values, need, zeros), need), "as it is: fidelity is measured");
+        if (fidelity is not null)
+        {
+            codec = fidelity.CodecOf(saved.Identity);
+            if (codec == ActivationCodec.None) return new(new HeldRaw(values), "as it is: for fidelity");
+        }
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
         var why = LeftRaw.LittleGathered;
         PackedMap? packed = null;
-        foreach (var (finer, mostError) in budget is null && need.Fineness == Fineness.Codec && codec.Encoding is Grid ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)])
+        foreach (var (finer, mostError) in budget is null && fidelity is null && need.Fineness == Fineness.Codec && codec.Encoding is Grid ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)])
         {
             codec = finer;
             packed = Pipeline.Pack(values, codec, mostError, out why);
@@ -278,7 +289,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         DropAnsweredBits(map);
     }
 
-    SavedUse Save(Tensor tensor, Layer layer, SavedBy by, Func<Tensor, Zeros, Holding> packValues)
+    SavedUse Save(Tensor tensor, Layer layer, SavedBy by, Func<SavedMap, Tensor, Zeros, Holding> packValues)
     {
         var account = ledger.Of(layer);
         var geometry = Geometry.Of(tensor);
@@ -302,7 +313,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         {
             if (!map.Answers(by.Need))
             {
-                if (by.Need.Fineness < Fineness.Exact && aliveElsewhere.Contains(map.Identity)) Answer(tensor, map, Need.Exact, (whole, _) => new(new HeldRaw(whole), AliveElsewhere));
+                if (by.Need.Fineness < Fineness.Exact && aliveElsewhere.Contains(map.Identity)) Answer(tensor, map, Need.Exact, (_, whole, _) => new(new HeldRaw(whole), AliveElsewhere));
                 else Answer(tensor, map, by.Need, packValues);
                 foreach (var timeline in timelines) timeline.Holds(map, layer);
             }
@@ -315,7 +326,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
     }
 
-    void Answer(Tensor tensor, SavedMap map, Need need, Func<Tensor, Zeros, Holding> packValues)
+    void Answer(Tensor tensor, SavedMap map, Need need, Func<SavedMap, Tensor, Zeros, Holding> packValues)
     {
         // Whoever saves it, a map is packed in the layout in which it was first seen.
         using var whole = tensor.as_strided(map.Geometry.Sizes, map.Geometry.Strides, map.Geometry.Offset);
@@ -327,7 +338,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             return;
         }
         // What is held may be too coarse for another operation that saves the same map.
-        var (coarser, values) = (map.Values, packValues(whole, map.ZerosFor(need)));
+        var (coarser, values) = (map.Values, packValues(map, whole, map.ZerosFor(need)));
         Drop(map, coarser);
         map.Values = values;
         ledger.Hold(map.Account, map.Values);
@@ -407,7 +418,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         if (decoded is { } cached && cached.Map == map) return cached.Values.alias();
         DropDecoded();
         var values = map.Rebuild();
-        if (map.Users > 1)
+        if (map.Users > 1 && map.Values!.Held is not TrialMap)    // which may be asked again under another codec
         {
             var kept = values.alias();
             kept.DetachFromDisposeScope();
@@ -454,6 +465,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
                     else aliveElsewhere.Remove(map.Identity);
                     continue;
                 }
+                if (map.Values?.Held is TrialMap) continue;    // which keeps it alive itself
                 using var original = map.Original();
                 if (original is null) continue;
                 map.Account.AddAliveElsewhere(map);
