@@ -28,7 +28,6 @@ public class KeptFidelityTests
     }
 
     [Theory]
-    [InlineData(0.9)]
     [InlineData(0.98)]
     [InlineData(0.999)]
     public void A_fresh_network_keeps_the_cosine_on_other_batches_than_those_it_was_measured_on(double target)
@@ -36,8 +35,8 @@ public class KeptFidelityTests
         using var everything = NewDisposeScope();
         random.manual_seed(1);
         using var model = Model();
-        using var compression = model.CompressActivations(options => options.Default(Coarse).KeepFidelity(target));
-        for (var step = 0; step < 4; step++)
+        using var compression = model.CompressActivations(options => options.Default(Coarse).KeepFidelity(target, batches: 2));
+        for (var step = 0; step < 2; step++)
         {
             Assert.True(compression.Fidelity!.IsMeasuring);
             using var loss = Loss(model, Batch(step));
