@@ -90,32 +90,32 @@ static unsafe class OperationObserver
         catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException inner) { return inner; }
     }
 
-    // Multiplies two known tensors: finds where their implementations stand among the arguments, then sees both in an observed operation.
+    // Multiplies two known tensors: finds where their implementations stand among the arguments. Then sees both, and the numbers among the
+    // arguments of another operation, as those that follow will be seen.
     static void SelfCheck()
     {
         using var outer = torch.NewDisposeScope();
         var (a, b) = (torch.ones(2, 3), torch.ones(2, 3));
         running ??= new RunningOperations();
         (searched, found) = ((Implementation(a), Implementation(b)), -1);
-        var trial = Add();
-        try { a.mul(b); }
-        finally
-        {
-            removeCallback(trial);
-            searched = default;
-        }
+        try { Observe(() => a.mul(b)); }
+        finally { searched = default; }
         if (found < 0) throw LibTorch.Unsupported("no arguments in the operation callback of a trial", "the two factors of a multiplication");
         argumentsWord = found;
-        // Then real numbers among the arguments of another operation.
-        trial = Add();
-        try { torch.nn.functional.hardtanh(a, -1.5, 2.5); }
-        finally { removeCallback(trial); }
-        if (running.LastNumbers is not (-1.5, 2.5)) throw LibTorch.Unsupported($"the numbers {running.LastNumbers} among the arguments of '{running.LastName}' in a trial", "-1.5 and 2.5 of aten::hardtanh");
-        trial = Add();
-        try { a.mul(b); }
-        finally { removeCallback(trial); }
-        if (running.Depth != 0 || running.LastName != "aten::mul" || running.LastArguments is not var (first, second) || first != Implementation(a) || second != Implementation(b))
-            throw LibTorch.Unsupported($"operation '{running.LastName}' at depth {running.Depth} in a trial", "aten::mul of two known tensors");
+        ref var last = ref running.Last;
+        Observe(() => torch.nn.functional.hardtanh(a, -1.5, 2.5));
+        if ((last.Numbers[1], last.Numbers[2]) is not (-1.5, 2.5))
+            throw LibTorch.Unsupported($"the numbers {last.Numbers[1]} and {last.Numbers[2]} among the arguments of '{last.Operation}' in a trial", "-1.5 and 2.5 of aten::hardtanh");
+        Observe(() => a.mul(b));
+        if (running.Depth != 0 || last.Operation.Name != "aten::mul" || last.Arguments[0] != Implementation(a) || last.Arguments[1] != Implementation(b))
+            throw LibTorch.Unsupported($"operation '{last.Operation}' at depth {running.Depth} in a trial", "aten::mul of two known tensors");
+
+        static void Observe(Func<Tensor> operation)
+        {
+            var trial = Add();
+            try { operation().Dispose(); }
+            finally { removeCallback(trial); }
+        }
     }
 
     /// <summary>The names of all operations that libtorch has, without overloads.</summary>
@@ -196,12 +196,8 @@ sealed class RunningOperations
     /// <summary>How many run inside each other.</summary>
     public int Depth { get; private set; }
 
-    /// <summary>Of the operation that ended last, for the self-check.</summary>
-    public string LastName => frames[0].Operation.Name;
-
-    public (nint, nint)? LastArguments => frames[0].ArgumentCount < 2 ? null : (frames[0].Arguments[0], frames[0].Arguments[1]);
-
-    public (double, double) LastNumbers => (frames[0].Numbers[1], frames[0].Numbers[2]);
+    /// <summary>The outermost operation that ended last, for the self-check.</summary>
+    public ref Frame Last => ref frames[0];
 
     public ref Frame Enter()
     {

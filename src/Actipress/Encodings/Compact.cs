@@ -99,7 +99,7 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
         using var starts = numbers.mul_(Scalars.Of(Group));
         var positions = starts.repeat_interleave(counts);
         using var within = sections[1].to(int64);
-        return positions.add_(within);
+        return positions.add_(within, Scalars.Of(1));
     }
 
     Tensor[] EncodeValues(Tensor values)

@@ -31,7 +31,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     // What was told by the event, and the notes that hold for every step.
     readonly HashSet<string> told = [];
     IReadOnlyList<Note>? lasting;
-    int pass = 1;
+    int pass = 1, passBegun;
     bool unpacking;
     Layer? unpackedLast;
 
@@ -128,7 +128,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     public void BeginStep()
     {
         lock (gate)
-            if (Enabled && ledger.LiveBytes == 0) Budget?.Begin();
+        {
+            passBegun = unpacking ? pass + 1 : pass;
+            // Where a map is held, a finalizer that lets go of it would wait for this thread, and the budget waits for finalizers.
+            if (Enabled && byStorage.Count == 0) Budget?.Begin();
+        }
     }
 
     /// <summary>The model has run: what is still being measured is packed.</summary>
@@ -190,6 +194,12 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             run?.Layers.LearnParameters();
         }
         run?.Begin(pass);
+        if (passBegun < pass)
+        {
+            // By forward: no exception can reach the caller from here, so that what the budget refuses is noted.
+            try { BeginStep(); }
+            catch (BudgetException refused) { failures.Add(refused); }
+        }
         while (deferred.Count > MostDeferred || (deferred.TryPeek(out var first) && (first.Deferred.IsOver || first.Deferred.IsMeasured))) Settle();
     }
 
