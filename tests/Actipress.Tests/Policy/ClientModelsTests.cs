@@ -79,13 +79,14 @@ public sealed class ClientModelsTests : IDisposable
         for (var step = 0; step < byCall.Count; step++)
         {
             Assert.Equal(byCall[step].Loss, byForward[step].Loss);
-            Assert.Equal(byCall[step].Layers.Select(layer => layer.ToString()), byForward[step].Layers.Select(layer => layer.ToString()));
-            Assert.Equal(byCall[step].Gradients, byForward[step].Gradients);
+            var (wanted, found) = (string.Join("\n", byCall[step].Layers), string.Join("\n", byForward[step].Layers));
+            Assert.True(wanted == found, $"step {step}\n{wanted}\n\n{found}");
+            Assert.True(byCall[step].Gradients.Zip(byForward[step].Gradients).All(pair => pair.First.SequenceEqual(pair.Second)), $"gradients of step {step}");
         }
         Assert.Contains(byCall[0].Layers, layer => layer.KeptAs.Contains("rule", StringComparison.Ordinal) || layer.KeptAs.Contains("quant:8", StringComparison.Ordinal));
     }
 
-    // In the first step nothing is known of the model's end under forward; in later ones it is.
+    // The first step is one of its own: nothing is known of the model's end under forward before it has run once.
     static List<(float Loss, IReadOnlyList<LayerReport> Layers, float[][] Gradients)> Step(string name, bool byCall)
     {
         using var everything = NewDisposeScope();
