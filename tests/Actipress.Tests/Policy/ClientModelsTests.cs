@@ -129,7 +129,7 @@ public sealed class ClientModelsTests : IDisposable
         using var watch = new LayerWatch(layers, _ => { }, _ => { });
         var hooks = new TwoAnswers(layers, watch);
         using (SavedTensorsScope.Enter(hooks))
-            using (var y = model.call(randn(shape))) { }
+        using (var y = model.call(randn(shape))) { }
         TestContext.Current.TestOutputHelper!.WriteLine($"{name}: {hooks.Named} named, {hooks.After} after a layer, {hooks.Apart.Count} apart");
         Assert.Empty(hooks.Failures);
         Assert.True(hooks.Apart.Count == 0, string.Join("\n", hooks.Apart.Distinct()));
