@@ -19,6 +19,7 @@ public sealed class ActivationCompression : IDisposable
     readonly ModelLayers layers;
     readonly LayerWatch watch;
     readonly ModelRun run;
+    readonly IntermediateTensors? intermediates;
     readonly ThreadLocal<SavedTensorsScope?> inCall = new(), followed = new(trackAllValues: true);
     bool disposed;
 
@@ -32,6 +33,7 @@ public sealed class ActivationCompression : IDisposable
         if (options.FidelityGiven is var (cosine, batches)) Fidelity = new KeptFidelity(cosine, batches, options.DefaultCodec);
         watch = new LayerWatch(layers, Entered, Left);
         run = new ModelRun(layers, watch);
+        if (options.DisposeIntermediates) intermediates = new IntermediateTensors(layers);
         Store = new ActivationStore(new CompressingPolicy(options), run) { Budget = Budget, Fidelity = Fidelity, OffloadsToHost = options.OffloadToHost };
         try { Newcomers.Add(this); }
         catch
@@ -209,6 +211,7 @@ public sealed class ActivationCompression : IDisposable
     void End()
     {
         Budget?.End();
+        intermediates?.Dispose();
         watch.Dispose();
         run.Dispose();
         inCall.Dispose();

@@ -86,9 +86,6 @@ public sealed class CompressionOptions
     /// <summary>Saved tensors smaller than this many bytes pass as they are. 4 KiB by default.</summary>
     public int SmallestBytes { get; set; } = 4096;
 
-    /// <summary>placeholder</summary>
-    public bool DisposeIntermediates { get; set; }
-
     /// <summary>
     /// A cosine that the whole gradient is to keep to the exact one: <see cref="KeptFidelity"/> measures the first steps, then gives each map that
     /// no rule names the coarsest codec that keeps it. Call <see cref="ActivationCompression.Backward"/> in place of <c>loss.backward()</c>.
@@ -108,6 +105,20 @@ public sealed class CompressionOptions
     /// that the forward pass need not wait. Off by default; of no effect on the CPU, where there is no CUDA driver, or where the host has no memory left.
     /// </summary>
     public bool OffloadToHost { get; set; }
+
+    /// <summary>
+    /// Whether the tensors that a module's <c>call</c> makes and does not return are disposed when it ends: off by default. Code that keeps
+    /// the handles of its intermediate results holds their maps whole until the forward pass is over, and often longer, so that packing
+    /// them frees nothing.
+    /// </summary>
+    /// <remarks>
+    /// What the call returns (tensors, tuples, collections, objects with fields of these) goes to the dispose scope around it, and belongs
+    /// to the caller where there is none. Inputs, parameters and buffers stay. Nothing happens under <c>forward</c>, which TorchSharp's hooks
+    /// do not see, nor to a call whose result is opaque, such as a lazy sequence. A call throws <see cref="InvalidOperationException"/> where
+    /// a field of the module holds one of the tensors afterwards. Other code that keeps one, such as a forward hook that collects features,
+    /// is to call <c>DetachFromDisposeScope()</c> on it.
+    /// </remarks>
+    public bool DisposeIntermediates { get; set; }
 
     /// <summary>What an operation's backward pass needs of the maps that it saves: for operations that Actipress does not know, or knows too strictly.</summary>
     /// <param name="name">As libtorch calls it, such as <c>aten::celu</c>; its form in place is meant too.</param>
