@@ -42,5 +42,6 @@ sealed class ForwardProgress
     public void LeavesModel() => ModelRuns = false;
 
     /// <summary>Whether all layers that have parameters have run: as many uses as in the last pass, or in the first one each layer once.</summary>
-    public bool IsPastTheLastLayer(int layersInAll) => usesOfLastPass is { } known ? uses >= known : seen.Count >= layersInAll && layersInAll > 0;
+    public bool IsPastTheLastLayer(int layersInAll, Layer? registeredLast) =>
+        usesOfLastPass is { } known ? uses >= known : (seen.Count >= layersInAll && layersInAll > 0) || (Last is not null && Last == registeredLast);
 }

@@ -11,6 +11,7 @@ sealed class ModelLayers
     readonly torch.nn.Module model;
     readonly Dictionary<torch.nn.Module, Layer> byModule = new(ReferenceEqualityComparer.Instance);
     readonly Dictionary<(Layer, Operation), Layer> named = [];
+    readonly HashSet<Layer> claimed = [];
     readonly HashSet<Layer> withParameters = [];
     readonly Dictionary<Layer, bool> isWithout = [];
     Dictionary<nint, Layer> byParameter = [];
@@ -29,6 +30,9 @@ sealed class ModelLayers
     /// <summary>How many layers have parameters of their own.</summary>
     public int WithParameters { get; private set; }
 
+    /// <summary>The one of them that was registered last; null for none.</summary>
+    public Layer? LastWithParameters { get; private set; }
+
     /// <summary>Learns where the parameters and buffers lie now: moving a model to a device gives them new storages.</summary>
     public void LearnParameters()
     {
@@ -46,6 +50,9 @@ sealed class ModelLayers
             withParameters.Add(layer);
         }
         byParameter = found;
+        var last = model;
+        while (last.named_children().Select(child => child.module).LastOrDefault(child => child.parameters().Any(parameter => parameter.requires_grad)) is { } below) last = below;
+        LastWithParameters = withParameters.Contains(Of(last)!) ? Of(last) : null;
 
         bool Add(Tensor tensor, Layer layer) => !tensor.IsInvalid && found.TryAdd(StorageReference.AddressOf(tensor), layer) && tensor.requires_grad;
     }
@@ -74,7 +81,7 @@ sealed class ModelLayers
     {
         if (before is null) return Layer.First;
         if (named.TryGetValue((before, operation), out var known)) return known;
-        var modules = Operations.Of(operation)?.Modules ?? [];
+        var modules = Operations.ModulesOf(operation);
         return named[(before, operation)] = (modules.Length == 0 ? null : Following(before, modules)) ?? Layer.After(before);
     }
 
@@ -88,10 +95,13 @@ sealed class ModelLayers
             var parent = dot < 0 ? "" : at[..dot];
             var children = All.Where(layer => layer.Name.Length > parent.Length && ParentOf(layer.Name) == parent && layer.Name.Length > 0).ToList();
             var start = children.FindIndex(child => child.Name == at);
-            var run = children.Skip(start + 1).TakeWhile(IsWithoutParameters).FirstOrDefault(Fits);
-            if (run is not null) return run;
-            var fitting = children.Where(Fits).Take(2).ToList();
+            var fitting = children.Where(Fits).ToList();
             if (fitting.Count == 1) return fitting[0];
+            var found = children.Skip(start + 1).TakeWhile(IsWithoutParameters).FirstOrDefault(layer => Fits(layer) && !claimed.Contains(layer)) ?? fitting.FirstOrDefault(layer => !claimed.Contains(layer));
+            if (found is not null) claimed.Add(found);
+            if (fitting.Count > 0) return found;
+            // Where layers with parameters follow in the parent, it has not ended yet.
+            if (children.Skip(start + 1).Any(layer => !IsWithoutParameters(layer))) return null;
             at = parent;
         }
         return null;

@@ -40,8 +40,8 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
             var current = watch.Current!;
             if (OperationObserver.Refusal is not null || (current.Name.Length > 0 && layers.IsWithoutParameters(current))) return current;
         }
-        else if (!here.ModelRuns || here.IsPastTheLastLayer(layers.WithParameters)) return null;
-        return layers.WithoutParameters(here.Last, operation);
+        else if (!here.ModelRuns || here.IsPastTheLastLayer(layers.WithParameters, layers.LastWithParameters)) return null;
+        return layers.WithoutParameters(here.Last, Operations.NamedBy(OperationObserver.Running, operation));
     }
 
     public void Dispose() => progress.Dispose();

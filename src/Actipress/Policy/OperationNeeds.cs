@@ -309,4 +309,24 @@ static class Operations
 
     static OperationNeeds Line(string name, Need[] arguments, Need[]? results = null, params string[] modules) =>
         new(name, arguments, results ?? []) { Modules = modules };
+
+    // Operations that run others and save nothing by themselves.
+    static readonly Dictionary<string, string[]> composites = new()
+    {
+        ["dropout"] = ["Dropout"],
+        ["feature_dropout"] = ["Dropout1d", "Dropout2d", "Dropout3d"],
+        ["alpha_dropout"] = ["AlphaDropout"],
+        ["feature_alpha_dropout"] = ["FeatureAlphaDropout"],
+    };
+
+    /// <summary>The types of builtin modules whose forward pass is an operation.</summary>
+    public static string[] ModulesOf(Operation operation) => composites.TryGetValue(operation.ShortName, out var modules) ? modules : Of(operation)?.Modules ?? [];
+
+    /// <summary>The innermost of the running operations that a builtin module is known for; else the innermost of all.</summary>
+    public static Operation NamedBy(RunningOperations? operations, Operation innermost)
+    {
+        for (var level = 0; operations is not null && level < operations.Depth; level++)
+            if (ModulesOf(operations.At(level).Operation).Length > 0) return operations.At(level).Operation;
+        return innermost;
+    }
 }

@@ -165,7 +165,7 @@ public sealed class ClientModelsTests : IDisposable
                 else Named++;
                 return new PassedOn(tensor);
             }
-            var inferred = layers.WithoutParameters(last, operation);
+            var inferred = layers.WithoutParameters(last, Operations.NamedBy(OperationObserver.Running, operation));
             if (inferred.Module is null)
             {
                 // What comes after a layer belongs to code of a module that has others in it.
