@@ -113,7 +113,7 @@ static unsafe class OperationObserver
         static void Observe(Func<Tensor> operation)
         {
             var trial = Add();
-            try { operation().Dispose(); }
+            try { operation(); }
             finally { removeCallback(trial); }
         }
     }

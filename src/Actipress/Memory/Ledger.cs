@@ -92,6 +92,7 @@ sealed class Ledger
 
         public void AddAliveElsewhere(SavedMap map)
         {
+            if (map.IsInput) return;
             AliveElsewhereBytes += map.SavedBytes;
             AliveElsewhereBy.Add(map.Identity.Operation.Name);
         }

@@ -30,7 +30,7 @@ sealed class SavedMap : IDisposable
     public SavedMap(Tensor tensor, Geometry geometry, Ledger.Account account)
     {
         (this.geometry, Account, Storage) = (geometry, account, StorageReference.Of(tensor));
-        (version, elementSize) = (LibTorch.Version(tensor), tensor.ElementSize);
+        (version, elementSize, IsInput) = (LibTorch.Version(tensor), tensor.ElementSize, LibTorch.IsLeaf(tensor));
         original = new WeakTensor(tensor, Storage);
     }
 
@@ -43,6 +43,9 @@ sealed class SavedMap : IDisposable
     public Geometry Geometry => geometry;
 
     public Ledger.Account Account { get; }
+
+    /// <summary>Whether no differentiable operation made it: it may be the caller's, who keeps it alive rightly.</summary>
+    public bool IsInput { get; }
 
     /// <summary>Which of the maps of a step it is, by who saved it first and for the so-manieth time.</summary>
     public required (Layer Layer, Operation Operation, int Number) Identity { get; init; }

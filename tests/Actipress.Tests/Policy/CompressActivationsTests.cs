@@ -374,7 +374,7 @@ public class CompressActivationsTests
     {
         using var everything = NewDisposeScope();
         using var model = Sequential(Conv2d(1, 8, 3, padding: 1), Tanh(), Conv2d(8, 8, 3, padding: 1));
-        using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Parse("st:10")).Where("2", ActivationCodec.Parse("st:4")));
+        using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Half).Where("2", ActivationCodec.BFloat16));
         for (var step = 0; step < 2; step++)
         {
             // (conv, tanh, conv) and a loss of the same kind of operation, none of it by call
@@ -384,7 +384,7 @@ public class CompressActivationsTests
             squashed.Dispose();
             var loss = functional.tanh(y).mul(y).sum();
             var line = Assert.Single(compression.Report().Layers, layer => layer.SavedBytes > 0);
-            Assert.Equal(("1", "Tanh", 1, "st:10"), (line.Name, line.Type, line.Maps, line.KeptAs));
+            Assert.Equal(("1", "Tanh", 1, "half"), (line.Name, line.Type, line.Maps, line.KeptAs));
             loss.backward();
         }
 
