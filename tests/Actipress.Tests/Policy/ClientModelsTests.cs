@@ -55,6 +55,37 @@ public sealed class ClientModelsTests : IDisposable
         Assert.All([fresh, trained], fidelity => Assert.True(fidelity.NormRatio is > 0.5 and < 2, numbers));
     }
 
+    [Theory]
+    [InlineData("SiLU detector")]
+    [InlineData("VGG")]
+    [InlineData("graph network")]
+    [InlineData("attention written out")]
+    public void A_fresh_network_keeps_a_cosine_on_other_batches(string name)
+    {
+        const double Target = 0.98;
+        using var everything = NewDisposeScope();
+        random.manual_seed(1);
+        var run = ClientModels.Find(name).Make(new Habit(ByCall: true, Disposes: false));
+        using var model = run.Model;
+        using var compression = model.CompressActivations(options =>
+        {
+            options.KeepFidelity(Target);
+            options.DisposeIntermediates = true;
+        });
+        for (var step = 0; compression.Fidelity!.IsMeasuring; step++)
+        {
+            using var scope = NewDisposeScope();
+            compression.Backward(run.Loss(step));
+            model.zero_grad();
+        }
+        var fidelity = compression.MeasureFidelity(Enumerable.Range(100, Batches).Select(batch => (Func<Tensor>)(() => run.Loss(batch))));
+        var report = compression.Report();
+        var numbers = FormattableString.Invariant($"{name}: {compression.Fidelity}; on {Batches} others {fidelity.Batches.Min(batch => batch.Cosine):0.0000} at least, {fidelity.Cosine:0.0000} on average, bias {fidelity.Bias:0.000}; {report.SavedBytes >> 10} KiB saved, {report.KeptBytes >> 10} kept");
+        TestContext.Current.TestOutputHelper!.WriteLine(numbers);
+        Assert.True(fidelity.Batches.All(batch => batch.Cosine >= Target), numbers);
+        if (name != "graph network") Assert.True(report.KeptBytes < report.SavedBytes * 0.6, numbers);    // of whose bytes the caller's adjacency matrix is most
+    }
+
     static readonly ActivationCodec Eight = ActivationCodec.Parse("quant:8"), Four = ActivationCodec.Dct(4);
 
     static readonly Dictionary<string, (string Client, Action<CompressionOptions> Configure)> rules = new()
