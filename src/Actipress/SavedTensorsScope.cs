@@ -76,7 +76,7 @@ public sealed class SavedTensorsScope : IDisposable
 
     static void ForgetEnded()
     {
-        if (innermost is not { ended: true }) return;
+        if (innermost is not { ended: true } && !OperationObserver.IsUnsettled) return;
         while (innermost is { ended: true }) innermost = innermost.outer;
         WatchOperations();
     }
