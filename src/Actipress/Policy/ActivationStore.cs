@@ -215,10 +215,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     static Holding PackIndices(Tensor indices) =>
         ExactIndices.Pack(indices) is { } packed ? new(packed, "indices") : new(new HeldRaw(indices), "raw: smaller than packed");
 
+    // A detached map is no mask, and may be held already in a form that does not answer for its values.
     SavedTensor PackMask(Tensor tensor, Layer layer, SavedBy by)
     {
         if (Find(tensor, Geometry.OfMap(tensor)) is not null)
-            return Save(tensor, layer, by, (_, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
+            return Save(tensor, layer, by, (map, _) => HeldMask.Pack(map) is { } bits ? new(bits, "bits") : new(new HeldRaw(map), "as it is: detached"));
         return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, by, (_, _) => new(mask, "bits")) : new PassedOn(tensor);
     }
 
