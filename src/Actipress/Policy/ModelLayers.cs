@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Actipress.Autograd;
 
 namespace Actipress;
@@ -11,9 +12,15 @@ sealed class ModelLayers
     readonly torch.nn.Module model;
     readonly Dictionary<torch.nn.Module, Layer> byModule = new(ReferenceEqualityComparer.Instance);
     readonly Dictionary<(Layer, Operation), Layer> named = [];
-    readonly HashSet<Layer> withParameters = [];
-    readonly Dictionary<Layer, bool> isWithout = [];
-    Dictionary<nint, Layer> byParameter = [];
+    volatile Parameters parameters = new();
+
+    // Exchanged as a whole: a thread may begin a forward pass while others are in the middle of theirs.
+    sealed class Parameters
+    {
+        public Dictionary<nint, Layer> ByStorage { get; } = [];
+        public HashSet<Layer> Learning { get; } = [];
+        public ConcurrentDictionary<Layer, bool> IsWithout { get; } = [];
+    }
 
     public ModelLayers(torch.nn.Module model)
     {
@@ -26,32 +33,29 @@ sealed class ModelLayers
     /// <summary>All layers of the model, itself first, in the order of registration.</summary>
     public IReadOnlyList<Layer> All { get; }
 
-    /// <summary>How many layers have parameters of their own.</summary>
-    public int WithParameters { get; private set; }
+    /// <summary>How many layers have parameters of their own that learn.</summary>
+    public int WithParameters => parameters.Learning.Count;
+
+    /// <summary>Whether a layer is one of those.</summary>
+    public bool Learns(Layer layer) => parameters.Learning.Contains(layer);
 
     /// <summary>Learns where the parameters and buffers lie now: moving a model to a device gives them new storages.</summary>
     public void LearnParameters()
     {
-        var found = new Dictionary<nint, Layer>();
-        withParameters.Clear();
-        isWithout.Clear();
-        WithParameters = 0;
+        var found = new Parameters();
         foreach (var layer in All)
         {
-            var own = false;
-            foreach (var (_, parameter) in layer.Module!.named_parameters(recurse: false)) own |= Add(parameter, layer);
+            foreach (var (_, parameter) in layer.Module!.named_parameters(recurse: false))
+                if (Add(parameter, layer)) found.Learning.Add(layer);
             foreach (var (_, buffer) in layer.Module!.named_buffers(recurse: false)) Add(buffer, layer);
-            if (!own) continue;
-            WithParameters++;
-            withParameters.Add(layer);
         }
-        byParameter = found;
+        parameters = found;
 
-        bool Add(Tensor tensor, Layer layer) => !tensor.IsInvalid && found.TryAdd(StorageReference.AddressOf(tensor), layer) && tensor.requires_grad;
+        bool Add(Tensor tensor, Layer layer) => !tensor.IsInvalid && found.ByStorage.TryAdd(StorageReference.AddressOf(tensor), layer) && tensor.requires_grad;
     }
 
     /// <summary>The layer whose parameter or buffer has its data in this storage; null where none has.</summary>
-    public Layer? OfParameter(nint storage) => byParameter.GetValueOrDefault(storage);
+    public Layer? OfParameter(nint storage) => parameters.ByStorage.GetValueOrDefault(storage);
 
     /// <summary>The layer that a module is; null where it is none of the model.</summary>
     public Layer? Of(torch.nn.Module module) => byModule.GetValueOrDefault(module);
@@ -59,9 +63,8 @@ sealed class ModelLayers
     /// <summary>Whether neither the layer nor one below it has parameters.</summary>
     public bool IsWithoutParameters(Layer layer)
     {
-        if (!isWithout.TryGetValue(layer, out var without))
-            isWithout.Add(layer, without = !withParameters.Any(other => other == layer || layer.Name.Length == 0 || other.Name.StartsWith(layer.Name + ".", StringComparison.Ordinal)));
-        return without;
+        var known = parameters;
+        return known.IsWithout.GetOrAdd(layer, _ => !known.Learning.Any(other => other == layer || layer.Name.Length == 0 || other.Name.StartsWith(layer.Name + ".", StringComparison.Ordinal)));
     }
 
     /// <summary>

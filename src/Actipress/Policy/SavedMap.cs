@@ -44,6 +44,9 @@ sealed class SavedMap : IDisposable
 
     public Ledger.Account Account { get; }
 
+    /// <summary>The passes of the thread that saved it first.</summary>
+    public required ThreadPass Pass { get; init; }
+
     /// <summary>Which of the maps of a step it is, by who saved it first and for the so-manieth time.</summary>
     public required (Layer Layer, Operation Operation, int Number) Identity { get; init; }
 
