@@ -29,6 +29,9 @@ static unsafe class OperationObserver
     // An IValue is a word of payload and a tag; a tensor's payload is its implementation.
     const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, WordsSearched = 96, FarthestFrame = 1 << 16;
 
+    /// <summary>An <see cref="AppContext"/> switch that, off before the first use, leaves operations unobserved: for tests.</summary>
+    public const string Switch = "Actipress.ObservesOperations";
+
     static readonly Lazy<PlatformNotSupportedException?> refusal = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
     static readonly ConcurrentDictionary<nint, Operation> byName = new();
     static delegate* unmanaged[Cdecl]<Callback, ulong> addCallback;
@@ -94,6 +97,7 @@ static unsafe class OperationObserver
 
     static PlatformNotSupportedException? Install()
     {
+        if (AppContext.TryGetSwitch(Switch, out var on) && !on) return LibTorch.Unsupported($"the switch {Switch} off", "it on, which is the default");
         try
         {
             addCallback = (delegate* unmanaged[Cdecl]<Callback, ulong>)LibTorch.Symbol("_ZN2at22addThreadLocalCallbackENS_22RecordFunctionCallbackE");

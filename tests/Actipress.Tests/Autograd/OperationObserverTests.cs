@@ -349,4 +349,81 @@ public class OperationObserverTests
         var saved = Record(() => (Tensor)script.invoke("f", a, b, c));
         Assert.Equal([("aten::div", "0"), ("aten::div", "1")], saved.Where(save => save.Operations == "aten::div").OrderBy(save => save.Places));
     }
+
+    // Alone in its process: the switch counts before the first use.
+    [Fact]
+    public void Without_the_callbacks_modules_tell_what_is_needed() => ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Modules_tell_what_is_needed));
+
+    [Fact(Explicit = true)]
+    public void Modules_tell_what_is_needed()
+    {
+        AppContext.SetSwitch(OperationObserver.Switch, false);
+        Assert.Contains(OperationObserver.Switch, SavedTensors.ObserverRefusal, StringComparison.Ordinal);
+        using var everything = NewDisposeScope();
+        using var model = Sequential(("conv1", Conv2d(3, 8, 3, padding: 1)), ("relu", ReLU()), ("pool", MaxPool2d(2)), ("conv2", Conv2d(8, 8, 3, padding: 1)), ("norm", BatchNorm2d(8)), ("tanh", Tanh()));
+        var x = functional.interpolate(randn(2, 3, 8, 8), scale_factor: [4.0, 4.0], mode: InterpolationMode.Bilinear, align_corners: false);
+        model.call(x).square().mean().backward();
+        var plain = Gradients();
+        using var compression = model.CompressActivations(options => { options.Default(ActivationCodec.Dct(4)); options.SmallestBytes = 0; });
+        foreach (var byForward in (bool[])[false, true])
+        {
+            model.zero_grad();
+            using (var y = byForward ? model.forward(x) : model.call(x)) y.square().mean().backward();
+            Assert.Null(OperationObserver.Running);
+            var report = compression.Report();
+            Assert.True(report.KeptBytes < report.SavedBytes / 2 && report.LiveBytes == 0, report.ToString());
+            if (!byForward) Assert.Equal(["relu", "pool", "conv2", "norm", "tanh"], report.Layers.Select(layer => layer.Name));
+            var found = Gradients();
+            var cosine = plain.Zip(found).Sum(pair => pair.First * pair.Second) / Math.Sqrt(plain.Sum(g => g * g) * found.Sum(g => g * g));
+            Assert.True(cosine > 0.97, $"{cosine}, by forward: {byForward}");
+        }
+
+        double[] Gradients() => [.. model.parameters().SelectMany(p => p.grad!.data<float>().ToArray()).Select(g => (double)g)];
+    }
+
+    // Alone in its process: the finalizers of other tests move the level by megabytes.
+    [Fact]
+    public void Ten_thousand_steps_leave_nothing_behind() => ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Steps_of_all_kinds_leave_nothing_behind));
+
+    [Fact(Explicit = true)]
+    public void Steps_of_all_kinds_leave_nothing_behind()
+    {
+        const int Warm = 3000, Steps = Warm + 7000;
+        using var model = Sequential(Conv2d(1, 4, 3, padding: 1), ReLU(), Conv2d(4, 4, 3, padding: 1), Tanh(), Flatten(), Linear(256, 4));
+        using var compression = model.CompressActivations(options => { options.Default(ActivationCodec.Dct(4)); options.SmallestBytes = 0; });
+        using var x = randn(2, 1, 8, 8);
+        (long Native, long Managed, long Tensors) level = default;
+        for (var step = 0; step < Steps; step++)
+        {
+            using (NewDisposeScope())
+            {
+                var y = step % 2 == 0 ? model.call(x) : model.forward(x);
+                var loss = y.square().sum();
+                if (step % 3 == 0)
+                {
+                    SavedTensors.Backward(loss, retainGraph: true);
+                    loss.backward();
+                }
+                else if (step % 100 != 1) loss.backward();    // else there is none
+                // Operations and a model that fail.
+                if (step % 500 == 2) Assert.ThrowsAny<Exception>(() => model.forward(y));
+                if (step % 500 == 3) Assert.ThrowsAny<Exception>(() => model.call(y));
+                model.zero_grad();
+            }
+            if (step == Warm) level = Level();
+        }
+        Assert.Equal(0, compression.LiveBytes);
+        var after = Level();
+        Assert.True(after.Native - level.Native < 1 << 20 && after.Managed - level.Managed < 1 << 19, $"{level} before, {after} after");
+        Assert.Equal(level.Tensors, after.Tensors);
+        compression.Dispose();
+        Assert.Null(OperationObserver.Running);
+        Assert.False(Observed());
+
+        static (long Native, long Managed, long Tensors) Level()
+        {
+            for (var i = 0; i < 3; i++) AllocatorMeter.Settle();
+            return (AllocatorMeter.CurrentBytes, GC.GetTotalMemory(forceFullCollection: true), Tensor.TotalCount);
+        }
+    }
 }
