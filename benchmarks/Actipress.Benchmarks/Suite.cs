@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>What <c>bench --json</c> prints.</summary>
-public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<CodecTiming> Large, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals, IReadOnlyList<ComparatorStep> Comparators);
+public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<CodecTiming> Large, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals, IReadOnlyList<ComparatorStep> Comparators, IReadOnlyList<ObserverTiming> Observer);
 
 /// <summary>What to measure.</summary>
 public sealed record SuitePlan
@@ -50,6 +50,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         ("scaling", "the default codec on 1 and 2 threads, from 1 MiB to 1 GiB"),
         ("rivals", "PSNR at equal bytes against ZFP and the paper's storage"),
         ("steps", "whole training steps, plain and compressed in turn: LeNet, ResNet-18 and 3D U-Net"),
+        ("observer", "training steps with and without the observer of operations in turn: LeNet and ResNet-18"),
         ("comparators", "memory, time and gradient of compression beside checkpoints and 16 bits, on a trained ResNet-20"),
         ("fidelity", "gradient cosine and bytes of every codec on a trained ResNet-20"),
     ];
@@ -93,6 +94,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         List<CodecFidelity> fidelity = [];
         List<RivalQuality> rivals = [];
         List<ComparatorStep> comparators = [];
+        List<ObserverTiming> observer = [];
         try
         {
             foreach (var part in Parts.Select(part => part.Name).Where(plan.Parts.Contains))
@@ -103,12 +105,13 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
                     case "scaling": Measure(part, scaling, Scaling()); break;
                     case "rivals": Measure(part, rivals, Rivals()); break;
                     case "steps": Measure(part, steps, Steps()); break;
+                    case "observer": Measure(part, observer, Observer()); break;
                     case "comparators": Measure(part, comparators, Comparators()); break;
                     default: Measure(part, fidelity, Fidelity()); break;
                 }
         }
         catch (OperationCanceledException) { }
-        return new(provenance, codecs, scaling, large, steps, fidelity, rivals, comparators);
+        return new(provenance, codecs, scaling, large, steps, fidelity, rivals, comparators, observer);
     }
 
     void Measure<T>(string kind, List<T> into, IEnumerable<T> measurements)
@@ -208,6 +211,25 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
                 progress.Report($"a training step of {subject.Name} on {subject.Data} with {codec}");
                 yield return StepBenchmark.Run(subject, codec, rounds, steps, cancellation);
             }
+        }
+    }
+
+    // A round's ratio is that of two neighbouring medians, so that many short rounds tell more than a few long ones.
+    static readonly (string Name, Func<string?, Subject> Make, int Rounds, int Steps)[] observed =
+    [
+        ("lenet", folder => Subject.LeNet(folder), 24, 8),
+        ("resnet18", folder => Subject.ResNet18(folder), 8, 1),
+    ];
+
+    IEnumerable<ObserverTiming> Observer()
+    {
+        foreach (var (name, make, rounds, steps) in observed)
+        {
+            if (plan.Networks is { } chosen && !chosen.Contains(name)) continue;
+            random.manual_seed(1);
+            using var subject = make(plan.DataFolder);
+            progress.Report($"a training step of {subject.Name} on {subject.Data} with and without the observer of operations");
+            yield return ObserverBenchmark.Run(subject, rounds, steps, cancellation);
         }
     }
 

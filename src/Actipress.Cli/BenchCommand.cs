@@ -27,7 +27,7 @@ static class BenchCommand
         var store = new Option<string?>("--store") { Description = "The repository: adds the results to its experiments codec-bench and resnet20-fidelity, from which ./dev readme writes. ./dev bench --store names it by itself.", HelpName = "folder" };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, gradient fidelity.")
+        var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, the observer of operations, gradient fidelity.")
         { parts, codecs, maps, networks, rounds, dataDir, output, store, device, json };
         command.SetAction((parsed, cancellation) =>
         {
@@ -67,6 +67,8 @@ static class BenchCommand
             ("ours", rival => $"{rival.PsnrDb:0.0}"), ("dct", rival => $"{rival.DctPsnrDb:0.0}"), ("ZFP", rival => rival.ZfpPsnrDb is { } zfp ? $"{zfp:0.0}" : (FormattableString)$"not installed"), ("paper's storage", rival => $"{rival.PaperPsnrDb:0.0}"));
         ShowTable("training step", result.Steps, ("network", step => $"{step.Network}"), ("codec", step => $"{step.Codec}"), ("plain ms", step => $"{step.PlainMs:0.0}"), ("compressed ms", step => $"{step.CompressedMs:0.0}"),
             ("ratio", step => $"{step.Ratio:0.00}"), ("peak MiB", step => $"{step.PlainPeakBytes >> 20}"), ("compressed", step => $"{step.CompressedPeakBytes >> 20}"), ("maps MiB", step => $"{step.SavedBytes >> 20}"), ("kept", step => $"{step.KeptBytes / 1048576.0:0.0}"));
+        ShowTable("the observer of operations", result.Observer, ("network", step => $"{step.Network}"), ("without ms", step => $"{step.PlainMs:0.0}"), ("with ms", step => $"{step.ObservedMs:0.0}"),
+            ("ratio", step => $"{step.Ratio:0.000}"), ("quartiles", step => $"{step.LowRatio:0.000} to {step.HighRatio:0.000}"));
         ShowTable("beside other ways to need less memory", result.Comparators, ("network", step => $"{step.Network}"), ("way", step => $"{step.Way}"), ("after forward MiB", step => $"{step.AfterForwardBytes / 1048576.0:0.0}"),
             ("peak MiB", step => $"{step.PeakBytes / 1048576.0:0.0}"), ("time of plain", step => $"{step.Ratio:0.00}"), ("cosine", step => $"{step.Cosine:0.0000}"));
         ShowTable("gradient fidelity", result.Fidelity, ("network", one => $"{one.Network}"), ("codec", one => $"{one.Codec}"), ("by layer", one => $"{(one.Adapted ? "yes" : "no")}"), ("bytes/element", one => $"{one.BytesPerElement:0.000}"),

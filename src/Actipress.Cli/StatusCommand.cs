@@ -19,6 +19,7 @@ static class StatusCommand
             var hooks = "work";
             try { SavedTensors.SelfCheck(); }
             catch (PlatformNotSupportedException refusal) { hooks = refusal.Message; }
+            var observer = hooks == "work" ? SavedTensors.ObserverRefusal ?? "works: what is kept of a map goes by the operation that saves it" : "none without hooks";
             var meter = "exact level and peak";
             try { using var trial = AllocatorMeter.Start(); }
             catch (PlatformNotSupportedException refusal) { meter = refusal.Message; }
@@ -28,6 +29,7 @@ static class StatusCommand
             {
                 Platform = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.RuntimeIdentifier}, {Provenance.Here().Machine}, {RuntimeInformation.FrameworkDescription}, TorchSharp {Provenance.Here().TorchSharp}",
                 Hooks = hooks,
+                Observer = observer,
                 Meter = meter,
                 Device = gpus > 0 ? $"cuda ({gpus})" : "cpu",
                 Gpus = Enumerable.Range(0, Math.Max(1, gpus)).ToDictionary(index => $"cuda:{index}", index => Gpu(new torch.Device(DeviceType.CUDA, index), gpus)),
@@ -43,6 +45,7 @@ static class StatusCommand
             {
                 Console.WriteLine($"platform  {status.Platform}");
                 Console.WriteLine($"hooks     {status.Hooks}");
+                Console.WriteLine($"observer  {status.Observer}");
                 Console.WriteLine($"meter     {status.Meter}");
                 Console.WriteLine($"device    {status.Device}");
                 foreach (var (name, gpu) in status.Gpus) Console.WriteLine($"gpu       {name}: {gpu}");

@@ -188,4 +188,10 @@ public static class SavedTensors
     /// <summary>Checks that hooks work in this process, by packing and unpacking a known tensor.</summary>
     /// <exception cref="PlatformNotSupportedException">They do not; the message says what was found and what was wanted.</exception>
     public static void SelfCheck() => EngineHooks.EnsureInstalled();
+
+    /// <summary>
+    /// Why this libtorch does not tell which of its operations run; null where it does. Without, what is kept of a map goes by the module that
+    /// runs, which is known under <c>call</c> alone.
+    /// </summary>
+    public static string? ObserverRefusal => OperationObserver.Refusal?.Message;
 }

@@ -14,7 +14,7 @@ public sealed class SavedTensorsScope : IDisposable
 
     readonly SavedTensorHooks hooks;
     readonly ConcurrentQueue<Exception> failures = new();
-    readonly SavedTensorsScope? outer;
+    SavedTensorsScope? outer;
     volatile bool ended;
 
     SavedTensorsScope(SavedTensorHooks hooks, SavedTensorsScope? outer) => (this.hooks, this.outer) = (hooks, outer);
@@ -25,6 +25,12 @@ public sealed class SavedTensorsScope : IDisposable
     {
         if (forbidden is not null) throw new InvalidOperationException(forbidden);
         ForgetEnded();
+        // Scopes that have ended below open ones: two compressions that take turns leave one behind at each turn.
+        for (var scope = innermost; scope?.outer is { } next;)
+        {
+            if (next.ended) scope.outer = next.outer;
+            else scope = next;
+        }
         if (hooks.WatchesOperations) OperationObserver.Watch(true);
         return innermost = new SavedTensorsScope(hooks, innermost);
     }
@@ -76,7 +82,7 @@ public sealed class SavedTensorsScope : IDisposable
 
     static void ForgetEnded()
     {
-        if (innermost is not { ended: true }) return;
+        if (innermost is not { ended: true } && !OperationObserver.IsUnsettled) return;
         while (innermost is { ended: true }) innermost = innermost.outer;
         WatchOperations();
     }

@@ -29,15 +29,20 @@ static unsafe class OperationObserver
     // An IValue is a word of payload and a tag; a tensor's payload is its implementation.
     const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, WordsSearched = 96, FarthestFrame = 1 << 16;
 
+    /// <summary>An <see cref="AppContext"/> switch that, off before the first use, leaves operations unobserved: for tests.</summary>
+    public const string Switch = "Actipress.ObservesOperations";
+
     static readonly Lazy<PlatformNotSupportedException?> refusal = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
     static readonly ConcurrentDictionary<nint, Operation> byName = new();
     static delegate* unmanaged[Cdecl]<Callback, ulong> addCallback;
     static delegate* unmanaged[Cdecl]<ulong, void> removeCallback;
     static delegate* unmanaged[Cdecl]<nint, nint> nameOf;
+    static delegate* unmanaged[Cdecl]<byte> hasCallbacks;
     static int argumentsWord = -1;
 
     [ThreadStatic] static RunningOperations? running;
     [ThreadStatic] static ulong handle;
+    [ThreadStatic] static bool addedInBackward, unsettled;
     [ThreadStatic] static (nint First, nint Second) searched;
     [ThreadStatic] static int found;
 
@@ -48,20 +53,34 @@ static unsafe class OperationObserver
     public static RunningOperations? Running => handle == 0 ? null : running;
 
     /// <summary>Switches the callbacks of this thread on or off.</summary>
+    /// <remarks>
+    /// Around each node of a backward pass libtorch saves and restores the thread's callbacks. So what was on before a backward pass stays on
+    /// until the pass is over, and what is switched on within it may be lost: <see cref="IsUnsettled"/> until the next call outside.
+    /// </remarks>
     public static void Watch(bool wanted)
     {
-        if (wanted == (handle != 0) || (wanted && Refusal is not null)) return;
+        if (wanted && Refusal is not null) return;
+        if (addedInBackward && handle != 0 && hasCallbacks() == 0) handle = 0;
+        IsUnsettled = addedInBackward = addedInBackward && handle != 0;
+        if (wanted == (handle != 0)) return;
+        var inBackward = LibTorch.CurrentBackward >= 0;
         if (wanted)
         {
             running ??= new RunningOperations();
             handle = Add();
+            IsUnsettled = addedInBackward = inBackward;
         }
+        else if (inBackward && !addedInBackward) IsUnsettled = true;
         else
         {
             removeCallback(handle);
             handle = 0;
+            IsUnsettled = addedInBackward = false;
         }
     }
+
+    /// <summary>Whether <see cref="Watch"/> was called on this thread within a backward pass, and should be called again.</summary>
+    public static bool IsUnsettled { get => unsettled; private set => unsettled = value; }
 
     static ulong Add()
     {
@@ -78,11 +97,13 @@ static unsafe class OperationObserver
 
     static PlatformNotSupportedException? Install()
     {
+        if (AppContext.TryGetSwitch(Switch, out var on) && !on) return LibTorch.Unsupported($"the switch {Switch} off", "it on, which is the default");
         try
         {
             addCallback = (delegate* unmanaged[Cdecl]<Callback, ulong>)LibTorch.Symbol("_ZN2at22addThreadLocalCallbackENS_22RecordFunctionCallbackE");
             removeCallback = (delegate* unmanaged[Cdecl]<ulong, void>)LibTorch.Symbol("_ZN2at14removeCallbackEm");
             nameOf = (delegate* unmanaged[Cdecl]<nint, nint>)LibTorch.Symbol("_ZNK2at14RecordFunction4nameEv");
+            hasCallbacks = (delegate* unmanaged[Cdecl]<byte>)LibTorch.Symbol("_ZN2at23hasThreadLocalCallbacksEv");
             SelfCheck();
             return null;
         }
@@ -207,7 +228,7 @@ sealed class RunningOperations
         return ref frame;
     }
 
-    // An operation that had begun before the callbacks were switched on ends without having been entered.
+    // The callbacks of an operation are those that were on when it began, so that each end has its beginning.
     public void Leave() => Depth = Math.Max(0, Depth - 1);
 
     /// <summary>The operation at a level: 0 is the innermost.</summary>
@@ -250,7 +271,7 @@ sealed class Operation
     static readonly ConcurrentDictionary<string, Operation> byText = new();
     readonly byte[] utf8;
 
-    Operation(string name) => (Name, utf8) = (name, System.Text.Encoding.UTF8.GetBytes(name));
+    Operation(string name) => (Name, ShortName, utf8) = (name, name[(name.LastIndexOf(':') + 1)..].TrimEnd('_'), System.Text.Encoding.UTF8.GetBytes(name));
 
     /// <summary>An operation that was not observed.</summary>
     public static readonly Operation Unknown = new("");
@@ -259,7 +280,7 @@ sealed class Operation
     public string Name { get; }
 
     /// <summary>The name without <c>aten::</c> and without the underscore of an operation in place.</summary>
-    public string ShortName => Name[(Name.LastIndexOf(':') + 1)..].TrimEnd('_');
+    public string ShortName { get; }
 
     /// <summary>Whether it changes its first argument.</summary>
     public bool IsInPlace => Name.EndsWith('_') && !Name.EndsWith("__", StringComparison.Ordinal);

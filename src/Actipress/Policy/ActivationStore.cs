@@ -24,14 +24,13 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     volatile MemoryTimeline[] timelines = [];
     // Maps that something else kept alive until the last backward pass: packing them would only add to what is held.
     readonly HashSet<(Layer Layer, Operation Operation, int Number)> aliveElsewhere = [];
-    readonly Dictionary<(Layer, Operation), int> counts = [];
     // Bytes of the step's maps by operations that are not in the table.
     readonly Dictionary<string, long> unknown = [];
 
     // What was told by the event, and the notes that hold for every step.
     readonly HashSet<string> told = [];
     IReadOnlyList<Note>? lasting;
-    int pass = 1, passBegun;
+    readonly ThreadLocal<ThreadPass> passes = new(() => new ThreadPass());
     bool unpacking;
     Layer? unpackedLast;
 
@@ -129,7 +128,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     {
         lock (gate)
         {
-            passBegun = unpacking ? pass + 1 : pass;
+            var pass = passes.Value!;
+            pass.Begun = pass.InBackward ? pass.Number + 1 : pass.Number;
             // Where a map is held, a finalizer that lets go of it would wait for this thread, and the budget waits for finalizers.
             if (Enabled && byStorage.Count == 0) Budget?.Begin();
         }
@@ -181,20 +181,20 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
     }
 
-    // The first tensor that is saved after a backward pass begins another forward pass.
+    // The first tensor that a thread saves after a backward pass begins another forward pass of the thread.
     void Begin()
     {
         DropDecoded();
-        if (unpacking)
+        unpacking = false;
+        var pass = passes.Value!;
+        if (pass.InBackward)
         {
-            unpacking = false;
-            pass++;
-            counts.Clear();
+            pass.Next();
             unknown.Clear();
             run?.Layers.LearnParameters();
         }
-        run?.Begin(pass);
-        if (passBegun < pass)
+        run?.Begin(pass.Number);
+        if (pass.Begun < pass.Number)
         {
             // By forward: no exception can reach the caller from here, so that what the budget refuses is noted.
             try { BeginStep(); }
@@ -228,10 +228,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     static Holding PackIndices(Tensor indices) =>
         ExactIndices.Pack(indices) is { } packed ? new(packed, "indices") : new(new HeldRaw(indices), "raw: smaller than packed");
 
+    // A detached map is no mask, and may be held already in a form that does not answer for its values.
     SavedTensor PackMask(Tensor tensor, Layer layer, SavedBy by)
     {
         if (Find(tensor, Geometry.OfMap(tensor)) is not null)
-            return Save(tensor, layer, by, (_, _, _) => throw new InvalidOperationException("A mask that is held already was packed again."));
+            return Save(tensor, layer, by, (_, whole, _) => HeldMask.Pack(whole) is { } bits ? new(bits, "bits") : new(new HeldRaw(whole), "as it is: detached"));
         return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, by, (_, _, _) => new(mask, "bits")) : new PassedOn(tensor);
     }
 
@@ -307,8 +308,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         var map = Find(tensor, ofMap);
         if (map is null)
         {
-            var number = counts[(layer, by.Operation)] = counts.GetValueOrDefault((layer, by.Operation)) + 1;
-            map = new SavedMap(tensor, ofMap, account) { Identity = (layer, by.Operation, number) };
+            var pass = passes.Value!;
+            map = new SavedMap(tensor, ofMap, account) { Pass = pass, Identity = (layer, by.Operation, pass.Count(layer, by.Operation)) };
             if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
             maps.Add(map);
             foreach (var timeline in timelines) timeline.Saved(map, map.Storage.Data);
@@ -401,7 +402,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         lock (gate)
         {
             SettleAll();
-            if (!unpacking) BeginBackward();
+            unpacking = true;
+            if (!use.Map.Pass.InBackward) BeginBackward(use.Map.Pass);
             unpackedLast = use.Map.Account.Layer;
             try
             {
@@ -412,7 +414,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
                 }
                 var rebuilt = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need) ? use.Map.Inside!.Held.Unpack() : Decode(use.Map);
                 foreach (var timeline in timelines) timeline.Rebuilt(use.Map, LibTorch.Data(rebuilt));
-                var shown = use.Map.Geometry.Show(rebuilt, use.Geometry);
+                var shown = use.Map.Geometry.Show(rebuilt, use.Geometry, withGaps: MayReadLayout(use.By));
                 return use.By.Operation.ShortName == "convolution" && use.Map is { Users: 1, IsHeldRaw: false } ? ConvolutionInput.ForBackward(shown) : shown;
             }
             catch (Exception failure)
@@ -421,6 +423,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             }
         }
     }
+
+    // Whether a formula may hang on how the saved tensor lies in memory: of operations that want every bit, were it not for the user's word,
+    // of those that are not known, and of a checkpoint's block.
+    static bool MayReadLayout(SavedBy by) =>
+        by.Need.Fineness == Fineness.Exact || Operations.Of(by.Operation) is not { } line || line.Arguments.All(need => need == Need.Exact);
 
     // A map that several operations ask for in turn is decoded once, and dropped as soon as another is wanted.
     Tensor Decode(SavedMap map)
@@ -443,10 +450,10 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         decoded = null;
     }
 
-    void BeginBackward()
+    void BeginBackward(ThreadPass pass)
     {
-        unpacking = true;
-        if (HandsOutOriginals) HoldWhatIsAliveElsewhere();
+        pass.InBackward = true;
+        if (HandsOutOriginals) HoldWhatIsAliveElsewhere(pass);
         if (run is null) return;
         lasting ??= policy.RulesWithoutLayer();
         foreach (var note in Notes())
@@ -460,13 +467,13 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     IEnumerable<Note> Notes() => policy.Codec is { } codec ? StepNotes.Of(ledger, unknown, codec).Concat(lasting ?? []) : [];
 
     // A backward pass begins. What something else has kept alive is held as it is from here on, exactly and for nothing; the same map of the
-    // next step will not be packed at all.
-    void HoldWhatIsAliveElsewhere()
+    // next step will not be packed at all. Other threads may be in the middle of their forward passes, where everything is alive.
+    void HoldWhatIsAliveElsewhere(ThreadPass pass)
     {
         foreach (var maps in byStorage.Values)
         {
             var rawHere = maps.Count(map => map.IsHeldRaw);
-            foreach (var map in maps)
+            foreach (var map in maps.Where(map => map.Pass == pass))
             {
                 if (map.IsHeldRaw)
                 {

@@ -28,12 +28,15 @@ sealed class ForwardProgress
         seen.Clear();
     }
 
-    /// <summary>A layer's parameter is used.</summary>
-    public void Uses(Layer layer, int layersInAll)
+    /// <summary>A layer's parameter or buffer is used.</summary>
+    /// <param name="layer">Which.</param>
+    /// <param name="learns">Whether it has parameters that learn: a frozen layer may save nothing, so that nobody can wait for it.</param>
+    /// <param name="layersInAll">How many of those there are.</param>
+    public void Uses(Layer layer, bool learns, int layersInAll)
     {
         // Once more around: a model that runs twice before its backward pass, or a cell for each step of a sequence.
-        if (seen.Count == layersInAll && layer != Last) seen.Clear();
-        seen.Add(layer);
+        if (learns && seen.Count == layersInAll && layer != Last) seen.Clear();
+        if (learns) seen.Add(layer);
         uses++;
         (Last, ModelRuns) = (layer, true);
     }

@@ -79,17 +79,42 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
     /// </summary>
     /// <param name="values">The map in this layout's sizes; disposed, or returned.</param>
     /// <param name="wanted">A layout of the same elements.</param>
+    /// <param name="withGaps">
+    /// Whether a layout with gaps, as of a narrowed matrix, comes back as one. Operations such as <c>det</c> choose between two formulas by
+    /// it; to others it would only be a larger tensor.
+    /// </param>
     /// <returns>A tensor that the caller disposes.</returns>
-    public Tensor Show(Tensor values, Geometry wanted)
+    public Tensor Show(Tensor values, Geometry wanted, bool withGaps = false)
     {
         if (IsRowMajor && SameLayout(wanted)) return values;
         using (values)
         {
-            if (!IsDense) return values.expand(wanted.Sizes);
+            if (!IsDense) return withGaps ? wanted.WithGaps(values) : values.expand(wanted.Sizes);
             if (IsRowMajor) return values.as_strided(wanted.Sizes, wanted.Strides, 0);
             using var restrided = torch.empty_strided(sizes, strides, values.dtype, values.device);
             restrided.copy_(values);
             return restrided.as_strided(wanted.Sizes, wanted.Strides, 0);
         }
+    }
+
+    // In the same order of axes, with the least gap wherever this layout has one.
+    Tensor WithGaps(Tensor values)
+    {
+        var gapped = new long[sizes.Length];
+        var (stride, size, original) = (1L, 1L, 1L);
+        foreach (var axis in Enumerable.Range(0, sizes.Length).OrderByDescending(Stride).Reverse())
+        {
+            if (strides[axis] == 0) continue;
+            var next = stride * size;
+            if (sizes[axis] > 1 && strides[axis] != original) next += stride;
+            gapped[axis] = next;
+            if (sizes[axis] > 1) (stride, size, original) = (next, sizes[axis], strides[axis] * sizes[axis]);
+        }
+        long places = 1;
+        for (var axis = 0; axis < sizes.Length; axis++) places += (sizes[axis] - 1) * gapped[axis];
+        using var memory = torch.empty(places, values.dtype, values.device);
+        var (ownStrides, ownSizes) = (strides, sizes);
+        using (var each = memory.as_strided([.. sizes.Select((length, axis) => ownStrides[axis] == 0 ? 1 : length)], gapped, 0)) each.copy_(values);
+        return memory.as_strided(ownSizes, gapped, 0);
     }
 }

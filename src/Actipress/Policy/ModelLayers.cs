@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Actipress.Autograd;
 
 namespace Actipress;
@@ -12,9 +13,15 @@ sealed class ModelLayers
     readonly Dictionary<torch.nn.Module, Layer> byModule = new(ReferenceEqualityComparer.Instance);
     readonly Dictionary<(Layer, Operation), Layer> named = [];
     readonly HashSet<Layer> claimed = [];
-    readonly HashSet<Layer> withParameters = [];
-    readonly Dictionary<Layer, bool> isWithout = [];
-    Dictionary<nint, Layer> byParameter = [];
+    volatile Parameters parameters = new();
+
+    // Exchanged as a whole: a thread may begin a forward pass while others are in the middle of theirs.
+    sealed class Parameters
+    {
+        public Dictionary<nint, Layer> ByStorage { get; } = [];
+        public HashSet<Layer> Learning { get; } = [];
+        public ConcurrentDictionary<Layer, bool> IsWithout { get; } = [];
+    }
 
     public ModelLayers(torch.nn.Module model)
     {
@@ -27,8 +34,11 @@ sealed class ModelLayers
     /// <summary>All layers of the model, itself first, in the order of registration.</summary>
     public IReadOnlyList<Layer> All { get; }
 
-    /// <summary>How many layers have parameters of their own.</summary>
-    public int WithParameters { get; private set; }
+    /// <summary>How many layers have parameters of their own that learn.</summary>
+    public int WithParameters => parameters.Learning.Count;
+
+    /// <summary>Whether a layer is one of those.</summary>
+    public bool Learns(Layer layer) => parameters.Learning.Contains(layer);
 
     /// <summary>The one of them that was registered last; null for none.</summary>
     public Layer? LastWithParameters { get; private set; }
@@ -36,29 +46,23 @@ sealed class ModelLayers
     /// <summary>Learns where the parameters and buffers lie now: moving a model to a device gives them new storages.</summary>
     public void LearnParameters()
     {
-        var found = new Dictionary<nint, Layer>();
-        withParameters.Clear();
-        isWithout.Clear();
-        WithParameters = 0;
-        foreach (var layer in All)
+        var found = new Parameters();
+        foreach (var one in All)
         {
-            var own = false;
-            foreach (var (_, parameter) in layer.Module!.named_parameters(recurse: false)) own |= Add(parameter, layer);
-            foreach (var (_, buffer) in layer.Module!.named_buffers(recurse: false)) Add(buffer, layer);
-            if (!own) continue;
-            WithParameters++;
-            withParameters.Add(layer);
+            foreach (var (_, parameter) in one.Module!.named_parameters(recurse: false))
+                if (Add(parameter, one)) found.Learning.Add(one);
+            foreach (var (_, buffer) in one.Module!.named_buffers(recurse: false)) Add(buffer, one);
         }
-        byParameter = found;
+        parameters = found;
         var last = model;
         while (last.named_children().Select(child => child.module).LastOrDefault(child => child.parameters().Any(parameter => parameter.requires_grad)) is { } below) last = below;
-        LastWithParameters = withParameters.Contains(Of(last)!) ? Of(last) : null;
+        LastWithParameters = Of(last) is { } layer && found.Learning.Contains(layer) ? layer : null;
 
-        bool Add(Tensor tensor, Layer layer) => !tensor.IsInvalid && found.TryAdd(StorageReference.AddressOf(tensor), layer) && tensor.requires_grad;
+        bool Add(Tensor tensor, Layer layer) => !tensor.IsInvalid && found.ByStorage.TryAdd(StorageReference.AddressOf(tensor), layer) && tensor.requires_grad;
     }
 
     /// <summary>The layer whose parameter or buffer has its data in this storage; null where none has.</summary>
-    public Layer? OfParameter(nint storage) => byParameter.GetValueOrDefault(storage);
+    public Layer? OfParameter(nint storage) => parameters.ByStorage.GetValueOrDefault(storage);
 
     /// <summary>The layer that a module is; null where it is none of the model.</summary>
     public Layer? Of(torch.nn.Module module) => byModule.GetValueOrDefault(module);
@@ -66,9 +70,8 @@ sealed class ModelLayers
     /// <summary>Whether neither the layer nor one below it has parameters.</summary>
     public bool IsWithoutParameters(Layer layer)
     {
-        if (!isWithout.TryGetValue(layer, out var without))
-            isWithout.Add(layer, without = !withParameters.Any(other => other == layer || layer.Name.Length == 0 || other.Name.StartsWith(layer.Name + ".", StringComparison.Ordinal)));
-        return without;
+        var known = parameters;
+        return known.IsWithout.GetOrAdd(layer, _ => !known.Learning.Any(other => other == layer || layer.Name.Length == 0 || other.Name.StartsWith(layer.Name + ".", StringComparison.Ordinal)));
     }
 
     /// <summary>

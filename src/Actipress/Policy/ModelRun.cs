@@ -19,7 +19,7 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
     public Layer? OfParameter(Tensor tensor)
     {
         if (layers.OfParameter(StorageReference.AddressOf(tensor)) is not { } layer) return null;
-        progress.Value!.Uses(layer, layers.WithParameters);
+        progress.Value!.Uses(layer, layers.Learns(layer), layers.WithParameters);
         return layer;
     }
 
@@ -32,7 +32,7 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
         var here = progress.Value!;
         if (SavedBy.LayerOf(OperationObserver.Running, layers) is { } withParameters)
         {
-            here.Uses(withParameters, layers.WithParameters);
+            here.Uses(withParameters, layers.Learns(withParameters), layers.WithParameters);
             return withParameters;
         }
         if (watch.RunsModel)

@@ -47,6 +47,9 @@ sealed class SavedMap : IDisposable
     /// <summary>Whether no differentiable operation made it: it may be the caller's, who keeps it alive rightly.</summary>
     public bool IsInput { get; }
 
+    /// <summary>The passes of the thread that saved it first.</summary>
+    public required ThreadPass Pass { get; init; }
+
     /// <summary>Which of the maps of a step it is, by who saved it first and for the so-manieth time.</summary>
     public required (Layer Layer, Operation Operation, int Number) Identity { get; init; }
 
