@@ -149,6 +149,9 @@ public sealed class SavedTensorsScope : IDisposable
     /// <summary>Packs what a checkpoint's block was given, to run it again on.</summary>
     internal SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) => Pack(tensor, input => hooks.PackInput(input, block));
 
+    /// <summary>Packs what an operation inside a checkpoint's block saves and the checkpoint keeps.</summary>
+    internal SavedTensor PackInside(Tensor tensor) => Pack(tensor, hooks.Pack);
+
     SavedTensor Pack(Tensor tensor, Func<Tensor, SavedTensor> pack)
     {
         paused++;

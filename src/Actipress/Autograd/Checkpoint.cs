@@ -31,6 +31,25 @@ public static class Checkpoint
         return block.call(x);
     }
 
+    /// <summary>As <see cref="Run(nn.Module{Tensor, Tensor}, Tensor)"/>, but what chosen operations save is kept.</summary>
+    /// <param name="block">Must do the same both times.</param>
+    /// <param name="x">Its input, which it must not change in place; not disposed.</param>
+    /// <param name="keep">
+    /// Told the name of an operation of libtorch, such as <c>aten::_softmax</c>: whether the tensors that it saves are kept, as they would be
+    /// without the checkpoint (compressed, under a compression). The block does not run again as long as nothing else is asked for.
+    /// </param>
+    /// <returns>The block's output, which the caller disposes.</returns>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks, or does not tell its operations.</exception>
+    public static Tensor Run(nn.Module<Tensor, Tensor> block, Tensor x, Func<string, bool> keep)
+    {
+        ArgumentNullException.ThrowIfNull(block);
+        ArgumentNullException.ThrowIfNull(x);
+        ArgumentNullException.ThrowIfNull(keep);
+        if (OperationObserver.Refusal is { } refusal) throw new PlatformNotSupportedException(refusal.Message, refusal);
+        using var run = CheckpointFrame.Start(block, [block], inputs => block.call(inputs[0]!), [x], keep);
+        return block.call(x);
+    }
+
     /// <summary>Runs <paramref name="function"/>, and again in the backward pass.</summary>
     /// <param name="function">Must do the same both times.</param>
     /// <param name="x">Its input, which it must not change in place; not disposed.</param>

@@ -14,15 +14,16 @@ sealed class CheckpointFrame : SavedTensorHooks
     readonly nn.Module[] modules;
     readonly Action<Tensor?[]> again;
     readonly SavedTensorsScope? outer;
+    readonly Func<string, bool>? keep;
     readonly (SavedTensor? Kept, bool RequiresGrad)[] inputs;    // nothing is kept of one that is null
     readonly Surroundings surroundings;
     readonly List<Place> places = [];
     int users = 1;
     KnownParameters? parameters;    // null until the first run is over
 
-    CheckpointFrame(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs)
+    CheckpointFrame(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs, Func<string, bool>? keep)
     {
-        (this.block, this.modules, this.again) = (block, modules, again);
+        (this.block, this.modules, this.again, this.keep) = (block, modules, again, keep);
         outer = SavedTensorsScope.Active;
         this.inputs = [.. inputs.Select(input => input is null ? (null, false) : (outer?.PackInput(input, block) ?? new PassedOn(input), input.requires_grad))];
         surroundings = Surroundings.Here(inputs.OfType<Tensor>().Select(input => input.device));
@@ -33,11 +34,12 @@ sealed class CheckpointFrame : SavedTensorHooks
     /// <param name="modules">Those whose buffers the second run must leave as they are, and whose parameters must not change until then.</param>
     /// <param name="again">The second run. What it makes is disposed.</param>
     /// <param name="inputs">Its inputs, and those of the first run. One that is null is null both times.</param>
-    public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs)
+    /// <param name="keep">Whether what an operation of this name saves is kept, as it would be without the checkpoint; null for nothing.</param>
+    public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs, Func<string, bool>? keep = null)
     {
         if (!is_grad_enabled()) return null;
         EngineHooks.EnsureInstalled();
-        var frame = new CheckpointFrame(block, modules, again, inputs);
+        var frame = new CheckpointFrame(block, modules, again, inputs, keep);
         if (SavedTensorsScope.ActiveHooks is SecondRun { HasEverything: true } around)
         {
             frame.Leave();
@@ -71,11 +73,15 @@ sealed class CheckpointFrame : SavedTensorHooks
         }
     }
 
+    public override bool WatchesOperations => keep is not null;
+
     public override SavedTensor Pack(Tensor tensor)
     {
+        var keeps = keep is not null && OperationObserver.Running is { Depth: > 0 } running && keep(running.At(0).Operation.Name);
+        var kept = keeps ? outer?.PackInside(tensor) ?? new PassedOn(tensor) : null;
         lock (gate)
         {
-            var place = new Place(this, new Signature(tensor));
+            var place = new Place(this, new Signature(tensor), kept);
             places.Add(place);
             users++;
             return place;
@@ -146,8 +152,11 @@ sealed class CheckpointFrame : SavedTensorHooks
 
     public override string ToString() => block is null ? "a checkpoint's function" : $"the checkpoint's block {block.GetType().Name}";
 
-    /// <summary>A saved tensor that is not kept.</summary>
-    sealed class Place(CheckpointFrame frame, Signature signature) : SavedTensor
+    /// <summary>A saved tensor of the block.</summary>
+    /// <param name="frame">The block's run.</param>
+    /// <param name="signature">Of the tensor.</param>
+    /// <param name="kept">What is kept of it; null where the second run makes it again.</param>
+    sealed class Place(CheckpointFrame frame, Signature signature, SavedTensor? kept) : SavedTensor
     {
         // What the second run saved here, until it is handed out, and the version that it had then.
         Tensor? value;
@@ -161,7 +170,7 @@ sealed class CheckpointFrame : SavedTensorHooks
         public void Fill(Tensor tensor)
         {
             Drop();
-            if (disposed) return;
+            if (disposed || kept is not null) return;
             value = tensor.detach();
             value.DetachFromDisposeScope();
             version = LibTorch.Version(tensor);
@@ -190,7 +199,7 @@ sealed class CheckpointFrame : SavedTensorHooks
             value = null;
         }
 
-        public override Tensor Unpack() => frame.HandOut(this);
+        public override Tensor Unpack() => kept?.Unpack() ?? frame.HandOut(this);
 
         public override void Dispose()
         {
@@ -200,6 +209,7 @@ sealed class CheckpointFrame : SavedTensorHooks
                 disposed = true;
                 Drop();
             }
+            kept?.Dispose();
             frame.Leave();
         }
     }

@@ -9,19 +9,23 @@ namespace Actipress;
 /// By the place of an argument in the operation's schema, as of <c>aten::convolution(input, weight, bias, ...)</c>. The last entry
 /// stands for those that follow. An entry is ignored where the operation saves no such argument.
 /// </param>
-/// <param name="Results">Of its results, in the order in which they are saved. The last entry stands for those that follow.</param>
+/// <param name="Results">Of its results, in the order in which they are saved. Those that follow are <see cref="Exact"/>.</param>
 sealed record OperationNeeds(string Name, Need[] Arguments, Need[] Results)
 {
     /// <summary>The types of builtin modules whose forward pass is this operation, for the names of layers without parameters.</summary>
     public string[] Modules { get; init; } = [];
 
     /// <summary>Of an argument; <see cref="Exact"/> where the line knows of none.</summary>
-    public Need OfArgument(int place) => At(Arguments, place);
+    public Need OfArgument(int place) => Arguments.Length == 0 ? Exact : Arguments[Math.Min(place, Arguments.Length - 1)];
 
     /// <summary>Of a result; <see cref="Exact"/> where the line knows of none.</summary>
-    public Need OfResult(int place) => At(Results, place);
+    public Need OfResult(int place) => place < Results.Length ? Results[place] : Exact;
 
-    static Need At(Need[] needs, int place) => needs.Length == 0 ? Exact : needs[Math.Min(place, needs.Length - 1)];
+    /// <summary>Whether the line knows that the operation saves an argument.</summary>
+    public bool KnowsArguments => Arguments.Length > 0;
+
+    /// <summary>Whether the line knows that the operation saves so many results and one more.</summary>
+    public bool KnowsResult(int place) => place < Results.Length || (Results.Length > 0 && Results[^1] == Exact);
 }
 
 /// <summary>

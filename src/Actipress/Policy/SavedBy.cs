@@ -32,10 +32,11 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         if (frame.Operation.IsInPlace && (need is null || frame.Arguments[0] == implementation)) (need, isArgument) = (OfChanged(line), false);
         for (var i = 0; need is null && i < frame.ArgumentCount; i++)
             if (frame.Arguments[i] != 0 && StorageReference.AddressOf(frame.Arguments[i]) == storage) (need, isArgument) = (line.OfArgument(i), true);
+        var isKnown = need is not null ? line.KnowsArguments || !isArgument : line.KnowsResult(frame.SavedResults);
         need ??= line.OfResult(frame.SavedResults++);
         if (need is Need.InsideArguments bounds) need = bounds.Of(frame);
         if (need == Need.Factor && OtherIsSpread(frame, tensor)) need = Need.Linear;
-        return new(frame.Operation, isWeight ? Need.Weight : need, true, isArgument);
+        return new(frame.Operation, isWeight ? Need.Weight : need, isKnown || isWeight, isArgument);
     }
 
     /// <summary>The layer of the model whose parameter the running operations use, the innermost first; null for none.</summary>

@@ -679,4 +679,45 @@ public sealed class CheckpointTests : IDisposable
     {
         public override Tensor forward(Tensor x) => function(x);
     }
+
+    [Fact]
+    public void What_chosen_operations_save_is_kept_and_the_block_runs_again_for_the_rest_alone()
+    {
+        using var everything = NewDisposeScope();
+        var (plain, _, _) = Step(null);
+        var (all, runsOfAll, _) = Step(_ => true);
+        var (some, runsOfSome, asked) = Step(operation => operation is "aten::tanh" or "aten::native_dropout");
+        var (none, runsOfNone, _) = Step(_ => false);
+        Assert.All([all, some, none], gradient => Assert.True(gradient.Equals(plain)));
+        Assert.Equal((1, 2, 2), (runsOfAll, runsOfSome, runsOfNone));
+        Assert.Contains("aten::tanh", asked);
+        Assert.Contains("aten::convolution", asked);
+
+        static (Tensor, int, HashSet<string>) Step(Func<string, bool>? keep)
+        {
+            random.manual_seed(5);
+            var block = new CountingConvolutions();
+            var x = randn(2, 3, 16, 16);
+            var asked = new HashSet<string>();
+            var y = keep is null ? block.call(x) : Checkpoint.Run(block, x, operation =>
+            {
+                asked.Add(operation);
+                return keep(operation);
+            });
+            y.square().sum().backward();
+            return (block.parameters().First().grad!, block.Runs, asked);
+        }
+    }
+
+    sealed class CountingConvolutions : Module<Tensor, Tensor>
+    {
+        readonly TorchSharp.Modules.Conv2d first = Conv2d(3, 4, 3), second = Conv2d(4, 4, 3);
+        public int Runs { get; private set; }
+        public CountingConvolutions() : base(nameof(CountingConvolutions)) => RegisterComponents();
+        public override Tensor forward(Tensor x)
+        {
+            Runs++;
+            return second.call(first.call(x).tanh());
+        }
+    }
 }
