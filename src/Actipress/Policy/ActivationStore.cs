@@ -22,14 +22,17 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     readonly Queue<(SavedMap Map, Layer Layer, DeferredMap Deferred)> deferred = new();
     (SavedMap Map, Tensor Values)? decoded;
     volatile MemoryTimeline[] timelines = [];
+
     // Maps that something else kept alive until the last backward pass: packing them would only add to what is held.
     readonly HashSet<(Layer Layer, Operation Operation, int Number)> aliveElsewhere = [];
+
     // Bytes of the step's maps by operations that are not in the table.
     readonly Dictionary<string, long> unknown = [];
 
     // What was told by the event, and the notes that hold for every step.
     readonly HashSet<string> told = [];
     IReadOnlyList<Note>? lasting;
+
     readonly ThreadLocal<ThreadPass> passes = new(() => new ThreadPass());
     bool unpacking;
     Layer? unpackedLast;
@@ -37,11 +40,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     /// <summary>Decides on codecs where no rule does; null for none.</summary>
     public MemoryBudget? Budget { get; init; }
 
-    /// <summary>Told of each thing that a user should know, once, when the first backward pass begins that shows it.</summary>
-    public Action<string>? Noted { get; set; }
-
     /// <summary>Likewise; null for none.</summary>
     public KeptFidelity? Fidelity { get; init; }
+
+    /// <summary>Told of each thing that a user should know, once, when the first backward pass begins that shows it.</summary>
+    public Action<string>? Noted { get; set; }
 
     /// <summary>Whether packed maps leave a GPU for the host.</summary>
     public bool OffloadsToHost { get; init; }
