@@ -93,7 +93,7 @@ sealed class Ledger
         public void AddAliveElsewhere(SavedMap map)
         {
             AliveElsewhereBytes += map.SavedBytes;
-            AliveElsewhereBy.Add(map.Identity.Operation.Name);
+            if (map.Identity.Operation != Operation.Unknown) AliveElsewhereBy.Add(map.Identity.Operation.Name);
         }
     }
 }
