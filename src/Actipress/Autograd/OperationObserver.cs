@@ -27,7 +27,7 @@ static unsafe class OperationObserver
     }
 
     // An IValue is a word of payload and a tag; a tensor's payload is its implementation.
-    const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, WordsSearched = 96, FarthestFrame = 1 << 16;
+    const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, WordsSearched = 96, FarthestFrame = 1 << 16, MostNames = 1 << 13;
 
     /// <summary>An <see cref="AppContext"/> switch that, off before the first use, leaves operations unobserved: for tests.</summary>
     public const string Switch = "Actipress.ObservesOperations";
@@ -188,12 +188,16 @@ static unsafe class OperationObserver
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static void Ended(nint function, nint context) => running?.Leave();
 
-    // A name's address is that of an operator's schema, which lives as long as the operator; its text is compared all the same.
+    // A name's address is that of an operator's schema, which lives as long as the operator; its text is compared all the same. The engine's
+    // names of nodes are made anew each time, at another address: they save nothing themselves, and are not kept.
     static Operation Named(nint name)
     {
         var text = MemoryMarshal.CreateReadOnlySpanFromNullTerminated((byte*)name);
         if (byName.TryGetValue(name, out var known) && known.IsCalled(text)) return known;
-        return byName[name] = Operation.Called(text);
+        if (text.StartsWith("autograd::engine::"u8)) return Operation.Unknown;
+        var operation = Operation.Called(text);
+        if (known is not null || byName.Count < MostNames) byName[name] = operation;
+        return operation;
     }
 
     // The arguments lie on the caller's stack, above this frame.

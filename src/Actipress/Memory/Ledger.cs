@@ -94,7 +94,7 @@ sealed class Ledger
         {
             if (map.IsInput) return;
             AliveElsewhereBytes += map.SavedBytes;
-            AliveElsewhereBy.Add(map.Identity.Operation.Name);
+            if (map.Identity.Operation != Operation.Unknown) AliveElsewhereBy.Add(map.Identity.Operation.Name);
         }
     }
 }

@@ -36,7 +36,7 @@ static class StepNotes
         var alive = ledger.Accounts.Where(account => account.AliveElsewhereBytes > 0).OrderByDescending(account => account.AliveElsewhereBytes).ToList();
         if (alive.Count > 0)
             yield return new("alive", $"{CompressionReport.Bytes(alive.Sum(account => account.AliveElsewhereBytes))} of the maps were still alive when the backward pass began, and are kept as they are: " +
-                $"{string.Join(", ", alive.Take(3).Select(account => $"{account.Layer} by {string.Join(" and ", account.AliveElsewhereBy)}"))}{(alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "")}. " +
+                $"{string.Join(", ", alive.Take(3).Select(account => account.AliveElsewhereBy.Count == 0 ? $"{account.Layer}" : $"{account.Layer} by {string.Join(" and ", account.AliveElsewhereBy)}"))}{(alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "")}. " +
                 $"Disposing intermediate results would free them: with `using`, or with options.{nameof(CompressionOptions.DisposeIntermediates)}.");
 
         if (codec.Keep is Keep.TopK && Doubt(ledger) is var (error, worst))

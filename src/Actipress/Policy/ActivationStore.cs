@@ -168,7 +168,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             var by = SavedBy.Of(tensor, OperationObserver.Running, policy.Line);
             var layer = run is null ? Layer.Unknown : run.LayerOf(by.Operation);
             if (layer is null) return new PassedOn(tensor);
-            return Pack(tensor, layer, OperationObserver.Refusal is null ? by : by with { Need = Need.Of(layer) });
+            return Pack(tensor, layer, OperationObserver.Refusal is null ? by : by with { Need = Need.Of(layer), IsKnown = true });
         }
     }
 

@@ -364,31 +364,35 @@ public class OperationObserverTests
         var x = functional.interpolate(randn(2, 3, 8, 8), scale_factor: [4.0, 4.0], mode: InterpolationMode.Bilinear, align_corners: false);
         model.call(x).square().mean().backward();
         var plain = Gradients();
-        using var compression = model.CompressActivations(options => { options.Default(ActivationCodec.Dct(4)); options.SmallestBytes = 0; });
-        foreach (var byForward in (bool[])[false, true])
-        {
-            model.zero_grad();
-            using (var y = byForward ? model.forward(x) : model.call(x)) y.square().mean().backward();
-            Assert.Null(OperationObserver.Running);
-            var report = compression.Report();
-            Assert.True(report.KeptBytes < report.SavedBytes / 2 && report.LiveBytes == 0, report.ToString());
-            if (!byForward) Assert.Equal(["relu", "pool", "conv2", "norm", "tanh"], report.Layers.Select(layer => layer.Name));
-            var found = Gradients();
-            var cosine = plain.Zip(found).Sum(pair => pair.First * pair.Second) / Math.Sqrt(plain.Sum(g => g * g) * found.Sum(g => g * g));
-            Assert.True(cosine > 0.97, $"{cosine}, by forward: {byForward}");
-        }
+        // All values but zeros as float32, beside a bitmap: whatever differs is the policy's fault.
+        var lossless = ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
+        foreach (var codec in (ActivationCodec[])[lossless, ActivationCodec.Dct(4)])
+            foreach (var byForward in (bool[])[false, true])
+            {
+                using var compression = model.CompressActivations(codec);
+                model.zero_grad();
+                using (var y = byForward ? model.forward(x) : model.call(x)) y.square().mean().backward();
+                Assert.Null(OperationObserver.Running);
+                var report = compression.Report();
+                Assert.Equal(0, report.LiveBytes);
+                Assert.DoesNotContain(report.Notes, note => note.Contains("no operation", StringComparison.Ordinal) || note.Contains(" by .", StringComparison.Ordinal) || note.Contains(" by ,", StringComparison.Ordinal));
+                if (!byForward) Assert.Equal(["relu", "pool", "conv2", "norm", "tanh"], report.Layers.Select(layer => layer.Name));
+                if (codec != lossless) Assert.True(report.KeptBytes < report.SavedBytes / 2, report.ToString());
+                else Assert.All(plain.Zip(Gradients()), pair => Assert.Equal(pair.First, pair.Second, 1e-5 * plain.Max(Math.Abs)));
+            }
 
         double[] Gradients() => [.. model.parameters().SelectMany(p => p.grad!.data<float>().ToArray()).Select(g => (double)g)];
     }
 
     // Alone in its process: the finalizers of other tests move the level by megabytes.
     [Fact]
-    public void Ten_thousand_steps_leave_nothing_behind() => ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Steps_of_all_kinds_leave_nothing_behind));
+    public void Thousands_of_steps_leave_nothing_behind() => ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Steps_of_all_kinds_leave_nothing_behind));
 
     [Fact(Explicit = true)]
     public void Steps_of_all_kinds_leave_nothing_behind()
     {
-        const int Warm = 3000, Steps = Warm + 7000;
+        const int Warm = 1000, Steps = Warm + 2000;    // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
+        set_num_threads(1);
         using var model = Sequential(Conv2d(1, 4, 3, padding: 1), ReLU(), Conv2d(4, 4, 3, padding: 1), Tanh(), Flatten(), Linear(256, 4));
         using var compression = model.CompressActivations(options => { options.Default(ActivationCodec.Dct(4)); options.SmallestBytes = 0; });
         using var x = randn(2, 1, 8, 8);
@@ -406,15 +410,15 @@ public class OperationObserverTests
                 }
                 else if (step % 100 != 1) loss.backward();    // else there is none
                 // Operations and a model that fail.
-                if (step % 500 == 2) Assert.ThrowsAny<Exception>(() => model.forward(y));
-                if (step % 500 == 3) Assert.ThrowsAny<Exception>(() => model.call(y));
+                if (step % 250 == 2) Assert.ThrowsAny<Exception>(() => model.forward(y));
+                if (step % 250 == 3) Assert.ThrowsAny<Exception>(() => model.call(y));
                 model.zero_grad();
             }
             if (step == Warm) level = Level();
         }
         Assert.Equal(0, compression.LiveBytes);
         var after = Level();
-        Assert.True(after.Native - level.Native < 1 << 20 && after.Managed - level.Managed < 1 << 19, $"{level} before, {after} after");
+        Assert.True(after.Native - level.Native < 2 << 20 && after.Managed - level.Managed < 1 << 17, $"{level} before, {after} after");
         Assert.Equal(level.Tensors, after.Tensors);
         compression.Dispose();
         Assert.Null(OperationObserver.Running);
