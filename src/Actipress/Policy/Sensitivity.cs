@@ -49,7 +49,7 @@ static class Sensitivity
     {
         var ratio = codec.Keep is Keep.TopK keep ? keep.Ratio : 1;
         if (ratio > 1 && need == Need.Tokens && AreUnlike(map)) return ActivationCodec.BFloat16;
-        if (ratio > 1 && IsOfVectors(map)) return ActivationCodec.Quantized(8);
+        if (ratio > 1 && (IsOfVectors(map) || (map.device_type != DeviceType.CPU && BearsLittle(map, need)))) return ActivationCodec.Quantized(8);
         return zeros == Zeros.Known || (zeros == Zeros.Refine && ratio >= RatioWithoutRefinedZeros) ? codec with { ExactZeros = false } : codec;
     }
 
@@ -60,7 +60,7 @@ static class Sensitivity
     public static IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need)
     {
         var (most, bits) =
-            need == Need.Factor || need == Need.Tokens || (need == Need.Smooth && map.dim() <= 3) ? (MostOfFactors, 8) :
+            BearsLittle(map, need) ? (MostOfFactors, 8) :
             need == Need.Smooth ? (MostOfSmoothMaps, 4) :
             need == Need.Linear && codec.Keep is Keep.TopK { Ratio: > 1 and var ratio } ? (MostOfConvolutions * OfWhiteNoise(ratio), 8) :
             (double.PositiveInfinity, 8);
@@ -68,6 +68,9 @@ static class Sensitivity
         if (most < double.PositiveInfinity && need != Need.Linear && codec.Keep is Keep.TopK { Ratio: > FinerRatio }) yield return (codec with { Keep = new Keep.TopK(FinerRatio) }, most);
         yield return (ActivationCodec.Quantized(bits) with { ExactZeros = codec.ExactZeros }, double.PositiveInfinity);
     }
+
+    // Where no sample tells the error, as on a GPU, such maps get 8 bits at once.
+    static bool BearsLittle(Tensor map, Need need) => need == Need.Factor || need == Need.Tokens || (need == Need.Smooth && map.dim() <= 3);
 
     /// <summary>The relative error of normally distributed coefficients of which one in <paramref name="ratio"/> is kept: all below a threshold t are lost, and t is the step.</summary>
     public static double OfWhiteNoise(double ratio)
@@ -102,7 +105,7 @@ static class Sensitivity
         var rows = map.reshape(-1, map.shape[^1]);
         var step = Math.Max(1, rows.shape[0] / Rows);
         var sample = rows.slice(0, 0, rows.shape[0], step).to(float32);
-        var squares = sample.mul(sample).mean([1]).data<float>().ToArray();
+        var squares = sample.mul(sample).mean([1]).cpu().data<float>().ToArray();
         Array.Sort(squares);
         return squares.Average() > MostUnlike * MostUnlike * squares[squares.Length / 10];
     }
