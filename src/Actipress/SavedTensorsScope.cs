@@ -61,6 +61,17 @@ public sealed class SavedTensorsScope : IDisposable
         }
     }
 
+    /// <summary>How many scopes this thread holds, those that have ended and still lie between others too.</summary>
+    internal static int Depth
+    {
+        get
+        {
+            var depth = 0;
+            for (var scope = innermost; scope is not null; scope = scope.outer) depth++;
+            return depth;
+        }
+    }
+
     /// <summary>Whether what this thread saves goes to a checkpoint, which keeps none of it.</summary>
     internal static bool InCheckpoint => ActiveHooks is CheckpointFrame;
 
