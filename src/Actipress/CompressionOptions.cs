@@ -77,9 +77,10 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Whether a layer's codec is adapted to what its backward pass does with the map: on by default. A ReLU's map is kept as signs,
-    /// pooling's as a shape; vectors (inputs of <see cref="Linear"/> after flattening) get 8-bit quantisation in place of a transform.
-    /// Off: every layer gets just the codec that its rule names.
+    /// Whether a layer's codec is adapted to what the operation that saves a map needs of it: on by default. A ReLU's map is kept as signs,
+    /// pooling's as a shape; vectors (inputs of <see cref="Linear"/> after flattening) get 8-bit quantisation in place of a transform, and so do
+    /// matrices and tokens of which a transform gathers little. Off: every layer gets just the codec that its rule names, but for what must
+    /// be held to 16 bits or exactly.
     /// </summary>
     public bool AdaptToLayers { get; set; } = true;
 
