@@ -20,7 +20,9 @@ public sealed record ForwardPass(string Name, Func<(IReadOnlyList<Parameter> Par
         Tensor value;
         using (scope?.Invoke()) value = loss();
         value.backward();
-        return parameters.Select(p => p.grad is { } g ? g.to(ScalarType.Float32).contiguous().data<float>().ToArray() : []).ToArray();
+        var gradients = parameters.Select(p => p.grad is { } g ? g.to(ScalarType.Float32).contiguous().data<float>().ToArray() : []).ToArray();
+        GC.KeepAlive(loss);    // which holds the model, whose finalizer disposes its parameters
+        return gradients;
     }
 
     public static readonly IReadOnlyList<ForwardPass> All =
