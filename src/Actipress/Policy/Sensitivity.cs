@@ -29,8 +29,8 @@ static class Sensitivity
     // A factor's error is that of the other factor's gradient, and where attention is written out a difference of two such products follows.
     const double MostOfFactors = 0.15;
 
-    // Of white noise's own error, which a sample tells to half a percent. Smoother maps' errors cancel in a convolution's sums over places.
-    const double MostOfConvolutions = 0.995;
+    // Of white noise's own error, which a sample tells to one percent. Smoother maps' errors cancel in a convolution's sums over places.
+    const double MostOfConvolutions = 0.99;
 
     // Of smooth functions' maps: the slope at each place is off by as much, in the gradient of everything before it. A detector of SiLU that
     // had learnt nothing kept a cosine of 0.39 without this, 0.70 at 0.4, 0.78 at 0.3 and 0.82 at 0.2, where it kept 3 % of its bytes.

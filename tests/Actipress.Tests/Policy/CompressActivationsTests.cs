@@ -227,7 +227,7 @@ public class CompressActivationsTests
             using var compression = model.CompressActivations(options => more(options.Default(ActivationCodec.Dct(10))));
             model.call(rand(2, 1, 32, 32)).sum();
             var line = Assert.Single(compression.Report().Layers, layer => layer.Name == "1");
-            return (line.KeptAs.Split(", ")[0], compression.Report().Notes.Count);
+            return (line.KeptAs.Split(", ")[0], compression.Report().Notes.Count(note => note.Contains("not in the table", StringComparison.Ordinal)));
         }
     }
 
@@ -280,13 +280,14 @@ public class CompressActivationsTests
     [Fact]
     public void Smooth_tokens_go_through_the_codec_and_what_has_no_neighbours_through_8_bits()
     {
+        random.manual_seed(5);    // a sample may take noise for a little less than noise
         Assert.Equal("dct:10", KeptAs(Linear(64, 64), Smooth(4, 40, 64)));
         Assert.Equal("dct:4", KeptAs(Linear(64, 64), Smooth(4, 40, 64) + 0.18 * randn(4, 40, 64)));
         Assert.Equal("quant:8", KeptAs(Linear(64, 64), randn(4, 40, 64)));
         Assert.Equal("quant:8", KeptAs(Linear(64, 64), Smooth(1, 160, 64)[0]));
         Assert.Equal("quant:8", KeptAs(Sequential(Flatten(), Linear(640, 8)), Smooth(40, 10, 64)));
         Assert.Equal("quant:8", KeptAs(Conv2d(64, 64, 1), randn(40, 64, 1, 1)));
-        Assert.Equal("quant:8", KeptAs(Conv2d(8, 8, 3), randn(4, 8, 64, 64)));
+        Assert.Equal("quant:8", KeptAs(Conv2d(8, 8, 3), randn(16, 8, 64, 64)));
         Assert.Equal("dct:10", KeptAs(Conv2d(8, 8, 3), functional.conv2d(randn(4, 8, 64, 64), ones(8, 8, 3, 3))));
         Assert.Equal("dct:10", KeptAs(LayerNorm(64), Smooth(4, 40, 64)));
         Assert.Equal("bf16", KeptAs(LayerNorm(64), Smooth(4, 40, 64) * linspace(-4, 4, 40).exp().unsqueeze(-1)));
