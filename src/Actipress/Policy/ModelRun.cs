@@ -19,6 +19,11 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
     public Layer? OfParameter(Tensor tensor)
     {
         if (layers.OfParameter(StorageReference.AddressOf(tensor)) is not { } layer) return null;
+        return Uses(layer);
+    }
+
+    Layer Uses(Layer layer)
+    {
         progress.Value!.Uses(layer, layers.Learns(layer), layers.WithParameters);
         return layer;
     }
@@ -30,11 +35,7 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
     public Layer? LayerOf(Operation operation)
     {
         var here = progress.Value!;
-        if (SavedBy.LayerOf(OperationObserver.Running, layers) is { } withParameters)
-        {
-            here.Uses(withParameters, layers.Learns(withParameters), layers.WithParameters);
-            return withParameters;
-        }
+        if (SavedBy.LayerOf(OperationObserver.Running, layers) is { } withParameters) return Uses(withParameters);
         if (watch.RunsModel)
         {
             var current = watch.Current!;

@@ -19,7 +19,7 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         var storage = StorageReference.AddressOf(tensor);
         ref var frame = ref operations.At(0);
         var isWeight = IsWeight(storage, operations, lines);
-        if (lines(frame.Operation) is not { } line) return new(frame.Operation, isWeight ? Need.Weight : Need.Exact, isWeight, IsAmong(storage, frame));
+        if (lines(frame.Operation) is not { } line) return new(frame.Operation, isWeight ? Need.Weight : Need.Exact, isWeight, PlaceOf(storage, frame) >= 0);
 
         var (need, isArgument) = ((Need?)null, false);
         var implementation = OperationObserver.Implementation(tensor);
@@ -30,8 +30,7 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
             need = need is null ? line.OfArgument(i) : Need.Both(need, line.OfArgument(i));
         }
         if (frame.Operation.IsInPlace && (need is null || frame.Arguments[0] == implementation)) (need, isArgument) = (OfChanged(line), false);
-        for (var i = 0; need is null && i < frame.ArgumentCount; i++)
-            if (frame.Arguments[i] != 0 && StorageReference.AddressOf(frame.Arguments[i]) == storage) (need, isArgument) = (line.OfArgument(i), true);
+        if (need is null && PlaceOf(storage, frame) is >= 0 and var place) (need, isArgument) = (line.OfArgument(place), true);
         var isKnown = need is not null ? line.KnowsArguments || !isArgument : line.KnowsResult(frame.SavedResults);
         need ??= line.OfResult(frame.SavedResults++);
         if (need is Need.InsideArguments bounds) need = bounds.Of(frame);
@@ -78,10 +77,11 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         return false;
     }
 
-    static bool IsAmong(nint storage, in Frame frame)
+    // The first argument with its data in a storage; -1 for none.
+    static int PlaceOf(nint storage, in Frame frame)
     {
         for (var i = 0; i < frame.ArgumentCount; i++)
-            if (frame.Arguments[i] != 0 && StorageReference.AddressOf(frame.Arguments[i]) == storage) return true;
-        return false;
+            if (frame.Arguments[i] != 0 && StorageReference.AddressOf(frame.Arguments[i]) == storage) return i;
+        return -1;
     }
 }

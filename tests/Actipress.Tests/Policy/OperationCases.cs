@@ -200,7 +200,7 @@ static class OperationCases
         new("a product in place", ["mul"], make => (make.Map(image) + 1).mul_(make.Map(image))),
         new("dropout", ["mul"], make => dropout(make.Map(image), 0.3)),
 
-        // Normalisations.
+        // These cases are of this kind: normalisations.
         new("native_batch_norm", make => batch_norm(make.Map(image), zeros(16), ones(16), make.Through(ones(16)), make.Weight(16), training: true)),
         new("batch norm, evaluating", ["native_batch_norm"],
             make => batch_norm(make.Map(image), zeros(16), ones(16), make.Through(ones(16)), make.Weight(16))),
@@ -209,7 +209,7 @@ static class OperationCases
         new("native_layer_norm", make => layer_norm(make.Tokens(tokens), [128], make.Through(ones(128)), make.Weight(128))),
         new("layer norm over tokens of unlike sizes", ["native_layer_norm"], make => layer_norm(make.UnlikeTokens(tokens), [128])),
 
-        // Bounded slopes.
+        // These cases are of this kind: bounded slopes.
         new("tanh", make => tanh(make.Map(image) * 2)),
         new("silu", make => silu(make.Map(image) * 2)),
         new("silu in place", ["silu"], make => silu(make.Map(image) * 2, inplace: true)),
@@ -244,7 +244,7 @@ static class OperationCases
         new("fmax", make => fmax(make.Map(image), make.Map(image))),
         new("fmin", make => fmin(make.Map(image), make.Map(image))),
 
-        // Angles.
+        // These cases are of this kind: angles.
         new("sin", make => sin(make.Map(image) * 10)),
         new("cos", make => cos(make.Map(image) * 10)),
         new("sinc", make => sinc(make.Map(image) * 3)),
@@ -252,7 +252,7 @@ static class OperationCases
         new("atan2", make => atan2(make.Map(image), make.Map(image))),
         new("hypot", make => hypot(make.Map(image), make.Map(image))),
 
-        // Exponentials.
+        // These cases are of this kind: exponentials.
         new("exp", make => exp(make.Map(image) * 2)),
         new("exp in place", ["exp"], make => (make.Map(image) * 2).exp_()),
         new("exp2", make => exp2(make.Map(image) * 3)),
@@ -266,7 +266,7 @@ static class OperationCases
         new("logaddexp", make => logaddexp(make.Map(image) * 4, make.Map(image) * 4)),
         new("logaddexp2", make => logaddexp2(make.Map(image) * 4, make.Map(image) * 4)),
 
-        // Unbounded near zero.
+        // These cases are of this kind: unbounded near zero.
         new("log", make => log(make.Positive(1e-4, image))),
         new("log2", make => log2(make.Positive(1e-4, image))),
         new("log10", make => log10(make.Positive(1e-4, image))),
@@ -291,7 +291,7 @@ static class OperationCases
         new("special_i1", make => special.i1(make.Map(image))),
         new("special_i1e", make => special.i1e(make.Map(image))),
 
-        // Spreads.
+        // These cases are of this kind: spreads.
         new("var", make => var(make.UnlikeTokens(tokens) + 1, 2)),
         new("var_mean", make => var_mean(make.Tokens(tokens), 2).var),
         new("std", make => std(make.UnlikeTokens(tokens) + 1, 2)),
@@ -303,22 +303,22 @@ static class OperationCases
         new("binary_cross_entropy_with_logits", make => binary_cross_entropy_with_logits(make.Map(image) * 8, Truth(image))),
         new("soft_margin_loss", make => soft_margin_loss(make.Map(image) * 8, Truth(image) * 2 - 1)),
 
-        // Attention.
+        // These cases are of this kind: attention.
         Attention("_scaled_dot_product_flash_attention_for_cpu", 1),
         Attention("attention of scores twice as large", 2),
         Attention("attention of scores four times as large", 4),
         new("mkldnn_rnn_layer", make => make.Module(LSTM(64, 64, batchFirst: true)).call(make.Tokens(8, 64, 64)).Item1),
 
-        // Sampling.
+        // These cases are of this kind: sampling.
         new("grid_sampler_2d", make => grid_sample(make.Map(image), make.Within(-1, 1, 4, 64, 64, 2), align_corners: false)),
         new("grid_sampler_3d", make => grid_sample(make.Map(volume), make.Within(-1, 1, 1, 16, 24, 24, 3), align_corners: false)),
 
-        // Close bounds.
+        // These cases are of this kind: close bounds.
         new("clamp", make => clamp(make.Within(0, 1, image), 1e-7, 1 - 1e-7)),
         new("clamp_min", make => clamp_min(make.Map(image), 0)),
         new("clamp_max", make => clamp_max(make.Map(image), 0)),
 
-        // Edges of domains.
+        // These cases are of this kind: edges of domains.
         new("log1p", make => log1p(make.Within(-0.9999, 0, image))),
         new("special_xlog1py", make => special.xlog1py(make.Map(image), make.Within(-0.9999, 0, image))),
         new("acos", make => acos(make.Within(-0.9999, 0.9999, image))),
@@ -343,7 +343,7 @@ static class OperationCases
         new("_ctc_loss",
             make => ctc_loss(log_softmax(make.Tokens(64, 8, 64) * 3, 2), randint(1, 64, [8, 20]), full([8], 64L, int64), full([8], 20L, int64))),
 
-        // Compared for equality.
+        // These cases are of this kind: compared for equality.
         new("max", make => max(make.Map(image))),
         new("min", make => min(make.Map(image))),
         new("amax", make => amax(make.Map(image), [2, 3])),
@@ -355,7 +355,7 @@ static class OperationCases
         new("fmod", make => fmod(make.Map(image) * 5, make.Positive(0.5, image))),
         new("remainder", make => remainder(make.Map(image) * 5, make.Positive(0.5, image))),
 
-        // Distances.
+        // These cases are of this kind: distances.
         new("norm", make => norm(make.UnlikeTokens(tokens), 2)),
         new("linalg_vector_norm", make => linalg.vector_norm(make.UnlikeTokens(tokens), 2, [2])),
         new("norm of order infinity", ["linalg_vector_norm"], make => linalg.vector_norm(make.Map(image), double.PositiveInfinity, [2, 3])),
@@ -365,7 +365,7 @@ static class OperationCases
         new("_euclidean_dist", make => cdist(make.Tokens(1, 128, 128)[0], make.Tokens(1, 128, 128)[0])),
         new("logcumsumexp", make => logcumsumexp(make.Map(image) * 8, 3)),
 
-        // Factorisations.
+        // These cases are of this kind: factorisations.
         new("_linalg_svd", make => linalg.svdvals(make.Tokens(4, 96, 64))),
         new("_linalg_eigh", make => linalg.eigvalsh(make.Matrices(8, 48))),
         new("linalg_eig", make => linalg.eigvals(make.Matrices(8, 48)).abs()),
