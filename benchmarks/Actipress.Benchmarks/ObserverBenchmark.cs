@@ -29,7 +29,7 @@ public static class ObserverBenchmark
         ArgumentNullException.ThrowIfNull(subject);
         SavedTensors.SelfCheck();
         subject.Model.train();
-        using var optimizer = optim.Adam(subject.Model.parameters(), 1e-3);
+        using var optimizer = new Adam(subject.Model.parameters());
         var (plain, observed, ratios, number) = (new List<double>(), new List<double>(), new List<double>(), 0);
         var warmingUp = Stopwatch.StartNew();
         for (var round = -1; round < rounds; round = round == -1 && warmingUp.Elapsed < WarmUp ? -1 : round + 1)

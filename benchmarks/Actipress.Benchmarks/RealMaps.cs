@@ -58,7 +58,7 @@ public static class RealMaps
         if (small.Length != extents.Length) throw new ArgumentException($"'{name}' has maps of ({string.Join(", ", small)}): wanted {small.Length} extents, found {extents.Length}.", nameof(extents));
         var counts = extents.Zip(small, (extent, length) => (extent + length - 1) / length).ToArray();
         var pieces = map.flatten(0, 1);
-        var chosen = arange(maps * counts.Aggregate((a, b) => a * b), int64).remainder(pieces.shape[0]);
+        var chosen = HeldScalars.Arange(maps * counts.Aggregate((a, b) => a * b)).Remainder(pieces.shape[0]);
         // From (map, pieces along each axis, a piece) to (map, a piece after the other along each axis).
         var order = Enumerable.Range(0, counts.Length).SelectMany(axis => new[] { 1L + axis, 1L + counts.Length + axis }).Prepend(0);
         var large = pieces.index_select(0, chosen).view([maps, .. counts, .. small]).permute([.. order]).reshape([1, maps, .. counts.Zip(small, (count, length) => count * length)]);

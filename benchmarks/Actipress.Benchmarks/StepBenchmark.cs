@@ -34,7 +34,7 @@ public static class StepBenchmark
     {
         ArgumentNullException.ThrowIfNull(subject);
         subject.Model.train();
-        using var optimizer = optim.Adam(subject.Model.parameters(), 1e-3);
+        using var optimizer = new Adam(subject.Model.parameters());
         var (plain, compressed, plainPeak, compressedPeak, number) = (new List<double>(), new List<double>(), 0L, 0L, 0);
         CompressionReport? report = null;
         // The first rounds warm up, until the compiler has seen what is hot.

@@ -1,4 +1,5 @@
 using Actipress.Data;
+using Actipress.Experiments;
 using Actipress.Models;
 using static TorchSharp.torch;
 using Network = TorchSharp.torch.nn.Module<TorchSharp.torch.Tensor, TorchSharp.torch.Tensor>;
@@ -97,7 +98,7 @@ public sealed class Subject : IDisposable
     public void Train(int steps, IProgress<(int Step, double Loss)>? progress, CancellationToken cancellation)
     {
         Model.train();
-        using var optimizer = optim.Adam(Model.parameters(), 1e-3);
+        using var optimizer = new Adam(Model.parameters());
         for (var step = 0; step < steps; step++)
         {
             cancellation.ThrowIfCancellationRequested();

@@ -74,7 +74,7 @@ public static class Picture
         {
             var (channels, width) = ((int)picture.shape[1], (int)picture.shape[3]);
             using var rounded = picture.round();
-            using var clamped = rounded.clamp(0, 255);
+            using var clamped = rounded.Clamp(0, 255);
             using var bytes = clamped.to(uint8);
             using var contiguous = bytes.contiguous();
             var values = contiguous.data<byte>().ToArray();

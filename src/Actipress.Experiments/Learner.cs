@@ -52,7 +52,7 @@ public sealed class Learner : IDisposable
             model.Dispose();
             throw;
         }
-        optimizer = optim.Adam(model.parameters(), plan.LearningRate);
+        optimizer = new Adam(model.parameters(), plan.LearningRate);
     }
 
     /// <summary>baseline or compressed.</summary>

@@ -48,7 +48,7 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
         var dice = SoftDice(output, target);
         if (Minimised == SegmentationLoss.Dice) return dice;
         using (dice)
-        using (var entropy = nn.functional.cross_entropy(output, target)) return dice + entropy;
+        using (var entropy = nn.functional.cross_entropy(output, target)) return dice.Add(entropy);
     }
 
     /// <summary>
@@ -79,7 +79,7 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
 
     static Tensor Dice(Tensor common, Tensor found, Tensor wanted)
     {
-        using Tensor twice = common.mul(2), above = twice.add(Epsilon), both = found + wanted, below = both.add(Epsilon);
+        using Tensor twice = common.Mul(2), above = twice.Add(Epsilon), both = found.Add(wanted), below = both.Add(Epsilon);
         return above / below;
     }
 
@@ -87,7 +87,7 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
     static Tensor Masks(Tensor labels, long classes, ScalarType type)
     {
         long[] shape = [1, classes, .. Enumerable.Repeat(1L, (int)labels.dim() - 1)];
-        using Tensor each = arange(classes, device: labels.device), across = each.view(shape), one = labels.unsqueeze(1), masks = one.eq(across);
+        using Tensor each = HeldScalars.Arange(classes, device: labels.device), across = each.view(shape), one = labels.unsqueeze(1), masks = one.eq(across);
         return masks.to_type(type);
     }
 }

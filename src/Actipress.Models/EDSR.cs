@@ -33,7 +33,7 @@ public sealed class EDSR : Module<Tensor, Tensor>
     public override Tensor forward(Tensor x)
     {
         Tensor y;
-        using (var shallow = x.Through(sub_mean, head)) y = body.call(shallow).add_(shallow);
+        using (var shallow = x.Through(sub_mean, head)) y = body.call(shallow).Add_(shallow);
         return y.ThenThrough(tail, add_mean);
     }
 
@@ -61,8 +61,7 @@ public sealed class EDSR : Module<Tensor, Tensor>
         public override Tensor forward(Tensor x)
         {
             using var y = body.call(x);
-            using var scale = 0.1f.ToScalar();
-            return y.mul(scale).add_(x);
+            return y.Mul(0.1f).Add_(x);
         }
     }
 }

@@ -99,7 +99,7 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
         public override Tensor forward(Tensor x)
         {
             var y = block.call(x);
-            return residual ? y.add_(x) : y;
+            return residual ? y.Add_(x) : y;
         }
     }
 

@@ -77,7 +77,7 @@ sealed class MobileNetV2 : Module<Tensor, (Tensor LowLevel, Tensor HighLevel)>
         {
             var y = functional.pad(x, (padding, padding, padding, padding)).ThenThrough(conv);
             if (!residual) return y;
-            using (y) return y.add(x);
+            using (y) return y.Add(x);
         }
     }
 }

@@ -87,9 +87,9 @@ public sealed class ResNet : Module<Tensor, Tensor>
     {
         using (main)
         {
-            if (downsample is null) main.add_(x);
+            if (downsample is null) main.Add_(x);
             else
-                using (var shortcut = downsample.call(x)) main.add_(shortcut);
+                using (var shortcut = downsample.call(x)) main.Add_(shortcut);
             return relu.call(main);
         }
     }

@@ -48,9 +48,9 @@ sealed class Transformer : Module<Tensor, Tensor>
         public override Tensor forward(Tensor x)
         {
             using var attended = attention.call(x);
-            using var y = attended.add(x);
+            using var y = attended.Add(x);
             using var fed = feedForward.call(y);
-            return fed.add(y);
+            return fed.Add(y);
         }
     }
 
@@ -93,8 +93,7 @@ sealed class Transformer : Module<Tensor, Tensor>
             using var key = Heads(qkv, 1);
             using var transposed = key.transpose(-1, -2);
             using var products = query.matmul(transposed);
-            using var scale = (1 / Math.Sqrt(HeadFeatures)).ToScalar();
-            return products.mul(scale);
+            return products.Mul(1 / Math.Sqrt(HeadFeatures));
         }
 
         // A third of (n, tokens, 3 * heads * features), as (n, heads, tokens, features).
@@ -153,6 +152,6 @@ static class Tokens
         using (tokens)
         using (var repeated = classToken.expand(tokens.shape[0], -1, -1))
         using (var places = positions.narrow(1, 0, 1 + tokens.shape[1]))
-            return cat([repeated, tokens], 1).add_(places);
+            return cat([repeated, tokens], 1).Add_(places);
     }
 }

@@ -126,7 +126,7 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
         using (no_grad()) (mean, deviation) = (weight.mean(), weight.std());
         var normal = (weight - mean) / deviation;
         var fixedPart = normal.detach();
-        return (Quantized(fixedPart, w_alpha, weightBits) + (normal - fixedPart)).MoveToOuterDisposeScope();
+        return Quantized(fixedPart, w_alpha, weightBits).Add(normal - fixedPart).MoveToOuterDisposeScope();
     }
 
     /// <summary>
@@ -136,10 +136,10 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
     static Tensor Quantized(Tensor x, Tensor alpha, int bits)
     {
         using var scope = NewDisposeScope();
-        using Scalar lowest = -1, highest = 1, steps = (1 << bits - 1) - 1;
-        var clipped = (x / alpha).clamp(lowest, highest);
+        var steps = (1 << bits - 1) - 1;
+        var clipped = (x / alpha).Clamp(-1, 1);
         Tensor rounding;
-        using (no_grad()) rounding = clipped.mul(steps).round_().div_(steps).sub_(clipped);
-        return ((clipped + rounding) * alpha).MoveToOuterDisposeScope();
+        using (no_grad()) rounding = clipped.Mul(steps).round_().Div_(steps).sub_(clipped);
+        return (clipped.Add(rounding) * alpha).MoveToOuterDisposeScope();
     }
 }

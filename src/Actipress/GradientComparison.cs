@@ -132,8 +132,8 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
             error.sub_(exact);
             if (Sums is var (gradients, errors))
             {
-                gradients.add_(exact);
-                errors.add_(error);
+                gradients.Add_(exact);
+                errors.Add_(error);
             }
             else Sums = (Kept(exact.to(type, copy: true)), Kept(error.clone()));
             var products = new Products(Dot(exact, compressed), Dot(exact, exact), Dot(compressed, compressed), Dot(error, error));

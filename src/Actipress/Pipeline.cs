@@ -111,27 +111,22 @@ public static class Pipeline
     internal static Tensor Zeros(Tensor map)
     {
         using var contiguous = map.contiguous();
-        using var positive = contiguous.ne(Scalars.Of(0));
+        using var positive = contiguous.Ne(0);
         using var flat = positive.view(-1);
         return ExactBits.ToBits(flat);
     }
 
     internal static void RestoreZeros(Tensor x, Tensor positiveBits, ScalarType type, float step)
     {
-        using Scalar least = Grid.Least((float)Math.Max(finfo(type).tiny, finfo(float32).tiny), step);
-        x.clamp_min_(least);
+        x.ClampMin_(Grid.Least((float)Math.Max(finfo(type).tiny, finfo(float32).tiny), step));
         using var positive = ExactBits.FromBits(positiveBits, x.NumberOfElements);
         using var isZero = positive.logical_not_();
-        x.masked_fill_(isZero, Scalars.Of(0));
+        x.MaskedFill_(isZero, 0);
     }
 
     internal static Tensor InType(Tensor x, ScalarType type, long[] shape)
     {
-        if (type == ScalarType.Float16)
-        {
-            using Scalar lowest = finfo(type).min, highest = finfo(type).max;
-            x.clamp_(lowest, highest);
-        }
+        if (type == ScalarType.Float16) x.Clamp_(finfo(type).min, finfo(type).max);
         using var typed = x.to(type);
         return typed.view(shape);
     }

@@ -34,7 +34,9 @@ static class GuardedGrad
     {
         try
         {
+#pragma warning disable RS0030    // A script makes scalars of numbers; here it is given lists of tensors, and bools, which it passes as they are.
             var gradients = compiled.Value.invoke<Tensor[]>("grad", outputs, inputs, gradOutputs, retainGraph, createGraph, allowUnused);
+#pragma warning restore RS0030
             return Array.ConvertAll(gradients, Used);
         }
         catch (ExternalException failure) when (failure.Message.IndexOf(ErrorFollows, StringComparison.Ordinal) is var at and >= 0)

@@ -124,7 +124,7 @@ static unsafe class OperationObserver
         if (found < 0) throw LibTorch.Unsupported("no arguments in the operation callback of a trial", "the two factors of a multiplication");
         argumentsWord = found;
         ref var last = ref running.Last;
-        Observe(() => torch.nn.functional.hardtanh(a, -1.5, 2.5));
+        Observe(() => a.Hardtanh(-1.5, 2.5));
         if ((last.Numbers[1], last.Numbers[2]) is not (-1.5, 2.5))
             throw LibTorch.Unsupported($"the numbers {last.Numbers[1]} and {last.Numbers[2]} among the arguments of '{last.Operation}' in a trial", "-1.5 and 2.5 of aten::hardtanh");
         Observe(() => a.mul(b));

@@ -68,12 +68,11 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
         if (!asBytes)
         {
             using var set = zeros(coefficients, @bool, positions.device);
-            using Scalar yes = true;
-            set.index_fill_(0, positions, yes);
+            set.IndexFill_(0, positions, true);
             return [ExactBits.ToBits(set)];
         }
-        using var group = positions.div(Group, RoundingMode.floor);
-        using var within = positions.remainder(Group);
+        using var group = positions.Div(Group, RoundingMode.floor);
+        using var within = positions.Remainder(Group);
         using var counts = group.bincount(null, (int)groups);
         return [counts.to(int16), within.to(uint8)];
     }
@@ -92,32 +91,28 @@ public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values 
         Expect(sections[1].dtype == uint8, "positions of one byte");
         using var counts = sections[0].to(int64);
         using var total = counts.sum();
-        using var negative = counts.lt(Scalars.Of(0));
+        using var negative = counts.Lt(0);
         using var anyNegative = negative.any();
         Expect(!anyNegative.item<bool>() && total.item<long>() == sections[1].NumberOfElements, $"counts that add up to {sections[1].NumberOfElements}, found {total.item<long>()}");
-        using var numbers = arange(groups, int64, counts.device);
-        using var starts = numbers.mul_(Scalars.Of(Group));
+        using var numbers = HeldScalars.Arange(groups, int64, counts.device);
+        using var starts = numbers.Mul_(Group);
         var positions = starts.repeat_interleave(counts);
         using var within = sections[1].to(int64);
-        return positions.add_(within, Scalars.Of(1));
+        return positions.Add_(within);
     }
 
     Tensor[] EncodeValues(Tensor values)
     {
         if (Values == ValueForm.Float32) return [values.clone()];
-        if (Values == ValueForm.Float16)
-        {
-            using Scalar lowest = finfo(float16).min, highest = finfo(float16).max;
-            return [values.to(float16).clamp_(lowest, highest)];
-        }
+        if (Values == ValueForm.Float16) return [values.to(float16).Clamp_(finfo(float16).min, finfo(float16).max)];
         if (Values == ValueForm.BFloat16) return [values.to(bfloat16)];
         using var groups = Grouped(values);
         using var magnitudes = groups.abs();
         using var largest = magnitudes.amax([1], keepdim: true);
-        var steps = largest.div(Scalars.Of(127));
+        var steps = largest.Div(127);
         using var divisors = steps.clone();
-        using var still = divisors.eq(Scalars.Of(0));
-        divisors.masked_fill_(still, Scalars.Of(1));
+        using var still = divisors.Eq(0);
+        divisors.MaskedFill_(still, 1);
         using var scaled = groups.div(divisors);
         using var rounded = scaled.round_();
         using var flat = rounded.view(-1);

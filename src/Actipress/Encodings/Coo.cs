@@ -9,7 +9,7 @@ public sealed record Coo : Encoding
     public override string Name => "paper";
 
     internal override Tensor[] Encode(Kept kept, long coefficients) =>
-        [kept.Values.clone(), kept.Positions?.clone() ?? arange(coefficients, int64, kept.Values.device)];
+        [kept.Values.clone(), kept.Positions?.clone() ?? HeldScalars.Arange(coefficients, int64, kept.Values.device)];
 
     internal override Tensor Decode(Tensor[] sections, long coefficients)
     {

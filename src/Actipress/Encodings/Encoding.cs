@@ -30,7 +30,8 @@ public abstract record Encoding
         if (values.NumberOfElements == 0) return 0;
         using var magnitudes = values.abs();
         using var least = magnitudes.min();
-        return least.ToSingle();
+        using var single = least.to(torch.float32);
+        return single.item<float>();
     }
 
     private protected void Expect(bool holds, string wanted)

@@ -170,7 +170,7 @@ public sealed class ExactBits : Packed
         using var weights = tensor(new byte[] { 1, 2, 4, 8, 16, 32, 64, 128 }, uint8, bits.device);
         using var column = bits.unsqueeze(1);
         using var set = column.bitwise_and(weights);
-        using var booleans = set.ne(Scalars.Of(0));
+        using var booleans = set.Ne(0);
         using var flat = booleans.view(-1);
         return flat.narrow(0, 0, elements);
     }

@@ -217,14 +217,14 @@ public sealed class ExactIndices : Packed
         if (first.device_type == DeviceType.CPU) return UnpackOnCpu();
         using var scope = NewDisposeScope();
         var indices = first.to(int64).unsqueeze(0);
-        if (bitsEach == 0) indices = indices.add(differences.to(int64)).expand(maps.Maps, maps.MapElements).contiguous();
+        if (bitsEach == 0) indices = indices.Add(differences.to(int64)).expand(maps.Maps, maps.MapElements).contiguous();
         else
         {
             var perByte = 8 / bitsEach;
             var each = codes.unsqueeze(1).div(Weights(perByte, bitsEach, codes.device), RoundingMode.floor);
-            if (bitsEach < 8) each = each.remainder(Scalars.Of(1 << bitsEach));
+            if (bitsEach < 8) each = each.Remainder(1 << bitsEach);
             var places = each.view(-1).narrow(0, 0, maps.Elements).to(int64);
-            indices = differences.to(int64).index_select(0, places).view(maps.Maps, maps.MapElements).add_(indices);
+            indices = differences.to(int64).index_select(0, places).view(maps.Maps, maps.MapElements).Add_(indices);
         }
         return indices.view(shape).MoveToOuterDisposeScope();
     }

@@ -63,20 +63,20 @@ public sealed partial record Quantized : Encoding
     {
         using var outer = NewDisposeScope();
         var padded = nn.functional.pad(values.unsqueeze(0), [0, groups * Group - values.NumberOfElements], PaddingModes.Replicate).view(groups, Group);
-        var minimum = padded.amin([1], keepdim: true).add_(Scalars.Of(0));    // a zero without a sign
-        var step = padded.amax([1], keepdim: true).sub_(minimum).div_(Scalars.Of(Levels));
-        var divisor = step.masked_fill(step.eq(Scalars.Of(0)), Scalars.Of(1));
-        var hash = arange(groups * Group, int64, values.device);
+        var minimum = padded.amin([1], keepdim: true).Add_(0);    // a zero without a sign
+        var step = padded.amax([1], keepdim: true).sub_(minimum).Div_(Levels);
+        var divisor = step.MaskedFill(step.Eq(0), 1);
+        var hash = HeldScalars.Arange(groups * Group, int64, values.device);
         hash = Mixed(Mixed(hash, 16, 0x7feb352d), 15, 0x846ca68b);
-        var uniform = hash.bitwise_xor(hash.div(Scalars.Of(1 << 16), RoundingMode.floor)).div(Scalars.Of(1 << 8), RoundingMode.floor).to(float32).mul_(Scalars.Of(1.0 / (1 << 24))).view(groups, Group);
-        var codes = padded.sub_(minimum).div_(divisor).add_(uniform).floor_().clamp_(Scalars.Of(0), Scalars.Of(Levels)).masked_fill_(step.eq(Scalars.Of(0)).expand(groups, Group), Scalars.Of(0));
+        var uniform = hash.bitwise_xor(hash.Div(1 << 16, RoundingMode.floor)).Div(1 << 8, RoundingMode.floor).to(float32).Mul_(1.0 / (1 << 24)).view(groups, Group);
+        var codes = padded.sub_(minimum).div_(divisor).Add_(uniform).floor_().Clamp_(0, Levels).MaskedFill_(step.Eq(0).expand(groups, Group), 0);
         var whole = zeros((values.NumberOfElements + CodesPerByte - 1) / CodesPerByte * CodesPerByte, uint8, values.device);
         whole.narrow(0, 0, values.NumberOfElements).copy_(codes.view(-1).narrow(0, 0, values.NumberOfElements));
         var weights = tensor(Enumerable.Range(0, CodesPerByte).Select(i => (byte)(1 << i * Bits)).ToArray(), uint8, values.device);
         var bytes = whole.view(-1, CodesPerByte).mul_(weights).sum(1, type: uint8);
         return [cat([minimum, step], 1).MoveToOuterDisposeScope(), bytes.MoveToOuterDisposeScope()];
 
-        static Tensor Mixed(Tensor hash, int shift, long factor) => hash.bitwise_xor(hash.div(Scalars.Of(1L << shift), RoundingMode.floor)).mul_(Scalars.Of(factor)).bitwise_and_(0xFFFFFFFF);
+        static Tensor Mixed(Tensor hash, int shift, long factor) => hash.bitwise_xor(hash.Div(1L << shift, RoundingMode.floor)).Mul_(factor).bitwise_and_(0xFFFFFFFF);
     }
 
     internal Tensor DecodeByTorch(Tensor scales, Tensor codes, long coefficients)
@@ -84,10 +84,10 @@ public sealed partial record Quantized : Encoding
         using var outer = NewDisposeScope();
         var groups = (coefficients + Group - 1) / Group;
         var parts = tensor(Enumerable.Range(0, CodesPerByte).Select(i => 1 << i * Bits).ToArray(), int32, codes.device);
-        var each = codes.to(int32).unsqueeze(1).div(parts, RoundingMode.floor).remainder_(Scalars.Of(1 << Bits)).view(-1);
+        var each = codes.to(int32).unsqueeze(1).div(parts, RoundingMode.floor).Remainder_(1 << Bits).view(-1);
         var padded = zeros(groups * Group, float32, codes.device);
         padded.narrow(0, 0, coefficients).copy_(each.narrow(0, 0, coefficients));
-        var values = padded.view(groups, Group).mul_(scales.narrow(1, 1, 1)).add_(scales.narrow(1, 0, 1));
+        var values = padded.view(groups, Group).mul_(scales.narrow(1, 1, 1)).Add_(scales.narrow(1, 0, 1));
         return values.view(-1).narrow(0, 0, coefficients).MoveToOuterDisposeScope();
     }
 }

@@ -64,10 +64,10 @@ sealed class HeldElsewhere : Packed
 sealed class HeldMask : Packed
 {
     readonly Packed bits;
-    readonly Scalar value;
+    readonly double value;
     readonly ScalarType type;
 
-    HeldMask(Packed bits, Scalar value, ScalarType type) => (this.bits, this.value, this.type) = (bits, value, type);
+    HeldMask(Packed bits, double value, ScalarType type) => (this.bits, this.value, this.type) = (bits, value, type);
 
     /// <summary>The mask in <paramref name="tensor"/>, or null where it holds more than zeros and one other value.</summary>
     public static HeldMask? Pack(Tensor tensor)
@@ -80,7 +80,7 @@ sealed class HeldMask : Packed
         var sample = flat.narrow(0, 0, Math.Min(64, flat.NumberOfElements)).to(ScalarType.Float64).data<double>().ToArray();
         if (sample.Where(x => x != 0).Distinct().Count() > 1) return null;
         var value = flat.max();
-        var inside = flat.ne(Scalars.Of(0));
+        var inside = flat.Ne(0);
         using (var expected = inside.to(tensor.dtype))
         using (var difference = expected.mul_(value).sub_(flat))
             if (difference.count_nonzero().item<long>() != 0) return null;
@@ -106,16 +106,12 @@ sealed class HeldMask : Packed
 
     public override Tensor Unpack()
     {
-        if (bits is ExactBits { IsOnCpu: true } onCpu && type == ScalarType.Float32) return onCpu.UnpackAs(value.ToSingle(), 0);
+        if (bits is ExactBits { IsOnCpu: true } onCpu && type == ScalarType.Float32) return onCpu.UnpackAs((float)value, 0);
         using var inside = bits.Unpack();
-        return inside.to(type).mul_(value);
+        return inside.to(type).Mul_(value);
     }
 
-    public override void Dispose()
-    {
-        bits.Dispose();
-        value.Dispose();
-    }
+    public override void Dispose() => bits.Dispose();
 }
 
 /// <summary>Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.</summary>
@@ -142,8 +138,8 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
         if (bits.IsOnCpu && type == ScalarType.Float32) return bits.UnpackAs((float)need.Representative, (float)need.Low);
         using var inside = bits.Unpack();
         var map = inside.to(type);
-        if (need.Representative - need.Low != 1) map.mul_(Scalars.Of(need.Representative - need.Low));
-        if (need.Low != 0) map.add_(Scalars.Of(need.Low));
+        if (need.Representative - need.Low != 1) map.Mul_(need.Representative - need.Low);
+        if (need.Low != 0) map.Add_(need.Low);
         return map;
     }
 
@@ -156,9 +152,9 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
             return;
         }
         using var inside = bits.Unpack();
-        using var high = values.gt(Scalars.Of(need.Representative));
+        using var high = values.Gt(need.Representative);
         using var zeros = inside.logical_or_(high).logical_not_();
-        values.masked_fill_(zeros, Scalars.Of(0));
+        values.MaskedFill_(zeros, 0);
     }
 
     public override void Dispose() => bits.Dispose();

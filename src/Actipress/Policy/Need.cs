@@ -76,11 +76,11 @@ abstract record Need(Fineness Fineness)
         {
             if (double.IsInfinity(High))
             {
-                var above = map.le(Low);
+                var above = map.Le(Low);
                 return above.logical_not_();
             }
-            using var low = map.le(Low);
-            using var high = map.ge(High);
+            using var low = map.Le(Low);
+            using var high = map.Ge(High);
             return low.logical_or_(high).logical_not();
         }
     }

@@ -37,8 +37,7 @@ public abstract record Keep
         internal override Kept Select(Tensor coefficients, long elements)
         {
             using var magnitudes = coefficients.abs();
-            using Scalar limit = Threshold;
-            using var above = magnitudes.gt(limit);
+            using var above = magnitudes.Gt(Threshold);
             return Kept.Where(above, coefficients);
         }
 

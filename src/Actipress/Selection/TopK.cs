@@ -164,8 +164,7 @@ public static class TopK
         using var equalPlaces = equal.nonzero();
         using var ties = equalPlaces.narrow(0, 0, k - above.item<long>());
         using var flatTies = ties.view(-1);
-        using Scalar yes = true;
-        chosen.index_fill_(0, flatTies, yes);
+        chosen.IndexFill_(0, flatTies, true);
         return Kept.Where(chosen, coefficients);
     }
 }

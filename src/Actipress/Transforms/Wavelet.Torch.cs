@@ -77,9 +77,8 @@ public sealed partial record Wavelet
             for (var j = 0; j < filter.Length; j++)
             {
                 using var taps = stretch.slice(axis, filter.Length - 1 - j, filter.Length - 1 - j + 2 * half - 1, 2);
-                using Scalar weight = filter[j];
-                if (sum is null) sum = taps.mul(weight);
-                else sum.add_(taps, weight);
+                if (sum is null) sum = taps.Mul(filter[j]);
+                else sum.Add_(taps, filter[j]);
             }
             return sum!;
         }
@@ -95,15 +94,13 @@ public sealed partial record Wavelet
         for (var j = 0; j < low.Length; j++)
         {
             using var taps = stretch.slice(axis, low.Length - 1 - j, low.Length - 1 - j + 2 * half - 1, 2);
-            using Scalar lowWeight = low[j], highWeight = high[j];
-            taps.add_(lowBand, lowWeight);
-            taps.add_(highBand, highWeight);
+            taps.Add_(lowBand, low[j]);
+            taps.Add_(highBand, high[j]);
         }
         sizes[axis] = 2 * half;
         using var whole = zeros(sizes, lowBand.dtype, lowBand.device);
         using var places = tensor(indices, device: lowBand.device);
-        using Scalar one = 1;
-        whole.index_add_(axis, places, stretch, one);
+        whole.IndexAdd_(axis, places, stretch);
         return whole.narrow(axis, 0, length);
     }
 }

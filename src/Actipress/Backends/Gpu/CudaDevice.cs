@@ -191,7 +191,7 @@ sealed unsafe class CudaDevice : GpuDevice
         {
             var codec = ActivationCodec.Parse(text) with { EvenIfLarger = true };
             var elements = extents.Aggregate(1L, (a, b) => a * b);
-            var wave = torch.arange(elements, torch.float32).mul_(Scalars.Of(0.37f)).sin_().view(extents);
+            var wave = HeldScalars.Arange(elements, torch.float32).Mul_(0.37f).sin_().view(extents);
             foreach (var map in (Tensor[])[wave, wave.relu()])
             {
                 using var expected = Pipeline.Pack(map, codec, out _)!;

@@ -1,0 +1,35 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Actipress.Experiments;
+
+#pragma warning disable RS0030    // The step that makes scalars is replaced.
+/// <summary>
+/// TorchSharp's Adam with the same steps to the bit, whose numbers live until the native functions have returned; with neither weight
+/// decay nor AMSGrad.
+/// </summary>
+/// <remarks>It bears the name of TorchSharp's, which optimizers write into their states: each reads the other's.</remarks>
+/// <param name="parameters">What it changes.</param>
+/// <param name="lr">The learning rate.</param>
+public sealed class Adam(IEnumerable<Parameter> parameters, double lr = 1e-3) : TorchSharp.Modules.Adam(parameters, lr)
+#pragma warning restore RS0030
+{
+    /// <inheritdoc/>
+    public override Tensor step(Func<Tensor>? closure = null) => _step<ParamGroup>(Step, closure);
+
+    void Step(ParamGroup group)
+    {
+        var options = (Options)group.Options;
+        double beta1 = options.beta1!.Value, beta2 = options.beta2!.Value;
+        foreach (var parameter in group.Parameters)
+        {
+            if (parameter.grad is not { } gradient) continue;
+            var state = (State)_state[parameter.Handle];
+            state.step++;
+            state.exp_avg.Mul_(beta1).Add_(gradient, 1 - beta1);
+            state.exp_avg_sq.Mul_(beta2).Addcmul_(gradient, gradient, 1 - beta2);
+            var deviation = state.exp_avg_sq.sqrt().Div(Math.Sqrt(1 - Math.Pow(beta2, state.step))).Add_(options.eps!.Value);
+            parameter.Addcdiv_(state.exp_avg, deviation, -(options.LearningRate!.Value / (1 - Math.Pow(beta1, state.step))));
+        }
+    }
+}
