@@ -1,0 +1,110 @@
+using System.Reflection;
+using System.Reflection.Emit;
+
+namespace Actipress.Tests.Scalars;
+
+/// <summary>
+/// TorchSharp's members that take a scalar, or make one inside: a native function may read that scalar when the finalizer has freed it.
+/// </summary>
+/// <remarks>
+/// They are found in TorchSharp's own instructions. A member is affected where its signature names a scalar, where it calls an affected
+/// member, or where it creates an object with an affected virtual member, whoever calls that member later. Other members of such an object
+/// need no line of their own, since creating the object has one. Identifiers are those of the compiler's documentation files, which the
+/// analyzer reads.
+/// </remarks>
+static class ScalarMembers
+{
+    const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance | BindingFlags.DeclaredOnly;
+    static readonly Dictionary<ushort, OpCode> codes = typeof(OpCodes).GetFields().Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => (ushort)code.Value);
+
+    /// <summary>Their identifiers, in the order of their letters.</summary>
+    public static string[] Find()
+    {
+        var uses = Uses(typeof(torch).Assembly);
+        var found = uses.Keys.Where(Names).ToHashSet();
+        HashSet<Type?> types;
+        int before;
+        do
+        {
+            before = found.Count;
+            types = found.Where(method => method.IsVirtual).Select(method => method.DeclaringType).ToHashSet();
+            found.UnionWith(from use in uses
+                            where use.Value.Any(used => found.Contains(used) || used.IsConstructor && types.Contains(used.DeclaringType))
+                            select use.Key);
+        }
+        while (found.Count > before);
+        return [.. found.Where(method => IsVisible(method) && (method.IsStatic || method.IsConstructor || !types.Contains(method.DeclaringType)))
+            .Select(Identifier).Append("T:TorchSharp.Scalar").Distinct().Order(StringComparer.Ordinal)];
+    }
+
+    /// <summary>The methods of an assembly, and those that each of them calls, creates objects with, or makes delegates of.</summary>
+    public static Dictionary<MethodBase, HashSet<MethodBase>> Uses(Assembly assembly) =>
+        assembly.GetTypes().SelectMany(type => type.GetMethods(All).Concat<MethodBase>(type.GetConstructors(All))).ToDictionary(method => method, UsedBy);
+
+    static bool Names(MethodBase method) =>
+        method.GetParameters().Any(parameter => Names(parameter.ParameterType)) || method is MethodInfo { ReturnType: var type } && Names(type);
+
+    static bool Names(Type type) =>
+        type == typeof(Scalar) || type.HasElementType && Names(type.GetElementType()!) || type.IsGenericType && type.GetGenericArguments().Any(Names);
+
+    static HashSet<MethodBase> UsedBy(MethodBase method)
+    {
+        var used = new HashSet<MethodBase>();
+        if (method.GetMethodBody()?.GetILAsByteArray() is not { } body) return used;
+        var (ofType, ofMethod) = (method.DeclaringType!.IsGenericType ? method.DeclaringType.GetGenericArguments() : null, method.IsGenericMethod ? method.GetGenericArguments() : null);
+        for (var at = 0; at < body.Length;)
+        {
+            ushort value = body[at++];
+            if (value == 0xFE) value = (ushort)(value << 8 | body[at++]);
+            var code = codes[value];
+            if (code.OperandType is OperandType.InlineMethod) used.Add(Definition(method.Module.ResolveMethod(BitConverter.ToInt32(body, at), ofType, ofMethod)!));
+            at += code.OperandType switch
+            {
+                OperandType.InlineNone => 0,
+                OperandType.ShortInlineBrTarget or OperandType.ShortInlineI or OperandType.ShortInlineVar => 1,
+                OperandType.InlineVar => 2,
+                OperandType.InlineI8 or OperandType.InlineR => 8,
+                OperandType.InlineSwitch => 4 + 4 * BitConverter.ToInt32(body, at),
+                _ => 4,
+            };
+        }
+        return used;
+    }
+
+    static MethodBase Definition(MethodBase method)
+    {
+        if (method.DeclaringType is { IsConstructedGenericType: true } type)
+            method = MethodBase.GetMethodFromHandle(method.MethodHandle, type.GetGenericTypeDefinition().TypeHandle)!;
+        return method is MethodInfo { IsGenericMethod: true } generic ? generic.GetGenericMethodDefinition() : method;
+    }
+
+    static bool IsVisible(MethodBase method) =>
+        method.DeclaringType!.IsVisible && (method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly) && !(method.IsStatic && method.IsConstructor);
+
+    /// <summary>What the compiler's documentation files call the method, or its property.</summary>
+    public static string Identifier(MethodBase method)
+    {
+        var type = Identifier(method.DeclaringType!);
+        if (method.IsSpecialName && method.DeclaringType!.GetProperties(All).FirstOrDefault(property => property.GetAccessors(true).Contains(method)) is { } property)
+            return $"P:{type}.{property.Name}{Identifiers(property.GetIndexParameters())}";
+        var name = method.IsConstructor ? "#ctor" : method.Name;
+        if (method.IsGenericMethod) name += $"``{method.GetGenericArguments().Length}";
+        var result = method is MethodInfo { Name: "op_Implicit" or "op_Explicit", ReturnType: var to } ? "~" + Identifier(to) : "";
+        return $"M:{type}.{name}{Identifiers(method.GetParameters())}{result}";
+    }
+
+    static string Identifiers(ParameterInfo[] parameters) =>
+        parameters is [] ? "" : $"({string.Join(",", parameters.Select(parameter => Identifier(parameter.ParameterType)))})";
+
+    static string Identifier(Type type)
+    {
+        if (type.IsByRef) return Identifier(type.GetElementType()!) + "@";
+        if (type.IsPointer) return Identifier(type.GetElementType()!) + "*";
+        if (type.IsArray) return Identifier(type.GetElementType()!) + (type.IsSZArray ? "[]" : $"[{string.Join(",", Enumerable.Repeat("0:", type.GetArrayRank()))}]");
+        if (type.IsGenericMethodParameter) return $"``{type.GenericParameterPosition}";
+        if (type.IsGenericParameter) return $"`{type.GenericParameterPosition}";
+        if (!type.IsConstructedGenericType) return (type.FullName ?? type.ToString()).Replace('+', '.');
+        var definition = type.GetGenericTypeDefinition().FullName!.Replace('+', '.');
+        return $"{definition[..definition.IndexOf('`', StringComparison.Ordinal)]}{{{string.Join(",", type.GetGenericArguments().Select(Identifier))}}}";
+    }
+}

@@ -1,0 +1,57 @@
+using System.Reflection;
+using Actipress.Autograd;
+
+namespace Actipress.Tests.Scalars;
+
+public sealed class ScalarMembersTests
+{
+    const string Head = "// TorchSharp's members that take a scalar or make one inside, listed by ./dev scalars; see docs/torchsharp-scalars.md.";
+    const string Why = "The finalizer may free the scalar while the native function reads it: use HeldScalars";
+
+    // In training these count their batches by add_(1), which nobody can hold from outside. The count is read by nothing, as they have a momentum.
+    static readonly HashSet<string> leftOpen = [.. Enumerable.Range(1, 3).Select(axes =>
+        $"M:TorchSharp.torch.nn.BatchNorm{axes}d(System.Int64,System.Double,System.Double,System.Boolean,System.Boolean,TorchSharp.torch.Device,System.Nullable{{TorchSharp.torch.ScalarType}})")];
+
+    static readonly Lazy<string[]> members = new(ScalarMembers.Find);
+
+    [Fact]
+    public void The_build_refuses_every_member_of_TorchSharp_that_takes_or_makes_a_scalar()
+    {
+        Assert.Equal(leftOpen.Order(), members.Value.Where(leftOpen.Contains));
+        var wanted = members.Value.Where(member => !leftOpen.Contains(member)).Select(member => $"{member};{Why}").Prepend(Head).ToArray();
+        var file = Path.Combine(TestData.Repository, "src", "BannedSymbols.txt");
+        if (Environment.GetEnvironmentVariable("ACTIPRESS_LIST_SCALARS") is not null) File.WriteAllLines(file, wanted);
+        var found = File.ReadAllLines(file);
+        string[] missing = [.. wanted.Except(found)], gone = [.. found.Except(wanted)];
+        Assert.True(missing is [] && gone is [],
+            $"{file} is of another TorchSharp. Missing: {string.Join("; ", missing)}. No longer there: {string.Join("; ", gone)}. ./dev scalars writes it anew.");
+    }
+
+    // What the analyzer does not see, such as x += y, is here too: this reads what the compiler has made.
+    [Fact]
+    public void No_method_of_ours_uses_such_a_member_where_no_scalar_is_held()
+    {
+        var refused = members.Value.Where(member => !leftOpen.Contains(member)).ToHashSet();
+        Assembly[] ours = [typeof(ActivationCodec).Assembly, .. ((string[])["Models", "Data", "Experiments", "Cli", "Benchmarks"]).Select(name => Assembly.Load($"Actipress.{name}"))];
+        var uses = (from assembly in ours from use in ScalarMembers.Uses(assembly) from used in use.Value select (By: use.Key, Of: ScalarMembers.Identifier(used))).ToArray();
+        Assert.Contains(uses, use => use.By.DeclaringType == typeof(HeldScalars) && refused.Contains(use.Of));
+        var open = uses.Where(use => refused.Contains(use.Of) && use.By.DeclaringType != typeof(HeldScalars) && use.By.DeclaringType != typeof(Actipress.Experiments.Adam) && use.By.DeclaringType != typeof(GuardedGrad));
+        Assert.Empty(open.Select(use => $"{use.By.DeclaringType}.{use.By.Name}: {use.Of}"));
+    }
+
+    [Theory]
+    [InlineData("M:TorchSharp.torch.Tensor.add(TorchSharp.torch.Tensor)")]                                        // makes an alpha
+    [InlineData("M:TorchSharp.torch.Tensor.op_Addition(TorchSharp.torch.Tensor,TorchSharp.torch.Tensor)")]        // calls such a member
+    [InlineData("M:TorchSharp.torch.Tensor.op_Explicit(TorchSharp.torch.Tensor)~System.Single")]
+    [InlineData("M:TorchSharp.Scalar.op_Implicit(System.ValueTuple{System.Single,System.Single})~TorchSharp.Scalar")]
+    [InlineData("M:TorchSharp.torch.full(System.ReadOnlySpan{System.Int64},TorchSharp.Scalar,System.Nullable{TorchSharp.torch.ScalarType},TorchSharp.torch.Device,System.Boolean,System.String[])")]
+    [InlineData("M:TorchSharp.torch.nn.ELU(System.Double,System.Boolean)")]                                       // creates an object with such a member
+    [InlineData("M:TorchSharp.torch.jit.ScriptModule.invoke``2(System.String,``0[])")]
+    public void Members_of_every_kind_are_found(string member) => Assert.Contains(member, members.Value);
+
+    [Theory]
+    [InlineData("M:TorchSharp.torch.Tensor.sub(TorchSharp.torch.Tensor)")]
+    [InlineData("M:TorchSharp.torch.Tensor.mul(TorchSharp.torch.Tensor)")]
+    [InlineData("M:TorchSharp.torch.nn.ReLU(System.Boolean)")]
+    public void A_member_without_a_scalar_is_not_found(string member) => Assert.DoesNotContain(member, members.Value);
+}
