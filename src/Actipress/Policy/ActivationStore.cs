@@ -346,8 +346,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         using var whole = tensor.as_strided(map.Geometry.Sizes, map.Geometry.Strides, map.Geometry.Offset);
         if (need is Need.Inside inside)
         {
-            Drop(map, map.Inside);
-            map.Inside = new(HeldInside.Pack(whole, inside), "signs");
+            // Layers of other bounds still need their own bits.
+            var others = map.Inside;
+            var bits = HeldInside.Pack(whole, inside, others?.Held as HeldInside);
+            if (others is not null) ledger.Replace(map.Account, others);
+            map.Inside = new(bits, "signs");
             ledger.Hold(map.Account, map.Inside);
             return;
         }
@@ -362,7 +365,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
 
     void DropAnsweredBits(SavedMap map)
     {
-        if (map.Inside is not { Held: HeldInside bits } || !map.ValuesAnswer(bits.Need)) return;
+        if (map.Inside is null || !map.Bits.All(bits => map.ValuesAnswer(bits.Need))) return;
         Drop(map, map.Inside);
         map.Inside = null;
     }
@@ -415,7 +418,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
                     using var zero = torch.zeros(1, use.Type, use.Device);
                     return zero.expand(use.Geometry.Sizes);
                 }
-                var rebuilt = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need) ? use.Map.Inside!.Held.Unpack() : Decode(use.Map);
+                var rebuilt = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need) ? use.Map.BitsFor(use.Need)!.Unpack() : Decode(use.Map);
                 foreach (var timeline in timelines) timeline.Rebuilt(use.Map, LibTorch.Data(rebuilt));
                 var shown = use.Map.Geometry.Show(rebuilt, use.Geometry, withGaps: MayReadLayout(use.By));
                 return use.By.Operation.ShortName == "convolution" && use.Map is { Users: 1, IsHeldRaw: false } ? ConvolutionInput.ForBackward(shown) : shown;

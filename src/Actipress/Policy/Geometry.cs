@@ -90,7 +90,8 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
         using (values)
         {
             if (!IsDense) return withGaps ? wanted.WithGaps(values) : values.expand(wanted.Sizes);
-            if (IsRowMajor) return values.as_strided(wanted.Sizes, wanted.Strides, 0);
+            // What is held as it is may be a part of its storage.
+            if (IsRowMajor) return values.as_strided(wanted.Sizes, wanted.Strides, values.storage_offset());
             using var restrided = torch.empty_strided(sizes, strides, values.dtype, values.device);
             restrided.copy_(values);
             return restrided.as_strided(wanted.Sizes, wanted.Strides, 0);

@@ -115,23 +115,29 @@ sealed class HeldMask : Packed
 }
 
 /// <summary>Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.</summary>
-sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool tellsZeros) : Packed
+sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool tellsZeros, HeldInside? beside) : Packed
 {
     public Need.Inside Need => need;
+
+    /// <summary>The bits for each layer whose bounds differ from those of the others, these ones first.</summary>
+    public IEnumerable<HeldInside> All => beside is null ? [this] : beside.All.Prepend(this);
 
     /// <summary>Whether what is not inside is either zero or at the upper bound, far above it: as after a ReLU6 in place.</summary>
     public bool TellsZeros => tellsZeros;
 
-    public static HeldInside Pack(Tensor map, Need.Inside need)
+    /// <param name="map">Not disposed.</param>
+    /// <param name="need">The bounds.</param>
+    /// <param name="beside">What is held for layers of other bounds, to be disposed with these bits; null for none.</param>
+    public static HeldInside Pack(Tensor map, Need.Inside need, HeldInside? beside)
     {
         var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && Pipeline.Range(map).Lowest >= 0;
         if (map.device_type == DeviceType.CPU && map.dtype == ScalarType.Float32 && map.is_contiguous())
-            return new HeldInside(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype, tellsZeros);
+            return new HeldInside(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype, tellsZeros, beside);
         using var inside = need.Bits(map);
-        return new HeldInside(ExactBits.Pack(inside), need, map.dtype, tellsZeros);
+        return new HeldInside(ExactBits.Pack(inside), need, map.dtype, tellsZeros, beside);
     }
 
-    public override long Bytes => bits.Bytes;
+    public override long Bytes => bits.Bytes + (beside?.Bytes ?? 0);
 
     public override Tensor Unpack()
     {
@@ -157,5 +163,9 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
         values.MaskedFill_(zeros, 0);
     }
 
-    public override void Dispose() => bits.Dispose();
+    public override void Dispose()
+    {
+        bits.Dispose();
+        beside?.Dispose();
+    }
 }

@@ -60,6 +60,12 @@ sealed class SavedMap : IDisposable
 
     public Holding? Inside { get; set; }
 
+    /// <summary>The bits of one layer's bounds; null where there are none.</summary>
+    public HeldInside? BitsFor(Need need) => Bits.FirstOrDefault(bits => bits.Need == need);
+
+    /// <summary>The bits of every layer's bounds.</summary>
+    public IEnumerable<HeldInside> Bits => (Inside?.Held as HeldInside)?.All ?? [];
+
     /// <summary>Bytes of the map as it was saved.</summary>
     public long SavedBytes => geometry.Elements * elementSize;
 
@@ -73,7 +79,7 @@ sealed class SavedMap : IDisposable
 
     /// <summary>Whether what is held answers <paramref name="need"/>.</summary>
     public bool Answers(Need need) =>
-        need is Need.ShapeOnly || ValuesAnswer(need) || (need is Need.Inside && Inside is { Held: HeldInside bits } && bits.Need == need);
+        need is Need.ShapeOnly || ValuesAnswer(need) || BitsFor(need) is not null;
 
     /// <summary>Whether the values that are held do: exact zeros beside positive values tell a ReLU all, a raw map tells everything.</summary>
     public bool ValuesAnswer(Need need) => Values is not null && Values.Fineness >= need.Fineness && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held.KeepsExactZeros));
@@ -81,14 +87,14 @@ sealed class SavedMap : IDisposable
     /// <summary>What hangs on the zeros of the values that an operation asks for.</summary>
     public Zeros ZerosFor(Need need) =>
         Inside is null ? Sensitivity.ZerosOf(need) :
-        Inside.Held is HeldInside { TellsZeros: true } ? Zeros.Known :
+        Bits.Any(bits => bits.TellsZeros) ? Zeros.Known :
         Zeros.Decide;
 
     /// <summary>The values in row-major order of <see cref="Geometry"/>'s sizes, for the caller to dispose.</summary>
     public Tensor Rebuild()
     {
         var values = Values!.Held.Unpack();
-        if (Inside is { Held: HeldInside { TellsZeros: true } bits } && Values.Held is not DeferredMap) bits.RestoreZeros(values);
+        if (Values.Held is not DeferredMap) Bits.FirstOrDefault(bits => bits.TellsZeros)?.RestoreZeros(values);
         return values;
     }
 

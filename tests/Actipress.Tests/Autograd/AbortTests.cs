@@ -13,12 +13,18 @@ public class AbortTests
 
     public class Scenario
     {
-        static Tensor Loss(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
+        static Tensor Loss(Func<Tensor, object?> pack, Func<object?, Tensor> unpack) => Loss(pack, unpack, out _, out _);
+
+        // What it saves: the exponentials for themselves, and both factors of the product.
+        static Tensor Loss(Func<Tensor, object?> pack, Func<object?, Tensor> unpack, out SavedTensorsScope scope, out Tensor w)
         {
-            var w = tensor(new[] { 1f, 2f, 3f }, requires_grad: true);
-            using var scope = SavedTensors.Hook(pack, unpack);
-            return (w.exp() * w).sum();
+            w = tensor(new[] { 1f, 2f, 3f }, requires_grad: true);
+            using (scope = SavedTensors.Hook(pack, unpack)) return (w.exp() * w).sum();
         }
+
+        static float Sum(Func<float, float> of) => of(1) + of(2) + of(3);
+
+        static float[] Each(Func<float, float> of) => [of(1), of(2), of(3)];
 
         sealed class ThrowsWhenDisposed(Tensor tensor) : IDisposable
         {
@@ -29,8 +35,13 @@ public class AbortTests
         [Fact(Explicit = true)]
         public void Pack_throws()
         {
-            using var loss = Loss(_ => throw new OutOfMemoryException(), _ => throw new InvalidOperationException());
+            using var loss = Loss(_ => throw new OutOfMemoryException(), _ => throw new InvalidOperationException("nothing was packed"), out var scope, out var w);
+            Assert.Equal(Sum(x => MathF.Exp(x) * x), loss.item<float>(), 1e-3);
+            Assert.Equal(3, scope.Failures.Count);
+            Assert.All(scope.Failures, failure => Assert.IsType<OutOfMemoryException>(failure));
+            Assert.Throws<OutOfMemoryException>(scope.ThrowIfFailed);
             Assert.Throws<ExternalException>(() => loss.backward());
+            Assert.Null(w.grad);
         }
 
         [Fact(Explicit = true)]
@@ -38,8 +49,10 @@ public class AbortTests
         {
             for (var i = 0; i < 100; i++)
             {
-                using var loss = Loss(x => x, _ => throw new InvalidOperationException("lost"));
-                Assert.ThrowsAny<Exception>(() => loss.backward());
+                using var loss = Loss(x => x, _ => throw new InvalidOperationException("lost"), out var scope, out var w);
+                Assert.Contains("lost", Assert.Throws<ExternalException>(() => loss.backward()).Message, StringComparison.Ordinal);
+                Assert.Contains(scope.Failures, failure => failure is InvalidOperationException { Message: "lost" });
+                Assert.Null(w.grad);
             }
         }
 
@@ -47,9 +60,11 @@ public class AbortTests
         public void Unpack_throws_on_another_thread()
         {
             using var loss = Loss(x => x, _ => throw new InvalidOperationException("lost"));
-            var thread = new Thread(() => Assert.ThrowsAny<Exception>(() => loss.backward()));
+            Exception? failure = null;
+            var thread = new Thread(() => failure = Record.Exception(() => loss.backward()));
             thread.Start();
             thread.Join();
+            Assert.Contains("lost", Assert.IsType<ExternalException>(failure, exactMatch: false).Message, StringComparison.Ordinal);
         }
 
         // Operations of which each saved tensor is lost in turn. An undefined tensor in its place ended the process in one of these, an empty
@@ -95,8 +110,11 @@ public class AbortTests
         [Fact(Explicit = true)]
         public void Dispose_throws()
         {
-            using var loss = Loss(x => new ThrowsWhenDisposed(x.alias().DetachFromDisposeScope()), kept => ((ThrowsWhenDisposed)kept!).Tensor.alias());
+            using var loss = Loss(x => new ThrowsWhenDisposed(x.alias().DetachFromDisposeScope()), kept => ((ThrowsWhenDisposed)kept!).Tensor.alias(), out var scope, out var w);
+            Assert.Empty(scope.Failures);
             loss.backward();
+            Assert.Equal(Each(x => MathF.Exp(x) * (1 + x)), w.grad!.data<float>().ToArray(), (a, b) => Math.Abs(a - b) < 1e-4);
+            Assert.Equal(["disposed", "disposed", "disposed"], scope.Failures.Select(failure => failure.Message));
         }
 
         [Fact(Explicit = true)]
@@ -107,8 +125,10 @@ public class AbortTests
                 var gone = ((Tensor)kept!).alias();
                 gone.Dispose();
                 return gone;
-            });
+            }, out var scope, out var w);
             Assert.ThrowsAny<Exception>(() => loss.backward());
+            Assert.NotEmpty(scope.Failures);
+            Assert.Null(w.grad);
         }
 
         [Fact(Explicit = true)]
@@ -248,12 +268,26 @@ public class AbortTests
         public void A_damaged_map_names_its_layer()
         {
             using var everything = NewDisposeScope();
-            using var model = nn.Sequential(nn.Conv2d(1, 4, 3, padding: 1), nn.Tanh(), nn.Conv2d(4, 4, 3));
-            using var compression = model.CompressActivations(options => options.Default(ActivationCodec.None));
-            var y = model.call(randn(1, 1, 40, 40));
-            using (no_grad())
-                foreach (var parameter in model.parameters()) parameter.add_(1);    // as an optimizer that steps too early
-            Assert.ThrowsAny<Exception>(() => compression.Backward(y.sum()));
+            using var model = nn.Sequential(nn.Conv2d(1, 4, 3, padding: 1), nn.Tanh(), nn.Conv2d(4, 4, 3, padding: 1), nn.Tanh());
+            using var compression = model.CompressActivations(ActivationCodec.Parse("st:10,index=byte"));
+            Assert.Null(Failure(0));
+            Assert.Contains("layer 1 (Tanh)", Failure(1)!.Message, StringComparison.Ordinal);
+            Assert.Contains("layer 3 (Tanh)", Failure(2)!.Message, StringComparison.Ordinal);
+            Assert.Null(Failure(0));
+
+            Exception? Failure(int damaged)
+            {
+                using var scope = NewDisposeScope();
+                using var timeline = compression.StartTimeline();
+                Tensor loss;
+                using (var y = model.call(randn(1, 1, 40, 40))) loss = y.sum();
+                var packed = timeline.Maps.Select(map => map.Values?.Holding.Held).OfType<PackedMap>().ToArray();
+                Assert.Equal(2, packed.Length);
+                if (damaged > 0) packed[damaged - 1].Sections[0].fill_(7);    // counts of positions, which are not so many
+                var failure = Record.Exception(() => compression.Backward(loss));
+                if (failure is not null) Assert.IsType<InvalidDataException>(Assert.IsType<CompressionException>(failure).InnerException);
+                return failure;
+            }
         }
     }
 }
