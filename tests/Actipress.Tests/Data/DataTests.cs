@@ -75,6 +75,7 @@ public sealed class DataTests : IDisposable
     public void Arrays_are_written_and_read()
     {
         using var scope = NewDisposeScope();
+        random.manual_seed(1);
         foreach (var shape in (long[][])[[], [5], [2, 3], [2, 1, 4, 3]])
         {
             var array = randn(shape);
@@ -91,7 +92,7 @@ public sealed class DataTests : IDisposable
     public void A_cut_or_foreign_array_is_refused()
     {
         var path = Path.Combine(folder, "array.npy");
-        using (var array = randn(100)) Npy.Write(path, array);
+        using (var array = arange(100)) Npy.Write(path, array);
         var bytes = File.ReadAllBytes(path);
         File.WriteAllBytes(path, bytes[..^1]);
         Assert.Contains("cut short", Assert.Throws<InvalidDataException>(() => Npy.Read(path)).Message, StringComparison.Ordinal);
@@ -103,11 +104,19 @@ public sealed class DataTests : IDisposable
     public void Pictures_are_written_and_read()
     {
         using var scope = NewDisposeScope();
-        var grey = randint(0, 256, [1, 1, 9, 12]).to(float32);
+        random.manual_seed(1);
+        var (grey, colour) = (randint(0, 256, [1, 1, 9, 12]).to(float32), randint(0, 256, [1, 3, 9, 5]).to(float32));
         var path = Path.Combine(folder, "picture.png");
         Picture.WriteSideBySide(path, grey, grey);
         var back = Picture.Read(path);
-        Assert.Equal([1, 3, 9, 12 + 8 + 12], [1, 3, back.shape[2], back.shape[3]]);
+        Assert.Equal([1, 1, 9, 12 + 8 + 12], back.shape);
         Assert.True(back[0, 0, .., ..12].Equals(grey[0, 0]));
+        Assert.True(back[0, 0, .., 20..].Equals(grey[0, 0]));
+        Assert.True(back[0, 0, .., 12..20].Equals(full([9, 8], 255f)));
+        Picture.WriteSideBySide(path, grey, colour);
+        back = Picture.Read(path);
+        Assert.Equal([1, 3, 9, 12 + 8 + 5], back.shape);
+        Assert.True(back[.., .., .., 20..].Equals(colour));
+        Assert.True(back[0, 2, .., ..12].Equals(grey[0, 0]));
     }
 }
