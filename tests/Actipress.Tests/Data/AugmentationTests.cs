@@ -109,6 +109,7 @@ public sealed class AugmentationTests
         for (var seed = 0; seed < 20; seed++)
         {
             var changed = Augmentation.Spleen.Apply(picture, new Random(seed)).Affine!;
+            Assert.InRange(changed.Rows[0], 0.9, 1.12);    // not mirrored
             Assert.Equal([0, 0, 1, 0], changed.Rows.Skip(8));
             Assert.Equal((0, 0), (changed.Rows[2], changed.Rows[6]));
             Assert.NotEqual(0, changed.Rows[1]);

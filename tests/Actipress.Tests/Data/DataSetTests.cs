@@ -69,13 +69,27 @@ public sealed class DataSetTests
         foreach (var workers in (int[])[2, 5, 16]) Assert.Equal(once, Epoch(workers, 1));
         Assert.NotEqual(once[0], Epoch(1, 2)[0]);
         Assert.NotEqual(once[0], Epoch(1, 1, seed: 4)[0]);
-        Assert.Equal(Enumerable.Range(0, 23), new BatchLoader { Data = digits }.Order(5).Order());
+        var shuffled = new BatchLoader { Data = digits, Seed = 3 };
+        Assert.Equal(Enumerable.Range(0, 23), shuffled.Order(5).Order());
+        Assert.Equal(shuffled.Order(5), shuffled.Order(5));
+        Assert.NotEqual(shuffled.Order(5), shuffled.Order(6));
+        Assert.NotEqual(shuffled.Order(5), (shuffled with { Seed = 4 }).Order(5));
+        Assert.Equal(Enumerable.Range(0, 23), (shuffled with { Shuffle = false }).Order(5));
 
         static Example Noise(Example example, Random random)
         {
             Thread.SpinWait(random.Next(100_000));    // so that batches end in another order than they began
             return example with { Image = Array.ConvertAll(example.Image, value => value + random.NextSingle()) };
         }
+    }
+
+    [Fact]
+    public void Kept_examples_have_extents_where_they_agree()
+    {
+        var (small, large) = (GeneratedVolumes.Make(2, (4, 4, 4)), GeneratedVolumes.Make(1, (4, 4, 6)));
+        Assert.Equal([4, 4, 4], small.InMemory(Now).Extents);
+        Assert.Null(small.Select(one => one.Case.EndsWith("[1]", StringComparison.Ordinal) ? large.Read(0) : one).InMemory(Now).Extents);
+        Assert.Null(small.Subset([]).InMemory(Now).Extents);
     }
 
     [Fact]
@@ -138,7 +152,7 @@ public sealed class DataSetTests
                 lock (one) taken++;
                 // Whoever trains is slow: all that may be prepared meanwhile is, two tensors a batch.
                 var ready = Math.Min(23, taken + loader.Ahead - 1);
-                Assert.True(SpinWait.SpinUntil(() => Tensor.TotalCount - before == 2 * (ready - taken + 1), TimeSpan.FromMinutes(1)), $"{Tensor.TotalCount - before} tensors beside batch {taken}");
+                Assert.True(SpinWait.SpinUntil(() => Tensor.TotalCount - before == 2 * (ready - taken + 1), TimeSpan.FromSeconds(20)), $"{Tensor.TotalCount - before} tensors beside batch {taken}");
                 Assert.Equal(ready, Volatile.Read(ref begun));
             }
         Assert.Equal(23, begun);

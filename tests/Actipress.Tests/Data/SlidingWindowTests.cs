@@ -90,6 +90,13 @@ public sealed class SlidingWindowTests
         Assert.All(labels, label => Assert.Equal(1, label));
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(-0.1)]
+    [InlineData(double.NaN)]
+    public void An_overlap_that_is_no_share_is_refused(double overlap) =>
+        Assert.Contains("wanted at least 0 and below 1", Assert.Throws<ArgumentOutOfRangeException>(() => new SlidingWindow([4, 4]) { Overlap = overlap }.Predict(Noise(1, 9, 9), 1, images => images.alias(), Now)).Message, StringComparison.Ordinal);
+
     [Fact]
     public void An_output_of_another_shape_is_refused_and_no_tensor_is_left()
     {
