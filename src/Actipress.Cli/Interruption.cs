@@ -7,6 +7,7 @@ sealed class Interruption : IDisposable
 {
     readonly CancellationTokenSource source = new();
     readonly PosixSignalRegistration[] signals;
+    int asked;
 
     public Interruption() => signals = [PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask)];
 
@@ -14,8 +15,8 @@ sealed class Interruption : IDisposable
 
     void Ask(PosixSignalContext signal)
     {
-        // What is not cancelled is left to the system, which ends the process.
-        signal.Cancel = !source.IsCancellationRequested;
+        // What is not cancelled is left to the system, which ends the process. Two signals may be handled at once.
+        signal.Cancel = Interlocked.Increment(ref asked) == 1;
         if (signal.Cancel) source.Cancel();
     }
 

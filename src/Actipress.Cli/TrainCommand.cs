@@ -41,7 +41,10 @@ static class TrainCommand
         {
             var folder = DataFolder.Of(parsed.GetValue(dataDir));
             if (parsed.GetValue(download))
-                await Mnist.DownloadAsync(DataFolder.Part(folder ??= "data", "mnist"), new Progress<string>(Console.Error.WriteLine), cancellation);
+            {
+                using var status = new StatusLine();
+                await Mnist.DownloadAsync(DataFolder.Part(folder ??= "data", "mnist"), status, cancellation);
+            }
             var usual = Trainable.Find(parsed.GetValue(model)!).Plan(realData: folder is not null);
             var plan = usual with
             {

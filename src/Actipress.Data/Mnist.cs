@@ -55,20 +55,35 @@ public static class Mnist
         return bytes[header..];
     }
 
-    /// <summary>Downloads what is missing of the four files; each appears in the folder when it is complete.</summary>
-    /// <exception cref="HttpRequestException">The server cannot be reached or refuses.</exception>
-    public static async Task DownloadAsync(string folder, IProgress<string>? progress, CancellationToken cancellation)
+    /// <summary>Downloads what is missing of the four files; each appears in the folder when it is complete and MNIST's.</summary>
+    /// <param name="folder">Made where it does not exist.</param>
+    /// <param name="progress">Told of each file before it is downloaded.</param>
+    /// <param name="cancellation">Ends it; complete files stay.</param>
+    /// <param name="mirror">The folder on a server that has the four files, ending in a slash; null: a public one.</param>
+    /// <exception cref="HttpRequestException">The server cannot be reached or refuses, or a file ends too early; the message says which.</exception>
+    /// <exception cref="InvalidDataException">What the server sent is not MNIST's file; the message says which.</exception>
+    public static async Task DownloadAsync(string folder, IProgress<string>? progress, CancellationToken cancellation, Uri? mirror = null)
     {
         Directory.CreateDirectory(folder);
         using var client = new HttpClient();
-        foreach (var (name, _, _, _) in files)
+        foreach (var (name, magic, count, md5) in files)
         {
             var path = Path.Combine(folder, name + ".gz");
             if (File.Exists(path)) continue;
             progress?.Report($"downloading {name}.gz");
-            var bytes = await client.GetByteArrayAsync(new Uri(Mirror + name + ".gz"), cancellation).ConfigureAwait(false);
-            await File.WriteAllBytesAsync(path + ".part", bytes, cancellation).ConfigureAwait(false);
-            File.Move(path + ".part", path);
+            var (part, from) = (path + ".part", new Uri(mirror ?? new Uri(Mirror), name + ".gz"));
+            try
+            {
+                await File.WriteAllBytesAsync(part, await client.GetByteArrayAsync(from, cancellation).ConfigureAwait(false), cancellation).ConfigureAwait(false);
+                Read(part, magic, count, md5);
+                File.Move(part, path);
+            }
+            catch (HttpRequestException failure)
+            {
+                throw new HttpRequestException(failure.HttpRequestError, $"No {from}: {failure.Message} Get MNIST's four files otherwise, and give their folder with --data-dir.", failure, failure.StatusCode);
+            }
+            catch (InvalidDataException failure) { throw new InvalidDataException($"What {from} sent is no file of MNIST: {failure.Message}", failure); }
+            finally { File.Delete(part); }
         }
     }
 }

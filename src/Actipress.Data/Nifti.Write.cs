@@ -18,7 +18,7 @@ public static partial class Nifti
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(volume);
-        if (volume.Extents.Length is < 1 or > 4 || volume.Extents.FirstOrDefault(extent => extent is < 1 or > LargestExtent) != 0)
+        if (volume.Extents.Length is < 1 or > 4 || volume.Extents.Any(extent => extent is < 1 or > LargestExtent))
             throw new ArgumentException($"A volume of {string.Join(" x ", volume.Extents)} cannot be written to {path}: wanted 1 to 4 axes of 1 to {LargestExtent}.", nameof(volume));
         if (volume.Values.LongLength != volume.Extents.Aggregate(1L, (product, extent) => product * extent))
             throw new ArgumentException($"A volume of {string.Join(" x ", volume.Extents)} has {volume.Values.LongLength} values: wanted one a voxel.", nameof(volume));

@@ -17,7 +17,6 @@ public sealed class TrainingState(string path, TrainingPlan plan)
 {
     const int Version = 1;
     static ReadOnlySpan<byte> Magic => "ACTPTRAI"u8;
-    static readonly TimeSpan between = TimeSpan.FromMinutes(1);
 
     readonly Stopwatch sinceSaved = Stopwatch.StartNew();
 
@@ -27,10 +26,13 @@ public sealed class TrainingState(string path, TrainingPlan plan)
     /// <summary>Whether there is something to go on from.</summary>
     public bool Exists => File.Exists(Path);
 
+    /// <summary>How often <see cref="SaveNowAndThen"/> saves.</summary>
+    internal TimeSpan Between { get; init; } = TimeSpan.FromMinutes(1);
+
     /// <summary>Saves the runs if that has not happened for a minute.</summary>
     public void SaveNowAndThen(params ReadOnlySpan<Learner> runs)
     {
-        if (sinceSaved.Elapsed > between) Save(runs);
+        if (sinceSaved.Elapsed > Between) Save(runs);
     }
 
     /// <summary>Saves the runs.</summary>
@@ -39,23 +41,34 @@ public sealed class TrainingState(string path, TrainingPlan plan)
     {
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path))!);
         var part = Path + ".part";
-        using (var file = File.Create(part))
+        try
         {
-            using var hash = SHA256.Create();
-            using (var hashed = new CryptoStream(file, hash, CryptoStreamMode.Write, leaveOpen: true))
-            using (var writer = new BinaryWriter(hashed))
-            {
-                writer.Write(Magic);
-                writer.Write(Version);
-                writer.Write(Json.Line(plan));
-                writer.Write(runs.Length);
-                foreach (var run in runs) run.Save(writer);
-            }
-            file.Write(hash.Hash);
-            file.Flush(flushToDisk: true);
+            using (var file = File.Create(part)) Write(file, runs);
+            File.Move(part, Path, overwrite: true);
         }
-        File.Move(part, Path, overwrite: true);
+        catch (IOException)
+        {
+            // What was saved before stays; a part of the new one would only fill a disk that is full.
+            File.Delete(part);
+            throw;
+        }
         sinceSaved.Restart();
+    }
+
+    void Write(FileStream file, ReadOnlySpan<Learner> runs)
+    {
+        using var hash = SHA256.Create();
+        using (var hashed = new CryptoStream(file, hash, CryptoStreamMode.Write, leaveOpen: true))
+        using (var writer = new BinaryWriter(hashed))
+        {
+            writer.Write(Magic);
+            writer.Write(Version);
+            writer.Write(Json.Line(plan));
+            writer.Write(runs.Length);
+            foreach (var run in runs) run.Save(writer);
+        }
+        file.Write(hash.Hash);
+        file.Flush(flushToDisk: true);
     }
 
     /// <summary>Sets the runs back to where they were saved; leaves them as they are where there is no file.</summary>

@@ -83,6 +83,13 @@ for version, kind in (('1', nib.Nifti1Image), ('2', nib.Nifti2Image)):
     case(f"nifti{version} axes of length 1", "axes of length 1 at the end are no axes", thin)
 case("pair1", "header and numbers in two files", image(nib.Nifti1Pair, 'i2', '<'))
 case("pair2", "the same in version 2, big-endian", image(nib.Nifti2Pair, 'f4', '>'))
+for version, kind in (('1', nib.Nifti1Image), ('2', nib.Nifti2Image)):
+    for slope in (0, float('nan')):
+        plain = bytearray(image(kind, 'i2', '<').to_bytes())
+        at, real = (112, 'f4') if version == '1' else (176, 'f8')
+        plain[at:at + 2 * np.dtype(real).itemsize] = np.array([slope, 7], '<' + real).tobytes()
+        back = kind.from_bytes(bytes(plain))
+        out.append(f"nifti{version} slope {slope} | {' '.join(map(str, back.shape))}\nsuch a slope means no scaling, whatever the intercept\n{packed(bytes(plain))}\n{np.asarray(back.affine, '<f8')[:3].tobytes().hex()} {values(back).hex()}\n")
 (here / 'nifti.txt').write_text(f"nibabel {nib.__version__}, NumPy {np.__version__}\n" + ''.join(out))
 
 if len(sys.argv) > 1:

@@ -31,9 +31,14 @@ sealed class TimelineReproduction : Reproduction
         select new Piece(Key(panel.Network, layers, codec), (progress, cancellation) =>
         {
             var network = Networks.Find(panel.Network);
-            var measured = MemoryMeasure.Run(new(network, network.Batch, network.Input, [.. ratios.Select(ratio => ActivationCodec.Parse($"{codec}:{ratio}"))], layers), progress, out var timelines, cancellation);
-            return new Panel([.. measured.Select(result => result with { Layers = [], AliveAtPeak = [] })], [.. timelines.Select(curve => curve with { Levels = Thin(curve.Levels) })]);
+            return Measure(new(network, network.Batch, network.Input, [.. ratios.Select(ratio => ActivationCodec.Parse($"{codec}:{ratio}"))], layers), progress, cancellation);
         });
+
+    internal static Panel Measure(MemoryPlan plan, IProgress<string> progress, CancellationToken cancellation)
+    {
+        var measured = MemoryMeasure.Run(plan, progress, out var timelines, cancellation);
+        return new([.. measured.Select(result => result with { Layers = [], AliveAtPeak = [] })], [.. timelines.Select(curve => curve with { Levels = Thin(curve.Levels) })]);
+    }
 
     internal sealed record Panel(IReadOnlyList<MemoryResult> Memory, IReadOnlyList<TimelineFigure.Curve> Curves);
 

@@ -27,6 +27,7 @@ public sealed class DataTests : IDisposable
     [Theory]
     [InlineData("cut", "cut short")]
     [InlineData("foreign", "magic number")]
+    [InlineData("long", "too long")]
     [InlineData("other", "MD5")]
     [InlineData("broken gzip", "damaged")]
     [InlineData("missing", "No t10k-labels-idx1-ubyte.gz")]
@@ -47,6 +48,7 @@ public sealed class DataTests : IDisposable
         switch (kind)
         {
             case "cut": Gzip(content[..5000]); break;
+            case "long": Gzip([.. content, 0]); break;
             case "foreign": Gzip([1, 2, 3, 4, .. content[4..]]); break;
             case "other": content[100] ^= 1; Gzip(content); break;
             case "broken gzip": File.WriteAllBytes(victim, [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 0xFF, 0xFF, 0xFF, 0xFF]); break;
@@ -72,9 +74,39 @@ public sealed class DataTests : IDisposable
     }
 
     [Fact]
+    public void Generated_volumes_are_balls_in_noise_and_depend_on_their_seed_alone()
+    {
+        var (a, b, c) = (GeneratedVolumes.Make(3, (20, 24, 28)), GeneratedVolumes.Make(3, (20, 24, 28)), GeneratedVolumes.Make(3, (20, 24, 28), seed: 2));
+        Assert.Equal(a.Images, b.Images);
+        Assert.Equal(a.Labels, b.Labels);
+        Assert.NotEqual(a.Images[0], c.Images[0]);
+        Assert.NotEqual(a.Images[0], a.Images[1]);
+        for (var i = 0; i < 3; i++)
+        {
+            // The later ball is whole: a radius of 0.1 to 0.22 of the least extent, of which every voxel is nearer to its middle than any other.
+            var voxels = Enumerable.Range(0, 20 * 24 * 28).Where(at => a.Labels[i][at] == 2).Select(at => (Z: at / (24 * 28), Y: at / 28 % 24, X: at % 28)).ToArray();
+            var (z, y, x) = (voxels.Average(at => at.Z), voxels.Average(at => at.Y), voxels.Average(at => at.X));
+            var radius = Math.Pow(voxels.Length * 3 / (4 * Math.PI), 1 / 3.0);
+            Assert.InRange(radius, 0.1 * 20 - 0.5, 0.22 * 20 + 0.5);
+            Assert.All(voxels, at => Assert.InRange(Math.Sqrt(Math.Pow(at.Z - z, 2) + Math.Pow(at.Y - y, 2) + Math.Pow(at.X - x, 2)), 0, radius + 1));
+            Assert.All(a.Images[i].Zip(a.Labels[i]), at => Assert.InRange(at.First - at.Second + 0.3f, -0.41f, 0.41f));
+        }
+    }
+
+    [Fact]
+    public void Classes_are_those_given_or_those_that_occur()
+    {
+        Assert.Equal(6, new LabelledImages(new byte[3], [0, 5, 1], 1, 1).Classes);
+        Assert.Equal(9, new LabelledImages(new byte[3], [0, 5, 1], 1, 1) { Classes = 9 }.Classes);
+        Assert.Equal(1, new LabelledImages([], [], 1, 1).Classes);
+        Assert.Equal(0, new Example("nothing", [], [], [0, 3]).Channels);
+    }
+
+    [Fact]
     public void Arrays_are_written_and_read()
     {
         using var scope = NewDisposeScope();
+        random.manual_seed(1);
         foreach (var shape in (long[][])[[], [5], [2, 3], [2, 1, 4, 3]])
         {
             var array = randn(shape);
@@ -91,7 +123,7 @@ public sealed class DataTests : IDisposable
     public void A_cut_or_foreign_array_is_refused()
     {
         var path = Path.Combine(folder, "array.npy");
-        using (var array = randn(100)) Npy.Write(path, array);
+        using (var array = arange(100)) Npy.Write(path, array);
         var bytes = File.ReadAllBytes(path);
         File.WriteAllBytes(path, bytes[..^1]);
         Assert.Contains("cut short", Assert.Throws<InvalidDataException>(() => Npy.Read(path)).Message, StringComparison.Ordinal);
@@ -100,14 +132,43 @@ public sealed class DataTests : IDisposable
     }
 
     [Fact]
+    public void A_data_set_lies_in_a_folder_of_its_name_or_in_the_one_named()
+    {
+        Assert.Equal(folder, DataFolder.Part(folder, "mnist"));
+        var part = Directory.CreateDirectory(Path.Combine(folder, "mnist")).FullName;
+        Assert.Equal(part, DataFolder.Part(folder, "mnist"));
+        var before = Environment.GetEnvironmentVariable(DataFolder.Variable);
+        try
+        {
+            foreach (var (variable, named, wanted) in new (string?, string?, string?)[] { ("/real", null, "/real"), ("/real", "/other", "/other"), ("", null, null), (null, null, null), (null, "/other", "/other") })
+            {
+                Environment.SetEnvironmentVariable(DataFolder.Variable, variable);
+                Assert.Equal(wanted, DataFolder.Of(named));
+            }
+        }
+        finally { Environment.SetEnvironmentVariable(DataFolder.Variable, before); }
+    }
+
+    [Fact]
     public void Pictures_are_written_and_read()
     {
         using var scope = NewDisposeScope();
-        var grey = randint(0, 256, [1, 1, 9, 12]).to(float32);
+        random.manual_seed(1);
+        var (grey, colour) = (randint(0, 256, [1, 1, 9, 12]).to(float32), randint(0, 256, [1, 3, 9, 5]).to(float32));
         var path = Path.Combine(folder, "picture.png");
         Picture.WriteSideBySide(path, grey, grey);
         var back = Picture.Read(path);
-        Assert.Equal([1, 3, 9, 12 + 8 + 12], [1, 3, back.shape[2], back.shape[3]]);
+        Assert.Equal([1, 1, 9, 12 + 8 + 12], back.shape);
         Assert.True(back[0, 0, .., ..12].Equals(grey[0, 0]));
+        Assert.True(back[0, 0, .., 20..].Equals(grey[0, 0]));
+        Assert.True(back[0, 0, .., 12..20].Equals(full([9, 8], 255f)));
+        // Halves go to the even number, and what is beyond a byte to its ends.
+        Picture.WriteSideBySide(path, tensor(new[] { 1.5f, 2.5f, 2.6f, -3, 300 }).view(1, 1, 1, 5));
+        Assert.Equal([2, 2, 3, 0, 255], Picture.Read(path).data<float>().ToArray());
+        Picture.WriteSideBySide(path, grey, colour);
+        back = Picture.Read(path);
+        Assert.Equal([1, 3, 9, 12 + 8 + 5], back.shape);
+        Assert.True(back[.., .., .., 20..].Equals(colour));
+        Assert.True(back[0, 2, .., ..12].Equals(grey[0, 0]));
     }
 }

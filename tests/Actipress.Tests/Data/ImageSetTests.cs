@@ -99,6 +99,12 @@ public sealed class ImageSetTests : IDisposable
         Assert.Equal([24, 24], [data.Read(0).Image.Length, data.Read(1).Image.Length]);
         Assert.Equal((0, 1), (data.Read(0).Labels[0], data.Read(1).Labels[0]));
         Assert.Equal([8, 12], new ImageFolder(folder).Read(1).Extents);
+        // The luma of colours, by the weights of ITU-R BT.601.
+        Directory.CreateDirectory(Path.Combine(folder, "c"));
+        using (var colour = tensor(new[] { 200f, 50f, 10f }).view(1, 3, 1, 1)) Picture.WriteSideBySide(Path.Combine(folder, "c", "one.png"), colour);
+        Assert.Equal((0.299 * 200 + 0.587 * 50 + 0.114 * 10) / 255, Assert.Single(new ImageFolder(folder, channels: 1).Read(2).Image), 1e-5);
+        Assert.Equal([200 / 255f, 50 / 255f, 10 / 255f], new ImageFolder(folder, channels: 3).Read(2).Image);
+        Directory.Delete(Path.Combine(folder, "c"), recursive: true);
         Directory.CreateDirectory(Path.Combine(folder, "train"));
         Directory.CreateDirectory(Path.Combine(folder, "test"));
         foreach (var name in (string[])["b", "a"])
@@ -114,11 +120,26 @@ public sealed class ImageSetTests : IDisposable
     }
 
     [Fact]
+    public void As_many_classes_as_a_byte_can_tell_are_decoded_into_memory()
+    {
+        foreach (var part in (string[])["train", "test"])
+            for (var label = 0; label < 257; label++) Directory.CreateDirectory(Path.Combine(folder, part, $"{label:000}"));
+        foreach (var part in (string[])["train", "test"])
+            using (var grey = full([1, 1, 2, 3], 7f)) Picture.WriteSideBySide(Path.Combine(folder, part, "255", "one.png"), grey);
+        Assert.Contains("257 classes: wanted at most 256", Assert.Throws<InvalidDataException>(() => ImageFolder.Load(folder)).Message, StringComparison.Ordinal);
+        foreach (var part in (string[])["train", "test"]) Directory.Delete(Path.Combine(folder, part, "256"));
+        var loaded = ImageFolder.Load(folder);
+        Assert.Equal((256, 256, 1), (loaded.Train.Classes, loaded.Test.Classes, loaded.Train.Count));
+        Assert.Equal(255, loaded.Train.Labels[0]);
+    }
+
+    [Fact]
     public void Broken_pictures_and_empty_folders_are_refused()
     {
         Assert.Contains("No pictures", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder)).Message, StringComparison.Ordinal);
         Directory.CreateDirectory(Path.Combine(folder, "a"));
         var path = Path.Combine(folder, "a", "one.png");
+        random.manual_seed(1);
         using (var noise = randint(0, 256, [1, 3, 40, 40]).to(float32)) Picture.WriteSideBySide(path, noise);
         var bytes = File.ReadAllBytes(path);
         File.WriteAllBytes(path, bytes[..(bytes.Length / 2)]);

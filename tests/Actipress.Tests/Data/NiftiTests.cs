@@ -74,7 +74,7 @@ public sealed class NiftiTests : IDisposable
     public void What_is_written_is_read()
     {
         foreach (var type in Enum.GetValues<NiftiType>())
-            foreach (var (ending, extents) in new (string, int[])[] { (".nii", [3, 4, 5]), (".nii.gz", [3, 4, 5, 2]), (".nii.gz", [50, 60, 70]) })
+            foreach (var (ending, extents) in new (string, int[])[] { (".nii", [3, 4, 5]), (".nii", [3, 4, 1]), (".nii.gz", [3, 4, 5, 2]), (".nii.gz", [50, 60, 70]) })
             {
                 var values = Enumerable.Range(0, extents.Aggregate((a, b) => a * b)).Select(i => (float)(i % 120)).ToArray();
                 var path = PathOf("written" + ending);
@@ -107,6 +107,38 @@ public sealed class NiftiTests : IDisposable
         }
     }
 
+    // nibabel refuses such a file; a slope without its intercept says nothing.
+    [Fact]
+    public void An_intercept_that_is_no_number_means_no_scaling()
+    {
+        var path = PathOf("scaled.nii");
+        Nifti.Write(path, new([1, 2, 3], [3, 1, 1], [1, 1, 1], turned));
+        var bytes = File.ReadAllBytes(path);
+        BitConverter.TryWriteBytes(bytes.AsSpan(112), 2f);
+        BitConverter.TryWriteBytes(bytes.AsSpan(116), 0.5f);
+        File.WriteAllBytes(path, bytes);
+        Assert.Equal([2.5f, 4.5f, 6.5f], Nifti.Read(path).Values);
+        BitConverter.TryWriteBytes(bytes.AsSpan(116), float.PositiveInfinity);
+        File.WriteAllBytes(path, bytes);
+        Assert.Equal([1, 2, 3], Nifti.Read(path).Values);
+    }
+
+    // In float32 a half turn's quaternion may be a little longer than 1: a = sqrt(1 - b² - c² - d²) is 0 then, and no NaN.
+    [Fact]
+    public void A_quaternion_a_little_too_long_is_a_half_turn()
+    {
+        var path = PathOf("turned.nii");
+        Nifti.Write(path, new([1], [1, 1, 1], [1, 1, 1], turned));
+        var bytes = File.ReadAllBytes(path);
+        BitConverter.TryWriteBytes(bytes.AsSpan(252), (short)1);
+        BitConverter.TryWriteBytes(bytes.AsSpan(254), (short)0);
+        foreach (var (at, value) in new[] { (256, 0.6f), (260, 0.8f), (264, 1e-3f), (268, 1f), (272, 2f), (276, 3f) }) BitConverter.TryWriteBytes(bytes.AsSpan(at), value);
+        File.WriteAllBytes(path, bytes);
+        var rows = Nifti.Read(path).Affine.Rows;
+        double[] wanted = [0.36 - 0.64, 0.96, 0.0012, 1, 0.96, 0.64 - 0.36, 0.0016, 2, 0.0012, 0.0016, -1, 3];
+        for (var i = 0; i < rows.Count; i++) Assert.Equal(wanted[i], rows[i], 1e-5);
+    }
+
     [Theory]
     [InlineData(NiftiType.UInt8, 256)]
     [InlineData(NiftiType.UInt8, -1)]
@@ -119,6 +151,22 @@ public sealed class NiftiTests : IDisposable
         var message = Assert.Throws<ArgumentException>(() => Nifti.Write(path, new([(float)value], [1, 1, 1], [1, 1, 1], turned), type)).Message;
         Assert.Contains($"cannot hold {(float)value} as {type}", message, StringComparison.Ordinal);
         Assert.Equal([1], Nifti.Read(path).Values);
+    }
+
+    [Theory]
+    [InlineData("1 x 1 x 1 x 1 x 1 cannot be written", 1, 1, 1, 1, 1)]
+    [InlineData("cannot be written")]
+    [InlineData("32768 x 1 x 1 cannot be written", 32768, 1, 1)]
+    [InlineData("0 x 1 x 1 cannot be written", 0, 1, 1)]
+    [InlineData("2 x 1 x 1 has 1 values", 2, 1, 1)]
+    [InlineData(null, 1, 1, 1, 1)]
+    [InlineData(null, 1)]
+    public void What_the_format_cannot_hold_is_not_written(string? says, params int[] extents)
+    {
+        void Write() => Nifti.Write(PathOf("one.nii"), new(new float[extents is [32768, ..] ? 32768 : 1], extents, [1, 1, 1, 1, 1], turned));
+        if (says is null) Write();
+        else Assert.Contains(says, Assert.Throws<ArgumentException>(Write).Message, StringComparison.Ordinal);
+        Assert.Equal(says is null, File.Exists(PathOf("one.nii")));
     }
 
     [Theory]

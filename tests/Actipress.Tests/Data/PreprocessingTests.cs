@@ -107,6 +107,8 @@ public sealed class PreprocessingTests : IDisposable
         Assert.Equal(example.Labels.Sum(label => label), larger.Labels.Sum(label => label));
         Assert.Equal(example.Image, larger.Box([.. extents.Select(_ => 1)], extents).Image);
         Assert.Same(example, example.Fit(extents));
+        // Of an odd number of voxels the last side gets one more.
+        Assert.Equal(example.Box([.. extents.Select(_ => 1)], [.. extents.Select(extent => extent - 3)]).Image, example.Fit([.. extents.Select(extent => extent - 3)]).Image);
         Assert.Equal(extents, example.PadTo([.. extents.Select(extent => extent - 2)]).Extents);
         Assert.Equal(9, example.Fit([.. extents.Select(extent => extent + 3)], outside: 9).Image[0]);
     }

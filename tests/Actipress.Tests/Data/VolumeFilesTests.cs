@@ -54,6 +54,8 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Equal([2, 3, 4], example.Extents);
         Assert.Equal((2.0, 1.0, 1.0), example.Affine!.Spacing);
         Assert.Equal(Enumerable.Range(24, 24).Select(i => (float)i), example.Channel(1).ToArray());
+        Assert.Equal(7, Decathlon.Open(folder, classes: 7).Classes);
+        Assert.Contains("2 modalities: wanted one", Assert.Throws<InvalidDataException>(() => Decathlon.Load("spleen", folder, 1, (2, 3, 4), 2)).Message, StringComparison.Ordinal);
         File.WriteAllText(Path.Combine(folder, "dataset.json"), """{ "name": "Spleen" }""");
         Assert.Contains("no description of a task", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder)).Message, StringComparison.Ordinal);
     }

@@ -1,4 +1,5 @@
 using Actipress.Experiments;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Experiments;
@@ -36,10 +37,29 @@ public sealed class LayerSetTests
     }
 
     [Theory]
+    [InlineData("bn", typeof(BatchNorm1d), typeof(BatchNorm2d), typeof(BatchNorm3d))]
+    [InlineData("conv", typeof(Conv1d), typeof(Conv2d), typeof(Conv3d))]
+    [InlineData("relu", typeof(ReLU), typeof(ReLU6))]
+    public void A_kind_is_every_type_of_it_and_no_other(string kind, params Type[] types)
+    {
+        nn.Module[] modules =
+        [
+            nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.Conv1d(2, 2, 1), nn.Conv2d(2, 2, 1), nn.Conv3d(2, 2, 1), nn.ReLU(), nn.ReLU6(),
+            nn.LayerNorm(2), nn.GroupNorm(1, 2), nn.InstanceNorm2d(2), nn.ConvTranspose2d(2, 2, 1), nn.Linear(2, 2), nn.GELU(), nn.LeakyReLU(), nn.MaxPool2d(2), nn.Dropout(),
+        ];
+        var set = LayerSet.Parse($"all:{kind}", Trainable.Find("resnet20"));
+        Assert.Equal(types, modules.Where(module => set.Contains(new Layer("layer", module))).Select(module => module.GetType()));
+        Assert.All(modules, module => Assert.True(LayerSet.Parse("all", Trainable.Find("resnet20")).Contains(new Layer("layer", module))));
+        Assert.False(LayerSet.Parse($"other:{kind}", Trainable.Find("resnet20")).Contains(new Layer("layer", modules.First(module => module.GetType() == types[0]))));
+        foreach (var module in modules) module.Dispose();
+    }
+
+    [Theory]
     [InlineData("block4", "block0 to block3")]
     [InlineData("block2-1", "block0 to block3")]
     [InlineData("", "No layers")]
     [InlineData(":bn", "No layers")]
+    [InlineData("all:norm", "No kind of layer 'norm' in 'all:norm'. Known: bn, conv, relu")]
     public void What_is_no_set_is_refused(string text, string says) =>
         Assert.Contains(says, Assert.Throws<ArgumentException>(() => LayerSet.Parse(text, Trainable.Find("resnet20"))).Message, StringComparison.Ordinal);
 }

@@ -1,3 +1,4 @@
+using Actipress.Data;
 using Actipress.Experiments;
 using static TorchSharp.torch;
 
@@ -101,6 +102,32 @@ public sealed class TrainingTests : IDisposable
         Assert.Equal(Outcome(whole.Baseline), Outcome(resumed.Baseline));
         Assert.Equal(Outcome(whole.Compressed), Outcome(resumed.Compressed));
         Assert.False(state.Exists);
+    }
+
+    // The losses of steps on a picture that every example is, with a learning rate that changes nothing: they depend on what chance does
+    // to the examples alone.
+    static List<double> Losses(Augmenting? augmentation, int epochs, bool mirrored = false)
+    {
+        var pixels = Enumerable.Range(0, 3 * 32 * 32).Select(i => (byte)(i * 37 % 251)).ToArray();
+        if (mirrored) pixels = [.. pixels.Chunk(32).SelectMany(row => row.Reverse())];
+        var images = new LabelledImages([.. Enumerable.Repeat(pixels, 24).SelectMany(one => one)], new byte[24], 32, 32, 3) { Classes = 10 };
+        var plan = new TrainingPlan { Model = "resnet20", Data = "colour-digits", Codec = "none", Epochs = epochs, Batch = 8, Features = 4, LearningRate = 1e-30, Augmentation = augmentation };
+        using var learner = new Learner(plan, new("pictures", new(images), new(images.Subset([0]))));
+        var losses = new List<double>();
+        while (learner.Epochs < epochs) learner.Epoch(new Told(told => losses.Add(told.StepLoss)), null, Cancellation);
+        return [.. losses.Where(double.IsFinite)];
+    }
+
+    [Fact]
+    public void Every_image_of_every_step_has_a_chance_of_its_own()
+    {
+        var (plain, mirrored, flipped) = (Losses(null, 1), Losses(null, 1, mirrored: true), Losses(Augmenting.Flips, 1));
+        Assert.Single(plain.Distinct());
+        Assert.Single(mirrored.Distinct());
+        Assert.NotEqual(plain[0], mirrored[0], 1e-5);
+        // Some of a batch are mirrored and some are not.
+        Assert.All(flipped, loss => Assert.True(Math.Abs(loss - plain[0]) > 1e-6 && Math.Abs(loss - mirrored[0]) > 1e-6, $"{loss} beside {plain[0]} and {mirrored[0]}"));
+        Assert.Equal(6, Losses(Augmenting.Brats, 2).Distinct().Count());
     }
 
     sealed class Told(Action<TrainingProgress> tell) : IProgress<TrainingProgress>

@@ -1,0 +1,129 @@
+using System.Security.Cryptography;
+using Actipress.Experiments;
+
+namespace Actipress.Tests.Experiments;
+
+public sealed class TrainingStateTests : IDisposable
+{
+    readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    static readonly TrainingPlan plan = new() { Model = "lenet", Data = "digits", Codec = "dct:10", Epochs = 2, Batch = 32, TrainExamples = 96, TestExamples = 32 };
+
+    static readonly TrainingData data = KnownData.Load(plan, null);
+
+    TrainingState State(TrainingPlan? of = null) => new(Path.Combine(folder, "in", "training.state"), of ?? plan);
+
+    // An epoch and a step of the next one.
+    static Learner Begun(TrainingPlan? of = null)
+    {
+        var learner = new Learner(of ?? plan, data);
+        Assert.True(learner.Epoch(null, null, Cancellation));
+        using var stop = new CancellationTokenSource();
+        Assert.False(learner.Epoch(new Told(_ => stop.Cancel()), null, stop.Token));
+        return learner;
+    }
+
+    sealed class Told(Action<TrainingProgress> tell) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value) => tell(value);
+    }
+
+    [Theory]
+    [InlineData("none")]
+    [InlineData("dct:10")]
+    public void What_was_measured_before_a_break_counts_after_it(string codec)
+    {
+        var own = plan with { Codec = codec };
+        using var learner = Begun(own);
+        State(own).Save(learner);
+        using var resumed = new Learner(own, data);
+        State(own).Load(resumed);
+        Assert.Equal(1, resumed.Epochs);
+        Assert.Equal(learner.Curve, resumed.Curve);
+        Assert.Equal(Json.Line(learner.Report), Json.Line(resumed.Report));
+        Assert.Equal(codec != "none", resumed.Report is not null);
+        var measured = learner.Result();
+        Assert.True(measured.PeakBytes > measured.AfterForwardBytes && measured.AfterForwardBytes > 0, $"{measured}");
+        Assert.True(measured.StepMs > 0);
+        Assert.Equal(measured, resumed.Result());
+
+        // One step of each is left before the epoch's last: both go on at the second, and the peak is the largest of all steps.
+        var steps = new List<int>();
+        Assert.True(resumed.Epoch(new Told(told => steps.Add(told.Step)), null, Cancellation));
+        Assert.Equal([2, 3, 3], steps);    // and the epoch's score
+        Assert.True(resumed.Result().PeakBytes >= measured.PeakBytes, $"{measured} and {resumed.Result()}");
+    }
+
+    [Fact]
+    public void Without_a_file_there_is_nothing_to_go_on_from()
+    {
+        using var learner = new Learner(plan, data);
+        Assert.False(State().Exists);
+        State().Load(learner);
+        Assert.Equal(0, learner.Epochs);
+        State().Save(learner);
+        Assert.True(State().Exists);
+        File.WriteAllText(State().Path + ".part", "left by a program that was killed");
+        State().Delete();
+        Assert.Empty(Directory.GetFiles(Path.GetDirectoryName(State().Path)!));
+    }
+
+    [Fact]
+    public void It_is_saved_again_after_a_minute_and_not_before()
+    {
+        using var learner = new Learner(plan, data);
+        State().SaveNowAndThen(learner);
+        Assert.False(State().Exists);
+        var late = new TrainingState(State().Path, plan) { Between = TimeSpan.FromTicks(-1) };
+        late.SaveNowAndThen(learner);
+        Assert.True(State().Exists);
+        Assert.Equal(TimeSpan.FromMinutes(1), State().Between);
+    }
+
+    // The file's bytes changed at a place, and a checksum that is right again.
+    void Change(Index at, byte value)
+    {
+        var bytes = File.ReadAllBytes(State().Path)[..^SHA256.HashSizeInBytes];
+        bytes[at] = value;
+        File.WriteAllBytes(State().Path, [.. bytes, .. SHA256.HashData(bytes)]);
+    }
+
+    [Theory]
+    [InlineData(0, 'B', "does not begin with ACTPTRAI")]
+    [InlineData(8, 2, "found version 2, wanted 1")]
+    public void Another_format_is_refused(int at, byte value, string says)
+    {
+        using var learner = new Learner(plan, data);
+        State().Save(learner);
+        Change(at, value);
+        Assert.Contains(says, Assert.Throws<InvalidDataException>(() => State().Load(learner)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_state_of_one_run_is_not_that_of_two()
+    {
+        using Learner one = new(plan, data), other = new(plan.Plain(), data);
+        State().Save(one);
+        Assert.Contains("found 1 runs, wanted 2", Assert.Throws<InvalidDataException>(() => State().Load(one, other)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_cannot_be_written_leaves_what_was_saved_before()
+    {
+        using var learner = new Learner(plan, data);
+        State().Save(learner);
+        var before = File.ReadAllBytes(State().Path);
+        // Every write to this device fails as it does where a disk is full.
+        File.CreateSymbolicLink(State().Path + ".part", "/dev/full");
+        using var begun = Begun();
+        Assert.Contains("No space left", Assert.Throws<IOException>(() => State().Save(begun)).Message, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllBytes(State().Path));
+        Assert.Equal([State().Path], Directory.GetFiles(Path.GetDirectoryName(State().Path)!));
+        State().Save(begun);
+        Assert.NotEqual(before, File.ReadAllBytes(State().Path));
+    }
+}
