@@ -1,0 +1,28 @@
+using System.IO.MemoryMappedFiles;
+
+// Compiled into every mutated assembly: says which mutant is active, and records which ones run.
+static unsafe class Mutants
+{
+    // An address as a number, which the compiler of GPU kernels takes where a pointer would be refused.
+    static readonly long reached = Open();
+    static readonly int active = int.Parse(System.Environment.GetEnvironmentVariable("ACTIPRESS_MUTANT") ?? "-1", System.Globalization.CultureInfo.InvariantCulture);
+
+    // The class is initialised before the first method is compiled, so that the compiler sees constants and the switches cost nothing.
+    [System.Runtime.CompilerServices.ModuleInitializer]
+    internal static void Initialize() => System.Runtime.CompilerServices.RuntimeHelpers.RunClassConstructor(typeof(Mutants).TypeHandle);
+
+    internal static bool Is(int mutant)
+    {
+        if (reached != 0) ((byte*)reached)[mutant] = 1;
+        return mutant == active;
+    }
+
+    // One byte a mutant, in a file that child processes map too.
+    static long Open()
+    {
+        if (System.Environment.GetEnvironmentVariable("ACTIPRESS_MUTANTS_REACHED") is not { } path) return 0;
+        byte* first = null;
+        MemoryMappedFile.CreateFromFile(path, System.IO.FileMode.Open).CreateViewAccessor().SafeMemoryMappedViewHandle.AcquirePointer(ref first);
+        return (long)first;
+    }
+}

@@ -1,0 +1,17 @@
+namespace Actipress.Mutation;
+
+/// <summary>One small wrong edit: where it is, and what stands there in place of what.</summary>
+/// <param name="Id">Its number in this run; the switch in the mutated assembly that turns it on.</param>
+/// <param name="File">The path from the repository's root.</param>
+/// <param name="Line">The line, from 1.</param>
+/// <param name="Code">That line, without the blanks around it.</param>
+/// <param name="Before">What stands there.</param>
+/// <param name="After">What the mutant puts there; empty where it leaves a statement out.</param>
+/// <param name="RunsOnce">Whether it lies in what runs once a process (a static field's value), so that the first test hides it from coverage.</param>
+sealed record Mutant(int Id, string File, int Line, string Code, string Before, string After, bool RunsOnce)
+{
+    /// <summary>The same edit in another run, in which numbers and lines may have moved.</summary>
+    public string Key => $"{File}\t{Code}\t{Before}\t{After}";
+
+    public override string ToString() => $"{File}:{Line}: {Before} -> {(After == "" ? "(left out)" : After)}";
+}

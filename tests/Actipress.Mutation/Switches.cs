@@ -1,0 +1,85 @@
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
+
+namespace Actipress.Mutation;
+
+/// <summary>
+/// Rewrites a file so that every chosen mutant is in it behind a switch: an expression e becomes (Mutants.Is(7) ? wrong : e), a statement s
+/// becomes if (Mutants.Is(8)) wrong else s. All mutants are compiled at once; a run turns on one.
+/// </summary>
+/// <param name="wanted">Whether a mutant is to be there; its number is not known yet.</param>
+/// <param name="mutants">Receives the mutants that are.</param>
+/// <param name="first">The number of the first one of that list.</param>
+sealed class Switches(SemanticModel model, string file, Func<Mutant, bool> wanted, List<Mutant> mutants, int first) : CSharpSyntaxRewriter
+{
+    public override SyntaxNode? Visit(SyntaxNode? node)
+    {
+        if (node is null || IsConstant(node)) return node;
+        var visited = base.Visit(node);
+        if (node is ExpressionSyntax expression && visited is ExpressionSyntax inside && CanSwitch(expression))
+            foreach (var wrong in Edits.Of(expression, model))
+                if (Choose(expression, wrong) is { } mutant)
+                    visited = inside = Switch(mutant, Cast(expression, wrong), Cast(expression, inside)).WithTriviaFrom(expression);
+        if (node is StatementSyntax statement && visited is StatementSyntax rest && statement.Parent is BlockSyntax or IfStatementSyntax or ElseClauseSyntax or SwitchSectionSyntax)
+            foreach (var wrong in Edits.Of(statement))
+                if (Choose(statement, wrong) is { } mutant)
+                    visited = rest = Switch(mutant, wrong, rest);
+        return visited;
+    }
+
+    // The type of a literal that is converted (0 to a byte, say) is lost where it is one side of a conditional expression.
+    ExpressionSyntax Cast(ExpressionSyntax expression, ExpressionSyntax inside) =>
+        expression is LiteralExpressionSyntax && model.GetTypeInfo(expression) is { Type: { } type, ConvertedType: { } converted } && converted.IsValueType && !SymbolEqualityComparer.Default.Equals(type, converted)
+            ? SyntaxFactory.ParseExpression($"({converted.ToDisplayString(SymbolDisplayFormat.FullyQualifiedFormat)})({inside.WithoutTrivia().ToFullString()})")
+            : inside;
+
+    Mutant? Choose(SyntaxNode node, SyntaxNode? wrong)
+    {
+        var line = node.GetLocation().GetLineSpan().StartLinePosition.Line;
+        var code = node.SyntaxTree.GetText().Lines[line].ToString().Trim();
+        var once = node.Ancestors().Any(above => above is FieldDeclarationSyntax or ConstructorDeclarationSyntax && ((MemberDeclarationSyntax)above).Modifiers.Any(SyntaxKind.StaticKeyword)
+            || above is PropertyDeclarationSyntax { Initializer: { } value } property && property.Modifiers.Any(SyntaxKind.StaticKeyword) && value.Span.Contains(node.Span));
+        var mutant = new Mutant(0, file, line + 1, code, OnOneLine(node), wrong is null ? "" : OnOneLine(wrong), once);
+        if (!wanted(mutant)) return null;
+        mutant = mutant with { Id = first + mutants.Count };
+        mutants.Add(mutant);
+        return mutant;
+    }
+
+    static ParenthesizedExpressionSyntax Switch(Mutant mutant, ExpressionSyntax wrong, ExpressionSyntax right) =>
+        (ParenthesizedExpressionSyntax)SyntaxFactory.ParseExpression($"(global::Mutants.Is({mutant.Id}) ? ({wrong.WithoutTrivia().ToFullString()}) : ({right.WithoutTrivia().ToFullString()}))");
+
+    static StatementSyntax Switch(Mutant mutant, StatementSyntax? wrong, StatementSyntax right) =>
+        SyntaxFactory.ParseStatement($"if (global::Mutants.Is({mutant.Id})) {{ {wrong?.WithoutTrivia().ToFullString()} }} else {{ {right.WithoutTrivia().ToFullString()} }}\n");
+
+    // What the language wants to be constant, and what no switch can stand in.
+    static bool IsConstant(SyntaxNode node) => node switch
+    {
+        AttributeListSyntax or EnumMemberDeclarationSyntax or ParameterSyntax or PatternSyntax or SwitchLabelSyntax or TypeSyntax and not NameSyntax => true,
+        BaseFieldDeclarationSyntax field => field.Modifiers.Any(SyntaxKind.ConstKeyword),
+        LocalDeclarationStatementSyntax local => local.IsConst,
+        InterpolationFormatClauseSyntax or InterpolationAlignmentClauseSyntax => true,
+        InvocationExpressionSyntax { Expression: IdentifierNameSyntax { Identifier.Text: "nameof" } } => true,
+        _ => false,
+    };
+
+    static bool CanSwitch(ExpressionSyntax expression) => expression.Parent is not (ExpressionStatementSyntax or RefExpressionSyntax or NameColonSyntax or NameEqualsSyntax)
+        && expression.Parent is not ArgumentSyntax { RefKindKeyword.RawKind: not 0 }
+        && !(expression.Parent is ForStatementSyntax loop && loop.Incrementors.Contains(expression))
+        && !(expression.Parent is AssignmentExpressionSyntax assignment && assignment.Left == expression)
+        && !(expression.Parent is MemberAccessExpressionSyntax member && member.Name == expression)
+        // A variable that is declared in both sides of a conditional expression is declared twice.
+        && !expression.DescendantNodes().Any(inside => inside is SingleVariableDesignationSyntax or DeclarationExpressionSyntax)
+        && !IsPartOfConditionalAccess(expression);
+
+    // In a?.B(c) neither .B nor .B(c) is an expression of its own.
+    static bool IsPartOfConditionalAccess(ExpressionSyntax expression) => expression.DescendantNodesAndSelf().Any(inside =>
+        inside is MemberBindingExpressionSyntax or ElementBindingExpressionSyntax && inside.Ancestors().OfType<ConditionalAccessExpressionSyntax>().First() is var access && !expression.Contains(access));
+
+    static string OnOneLine(SyntaxNode node)
+    {
+        var text = string.Join(' ', node.WithoutTrivia().ToFullString().Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        return text.Length <= 160 ? text : text[..157] + "...";
+    }
+}

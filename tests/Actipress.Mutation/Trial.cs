@@ -1,0 +1,30 @@
+namespace Actipress.Mutation;
+
+/// <summary>How a mutant ended.</summary>
+/// <param name="By">The test that noticed it; null where none did.</param>
+/// <param name="Tests">How many test methods ran, of those that reach it.</param>
+/// <param name="Reaching">How many test methods reach it.</param>
+sealed record Outcome(string Key, int Line, bool Died, string? By, int Tests, int Reaching)
+{
+    /// <summary>Turns a mutant on and runs the tests that reach it, the quickest first, up to a limit of seconds.</summary>
+    public static Outcome Of(Mutant mutant, Reach reach, MutatedTree tree, double limit)
+    {
+        var reaching = reach.Of(mutant);
+        var (ran, seconds) = (0, 0.0);
+        foreach (var share in new[] { Math.Min(3, limit), limit })      // most die within the first seconds
+        {
+            var batch = new List<Reach.Test>();
+            while (ran + batch.Count < reaching.Count && (seconds + reaching[ran + batch.Count].Seconds <= share || ran + batch.Count == 0))
+            {
+                seconds += reaching[ran + batch.Count].Seconds;
+                batch.Add(reaching[ran + batch.Count]);
+            }
+            if (batch.Count == 0) continue;
+            var patience = TimeSpan.FromSeconds(60 + 10 * batch.Sum(test => test.Seconds));
+            var run = tree.Run([.. batch.SelectMany(test => new[] { "-method", test.Method }), "-stopOnFail"], patience, ("ACTIPRESS_MUTANT", $"{mutant.Id}"));
+            ran += batch.Count;
+            if (run.ExitCode != 0) return new(mutant.Key, mutant.Line, true, run.Noticed, ran, reaching.Count);
+        }
+        return new(mutant.Key, mutant.Line, false, null, ran, reaching.Count);
+    }
+}
