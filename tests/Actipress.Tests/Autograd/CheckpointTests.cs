@@ -199,6 +199,42 @@ public sealed class CheckpointTests : IDisposable
         Assert.NotEqual(plain, After(y => Checkpoint.Run(block.call, y)));    // as in PyTorch: it cannot know the function's modules
     }
 
+    // What is drawn between the two passes is drawn once: the second run has the random state of the first, and leaves the present one.
+    [Theory, InlineData(false), InlineData(true)]
+    public void What_is_drawn_between_the_passes_is_not_drawn_again_after_them(bool fails)
+    {
+        var (block, x, runs) = (Block(), randn(2, 4, 16, 16), 0);
+        using (var plain = Drawn(block.call))
+        using (var drawn = Drawn(y => Checkpoint.Run(input => block.call(++runs == 2 && fails ? throw new InvalidOperationException("the second time") : input), y, block)))
+            Assert.Equal(plain.data<float>().ToArray(), drawn.data<float>().ToArray());
+        Assert.Equal(2, runs);
+
+        // Three numbers between the passes, and three after them.
+        Tensor Drawn(Func<Tensor, Tensor> run)
+        {
+            manual_seed(5);
+            using var loss = run(x).square().mean();
+            using var between = rand(3);
+            var failure = Record.Exception(() => SavedTensors.Backward(loss));
+            Assert.Equal(fails && runs > 0, failure is CheckpointException);
+            using var after = rand(3);
+            return cat([between, after]);
+        }
+    }
+
+    [Fact]
+    public void Autocast_that_began_between_the_passes_goes_on_after_them()
+    {
+        var (model, x) = (Sequential(Linear(16, 32), GELU(), Linear(32, 4)), randn(8, 16));
+        using var loss = Checkpoint.Run(model, x).sum();
+        using (Autocast.On(DeviceType.CPU, ScalarType.BFloat16).Again())
+        {
+            SavedTensors.Backward(loss);
+            Assert.Equal(ScalarType.BFloat16, model.call(x).dtype);
+        }
+        Assert.Equal(ScalarType.Float32, model.call(x).dtype);
+    }
+
     [Fact]
     public void A_batch_norm_may_run_inside_and_outside()
     {
@@ -236,8 +272,8 @@ public sealed class CheckpointTests : IDisposable
             using var y = run();
             return AllocatorMeter.CurrentBytes - before;
         }
-        Assert.InRange(Held(() => model.call(x)), 5.9 * MiB, 6.1 * MiB);
-        Assert.InRange(Held(() => Checkpoint.Run(model, x)), 0.9 * MiB, 1.1 * MiB);
+        Assert.InRange(Allocated.Usually(() => Held(() => model.call(x))), 5.9 * MiB, 6.1 * MiB);
+        Assert.InRange(Allocated.Usually(() => Held(() => Checkpoint.Run(model, x))), 0.9 * MiB, 1.1 * MiB);
 
         var tensors = Tensor.TotalCount;
         Checkpoint.Run(model, x).Dispose();
@@ -262,8 +298,8 @@ public sealed class CheckpointTests : IDisposable
             loss.backward();
             return meter.PeakBytes - before;
         }
-        var plain = Peak(() => w * x);
-        Assert.InRange(Peak(() => Checkpoint.Run(y => w * y, x)) - plain, -MiB, MiB);
+        var plain = Allocated.Usually(() => Peak(() => w * x));
+        Assert.InRange(Allocated.Usually(() => Peak(() => Checkpoint.Run(y => w * y, x))) - plain, -MiB, MiB);
     }
 
     [Fact]

@@ -67,6 +67,7 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
         using var onCpu = Pipeline.Pack(x, codec, out var cpuWhy);
         using var packed = GridOnGpu.Pack(emulation.Gpu, x, codec, MapShape.Of(x.shape), out var why);
         Assert.Equal(cpuWhy, why);
+        Assert.Equal(onCpu is null, packed is null);
         if (onCpu is null) return;
         Assert.True(onCpu.ToBytes().AsSpan().SequenceEqual(packed!.ToBytes()), $"{text} on {what} in {x.dtype}: other bytes");
         Assert.Equal(onCpu.HasExactZeros, packed.HasExactZeros);

@@ -291,6 +291,7 @@ public class CompressActivationsTests
         Assert.Equal("dct:10", KeptAs(Conv2d(8, 8, 3), functional.conv2d(randn(4, 8, 64, 64), ones(8, 8, 3, 3))));
         Assert.Equal("dct:10", KeptAs(LayerNorm(64), Smooth(4, 40, 64)));
         Assert.Equal("bf16", KeptAs(LayerNorm(64), Smooth(4, 40, 64) * linspace(-4, 4, 40).exp().unsqueeze(-1)));
+        Assert.Equal("quant:8", KeptAs(Sequential(Flatten(), Linear(64, 8)), Smooth(40, 1, 64)));
 
         static Tensor Smooth(int examples, int tokens, int features) =>
             (linspace(0, 2, tokens).unsqueeze(-1) + linspace(0, 3, features) + arange(examples).view(-1, 1, 1)).sin();
