@@ -1,6 +1,20 @@
 # What Actipress needs beneath it: .NET 10 and a libstdc++ of GCC 13.2 or newer. Sourced by ./actipress and ./dev.
 # Announces whatever it installs; where it may not install, says exactly what is missing and how to get it, and exits with 2.
 
+# .NET reads it at its start, and without it ends with "Failed to create CoreCLR".
+proc() { echo /proc; }
+
+need_proc() {
+    [ "$(uname -s)" != Linux ] || [ -r "$(proc)/self/maps" ] && return 0
+    cat >&2 <<TEXT
+actipress: /proc is not there, and .NET does not start without it.
+  found:  no $(proc)/self/maps
+  wanted: the system's /proc
+  way out: mount -t proc proc /proc; in a container, start it with its own /proc.
+TEXT
+    exit 2
+}
+
 need_dotnet() {
     local found
     found=$(dotnet --list-sdks 2>/dev/null | grep -E '^10\.' | tail -n 1)

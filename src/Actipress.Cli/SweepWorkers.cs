@@ -29,17 +29,23 @@ static class SweepWorkers
         await Console.Error.WriteLineAsync($"{Path.GetFileName(sweep.Folder)}: {sweep.Plans.Count - remaining.Count} of {sweep.Plans.Count} runs are done.");
         using var board = new Board(sweep, remaining.Count);
         var workers = Enumerable.Range(0, Math.Min(count, remaining.Count)).Select(number => Worker(number, [.. Self.Skip(1), "sweep", .. arguments, "--worker"], board, cancellation));
-        return board.Failed + (await Task.WhenAll(workers)).Count(crashed => crashed);
+        var crashes = (await Task.WhenAll(workers)).Count(crashed => crashed);
+        return board.Failed + crashes;    // of failures the workers have told meanwhile
     }
 
     static async Task<bool> Worker(int number, string[] arguments, Board board, CancellationToken cancellation)
     {
         using var process = Process.Start(new ProcessStartInfo(Self[0], arguments) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
         await using var ended = cancellation.Register(process.StandardInput.Close);
+        var told = false;
         while (await process.StandardOutput.ReadLineAsync(CancellationToken.None) is { } line)
-            if (Json.Read<Said>(line) is { } said) board.Show(number, said);
+            if (Json.Read<Said>(line) is { } said)
+            {
+                told |= said.Failed;
+                board.Show(number, said);
+            }
         await process.WaitForExitAsync(CancellationToken.None);
-        var crashed = process.ExitCode is not (0 or UserErrors.Interrupted or UserErrors.Mistake);
+        var crashed = process.ExitCode is not (0 or UserErrors.Interrupted) && !(told && process.ExitCode == UserErrors.Mistake);
         if (crashed) board.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
         return crashed;
     }

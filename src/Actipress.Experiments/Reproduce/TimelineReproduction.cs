@@ -43,7 +43,7 @@ sealed class TimelineReproduction : Reproduction
     internal sealed record Panel(IReadOnlyList<MemoryResult> Memory, IReadOnlyList<TimelineFigure.Curve> Curves);
 
     // The highest level of each stretch, so that no peak is lost.
-    static IReadOnlyList<MemoryLevel> Thin(IReadOnlyList<MemoryLevel> levels) =>
+    internal static IReadOnlyList<MemoryLevel> Thin(IReadOnlyList<MemoryLevel> levels) =>
         [.. levels.Chunk(Math.Max(1, (levels.Count + MostPoints - 1) / MostPoints)).Select(stretch => stretch.MaxBy(level => level.Bytes)!)];
 
     public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)

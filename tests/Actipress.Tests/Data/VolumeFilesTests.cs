@@ -32,6 +32,7 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Equal(loaded.Labels[0].Select(label => (ushort)label), examples[0].Labels);
         Assert.Equal("hippocampus_001", loaded.Case(0));
         var padded = Decathlon.Load("hippocampus", TestData.Real("msd_hippocampus"), 2, (48, 60, 30), 3);
+        Assert.Equal((2, 1), (padded.Count, loaded.Count));
         Assert.Equal(0, padded.Images[1][0]);
         Assert.Equal(padded.Images[1], kept.Read(1).ZScore().Fit([48, 60, 30], outside: 0).Image);
     }

@@ -37,7 +37,7 @@ public class PaperTablesTests
     }
 
     // A minute, and 4 GiB.
-    [Fact(Explicit = true)]
+    [LongFact]
     public void Of_183_figures_150_agree()
     {
         var rows = PaperTables.Names.SelectMany(PaperTables.Rows).ToArray();

@@ -1,4 +1,5 @@
 using Actipress.Experiments;
+using Actipress.Models;
 
 namespace Actipress.Tests.Experiments;
 
@@ -90,6 +91,93 @@ public sealed class ReproductionTests : IDisposable
         Assert.Contains("data:image/png;base64,", page.ToString());
         page.SaveFigures(folder);
         Assert.True(File.Exists(Path.Combine(folder, "fig5-psnr.png")) && File.Exists(Path.Combine(folder, "fig5-psnr.svg")));
+    }
+
+    [Fact]
+    public void Every_piece_of_all_has_a_key_of_its_own()
+    {
+        var context = nowhere with { Experiments = Path.Combine(TestData.Repository, "experiments") };
+        var keys = Reproduction.All.SelectMany(one => one.Pieces(context)).Select(piece => piece.Key).ToArray();
+        Assert.Equal(keys.Distinct(), keys);
+        Assert.Equal(Reproduction.All.Select(one => one.Name).Distinct(), Reproduction.All.Select(one => one.Name));
+        // What was stored is found again.
+        var stored = StoredPiece.ReadAll(context.Experiments);
+        foreach (var name in (string[])["table2", "table3", "fig9"])
+            Assert.All(Reproduction.All.Single(one => one.Name == name).Pieces(context), piece => Assert.Contains(piece.Key, stored.Keys));
+    }
+
+    static MemoryResult Measured(string codec, bool step) => new(
+        "ResNet18", 128, [3, 32, 32], codec, "all", 20 << 20, 30 << 20, 600 << 20, 60 << 20, -1, -94.7, null, step ? 700 << 20 : null, step ? 350 << 20 : null, 2000, 3000, [], [], Provenance.Here());
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_table_has_the_papers_figures_beside_ours(bool step)
+    {
+        var results = new ResultsFile(folder);
+        var table = Reproduction.All.Single(one => one.Name == "table2");
+        Assert.Contains("Not run yet", Reproduction.Page([table], nowhere, StoredPiece.Read(results)).ToString());
+        PaperRow[] rows =
+        [
+            new("ResNet18", 128, [3, 32, 32], "BN", [new("others", 100, 100), new("baseline", 600, 611.9), new("block0", 500, 510.1, Suspect: true)], "why it < is"),
+            new("ResNet18", 128, [3, 32, 32], "Conv+BN", [new("block0", 300, 299), new("block0-1", 90.5, 90)], null),
+            new("ResNet18", 256, [3, 32, 32], "Conv+BN", [new("block0", 10, 10), new("block0-1", 10, 10)], null),
+        ];
+        StoredPiece.Add(results, "table2 in the paper's storage", rows);
+        StoredPiece.Add(results, "ResNet18 batch 128 of 3x32x32, forward", new[] { Measured("dct:100", false), Measured("dct:10", false) });
+        if (step) StoredPiece.Add(results, "ResNet18 batch 128 of 3x32x32, step", new[] { Measured("dct:100", true) });
+        var page = Reproduction.Page([table], nowhere, StoredPiece.Read(results)).ToString();
+        Assert.Contains("6 of 7 agree", page);
+        Assert.Contains("<td>600<br>612</td>", page);
+        Assert.Contains("<td class=\"doubtful\">500<br>510</td>", page);
+        Assert.Contains("why it &lt; is", page);
+        // Of all rows of this network and batch the lowest, for the ratio that the table has.
+        var ours = "<td>ResNet18, batch 128, 3 x 32 x 32</td><td>dct:100</td><td>30.0</td><td>600.0</td><td>60.0</td><td>-94.7 %</td><td>90.5</td>";
+        Assert.Contains(step ? ours + "<td>700.0</td><td>350.0</td><td>50.0 %</td><td>1.50 of plain</td>" : ours + "<td></td><td></td><td></td><td></td>", page);
+        Assert.Equal(!step, page.Contains("<td>dct:10</td><td>30.0</td><td>600.0</td><td>60.0</td><td>-94.7 %</td><td></td>", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Figures_agree_within_two_percent_to_either_side()
+    {
+        foreach (var (exact, agrees) in new[] { (100.0, true), (101.9, true), (98.1, true), (102.1, false), (97.9, false) })
+            Assert.Equal(agrees, new PaperCell("block0", 100, exact).Agrees);
+    }
+
+    [Fact]
+    public void Timelines_are_measured_and_drawn()
+    {
+        var plan = new MemoryPlan(Networks.Find("ResNet20"), 4, [3, 32, 32], [ActivationCodec.Dct(2.5), ActivationCodec.Dct(10)], "block0:bn");
+        var panel = TimelineReproduction.Measure(plan, new Silent(), TestContext.Current.CancellationToken);
+        Assert.Equal(["plain", "dct:2.5", "dct:10"], panel.Curves.Select(curve => curve.Name));
+        Assert.Equal(["dct:2.5", "dct:10"], panel.Memory.Select(result => result.Codec));
+        Assert.All(panel.Curves, curve => Assert.InRange(curve.Levels.Count, 50, 500));
+        Assert.All(panel.Curves, curve => Assert.Contains(curve.Levels, level => level.Stage.StartsWith("backward", StringComparison.Ordinal)));
+
+        var results = new ResultsFile(folder);
+        StoredPiece.Add(results, "timelines of ResNet18, dct on block0:bn", panel);
+        var page = Reproduction.Page([Reproduction.All.Single(one => one.Name == "fig9")], nowhere, StoredPiece.Read(results)).ToString();
+        Assert.Equal(1, page.Split("<svg").Length - 1);
+        Assert.Contains("ResNet18, batch 4: plain peak ", page);
+        Assert.Matches(@"dct:2\.5 [0-9]+ MiB; dct:10 [0-9]+ MiB\.", page);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(500)]
+    [InlineData(501)]
+    [InlineData(1203)]
+    public void A_thinner_timeline_keeps_every_stretchs_peak(int count)
+    {
+        var chance = new Random(1);
+        var levels = Enumerable.Range(0, count).Select(i => new MemoryLevel(chance.Next(1000), $"forward pass {i}")).ToArray();
+        var thin = TimelineReproduction.Thin(levels);
+        Assert.InRange(thin.Count, Math.Min(count, 250), 500);
+        Assert.Equal(levels.Max(level => level.Bytes), thin.Max(level => level.Bytes));
+        var places = thin.Select(level => Array.IndexOf(levels, level)).ToArray();
+        Assert.Equal(places.Order(), places);
+        var width = (count + 499) / 500;
+        Assert.All(thin.Index(), one => Assert.Equal(levels.Skip(one.Index * width).Take(width).Max(level => level.Bytes), one.Item.Bytes));
     }
 
     [Fact]

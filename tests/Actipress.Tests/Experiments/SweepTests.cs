@@ -118,37 +118,96 @@ public sealed class SweepTests : IDisposable
         public void Report(SweepProgress value) => told.Add(value);
     }
 
-    // Long enough to be killed while it trains.
-    static readonly string longer = Small.Replace("256", "1536", StringComparison.Ordinal).Replace("[1, 2]", "[1]", StringComparison.Ordinal);
+    [Fact]
+    public void Two_workers_never_train_the_same()
+    {
+        var sweep = Make();
+        var plan = sweep.Plans[0];
+        var (first, second) = (new List<SweepProgress>(), new List<SweepProgress>());
+        sweep.Train(plan, null, new Doing(told =>
+        {
+            first.Add(told);
+            // Another worker comes by while this one trains: another Sweep on the same folder.
+            if (first.Count == 1) new Sweep(folder).Train(plan, null, new Told(second), Cancellation);
+        }), Cancellation);
+        Assert.Empty(second);
+        Assert.Null(first[^1].At);
+        Assert.Single(File.ReadAllLines(sweep.Results.Path));
+        new Sweep(folder).Train(plan, null, new Told(second), Cancellation);    // nor after it is done
+        Assert.Empty(second);
+    }
+
+    sealed class Doing(Action<SweepProgress> tell) : IProgress<SweepProgress>
+    {
+        public void Report(SweepProgress value) => tell(value);
+    }
+
+    [Fact]
+    public void What_was_begun_is_gone_on_with_at_the_next_step()
+    {
+        var sweep = Make();
+        using var stop = new CancellationTokenSource();
+        var steps = 0;
+        sweep.Train(sweep.Plans[2], null, new Doing(_ => { if (++steps == 7) stop.Cancel(); }), stop.Token);    // four steps and a score an epoch
+        Assert.Equal(6, sweep.Remaining().Count);
+        Assert.Single(Directory.GetFiles(State, "*.state"));
+        var told = new List<SweepProgress>();
+        sweep.Train(sweep.Plans[2], null, new Told(told), Cancellation);
+        Assert.Equal((2, 3), (told[0].At!.Epoch, told[0].At!.Step));
+        Assert.Equal(5, sweep.Remaining().Count);
+        Assert.Empty(Directory.GetFiles(State));
+    }
+
+    // So long that no machine is through before it is killed, and short enough to be finished.
+    static readonly string longer = Small.Replace("256", "1536", StringComparison.Ordinal).Replace("[1, 2]", "[1]", StringComparison.Ordinal).Replace("\"epochs\": 2", "\"epochs\": 4", StringComparison.Ordinal);
 
     [Fact]
     public void Killed_at_any_moment_nothing_is_lost_and_nothing_done_twice()
     {
         var sweep = Make(longer);
-        foreach (var seconds in (double[])[0.2, 1.5])
+        // The process that started the workers is killed, and nobody else: they keep their states and end.
+        using (var process = ChildProcess.Start([.. ChildProcess.Cli, "sweep", folder, "--workers", "2"]))
         {
-            using var process = ChildProcess.Start([.. ChildProcess.Cli, "sweep", folder, "--workers", "2"]);
-            WaitUntil(() => !NobodyWorks(), "No worker has begun.");
-            Thread.Sleep(TimeSpan.FromSeconds(seconds));
-            process.Kill();    // the process that started the workers, and nobody else
+            WaitUntil(() => States().Length > 0, "No worker has saved a state.");
+            process.Kill();
             process.WaitForExit();
-            WaitUntil(NobodyWorks, "Workers live on without the process that started them.");
         }
-        var before = sweep.Done();
+        WaitUntil(NobodyWorks, "Workers live on without the process that started them.");
+        Assert.NotEmpty(States());
+        Assert.NotEmpty(sweep.Remaining());
+        // All are killed at once.
+        var (before, saved) = (sweep.Done(), States().Select(File.GetLastWriteTimeUtc).Max());
+        using (var process = ChildProcess.Start([.. ChildProcess.Cli, "sweep", folder, "--workers", "2"]))
+        {
+            WaitUntil(() => !NobodyWorks() && States().Any(path => File.GetLastWriteTimeUtc(path) > saved), "No worker has gone on.");
+            process.Kill(entireProcessTree: true);
+            process.WaitForExit();
+        }
+        WaitUntil(NobodyWorks, "Workers live on.");
+        Assert.NotEmpty(States());
+        Assert.NotEmpty(sweep.Remaining());
+        Assert.Equal(before.Select(run => run.Key), sweep.Done().Take(before.Count).Select(run => run.Key));
+
         File.AppendAllText(sweep.Results.Path, "{\"kind\":\"run\",\"key\":\"brok");
+        before = sweep.Done();
+        var resumed = States().Select(path => Path.GetFileNameWithoutExtension(path)).Except(before.Select(run => run.Key)).ToArray();
         var ended = ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--json"]);
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.Contains("in the middle of a line", ended.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("begins anew", ended.Error, StringComparison.Ordinal);
         Assert.Contains("\"done\": 3", ended.Output, StringComparison.Ordinal);
         var lines = File.ReadAllLines(sweep.Results.Path).Select(line => Json.Read<SweepRun>(line)!).ToArray();
         Assert.Equal(sweep.Plans.Select(plan => plan.Key()).Order(), lines.Select(run => run.Key).Order());
         Assert.Equal(before.Select(run => run.Key), lines.Take(before.Count).Select(run => run.Key));
+        Assert.Empty(States());
 
         // What was gone on with ended as if it had never been killed.
-        var plan = sweep.Plans[0];
+        var plan = sweep.Plans.First(plan => resumed.Contains(plan.Key()));
         using var whole = new Learner(plan, KnownData.Load(plan, null));
         while (whole.Epochs < plan.Epochs) whole.Epoch(null, null, Cancellation);
         Assert.Equal(whole.Curve, lines.Single(run => run.Key == plan.Key()).Curve);
+
+        string[] States() => Directory.Exists(State) ? Directory.GetFiles(State, "*.state") : [];
     }
 
     static void WaitUntil(Func<bool> happens, string otherwise)
