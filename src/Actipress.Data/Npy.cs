@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
@@ -24,15 +25,20 @@ public static partial class Npy
         ArgumentNullException.ThrowIfNull(bytes);
         if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Magic)) throw new InvalidDataException($"{path} is no .npy file: wanted it to start with \\x93NUMPY.");
         if (bytes[6] is not (1 or 2)) throw new InvalidDataException($"{path} is a .npy file of version {bytes[6]}: wanted 1 or 2. Save it with numpy.save.");
-        var (start, length) = bytes[6] == 1 ? (10, BitConverter.ToUInt16(bytes, 8)) : (12, BitConverter.ToInt32(bytes, 8));
-        if (length < 0 || start + length > bytes.Length)
+        var start = bytes[6] == 1 ? 10 : 12;
+        if (bytes.Length < start) throw new InvalidDataException($"{path} is cut short: its header starts at byte {start}, but the file has {bytes.Length}.");
+        var length = start == 10 ? BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(8)) : BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(8));
+        if (length < 0 || length > bytes.Length - start)
             throw new InvalidDataException($"{path} is cut short: its header of {length} bytes starts at byte {start}, but the file has {bytes.Length}.");
         var header = System.Text.Encoding.Latin1.GetString(bytes, start, length);
         var (descr, order, dims) = (Descr().Match(header), Order().Match(header), Shape().Match(header));
-        if (!descr.Success || !order.Success || !dims.Success) throw new InvalidDataException($"{path} has no header that can be read: found {header.Trim()}.");
+        if (!descr.Success || !order.Success || !dims.Success) throw NoHeader();
         if (order.Groups[1].Value == "True") throw new InvalidDataException($"{path} is in Fortran order: wanted C order. Save numpy.ascontiguousarray of it.");
-        var shape = dims.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(extent => long.Parse(extent, CultureInfo.InvariantCulture)).ToArray();
-        var elements = shape.Aggregate(1L, (a, b) => checked(a * b));
+        var shape = dims.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(extent => long.TryParse(extent, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : throw NoHeader()).ToArray();
+        // Of an array without elements too the other extents must be those of one that there could be.
+        if (shape.Where(extent => extent > 0).Aggregate(1.0, (a, b) => a * b) > int.MaxValue)
+            throw new InvalidDataException($"{path} has {string.Join(" x ", shape)} numbers: wanted fewer than 2^31.");
+        var elements = shape.Aggregate(1L, (a, b) => a * b);
         var data = bytes.AsSpan(start + length);
         var values = descr.Groups[1].Value switch
         {
@@ -49,6 +55,8 @@ public static partial class Npy
         };
         using var flat = tensor(values);
         return flat.view(shape);
+
+        InvalidDataException NoHeader() => new($"{path} has no header that can be read: found {(header.Length > 200 ? header[..200] + "..." : header).Trim()}. Save it with numpy.save.");
 
         float[] Convert<T>(ReadOnlySpan<byte> data, Func<T, float> convert) where T : unmanaged
         {
@@ -78,7 +86,7 @@ public static partial class Npy
         {
             file.Write(Magic);
             file.Write([1, 0, .. BitConverter.GetBytes((ushort)header.Length), .. System.Text.Encoding.Latin1.GetBytes(header)]);
-            file.Write(half ? MemoryMarshal.AsBytes(contiguous.data<Half>().ToArray().AsSpan()) : MemoryMarshal.AsBytes(contiguous.data<float>().ToArray().AsSpan()));
+            if (contiguous.NumberOfElements > 0) file.Write(half ? MemoryMarshal.AsBytes(contiguous.data<Half>().ToArray().AsSpan()) : MemoryMarshal.AsBytes(contiguous.data<float>().ToArray().AsSpan()));
         }
         File.Move(path + ".part", path, overwrite: true);
     }

@@ -12,6 +12,7 @@ public static class CodecTable
 
     const string Map = "resnet20.relu";
 
+    /// <exception cref="InvalidDataException">A line lacks something; the message says which line, and what.</exception>
     internal static string Write(IEnumerable<string> results)
     {
         var lines = results.Select(Json.TryParse).OfType<JsonElement>().ToArray();
@@ -33,15 +34,15 @@ public static class CodecTable
         IEnumerable<JsonElement> Newest(string kind, string key, Func<JsonElement, bool> wanted) => NewestOf(kind, line => Text(line, key), wanted);
 
         IEnumerable<JsonElement> NewestOf<T>(string kind, Func<JsonElement, T> key, Func<JsonElement, bool> wanted) =>
-            lines.Where(line => Text(line, "kind") == kind).Select(line => line.GetProperty("result")).Where(wanted).GroupBy(key).Select(same => same.Last());
+            lines.Where(line => Text(line, "kind") == kind).Select(line => Object(line, "result")).Where(wanted).GroupBy(key).Select(same => same.Last());
 
         // Where and with what the newest of each table were measured.
         IEnumerable<string> Origins()
         {
             var tables = new[] { "codecs", "steps", "scaling" }.Where(kind => lines.Any(line => Text(line, "kind") == kind)).GroupBy(kind =>
             {
-                var from = lines.Last(line => Text(line, "kind") == kind).GetProperty("provenance");
-                return string.Create(CultureInfo.InvariantCulture, $"{Text(from, "machine")} with {from.GetProperty("cores").GetInt32()} cores, commit {Text(from, "commit")}");
+                var from = Object(lines.Last(line => Text(line, "kind") == kind), "provenance");
+                return string.Create(CultureInfo.InvariantCulture, $"{Text(from, "machine")} with {Integer(from, "cores")} cores, commit {Text(from, "commit")}");
             }).ToArray();
             return tables.Length == 1 ? [tables[0].Key] : tables.Select(table => $"{string.Join(" and ", table)}: {table.Key}");
         }
@@ -65,13 +66,22 @@ public static class CodecTable
             }
         }
 
-        static int Threads(JsonElement line) => line.GetProperty("threads").GetInt32();
+        static long Threads(JsonElement line) => Integer(line, "threads");
 
         // A map is a little less than the size it is cut to.
-        static long Mebibytes(JsonElement line) => (line.GetProperty("elements").GetInt64() * sizeof(float) + (1 << 19)) >> 20;
+        static long Mebibytes(JsonElement line) => (Integer(line, "elements") * sizeof(float) + (1 << 19)) >> 20;
     }
 
-    static string? Text(JsonElement line, string name) => line.GetProperty(name).GetString();
+    static string Text(JsonElement line, string name) => Field(line, name) is { ValueKind: JsonValueKind.String } text ? text.GetString()! : throw No("text", line, name);
 
-    static double Number(JsonElement line, string name) => line.GetProperty(name).GetDouble();
+    static double Number(JsonElement line, string name) => Field(line, name) is { ValueKind: JsonValueKind.Number } number ? number.GetDouble() : throw No("number", line, name);
+
+    static long Integer(JsonElement line, string name) => Field(line, name) is { ValueKind: JsonValueKind.Number } number && number.TryGetInt64(out var value) ? value : throw No("whole number", line, name);
+
+    static JsonElement Object(JsonElement line, string name) => Field(line, name) is { ValueKind: JsonValueKind.Object } found ? found : throw No("object", line, name);
+
+    static JsonElement Field(JsonElement line, string name) => line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found) ? found : default;
+
+    static InvalidDataException No(string what, JsonElement line, string name) =>
+        new($"The results of {Folder} have no {what} '{name}' in {Json.Beginning(line)}: wanted what ./dev bench --store writes. Take the line out, or measure again.");
 }

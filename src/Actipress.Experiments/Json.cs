@@ -39,9 +39,36 @@ public static class Json
     /// <summary>A line of a results file; null where it is broken.</summary>
     public static JsonElement? TryParse(string text)
     {
-        try { return JsonDocument.Parse(text).RootElement; }
+        try
+        {
+            var line = JsonDocument.Parse(text).RootElement;
+            return !text.Contains("\\u", StringComparison.Ordinal) || IsText(line) ? line : null;
+        }
         catch (JsonException) { return null; }
     }
+
+    // Whether names and strings can be read: the parser lets half a surrogate pair pass, and whoever reads the string meets it.
+    static bool IsText(JsonElement value)
+    {
+        try
+        {
+            return value.ValueKind switch
+            {
+                JsonValueKind.Object => value.EnumerateObject().All(member => member.Name is not null && IsText(member.Value)),
+                JsonValueKind.Array => value.EnumerateArray().All(IsText),
+                JsonValueKind.String => value.GetString() is not null,
+                _ => true,
+            };
+        }
+        catch (InvalidOperationException) { return false; }
+    }
+
+    /// <summary>Whether a line is an object with this text under this name.</summary>
+    public static bool Has(this JsonElement line, string name, string text) =>
+        line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found) && found.ValueKind == JsonValueKind.String && found.ValueEquals(text);
+
+    /// <summary>As much of a line as a message has room for.</summary>
+    internal static string Beginning(JsonElement line) => line.GetRawText() is { Length: > 100 } text ? $"{text[..100]}..." : line.GetRawText();
 
     /// <summary>What <see cref="Line"/> wrote, as an object again.</summary>
     public static T Of<T>(JsonElement value) => value.Deserialize<T>(line) ?? throw new InvalidDataException($"Null in place of a {typeof(T).Name}.");

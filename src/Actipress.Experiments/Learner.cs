@@ -244,12 +244,16 @@ public sealed class Learner : IDisposable
         Report = Json.Read<CompressionReport>(reader.ReadString());
         model.load(reader);
         optimizer.load_state_dict(reader);
+        // Into one of the same size: Tensor.Load would make whatever size the bytes ask for.
         randomState?.Dispose();
-        randomState = Tensor.Load(reader);
+        randomState = random.get_rng_state();
+        randomState.Load(reader);
 
         double[] Read()
         {
-            var values = new double[reader.ReadInt32()];
+            var count = reader.ReadInt32();
+            if (count < 0 || count > (reader.BaseStream.Length - reader.BaseStream.Position) / sizeof(double)) throw new EndOfStreamException($"Found {count} numbers, wanted no more than there are bytes for");
+            var values = new double[count];
             for (var i = 0; i < values.Length; i++) values[i] = reader.ReadDouble();
             return values;
         }

@@ -47,7 +47,7 @@ public sealed class ResultsFile
         return true;
     }
 
-    /// <summary>The lines; what is no JSON is passed over.</summary>
+    /// <summary>The lines; what is no JSON object is passed over.</summary>
     public IReadOnlyList<JsonElement> Lines()
     {
         using var alone = Lock();
@@ -59,7 +59,7 @@ public sealed class ResultsFile
     {
         file.Position = 0;
         var text = System.Text.Encoding.UTF8.GetString(Content(file));
-        return text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Json.TryParse).OfType<JsonElement>();
+        return text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Json.TryParse).OfType<JsonElement>().Where(line => line.ValueKind == JsonValueKind.Object);
     }
 
     static string? DropBrokenEnd(FileStream file)

@@ -61,11 +61,11 @@ public sealed class Sweep
     /// <summary>Its results; other lines than its own are passed over.</summary>
     public ResultsFile Results { get; }
 
-    /// <summary>What is done, in the order of <see cref="Plans"/>.</summary>
+    /// <summary>What is done, in the order of <see cref="Plans"/>; a line without all that a run has is passed over.</summary>
     public IReadOnlyList<SweepRun> Done()
     {
-        var lines = Results.Lines().Select(line => Json.Read<SweepRun>(line.GetRawText())).OfType<SweepRun>().Where(run => run.Kind == "run").ToLookup(run => run.Key);
-        return [.. Plans.SelectMany(plan => lines[plan.Key()].Take(1))];
+        var lines = Results.Lines().Select(line => Json.Read<SweepRun>(line.GetRawText())).OfType<SweepRun>().Where(run => run is { Kind: "run", Key: not null, Result: not null, Curve: not null, Provenance: not null }).ToLookup(run => run.Key);
+        return [.. Plans.SelectMany(plan => lines[plan.Key()].Take(1).Select(run => run with { Plan = plan }))];
     }
 
     /// <summary>What is not.</summary>
@@ -116,7 +116,7 @@ public sealed class Sweep
         return Results.Lines().Any(line => IsResultOf(line, key));
     }
 
-    static bool IsResultOf(System.Text.Json.JsonElement line, string key) => line.TryGetProperty("key", out var found) && found.ValueEquals(key);
+    static bool IsResultOf(System.Text.Json.JsonElement line, string key) => line.Has("key", key);
 
     static FileStream? TryClaim(string path)
     {
@@ -128,14 +128,8 @@ public sealed class Sweep
     {
         var (watch, provenance) = (Stopwatch.StartNew(), Provenance.Here(Device));
         var data = Load(plan, dataFolder);
-        using var learner = new Learner(plan, data, Device);
         var state = new TrainingState(Path.Combine(stateFolder, plan.Key() + ".state"), plan);
-        try { state.Load(learner); }
-        catch (InvalidDataException damage)
-        {
-            progress?.Report(new(plan, null, $"{damage.Message} The run begins anew."));
-            state.Delete();
-        }
+        using var learner = GoOn(plan, data, state, progress);
         var steps = new Steps(plan, progress);
         while (learner.Epochs < plan.Epochs)
         {
@@ -148,6 +142,29 @@ public sealed class Sweep
         Results.AddUnless(line => IsResultOf(line, run.Key), run);
         state.Delete();
         progress?.Report(new(plan, null));
+    }
+
+    // A damaged state may have left a part of itself in the learner: another one begins anew.
+    Learner GoOn(TrainingPlan plan, TrainingData data, TrainingState state, IProgress<SweepProgress>? progress)
+    {
+        var learner = new Learner(plan, data, Device);
+        try
+        {
+            state.Load(learner);
+            return learner;
+        }
+        catch (InvalidDataException damage)
+        {
+            learner.Dispose();
+            progress?.Report(new(plan, null, $"{damage.Message} The run begins anew."));
+            state.Delete();
+            return new(plan, data, Device);
+        }
+        catch
+        {
+            learner.Dispose();
+            throw;
+        }
     }
 
     sealed class Steps(TrainingPlan plan, IProgress<SweepProgress>? progress) : IProgress<TrainingProgress>

@@ -81,6 +81,13 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         if (content < Magic.Length || !Sum(file, content).SequenceEqual(Rest(file))) throw Damaged("its checksum is wrong");
         file.Position = 0;
         using var reader = new BinaryReader(file);
+        try { Read(reader, runs); }
+        // TorchSharp says in many ways that bytes are no parameters of a network.
+        catch (Exception failure) when (failure is not (InvalidDataException or OutOfMemoryException)) { throw new InvalidDataException(Damaged(failure.Message.TrimEnd('.')).Message, failure); }
+    }
+
+    void Read(BinaryReader reader, ReadOnlySpan<Learner> runs)
+    {
         if (!reader.ReadBytes(Magic.Length).AsSpan().SequenceEqual(Magic)) throw Damaged("it does not begin with ACTPTRAI");
         if (reader.ReadInt32() is var version and not Version) throw Damaged($"found version {version}, wanted {Version}");
         var (found, wanted) = (reader.ReadString(), Json.Line(plan));

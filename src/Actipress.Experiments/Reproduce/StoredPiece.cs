@@ -8,17 +8,25 @@ namespace Actipress.Experiments;
 public sealed record StoredPiece(JsonElement Result, string Machine)
 {
     /// <summary>All pieces of a results file by key, the last of each.</summary>
+    /// <exception cref="InvalidDataException">A piece lacks something; the message says which line.</exception>
     public static IReadOnlyDictionary<string, StoredPiece> Read(ResultsFile results)
     {
         ArgumentNullException.ThrowIfNull(results);
         var pieces = new Dictionary<string, StoredPiece>();
-        foreach (var line in results.Lines().Where(line => line.TryGetProperty("kind", out var kind) && kind.GetString() == Kind))
+        foreach (var line in results.Lines().Where(line => line.Has("kind", Kind)))
+            try { Add(line); }
+            catch (Exception failure) when (failure is KeyNotFoundException or InvalidOperationException or FormatException)
+            {
+                throw new InvalidDataException($"{results.Path} has a piece that cannot be read, {Json.Beginning(line)}: {failure.Message} Wanted key, result and provenance. Take the line out.", failure);
+            }
+        return pieces;
+
+        void Add(JsonElement line)
         {
             var from = line.GetProperty("provenance");
-            pieces[line.GetProperty("key").GetString()!] = new(line.GetProperty("result"),
+            pieces[line.GetProperty("key").GetString() ?? throw new FormatException("Its key is null.")] = new(line.GetProperty("result"),
                 $"{(from.TryGetProperty("gpu", out var gpu) ? $"{gpu.GetString()} beside " : "")}{from.GetProperty("machine").GetString()} with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, commit {from.GetProperty("commit").GetString()}");
         }
-        return pieces;
     }
 
     /// <summary>All pieces of an experiments folder's results files.</summary>

@@ -119,6 +119,34 @@ public sealed class DataTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(2, "", "cut short: its header starts at byte 12, but the file has 10")]
+    [InlineData(2, "ÿ\u007f", "its header of 2147418112 bytes starts at byte 12")]
+    [InlineData(2, "ÿÿ", "its header of -65536 bytes starts at byte 12")]
+    [InlineData(1, "'shape': (22 3)", "no header that can be read: found {'descr': '<f4', 'fortran_order': False, 'shape': (22 3)")]
+    [InlineData(1, "'shape': (99999999999999999999,)", "no header that can be read")]
+    [InlineData(1, "'shape': (4294967296, 4294967296)", "4294967296 x 4294967296 numbers: wanted fewer than 2^31")]
+    [InlineData(1, "'shape': (4611686018427387904,)", "4611686018427387904 numbers: wanted fewer than 2^31")]
+    [InlineData(1, "'shape': (0, 4611686018427387904, 4)", "wanted fewer than 2^31")]
+    [InlineData(1, "'shape': (1073741824,)", "cut short: wanted 1073741824 numbers of 4 bytes")]
+    public void A_header_that_lies_is_refused_before_anything_is_allocated(byte version, string rest, string says)
+    {
+        var header = version == 1 ? $"{{'descr': '<f4', 'fortran_order': False, {rest}}}" : rest;
+        byte[] bytes = [0x93, .. "NUMPY"u8, version, 0, .. version == 1 ? BitConverter.GetBytes((ushort)header.Length) : [0, 0], .. System.Text.Encoding.Latin1.GetBytes(header)];
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Contains(says, Assert.Throws<InvalidDataException>(() => Npy.Read(bytes, "array.npy")).Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);
+    }
+
+    [Fact]
+    public void An_array_without_elements_is_written_and_read()
+    {
+        var path = Path.Combine(folder, "empty.npy");
+        using (var array = empty(0, 4)) Npy.Write(path, array);
+        using var back = Npy.Read(path);
+        Assert.Equal([0, 4], back.shape);
+    }
+
     [Fact]
     public void A_cut_or_foreign_array_is_refused()
     {

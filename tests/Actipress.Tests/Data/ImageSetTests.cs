@@ -1,6 +1,8 @@
 using System.Formats.Tar;
 using System.IO.Compression;
 using Actipress.Data;
+using Actipress.Fuzz;
+using SkiaSharp;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Data;
@@ -146,5 +148,24 @@ public sealed class ImageSetTests : IDisposable
         Assert.Contains("cut short or damaged", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message, StringComparison.Ordinal);
         File.WriteAllText(path, "no picture");
         Assert.Contains("no picture", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message, StringComparison.Ordinal);
+        using (var bitmap = new SKBitmap(4, 4))
+        using (var webp = bitmap.Encode(SKEncodedImageFormat.Webp, 90)) File.WriteAllBytes(path, webp.ToArray());
+        Assert.Contains("one.png is Webp: wanted PNG or JPEG", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_picture_has_no_more_pixels_than_its_bytes_can_hold()
+    {
+        var path = Path.Combine(folder, "one.png");
+        using (var bitmap = new SKBitmap(2000, 1500, SKColorType.Gray8, SKAlphaType.Opaque))
+        {
+            bitmap.Erase(SKColors.Black);
+            using var png = bitmap.Encode(SKEncodedImageFormat.Png, 100);
+            File.WriteAllBytes(path, png.ToArray());
+        }
+        using (var black = Picture.Read(path)) Assert.Equal([1, 1, 1500, 2000], black.shape);
+        var claims = PngChecksums.Mended([.. File.ReadAllBytes(path)[..16], 0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, .. File.ReadAllBytes(path)[24..]]);
+        File.WriteAllBytes(path, claims);
+        Assert.Contains("found 65535 x 65535 pixels, wanted at most", Assert.Throws<InvalidDataException>(() => Picture.Read(path)).Message, StringComparison.Ordinal);
     }
 }

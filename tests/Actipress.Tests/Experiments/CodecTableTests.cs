@@ -11,6 +11,18 @@ public sealed class CodecTableTests
     public void Tables_of_several_commits_say_which_is_from_where() =>
         Assert.Contains("Medians; codecs: EPYC with 2 cores, commit b; steps: EPYC with 2 cores, commit a.", CodecTable.Write([Codec("a"), Step("a"), Codec("b")]), StringComparison.Ordinal);
 
+    [Theory]
+    [InlineData("""{"result":{}}""", "no text 'kind'")]
+    [InlineData("""[]""", "no text 'kind'")]
+    [InlineData("""{"kind":"steps","result":"a"}""", "no object 'result'")]
+    [InlineData("""{"kind":"steps","result":{"network":"lenet","codec":"dct:10","ratio":"1"}}""", "no number 'ratio'")]
+    [InlineData("""{"kind":"scaling","result":{"threads":1e99,"elements":1}}""", "no whole number 'threads'")]
+    public void A_line_that_lacks_something_is_named(string line, string says)
+    {
+        var message = Assert.Throws<InvalidDataException>(() => CodecTable.Write([Codec("a"), line])).Message;
+        Assert.Contains($"The results of codec-bench have {says} in ", message, StringComparison.Ordinal);
+    }
+
     static string Codec(string commit) =>
         Line("codecs", commit, """{"codec":"dct:10","map":"resnet20.relu","pack_ms":1,"unpack_ms":1,"clone_ms":4,"clones":0.5,"bytes_per_element":0.2,"psnr_db":30}""");
 

@@ -25,6 +25,26 @@ public sealed class ResultsFileTests : IDisposable
     }
 
     [Fact]
+    public void A_line_that_is_no_object_or_no_text_is_passed_over()
+    {
+        File.WriteAllText(Path, "5\n{\"a\":1}\n[{}]\n\"a\"\nnull\nbroken\n{\"half a pair\":[\"\\ud800\"]}\n{\"\\udc00\":1}\n{\"\\ud83d\\ude00\":1}\n");
+        Assert.Equal(["""{"a":1}""", """{"\ud83d\ude00":1}"""], new ResultsFile(folder).Lines().Select(line => line.GetRawText()));
+    }
+
+    [Theory]
+    [InlineData("""{"kind":"piece","result":[1],"provenance":{"machine":"EPYC","cores":2,"torch_sharp":"1","commit":"a"}}""")]
+    [InlineData("""{"kind":"piece","key":"one","result":[1],"provenance":{"machine":"EPYC","cores":"2","torch_sharp":"1","commit":"a"}}""")]
+    [InlineData("""{"kind":"piece","key":"one","result":[1],"provenance":{"machine":"EPYC","cores":1e99,"torch_sharp":"1","commit":"a"}}""")]
+    [InlineData("""{"kind":"piece","key":"one","result":[1],"provenance":"EPYC"}""")]
+    [InlineData("""{"kind":"piece","key":null,"result":[1],"provenance":{"machine":"EPYC","cores":2,"torch_sharp":"1","commit":"a"}}""")]
+    public void A_piece_that_lacks_something_is_named(string line)
+    {
+        File.WriteAllText(Path, "{\"kind\":5}\n" + line + "\n");
+        var message = Assert.Throws<InvalidDataException>(() => StoredPiece.Read(new ResultsFile(folder))).Message;
+        Assert.Contains($"{Path} has a piece that cannot be read, {line[..50]}", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Several_writers_lose_nothing_and_add_nothing_twice()
     {
         Parallel.For(0, 4, _ =>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
 using Actipress.Experiments;
 using static TorchSharp.torch;
 
@@ -95,6 +96,26 @@ public sealed class SweepTests : IDisposable
     }
 
     [Fact]
+    public void Lines_of_other_kinds_and_runs_that_lack_something_are_not_done()
+    {
+        var sweep = Make();
+        var (whole, lacking, another) = (sweep.Plans[0], sweep.Plans[1], sweep.Plans[2]);
+        var result = new RunResult(0.5, null, 0.5, null, 1, 1, null, null);
+        var run = new SweepRun("run", whole.Key(), whole, result, [], 1, 1, new("EPYC", 2, "a", "1", "10", default));
+        sweep.Results.Add(5);
+        sweep.Results.Add(new { Key = 5 });
+        sweep.Results.Add(run with { Key = lacking.Key(), Result = null! });
+        sweep.Results.Add(run with { Key = lacking.Key(), Provenance = null! });
+        sweep.Results.Add(run with { Key = lacking.Key(), Curve = null! });
+        sweep.Results.Add(run);
+        sweep.Results.Add(run with { Key = another.Key() });    // whatever plan stands there, the key tells which it is
+        Assert.Equal([whole, another], sweep.Done().Select(done => done.Plan));
+        Assert.Equal(2, SweepSummary.Of(sweep).Done);
+        sweep.Train(whole, null, null, Cancellation);
+        Assert.Equal(2, sweep.Done().Count);
+    }
+
+    [Fact]
     public void One_that_fails_or_is_taken_leaves_the_others_alone()
     {
         var sweep = Make();
@@ -111,6 +132,28 @@ public sealed class SweepTests : IDisposable
         Directory.Delete(Path.Combine(State, failing + ".state.part"));
         sweep.Work(null, null, Cancellation);
         Assert.Empty(sweep.Remaining());
+    }
+
+    [Fact]
+    public void A_run_whose_state_breaks_off_begins_anew_as_if_there_were_none()
+    {
+        var sweep = Make();
+        var plan = sweep.Plans[0];
+        var state = new TrainingState(Path.Combine(State, plan.Key() + ".state"), plan);
+        using (var trained = new Learner(plan, KnownData.Load(plan, null)))
+        {
+            trained.Epoch(null, () => { }, Cancellation);
+            state.Save(trained);
+        }
+        // Amid the parameters: behind the first epoch, which is told of before them.
+        var content = File.ReadAllBytes(state.Path)[..50_000];
+        File.WriteAllBytes(state.Path, [.. content, .. SHA256.HashData(content)]);
+        var told = new List<SweepProgress>();
+        sweep.Train(plan, null, new Told(told), Cancellation);
+        Assert.Contains("no whole state of a training", Assert.Single(told, one => one.Notice is not null).Notice, StringComparison.Ordinal);
+        using var fresh = new Learner(plan, KnownData.Load(plan, null));
+        while (fresh.Epochs < plan.Epochs) fresh.Epoch(null, () => { }, Cancellation);
+        Assert.Equal(fresh.Curve, Assert.Single(sweep.Done()).Curve);
     }
 
     sealed class Told(List<SweepProgress> told) : IProgress<SweepProgress>

@@ -1,0 +1,185 @@
+using Actipress.Data;
+using Actipress.Experiments;
+using SkiaSharp;
+using static TorchSharp.torch;
+
+namespace Actipress.Fuzz;
+
+/// <summary>A reader of bytes that come from elsewhere, and what it owes: it returns, or throws what its documentation names.</summary>
+/// <param name="Name">As <c>./dev fuzz</c> calls it.</param>
+/// <param name="LargestInput">Bytes; a fuzzer gets no further with more.</param>
+/// <param name="MemoryPerByte">Bytes that the reader may allocate for each byte that it reads, beside <see cref="MemoryAtLeast"/>.</param>
+/// <param name="Read">Reads the bytes and disposes what came of them. The folder is empty and the reader's own.</param>
+/// <param name="Refusals">What the reader's documentation says that it throws.</param>
+/// <param name="Seeds">Whole examples to begin with, made by the project's own writers.</param>
+sealed record Target(string Name, int LargestInput, long MemoryPerByte, Action<byte[], Scratch> Read, Type[] Refusals, Func<Scratch, IEnumerable<byte[]>> Seeds)
+{
+    /// <summary>What a reader may allocate whatever it reads.</summary>
+    public const long MemoryAtLeast = 16 << 20;
+
+    static readonly Type[] invalidData = [typeof(InvalidDataException)];
+
+    /// <summary>All of them. A line here adds one.</summary>
+    public static IReadOnlyList<Target> All { get; } =
+    [
+        // A map may have 2^16 elements for each byte of its file, and is rebuilt in float32 before it gets its type.
+        new("packed", 1024, 8L << 18, ReadPacked, invalidData, PackedMaps),
+        new("codec", 256, 1 << 12, (bytes, _) => ReadCodec(System.Text.Encoding.UTF8.GetString(bytes)), [typeof(FormatException)], _ => Texts(CodecTexts)),
+        new("layers", 256, 1 << 12, (bytes, _) => LayerSet.Parse(System.Text.Encoding.UTF8.GetString(bytes), Trainable.Find("resnet20")), [typeof(ArgumentException)],
+            _ => Texts("all", "relu1", "block0", "block0-2:bn", "block1-block2,conv*:conv+bn+relu", "layer?.relu, head.*")),
+        new("nifti", 4096, 1 << 6, ReadNifti, invalidData, Volumes),
+        new("labels", 4096, 1 << 8, (bytes, scratch) => ReadLabels(scratch.Write("volume.nii", bytes)), invalidData, Volumes),
+        new("decathlon", 2048, 1 << 12, (bytes, scratch) => Decathlon.Open(Path.GetDirectoryName(scratch.Write("dataset.json", bytes))!), invalidData,
+            _ => Texts("""{"name":"HIP","modality":{"0":"MRI"},"labels":{"0":"back","1":"front"},"training":[{"image":"./imagesTr/a.nii.gz","label":"./labelsTr/a.nii.gz"}]}""")),
+        // Deflate makes up to 1032 bytes of one, in a buffer that doubles as it grows.
+        new("gzip", 4096, 1 << 13, (bytes, scratch) => Gzip.Content(scratch.Write("content.gz", bytes)), invalidData, scratch => Volumes(scratch, ".nii.gz")),
+        new("nifti-gz", 4096, 1 << 14, (bytes, scratch) => Nifti.Read(scratch.Write("volume.nii.gz", bytes)), invalidData, scratch => Volumes(scratch, ".nii.gz")),
+        new("npy", 1024, 1 << 6, ReadNpy, invalidData, Arrays),
+        new("idx", 1024, 1 << 6, (bytes, scratch) => Mnist.Load(Path.GetDirectoryName(scratch.Write("train-images-idx3-ubyte", bytes))!), invalidData,
+            _ => [[0, 0, 8, 3, 0, 0, 0xEA, 0x60, 0, 0, 0, 28, 0, 0, 0, 28, .. new byte[64]], [0, 0, 8, 1, 0, 0, 0xEA, 0x60, 1, 2, 3]]),
+        new("cifar10", 8192, 1 << 6, (bytes, scratch) => Cifar10.Load(Path.GetDirectoryName(scratch.Write("data_batch_1.bin", bytes))!), invalidData, _ => [[9, .. new byte[3072], 3, .. new byte[3072]]]),
+        new("cifar100", 8192, 1 << 6, (bytes, scratch) => Cifar100.Load(Path.GetDirectoryName(scratch.Write("train.bin", bytes))!), invalidData, _ => [[19, 99, .. new byte[3072], 0, 7, .. new byte[3072]]]),
+        // A PNG of one bit a pixel has up to 8 x 1032 pixels a byte; each becomes four bytes and then three floats.
+        new("png", 2048, 1 << 18, (bytes, scratch) => ReadPicture(PngChecksums.Mended(bytes), scratch), invalidData, _ => Pictures(SKEncodedImageFormat.Png)),
+        new("jpeg", 2048, 1 << 18, ReadPicture, invalidData, _ => Pictures(SKEncodedImageFormat.Jpeg)),
+        new("config", 2048, 1 << 14, (bytes, scratch) => SweepConfig.Read(scratch.Write("config.json", bytes)).Plans(), [typeof(InvalidDataException), typeof(ArgumentException), typeof(FormatException)],
+            _ => Texts(Configuration, """{"model": "unet3d", "codecs": ["none"], "loss": "dice", "augmentation": "brats", "extents": [16, 32, 16], "features": 4, "data": "volumes", "layers": ["block0"], /* why */ "seeds": [1, 2],}""")),
+        new("results", 4096, 1 << 12, ReadResults, invalidData, _ => Texts(FinishedRun + "\n", "5\n[]\n{\"kind\":\"run\"}\n" + FinishedRun)),
+        new("pieces", 2048, 1 << 12, (bytes, scratch) => StoredPiece.Read(Results(bytes, scratch)), invalidData, _ => Texts("""{"kind":"piece","key":"a","result":[1],"provenance":""" + Here + "}\n")),
+        new("codec-table", 2048, 1 << 12, (bytes, scratch) => CodecTable.Write(Results(bytes, scratch).Lines().Select(line => line.GetRawText())), invalidData, _ => Texts(
+            """{"kind":"codecs","result":{"codec":"dct:10","map":"resnet20.relu","pack_ms":1,"unpack_ms":2,"clone_ms":3,"clones":1,"bytes_per_element":0.2,"psnr_db":30},"provenance":""" + Here + "}\n",
+            """{"kind":"steps","result":{"network":"lenet","codec":"dct:10","ratio":1.1,"saved_bytes":100,"kept_bytes":10},"provenance":""" + Here + "}\n",
+            """{"kind":"scaling","result":{"codec":"dct:10","threads":2,"elements":1048576,"pack_ms":1,"unpack_ms":2,"clones":1},"provenance":""" + Here + "}\n")),
+        new("state", 1024, 1 << 16, TrainingStates.Read, invalidData, TrainingStates.Seeds),
+    ];
+
+    /// <summary>Reads bytes as the contract allows; what it does not allow comes out as an exception.</summary>
+    /// <returns>How the reader refused the bytes; null where it read them.</returns>
+    public Exception? Run(byte[] bytes, Scratch scratch)
+    {
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        try
+        {
+            Read(bytes, scratch);
+            return null;
+        }
+        catch (Exception refusal) when (Refusals.Contains(refusal.GetType())) { return refusal; }
+        finally
+        {
+            var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+            if (allocated > MostMemory(bytes)) throw new InsufficientMemoryException($"'{Name}' allocated {allocated} bytes for {bytes.Length}: wanted at most {MostMemory(bytes)}.");
+        }
+    }
+
+    /// <summary>Bytes that may be allocated for these.</summary>
+    public long MostMemory(byte[] bytes) => MemoryAtLeast + MemoryPerByte * bytes.Length;
+
+    static void ReadPacked(byte[] bytes, Scratch scratch)
+    {
+        using var packed = PackedMap.Read(bytes);
+        using var map = packed.Unpack();
+        if (!map.shape.SequenceEqual(packed.Shape) || map.dtype != packed.Type) throw new InvalidOperationException($"Unpacked {map}, wanted {string.Join(" x ", packed.Shape)} of {packed.Type}.");
+    }
+
+    static IEnumerable<byte[]> PackedMaps(Scratch scratch)
+    {
+        random.manual_seed(1);
+        foreach (var codec in (string[])["dct:10", "dct:4,block=4", "wt:haar:10", "wt:db3:4", "st:10", "st:10,zeros=none", "quant:2", "half", "bf16", "st:10,storage=paper", "dct:10,storage=compact", "st:4,index=byte,values=float16"])
+            foreach (var (shape, type) in ((long[], ScalarType)[])[([1, 2, 8, 9], ScalarType.Float32), ([2, 3, 4, 5], ScalarType.Float16), ([1, 1, 3, 4, 5], ScalarType.Float64), ([3, 37], ScalarType.BFloat16)])
+            {
+                using var scope = NewDisposeScope();
+                using var packed = Pipeline.Pack(randn(shape).relu().to(type), ActivationCodec.Parse(codec) with { EvenIfLarger = true }, out _)!;
+                yield return packed.ToBytes();
+            }
+    }
+
+    static string[] CodecTexts =>
+    [
+        .. ActivationCodec.Known.Select(known => known.Example), "dct:10,block=8", "wt:coif5:2,levels=5,storage=compact", "st:4,values=float16,index=bitmap", "dct:1e3,storage=paper,zeros=exact", "quant:8,zeros=none",
+    ];
+
+    static void ReadCodec(string text)
+    {
+        var codec = ActivationCodec.Parse(text);
+        if (ActivationCodec.Parse(codec.ToString()) != codec) throw new InvalidOperationException($"'{text}' was read as '{codec}', which is read as '{ActivationCodec.Parse(codec.ToString())}'.");
+    }
+
+    // Of a pair, both files are these bytes.
+    static void ReadNifti(byte[] bytes, Scratch scratch)
+    {
+        var isPair = bytes.AsSpan().IndexOf("ni1"u8) == 344 || bytes.AsSpan().IndexOf("ni2"u8) == 4;
+        if (isPair) scratch.Write("volume.img", bytes);
+        Nifti.Read(scratch.Write(isPair ? "volume.hdr" : "volume.nii", bytes));
+    }
+
+    static void ReadLabels(string path) => new VolumeFiles("volumes", [new("volume", [path], [path])], channels: 1, classes: 4).Read(0);
+
+    static IEnumerable<byte[]> Volumes(Scratch scratch) => Volumes(scratch, ".nii");
+
+    static IEnumerable<byte[]> Volumes(Scratch scratch, string ending)
+    {
+        foreach (var (extents, type) in ((int[], NiftiType)[])[([2, 3, 4], NiftiType.UInt8), ([4, 2, 2, 2], NiftiType.Int16), ([2, 2, 2], NiftiType.Float64), ([3, 2], NiftiType.Float32), ([2, 2, 1], NiftiType.UInt64)])
+        {
+            var path = Path.Combine(scratch.Folder, "seed" + ending);
+            var count = extents.Aggregate(1, (product, extent) => product * extent);
+            Nifti.Write(path, new([.. Enumerable.Range(0, count).Select(i => (float)(i % 3))], extents, [1, 1, 1], Affine.Of(1, 1, 2)), type);
+            yield return File.ReadAllBytes(path);
+        }
+    }
+
+    static void ReadNpy(byte[] bytes, Scratch scratch)
+    {
+        using var array = Npy.Read(bytes, "array.npy");
+        if (array.NumberOfElements > bytes.Length) throw new InvalidOperationException($"{array.NumberOfElements} elements of {bytes.Length} bytes.");
+    }
+
+    static IEnumerable<byte[]> Arrays(Scratch scratch)
+    {
+        foreach (var (shape, type) in ((long[], ScalarType)[])[([2, 3], ScalarType.Float32), ([5], ScalarType.Float16), ([], ScalarType.Float32), ([0, 4], ScalarType.Float32)])
+        {
+            var path = Path.Combine(scratch.Folder, "seed.npy");
+            using (var array = ones(shape, type)) Npy.Write(path, array);
+            yield return File.ReadAllBytes(path);
+        }
+        foreach (var type in (string[])["<f8", "|u1", "|i1", "<u2", "<i2", "<i4", "<i8"])
+            yield return [0x93, .. "NUMPY"u8, 2, 0, 64, 0, 0, 0, .. System.Text.Encoding.Latin1.GetBytes($"{{'descr': '{type}', 'fortran_order': False, 'shape': (2,), }}".PadRight(63) + "\n"), .. new byte[16]];
+    }
+
+    static void ReadPicture(byte[] bytes, Scratch scratch)
+    {
+        using var picture = Picture.Read(scratch.Write("picture", bytes));
+    }
+
+    static IEnumerable<byte[]> Pictures(SKEncodedImageFormat format)
+    {
+        foreach (var type in (SKColorType[])[SKColorType.Rgba8888, SKColorType.Gray8])
+        {
+            using var bitmap = new SKBitmap(5, 3, type, SKAlphaType.Opaque);
+            bitmap.Erase(SKColors.Coral);
+            using var data = bitmap.Encode(format, 80);
+            yield return data.ToArray();
+        }
+    }
+
+    const string Configuration = """{"model": "lenet", "epochs": 1, "batch": 8, "learning_rate": 0.001, "schedule": "cosine", "seeds": [1], "layers": ["all"], "codecs": ["none", "dct:{ratio}"], "ratios": [4, 10], "train_examples": 64, "test_examples": 8}""";
+
+    const string Here = """{"machine":"AMD","cores":2,"torch_sharp":"0.107.0","commit":"abc","at":"2026-01-01T00:00:00Z"}""";
+
+    // A finished training of the configuration above.
+    static string FinishedRun => Json.Line(new SweepRun("run", Plans[0].Key(), Plans[0], new(0.5, null, 0.6, null, 0.7, 1, 100, 200, 100, 10, 0.4, 0.99, 1), [new(0.7, 0.5, null)], 1, 2, new("AMD", 2, "abc", "0.107.0", ".NET 10", new(2026, 1, 1))));
+
+    static IReadOnlyList<TrainingPlan> Plans => Json.ReadStrictly<SweepConfig>(Configuration).Plans();
+
+    static ResultsFile Results(byte[] bytes, Scratch scratch) => new(Path.GetDirectoryName(scratch.Write("results.jsonl", bytes))!);
+
+    // The sweep is made once: it builds each network.
+    static void ReadResults(byte[] bytes, Scratch scratch)
+    {
+        var sweep = scratch.Keep(() => new Sweep(scratch.Write("config.json", System.Text.Encoding.UTF8.GetBytes(Configuration))));
+        _ = new ResultsFile(Path.GetDirectoryName(scratch.Write("results.jsonl", bytes))!).Dropped;
+        sweep.Remaining();
+        SweepSummary.Of(sweep);
+    }
+
+    static IEnumerable<byte[]> Texts(params string[] texts) => texts.Select(System.Text.Encoding.UTF8.GetBytes);
+}
