@@ -51,12 +51,11 @@ public class BoundsTests
         var inFloats = type == ScalarType.Float64 && ofValues.Contains(layer);
         var exact = tensor(bounds).to(type);
         var (more, less) = (tensor(1 + finfo(inFloats ? ScalarType.Float32 : type).eps, type), tensor(1 - finfo(inFloats ? ScalarType.Float32 : type).eps, type));
-        var x = cat([exact, exact * more, exact * less, tensor(new[] { 100f, -100f, 0.25f }).to(type)]);
-        Assert.Equal(33, x.NumberOfElements);
-        var weights = ones_like(x);
-        var plain = Gradient(bounded[layer], x, weights, null, out _);
+        var x = cat([tensor(new[] { 100f, -100f, 0.25f }).to(type), exact * more, exact * less, exact, exact[..6]]);
+        Assert.Equal(39, x.NumberOfElements);
+        var plain = Gradient(bounded[layer], x, ones_like(x), null, out _);
         Assert.True(plain.Distinct().Count() > 1, "One gradient everywhere tells nothing of bounds.");
-        Same(plain, Gradient(bounded[layer], x, weights, Lossless, out var report), inFloats ? 1e-6 : 0, report!, layer);
+        Same(plain, Gradient(bounded[layer], x, ones_like(x), Lossless, out var report), inFloats ? 1e-6 : 0, report!, layer);
         Assert.True(report!.SavedBytes > 0, report.ToString());
     }
 
@@ -67,10 +66,10 @@ public class BoundsTests
         ["hardsigmoid"] = x => hardsigmoid(x),
         ["threshold"] = x => x.threshold(numbers[4], numbers[9]),
         ["convolution"] = x => conv2d(x, full([3, 3, 3, 3], 0.125f, x.dtype), padding: [1, 1]),
-        ["product"] = x => x * linspace(-1, 1, 16).to(x.dtype),
+        ["product"] = x => x * linspace(-1, 1, 15).to(x.dtype),
         ["silu"] = x => silu(x),
         ["sine"] = x => sin(x),
-        ["average pooling"] = x => avg_pool2d(x, 2).repeat(1, 1, 2, 2),
+        ["average pooling"] = x => avg_pool2d(x, 3),
     };
 
     public static MatrixTheoryData<string, string> Pairs => new(sharing.Keys, sharing.Keys);
@@ -80,16 +79,83 @@ public class BoundsTests
     {
         using var everything = NewDisposeScope();
         random.manual_seed(6);
-        var x = randn(2, 3, 16, 16) * tensor(6f);
-        foreach (var (name, map) in new (string, Tensor)[] { ("of both signs", x), ("with zeros and no negatives", x.relu()), ("from 0 to 6", relu6(x)) })
+        foreach (var (name, map) in MapsToShare())
             foreach (var type in (ScalarType[])[ScalarType.Float32, ScalarType.Float64])
             {
-                Tensor Both(Tensor y) => cat([sharing[first](y), sharing[second](y)]);
+                Tensor Both(Tensor y) => cat([sharing[first](y).view(-1), sharing[second](y).view(-1)]);
                 var typed = map.to(type);
-                var weights = cat([ones_like(typed), full_like(typed, 2)]);
+                var weights = linspace(1, 2, Both(typed).NumberOfElements, type);
                 var (plain, held) = (Gradient(Both, typed, weights, null, out _), Gradient(Both, typed, weights, Lossless, out var report));
                 Same(plain, held, type == ScalarType.Float64 ? 1e-6 : 0, report!, $"{name} in {type}");
             }
+    }
+
+    // A number of elements that leaves a rest.
+    static (string Name, Tensor Map)[] MapsToShare()
+    {
+        var x = randn(1, 3, 15, 15) * tensor(6f);
+        return [("of both signs", x), ("with zeros and no negatives", x.relu()), ("from 0 to 6", relu6(x))];
+    }
+
+    // The other operation's gradient is weighed by zero: what its values have lost must not reach the layer of the bounds.
+    [Theory, InlineData("relu6"), InlineData("leaky relu"), InlineData("hardsigmoid"), InlineData("threshold")]
+    public void Bounds_are_told_exactly_beside_values_that_are_not(string layer)
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(6);
+        foreach (var (name, map) in MapsToShare())
+            foreach (var codec in (string[])["dct:10", "dct:100", "quant:2"])
+                foreach (var isFirst in (bool[])[true, false])
+                {
+                    Tensor Both(Tensor y) => isFirst ? cat([sharing[layer](y).view(-1), sharing["convolution"](y).view(-1)]) : cat([sharing["convolution"](y).view(-1), sharing[layer](y).view(-1)]).flip(0);
+                    var n = map.NumberOfElements;
+                    var weights = cat([ones(n), zeros(n)]);
+                    Same(Gradient(Both, map, weights, null, out _), Gradient(Both, map, weights, ActivationCodec.Parse(codec), out var report), 0, report!, $"{codec}, {name}");
+                }
+    }
+
+    [Fact]
+    public void Bits_of_several_bounds_are_held_and_counted_until_values_tell_all_of_them()
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(6);
+        var map = MapsToShare()[1].Map;
+        var bits = (map.NumberOfElements + 7) / 8;
+        Assert.Equal(2 * bits, Kept("leaky relu", "relu6", "leaky relu", "relu6"));
+        Assert.Equal(3 * bits, Kept("leaky relu", "relu6", "threshold"));
+        // Values with their zeros tell the sign alone; beside bits that tell zeros they come without.
+        Assert.Equal(2 * bits + Kept("convolution"), Kept("leaky relu", "threshold", "convolution"));
+        Assert.Equal(2 * bits + Kept("convolution") - bits, Kept("leaky relu", "relu6", "convolution"));
+        Assert.Equal(Kept("convolution"), Kept("leaky relu", "convolution"));
+
+        long Kept(params string[] operations)
+        {
+            Tensor All(Tensor y) => cat([.. operations.Select(name => sharing[name](y).view(-1))]);
+            var weights = linspace(1, 2, All(map).NumberOfElements);
+            var held = Gradient(All, map, weights, Lossless, out var report);
+            Same(Gradient(All, map, weights, null, out _), held, 0, report!, string.Join(", ", operations));
+            return report!.KeptBytes;
+        }
+    }
+
+    public static TheoryData<ScalarType> Types => [.. Codecs.CodecLaws.Types];
+
+    [Theory, MemberData(nameof(Types))]
+    public void Bits_of_a_layer_clipped_at_both_ends_bring_zeros_back_and_nothing_else(ScalarType type)
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(6);
+        var map = MapsToShare()[2].Map.to(type);
+        using var bits = HeldInside.Pack(map, new Need.Inside(0, 6), beside: null);
+        Assert.True(bits.TellsZeros);
+        using (var negative = HeldInside.Pack(map.neg(), new Need.Inside(0, 6), beside: null)) Assert.False(negative.TellsZeros);
+        using (var open = HeldInside.Pack(map, new Need.Inside(0, double.PositiveInfinity), beside: null)) Assert.False(open.TellsZeros);
+        // As a codec may bring it: nothing is zero, and what was 6 is not quite.
+        var rebuilt = map * tensor(0.9f, type) + tensor(0.25f, type);
+        var wanted = rebuilt.masked_fill(map.eq(tensor(0f, type)), numbers[0]);
+        bits.RestoreZeros(rebuilt);
+        Assert.True(rebuilt.Equals(wanted));
+        Assert.Contains(0, rebuilt.to(float64).view(-1).data<double>().ToArray());
     }
 
     static void Same(double[] plain, double[] held, double tolerance, CompressionReport report, string what)
