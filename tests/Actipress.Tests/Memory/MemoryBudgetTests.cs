@@ -169,6 +169,118 @@ public sealed class MemoryBudgetTests : IDisposable
         }
     }
 
+    /// <summary>Layers that save maps of one size, of which a transform gathers much or little.</summary>
+    sealed class Beside : Module<Tensor, Tensor, Tensor>
+    {
+        readonly Module<Tensor, Tensor> smooth, noisy;
+        readonly bool smoothFirst;
+
+        public Beside(Module<Tensor, Tensor> ofSmooth, Module<Tensor, Tensor> ofNoise, bool smoothFirst) : base(nameof(Beside))
+        {
+            (smooth, noisy, this.smoothFirst) = (ofSmooth, ofNoise, smoothFirst);
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor x, Tensor noise)
+        {
+            var one = tensor(1f);
+            using var scope = NewDisposeScope();
+            Tensor Smooth() => smooth.call(x * one).sum();
+            Tensor Noisy() => noisy.call(noise * one).sum();
+            var (first, second) = smoothFirst ? (Smooth(), Noisy()) : (Noisy(), Smooth());
+            return stack([first, second]).MoveToOuterDisposeScope();
+        }
+    }
+
+    // Both orders: of two equal costs the first layer's is taken.
+    static void WithBudget(Func<Module<Tensor, Tensor>> ofSmooth, Func<Module<Tensor, Tensor>> ofNoise, Tensor x, Tensor noise, double share, Action<int, int> rungs)
+    {
+        x.requires_grad_();
+        noise.requires_grad_();
+        foreach (var smoothFirst in (bool[])[true, false])
+        {
+            using var model = new Beside(ofSmooth(), ofNoise(), smoothFirst);
+            using var compression = model.CompressActivations(options => options.Budget((long)(share * 2 * x.NumberOfElements * sizeof(float)), BudgetOf.Maps));
+            for (var step = 0; step < 3; step++)
+            {
+                using var y = model.call(x, noise);
+                using var loss = y.sum();
+                compression.Backward(loss);
+            }
+            Assert.InRange(compression.Budget!.MeasuredBytes!.Value, 0, compression.Budget.Bytes * 1.05);
+            var ladder = Ladder.Of(ActivationCodec.Dct(10));
+            rungs(Array.IndexOf(ladder, compression.Budget.Codecs["smooth"]), Array.IndexOf(ladder, compression.Budget.Codecs["noisy"]));
+        }
+    }
+
+    static Tensor Waves() => (linspace(0, 4, 64).view(64, 1) + linspace(0, 3, 64) + arange(16).view(16, 1, 1)).sin().unsqueeze(0);
+
+    [Theory, InlineData(0.8), InlineData(0.6)]
+    public void Where_less_harm_is_done_a_budget_takes_the_coarser_codec(double share)
+    {
+        using var everything = NewDisposeScope();
+        WithBudget(() => Conv2d(16, 4, 3), () => Conv2d(16, 4, 3), Waves(), randn(1, 16, 64, 64), share, (smooth, noisy) =>
+            Assert.True(smooth > noisy, $"smooth maps at rung {smooth}, noise at {noisy}"));
+    }
+
+    [Fact]
+    public void Harm_to_the_input_of_a_normalisation_counts_more()
+    {
+        using var everything = NewDisposeScope();
+        // The same map twice, whose mean is nothing.
+        var x = Waves() - Waves().mean() + tensor(0.1f) * randn(1, 16, 64, 64);
+        var (same, unlike) = (x.clone(), 0);
+        foreach (var share in (double[])[0.2, 0.17, 0.13, 0.1, 0.08, 0.06])
+            WithBudget(() => Conv2d(16, 16, 1), () => BatchNorm2d(16), x, same, share, (ofConvolution, ofNorm) =>
+            {
+                Assert.True(ofConvolution >= ofNorm, $"a convolution's map at rung {ofConvolution}, a norm's at {ofNorm} within {share}");
+                if (ofConvolution > ofNorm) unlike++;
+            });
+        Assert.True(unlike > 1, $"{unlike}");
+    }
+
+    [Fact]
+    public void A_ladders_rungs_are_measured_as_they_pack_and_never_rise()
+    {
+        using var everything = NewDisposeScope();
+        var ladder = Ladder.Of(ActivationCodec.Dct(10));
+        Assert.Equal(["none", "quant:8", "dct:2", "dct:4", "dct:10", "dct:30", "dct:100"], ladder.Select(codec => $"{codec}"));
+        var map = Waves() + 3 + tensor(0.2f) * randn(1, 16, 64, 64);
+        foreach (var (need, weight) in new (Need, double)[] { (Need.Linear, 1), (Need.Normalised, 4) })
+        {
+            var rungs = Ladder.Measure(map, need, ladder, used: null, usedBytes: 0);
+            Assert.Equal(new Rung(map.NumberOfElements * sizeof(float), 0), rungs[0]);
+            // Of an input of a normalisation the mean is taken away.
+            var energy = need == Need.Linear ? map.square().mean().item<float>() : map.std(unbiased: false).square().item<float>();
+            for (var i = 1; i < ladder.Length; i++)
+            {
+                using var packed = Pipeline.Pack(map, ladder[i], out _)!;
+                Assert.Equal(Math.Min(packed.Bytes, rungs[i - 1].Bytes), rungs[i].Bytes);
+                var harm = Quality.Mse(map, packed.Unpack()) / energy * weight;
+                Assert.InRange(rungs[i].Harm, Math.Max(harm, rungs[i - 1].Harm) * 0.999, Math.Max(harm, rungs[i - 1].Harm) * 1.001);
+            }
+            // Scaled by what the map took under one of them.
+            var scaled = Ladder.Measure(map, need, ladder, used: ladder[4], usedBytes: rungs[4].Bytes * 3);
+            for (var i = 2; i < ladder.Length; i++) Assert.InRange(scaled[i].Bytes, Math.Min(3 * rungs[i].Bytes, scaled[i - 1].Bytes) - 3, 3 * rungs[i].Bytes);
+        }
+    }
+
+    [Theory, InlineData(64, 32, 32, 32), InlineData(2, 2, 512, 512)]
+    public void A_large_maps_rungs_follow_from_a_sample(int examples, int channels, int height, int width)
+    {
+        using var everything = NewDisposeScope();
+        var ladder = Ladder.Of(ActivationCodec.Dct(10));
+        var map = randn(examples, channels, height, width);
+        Assert.True(map.NumberOfElements > 1 << 17);
+        var rungs = Ladder.Measure(map, Need.Linear, ladder, used: null, usedBytes: 0);
+        for (var i = 1; i < ladder.Length; i++)
+        {
+            using var packed = Pipeline.Pack(map, ladder[i], out _)!;
+            Assert.InRange(rungs[i].Bytes, 0.9 * Math.Min(packed.Bytes, rungs[i - 1].Bytes), 1.1 * packed.Bytes);
+            Assert.InRange(Quality.Mse(map, packed.Unpack()), 0.9 * rungs[i].Harm, 1.1 * rungs[i].Harm + 1e-4);
+        }
+    }
+
     [Fact]
     public void With_room_for_everything_gradients_are_exact()
     {
