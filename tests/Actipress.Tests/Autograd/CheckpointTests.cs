@@ -177,6 +177,19 @@ public sealed class CheckpointTests : IDisposable
         Assert.Equal(left, Tensor.TotalCount);
     }
 
+    [Theory, InlineData(1, "1111111"), InlineData(2, "2221111"), InlineData(3, "2222111"), InlineData(7, "2222221")]
+    public void All_segments_of_a_sequence_but_the_last_run_twice(int segments, string runs)
+    {
+        var counts = new int[7];
+        var modules = Enumerable.Range(0, 7).Select(i => (Module<Tensor, Tensor>)new Counting(y =>
+        {
+            counts[i]++;
+            return y.exp();
+        }));
+        Checkpoint.Sequential(modules, segments, zeros(2, requires_grad: true)).sum().backward();
+        Assert.Equal(runs, string.Concat(counts));
+    }
+
     [Theory, InlineData(0), InlineData(-1), InlineData(3)]
     public void More_segments_than_modules_are_refused(int segments) =>
         Assert.Contains("wanted 1 to 2", Assert.Throws<ArgumentException>(() => Checkpoint.Sequential([ReLU(), ReLU()], segments, zeros(1))).Message, StringComparison.Ordinal);
