@@ -98,7 +98,11 @@ public sealed class MemoryPredictionTests : IDisposable
         var prediction = MemoryPrediction.Of(model, [4096, 3, 32, 32], ActivationCodec.Dct(10));
         Assert.InRange(prediction.Baseline.SavedBytes, 2L << 30, 20L << 30);
         var beside = prediction.InputBytes + prediction.Compressed.PeakBytes;
-        prediction.EnsureFits(compressed: true, beside);
+        prediction.EnsureFits(compressed: true, beside);    // just so
+        Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: true, beside - 1));
+        Assert.Equal(beside + prediction.ParameterBytes, prediction.NeededBytes(compressed: true));
+        Assert.Equal(4096L * 3 * 32 * 32 * sizeof(float), prediction.InputBytes);
+        Assert.Equal(model.parameters().Concat(model.buffers()).Sum(tensor => tensor.NumberOfElements * tensor.ElementSize), prediction.ParameterBytes);
         Assert.Contains("Compress", Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: false, beside)).Message);
         Assert.Contains("smaller batch", Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: true, 1 << 20)).Message);
         Assert.InRange(MemoryPrediction.AvailableBytes, 1 << 26, 1L << 50);

@@ -138,6 +138,21 @@ public class BoundsTests
         }
     }
 
+    // The gradient of the other factor is the map as it was rebuilt.
+    [Theory, InlineData(true), InlineData(false)]
+    public void Values_beside_bits_that_tell_zeros_are_zero_where_the_map_is(bool bitsFirst)
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(6);
+        // Smooth, so that no codec takes a zero for a value in the upper half.
+        var map = relu6((linspace(0, 9, 33).view(33, 1) + linspace(0, 7, 35) + arange(3).view(3, 1, 1)).sin().unsqueeze(0) * tensor(5f) + tensor(2f));
+        var factor = linspace(1, 2, map.NumberOfElements).view(map.shape).requires_grad_();
+        Gradient(y => bitsFirst ? cat([relu6(y), y * factor]) : cat([y * factor, relu6(y)]), map, ones([2, .. map.shape[1..]]), ActivationCodec.Dct(10), out _);
+        Assert.False(factor.grad!.Equals(map));
+        foreach (var value in factor.grad.masked_select(map.eq(numbers[0])).data<float>()) Assert.Equal(0, value);
+        foreach (var value in factor.grad.masked_select(map.eq(numbers[6])).data<float>()) Assert.InRange(value, 3, 9);
+    }
+
     public static TheoryData<ScalarType> Types => [.. Codecs.CodecLaws.Types];
 
     [Theory, MemberData(nameof(Types))]
