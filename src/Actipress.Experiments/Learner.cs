@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
@@ -216,7 +217,7 @@ public sealed class Learner : IDisposable
         writer.Write(Json.Line(Report));
         model.save(writer);
         optimizer.save_state_dict(writer);
-        using var now = random.get_rng_state();
+        using var now = RandomState.Get(CPU);
         (randomState ?? now).Save(writer);
 
         void Write(IEnumerable<double> values)
@@ -262,12 +263,12 @@ public sealed class Learner : IDisposable
     void KeepRandomState()
     {
         randomState?.Dispose();
-        randomState = random.get_rng_state();
+        randomState = RandomState.Get(CPU);
     }
 
     void RestoreRandomState()
     {
-        if (randomState is not null) random.set_rng_state(randomState);
+        if (randomState is not null) RandomState.Set(CPU, randomState);
     }
 
     /// <inheritdoc/>

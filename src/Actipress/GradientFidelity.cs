@@ -87,7 +87,7 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
         var gradientsBefore = parameters.Select(named => TakeGradient(named.parameter)?.DetachFromDisposeScope()).ToArray();
         using var buffers = new KeptBuffers(model.buffers());
         using var comparison = new GradientComparison([.. parameters.Select(named => named.name)]);
-        using var randomAtFirst = random.get_rng_state();
+        using var randomAtFirst = RandomState.Get(CPU);
         var batches = 0;
         try
         {
@@ -100,7 +100,7 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
         }
         finally
         {
-            random.set_rng_state(randomAtFirst);
+            RandomState.Set(CPU, randomAtFirst);
             for (var i = 0; i < parameters.Length; i++)
             {
                 using var gradient = gradientsBefore[i];
@@ -114,12 +114,12 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
         void Compare(Func<Tensor> loss)
         {
             using var scope = NewDisposeScope();
-            using var randomBefore = random.get_rng_state();
+            using var randomBefore = RandomState.Get(CPU);
             var exact = Run(loss, compressed: false);
-            using var randomAfter = random.get_rng_state();
-            random.set_rng_state(randomBefore);
+            using var randomAfter = RandomState.Get(CPU);
+            RandomState.Set(CPU, randomBefore);
             var compressed = Run(loss, compressed: true);
-            random.set_rng_state(randomAfter);
+            RandomState.Set(CPU, randomAfter);
             comparison.Add(exact, compressed);
         }
 

@@ -61,29 +61,3 @@ sealed class Surroundings : IDisposable
         }
     }
 }
-
-/// <summary>The state of a device's default generator. TorchSharp offers that of the CPU only.</summary>
-static unsafe class RandomState
-{
-    static readonly Lazy<nint> cudaGenerator = new(() => LibTorch.SymbolIn("libtorch_cuda.so", "_ZN2at4cuda4detail23getDefaultCUDAGeneratorEa"));
-
-    /// <summary>Whether the device has a generator that can be asked.</summary>
-    public static bool IsKnown(Device device) => device.type == DeviceType.CPU || (device.type == DeviceType.CUDA && cudaGenerator.Value != 0);
-
-    /// <summary>The state, which the caller disposes.</summary>
-    public static Tensor Get(Device device)
-    {
-        var state = device.type == DeviceType.CPU ? get_rng_state() : LibTorch.Take(
-            (delegate* unmanaged[Cdecl]<nint, nint, nint>)LibTorch.Symbol("_ZNK2at9Generator9get_stateEv"), Cuda(device));
-        state.DetachFromDisposeScope();
-        return state;
-    }
-
-    public static void Set(Device device, Tensor state)
-    {
-        if (device.type == DeviceType.CPU) set_rng_state(state);
-        else ((delegate* unmanaged[Cdecl]<nint, nint, void>)LibTorch.Symbol("_ZN2at9Generator9set_stateERKNS_6TensorE"))(Cuda(device), state.Handle);
-    }
-
-    static nint Cuda(Device device) => ((delegate* unmanaged[Cdecl]<sbyte, nint>)cudaGenerator.Value)((sbyte)device.index);
-}

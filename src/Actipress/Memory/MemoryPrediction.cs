@@ -47,7 +47,7 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
         var parameters = model.parameters().ToArray();
         var gradientsBefore = parameters.Select(parameter => parameter.grad?.DetachFromDisposeScope()).ToArray();
         var buffersBefore = model.buffers().Select(buffer => (Buffer: buffer, Value: buffer.detach().clone())).ToArray();
-        var randomBefore = random.get_rng_state();
+        using var randomBefore = RandomState.Get(CPU);
         try
         {
             var (baseline, compressed) = Predict(model, input, codec, loss);
@@ -57,7 +57,7 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
         finally
         {
             for (var i = 0; i < parameters.Length; i++) parameters[i].grad = gradientsBefore[i];
-            random.set_rng_state(randomBefore);
+            RandomState.Set(CPU, randomBefore);
             using (no_grad())
                 foreach (var (buffer, value) in buffersBefore) buffer.copy_(value);
         }

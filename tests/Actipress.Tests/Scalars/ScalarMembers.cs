@@ -4,7 +4,8 @@ using System.Reflection.Emit;
 namespace Actipress.Tests.Scalars;
 
 /// <summary>
-/// TorchSharp's members that take a scalar, or make one inside: a native function may read that scalar when the finalizer has freed it.
+/// TorchSharp's members that take a scalar or make one inside, or make the default generator inside: a native function may read it when the
+/// finalizer has freed it.
 /// </summary>
 /// <remarks>
 /// They are found in TorchSharp's own instructions. A member is affected where its signature names a scalar, where it calls an affected
@@ -42,7 +43,7 @@ static class ScalarMembers
         assembly.GetTypes().SelectMany(type => type.GetMethods(All).Concat<MethodBase>(type.GetConstructors(All))).ToDictionary(method => method, UsedBy);
 
     static bool Names(MethodBase method) =>
-        method.GetParameters().Any(parameter => Names(parameter.ParameterType)) || method is MethodInfo { ReturnType: var type } && Names(type);
+        method.DeclaringType == typeof(torch.Generator) && method.Name == "get_Default" || method.GetParameters().Any(parameter => Names(parameter.ParameterType)) || method is MethodInfo { ReturnType: var type } && Names(type);
 
     static bool Names(Type type) =>
         type == typeof(Scalar) || type.HasElementType && Names(type.GetElementType()!) || type.IsGenericType && type.GetGenericArguments().Any(Names);
