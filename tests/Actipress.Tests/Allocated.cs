@@ -1,8 +1,8 @@
 namespace Actipress.Tests;
 
 /// <summary>
-/// Bytes that some code takes of the allocator. The process has one: what the runtime's compiler takes meanwhile, or a finalizer frees, is in
-/// a few of several tries.
+/// Bytes that some code takes of the allocator. The process has one allocator: what the runtime's compiler takes meanwhile, or a finalizer
+/// frees, is in a few of several tries.
 /// </summary>
 static class Allocated
 {

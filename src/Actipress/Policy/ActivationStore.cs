@@ -418,7 +418,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
                     using var zero = torch.zeros(1, use.Type, use.Device);
                     return zero.expand(use.Geometry.Sizes);
                 }
-                var rebuilt = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need) ? use.Map.BitsFor(use.Need)!.Unpack() : Decode(use.Map);
+                var needsBits = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need);
+                var rebuilt = needsBits ? use.Map.BitsFor(use.Need)!.Unpack() : Decode(use.Map);
                 foreach (var timeline in timelines) timeline.Rebuilt(use.Map, LibTorch.Data(rebuilt));
                 var shown = use.Map.Geometry.Show(rebuilt, use.Geometry, withGaps: MayReadLayout(use.By));
                 return use.By.Operation.ShortName == "convolution" && use.Map is { Users: 1, IsHeldRaw: false } ? ConvolutionInput.ForBackward(shown) : shown;

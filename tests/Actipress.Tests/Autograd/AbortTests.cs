@@ -35,7 +35,8 @@ public class AbortTests
         [Fact(Explicit = true)]
         public void Pack_throws()
         {
-            using var loss = Loss(_ => throw new OutOfMemoryException(), _ => throw new InvalidOperationException("nothing was packed"), out var scope, out var w);
+            using var loss = Loss(
+                _ => throw new OutOfMemoryException(), _ => throw new InvalidOperationException("nothing was packed"), out var scope, out var w);
             Assert.Equal(Sum(x => MathF.Exp(x) * x), loss.item<float>(), 1e-3);
             Assert.Equal(3, scope.Failures.Count);
             Assert.All(scope.Failures, failure => Assert.IsType<OutOfMemoryException>(failure));
@@ -110,7 +111,8 @@ public class AbortTests
         [Fact(Explicit = true)]
         public void Dispose_throws()
         {
-            using var loss = Loss(x => new ThrowsWhenDisposed(x.alias().DetachFromDisposeScope()), kept => ((ThrowsWhenDisposed)kept!).Tensor.alias(), out var scope, out var w);
+            using var loss = Loss(
+                x => new ThrowsWhenDisposed(x.alias().DetachFromDisposeScope()), kept => ((ThrowsWhenDisposed)kept!).Tensor.alias(), out var scope, out var w);
             Assert.Empty(scope.Failures);
             loss.backward();
             Assert.Equal(Each(x => MathF.Exp(x) * (1 + x)), w.grad!.data<float>().ToArray(), (a, b) => Math.Abs(a - b) < 1e-4);

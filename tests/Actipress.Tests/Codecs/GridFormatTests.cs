@@ -2,7 +2,9 @@ using System.Buffers.Binary;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>The bytes of grid storage, read by loops that follow docs/format.md and share nothing with the reader but where tiles lie.</summary>
+/// <summary>
+/// The bytes of grid storage, read by loops that follow docs/format.md and share nothing with the reader but where tiles lie.
+/// </summary>
 public unsafe class GridFormatTests
 {
     const int Header = 13, Escape = 127;
@@ -33,7 +35,8 @@ public unsafe class GridFormatTests
         {
             var values = Values(shape, relu);
             var bytes = Packed(values, tiles, ratio, out var back);
-            float step = BinaryPrimitives.ReadSingleLittleEndian(bytes), first = BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(4)), other = BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(8));
+            float Number(int at) => BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(at));
+            var (step, first, other) = (Number(0), Number(4), Number(8));
             Assert.Equal(relu ? 1 : 0, bytes[12]);
             Assert.InRange(first, 0, 1);
             Assert.InRange(other, 0, 1);
@@ -66,7 +69,8 @@ public unsafe class GridFormatTests
         back = new float[values.Length];
         fixed (float* map = values, to = back)
         {
-            using var packed = GridMap.Pack(map, torch.ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, PackLimits.None, threads: 1, out _)!;
+            var keep = new Keep.TopK(ratio);
+            using var packed = GridMap.Pack(map, torch.ScalarType.Float32, tiles, keep, exactZeros: true, PackLimits.None, threads: 1, out _)!;
             packed.Unpack(to, torch.ScalarType.Float32, tiles, threads: 1);
             using var stream = new MemoryStream();
             using var writer = new BinaryWriter(stream);
@@ -94,7 +98,8 @@ public unsafe class GridFormatTests
             {
                 GridMover<SingleCells>.Gather(ref walk, map, x);
                 GridMover<SingleCells>.Gather(ref walkBack, unpacked, rebuilt);
-                var (rows, columns) = walk.Region is { } region ? (region.Down * region.Height.Points, region.Across * region.Width.Points) : (16, 16);
+                var (rows, columns) = (16, 16);
+                if (walk.Region is { } region) (rows, columns) = (region.Down * region.Height.Points, region.Across * region.Width.Points);
                 for (var row = 0; row < rows && withZeros; row++)
                     for (var column = 0; column < columns; column++, zeroBits++)
                     {
@@ -163,9 +168,11 @@ public unsafe class GridFormatTests
                 }
                 foreach (var i in left)
                 {
-                    var (bits, magnitude) = (BinaryPrimitives.ReadUInt16LittleEndian(escapes[(2 * escapeCount++)..]), Math.Abs(coefficients[256 * tile + places[i]]));
+                    var bits = BinaryPrimitives.ReadUInt16LittleEndian(escapes[(2 * escapeCount++)..]);
+                    var magnitude = Math.Abs(coefficients[256 * tile + places[i]]);
+                    float Off(int stored) => Math.Abs(Stored(stored) - magnitude);
                     // No other number of two bytes is nearer.
-                    foreach (var neighbour in (int[])[bits - 1, bits + 1]) Assert.True(Math.Abs(Stored(bits) - magnitude) <= Math.Abs(Stored(neighbour) - magnitude), $"{Stored(bits)} for {magnitude}");
+                    Assert.True(Off(bits) <= Math.Min(Off(bits - 1), Off(bits + 1)), $"{Stored(bits)} for {magnitude}");
                 }
             }
         Assert.Equal(maskCount, nextMask);

@@ -46,7 +46,8 @@ public class AllocatorMeterTests
             empty(bytes, uint8).Dispose();
             return meter.PeakBytes - before >= bytes;
         });
-        Assert.InRange(seen, isSeen ? Many * 9 / 10 : 0, isSeen ? Many : Many / 10);    // what else the process allocates meanwhile is in a few
+        // What else the process allocates meanwhile is in a few.
+        Assert.InRange(seen, isSeen ? Many * 9 / 10 : 0, isSeen ? Many : Many / 10);
     }
 
     [Fact]

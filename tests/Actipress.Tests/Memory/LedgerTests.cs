@@ -74,7 +74,8 @@ public sealed class LedgerTests : IDisposable
         ledger.Replace(account, maps[1]);
         Assert.Null(account.RelativeError);
 
-        static double Expected(Holding[] maps) => Math.Sqrt(maps.Sum(map => map.Bytes * Math.Pow(map.RelativeError!.Value, 2)) / maps.Sum(map => map.Bytes));
+        static double Expected(Holding[] maps) =>
+            Math.Sqrt(maps.Sum(map => map.Bytes * Math.Pow(map.RelativeError!.Value, 2)) / maps.Sum(map => map.Bytes));
         static Holding Packed(double ratio) => new(Pipeline.Pack(randn(2, 3, 32, 32), ActivationCodec.Dct(ratio), out _)!, $"dct:{ratio}");
     }
 
@@ -83,7 +84,8 @@ public sealed class LedgerTests : IDisposable
     {
         ledger.Of(Named("a")).SavedBytes = 60_000;
         ledger.Of(Named("b")).SavedBytes = 40_000;
-        var notes = StepNotes.Of(ledger, new Dictionary<string, long> { ["aten::few"] = 1000, ["aten::more"] = 1001, [""] = 2000 }, ActivationCodec.Dct(10)).ToList();
+        var unknown = new Dictionary<string, long> { ["aten::few"] = 1000, ["aten::more"] = 1001, [""] = 2000 };
+        var notes = StepNotes.Of(ledger, unknown, ActivationCodec.Dct(10)).ToList();
         Assert.Equal(["aten::more", ""], notes.Select(note => note.About));
         Assert.Contains("1001 B", notes[0].Text, StringComparison.Ordinal);
         Assert.Contains("no operation of libtorch", notes[1].Text, StringComparison.Ordinal);
@@ -92,14 +94,20 @@ public sealed class LedgerTests : IDisposable
     [Fact]
     public void Of_the_layers_whose_maps_are_alive_the_three_largest_are_named()
     {
-        foreach (var (name, bytes) in new (string, long)[] { ("first", 1), ("second", 500), ("third", 0), ("fourth", 300), ("fifth", 400), ("sixth", 2) }) ledger.Of(Named(name)).AliveElsewhereBytes = bytes;
+        (string, long)[] layers = [("first", 1), ("second", 500), ("third", 0), ("fourth", 300), ("fifth", 400), ("sixth", 2)];
+        foreach (var (name, bytes) in layers) ledger.Of(Named(name)).AliveElsewhereBytes = bytes;
         ledger.Of(Named("second")).AliveElsewhereBy.Add("aten::cat");
-        var note = Assert.Single(StepNotes.Of(ledger, new Dictionary<string, long>(), ActivationCodec.Dct(10)));
-        Assert.Equal("alive", note.About);
-        Assert.StartsWith("1203 B of the maps", note.Text, StringComparison.Ordinal);
-        Assert.Contains(": second (Identity) by aten::cat, fifth (Identity), fourth (Identity) and 2 layers more.", note.Text, StringComparison.Ordinal);
+        Assert.StartsWith("1203 B of the maps", Text(), StringComparison.Ordinal);
+        Assert.Contains(": second (Identity) by aten::cat, fifth (Identity), fourth (Identity) and 2 layers more.", Text(), StringComparison.Ordinal);
         ledger.Of(Named("first")).AliveElsewhereBytes = ledger.Of(Named("sixth")).AliveElsewhereBytes = 0;
-        Assert.Contains("fourth (Identity). ", Assert.Single(StepNotes.Of(ledger, new Dictionary<string, long>(), ActivationCodec.Dct(10))).Text, StringComparison.Ordinal);
+        Assert.Contains("fourth (Identity). ", Text(), StringComparison.Ordinal);
+
+        string Text()
+        {
+            var note = Assert.Single(StepNotes.Of(ledger, new Dictionary<string, long>(), ActivationCodec.Dct(10)));
+            Assert.Equal("alive", note.About);
+            return note.Text;
+        }
     }
 
     // White noise, of which a transform gathers nothing.

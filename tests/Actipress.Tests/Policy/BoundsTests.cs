@@ -4,16 +4,20 @@ using static TorchSharp.torch.nn.functional;
 
 namespace Actipress.Tests.Policy;
 
-/// <summary>Layers that learn from a bit an element on which side of a bound their map lay: at the bound itself, and beside others that save the same map.</summary>
+/// <summary>
+/// Layers that learn from a bit an element on which side of a bound their map lay: at the bound itself, and beside others that save the same map.
+/// </summary>
 public class BoundsTests
 {
     static BoundsTests() => SavedTensors.SelfCheck();
 
     // All values but zeros as float32 beside a bitmap, and never raw: whatever differs is the policy's fault.
-    static readonly ActivationCodec Lossless = ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
+    static readonly ActivationCodec Lossless =
+        ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
 
     // TorchSharp does not keep the numbers of a call alive until it returns.
-    static readonly Dictionary<double, Scalar> numbers = new[] { -6, -3, -1, 0, 0.1, 0.5, 1, 4, 6, 9 }.ToDictionary(number => number, number => number.ToScalar());
+    static readonly Dictionary<double, Scalar> numbers =
+        new[] { -6, -3, -1, 0, 0.1, 0.5, 1, 4, 6, 9 }.ToDictionary(number => number, number => number.ToScalar());
 
     static readonly Dictionary<string, Func<Tensor, Tensor>> bounded = new()
     {
@@ -47,10 +51,11 @@ public class BoundsTests
     {
         float[] bounds = [-6, -3, -1, -0.5f, -0f, 0, 0.5f, 1, 3, 6];
         using var everything = NewDisposeScope();
-        // Beside each bound the nearest numbers of the type, and a number of elements that leaves a rest to whatever works on several at once.
+        // Beside each bound the nearest numbers of the type; so many that a rest is left to whatever works on several at once.
         var inFloats = type == ScalarType.Float64 && ofValues.Contains(layer);
         var exact = tensor(bounds).to(type);
-        var (more, less) = (tensor(1 + finfo(inFloats ? ScalarType.Float32 : type).eps, type), tensor(1 - finfo(inFloats ? ScalarType.Float32 : type).eps, type));
+        var step = finfo(inFloats ? ScalarType.Float32 : type).eps;
+        var (more, less) = (tensor(1 + step, type), tensor(1 - step, type));
         var x = cat([tensor(new[] { 100f, -100f, 0.25f }).to(type), exact * more, exact * less, exact, exact[..6]]);
         Assert.Equal(39, x.NumberOfElements);
         var plain = Gradient(bounded[layer], x, ones_like(x), null, out _);
@@ -107,10 +112,12 @@ public class BoundsTests
             foreach (var codec in (string[])["dct:10", "dct:100", "quant:2"])
                 foreach (var isFirst in (bool[])[true, false])
                 {
-                    Tensor Both(Tensor y) => isFirst ? cat([sharing[layer](y).view(-1), sharing["convolution"](y).view(-1)]) : cat([sharing["convolution"](y).view(-1), sharing[layer](y).view(-1)]).flip(0);
-                    var n = map.NumberOfElements;
-                    var weights = cat([ones(n), zeros(n)]);
-                    Same(Gradient(Both, map, weights, null, out _), Gradient(Both, map, weights, ActivationCodec.Parse(codec), out var report), 0, report!, $"{codec}, {name}");
+                    string[] order = isFirst ? [layer, "convolution"] : ["convolution", layer];
+                    Tensor Both(Tensor y) => cat([.. order.Select(name => sharing[name](y).view(-1))]);
+                    var (one, none) = (ones(map.NumberOfElements), zeros(map.NumberOfElements));
+                    var weights = isFirst ? cat([one, none]) : cat([none, one]);
+                    var plain = Gradient(Both, map, weights, null, out _);
+                    Same(plain, Gradient(Both, map, weights, ActivationCodec.Parse(codec), out var report), 0, report!, $"{codec}, {name}");
                 }
     }
 
@@ -145,9 +152,11 @@ public class BoundsTests
         using var everything = NewDisposeScope();
         random.manual_seed(6);
         // Smooth, so that no codec takes a zero for a value in the upper half.
-        var map = relu6((linspace(0, 9, 33).view(33, 1) + linspace(0, 7, 35) + arange(3).view(3, 1, 1)).sin().unsqueeze(0) * tensor(5f) + tensor(2f));
+        var waves = (linspace(0, 9, 33).view(33, 1) + linspace(0, 7, 35) + arange(3).view(3, 1, 1)).sin().unsqueeze(0);
+        var map = relu6(waves * tensor(5f) + tensor(2f));
         var factor = linspace(1, 2, map.NumberOfElements).view(map.shape).requires_grad_();
-        Gradient(y => bitsFirst ? cat([relu6(y), y * factor]) : cat([y * factor, relu6(y)]), map, ones([2, .. map.shape[1..]]), ActivationCodec.Dct(10), out _);
+        Tensor Both(Tensor y) => bitsFirst ? cat([relu6(y), y * factor]) : cat([y * factor, relu6(y)]);
+        Gradient(Both, map, ones([2, .. map.shape[1..]]), ActivationCodec.Dct(10), out _);
         Assert.False(factor.grad!.Equals(map));
         foreach (var value in factor.grad.masked_select(map.eq(numbers[0])).data<float>()) Assert.Equal(0, value);
         foreach (var value in factor.grad.masked_select(map.eq(numbers[6])).data<float>()) Assert.InRange(value, 3, 9);
@@ -177,14 +186,16 @@ public class BoundsTests
     {
         Assert.Equal(plain.Length, held.Length);
         var most = tolerance * plain.Max(Math.Abs);
-        for (var i = 0; i < plain.Length; i++) Assert.True(Math.Abs(plain[i] - held[i]) <= most, $"{what}: {held[i]} in place of {plain[i]} at {i}\n{report}");
+        for (var i = 0; i < plain.Length; i++)
+            Assert.True(Math.Abs(plain[i] - held[i]) <= most, $"{what}: {held[i]} in place of {plain[i]} at {i}\n{report}");
     }
 
     // The gradient of the result's sum under some weights.
     static double[] Gradient(Func<Tensor, Tensor> operation, Tensor x, Tensor weights, ActivationCodec? codec, out CompressionReport? report)
     {
         using var everything = NewDisposeScope();
-        var store = codec is null ? null : new ActivationStore(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(codec)), run: null) { HandsOutOriginals = false };
+        var options = new CompressionOptions { SmallestBytes = 0 };
+        var store = codec is null ? null : new ActivationStore(new CompressingPolicy(options.Default(codec)), run: null) { HandsOutOriginals = false };
         var leaf = x.clone().requires_grad_();
         Tensor result;
         // What the operation makes is gone when the backward pass begins.

@@ -5,7 +5,9 @@ namespace Actipress.Tests.Policy;
 /// <summary>When what is saved under <c>forward</c> is the model's own end or a loss.</summary>
 public class ForwardProgressTests
 {
-    static readonly Layer a = new("a", nn.Identity()), b = new("b", nn.Identity()), c = new("c", nn.Identity()), frozen = new("frozen", nn.Identity());
+    static readonly Layer a = Named("a"), b = Named("b"), c = Named("c"), frozen = Named("frozen");
+
+    static Layer Named(string name) => new(name, nn.Identity());
 
     readonly ForwardProgress progress = new();
 

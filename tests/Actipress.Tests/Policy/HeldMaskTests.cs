@@ -34,7 +34,8 @@ public class HeldMaskTests
     {
         using var everything = NewDisposeScope();
         var (values, isMask) = masks[name];
-        foreach (var tensor in (Tensor[])[torch.tensor(values()).to(type), torch.tensor(values()).view(9, 29).to(type), torch.tensor(values()).view(9, 29).to(type).t()])
+        var line = torch.tensor(values()).to(type);
+        foreach (var tensor in (Tensor[])[line, line.view(9, 29), line.view(9, 29).t()])
         {
             using var held = HeldMask.Pack(tensor);
             Assert.Equal(isMask, held is not null);

@@ -8,7 +8,11 @@ public class SharedStorageTests
 {
     static SharedStorageTests() => SavedTensors.SelfCheck();
 
-    static readonly ActivationCodec Lossless = ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
+    static readonly ActivationCodec Lossless =
+        ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
+
+    static ActivationStore Store(ActivationCodec codec) =>
+        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(codec)), run: null) { HandsOutOriginals = false };
 
     // (8, 6) of one storage, of which both sides are saved; the rows that they hold together, and how many maps they are.
     static readonly Dictionary<string, (Func<Tensor, Tensor> First, Func<Tensor, Tensor> Second, int Maps, int Rows)> views = new()
@@ -43,7 +47,7 @@ public class SharedStorageTests
         var x = randn(8, 6);
         foreach (var codec in (ActivationCodec[])[Lossless, ActivationCodec.None])
         {
-            var store = new ActivationStore(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(codec)), run: null) { HandsOutOriginals = false };
+            var store = Store(codec);
             // Both functions save their argument; what they give has not the same derivative.
             Tensor Both(Tensor y) => cat([first(y).sin().reshape(-1), second(y).cos().reshape(-1)]);
             var plain = Gradient(Both, x, null, out _);
@@ -60,7 +64,7 @@ public class SharedStorageTests
     {
         using var everything = NewDisposeScope();
         var (x, weight) = (randn(2, 4, 16), randn(16, 3));
-        var store = new ActivationStore(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(Lossless)), run: null) { HandsOutOriginals = false };
+        var store = Store(Lossless);
         weight.requires_grad_();
         Tensor Product(Tensor y) => y.view(8, 16).narrow(0, start, rows).mm(weight);
         var plain = Gradient(Product, x, null, out _, weight);
