@@ -247,7 +247,7 @@ public sealed class Learner : IDisposable
         optimizer.load_state_dict(reader);
         // Into one of the same size: Tensor.Load would make whatever size the bytes ask for.
         randomState?.Dispose();
-        randomState = random.get_rng_state();
+        randomState = RandomState.Get(CPU);
         randomState.Load(reader);
 
         double[] Read()

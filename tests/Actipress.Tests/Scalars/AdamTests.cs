@@ -12,7 +12,8 @@ public sealed class AdamTests
         using var scope = NewDisposeScope();
         random.manual_seed(3);
         var start = randn(5, 7);
-        using Parameter held = nn.Parameter(start.clone()), unusedHeld = nn.Parameter(ones(3)), torchs = nn.Parameter(start.clone()), unusedTorchs = nn.Parameter(ones(3));
+        using Parameter held = nn.Parameter(start.clone()), unusedHeld = nn.Parameter(ones(3));
+        using Parameter torchs = nn.Parameter(start.clone()), unusedTorchs = nn.Parameter(ones(3));
         OptimizerHelper first = new Actipress.Experiments.Adam([unusedHeld, held], 0.02), second = optim.Adam([unusedTorchs, torchs], 0.02);
         for (var step = 0; step < 12; step++)
         {

@@ -15,8 +15,10 @@ namespace Actipress.Tests.Scalars;
 /// </remarks>
 static class ScalarMembers
 {
-    const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance | BindingFlags.DeclaredOnly;
-    static readonly Dictionary<ushort, OpCode> codes = typeof(OpCodes).GetFields().Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => (ushort)code.Value);
+    const BindingFlags All =
+        BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance | BindingFlags.DeclaredOnly;
+    static readonly Dictionary<ushort, OpCode> codes =
+        typeof(OpCodes).GetFields().Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => (ushort)code.Value);
 
     /// <summary>Their identifiers, in the order of their letters.</summary>
     public static string[] Find()
@@ -34,31 +36,37 @@ static class ScalarMembers
                             select use.Key);
         }
         while (found.Count > before);
-        return [.. found.Where(method => IsVisible(method) && (method.IsStatic || method.IsConstructor || !types.Contains(method.DeclaringType)))
+        return [.. found.Where(IsVisible).Where(method => method.IsStatic || method.IsConstructor || !types.Contains(method.DeclaringType))
             .Select(Identifier).Append("T:TorchSharp.Scalar").Distinct().Order(StringComparer.Ordinal)];
     }
 
     /// <summary>The methods of an assembly, and those that each of them calls, creates objects with, or makes delegates of.</summary>
     public static Dictionary<MethodBase, HashSet<MethodBase>> Uses(Assembly assembly) =>
-        assembly.GetTypes().SelectMany(type => type.GetMethods(All).Concat<MethodBase>(type.GetConstructors(All))).ToDictionary(method => method, UsedBy);
+        assembly.GetTypes().SelectMany(type => type.GetMethods(All).Concat<MethodBase>(type.GetConstructors(All)))
+            .ToDictionary(method => method, UsedBy);
 
     static bool Names(MethodBase method) =>
-        method.DeclaringType == typeof(torch.Generator) && method.Name == "get_Default" || method.GetParameters().Any(parameter => Names(parameter.ParameterType)) || method is MethodInfo { ReturnType: var type } && Names(type);
+        method.DeclaringType == typeof(torch.Generator) && method.Name == "get_Default" ||
+        method.GetParameters().Any(parameter => Names(parameter.ParameterType)) ||
+        method is MethodInfo { ReturnType: var type } && Names(type);
 
     static bool Names(Type type) =>
-        type == typeof(Scalar) || type.HasElementType && Names(type.GetElementType()!) || type.IsGenericType && type.GetGenericArguments().Any(Names);
+        type == typeof(Scalar) || type.HasElementType && Names(type.GetElementType()!) ||
+        type.IsGenericType && type.GetGenericArguments().Any(Names);
 
     static HashSet<MethodBase> UsedBy(MethodBase method)
     {
         var used = new HashSet<MethodBase>();
         if (method.GetMethodBody()?.GetILAsByteArray() is not { } body) return used;
-        var (ofType, ofMethod) = (method.DeclaringType!.IsGenericType ? method.DeclaringType.GetGenericArguments() : null, method.IsGenericMethod ? method.GetGenericArguments() : null);
+        var ofType = method.DeclaringType!.IsGenericType ? method.DeclaringType.GetGenericArguments() : null;
+        var ofMethod = method.IsGenericMethod ? method.GetGenericArguments() : null;
         for (var at = 0; at < body.Length;)
         {
             ushort value = body[at++];
             if (value == 0xFE) value = (ushort)(value << 8 | body[at++]);
             var code = codes[value];
-            if (code.OperandType is OperandType.InlineMethod) used.Add(Definition(method.Module.ResolveMethod(BitConverter.ToInt32(body, at), ofType, ofMethod)!));
+            if (code.OperandType == OperandType.InlineMethod)
+                used.Add(Definition(method.Module.ResolveMethod(BitConverter.ToInt32(body, at), ofType, ofMethod)!));
             at += code.OperandType switch
             {
                 OperandType.InlineNone => 0,
@@ -80,13 +88,15 @@ static class ScalarMembers
     }
 
     static bool IsVisible(MethodBase method) =>
-        method.DeclaringType!.IsVisible && (method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly) && !(method.IsStatic && method.IsConstructor);
+        method.DeclaringType!.IsVisible && (method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly) &&
+        !(method.IsStatic && method.IsConstructor);
 
     /// <summary>What the compiler's documentation files call the method, or its property.</summary>
     public static string Identifier(MethodBase method)
     {
         var type = Identifier(method.DeclaringType!);
-        if (method.IsSpecialName && method.DeclaringType!.GetProperties(All).FirstOrDefault(property => property.GetAccessors(true).Contains(method)) is { } property)
+        var properties = method.IsSpecialName ? method.DeclaringType!.GetProperties(All) : [];
+        if (properties.FirstOrDefault(property => property.GetAccessors(true).Contains(method)) is { } property)
             return $"P:{type}.{property.Name}{Identifiers(property.GetIndexParameters())}";
         var name = method.IsConstructor ? "#ctor" : method.Name;
         if (method.IsGenericMethod) name += $"``{method.GetGenericArguments().Length}";
@@ -101,11 +111,13 @@ static class ScalarMembers
     {
         if (type.IsByRef) return Identifier(type.GetElementType()!) + "@";
         if (type.IsPointer) return Identifier(type.GetElementType()!) + "*";
-        if (type.IsArray) return Identifier(type.GetElementType()!) + (type.IsSZArray ? "[]" : $"[{string.Join(",", Enumerable.Repeat("0:", type.GetArrayRank()))}]");
+        if (type.IsSZArray) return Identifier(type.GetElementType()!) + "[]";
+        if (type.IsArray) return Identifier(type.GetElementType()!) + $"[{string.Join(",", Enumerable.Repeat("0:", type.GetArrayRank()))}]";
         if (type.IsGenericMethodParameter) return $"``{type.GenericParameterPosition}";
         if (type.IsGenericParameter) return $"`{type.GenericParameterPosition}";
         if (!type.IsConstructedGenericType) return (type.FullName ?? type.ToString()).Replace('+', '.');
         var definition = type.GetGenericTypeDefinition().FullName!.Replace('+', '.');
-        return $"{definition[..definition.IndexOf('`', StringComparison.Ordinal)]}{{{string.Join(",", type.GetGenericArguments().Select(Identifier))}}}";
+        var arguments = string.Join(",", type.GetGenericArguments().Select(Identifier));
+        return $"{definition[..definition.IndexOf('`', StringComparison.Ordinal)]}{{{arguments}}}";
     }
 }
