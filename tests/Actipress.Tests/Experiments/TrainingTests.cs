@@ -130,6 +130,45 @@ public sealed class TrainingTests : IDisposable
         Assert.Equal(6, Losses(Augmenting.Brats, 2).Distinct().Count());
     }
 
+    // Numbers in place of pictures, and which of them were read.
+    sealed class Numbered(List<int> read) : IDataSet
+    {
+        public string Name => "numbered";
+        public int Count => 24;
+        public int Channels => 1;
+        public int Classes => 10;
+        public bool IsSegmentation => false;
+        public IReadOnlyList<int> Extents => [28, 28];
+        public string Case(int index) => $"{index}";
+
+        public Example Read(int index)
+        {
+            read.Add(index);
+            return new($"{index}", new float[28 * 28], [0], [28, 28]);
+        }
+    }
+
+    [Fact]
+    public void Every_epoch_has_every_example_once_in_an_order_of_its_own()
+    {
+        var (read, tested) = (new List<int>(), new List<int>());
+        int[][] Orders(int seed)
+        {
+            var plan = new TrainingPlan { Model = "lenet", Data = "digits", Codec = "none", Epochs = 2, Batch = 10, Seed = seed };
+            using var learner = new Learner(plan, new("numbered", new(new Numbered(read)), new(new Numbered(tested))));
+            return [.. Enumerable.Range(0, 2).Select(_ =>
+            {
+                read.Clear();
+                Assert.True(learner.Epoch(null, null, Cancellation));
+                return read.ToArray();
+            })];
+        }
+        var (one, other) = (Orders(1), Orders(2));
+        Assert.All(one.Concat(other), order => Assert.Equal(Enumerable.Range(0, 24), order.Order()));
+        Assert.Equal(4, one.Concat(other).Append(Orders(1)[0]).Select(order => string.Join(' ', order)).Distinct().Count());
+        Assert.Equal(Enumerable.Range(0, 24), tested.Take(24));
+    }
+
     sealed class Told(Action<TrainingProgress> tell) : IProgress<TrainingProgress>
     {
         public void Report(TrainingProgress value) => tell(value);
