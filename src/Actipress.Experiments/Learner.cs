@@ -108,8 +108,7 @@ public sealed class Learner : IDisposable
     double Step(int[] indices, int epoch)
     {
         if (plan.Schedule == Schedule.Cosine)
-            foreach (var group in optimizer.ParamGroups)
-                group.LearningRate = plan.LearningRate * (1 + Math.Cos(Math.PI * ((double)Epochs * Steps + step) / ((double)plan.Epochs * Steps))) / 2;
+            foreach (var group in optimizer.ParamGroups) group.LearningRate = plan.LearningRate * AlongCosine((double)Epochs * Steps + step, (double)plan.Epochs * Steps);
         using var scope = NewDisposeScope();
         var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null));
         var before = meter?.LevelBytes ?? 0;
@@ -128,6 +127,9 @@ public sealed class Learner : IDisposable
         if (compression is not null && indices.Length == plan.Batch) Report = compression.Report();
         return loss.item<float>();
     }
+
+    // From 1 before the first step to 0 after the last.
+    internal static double AlongCosine(double done, double all) => (1 + Math.Cos(Math.PI * done / all)) / 2;
 
     (Tensor Input, Tensor Target) OnDevice((Tensor Input, Tensor Target) batch)
     {

@@ -10,6 +10,7 @@ public sealed class LayerSetTests
     static string[] Compressed(string model, string layers)
     {
         var network = Trainable.Find(model);
+        random.manual_seed(1);
         using var made = network.Create(3, 4, 8);
         using var compression = made.CompressActivations(options => LayerSet.Parse(layers, network).Configure(options, ActivationCodec.Dct(10)));
         using (NewDisposeScope()) made.call(randn(2, 3, 16, 16)).sum().backward();

@@ -130,6 +130,81 @@ public sealed class TrainingTests : IDisposable
         Assert.Equal(6, Losses(Augmenting.Brats, 2).Distinct().Count());
     }
 
+    // Numbers in place of pictures, and which of them were read.
+    sealed class Numbered(int count, List<int> read) : IDataSet
+    {
+        public string Name => "numbered";
+        public int Count => count;
+        public int Channels => 1;
+        public int Classes => 10;
+        public bool IsSegmentation => false;
+        public IReadOnlyList<int> Extents => [28, 28];
+        public string Case(int index) => $"{index}";
+
+        public Example Read(int index)
+        {
+            read.Add(index);
+            return new($"{index}", new float[28 * 28], [0], [28, 28]);
+        }
+    }
+
+    [Fact]
+    public void Fidelity_is_measured_on_batches_of_different_examples()
+    {
+        var read = new List<int>();
+        var plan = new TrainingPlan { Model = "lenet", Data = "digits", Epochs = 1, Batch = 5 };
+        using var learner = new Learner(plan, new("numbered", new(new Numbered(24, read)), new(new Numbered(3, []))));
+        Assert.True(learner.Epoch(null, null, Cancellation));
+        read.Clear();
+        learner.Result();
+        Assert.Equal(3 + 4 * 5, read.Count);    // as many as are tested, and four batches
+        Assert.Equal(20, read.Skip(3).Distinct().Count());
+    }
+
+    [Fact]
+    public void An_epochs_last_and_smaller_batch_lowers_neither_peak_nor_report()
+    {
+        Learner Trained(int examples)
+        {
+            var plan = new TrainingPlan { Model = "lenet", Data = "digits", Epochs = 1, Batch = 128 };
+            var learner = new Learner(plan, new("numbered", new(new Numbered(examples, [])), new(new Numbered(3, []))));
+            Assert.True(learner.Epoch(null, null, Cancellation));
+            return learner;
+        }
+        using Learner whole = Trained(128), smaller = Trained(128 + 4);
+        Assert.Equal(whole.Report!.SavedBytes, smaller.Report!.SavedBytes);
+        Assert.True(smaller.Result().PeakBytes > 0.7 * whole.Result().PeakBytes, $"{smaller.Result()} beside {whole.Result()}");
+    }
+
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(10, 0.75)]
+    [InlineData(15, 0.5)]
+    [InlineData(20, 0.25)]
+    [InlineData(30, 0)]
+    public void The_step_size_falls_along_half_a_cosine(double done, double wanted) => Assert.Equal(wanted, Learner.AlongCosine(done, 30), 1e-12);
+
+    [Fact]
+    public void Every_epoch_has_every_example_once_in_an_order_of_its_own()
+    {
+        var (read, tested) = (new List<int>(), new List<int>());
+        int[][] Orders(int seed)
+        {
+            var plan = new TrainingPlan { Model = "lenet", Data = "digits", Codec = "none", Epochs = 2, Batch = 10, Seed = seed };
+            using var learner = new Learner(plan, new("numbered", new(new Numbered(24, read)), new(new Numbered(24, tested))));
+            return [.. Enumerable.Range(0, 2).Select(_ =>
+            {
+                read.Clear();
+                Assert.True(learner.Epoch(null, null, Cancellation));
+                return read.ToArray();
+            })];
+        }
+        var (one, other) = (Orders(1), Orders(2));
+        Assert.All(one.Concat(other), order => Assert.Equal(Enumerable.Range(0, 24), order.Order()));
+        Assert.Equal(4, one.Concat(other).Append(Orders(1)[0]).Select(order => string.Join(' ', order)).Distinct().Count());
+        Assert.Equal(Enumerable.Range(0, 24), tested.Take(24));
+    }
+
     sealed class Told(Action<TrainingProgress> tell) : IProgress<TrainingProgress>
     {
         public void Report(TrainingProgress value) => tell(value);

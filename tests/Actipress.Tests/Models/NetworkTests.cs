@@ -8,7 +8,12 @@ public sealed class NetworkTests : IDisposable
 {
     // On inputs as small as these threads cost more than they give.
     readonly int threads = get_num_threads();
-    public NetworkTests() => set_num_threads(1);
+    public NetworkTests()
+    {
+        set_num_threads(1);
+        manual_seed(1);
+    }
+
     public void Dispose() => set_num_threads(threads);
 
     /// <summary>What is known of a network from elsewhere, and a small input.</summary>

@@ -10,6 +10,8 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
 {
     readonly DisposeScope everything = NewDisposeScope();
 
+    public WaveletCompressedConvolutionTests() => manual_seed(3);
+
     public void Dispose() => everything.Dispose();
 
     // The definition in plain loops, in double precision: y = H^T T^T K T H x.
@@ -94,7 +96,6 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
     [InlineData(6, 4, 1, 1, 2, 2, true), InlineData(5, 5, 0.01, 2, 32, 8, false), InlineData(1, 1, 0.25, 3, 4, 8, true)]
     public void It_is_the_definition(int height, int width, double rate, int levels, int weightBits, int activationBits, bool hasBias)
     {
-        manual_seed(3);
         var layer = new WaveletCompressedConvolution(3, 5, rate, levels, weightBits, activationBits, hasBias);
         var x = randn(2, 3, height, width) * 3;
         var y = layer.call(x);
