@@ -37,7 +37,7 @@ public static class Decathlon
 
             int Entries(string name) => root.GetProperty(name).EnumerateObject().Count();
         }
-        catch (Exception failure) when (failure is JsonException or KeyNotFoundException or InvalidOperationException or NullReferenceException)
+        catch (Exception failure) when (failure is JsonException or KeyNotFoundException or InvalidOperationException or NullReferenceException or ArgumentException)
         {
             throw new InvalidDataException($"{description} is no description of a task: {failure.Message} Wanted name, modality, labels, and training as a list of image and label.", failure);
         }

@@ -57,8 +57,11 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Equal(Enumerable.Range(24, 24).Select(i => (float)i), example.Channel(1).ToArray());
         Assert.Equal(7, Decathlon.Open(folder, classes: 7).Classes);
         Assert.Contains("2 modalities: wanted one", Assert.Throws<InvalidDataException>(() => Decathlon.Load("spleen", folder, 1, (2, 3, 4), 2)).Message, StringComparison.Ordinal);
-        File.WriteAllText(Path.Combine(folder, "dataset.json"), """{ "name": "Spleen" }""");
-        Assert.Contains("no description of a task", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder)).Message, StringComparison.Ordinal);
+        foreach (var wrong in (string[])["""{ "name": "Spleen" }""", """{ "name": "Spleen", "modality": {}, "labels": {}, "training": [ { "image": "a\u0000b", "label": "c" } ] }"""])
+        {
+            File.WriteAllText(Path.Combine(folder, "dataset.json"), wrong);
+            Assert.Contains("no description of a task", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder)).Message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
