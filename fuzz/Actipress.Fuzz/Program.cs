@@ -46,5 +46,6 @@ static Exception? Bounded(Target target, byte[] bytes, Scratch scratch)
     var refusal = target.Run(bytes, scratch);
     return meter.PeakBytes - before <= target.MostMemory(bytes)
         ? refusal
-        : throw new InsufficientMemoryException($"'{target.Name}' took {meter.PeakBytes - before} bytes of the C allocator for {bytes.Length}: wanted at most {target.MostMemory(bytes)}.");
+        : throw new InsufficientMemoryException(
+            $"'{target.Name}' took {meter.PeakBytes - before} bytes of the C allocator for {bytes.Length}: wanted at most {target.MostMemory(bytes)}.");
 }

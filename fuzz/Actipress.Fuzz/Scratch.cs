@@ -16,6 +16,13 @@ sealed class Scratch : IDisposable
         return path;
     }
 
+    /// <summary>Writes a file and tells the folder that holds it.</summary>
+    public string Only(string name, byte[] bytes)
+    {
+        Write(name, bytes);
+        return Folder;
+    }
+
     /// <summary>What was made the first time.</summary>
     public T Keep<T>(Func<T> make) where T : class => (T)(kept ??= make());
 

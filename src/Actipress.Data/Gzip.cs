@@ -36,7 +36,10 @@ static class Gzip
         using var gzip = new GZipStream(file, CompressionMode.Decompress);
         using var content = new MemoryStream((int)Math.Min(guess, Math.Min(file.Length * LargestRatio, Array.MaxLength)));
         try { gzip.CopyTo(content); }
-        catch (IOException) when (content.Length > Array.MaxLength - (1 << 24)) { throw new InvalidDataException($"{path} unpacks to more than {content.Length} bytes: wanted at most {Array.MaxLength}."); }
+        catch (IOException) when (content.Length > Array.MaxLength - (1 << 24))
+        {
+            throw new InvalidDataException($"{path} unpacks to more than {content.Length} bytes: wanted at most {Array.MaxLength}.");
+        }
         catch (InvalidDataException failure) { throw new InvalidDataException($"{path} is damaged: {failure.Message} after {content.Length} bytes. Get the file again.", failure); }
         if (content.Length < guess) throw new InvalidDataException($"{path} is cut short: its content ends after {content.Length} bytes, wanted {guess}. Get the file again.");
         return content.Length == content.Capacity ? content.GetBuffer() : content.ToArray();

@@ -34,7 +34,7 @@ public static partial class Npy
         var (descr, order, dims) = (Descr().Match(header), Order().Match(header), Shape().Match(header));
         if (!descr.Success || !order.Success || !dims.Success) throw NoHeader();
         if (order.Groups[1].Value == "True") throw new InvalidDataException($"{path} is in Fortran order: wanted C order. Save numpy.ascontiguousarray of it.");
-        var shape = dims.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(extent => long.TryParse(extent, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : throw NoHeader()).ToArray();
+        var shape = dims.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(Extent).ToArray();
         // Of an array without elements too the other extents must be those of one that there could be.
         if (shape.Where(extent => extent > 0).Aggregate(1.0, (a, b) => a * b) > int.MaxValue)
             throw new InvalidDataException($"{path} has {string.Join(" x ", shape)} numbers: wanted fewer than 2^31.");
@@ -56,7 +56,10 @@ public static partial class Npy
         using var flat = tensor(values);
         return flat.view(shape);
 
-        InvalidDataException NoHeader() => new($"{path} has no header that can be read: found {(header.Length > 200 ? header[..200] + "..." : header).Trim()}. Save it with numpy.save.");
+        long Extent(string text) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var extent) ? extent : throw NoHeader();
+
+        InvalidDataException NoHeader() =>
+            new($"{path} has no header that can be read: found {(header.Length > 200 ? header[..200] + "..." : header).Trim()}. Save it with numpy.save.");
 
         float[] Convert<T>(ReadOnlySpan<byte> data, Func<T, float> convert) where T : unmanaged
         {

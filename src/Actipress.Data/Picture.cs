@@ -26,10 +26,13 @@ public static class Picture
     {
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a PNG or JPEG.");
         using var codec = SKCodec.Create(path) ?? throw new InvalidDataException($"{path} is no picture that can be read: wanted PNG or JPEG. Get the file again.");
-        if (codec.EncodedFormat is not (SKEncodedImageFormat.Png or SKEncodedImageFormat.Jpeg)) throw new InvalidDataException($"{path} is {codec.EncodedFormat}: wanted PNG or JPEG. Convert it to one of them.");
-        var most = Math.Min(MostPixelsPerByte * new FileInfo(path).Length, Array.MaxLength / sizeof(int));
+        if (codec.EncodedFormat is not (SKEncodedImageFormat.Png or SKEncodedImageFormat.Jpeg))
+            throw new InvalidDataException($"{path} is {codec.EncodedFormat}: wanted PNG or JPEG. Convert it to one of them.");
+        var bytesOfFile = new FileInfo(path).Length;
+        var most = Math.Min(MostPixelsPerByte * bytesOfFile, Array.MaxLength / sizeof(int));
         if ((long)codec.Info.Width * codec.Info.Height > most)
-            throw new InvalidDataException($"{path} is damaged or too large: found {codec.Info.Width} x {codec.Info.Height} pixels, wanted at most {most} in a file of {new FileInfo(path).Length} bytes. Get the file again.");
+            throw new InvalidDataException(
+                $"{path} is damaged or too large: found {codec.Info.Width} x {codec.Info.Height} pixels, wanted at most {most} in a file of {bytesOfFile} bytes. Get the file again.");
         using var decoded = new SKBitmap(new SKImageInfo(codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888, SKAlphaType.Unpremul));
         var result = codec.GetPixels(decoded.Info, decoded.GetPixels());
         if (result != SKCodecResult.Success)

@@ -255,7 +255,8 @@ public sealed class Learner : IDisposable
         double[] Read()
         {
             var count = reader.ReadInt32();
-            if (count < 0 || count > (reader.BaseStream.Length - reader.BaseStream.Position) / sizeof(double)) throw new EndOfStreamException($"Found {count} numbers, wanted no more than there are bytes for");
+            if (count < 0 || count > (reader.BaseStream.Length - reader.BaseStream.Position) / sizeof(double))
+                throw new EndOfStreamException($"Found {count} numbers, wanted no more than there are bytes for");
             var values = new double[count];
             for (var i = 0; i < values.Length; i++) values[i] = reader.ReadDouble();
             return values;

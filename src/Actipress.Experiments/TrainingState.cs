@@ -83,7 +83,10 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         using var reader = new BinaryReader(file);
         try { Read(reader, runs); }
         // TorchSharp says in many ways that bytes are no parameters of a network.
-        catch (Exception failure) when (failure is not (InvalidDataException or OutOfMemoryException)) { throw new InvalidDataException(Damaged(failure.Message.TrimEnd('.')).Message, failure); }
+        catch (Exception failure) when (failure is not (InvalidDataException or OutOfMemoryException))
+        {
+            throw new InvalidDataException(Damaged(failure.Message.TrimEnd('.')).Message, failure);
+        }
     }
 
     void Read(BinaryReader reader, ReadOnlySpan<Learner> runs)
