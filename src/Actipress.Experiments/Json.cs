@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
 
 namespace Actipress.Experiments;
 
@@ -17,7 +18,20 @@ public static class Json
 
     static readonly JsonSerializerOptions document = new(line) { WriteIndented = true };
 
-    static readonly JsonSerializerOptions strict = new(line) { UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
+    static readonly JsonSerializerOptions stored = new(line)
+    {
+        RespectNullableAnnotations = true,
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { RequireWhatIsNeverNull } },
+    };
+
+    static readonly JsonSerializerOptions strict = new(stored) { UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
+
+    // What is null is not written, so a missing value may be null. What may not be null has to be there.
+    static void RequireWhatIsNeverNull(JsonTypeInfo type)
+    {
+        foreach (var property in type.Properties)
+            if (property is { PropertyType.IsValueType: false, AssociatedParameter: { HasDefaultValue: false, IsNullable: false } }) property.IsRequired = true;
+    }
 
     /// <summary>One line, for a results file.</summary>
     public static string Line<T>(T value) => JsonSerializer.Serialize(value, line);
@@ -25,7 +39,7 @@ public static class Json
     /// <summary>What <see cref="Line"/> or <see cref="Document"/> wrote; null for what is not such a thing.</summary>
     public static T? Read<T>(string text) where T : class
     {
-        try { return JsonSerializer.Deserialize<T>(text, line); }
+        try { return JsonSerializer.Deserialize<T>(text, stored); }
         catch (JsonException) { return null; }
     }
 
@@ -71,5 +85,5 @@ public static class Json
     internal static string Beginning(JsonElement line) => line.GetRawText() is { Length: > 100 } text ? $"{text[..100]}..." : line.GetRawText();
 
     /// <summary>What <see cref="Line"/> wrote, as an object again.</summary>
-    public static T Of<T>(JsonElement value) => value.Deserialize<T>(line) ?? throw new InvalidDataException($"Null in place of a {typeof(T).Name}.");
+    public static T Of<T>(JsonElement value) => value.Deserialize<T>(stored) ?? throw new InvalidDataException($"Null in place of a {typeof(T).Name}.");
 }

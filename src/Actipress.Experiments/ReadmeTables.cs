@@ -68,7 +68,7 @@ public static class ReadmeTables
 
     static string Memory(ResultsFile results)
     {
-        var pieces = StoredPiece.Read(results).Values.Where(piece => piece.Result.ValueKind == JsonValueKind.Array && piece.Result[0].TryGetProperty("floor_bytes", out _)).ToArray();
+        var pieces = StoredPiece.Read(results).Values.Where(piece => IsMemory(piece.Result)).ToArray();
         var measured = pieces.SelectMany(piece => piece.As<MemoryResult[]>()).GroupBy(result => (result.Network, result.Batch, Input: string.Join(" x ", result.Input))).ToArray();
         if (measured.Length == 0) return "";
         var text = new StringBuilder();
@@ -80,5 +80,8 @@ public static class ReadmeTables
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"{pieces[^1].Machine}.");
         return $"{text}";
+
+        static bool IsMemory(JsonElement result) =>
+            result.ValueKind == JsonValueKind.Array && result.EnumerateArray().FirstOrDefault() is { ValueKind: JsonValueKind.Object } first && first.TryGetProperty("floor_bytes", out _);
     }
 }

@@ -64,7 +64,7 @@ public sealed class Sweep
     /// <summary>What is done, in the order of <see cref="Plans"/>; a line without all that a run has is passed over.</summary>
     public IReadOnlyList<SweepRun> Done()
     {
-        var lines = Results.Lines().Select(line => Json.Read<SweepRun>(line.GetRawText())).OfType<SweepRun>().Where(run => run is { Kind: "run", Key: not null, Result: not null, Curve: not null, Provenance: not null }).ToLookup(run => run.Key);
+        var lines = Results.Lines().Select(line => Json.Read<SweepRun>(line.GetRawText())).OfType<SweepRun>().Where(run => run.Kind == "run").ToLookup(run => run.Key);
         return [.. Plans.SelectMany(plan => lines[plan.Key()].Take(1).Select(run => run with { Plan = plan }))];
     }
 

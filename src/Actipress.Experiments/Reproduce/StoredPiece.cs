@@ -49,5 +49,13 @@ public sealed record StoredPiece(JsonElement Result, string Machine)
     const string Kind = "piece";
 
     /// <summary>As the type that was stored.</summary>
-    public T As<T>() => Json.Of<T>(Result);
+    /// <exception cref="InvalidDataException">It is another.</exception>
+    public T As<T>()
+    {
+        try { return Json.Of<T>(Result); }
+        catch (JsonException failure)
+        {
+            throw new InvalidDataException($"A stored result is no {typeof(T).Name}, {Json.Beginning(Result)}: {failure.Message} Take its line out.", failure);
+        }
+    }
 }

@@ -44,6 +44,26 @@ public sealed class ResultsFileTests : IDisposable
         Assert.Contains($"{Path} has a piece that cannot be read, {line[..50]}", message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("""{"machine":"EPYC","cores":2,"commit":"a","torch_sharp":"1","dot_net":"10"}""", null)]
+    [InlineData("""{"machine":null,"cores":2,"commit":"a","torch_sharp":"1","dot_net":"10"}""", "machine")]
+    [InlineData("""{"machine":"EPYC","cores":2,"torch_sharp":"1","dot_net":"10"}""", "commit")]
+    [InlineData("""{"machine":"EPYC","cores":"2","commit":"a","torch_sharp":"1","dot_net":"10"}""", "cores")]
+    [InlineData("""[]""", "Provenance")]
+    public void A_stored_result_of_another_type_is_named(string result, string? says)
+    {
+        var results = new ResultsFile(folder);
+        StoredPiece.Add(results, "one", Json.TryParse(result)!.Value);
+        var piece = StoredPiece.Read(results)["one"];
+        if (says is null) Assert.Equal("EPYC", piece.As<Provenance>().Machine);
+        else
+        {
+            var message = Assert.Throws<InvalidDataException>(() => piece.As<Provenance>()).Message;
+            Assert.StartsWith($"A stored result is no Provenance, {result}: ", message, StringComparison.Ordinal);
+            Assert.Contains(says, message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void Several_writers_lose_nothing_and_add_nothing_twice()
     {
