@@ -70,7 +70,7 @@ public sealed record TrainingPlan
         if (TrainExamples < 1) throw Wrong("train_examples", TrainExamples.Value);
         if (TestExamples < 1) throw Wrong("test_examples", TestExamples.Value);
         if (Features < 1) throw Wrong("features", Features.Value);
-        if (!(LearningRate > 0)) throw new ArgumentException($"learning_rate {LearningRate}: wanted more than 0.");
+        if (!(LearningRate > 0 && double.IsFinite(LearningRate))) throw new ArgumentException($"learning_rate {LearningRate}: wanted a number above 0.");
         if (Extents is not null && (Extents.Count != 3 || Extents.Any(extent => extent < 16 || extent % 16 != 0)))
             throw new ArgumentException($"extents {string.Join(" x ", Extents)}: wanted depth, height and width, multiples of 16.");
 

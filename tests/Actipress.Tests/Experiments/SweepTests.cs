@@ -65,6 +65,10 @@ public sealed class SweepTests : IDisposable
     [InlineData("\"batch\": 64", "\"batch\": 0", "batch 0")]
     [InlineData("[1, 2]", "[]", "No runs")]
     [InlineData("[1, 2]", "[1, 2", "config.json")]
+    [InlineData("[1, 2]", "null", "'seeds'")]
+    [InlineData("[\"conv2\", \"all\"]", "[null]", "Found null among codecs or layers")]
+    [InlineData("[\"none\", \"dct:{ratio}\"]", "[\"none\", null]", "Found null among codecs or layers")]
+    [InlineData("\"batch\": 64", "\"learning_rate\": \"Infinity\"", "learning_rate Infinity: wanted a number above 0")]
     public void A_wrong_configuration_is_refused_before_anything_is_trained(string found, string replaced, string says)
     {
         var failure = Assert.ThrowsAny<Exception>(() => Make(Small.Replace(found, replaced, StringComparison.Ordinal)));
