@@ -37,15 +37,10 @@ static class SweepWorkers
     {
         using var process = Process.Start(new ProcessStartInfo(Self[0], arguments) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
         await using var ended = cancellation.Register(process.StandardInput.Close);
-        var told = false;
         while (await process.StandardOutput.ReadLineAsync(CancellationToken.None) is { } line)
-            if (Json.Read<Said>(line) is { } said)
-            {
-                told |= said.Failed;
-                board.Show(number, said);
-            }
+            if (Json.Read<Said>(line) is { } said) board.Show(number, said);
         await process.WaitForExitAsync(CancellationToken.None);
-        var crashed = process.ExitCode is not (0 or UserErrors.Interrupted) && !(told && process.ExitCode == UserErrors.Mistake);
+        var crashed = process.ExitCode is not (0 or UserErrors.Interrupted);    // trainings that fail are told
         if (crashed) board.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
         return crashed;
     }
@@ -61,9 +56,8 @@ static class SweepWorkers
         })
         { IsBackground = true };
         watch.Start();
-        var speaker = new Speaker();
-        sweep.Work(dataFolder, speaker, orphaned.Token);
-        return orphaned.IsCancellationRequested ? UserErrors.Interrupted : speaker.Failed ? UserErrors.Mistake : 0;
+        sweep.Work(dataFolder, new Speaker(), orphaned.Token);
+        return orphaned.IsCancellationRequested ? UserErrors.Interrupted : 0;
     }
 
     sealed class Speaker : IProgress<SweepProgress>
@@ -71,11 +65,8 @@ static class SweepWorkers
         static readonly TimeSpan between = TimeSpan.FromMilliseconds(500);
         readonly Stopwatch sinceSaid = new();
 
-        public bool Failed { get; private set; }
-
         public void Report(SweepProgress value)
         {
-            Failed |= value.Failed;
             if (value.At is not null && sinceSaid.IsRunning && sinceSaid.Elapsed < between) return;
             sinceSaid.Restart();
             var at = value.At is { } now ? FormattableString.Invariant($"epoch {now.Epoch}, step {now.Step} of {now.Steps}") : null;
