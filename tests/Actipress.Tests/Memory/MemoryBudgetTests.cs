@@ -273,6 +273,15 @@ public sealed class MemoryBudgetTests : IDisposable
         }
     }
 
+    [Fact]
+    public void Nothing_harms_a_map_of_one_value()
+    {
+        using var everything = NewDisposeScope();
+        var (map, ladder) = (zeros(1, 16, 64, 64), Ladder.Of(ActivationCodec.Dct(10)));
+        foreach (var need in (Need[])[Need.Linear, Need.Normalised])
+            Assert.All(Ladder.Measure(map, need, ladder, used: null, usedBytes: 0), rung => Assert.Equal(0, rung.Harm));
+    }
+
     [Theory, InlineData(64, 32, 32, 32), InlineData(2, 2, 512, 512)]
     public void A_large_maps_rungs_follow_from_a_sample(int examples, int channels, int height, int width)
     {

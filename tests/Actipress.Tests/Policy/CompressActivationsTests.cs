@@ -325,6 +325,61 @@ public class CompressActivationsTests
         LayerReport Layer(string name) => Assert.Single(layers, layer => layer.Name == name);
     }
 
+    [Theory, InlineData(1023, "small"), InlineData(1024, "dct:10")]
+    public void A_map_of_just_the_smallest_bytes_is_compressed(int elements, string keptAs)
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(new Scale(1), Tanh(), new Scale(1));
+        using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Dct(10)));
+        using var y = model.call(linspace(0, 3, elements).view(1, 1, 1, -1).requires_grad_());
+        var line = Assert.Single(compression.Report().Layers);
+        Assert.Equal((elements * sizeof(float), keptAs), (line.SavedBytes, line.KeptAs == "small" ? "small" : "dct:10"));
+        Assert.Equal(keptAs != "small", line.KeptBytes < line.SavedBytes);
+    }
+
+    [Fact]
+    public void Places_that_the_caller_gave_are_his_and_those_that_pooling_found_are_packed()
+    {
+        using var everything = NewDisposeScope();
+        var places = randint(0, 32, [2, 4, 32, 32]);
+        using var model = Sequential(Conv2d(1, 4, 3, padding: 1), new Gathering(places), MaxPool2d(2));
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        using var y = model.call(randn(2, 1, 32, 32));
+        // Of what is gathered from and of what is pooled the shape is enough.
+        var layers = compression.Report().Layers;
+        Assert.Equal((2 * 4 * 32 * 32 * sizeof(float), 0), (Layer("1").SavedBytes, Layer("1").KeptBytes));
+        Assert.Equal("indices", Layer("2").KeptAs);
+        Assert.InRange(Layer("2").KeptBytes, 1, 2 * 4 * 16 * 16 * sizeof(long) / 2);
+
+        LayerReport Layer(string name) => Assert.Single(layers, layer => layer.Name == name);
+    }
+
+    sealed class Gathering(Tensor places) : Module<Tensor, Tensor>(nameof(Gathering))
+    {
+        public override Tensor forward(Tensor x) => gather(x, 3, places);
+    }
+
+    // A scale of each channel is a convolution of one point where it is spread over 64 places or more, and bears what a convolution does.
+    [Theory, InlineData(8, 8, true), InlineData(9, 7, false), InlineData(16, 16, true)]
+    public void A_map_that_is_scaled_by_channels_bears_more_from_64_places_on(int height, int width, bool isSpread)
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(5);
+        using var model = Sequential(new Scale(1), new ScaleOfChannels());
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var waves = (linspace(0, 2, height).view(height, 1) + linspace(0, 3, width) + arange(64).view(1, 64, 1, 1)).sin();
+        using var y = model.call((waves + tensor(0.3f) * randn(1, 64, height, width)).requires_grad_());
+        var map = Assert.Single(compression.Report().Layers, layer => layer.SavedBytes >= 64 * height * width * sizeof(float));
+        Assert.Equal(isSpread, map.KeptAs.StartsWith("dct:10", StringComparison.Ordinal));
+    }
+
+    sealed class ScaleOfChannels : Module<Tensor, Tensor>
+    {
+        readonly Parameter weight = new(ones(1, 64, 1, 1));
+        public ScaleOfChannels() : base(nameof(ScaleOfChannels)) => RegisterComponents();
+        public override Tensor forward(Tensor x) => x * (weight * weight);
+    }
+
     [Fact]
     public void Rules_choose_by_type_name_and_block()
     {
