@@ -65,6 +65,7 @@ sealed class MutatedTree(string repository, string folder)
     {
         var start = new ProcessStartInfo(Tests, ["-noColor", "-noLogo", "-namespace-", "Actipress.Tests.Gpu", .. arguments]) { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["OMP_NUM_THREADS"] = "1";
+        start.Environment["ACTIPRESS_DATA"] = Environment.GetEnvironmentVariable("ACTIPRESS_DATA") ?? Path.GetFullPath(Path.Combine(repository, "..", "shared", "data"));
         foreach (var (name, value) in environment) start.Environment[name] = value;
         using var process = Process.Start(start)!;
         var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
