@@ -4,7 +4,10 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace Actipress.Mutation;
 
-/// <summary>The small wrong edits that a test suite has to notice: boundaries, signs, conditions, off by one, the opposite method, a statement left out.</summary>
+/// <summary>
+/// The small wrong edits that a test suite has to notice: boundaries, signs, conditions, off by one, the opposite method, a statement left
+/// out.
+/// </summary>
 static class Edits
 {
     static readonly Dictionary<SyntaxKind, SyntaxKind[]> operators = new()
@@ -42,20 +45,23 @@ static class Edits
     };
 
     static readonly Dictionary<string, string> opposites = Both(
-        ("Min", "Max"), ("Any", "All"), ("First", "Last"), ("FirstOrDefault", "LastOrDefault"), ("OrderBy", "OrderByDescending"), ("Take", "Skip"),
-        ("MinBy", "MaxBy"), ("Ceiling", "Floor"), ("StartsWith", "EndsWith"), ("Append", "Prepend"), ("IndexOf", "LastIndexOf"));
+        ("Min", "Max"), ("Any", "All"), ("First", "Last"), ("FirstOrDefault", "LastOrDefault"), 
+        ("OrderBy", "OrderByDescending"), ("Take", "Skip"), ("MinBy", "MaxBy"), ("Ceiling", "Floor"), ("StartsWith", "EndsWith"),
+        ("Append", "Prepend"), ("IndexOf", "LastIndexOf"));
 
     /// <summary>What an expression may wrongly be in place of what it is.</summary>
     public static IEnumerable<ExpressionSyntax> Of(ExpressionSyntax expression, SemanticModel model) => expression switch
     {
         BinaryExpressionSyntax binary => OfBinary(binary, model),
-        PrefixUnaryExpressionSyntax { RawKind: (int)SyntaxKind.LogicalNotExpression or (int)SyntaxKind.UnaryMinusExpression or (int)SyntaxKind.BitwiseNotExpression } prefix
-            when model.GetConstantValue(prefix) is not { HasValue: true, Value: not bool } => [prefix.Operand],
+        PrefixUnaryExpressionSyntax prefix
+            when prefix.Kind() is SyntaxKind.LogicalNotExpression or SyntaxKind.UnaryMinusExpression or SyntaxKind.BitwiseNotExpression
+            && model.GetConstantValue(prefix) is not { HasValue: true, Value: not bool } => [prefix.Operand],
         LiteralExpressionSyntax literal => OfLiteral(literal, model),
-        InvocationExpressionSyntax { Expression: MemberAccessExpressionSyntax member } call when opposites.TryGetValue(member.Name.Identifier.Text, out var opposite) =>
+        InvocationExpressionSyntax { Expression: MemberAccessExpressionSyntax member } call
+            when opposites.TryGetValue(member.Name.Identifier.Text, out var opposite) =>
             [call.WithExpression(member.WithName(Renamed(member.Name, opposite)))],
-        _ when IsCondition(expression) && expression is InvocationExpressionSyntax or MemberAccessExpressionSyntax or IdentifierNameSyntax or IsPatternExpressionSyntax =>
-            [SyntaxFactory.PrefixUnaryExpression(SyntaxKind.LogicalNotExpression, SyntaxFactory.ParenthesizedExpression(expression.WithoutTrivia()))],
+        InvocationExpressionSyntax or MemberAccessExpressionSyntax or IdentifierNameSyntax or IsPatternExpressionSyntax
+            when IsCondition(expression) => [SyntaxFactory.ParseExpression($"!({expression.WithoutTrivia().ToFullString()})")],
         _ => [],
     };
 
@@ -64,14 +70,17 @@ static class Edits
     {
         switch (statement)
         {
-            case ExpressionStatementSyntax { Expression: AssignmentExpressionSyntax assignment } whole when assignments.TryGetValue(assignment.Kind(), out var other):
-                yield return whole.WithExpression(Assignment(assignment, other));
+            case ExpressionStatementSyntax { Expression: AssignmentExpressionSyntax assignment } whole
+                when assignments.TryGetValue(assignment.Kind(), out var other):
+                yield return whole.WithExpression(SyntaxFactory.AssignmentExpression(other, assignment.Left, assignment.Right));
                 break;
-            case ExpressionStatementSyntax { Expression: PostfixUnaryExpressionSyntax postfix } whole when postfix.Kind() is SyntaxKind.PostIncrementExpression or SyntaxKind.PostDecrementExpression:
-                yield return whole.WithExpression(SyntaxFactory.PostfixUnaryExpression(
-                    postfix.IsKind(SyntaxKind.PostIncrementExpression) ? SyntaxKind.PostDecrementExpression : SyntaxKind.PostIncrementExpression, postfix.Operand));
+            case ExpressionStatementSyntax { Expression: PostfixUnaryExpressionSyntax postfix } whole:
+                var rises = postfix.IsKind(SyntaxKind.PostIncrementExpression);
+                var opposite = rises ? SyntaxKind.PostDecrementExpression : SyntaxKind.PostIncrementExpression;
+                yield return whole.WithExpression(SyntaxFactory.PostfixUnaryExpression(opposite, postfix.Operand));
                 break;
-            case ExpressionStatementSyntax { Expression: InvocationExpressionSyntax or AssignmentExpressionSyntax } or BreakStatementSyntax or ContinueStatementSyntax or ThrowStatementSyntax or ReturnStatementSyntax { Expression: null }:
+            case ExpressionStatementSyntax { Expression: InvocationExpressionSyntax or AssignmentExpressionSyntax }
+                or BreakStatementSyntax or ContinueStatementSyntax or ThrowStatementSyntax or ReturnStatementSyntax { Expression: null }:
                 yield return null;
                 break;
         }
@@ -81,17 +90,18 @@ static class Edits
     {
         if (binary.IsKind(SyntaxKind.CoalesceExpression)) return binary.Right is ThrowExpressionSyntax ? [] : [binary.Right];
         if (!operators.TryGetValue(binary.Kind(), out var others)) return [];
-        if (binary.IsKind(SyntaxKind.AddExpression) && model.GetTypeInfo(binary).Type is { SpecialType: SpecialType.System_String } or { TypeKind: TypeKind.Delegate }) return [];
-        return others.Select(kind => SyntaxFactory.BinaryExpression(kind, binary.Left, SyntaxFactory.Token(Token(kind)).WithTriviaFrom(binary.OperatorToken), binary.Right));
+        if (model.GetTypeInfo(binary).Type is { SpecialType: SpecialType.System_String }) return [];
+        return others.Select(kind => (kind, token: Token(kind).WithTriviaFrom(binary.OperatorToken)))
+            .Select(other => SyntaxFactory.BinaryExpression(other.kind, binary.Left, other.token, binary.Right));
     }
 
     // A literal keeps the type that it is converted to, since the conditional expression that chooses is not a constant.
     static IEnumerable<ExpressionSyntax> OfLiteral(LiteralExpressionSyntax literal, SemanticModel model)
     {
-        if (literal.IsKind(SyntaxKind.TrueLiteralExpression)) return [SyntaxFactory.LiteralExpression(SyntaxKind.FalseLiteralExpression)];
-        if (literal.IsKind(SyntaxKind.FalseLiteralExpression)) return [SyntaxFactory.LiteralExpression(SyntaxKind.TrueLiteralExpression)];
-        if (!literal.IsKind(SyntaxKind.NumericLiteralExpression) || literal.Parent is ExpressionSyntax parent && model.GetConstantValue(parent).HasValue) return [];
-        return literal.Token.Value is int value ? [SyntaxFactory.ParseExpression(value == 1 ? "0" : $"{value + 1}")] : [];
+        if (literal.Token.Value is bool truth) return [SyntaxFactory.ParseExpression(truth ? "false" : "true")];
+        var isPartOfConstant = literal.Parent is ExpressionSyntax parent && model.GetConstantValue(parent).HasValue;
+        if (literal.Token.Value is not int value || isPartOfConstant) return [];
+        return [SyntaxFactory.ParseExpression(value == 1 ? "0" : $"{value + 1}")];
     }
 
     static bool IsCondition(ExpressionSyntax expression) => expression.Parent switch
@@ -102,10 +112,7 @@ static class Edits
         _ => false,
     };
 
-    static AssignmentExpressionSyntax Assignment(AssignmentExpressionSyntax assignment, SyntaxKind kind) =>
-        SyntaxFactory.AssignmentExpression(kind, assignment.Left, assignment.Right);
-
-    static SyntaxKind Token(SyntaxKind kind) => SyntaxFactory.BinaryExpression(kind, Zero, Zero).OperatorToken.Kind();
+    static SyntaxToken Token(SyntaxKind kind) => SyntaxFactory.BinaryExpression(kind, Zero, Zero).OperatorToken;
 
     static LiteralExpressionSyntax Zero => SyntaxFactory.LiteralExpression(SyntaxKind.NumericLiteralExpression, SyntaxFactory.Literal(0));
 

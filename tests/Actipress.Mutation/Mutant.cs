@@ -7,11 +7,16 @@ namespace Actipress.Mutation;
 /// <param name="Code">That line, without the blanks around it.</param>
 /// <param name="Before">What stands there.</param>
 /// <param name="After">What the mutant puts there; empty where it leaves a statement out.</param>
-/// <param name="RunsOnce">Whether it lies in what runs once a process (a static field's value), so that the first test hides it from coverage.</param>
+/// <param name="RunsOnce">
+/// Whether it lies in what runs once a process, such as a static field's value: the first test that runs hides it from the later ones.
+/// </param>
 sealed record Mutant(int Id, string File, int Line, string Code, string Before, string After, bool RunsOnce)
 {
     /// <summary>The same edit in another run, in which numbers and lines may have moved.</summary>
     public string Key => $"{File}\t{Code}\t{Before}\t{After}";
+
+    /// <summary>Whether it lies in a file or folder.</summary>
+    public bool IsIn(string path) => File == path || File.StartsWith(path + "/", StringComparison.Ordinal);
 
     public override string ToString() => $"{File}:{Line}: {Before} -> {(After == "" ? "(left out)" : After)}";
 }

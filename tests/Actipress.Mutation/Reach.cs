@@ -21,29 +21,40 @@ sealed class Reach
         }
     }
 
-    /// <summary>The tests that may notice a mutant, the quickest first. What runs once a process may be noticed by every test of its file.</summary>
-    public IReadOnlyList<Test> Of(Mutant mutant) =>
-        ((mutant.RunsOnce ? byFile.GetValueOrDefault(mutant.File) : byMutant.GetValueOrDefault(mutant.Id)) ?? []).OrderBy(test => test.Seconds).ToList();
+    /// <summary>
+    /// The tests that may notice a mutant, the quickest first; of one that runs once a process, all tests of its file. Tests of the emulated
+    /// GPU are asked only where no other test reaches it: what the CPU does has to be stated of the CPU.
+    /// </summary>
+    public IReadOnlyList<Test> Of(Mutant mutant)
+    {
+        var tests = mutant.RunsOnce ? byFile.GetValueOrDefault(mutant.File) : byMutant.GetValueOrDefault(mutant.Id);
+        var ofCpu = (tests ?? []).Where(test => !test.Method.StartsWith("Actipress.Tests.Gpu.", StringComparison.Ordinal)).ToList();
+        return [.. (ofCpu.Count > 0 ? ofCpu : tests ?? []).OrderBy(test => test.Seconds)];
+    }
 
     /// <summary>Runs the suite once, or the classes that are named, and reads what it recorded.</summary>
     public static Reach Measure(MutatedTree tree, string folder, IReadOnlyList<Mutant> mutants, IReadOnlyList<string> classes)
     {
-        var (reached, lines) = (Path.Combine(folder, "reached.bin"), Path.Combine(folder, "tests.tsv"));
-        var log = Path.Combine(folder, "tests.log");
+        var (lines, log) = (Path.Combine(folder, "tests.tsv"), Path.Combine(folder, "tests.log"));
         if (!File.Exists(log))
         {
+            var reached = Path.Combine(folder, "reached.bin");
             File.WriteAllBytes(reached, new byte[mutants.Count]);
             File.Delete(lines);
-            var run = tree.Run([.. classes.SelectMany(name => new[] { "-class", name })], TimeSpan.FromHours(3), ("ACTIPRESS_MUTANTS_REACHED", reached), ("ACTIPRESS_MUTANTS_TESTS", lines));
-            if (!run.Output.Contains("TEST EXECUTION SUMMARY", StringComparison.Ordinal)) throw new InvalidOperationException($"The tests did not run to their end:\n{run.Output}");
+            var run = tree.Run(classes.SelectMany(name => new[] { "-class", name }), TimeSpan.FromHours(3),
+                ("ACTIPRESS_MUTANTS_REACHED", reached), ("ACTIPRESS_MUTANTS_TESTS", lines));
+            if (!run.Output.Contains("TEST EXECUTION SUMMARY", StringComparison.Ordinal))
+                throw new InvalidOperationException($"The tests did not run to their end:\n{run.Output}");
             File.WriteAllText(log, run.Output);
         }
         // A test that fails without any mutant says nothing about one.
-        var failed = File.ReadLines(log).Where(line => line.Contains(" [FAIL]", StringComparison.Ordinal)).Select(line => line.Trim().Split('(', ' ')[0]).ToHashSet();
-        var tests = File.ReadLines(lines).Select(line => line.Split('\t')).Where(parts => !failed.Contains(parts[0])).GroupBy(parts => parts[0])
-            .Select(rows => new Test(rows.Key, rows.Sum(row => double.Parse(row[1], CultureInfo.InvariantCulture)),
-                rows.SelectMany(row => row[2].Split(',', StringSplitOptions.RemoveEmptyEntries)).Select(id => int.Parse(id, CultureInfo.InvariantCulture)).ToFrozenSet()));
+        var failed = MutatedTree.Failed(File.ReadLines(log)).ToHashSet();
+        var tests = File.ReadLines(lines).Select(line => line.Split('\t')).GroupBy(row => row[0]).Where(rows => !failed.Contains(rows.Key))
+            .Select(rows => new Test(rows.Key, rows.Sum(row => Number(row[1])), rows.SelectMany(row => Ids(row[2])).ToFrozenSet()));
         return new(tests, mutants);
+
+        static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
+        static IEnumerable<int> Ids(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(id => (int)Number(id));
     }
 
     static void Add<TKey>(Dictionary<TKey, List<Test>> lists, TKey key, Test test) where TKey : notnull

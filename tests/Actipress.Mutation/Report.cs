@@ -8,20 +8,22 @@ static class Equivalent
 {
     /// <summary>Reads tests/Actipress.Mutation/equivalent.tsv: file, line of code, before, after, reason.</summary>
     public static Dictionary<string, string> Read(string repository) =>
-        File.ReadLines(Path.Combine(repository, "tests", "Actipress.Mutation", "equivalent.tsv")).Where(line => line.Length > 0 && line[0] != '#')
-            .Select(line => line.Split('\t')).ToDictionary(parts => string.Join('\t', parts[..4]), parts => parts[4]);
+        File.ReadLines(Path.Combine(repository, "tests", "Actipress.Mutation", "equivalent.tsv"))
+            .Where(line => line.Length > 0 && line[0] != '#').Select(line => line.Split('\t'))
+            .ToDictionary(parts => string.Join('\t', parts[..4]), parts => parts[4]);
 }
 
 static class Report
 {
     /// <summary>A table by folder, the survivors, and the equivalent ones that were left out.</summary>
-    public static string Of(IReadOnlyList<(Mutant Mutant, Outcome Outcome)> done, IReadOnlyList<string> folders, Dictionary<string, string> equivalent, IReadOnlyList<Mutant> mutants)
+    public static string Of(IReadOnlyList<(Mutant Mutant, Outcome Outcome)> done, IReadOnlyList<string> folders,
+        Dictionary<string, string> equivalent, IReadOnlyList<Mutant> mutants)
     {
         var text = new StringBuilder("| folder | mutants | died | of them noticed |\n|---|---|---|---|\n");
         foreach (var folder in folders) Line(folder, [.. done.Where(one => one.Mutant.File.StartsWith(folder, StringComparison.Ordinal))]);
         if (folders.Count > 1) Line("all", done);
 
-        var survivors = done.Where(one => !one.Outcome.Died).OrderBy(one => one.Mutant.File, StringComparer.Ordinal).ThenBy(one => one.Mutant.Line).ToList();
+        var survivors = done.Where(one => !one.Outcome.Died).OrderBy(one => one.Mutant.Id).ToList();
         if (survivors.Count > 0) text.Append("\nSurvivors:\n\n");
         foreach (var (mutant, outcome) in survivors)
         {

@@ -21,7 +21,8 @@ sealed class Switches(SemanticModel model, string file, Func<Mutant, bool> wante
             foreach (var wrong in Edits.Of(expression, model))
                 if (Choose(expression, wrong) is { } mutant)
                     visited = inside = Switch(mutant, Cast(expression, wrong), Cast(expression, inside)).WithTriviaFrom(expression);
-        if (node is StatementSyntax statement && visited is StatementSyntax rest && statement.Parent is BlockSyntax or IfStatementSyntax or ElseClauseSyntax or SwitchSectionSyntax)
+        if (node is StatementSyntax statement && visited is StatementSyntax rest
+            && statement.Parent is BlockSyntax or IfStatementSyntax or ElseClauseSyntax or SwitchSectionSyntax)
             foreach (var wrong in Edits.Of(statement))
                 if (Choose(statement, wrong) is { } mutant)
                     visited = rest = Switch(mutant, wrong, rest);
@@ -29,42 +30,56 @@ sealed class Switches(SemanticModel model, string file, Func<Mutant, bool> wante
     }
 
     // The type of a literal that is converted (0 to a byte, say) is lost where it is one side of a conditional expression.
-    ExpressionSyntax Cast(ExpressionSyntax expression, ExpressionSyntax inside) =>
-        expression is LiteralExpressionSyntax && model.GetTypeInfo(expression) is { Type: { } type, ConvertedType: { } converted } && converted.IsValueType && !SymbolEqualityComparer.Default.Equals(type, converted)
-            ? SyntaxFactory.ParseExpression($"({converted.ToDisplayString(SymbolDisplayFormat.FullyQualifiedFormat)})({inside.WithoutTrivia().ToFullString()})")
-            : inside;
+    ExpressionSyntax Cast(ExpressionSyntax expression, ExpressionSyntax inside)
+    {
+        if (expression is not LiteralExpressionSyntax) return inside;
+        var (type, converted) = (model.GetTypeInfo(expression).Type, model.GetTypeInfo(expression).ConvertedType);
+        if (converted is not { IsValueType: true } || SymbolEqualityComparer.Default.Equals(type, converted)) return inside;
+        var name = converted.ToDisplayString(SymbolDisplayFormat.FullyQualifiedFormat);
+        return SyntaxFactory.ParseExpression($"({name})({Text(inside)})");
+    }
 
     Mutant? Choose(SyntaxNode node, SyntaxNode? wrong)
     {
         var line = node.GetLocation().GetLineSpan().StartLinePosition.Line;
         var code = node.SyntaxTree.GetText().Lines[line].ToString().Trim();
-        var once = node.Ancestors().Any(above => above is FieldDeclarationSyntax or ConstructorDeclarationSyntax && ((MemberDeclarationSyntax)above).Modifiers.Any(SyntaxKind.StaticKeyword)
-            || above is PropertyDeclarationSyntax { Initializer: { } value } property && property.Modifiers.Any(SyntaxKind.StaticKeyword) && value.Span.Contains(node.Span));
-        var mutant = new Mutant(0, file, line + 1, code, OnOneLine(node), wrong is null ? "" : OnOneLine(wrong), once);
+        var mutant = new Mutant(0, file, line + 1, code, OnOneLine(node), wrong is null ? "" : OnOneLine(wrong), RunsOnce(node));
         if (!wanted(mutant)) return null;
         mutant = mutant with { Id = first + mutants.Count };
         mutants.Add(mutant);
         return mutant;
     }
 
-    static ParenthesizedExpressionSyntax Switch(Mutant mutant, ExpressionSyntax wrong, ExpressionSyntax right) =>
-        (ParenthesizedExpressionSyntax)SyntaxFactory.ParseExpression($"(global::Mutants.Is({mutant.Id}) ? ({wrong.WithoutTrivia().ToFullString()}) : ({right.WithoutTrivia().ToFullString()}))");
+    static bool RunsOnce(SyntaxNode node) => node.Ancestors().Any(above => above switch
+    {
+        FieldDeclarationSyntax or ConstructorDeclarationSyntax => ((MemberDeclarationSyntax)above).Modifiers.Any(SyntaxKind.StaticKeyword),
+        PropertyDeclarationSyntax { Initializer: { } value } property =>
+            property.Modifiers.Any(SyntaxKind.StaticKeyword) && value.Span.Contains(node.Span),
+        _ => false,
+    });
+
+    static ExpressionSyntax Switch(Mutant mutant, ExpressionSyntax wrong, ExpressionSyntax right) =>
+        SyntaxFactory.ParseExpression($"(global::Mutants.Is({mutant.Id}) ? ({Text(wrong)}) : ({Text(right)}))");
 
     static StatementSyntax Switch(Mutant mutant, StatementSyntax? wrong, StatementSyntax right) =>
-        SyntaxFactory.ParseStatement($"if (global::Mutants.Is({mutant.Id})) {{ {wrong?.WithoutTrivia().ToFullString()} }} else {{ {right.WithoutTrivia().ToFullString()} }}\n");
+        SyntaxFactory.ParseStatement($"if (global::Mutants.Is({mutant.Id})) {{ {Text(wrong)} }} else {{ {Text(right)} }}\n");
+
+    static string Text(SyntaxNode? node) => node?.WithoutTrivia().ToFullString() ?? "";
 
     // What the language wants to be constant, and what no switch can stand in.
     static bool IsConstant(SyntaxNode node) => node switch
     {
-        AttributeListSyntax or EnumMemberDeclarationSyntax or ParameterSyntax or PatternSyntax or SwitchLabelSyntax or TypeSyntax and not NameSyntax => true,
+        AttributeListSyntax or EnumMemberDeclarationSyntax or ParameterSyntax or PatternSyntax or SwitchLabelSyntax => true,
+        InterpolationFormatClauseSyntax or InterpolationAlignmentClauseSyntax => true,
+        TypeSyntax and not NameSyntax => true,
         BaseFieldDeclarationSyntax field => field.Modifiers.Any(SyntaxKind.ConstKeyword),
         LocalDeclarationStatementSyntax local => local.IsConst,
-        InterpolationFormatClauseSyntax or InterpolationAlignmentClauseSyntax => true,
         InvocationExpressionSyntax { Expression: IdentifierNameSyntax { Identifier.Text: "nameof" } } => true,
         _ => false,
     };
 
-    static bool CanSwitch(ExpressionSyntax expression) => expression.Parent is not (ExpressionStatementSyntax or RefExpressionSyntax or NameColonSyntax or NameEqualsSyntax)
+    static bool CanSwitch(ExpressionSyntax expression) =>
+        expression.Parent is not (ExpressionStatementSyntax or RefExpressionSyntax or NameColonSyntax or NameEqualsSyntax)
         && expression.Parent is not ArgumentSyntax { RefKindKeyword.RawKind: not 0 }
         && !(expression.Parent is ForStatementSyntax loop && loop.Incrementors.Contains(expression))
         && !(expression.Parent is AssignmentExpressionSyntax assignment && assignment.Left == expression)
@@ -74,12 +89,13 @@ sealed class Switches(SemanticModel model, string file, Func<Mutant, bool> wante
         && !IsPartOfConditionalAccess(expression);
 
     // In a?.B(c) neither .B nor .B(c) is an expression of its own.
-    static bool IsPartOfConditionalAccess(ExpressionSyntax expression) => expression.DescendantNodesAndSelf().Any(inside =>
-        inside is MemberBindingExpressionSyntax or ElementBindingExpressionSyntax && inside.Ancestors().OfType<ConditionalAccessExpressionSyntax>().First() is var access && !expression.Contains(access));
+    static bool IsPartOfConditionalAccess(ExpressionSyntax expression) =>
+        expression.DescendantNodesAndSelf().Where(inside => inside is MemberBindingExpressionSyntax or ElementBindingExpressionSyntax)
+            .Any(inside => !expression.Contains(inside.Ancestors().OfType<ConditionalAccessExpressionSyntax>().First()));
 
     static string OnOneLine(SyntaxNode node)
     {
-        var text = string.Join(' ', node.WithoutTrivia().ToFullString().Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        var text = string.Join(' ', Text(node).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
         return text.Length <= 160 ? text : text[..157] + "...";
     }
 }

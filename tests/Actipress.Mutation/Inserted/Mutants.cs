@@ -5,7 +5,7 @@ static unsafe class Mutants
 {
     // An address as a number, which the compiler of GPU kernels takes where a pointer would be refused.
     static readonly long reached = Open();
-    static readonly int active = int.Parse(System.Environment.GetEnvironmentVariable("ACTIPRESS_MUTANT") ?? "-1", System.Globalization.CultureInfo.InvariantCulture);
+    static readonly int active = int.Parse(Variable("ACTIPRESS_MUTANT") ?? "-1", System.Globalization.CultureInfo.InvariantCulture);
 
     // The class is initialised before the first method is compiled, so that the compiler sees constants and the switches cost nothing.
     [System.Runtime.CompilerServices.ModuleInitializer]
@@ -20,9 +20,12 @@ static unsafe class Mutants
     // One byte a mutant, in a file that child processes map too.
     static long Open()
     {
-        if (System.Environment.GetEnvironmentVariable("ACTIPRESS_MUTANTS_REACHED") is not { } path) return 0;
+        if (Variable("ACTIPRESS_MUTANTS_REACHED") is not { } path) return 0;
         byte* first = null;
-        MemoryMappedFile.CreateFromFile(path, System.IO.FileMode.Open).CreateViewAccessor().SafeMemoryMappedViewHandle.AcquirePointer(ref first);
+        var view = MemoryMappedFile.CreateFromFile(path, System.IO.FileMode.Open).CreateViewAccessor();
+        view.SafeMemoryMappedViewHandle.AcquirePointer(ref first);
         return (long)first;
     }
+
+    static string? Variable(string name) => System.Environment.GetEnvironmentVariable(name);
 }

@@ -1,13 +1,19 @@
 namespace Actipress.Mutation;
 
 /// <summary>How a mutant ended.</summary>
+/// <param name="State">The sources and tests that it ran with.</param>
+/// <param name="Key">Which mutant it was.</param>
+/// <param name="Died">Whether a test noticed it.</param>
 /// <param name="By">The test that noticed it; null where none did.</param>
 /// <param name="Tests">How many test methods ran, of those that reach it.</param>
 /// <param name="Reaching">How many test methods reach it.</param>
-sealed record Outcome(string Key, int Line, bool Died, string? By, int Tests, int Reaching)
+sealed record Outcome(string State, string Key, bool Died, string? By, int Tests, int Reaching)
 {
+    /// <summary>For a line of progress.</summary>
+    public string InWords => Died ? $"died by {By}" : Reaching == 0 ? "NO TEST REACHES" : "SURVIVED";
+
     /// <summary>Turns a mutant on and runs the tests that reach it, the quickest first, up to a limit of seconds.</summary>
-    public static Outcome Of(Mutant mutant, Reach reach, MutatedTree tree, double limit)
+    public static Outcome Of(string state, Mutant mutant, Reach reach, MutatedTree tree, double limit)
     {
         var reaching = reach.Of(mutant);
         var (ran, seconds) = (0, 0.0);
@@ -21,10 +27,11 @@ sealed record Outcome(string Key, int Line, bool Died, string? By, int Tests, in
             }
             if (batch.Count == 0) continue;
             var patience = TimeSpan.FromSeconds(60 + 10 * batch.Sum(test => test.Seconds));
-            var run = tree.Run([.. batch.SelectMany(test => new[] { "-method", test.Method }), "-stopOnFail"], patience, ("ACTIPRESS_MUTANT", $"{mutant.Id}"));
+            var tests = batch.SelectMany(test => new[] { "-method", test.Method });
+            var run = tree.Run([.. tests, "-stopOnFail"], patience, ("ACTIPRESS_MUTANT", $"{mutant.Id}"));
             ran += batch.Count;
-            if (run.ExitCode != 0) return new(mutant.Key, mutant.Line, true, run.Noticed, ran, reaching.Count);
+            if (run.ExitCode != 0) return new(state, mutant.Key, true, run.Noticed, ran, reaching.Count);
         }
-        return new(mutant.Key, mutant.Line, false, null, ran, reaching.Count);
+        return new(state, mutant.Key, false, null, ran, reaching.Count);
     }
 }

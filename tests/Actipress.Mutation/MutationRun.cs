@@ -1,0 +1,123 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+
+namespace Actipress.Mutation;
+
+/// <summary>The mutants of some paths, the tests that reach them, and what was found about them. All lies in artifacts/mutation.</summary>
+sealed class MutationRun
+{
+    /// <summary>What the tests have to hold.</summary>
+    public static string[] Folders { get; } =
+    [
+        "src/Actipress/Policy", "src/Actipress/Autograd", "src/Actipress/Encodings", "src/Actipress/Selection", "src/Actipress/Memory",
+        "src/Actipress.Data", "src/Actipress.Experiments",
+    ];
+
+    /// <summary>Which mutants a run tries.</summary>
+    /// <param name="Sample">So many of each path; null for all.</param>
+    /// <param name="Seed">Which sample.</param>
+    /// <param name="Survivors">Only those that survived when they last ran.</param>
+    public sealed record Choice(int? Sample, int Seed, bool Survivors);
+
+    readonly IReadOnlyList<string> paths;
+    readonly string folder;
+    readonly MutatedTree tree;
+    readonly string state;
+    readonly List<Mutant> mutants;
+    readonly Reach reach;
+    readonly Dictionary<string, string> equivalent;
+
+    /// <summary>Builds the mutated tree and finds what reaches what, where a source or test has changed since the last run.</summary>
+    /// <param name="repository">The repository's root.</param>
+    /// <param name="paths">Files and folders, from the root.</param>
+    /// <param name="classes">Test classes; all where there are none.</param>
+    public MutationRun(string repository, IReadOnlyList<string> paths, IReadOnlyList<string> classes)
+    {
+        this.paths = paths;
+        folder = Path.Combine(repository, "artifacts", "mutation");
+        Directory.CreateDirectory(folder);
+        tree = new(repository, Path.Combine(folder, "tree"));
+        equivalent = Equivalent.Read(repository);
+
+        state = tree.Fingerprint();
+        var (built, list) = (Path.Combine(folder, "built"), Path.Combine(folder, "mutants.json"));
+        var now = string.Join('\n', [state, .. paths, "", .. classes]);
+        if (!File.Exists(built) || File.ReadAllText(built) != now)
+        {
+            File.Delete(built);
+            File.Delete(Path.Combine(folder, "tests.log"));
+            Tell("Copying and building the sources.");
+            tree.Copy();
+            Tell("Putting the mutants into them, and building again.");
+            File.WriteAllText(list, JsonSerializer.Serialize(tree.Insert(mutant => paths.Any(path => mutant.IsIn(path)))));
+            File.WriteAllText(built, now);
+        }
+        mutants = JsonSerializer.Deserialize<List<Mutant>>(File.ReadAllText(list))!;
+        Tell("Running the tests once, to see which of them reach which mutant.");
+        reach = Reach.Measure(tree, folder, mutants, classes);
+    }
+
+    /// <summary>
+    /// Tries the chosen mutants and writes what came of them: 0 where all died, 1 where one survived. A mutant that was tried with the same
+    /// sources and tests before is not tried again, so that a run that was stopped goes on.
+    /// </summary>
+    /// <param name="choice">Which mutants.</param>
+    /// <param name="limit">Seconds of tests for each.</param>
+    /// <param name="parallel">So many at a time.</param>
+    /// <param name="json">Whether to print outcomes in place of a table.</param>
+    /// <param name="cancel">Ends the run early; what was done is kept.</param>
+    public int Try(Choice choice, double limit, int parallel, bool json, CancellationToken cancel)
+    {
+        var (outcomes, chosen) = (Path.Combine(folder, "outcomes.jsonl"), Chosen(choice));
+        var before = Earlier().Where(outcome => outcome.State == state).DistinctBy(outcome => outcome.Key).ToDictionary(outcome => outcome.Key);
+        var done = chosen.Where(mutant => before.ContainsKey(mutant.Key)).Select(mutant => (Mutant: mutant, Outcome: before[mutant.Key])).ToList();
+        Tell($"Trying {chosen.Count} of {mutants.Count} mutants; {done.Count} of them are done.");
+        var gate = new Lock();
+        try
+        {
+            Parallel.ForEach(chosen.Where(mutant => !before.ContainsKey(mutant.Key)), new() { MaxDegreeOfParallelism = parallel, CancellationToken = cancel }, mutant =>
+            {
+                var outcome = Outcome.Of(state, mutant, reach, tree, limit);
+                lock (gate)
+                {
+                    done.Add((mutant, outcome));
+                    File.AppendAllText(outcomes, JsonSerializer.Serialize(outcome) + "\n");
+                    Tell($"{done.Count}/{chosen.Count} {outcome.InWords}: {mutant}");
+                }
+            });
+        }
+        catch (OperationCanceledException) { Tell("Stopped; what was done is kept."); }
+
+        var report = Report.Of(done, paths, equivalent, mutants);
+        File.WriteAllText(Path.Combine(folder, "report.md"), report);
+        Console.WriteLine(json ? string.Join('\n', done.Select(one => JsonSerializer.Serialize(one.Outcome))) : report);
+        return done.TrueForAll(one => one.Outcome.Died) ? 0 : 1;
+    }
+
+    List<Mutant> Chosen(Choice choice)
+    {
+        IEnumerable<Mutant> candidates = mutants.Where(mutant => !equivalent.ContainsKey(mutant.Key));
+        if (choice.Survivors)
+        {
+            var died = Earlier().GroupBy(outcome => outcome.Key).ToDictionary(group => group.Key, group => group.Last().Died);
+            candidates = candidates.Where(mutant => died.TryGetValue(mutant.Key, out var ended) && !ended);
+        }
+        if (choice.Sample is not { } count) return [.. candidates];
+        var drawn = candidates.OrderBy(mutant => Draw(mutant, choice.Seed), StringComparer.Ordinal).ToList();
+        return [.. paths.SelectMany(path => drawn.Where(mutant => mutant.IsIn(path)).Take(count))];
+    }
+
+    IEnumerable<Outcome> Earlier()
+    {
+        var file = Path.Combine(folder, "outcomes.jsonl");
+        return File.Exists(file) ? File.ReadLines(file).Select(line => JsonSerializer.Deserialize<Outcome>(line)!) : [];
+    }
+
+    // A mutant's place in the draw depends on nothing but itself, so that a sample stays as it is when other lines change.
+    static string Draw(Mutant mutant, int seed) =>
+        Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{seed}\t{mutant.Key}"))));
+
+    static void Tell(string line) => Console.Error.WriteLine(line);
+}
