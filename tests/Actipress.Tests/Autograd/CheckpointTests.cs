@@ -165,6 +165,16 @@ public sealed class CheckpointTests : IDisposable
         Assert.Contains("A tensor that the block uses beside its inputs has been disposed since the forward pass", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Another_failure_of_the_second_run_is_not_taken_for_a_disposed_tensor()
+    {
+        var (runs, x) = (0, ones(3, requires_grad: true));
+        using var loss = Checkpoint.Run(v => runs++ == 0 ? v.exp() : throw new InvalidOperationException("out of luck"), x).sum();
+        var told = Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message;
+        Assert.Contains("again for the backward pass failed. out of luck", told, StringComparison.Ordinal);
+        Assert.DoesNotContain("disposed", told, StringComparison.Ordinal);
+    }
+
     [Theory, InlineData(1), InlineData(2), InlineData(3), InlineData(5), InlineData(7)]
     public void A_sequence_in_segments_gives_the_plain_gradients(int segments)
     {
@@ -447,6 +457,7 @@ public sealed class CheckpointTests : IDisposable
             optimizer.step();
             var told = Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message;
             Assert.Contains($"parameter {name} of a Sequential has been changed since the forward pass, as by an optimizer.step() between forward and backward: found version", told, StringComparison.Ordinal);
+            Assert.DoesNotContain("again for the backward pass failed", told, StringComparison.Ordinal);
             using var again = run().sum();
             SavedTensors.Backward(again);
         }

@@ -238,4 +238,18 @@ public class GradientFidelityTests
             yield return () => functional.cross_entropy(model.call(x), y);
         }
     }
+
+    // The exact gradients are those without compression, of a checkpoint's input too.
+    [Fact]
+    public void A_checkpoints_input_is_exact_where_the_exact_gradient_is_measured()
+    {
+        using var scope = NewDisposeScope();
+        var model = Sequential(("first", Conv2d(1, 4, 3, padding: 1)), ("block", Sequential(SiLU(), Conv2d(4, 4, 3, padding: 1), SiLU())));
+        using var checkpoints = Checkpoint.Blocks(model, "block");
+        using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Quantized(2)));
+        var x = randn(2, 1, 32, 32);
+        var fidelity = compression.MeasureFidelity(() => model.call(x).square().sum());
+        Assert.True(compression.Report().KeptBytes < compression.Report().SavedBytes / 4, compression.Report().ToString());
+        Assert.InRange(fidelity.Cosine, 0.5, 0.9999);
+    }
 }
