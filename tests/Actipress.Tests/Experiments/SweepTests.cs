@@ -63,6 +63,11 @@ public sealed class SweepTests : IDisposable
     [InlineData("\"conv2\"", "\"conv7\"", "No layer matches 'conv7'")]
     [InlineData("\"conv2\"", "\"block7\"", "block0 to block3")]
     [InlineData("\"batch\": 64", "\"batch\": 0", "batch 0")]
+    [InlineData("\"test_examples\": 100", "\"test_examples\": 0", "test_examples 0")]
+    [InlineData("\"train_examples\": 256", "\"train_examples\": 0", "train_examples 0")]
+    [InlineData("\"epochs\": 2", "\"epochs\": 0", "epochs 0")]
+    [InlineData("\"batch\": 64", "\"learning_rate\": 0", "learning_rate 0")]
+    [InlineData("\"batch\": 64", "\"features\": 0", "features 0")]
     [InlineData("[1, 2]", "[]", "No runs")]
     [InlineData("[1, 2]", "[1, 2", "config.json")]
     public void A_wrong_configuration_is_refused_before_anything_is_trained(string found, string replaced, string says)
