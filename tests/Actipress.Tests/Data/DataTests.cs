@@ -119,6 +119,22 @@ public sealed class DataTests : IDisposable
         }
     }
 
+    // As NumPy writes them: values begin at the next multiple of 64 bytes, one newline before them.
+    [Fact]
+    public void A_header_is_padded_to_the_next_64_bytes_and_no_further()
+    {
+        using var scope = NewDisposeScope();
+        for (var axes = 1; axes <= 24; axes++)
+        {
+            var path = Path.Combine(folder, "array.npy");
+            Npy.Write(path, zeros([.. Enumerable.Repeat(1L, axes)]));
+            var bytes = File.ReadAllBytes(path);
+            var text = System.Text.Encoding.Latin1.GetString(bytes, 10, BitConverter.ToUInt16(bytes, 8));
+            Assert.Equal((text.TrimEnd().Length + 11 + 63) / 64 * 64 - 10, text.Length);
+            Assert.Equal('\n', text[^1]);
+        }
+    }
+
     [Theory]
     [InlineData(2, "", "cut short: its header starts at byte 12, but the file has 10")]
     [InlineData(2, "ÿ\u007f", "its header of 2147418112 bytes starts at byte 12")]

@@ -87,6 +87,25 @@ public sealed class NiftiTests : IDisposable
         Assert.DoesNotContain(Directory.GetFiles(folder), file => file.EndsWith(".part", StringComparison.Ordinal));
     }
 
+    // The places of NIfTI-1's fields (nifti1.h), which a reader of ours alone might overlook.
+    [Fact]
+    public void The_header_has_each_field_in_its_place()
+    {
+        Nifti.Write(PathOf("header.nii"), new(new float[24], [2, 3, 4], [1.5, 2, 3], turned), NiftiType.Int16);
+        var header = File.ReadAllBytes(PathOf("header.nii"));
+        Assert.Equal(352 + 24 * 2, header.Length);
+        Assert.Equal(348, BitConverter.ToInt32(header, 0));
+        Assert.Equal<short>([3, 2, 3, 4, 1, 1, 1, 1], MemoryMarshal.Cast<byte, short>(header.AsSpan(40, 16)).ToArray());
+        Assert.Equal<short>([(short)NiftiType.Int16, 16], MemoryMarshal.Cast<byte, short>(header.AsSpan(70, 4)).ToArray());
+        Assert.Equal<float>([1, 1.5f, 2, 3, 1, 1, 1, 1], MemoryMarshal.Cast<byte, float>(header.AsSpan(76, 32)).ToArray());
+        Assert.Equal<float>([352, 1, 0], MemoryMarshal.Cast<byte, float>(header.AsSpan(108, 12)).ToArray());    // where values begin, slope, intercept
+        Assert.Equal(10, header[123]);
+        Assert.Equal<short>([0, 1], MemoryMarshal.Cast<byte, short>(header.AsSpan(252, 4)).ToArray());
+        Assert.Equal(turned.Rows.Select(number => (float)number), MemoryMarshal.Cast<byte, float>(header.AsSpan(280, 48)).ToArray());
+        Assert.Equal("n+1\0"u8.ToArray(), header[344..348]);
+        Assert.Equal(new byte[4], header[348..352]);
+    }
+
     [Fact]
     public void What_is_written_nibabel_reads()
     {
