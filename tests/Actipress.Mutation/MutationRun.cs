@@ -71,13 +71,15 @@ sealed class MutationRun
     public int Try(Choice choice, double limit, int parallel, bool json, CancellationToken cancel)
     {
         var (outcomes, chosen) = (Path.Combine(folder, "outcomes.jsonl"), Chosen(choice));
-        var before = Earlier().Where(outcome => outcome.State == state).DistinctBy(outcome => outcome.Key).ToDictionary(outcome => outcome.Key);
-        var done = chosen.Where(mutant => before.ContainsKey(mutant.Key)).Select(mutant => (Mutant: mutant, Outcome: before[mutant.Key])).ToList();
+        var before = new Dictionary<string, Outcome>();
+        foreach (var outcome in Earlier().Where(outcome => outcome.State == state)) before[outcome.Key] = outcome;
+        var fresh = chosen.Where(mutant => !before.ContainsKey(mutant.Key)).ToList();
+        var done = chosen.Except(fresh).Select(mutant => (Mutant: mutant, Outcome: before[mutant.Key])).ToList();
         Tell($"Trying {chosen.Count} of {mutants.Count} mutants; {done.Count} of them are done.");
         var gate = new Lock();
         try
         {
-            Parallel.ForEach(chosen.Where(mutant => !before.ContainsKey(mutant.Key)), new() { MaxDegreeOfParallelism = parallel, CancellationToken = cancel }, mutant =>
+            Parallel.ForEach(fresh, new() { MaxDegreeOfParallelism = parallel, CancellationToken = cancel }, mutant =>
             {
                 var outcome = Outcome.Of(state, mutant, reach, tree, limit);
                 lock (gate)

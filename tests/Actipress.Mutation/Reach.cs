@@ -22,8 +22,8 @@ sealed class Reach
     }
 
     /// <summary>
-    /// The tests that may notice a mutant, the quickest first; of one that runs once a process, all tests of its file. Tests of the emulated
-    /// GPU are asked only where no other test reaches it: what the CPU does has to be stated of the CPU.
+    /// The tests that may notice a mutant, the quickest first; of one that runs once a process, all tests of its file. Tests of the
+    /// emulated GPU are asked only where no other test reaches it: what the CPU does has to be stated of the CPU.
     /// </summary>
     public IReadOnlyList<Test> Of(Mutant mutant)
     {

@@ -6,11 +6,11 @@ namespace Actipress.Mutation;
 /// <summary>Mutants that cannot be noticed, since the program does the same with them, each with its reason.</summary>
 static class Equivalent
 {
-    /// <summary>Reads tests/Actipress.Mutation/equivalent.tsv: file, line of code, before, after, reason.</summary>
+    /// <summary>Reads tests/Actipress.Mutation/equivalent.tsv: file, line of code, place in it, before, after, reason.</summary>
     public static Dictionary<string, string> Read(string repository) =>
         File.ReadLines(Path.Combine(repository, "tests", "Actipress.Mutation", "equivalent.tsv"))
             .Where(line => line.Length > 0 && line[0] != '#').Select(line => line.Split('\t'))
-            .ToDictionary(parts => string.Join('\t', parts[..4]), parts => parts[4]);
+            .ToDictionary(parts => string.Join('\t', parts[..5]), parts => parts[5]);
 }
 
 static class Report

@@ -41,9 +41,11 @@ sealed class Switches(SemanticModel model, string file, Func<Mutant, bool> wante
 
     Mutant? Choose(SyntaxNode node, SyntaxNode? wrong)
     {
-        var line = node.GetLocation().GetLineSpan().StartLinePosition.Line;
-        var code = node.SyntaxTree.GetText().Lines[line].ToString().Trim();
-        var mutant = new Mutant(0, file, line + 1, code, OnOneLine(node), wrong is null ? "" : OnOneLine(wrong), RunsOnce(node));
+        var start = node.GetLocation().GetLineSpan().StartLinePosition;
+        var code = node.SyntaxTree.GetText().Lines[start.Line].ToString();
+        var place = start.Character - (code.Length - code.TrimStart().Length) + 1;
+        var after = wrong is null ? "" : OnOneLine(wrong);
+        var mutant = new Mutant(0, file, start.Line + 1, code.Trim(), place, OnOneLine(node), after, RunsOnce(node));
         if (!wanted(mutant)) return null;
         mutant = mutant with { Id = first + mutants.Count };
         mutants.Add(mutant);

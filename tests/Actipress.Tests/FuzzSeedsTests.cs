@@ -2,7 +2,7 @@ using Actipress.Fuzz;
 
 namespace Actipress.Tests;
 
-/// <summary>What fuzzing found, and what the project's own writers make, read by every reader of foreign bytes: see docs/fuzzing.md.</summary>
+/// <summary>What fuzzing found, and what the project's own writers make, read by every reader of foreign bytes: see docs/testing.md.</summary>
 public class FuzzSeedsTests
 {
     public static TheoryData<string> Targets => [.. Target.All.Select(target => target.Name)];
