@@ -248,19 +248,6 @@ public sealed class CheckpointTests : IDisposable
     }
 
     [Fact]
-    public void Autocast_that_began_between_the_passes_goes_on_after_them()
-    {
-        var (model, x) = (Sequential(Linear(16, 32), GELU(), Linear(32, 4)), randn(8, 16));
-        using var loss = Checkpoint.Run(model, x).sum();
-        using (Autocast.On(DeviceType.CPU, ScalarType.BFloat16).Again())
-        {
-            SavedTensors.Backward(loss);
-            Assert.Equal(ScalarType.BFloat16, model.call(x).dtype);
-        }
-        Assert.Equal(ScalarType.Float32, model.call(x).dtype);
-    }
-
-    [Fact]
     public void A_batch_norm_may_run_inside_and_outside()
     {
         var (norm, x) = (BatchNorm2d(4), randn(2, 4, 16, 16));
