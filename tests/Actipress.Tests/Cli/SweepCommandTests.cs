@@ -158,6 +158,7 @@ public sealed class SweepCommandTests : IDisposable
 
     [Theory]
     [InlineData("echo invalid partition >&2; exit 1", "Slurm refuses the job array: invalid partition")]
+    [InlineData("echo 12; echo but not really >&2; exit 1", "Slurm refuses the job array: but not really 12")]
     [InlineData("echo soon", "Slurm refuses the job array:  soon")]
     public void What_Slurm_refuses_is_told(string answer, string says)
     {
