@@ -108,7 +108,8 @@ sealed class MutationRun
         }
         if (choice.Sample is not { } count) return [.. candidates];
         var drawn = candidates.OrderBy(mutant => Draw(mutant, choice.Seed), StringComparer.Ordinal).ToList();
-        return [.. paths.SelectMany(path => drawn.Where(mutant => mutant.IsIn(path)).Take(count))];
+        var sample = paths.SelectMany(path => drawn.Where(mutant => mutant.IsIn(path)).Take(count)).ToHashSet();
+        return [.. drawn.Where(sample.Contains)];    // in the order of the draw, so that a run that is stopped is a sample too
     }
 
     IEnumerable<Outcome> Earlier()
