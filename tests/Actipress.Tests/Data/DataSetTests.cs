@@ -140,6 +140,22 @@ public sealed class DataSetTests
     }
 
     [Fact]
+    public void A_cancelled_epoch_ends_between_two_examples_of_a_batch()
+    {
+        using var cancellation = new CancellationTokenSource();
+        var read = 0;
+        var loader = new BatchLoader { Data = digits, Batch = 23, Workers = 1, Ahead = 1, Vary = Count };
+        Assert.ThrowsAny<OperationCanceledException>(() => loader.Epoch(1, cancellation.Token).Count());
+        Assert.Equal(5, read);
+
+        Example Count(Example example, Random random)
+        {
+            if (++read == 5) cancellation.Cancel();
+            return example;
+        }
+    }
+
+    [Fact]
     public void No_more_batches_are_made_or_held_than_allowed()
     {
         var (begun, taken, mostAhead) = (0, 0, 0);
