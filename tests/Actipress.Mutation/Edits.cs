@@ -45,7 +45,7 @@ static class Edits
     };
 
     static readonly Dictionary<string, string> opposites = Both(
-        ("Min", "Max"), ("Any", "All"), ("First", "Last"), ("FirstOrDefault", "LastOrDefault"), 
+        ("Min", "Max"), ("Any", "All"), ("First", "Last"), ("FirstOrDefault", "LastOrDefault"),
         ("OrderBy", "OrderByDescending"), ("Take", "Skip"), ("MinBy", "MaxBy"), ("Ceiling", "Floor"), ("StartsWith", "EndsWith"),
         ("Append", "Prepend"), ("IndexOf", "LastIndexOf"));
 
