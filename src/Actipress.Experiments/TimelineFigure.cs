@@ -35,7 +35,7 @@ public static class TimelineFigure
     }
 
     // Places from 0 to 1 are of the forward pass, to 2 of the backward pass.
-    static double At(int index, int backward, int count) =>
+    internal static double At(int index, int backward, int count) =>
         index < backward ? (double)index / backward : 1 + (double)(index - backward) / Math.Max(1, count - backward);
 
     /// <summary>Writes a figure to a file.</summary>

@@ -162,6 +162,13 @@ public sealed class ReproductionTests : IDisposable
         Assert.Matches(@"dct:2\.5 [0-9]+ MiB; dct:10 [0-9]+ MiB\.", page);
     }
 
+    [Fact]
+    public void Forward_and_backward_meet_in_the_middle_of_a_timeline()
+    {
+        Assert.Equal([0, 0.25, 0.5, 0.75, 1, 1.5], Enumerable.Range(0, 6).Select(index => TimelineFigure.At(index, 4, 6)));
+        Assert.Equal([0, 0.5], Enumerable.Range(0, 2).Select(index => TimelineFigure.At(index, 2, 2)));    // the forward pass alone
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(500)]

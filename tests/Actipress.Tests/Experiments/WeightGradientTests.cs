@@ -82,6 +82,17 @@ public sealed class WeightGradientTests
     }
 
     [Fact]
+    public void At_ratio_1_one_mask_tells_all()
+    {
+        using var scope = NewDisposeScope();
+        using var gradient = Tiny("fully connected");
+        var drawn = gradient.UnderRandomMasks(Actipress.Transforms.Named("dct"), 1, 400, Cancellation);
+        Assert.True(double.IsNaN(drawn.StandardError));
+        var plain = gradient.SquaredNorms(gradient.Input).Sum();
+        Assert.Equal(plain, drawn.Mean, 1e-5 * plain);
+    }
+
+    [Fact]
     public void A_networks_weight_gradients_are_those_of_autograd()
     {
         using var scope = NewDisposeScope();
