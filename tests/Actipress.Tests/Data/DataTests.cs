@@ -81,6 +81,7 @@ public sealed class DataTests : IDisposable
         Assert.Equal(a.Labels, b.Labels);
         Assert.NotEqual(a.Images[0], c.Images[0]);
         Assert.NotEqual(a.Images[0], a.Images[1]);
+        var largest = 0.0;
         for (var i = 0; i < 3; i++)
         {
             // The later ball is whole: a radius of 0.1 to 0.22 of the least extent, of which every voxel is nearer to its middle than any other.
@@ -88,9 +89,11 @@ public sealed class DataTests : IDisposable
             var (z, y, x) = (voxels.Average(at => at.Z), voxels.Average(at => at.Y), voxels.Average(at => at.X));
             var radius = Math.Pow(voxels.Length * 3 / (4 * Math.PI), 1 / 3.0);
             Assert.InRange(radius, 0.1 * 20 - 0.5, 0.22 * 20 + 0.5);
+            largest = Math.Max(largest, radius);
             Assert.All(voxels, at => Assert.InRange(Math.Sqrt(Math.Pow(at.Z - z, 2) + Math.Pow(at.Y - y, 2) + Math.Pow(at.X - x, 2)), 0, radius + 1));
             Assert.All(a.Images[i].Zip(a.Labels[i]), at => Assert.InRange(at.First - at.Second + 0.3f, -0.41f, 0.41f));
         }
+        Assert.InRange(largest, 3, 0.22 * 20 + 0.5);
     }
 
     [Fact]
