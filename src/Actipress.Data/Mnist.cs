@@ -71,19 +71,25 @@ public static class Mnist
             var path = Path.Combine(folder, name + ".gz");
             if (File.Exists(path)) continue;
             progress?.Report($"downloading {name}.gz");
-            var (part, from) = (path + ".part", new Uri(mirror ?? new Uri(Mirror), name + ".gz"));
+            var from = new Uri(mirror ?? new Uri(Mirror), name + ".gz");
             try
             {
-                await File.WriteAllBytesAsync(part, await client.GetByteArrayAsync(from, cancellation).ConfigureAwait(false), cancellation).ConfigureAwait(false);
-                Read(part, magic, count, md5);
-                File.Move(part, path);
+                var bytes = await client.GetByteArrayAsync(from, cancellation).ConfigureAwait(false);
+                WholeFile.Write(path, part =>
+                {
+                    File.WriteAllBytes(part, bytes);
+                    Read(part, magic, count, md5);
+                });
             }
             catch (HttpRequestException failure)
             {
-                throw new HttpRequestException(failure.HttpRequestError, $"No {from}: {failure.Message} Get MNIST's four files otherwise, and give their folder with --data-dir.", failure, failure.StatusCode);
+                var message = $"No {from}: {failure.Message} Get MNIST's four files otherwise, and give their folder with --data-dir.";
+                throw new HttpRequestException(failure.HttpRequestError, message, failure, failure.StatusCode);
             }
-            catch (InvalidDataException failure) { throw new InvalidDataException($"What {from} sent is no file of MNIST: {failure.Message}", failure); }
-            finally { File.Delete(part); }
+            catch (InvalidDataException failure)
+            {
+                throw new InvalidDataException($"What {from} sent is no file of MNIST: {failure.Message}", failure);
+            }
         }
     }
 }

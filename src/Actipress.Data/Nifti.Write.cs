@@ -22,9 +22,10 @@ public static partial class Nifti
             throw new ArgumentException($"A volume of {string.Join(" x ", volume.Extents)} cannot be written to {path}: wanted 1 to 4 axes of 1 to {LargestExtent}.", nameof(volume));
         if (volume.Values.LongLength != volume.Extents.Aggregate(1L, (product, extent) => product * extent))
             throw new ArgumentException($"A volume of {string.Join(" x ", volume.Extents)} has {volume.Values.LongLength} values: wanted one a voxel.", nameof(volume));
-        using (var file = File.Create(path + ".part"))
-        using (Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file)
+        WholeFile.Write(path, part =>
         {
+            using var file = File.Create(part);
+            using Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
             stream.Write(Header(volume, type, Size(type, path)));
             switch (type)
             {
@@ -39,8 +40,7 @@ public static partial class Nifti
                 case NiftiType.Float32: Numbers<float>(stream); break;
                 case NiftiType.Float64: Numbers<double>(stream); break;
             }
-        }
-        File.Move(path + ".part", path, overwrite: true);
+        });
 
         void Numbers<T>(Stream stream) where T : unmanaged, INumberBase<T>
         {

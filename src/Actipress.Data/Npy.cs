@@ -26,15 +26,18 @@ public static partial class Npy
         if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Magic)) throw new InvalidDataException($"{path} is no .npy file: wanted it to start with \\x93NUMPY.");
         if (bytes[6] is not (1 or 2)) throw new InvalidDataException($"{path} is a .npy file of version {bytes[6]}: wanted 1 or 2. Save it with numpy.save.");
         var start = bytes[6] == 1 ? 10 : 12;
-        if (bytes.Length < start) throw new InvalidDataException($"{path} is cut short: its header starts at byte {start}, but the file has {bytes.Length}.");
-        var length = start == 10 ? BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(8)) : BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(8));
+        if (bytes.Length < start)
+            throw new InvalidDataException($"{path} is cut short: its header starts at byte {start}, but the file has {bytes.Length}.");
+        var size = bytes.AsSpan(8);
+        var length = start == 10 ? BinaryPrimitives.ReadUInt16LittleEndian(size) : BinaryPrimitives.ReadInt32LittleEndian(size);
         if (length < 0 || length > bytes.Length - start)
             throw new InvalidDataException($"{path} is cut short: its header of {length} bytes starts at byte {start}, but the file has {bytes.Length}.");
         var header = System.Text.Encoding.Latin1.GetString(bytes, start, length);
         var (descr, order, dims) = (Descr().Match(header), Order().Match(header), Shape().Match(header));
         if (!descr.Success || !order.Success || !dims.Success) throw NoHeader();
         if (order.Groups[1].Value == "True") throw new InvalidDataException($"{path} is in Fortran order: wanted C order. Save numpy.ascontiguousarray of it.");
-        var shape = dims.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(Extent).ToArray();
+        const StringSplitOptions Trimmed = StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries;
+        var shape = dims.Groups[1].Value.Split(',', Trimmed).Select(Extent).ToArray();
         // Of an array without elements too the other extents must be those of one that there could be.
         if (shape.Where(extent => extent > 0).Aggregate(1.0, (a, b) => a * b) > int.MaxValue)
             throw new InvalidDataException($"{path} has {string.Join(" x ", shape)} numbers: wanted fewer than 2^31.");
@@ -56,10 +59,14 @@ public static partial class Npy
         using var flat = tensor(values);
         return flat.view(shape);
 
-        long Extent(string text) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var extent) ? extent : throw NoHeader();
+        long Extent(string text) =>
+            long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var extent) ? extent : throw NoHeader();
 
-        InvalidDataException NoHeader() =>
-            new($"{path} has no header that can be read: found {(header.Length > 200 ? header[..200] + "..." : header).Trim()}. Save it with numpy.save.");
+        InvalidDataException NoHeader()
+        {
+            var found = header.Length > 200 ? header[..200] + "..." : header;
+            return new($"{path} has no header that can be read: found {found.Trim()}. Save it with numpy.save.");
+        }
 
         float[] Convert<T>(ReadOnlySpan<byte> data, Func<T, float> convert) where T : unmanaged
         {
@@ -85,13 +92,15 @@ public static partial class Npy
         var shape = array.shape;
         var header = $"{{'descr': '{(half ? "<f2" : "<f4")}', 'fortran_order': False, 'shape': ({string.Join(", ", shape)}{(shape.Length == 1 ? "," : "")}), }}";
         header = header.PadRight((header.Length + 11 + 63) / 64 * 64 - 11) + "\n";
-        using (var file = File.Create(path + ".part"))
+        WholeFile.Write(path, part =>
         {
+            using var file = File.Create(part);
             file.Write(Magic);
             file.Write([1, 0, .. BitConverter.GetBytes((ushort)header.Length), .. System.Text.Encoding.Latin1.GetBytes(header)]);
-            if (contiguous.NumberOfElements > 0) file.Write(half ? MemoryMarshal.AsBytes(contiguous.data<Half>().ToArray().AsSpan()) : MemoryMarshal.AsBytes(contiguous.data<float>().ToArray().AsSpan()));
-        }
-        File.Move(path + ".part", path, overwrite: true);
+            if (contiguous.NumberOfElements > 0) file.Write(half ? Bytes<Half>() : Bytes<float>());
+        });
+
+        ReadOnlySpan<byte> Bytes<T>() where T : unmanaged => MemoryMarshal.AsBytes(contiguous.data<T>().ToArray().AsSpan());
     }
 
     [GeneratedRegex("'descr': *'([^']*)'")]

@@ -31,8 +31,8 @@ public static class Picture
         var bytesOfFile = new FileInfo(path).Length;
         var most = Math.Min(MostPixelsPerByte * bytesOfFile, Array.MaxLength / sizeof(int));
         if ((long)codec.Info.Width * codec.Info.Height > most)
-            throw new InvalidDataException(
-                $"{path} is damaged or too large: found {codec.Info.Width} x {codec.Info.Height} pixels, wanted at most {most} in a file of {bytesOfFile} bytes. Get the file again.");
+            throw new InvalidDataException($"{path} is damaged or too large: found {codec.Info.Width} x {codec.Info.Height} pixels, "
+                + $"wanted at most {most} in a file of {bytesOfFile} bytes. Get the file again.");
         using var decoded = new SKBitmap(new SKImageInfo(codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888, SKAlphaType.Unpremul));
         var result = codec.GetPixels(decoded.Info, decoded.GetPixels());
         if (result != SKCodecResult.Success)
@@ -66,8 +66,8 @@ public static class Picture
     /// <param name="pictures">As for <see cref="SideBySide"/>.</param>
     public static void WriteSideBySide(string path, params Tensor[] pictures)
     {
-        File.WriteAllBytes(path + ".part", SideBySide(pictures));
-        File.Move(path + ".part", path, overwrite: true);
+        var bytes = SideBySide(pictures);
+        WholeFile.Write(path, part => File.WriteAllBytes(part, bytes));
     }
 
     /// <summary>Pictures side by side as one PNG: the bytes of its file.</summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
+using Actipress.Data;
 
 namespace Actipress.Experiments;
 
@@ -8,8 +9,8 @@ namespace Actipress.Experiments;
 /// goes on from it ends bit for bit where it would have ended without a break (on the same machine with the same number of threads).
 /// </summary>
 /// <remarks>
-/// Written beside and moved into place, so that the file is whole whenever the program ends: the bytes "ACTPTRAI", a version, the plan as
-/// JSON, the runs, and the SHA-256 of all before it.
+/// A file that is whole whenever the program ends: the bytes "ACTPTRAI", a version, the plan as JSON, the runs, and the SHA-256 of all before
+/// it.
 /// </remarks>
 /// <param name="path">The file.</param>
 /// <param name="plan">Whose state it is.</param>
@@ -40,18 +41,12 @@ public sealed class TrainingState(string path, TrainingPlan plan)
     public void Save(params ReadOnlySpan<Learner> runs)
     {
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path))!);
-        var part = Path + ".part";
-        try
+        var all = runs.ToArray();
+        WholeFile.Write(Path, part =>
         {
-            using (var file = File.Create(part)) Write(file, runs);
-            File.Move(part, Path, overwrite: true);
-        }
-        catch (IOException)
-        {
-            // What was saved before stays; a part of the new one would only fill a disk that is full.
-            File.Delete(part);
-            throw;
-        }
+            using var file = File.Create(part);
+            Write(file, all);
+        });
         sinceSaved.Restart();
     }
 
@@ -100,11 +95,7 @@ public sealed class TrainingState(string path, TrainingPlan plan)
     }
 
     /// <summary>Removes the file.</summary>
-    public void Delete()
-    {
-        File.Delete(Path);
-        File.Delete(Path + ".part");
-    }
+    public void Delete() => WholeFile.Delete(Path);
 
     static byte[] Sum(FileStream file, long bytes)
     {

@@ -170,6 +170,7 @@ public sealed class NiftiTests : IDisposable
         var message = Assert.Throws<ArgumentException>(() => Nifti.Write(path, new([(float)value], [1, 1, 1], [1, 1, 1], turned), type)).Message;
         Assert.Contains($"cannot hold {(float)value} as {type}", message, StringComparison.Ordinal);
         Assert.Equal([1], Nifti.Read(path).Values);
+        Assert.Equal([path], Directory.GetFiles(folder));
     }
 
     [Theory]
