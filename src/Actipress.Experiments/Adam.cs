@@ -28,7 +28,7 @@ public sealed class Adam(IEnumerable<Parameter> parameters, double lr = 1e-3) : 
             state.step++;
             state.exp_avg.Mul_(beta1).Add_(gradient, 1 - beta1);
             state.exp_avg_sq.Mul_(beta2).Addcmul_(gradient, gradient, 1 - beta2);
-            var deviation = state.exp_avg_sq.sqrt().Div(Math.Sqrt(1 - Math.Pow(beta2, state.step))).Add_(options.eps!.Value);
+            using var deviation = state.exp_avg_sq.sqrt().Div_(Math.Sqrt(1 - Math.Pow(beta2, state.step))).Add_(options.eps!.Value);
             parameter.Addcdiv_(state.exp_avg, deviation, -(options.LearningRate!.Value / (1 - Math.Pow(beta1, state.step))));
         }
     }
