@@ -34,7 +34,8 @@ public static class CodecTable
         IEnumerable<JsonElement> Newest(string kind, string key, Func<JsonElement, bool> wanted) => NewestOf(kind, line => Text(line, key), wanted);
 
         IEnumerable<JsonElement> NewestOf<T>(string kind, Func<JsonElement, T> key, Func<JsonElement, bool> wanted) =>
-            lines.Where(line => Text(line, "kind") == kind).Select(line => Object(line, "result")).Where(wanted).GroupBy(key).Select(same => same.Last());
+            lines.Where(line => Text(line, "kind") == kind).Select(line => Object(line, "result")).Where(wanted)
+                .GroupBy(key).Select(same => same.Last());
 
         // Where and with what the newest of each table were measured.
         IEnumerable<string> Origins()
@@ -42,7 +43,7 @@ public static class CodecTable
             var tables = new[] { "codecs", "steps", "scaling" }.Where(kind => lines.Any(line => Text(line, "kind") == kind)).GroupBy(kind =>
             {
                 var from = Object(lines.Last(line => Text(line, "kind") == kind), "provenance");
-                return string.Create(CultureInfo.InvariantCulture, $"{Text(from, "machine")} with {Integer(from, "cores")} cores, commit {Text(from, "commit")}");
+                return $"{Text(from, "machine")} with {Integer(from, "cores")} cores, commit {Text(from, "commit")}";
             }).ToArray();
             return tables.Length == 1 ? [tables[0].Key] : tables.Select(table => $"{string.Join(" and ", table)}: {table.Key}");
         }
@@ -72,16 +73,19 @@ public static class CodecTable
         static long Mebibytes(JsonElement line) => (Integer(line, "elements") * sizeof(float) + (1 << 19)) >> 20;
     }
 
-    static string Text(JsonElement line, string name) => Field(line, name) is { ValueKind: JsonValueKind.String } text ? text.GetString()! : throw No("text", line, name);
+    static string Text(JsonElement line, string name) => Field(line, name, JsonValueKind.String, "text").GetString()!;
 
-    static double Number(JsonElement line, string name) => Field(line, name) is { ValueKind: JsonValueKind.Number } number ? number.GetDouble() : throw No("number", line, name);
+    static double Number(JsonElement line, string name) => Field(line, name, JsonValueKind.Number, "number").GetDouble();
 
-    static long Integer(JsonElement line, string name) => Field(line, name) is { ValueKind: JsonValueKind.Number } number && number.TryGetInt64(out var value) ? value : throw No("whole number", line, name);
+    static long Integer(JsonElement line, string name) =>
+        Field(line, name, JsonValueKind.Number, "whole number").TryGetInt64(out var value) ? value : throw No("whole number", line, name);
 
-    static JsonElement Object(JsonElement line, string name) => Field(line, name) is { ValueKind: JsonValueKind.Object } found ? found : throw No("object", line, name);
+    static JsonElement Object(JsonElement line, string name) => Field(line, name, JsonValueKind.Object, "object");
 
-    static JsonElement Field(JsonElement line, string name) => line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found) ? found : default;
+    static JsonElement Field(JsonElement line, string name, JsonValueKind kind, string what) =>
+        line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found) && found.ValueKind == kind ? found : throw No(what, line, name);
 
     static InvalidDataException No(string what, JsonElement line, string name) =>
-        new($"The results of {Folder} have no {what} '{name}' in {Json.Beginning(line)}: wanted what ./dev bench --store writes. Take the line out, or measure again.");
+        new($"The results of {Folder} have no {what} '{name}' in {Json.Beginning(line)}: wanted what ./dev bench --store writes. "
+            + "Take the line out, or measure again.");
 }

@@ -24,13 +24,19 @@ public static class Json
         TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { RequireWhatIsNeverNull } },
     };
 
-    static readonly JsonSerializerOptions strict = new(stored) { UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
+    static readonly JsonSerializerOptions strict = new(stored)
+    {
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        ReadCommentHandling = JsonCommentHandling.Skip,
+        AllowTrailingCommas = true,
+    };
 
     // What is null is not written, so a missing value may be null. What may not be null has to be there.
     static void RequireWhatIsNeverNull(JsonTypeInfo type)
     {
         foreach (var property in type.Properties)
-            if (property is { PropertyType.IsValueType: false, AssociatedParameter: { HasDefaultValue: false, IsNullable: false } }) property.IsRequired = true;
+            if (property is { PropertyType.IsValueType: false, AssociatedParameter: { HasDefaultValue: false, IsNullable: false } })
+                property.IsRequired = true;
     }
 
     /// <summary>One line, for a results file.</summary>
@@ -79,10 +85,15 @@ public static class Json
 
     /// <summary>Whether a line is an object with this text under this name.</summary>
     public static bool Has(this JsonElement line, string name, string text) =>
-        line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found) && found.ValueKind == JsonValueKind.String && found.ValueEquals(text);
+        line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found)
+        && found.ValueKind == JsonValueKind.String && found.ValueEquals(text);
 
     /// <summary>As much of a line as a message has room for.</summary>
-    internal static string Beginning(JsonElement line) => line.GetRawText() is { Length: > 100 } text ? $"{text[..100]}..." : line.GetRawText();
+    internal static string Beginning(JsonElement line)
+    {
+        var text = line.GetRawText();
+        return text.Length > 100 ? $"{text[..100]}..." : text;
+    }
 
     /// <summary>What <see cref="Line"/> wrote, as an object again.</summary>
     public static T Of<T>(JsonElement value) => value.Deserialize<T>(stored) ?? throw new InvalidDataException($"Null in place of a {typeof(T).Name}.");
