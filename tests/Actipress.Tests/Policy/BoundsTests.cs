@@ -9,12 +9,6 @@ namespace Actipress.Tests.Policy;
 /// </summary>
 public class BoundsTests
 {
-    static BoundsTests() => SavedTensors.SelfCheck();
-
-    // All values but zeros as float32 beside a bitmap, and never raw: whatever differs is the policy's fault.
-    static readonly ActivationCodec Lossless =
-        ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
-
     // TorchSharp does not keep the numbers of a call alive until it returns.
     static readonly Dictionary<double, Scalar> numbers =
         new[] { -6, -3, -1, 0, 0.1, 0.5, 1, 4, 6, 9 }.ToDictionary(number => number, number => number.ToScalar());
@@ -60,7 +54,7 @@ public class BoundsTests
         Assert.Equal(39, x.NumberOfElements);
         var plain = Gradient(bounded[layer], x, ones_like(x), null, out _);
         Assert.True(plain.Distinct().Count() > 1, "One gradient everywhere tells nothing of bounds.");
-        Same(plain, Gradient(bounded[layer], x, ones_like(x), Lossless, out var report), inFloats ? 1e-6 : 0, report!, layer);
+        Same(plain, Gradient(bounded[layer], x, ones_like(x), ThroughStore.Lossless, out var report), inFloats ? 1e-6 : 0, report!, layer);
         Assert.True(report!.SavedBytes > 0, report.ToString());
     }
 
@@ -90,7 +84,7 @@ public class BoundsTests
                 Tensor Both(Tensor y) => cat([sharing[first](y).view(-1), sharing[second](y).view(-1)]);
                 var typed = map.to(type);
                 var weights = linspace(1, 2, Both(typed).NumberOfElements, type);
-                var (plain, held) = (Gradient(Both, typed, weights, null, out _), Gradient(Both, typed, weights, Lossless, out var report));
+                var (plain, held) = (Gradient(Both, typed, weights, null, out _), Gradient(Both, typed, weights, ThroughStore.Lossless, out var report));
                 Same(plain, held, type == ScalarType.Float64 ? 1e-6 : 0, report!, $"{name} in {type}");
             }
     }
@@ -139,7 +133,7 @@ public class BoundsTests
         {
             Tensor All(Tensor y) => cat([.. operations.Select(name => sharing[name](y).view(-1))]);
             var weights = linspace(1, 2, All(map).NumberOfElements);
-            var held = Gradient(All, map, weights, Lossless, out var report);
+            var held = Gradient(All, map, weights, ThroughStore.Lossless, out var report);
             Same(Gradient(All, map, weights, null, out _), held, 0, report!, string.Join(", ", operations));
             return report!.KeptBytes;
         }
@@ -190,22 +184,11 @@ public class BoundsTests
             Assert.True(Math.Abs(plain[i] - held[i]) <= most, $"{what}: {held[i]} in place of {plain[i]} at {i}\n{report}");
     }
 
-    // The gradient of the result's sum under some weights.
     static double[] Gradient(Func<Tensor, Tensor> operation, Tensor x, Tensor weights, ActivationCodec? codec, out CompressionReport? report)
     {
-        using var everything = NewDisposeScope();
-        var options = new CompressionOptions { SmallestBytes = 0 };
-        var store = codec is null ? null : new ActivationStore(new CompressingPolicy(options.Default(codec)), run: null) { HandsOutOriginals = false };
-        var leaf = x.clone().requires_grad_();
-        Tensor result;
-        // What the operation makes is gone when the backward pass begins.
-        using (store is null ? null : SavedTensorsScope.Enter(store))
-        using (NewDisposeScope())
-            result = operation(leaf.clone()).MoveToOuterDisposeScope();
-        report = store?.Report();
-        result.backward([weights]);
-        Assert.Empty(store?.Failures ?? []);
-        Assert.Equal(0, store?.LiveBytes ?? 0);
-        return leaf.grad!.to(float64).view(-1).data<double>().ToArray();
+        using var gradient = ThroughStore.Gradient(operation, x, codec is null ? null : ThroughStore.Store(codec), out report, weights);
+        using var doubles = gradient.to(float64);
+        using var flat = doubles.view(-1);
+        return flat.data<double>().ToArray();
     }
 }

@@ -6,14 +6,6 @@ namespace Actipress.Tests.Policy;
 /// <summary>Which saved tensors of one storage are one map, as the ledger counts them.</summary>
 public class SharedStorageTests
 {
-    static SharedStorageTests() => SavedTensors.SelfCheck();
-
-    static readonly ActivationCodec Lossless =
-        ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
-
-    static ActivationStore Store(ActivationCodec codec) =>
-        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(codec)), run: null) { HandsOutOriginals = false };
-
     // (8, 6) of one storage, of which both sides are saved; the rows that they hold together, and how many maps they are.
     static readonly Dictionary<string, (Func<Tensor, Tensor> First, Func<Tensor, Tensor> Second, int Maps, int Rows)> views = new()
     {
@@ -45,9 +37,9 @@ public class SharedStorageTests
         var (first, second, maps, rows) = views[name];
         using var everything = NewDisposeScope();
         var x = randn(8, 6);
-        foreach (var codec in (ActivationCodec[])[Lossless, ActivationCodec.None])
+        foreach (var codec in (ActivationCodec[])[ThroughStore.Lossless, ActivationCodec.None])
         {
-            var store = Store(codec);
+            var store = ThroughStore.Store(codec);
             // Both functions save their argument; what they give has not the same derivative.
             Tensor Both(Tensor y) => cat([first(y).sin().reshape(-1), second(y).cos().reshape(-1)]);
             var plain = Gradient(Both, x, null, out _);
@@ -64,7 +56,7 @@ public class SharedStorageTests
     {
         using var everything = NewDisposeScope();
         var (x, weight) = (randn(2, 4, 16), randn(16, 3));
-        var store = Store(Lossless);
+        var store = ThroughStore.Store(ThroughStore.Lossless);
         weight.requires_grad_();
         Tensor Product(Tensor y) => y.view(8, 16).narrow(0, start, rows).mm(weight);
         var plain = Gradient(Product, x, null, out _, weight);
@@ -74,18 +66,8 @@ public class SharedStorageTests
 
     static float[] Gradient(Func<Tensor, Tensor> operation, Tensor x, ActivationStore? store, out CompressionReport? report, Tensor? weight = null)
     {
-        using var everything = NewDisposeScope();
-        var leaf = x.clone().requires_grad_();
-        Tensor result;
-        using (store is null ? null : SavedTensorsScope.Enter(store))
-        using (NewDisposeScope())
-            result = operation(leaf.clone()).MoveToOuterDisposeScope();
-        report = store?.Report();
-        Assert.Equal(report?.KeptBytes ?? 0, store?.LiveBytes ?? 0);
-        result.backward([ones_like(result)]);
-        Assert.Empty(store?.Failures ?? []);
-        Assert.Equal(0, store?.LiveBytes ?? 0);
-        var gradients = leaf.grad!.data<float>().ToArray();
+        using var gradient = ThroughStore.Gradient(operation, x, store, out report);
+        var gradients = gradient.data<float>().ToArray();
         if (weight is null) return gradients;
         float[] both = [.. gradients, .. weight.grad!.data<float>().ToArray()];
         weight.grad = null;
