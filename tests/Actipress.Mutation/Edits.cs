@@ -4,11 +4,20 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace Actipress.Mutation;
 
+/// <summary>Wrong edits of a program, which its tests have to notice.</summary>
+interface IEdits
+{
+    /// <summary>What an expression may wrongly be in place of what it is.</summary>
+    IEnumerable<ExpressionSyntax> Of(ExpressionSyntax expression, SemanticModel model);
+
+    /// <summary>What a statement may wrongly be; null where it may be left out.</summary>
+    IEnumerable<StatementSyntax?> Of(StatementSyntax statement);
+}
+
 /// <summary>
-/// The small wrong edits that a test suite has to notice: boundaries, signs, conditions, off by one, the opposite method, a statement left
-/// out.
+/// The small wrong edits of every program: boundaries, signs, conditions, off by one, the opposite method, a statement left out.
 /// </summary>
-static class Edits
+sealed class SmallEdits : IEdits
 {
     static readonly Dictionary<SyntaxKind, SyntaxKind[]> operators = new()
     {
@@ -49,8 +58,7 @@ static class Edits
         ("OrderBy", "OrderByDescending"), ("Take", "Skip"), ("MinBy", "MaxBy"), ("Ceiling", "Floor"), ("StartsWith", "EndsWith"),
         ("Append", "Prepend"), ("IndexOf", "LastIndexOf"));
 
-    /// <summary>What an expression may wrongly be in place of what it is.</summary>
-    public static IEnumerable<ExpressionSyntax> Of(ExpressionSyntax expression, SemanticModel model) => expression switch
+    public IEnumerable<ExpressionSyntax> Of(ExpressionSyntax expression, SemanticModel model) => expression switch
     {
         BinaryExpressionSyntax binary => OfBinary(binary, model),
         PrefixUnaryExpressionSyntax prefix
@@ -65,8 +73,7 @@ static class Edits
         _ => [],
     };
 
-    /// <summary>What a statement may wrongly be; null where it may be left out.</summary>
-    public static IEnumerable<StatementSyntax?> Of(StatementSyntax statement)
+    public IEnumerable<StatementSyntax?> Of(StatementSyntax statement)
     {
         switch (statement)
         {

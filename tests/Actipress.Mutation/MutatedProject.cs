@@ -39,9 +39,10 @@ sealed class MutatedProject
     }
 
     /// <summary>Writes the wanted mutants into the sources, except those that do not compile.</summary>
+    /// <param name="edits">The edits that may be made.</param>
     /// <param name="wanted">Whether a mutant is to be there; its number is not known yet.</param>
     /// <param name="first">The first mutant's number.</param>
-    public List<Mutant> Insert(Func<Mutant, bool> wanted, int first)
+    public List<Mutant> Insert(IEdits edits, Func<Mutant, bool> wanted, int first)
     {
         var dropped = new HashSet<string>();
         while (true)
@@ -52,7 +53,7 @@ sealed class MutatedProject
                 var count = mutants.Count;
                 bool Stays(Mutant mutant) => wanted(mutant) && !dropped.Contains(mutant.ToString());
                 var (file, model) = (Path.GetRelativePath(folder, tree.FilePath), compilation.GetSemanticModel(tree));
-                var text = new Switches(model, file, Stays, mutants, first).Visit(tree.GetRoot())!.ToFullString();
+                var text = new Switches(model, file, edits, Stays, mutants, first).Visit(tree.GetRoot())!.ToFullString();
                 if (mutants.Count == count) continue;
                 mutated = mutated.ReplaceSyntaxTree(tree, CSharpSyntaxTree.ParseText(text, options, tree.FilePath));
             }

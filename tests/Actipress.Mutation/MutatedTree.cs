@@ -42,12 +42,13 @@ sealed class MutatedTree(string repository, string folder)
     }
 
     /// <summary>Puts the wanted mutants into the sources and builds them. Those that do not compile are left out.</summary>
+    /// <param name="edits">The edits that may be made.</param>
     /// <param name="wanted">Whether a mutant is to be there; its number is not known yet.</param>
-    public List<Mutant> Insert(Func<Mutant, bool> wanted)
+    public List<Mutant> Insert(IEdits edits, Func<Mutant, bool> wanted)
     {
         var mutants = new List<Mutant>();
         foreach (var project in projects)
-            mutants.AddRange(new MutatedProject(project, folder, Path.GetDirectoryName(tests)!).Insert(wanted, mutants.Count));
+            mutants.AddRange(new MutatedProject(project, folder, Path.GetDirectoryName(tests)!).Insert(edits, wanted, mutants.Count));
         Build();
         return mutants;
     }

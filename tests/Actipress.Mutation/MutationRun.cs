@@ -32,18 +32,21 @@ sealed class MutationRun
     /// <summary>Builds the mutated tree and finds what reaches what, where a source or test has changed since the last run.</summary>
     /// <param name="repository">The repository's root.</param>
     /// <param name="paths">Files and folders, from the root.</param>
+    /// <param name="written">A list of edits to make in place of the small ones; null for those.</param>
     /// <param name="classes">Test classes; all where there are none.</param>
-    public MutationRun(string repository, IReadOnlyList<string> paths, IReadOnlyList<string> classes)
+    public MutationRun(string repository, IReadOnlyList<string> paths, string? written, IReadOnlyList<string> classes)
     {
-        this.paths = paths;
         folder = Path.Combine(repository, "artifacts", "mutation");
         Directory.CreateDirectory(folder);
-        tree = new(repository, Path.Combine(folder, "tree"));
+        var copy = Path.Combine(folder, "tree");
+        tree = new(repository, copy);
+        var list = written is null ? null : new WrittenEdits(written, repository, copy);
+        this.paths = paths = list?.Folders ?? paths;
         equivalent = Equivalent.Read(repository);
 
         state = tree.Fingerprint();
-        var (built, list) = (Path.Combine(folder, "built"), Path.Combine(folder, "mutants.json"));
-        var now = string.Join('\n', [state, .. paths, "", .. classes]);
+        var (built, inserted) = (Path.Combine(folder, "built"), Path.Combine(folder, "mutants.json"));
+        var now = string.Join('\n', [state, .. paths, $"{list}", .. classes]);
         if (!File.Exists(built) || File.ReadAllText(built) != now)
         {
             File.Delete(built);
@@ -51,10 +54,12 @@ sealed class MutationRun
             Tell("Copying and building the sources.");
             tree.Copy();
             Tell("Putting the mutants into them, and building again.");
-            File.WriteAllText(list, JsonSerializer.Serialize(tree.Insert(mutant => paths.Any(path => mutant.IsIn(path)))));
+            var made = tree.Insert(list ?? (IEdits)new SmallEdits(), mutant => paths.Any(path => mutant.IsIn(path)));
+            File.WriteAllText(inserted, JsonSerializer.Serialize(made));
             File.WriteAllText(built, now);
         }
-        mutants = JsonSerializer.Deserialize<List<Mutant>>(File.ReadAllText(list))!;
+        mutants = JsonSerializer.Deserialize<List<Mutant>>(File.ReadAllText(inserted))!;
+        foreach (var edit in list?.NotIn(mutants) ?? []) Tell($"Not tried, for it is not there or does not compile: {edit}");
         Tell("Running the tests once, to see which of them reach which mutant.");
         reach = Reach.Measure(tree, folder, mutants, classes);
     }

@@ -6,6 +6,11 @@ var files = new Argument<string[]>("files")
     Description = "Files or folders of src/ to mutate; without any, the seven folders that the tests have to hold.",
     Arity = ArgumentArity.ZeroOrMore,
 };
+var edits = new Option<string?>("--edits")
+{
+    Description = "A list of edits to try in place of the small ones: file, line, before, after, separated by tabs. Before is a whole "
+        + "expression or statement that begins on that line; nothing after it leaves a statement out.",
+};
 var sample = new Option<int?>("--sample") { Description = "So many mutants of each folder; the same ones again after an edit elsewhere." };
 var seed = new Option<int>("--seed") { Description = "Which sample.", DefaultValueFactory = _ => 1 };
 var limit = new Option<double>("--limit") { Description = "Seconds of tests a mutant, the quickest first.", DefaultValueFactory = _ => 60 };
@@ -18,10 +23,11 @@ var root = new RootCommand("""
       ./dev mutate src/Actipress/Selection --class '*Laws'
       ./dev mutate --sample 100
       ./dev mutate --survivors
+      ./dev mutate --edits reviewer.tsv
     Exit code 0 where every mutant died, 1 where one survived.
     """)
 {
-    files, sample, seed, limit, parallel, classes, survivors, json,
+    files, edits, sample, seed, limit, parallel, classes, survivors, json,
 };
 root.SetAction((arguments, cancel) => Task.Run(() =>
 {
@@ -32,7 +38,13 @@ root.SetAction((arguments, cancel) => Task.Run(() =>
         Console.Error.WriteLine($"mutate: '{wrong}' is not a file or folder of src/.");
         return 2;
     }
-    var run = new MutationRun(Environment.CurrentDirectory, paths, arguments.GetValue(classes) ?? []);
+    MutationRun run;
+    try { run = new(Environment.CurrentDirectory, paths, arguments.GetValue(edits), arguments.GetValue(classes) ?? []); }
+    catch (Exception error) when (error is FormatException or IOException)
+    {
+        Console.Error.WriteLine($"mutate: {error.Message}");
+        return 2;
+    }
     return run.Try(new(arguments.GetValue(sample), arguments.GetValue(seed), arguments.GetValue(survivors)),
         arguments.GetValue(limit), arguments.GetValue(parallel), arguments.GetValue(json), cancel);
 }));

@@ -8,22 +8,24 @@ namespace Actipress.Mutation;
 /// Rewrites a file so that every chosen mutant is in it behind a switch: an expression e becomes (Mutants.Is(7) ? wrong : e), a statement s
 /// becomes if (Mutants.Is(8)) wrong else s. All mutants are compiled at once; a run turns on one.
 /// </summary>
+/// <param name="edits">The edits that may be made.</param>
 /// <param name="wanted">Whether a mutant is to be there; its number is not known yet.</param>
 /// <param name="mutants">Receives the mutants that are.</param>
 /// <param name="first">The number of the first one of that list.</param>
-sealed class Switches(SemanticModel model, string file, Func<Mutant, bool> wanted, List<Mutant> mutants, int first) : CSharpSyntaxRewriter
+sealed class Switches(SemanticModel model, string file, IEdits edits, Func<Mutant, bool> wanted, List<Mutant> mutants, int first)
+    : CSharpSyntaxRewriter
 {
     public override SyntaxNode? Visit(SyntaxNode? node)
     {
         if (node is null || IsConstant(node)) return node;
         var visited = base.Visit(node);
         if (node is ExpressionSyntax expression && visited is ExpressionSyntax inside && CanSwitch(expression))
-            foreach (var wrong in Edits.Of(expression, model))
+            foreach (var wrong in edits.Of(expression, model))
                 if (Choose(expression, wrong) is { } mutant)
                     visited = inside = Switch(mutant, Cast(expression, wrong), Cast(expression, inside)).WithTriviaFrom(expression);
         if (node is StatementSyntax statement && visited is StatementSyntax rest
             && statement.Parent is BlockSyntax or IfStatementSyntax or ElseClauseSyntax or SwitchSectionSyntax)
-            foreach (var wrong in Edits.Of(statement))
+            foreach (var wrong in edits.Of(statement))
                 if (Choose(statement, wrong) is { } mutant)
                     visited = rest = Switch(mutant, wrong, rest);
         return visited;
@@ -44,8 +46,8 @@ sealed class Switches(SemanticModel model, string file, Func<Mutant, bool> wante
         var start = node.GetLocation().GetLineSpan().StartLinePosition;
         var code = node.SyntaxTree.GetText().Lines[start.Line].ToString();
         var place = start.Character - (code.Length - code.TrimStart().Length) + 1;
-        var after = wrong is null ? "" : OnOneLine(wrong);
-        var mutant = new Mutant(0, file, start.Line + 1, code.Trim(), place, OnOneLine(node), after, RunsOnce(node));
+        var after = OnOneLine(Text(wrong));
+        var mutant = new Mutant(0, file, start.Line + 1, code.Trim(), place, OnOneLine(Text(node)), after, RunsOnce(node));
         if (!wanted(mutant)) return null;
         mutant = mutant with { Id = first + mutants.Count };
         mutants.Add(mutant);
@@ -95,9 +97,13 @@ sealed class Switches(SemanticModel model, string file, Func<Mutant, bool> wante
         expression.DescendantNodesAndSelf().Where(inside => inside is MemberBindingExpressionSyntax or ElementBindingExpressionSyntax)
             .Any(inside => !expression.Contains(inside.Ancestors().OfType<ConditionalAccessExpressionSyntax>().First()));
 
-    static string OnOneLine(SyntaxNode node)
+    /// <summary>Code with single blanks, as a mutant shows it: cut off where it is long.</summary>
+    public static string OnOneLine(string code)
     {
-        var text = string.Join(' ', Text(node).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        var text = Collapsed(code);
         return text.Length <= 160 ? text : text[..157] + "...";
     }
+
+    /// <summary>Code with single blanks.</summary>
+    public static string Collapsed(string code) => string.Join(' ', code.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
 }
