@@ -34,7 +34,7 @@ public sealed class ActivationCompression : IDisposable
         watch = new LayerWatch(layers, Entered, Left);
         run = new ModelRun(layers, watch);
         if (options.DisposeIntermediates) intermediates = new IntermediateTensors(layers);
-        Store = new ActivationStore(new CompressingPolicy(options), run) { Budget = Budget, Fidelity = Fidelity, OffloadsToHost = options.OffloadToHost };
+        Store = new ActivationStore(new CompressingPolicy(options), run) { Budget = Budget, Fidelity = Fidelity, Derives = options.DeriveMaps ? DerivedMap.Suits : null, OffloadsToHost = options.OffloadToHost };
         try { Newcomers.Add(this); }
         catch
         {
@@ -210,6 +210,7 @@ public sealed class ActivationCompression : IDisposable
 
     void End()
     {
+        Store.End();
         Budget?.End();
         intermediates?.Dispose();
         watch.Dispose();

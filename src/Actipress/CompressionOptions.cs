@@ -84,6 +84,14 @@ public sealed class CompressionOptions
     /// </summary>
     public bool AdaptToLayers { get; set; } = true;
 
+    /// <summary>
+    /// Whether what can be derived of a held map is not held itself: on by default, with the codecs of the default storage. The output of a
+    /// normalisation, of a ReLU or SiLU behind it and of a residual sum of these is computed from the normalisation's input, which gets a
+    /// finer step for it, and a ReLU's exact zero bits. Off, every map that is saved is compressed by itself, as under a
+    /// <see cref="Budget"/> and <see cref="KeepFidelity"/>.
+    /// </summary>
+    public bool DeriveMaps { get; set; } = true;
+
     /// <summary>Saved tensors smaller than this many bytes pass as they are. 4 KiB by default.</summary>
     public int SmallestBytes { get; set; } = 4096;
 

@@ -175,6 +175,15 @@ public sealed class SavedTensorsScope : IDisposable
         finally { paused--; }
     }
 
+    /// <summary>An operation has ended on this thread.</summary>
+    internal static void Ended(in Frame frame, ReadOnlySpan<nint> results)
+    {
+        if (ActiveHooks is not { } told) return;
+        paused++;
+        try { told.Ended(frame, results); }
+        finally { paused--; }
+    }
+
     internal void Unpack(SavedTensor saved, nint result)
     {
         paused++;

@@ -12,7 +12,8 @@ namespace Actipress.Autograd;
 /// <para>The callbacks are on only while a scope whose hooks ask for them is open on the thread (<see cref="Watch"/>). A call of them
 /// allocates nothing: frames and names are kept. No exception leaves them.</para>
 /// <para>libtorch's <c>RecordFunction</c> holds the arguments as a pointer to its <c>c10::IValue</c>s and their number. Where in the
-/// object these two words lie is found at start-up, in a multiplication of two known tensors, and refused where it is not.</para>
+/// object these two words lie is found at start-up, in a multiplication of two known tensors, and refused where it is not. The results are
+/// a vector of such values; where it lies is found likewise, and where it is not found nobody is told of results.</para>
 /// </remarks>
 static unsafe class OperationObserver
 {
@@ -38,13 +39,14 @@ static unsafe class OperationObserver
     static delegate* unmanaged[Cdecl]<ulong, void> removeCallback;
     static delegate* unmanaged[Cdecl]<nint, nint> nameOf;
     static delegate* unmanaged[Cdecl]<byte> hasCallbacks;
-    static int argumentsWord = -1;
+    static int argumentsWord = -1, resultsWord = -1;
 
     [ThreadStatic] static RunningOperations? running;
     [ThreadStatic] static ulong handle;
     [ThreadStatic] static bool addedInBackward, unsettled;
     [ThreadStatic] static (nint First, nint Second) searched;
     [ThreadStatic] static int found;
+    [ThreadStatic] static nint searchedResult;
 
     /// <summary>Why libtorch's operations cannot be observed here; null where they can.</summary>
     public static PlatformNotSupportedException? Refusal => refusal.Value;
@@ -90,6 +92,7 @@ static unsafe class OperationObserver
             End = (nint)(delegate* unmanaged[Cdecl]<nint, nint, void>)&Ended,
             Probability = 1,
             NeedsInputs = 1,
+            NeedsOutputs = 1,
         };
         callback.Scopes[0] = 1;    // functions, not the nodes of the backward pass
         return addCallback(callback);
@@ -127,6 +130,10 @@ static unsafe class OperationObserver
         Observe(() => a.Hardtanh(-1.5, 2.5));
         if ((last.Numbers[1], last.Numbers[2]) is not (-1.5, 2.5))
             throw LibTorch.Unsupported($"the numbers {last.Numbers[1]} and {last.Numbers[2]} among the arguments of '{last.Operation}' in a trial", "-1.5 and 2.5 of aten::hardtanh");
+        Observe(() => a.mul(b));
+        searchedResult = Implementation(a);
+        try { Observe(() => a.mul_(b)); }
+        finally { searchedResult = 0; }
         Observe(() => a.mul(b));
         if (running.Depth != 0 || last.Operation.Name != "aten::mul" || last.Arguments[0] != Implementation(a) || last.Arguments[1] != Implementation(b))
             throw LibTorch.Unsupported($"operation '{last.Operation}' at depth {running.Depth} in a trial", "aten::mul of two known tensors");
@@ -186,7 +193,43 @@ static unsafe class OperationObserver
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static void Ended(nint function, nint context) => running?.Leave();
+    static void Ended(nint function, nint context)
+    {
+        if (running is not { Depth: > 0 } operations) return;
+        try
+        {
+            if (searchedResult != 0) SearchResult((nint*)function);
+            ref var frame = ref operations.At(0);
+            if (resultsWord >= 0 && frame.Operation.TellsResults) Tell(frame, (nint*)function + resultsWord);
+        }
+        catch { }    // what is not told is not derived from anything
+        operations.Leave();
+    }
+
+    static void Tell(in Frame frame, nint* vector)
+    {
+        const int MostResults = 4;
+        var results = stackalloc nint[MostResults];
+        var count = (int)Math.Min(MostResults, (vector[1] - vector[0]) / (WordsPerValue * sizeof(nint)));
+        for (var i = 0; i < count; i++)
+        {
+            var value = (nint*)vector[0] + i * WordsPerValue;
+            results[i] = (int)value[1] == TensorTag ? *value : 0;
+        }
+        if (count > 0) SavedTensorsScope.Ended(frame, new(results, count));
+    }
+
+    // A vector is three words: where it begins, where it ends, and where its memory ends.
+    static void SearchResult(nint* function)
+    {
+        const int Bytes = WordsPerValue * 8;
+        for (var word = 0; word < WordsSearched && resultsWord < 0; word++)
+        {
+            var (begin, end, memory) = (function[word], function[word + 1], function[word + 2]);
+            if (begin < FarthestFrame || (begin & 7) != 0 || end - begin != Bytes || memory - begin is < Bytes or > FarthestFrame) continue;
+            if (*(nint*)begin == searchedResult && (int)((nint*)begin)[1] == TensorTag) resultsWord = word;
+        }
+    }
 
     // A name's address is that of an operator's schema, which lives as long as the operator; its text is compared all the same. The engine's
     // names of nodes are made anew each time, at another address: they save nothing themselves, and are not kept.
@@ -275,7 +318,11 @@ sealed class Operation
     static readonly ConcurrentDictionary<string, Operation> byText = new();
     readonly byte[] utf8;
 
-    Operation(string name) => (Name, ShortName, utf8) = (name, name[(name.LastIndexOf(':') + 1)..].TrimEnd('_'), System.Text.Encoding.UTF8.GetBytes(name));
+    Operation(string name)
+    {
+        (Name, ShortName, utf8) = (name, name[(name.LastIndexOf(':') + 1)..].TrimEnd('_'), System.Text.Encoding.UTF8.GetBytes(name));
+        TellsResults = Derivation.Operations.Contains(ShortName);
+    }
 
     /// <summary>An operation that was not observed.</summary>
     public static readonly Operation Unknown = new("");
@@ -285,6 +332,9 @@ sealed class Operation
 
     /// <summary>The name without <c>aten::</c> and without the underscore of an operation in place.</summary>
     public string ShortName { get; }
+
+    /// <summary>Whether hooks are told of its results: those of which one can be derived from maps that are held.</summary>
+    public bool TellsResults { get; }
 
     /// <summary>Whether it changes its first argument.</summary>
     public bool IsInPlace => Name.EndsWith('_') && !Name.EndsWith("__", StringComparison.Ordinal);

@@ -15,6 +15,11 @@ abstract class SavedTensorHooks
     /// <param name="block">The block; null where it is a function.</param>
     public virtual SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) => Pack(tensor);
 
+    /// <summary>Told of each operation's end on a thread where these are the innermost hooks, where <see cref="Operation.TellsResults"/>.</summary>
+    /// <param name="frame">The operation, with its arguments.</param>
+    /// <param name="results">The implementations of its results; 0 for what is no tensor.</param>
+    public virtual void Ended(in Frame frame, ReadOnlySpan<nint> results) { }
+
     /// <summary>What is kept in place of a tensor that <see cref="Pack"/> has failed for: by default the tensor as it is.</summary>
     public virtual SavedTensor NotPacked(Tensor tensor, Exception failure) => new PassedOn(tensor);
 

@@ -26,6 +26,10 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     // Maps that something else kept alive until the last backward pass: packing them would only add to what is held.
     readonly HashSet<(Layer Layer, Operation Operation, int Number)> aliveElsewhere = [];
 
+    // What the step's maps and results can be derived from, and the maps that the last step derived others from.
+    readonly Lineage lineage = new();
+    readonly HashSet<(Layer Layer, Operation Operation, int Number)> sources = [];
+
     // Bytes of the step's maps by operations that are not in the table.
     readonly Dictionary<string, long> unknown = [];
 
@@ -45,6 +49,9 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
 
     /// <summary>Told of each thing that a user should know, once, when the first backward pass begins that shows it.</summary>
     public Action<string>? Noted { get; set; }
+
+    /// <summary>Of which codecs' maps those that can be derived of others are not held themselves; null for none.</summary>
+    public Func<ActivationCodec, bool>? Derives { get; init; }
 
     /// <summary>Whether packed maps leave a GPU for the host.</summary>
     public bool OffloadsToHost { get; init; }
@@ -184,6 +191,18 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
     }
 
+    public override void Ended(in Frame frame, ReadOnlySpan<nint> results)
+    {
+        if (Derives is null || !Enabled || Budget is not null || Fidelity is not null) return;
+        lock (gate) lineage.Add(frame, results, tensor => Find(tensor, Geometry.OfMap(tensor)));
+    }
+
+    /// <summary>No step follows.</summary>
+    public void End()
+    {
+        lock (gate) lineage.Clear();
+    }
+
     // The first tensor that a thread saves after a backward pass begins another forward pass of the thread.
     void Begin()
     {
@@ -194,6 +213,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         {
             pass.Next();
             unknown.Clear();
+            lineage.Clear();
             run?.Layers.LearnParameters();
         }
         run?.Begin(pass.Number);
@@ -252,6 +272,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             codec = fidelity.CodecOf(saved.Identity);
             if (codec == ActivationCodec.None) return new(new HeldRaw(values), "as it is: for fidelity");
         }
+        if (budget is null && fidelity is null && need.Fineness == Fineness.Codec && Derives is { } derives && derives(codec))
+        {
+            if (Derive(saved) is { } derived) return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
+            if (sources.Contains(saved.Identity)) codec = DerivedMap.CodecOfSource(codec, need);
+        }
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
@@ -270,6 +295,9 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
         return Raw(new HeldRaw(values), layer, why);
     }
+
+    DerivedMap? Derive(SavedMap map) =>
+        lineage.Of(map) is { } derivation && DerivedMap.CanBe(map, derivation) ? new DerivedMap(map, derivation, Release) : null;
 
     Holding Hold(PackedMap packed, CudaDevice? gpu)
     {
@@ -460,6 +488,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     void BeginBackward(ThreadPass pass)
     {
         pass.InBackward = true;
+        lineage.Clear();
+        if (Derives is not null) LearnSources(pass);
         if (HandsOutOriginals) HoldWhatIsAliveElsewhere(pass);
         if (run is null) return;
         lasting ??= policy.RulesWithoutLayer();
@@ -471,13 +501,23 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
     }
 
+    // The same maps of the next step are held more finely.
+    void LearnSources(ThreadPass pass)
+    {
+        foreach (var map in byStorage.Values.SelectMany(maps => maps).Where(map => map.Pass == pass))
+        {
+            if (map.HasDerived) sources.Add(map.Identity);
+            else sources.Remove(map.Identity);
+        }
+    }
+
     IEnumerable<Note> Notes() => policy.Codec is { } codec ? StepNotes.Of(ledger, unknown, codec).Concat(lasting ?? []) : [];
 
     // A backward pass begins. What something else has kept alive is held as it is from here on, exactly and for nothing; the same map of the
     // next step will not be packed at all. Other threads may be in the middle of their forward passes, where everything is alive.
     void HoldWhatIsAliveElsewhere(ThreadPass pass)
     {
-        foreach (var maps in byStorage.Values)
+        foreach (var maps in byStorage.Values.Select(maps => maps.ToArray()).ToArray())    // what a map was derived from may go with it
         {
             var rawHere = maps.Count(map => map.IsHeldRaw);
             foreach (var map in maps.Where(map => map.Pass == pass))

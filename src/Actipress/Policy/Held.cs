@@ -163,6 +163,20 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
         values.MaskedFill_(zeros, 0);
     }
 
+    /// <summary>Makes of an argument of a ReLU, rebuilt with errors, its result with the exact zeros that these bits tell.</summary>
+    public void Rectify(Tensor values)
+    {
+        values.ClampMin_(0);
+        if (bits.IsOnCpu && values.dtype == ScalarType.Float32)
+        {
+            bits.ZeroUnset(values, float.PositiveInfinity);
+            return;
+        }
+        using var inside = bits.Unpack();
+        using var zeros = inside.logical_not_();
+        values.MaskedFill_(zeros, 0);
+    }
+
     public override void Dispose()
     {
         bits.Dispose();

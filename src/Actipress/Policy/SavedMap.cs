@@ -60,6 +60,12 @@ sealed class SavedMap : IDisposable
 
     public Holding? Inside { get; set; }
 
+    /// <summary>Whether another map of the step was derived from this one.</summary>
+    public bool HasDerived { get; set; }
+
+    /// <summary>Whether the last operation that needed it is done.</summary>
+    public bool IsReleased { get; private set; }
+
     /// <summary>The bits of one layer's bounds; null where there are none.</summary>
     public HeldInside? BitsFor(Need need) => Bits.FirstOrDefault(bits => bits.Need == need);
 
@@ -72,7 +78,13 @@ sealed class SavedMap : IDisposable
     /// <summary>Bytes held in its place.</summary>
     public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0);
 
+    /// <summary>Whether its values are rebuilt into a tensor of their own.</summary>
+    public bool IsPacked => Values?.Held is PackedMap or OffloadedMap or DerivedMap;
+
     public bool IsHeldRaw => Values?.Held is HeldRaw;
+
+    /// <summary>How often the storage had been changed in place when the map was saved.</summary>
+    public long Version => version;
 
     /// <summary>Whether a tensor of this storage is these very elements, unchanged since.</summary>
     public bool Is(Geometry other, long otherVersion) => version == otherVersion && geometry.SameElements(other);
@@ -94,7 +106,8 @@ sealed class SavedMap : IDisposable
     public Tensor Rebuild()
     {
         var values = Values!.Held.Unpack();
-        if (Values.Held is not DeferredMap) Bits.FirstOrDefault(bits => bits.TellsZeros)?.RestoreZeros(values);
+        if (Values.Held is DerivedMap { IsRectified: true }) BitsFor(Need.Sign)!.Rectify(values);
+        else if (Values.Held is not DeferredMap) Bits.FirstOrDefault(bits => bits.TellsZeros)?.RestoreZeros(values);
         return values;
     }
 
@@ -110,6 +123,7 @@ sealed class SavedMap : IDisposable
 
     public void Dispose()
     {
+        IsReleased = true;
         original.Dispose();
         Values?.Held.Dispose();
         Inside?.Held.Dispose();

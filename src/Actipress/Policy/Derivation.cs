@@ -1,0 +1,96 @@
+using System.Collections.Frozen;
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>
+/// How the result of an operation follows from maps that are held: a normalisation is x a + b with two numbers a channel, and what follows
+/// it is a function of that, element by element.
+/// </summary>
+/// <remarks>
+/// A derivation is built while the operations run, from the very tensors that they were given and gave (<see cref="Lineage"/>). Nothing is
+/// guessed from values or from layers. Exact zeros of a ReLU are not derived: bits tell them (<see cref="HeldInside.Rectify"/>).
+/// </remarks>
+abstract class Derivation
+{
+    /// <summary>The operations whose results may follow from held maps.</summary>
+    public static FrozenSet<string> Operations { get; } =
+        ((string[])["native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "silu", "hardswish", "add"]).ToFrozenSet();
+
+    /// <summary>The held maps, each as often as its values are needed.</summary>
+    public abstract IEnumerable<SavedMap> Sources { get; }
+
+    /// <summary>The numbers of the normalisations.</summary>
+    public abstract IEnumerable<NormalisationNumbers> Numbers { get; }
+
+    /// <summary>The values in row-major order, in a tensor of their own that the caller disposes.</summary>
+    public abstract Tensor Rebuild();
+
+    /// <summary>A held map itself.</summary>
+    public sealed class Held(SavedMap map) : Derivation
+    {
+        public override IEnumerable<SavedMap> Sources => [map];
+
+        public override IEnumerable<NormalisationNumbers> Numbers => [];
+
+        public override Tensor Rebuild()
+        {
+            var values = map.Rebuild();
+            if (map.IsPacked) return values;
+            using (values) return values.clone();    // the map as it is
+        }
+    }
+
+    /// <summary>The result of a normalisation.</summary>
+    /// <param name="input">Its input.</param>
+    /// <param name="shape">The input's shape.</param>
+    /// <param name="numbers">What it multiplies by and adds.</param>
+    public sealed class Normalised(SavedMap input, long[] shape, NormalisationNumbers numbers) : Derivation
+    {
+        public override IEnumerable<SavedMap> Sources => [input];
+
+        public override IEnumerable<NormalisationNumbers> Numbers => [numbers];
+
+        public override Tensor Rebuild()
+        {
+            var values = new Held(input).Rebuild();
+            using var shaped = values.view(shape);
+            numbers.Apply(shaped);
+            return values;
+        }
+    }
+
+    /// <summary>What an operation makes of each element.</summary>
+    public sealed class Function(Operation operation, Derivation of) : Derivation
+    {
+        public bool IsRelu => operation.ShortName == "relu";
+
+        public override IEnumerable<SavedMap> Sources => of.Sources;
+
+        public override IEnumerable<NormalisationNumbers> Numbers => of.Numbers;
+
+        public override Tensor Rebuild()
+        {
+            var values = of.Rebuild();
+            if (IsRelu) return values;    // the bits of its result do the rest
+            using (values) return operation.ShortName == "silu" ? nn.functional.silu(values) : nn.functional.hardswish(values);
+        }
+    }
+
+    /// <summary>The sum of two.</summary>
+    public sealed class Sum(Derivation first, Derivation second) : Derivation
+    {
+        public override IEnumerable<SavedMap> Sources => first.Sources.Concat(second.Sources);
+
+        public override IEnumerable<NormalisationNumbers> Numbers => first.Numbers.Concat(second.Numbers);
+
+        public override Tensor Rebuild()
+        {
+            var sum = first.Rebuild();
+            using var other = second.Rebuild();
+            using var alike = other.view(sum.shape);
+            return sum.Add_(alike);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>A map of which nothing is held but what it follows from: other held maps, and a few numbers.</summary>
+/// <remarks>
+/// The normalisation's input gets the bytes: at equal bytes both maps come back nearer to what they were than two coded maps do.
+/// (Measured in training: docs/pipeline.md.)
+/// </remarks>
+sealed class DerivedMap : Packed
+{
+    // A residual sum of two coded maps is derived, the next one of its stage would need three, and is coded.
+    const int MostDecoded = 2;
+
+    // With the bytes of both maps a source may have so many times its coefficients.
+    const double CoefficientsOfSource = 2.2;
+
+    readonly Derivation derivation;
+    readonly long[] sizes;
+    readonly SavedMap[] sources;
+    readonly Action<SavedMap> release;
+    readonly int decoded;
+    bool disposed;
+
+    /// <param name="map">The map.</param>
+    /// <param name="derivation">What it follows from; <see cref="CanBe"/> holds.</param>
+    /// <param name="release">Gives a source back.</param>
+    public DerivedMap(SavedMap map, Derivation derivation, Action<SavedMap> release)
+    {
+        (this.derivation, this.release, sizes, sources, decoded) = (derivation, release, map.Geometry.Sizes, [.. derivation.Sources], Decoded(derivation));
+        foreach (var numbers in derivation.Numbers) numbers.Share();
+        foreach (var source in sources)
+        {
+            source.Users++;
+            source.HasDerived = true;
+        }
+    }
+
+    /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
+    public static bool CanBe(SavedMap map, Derivation derivation) =>
+        (derivation is not Derivation.Function { IsRelu: true } || map.BitsFor(Need.Sign) is not null)
+        && derivation.Sources.All(source => source != map && !source.IsReleased && (source.IsPacked || source.IsHeldRaw || source.Values?.Held is DeferredMap)
+            && source.Geometry.IsRowMajor && source.Geometry.Elements == map.Geometry.Elements)
+        && Decoded(derivation) <= MostDecoded
+        && derivation.Numbers.All(numbers => numbers.TrySettle());
+
+    /// <summary>Whether maps of a codec may be held so: the paper's storage and what a user composes keep each map by itself.</summary>
+    public static bool Suits(ActivationCodec codec) => codec.Encoding is Grid;
+
+    /// <summary>The codec of a map from which others are derived.</summary>
+    public static ActivationCodec CodecOfSource(ActivationCodec codec, Need need) =>
+        need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: > CoefficientsOfSource and var ratio } ? codec with { Keep = new Keep.TopK(ratio / CoefficientsOfSource) } : codec;
+
+    /// <summary>Whether it is a ReLU's result, whose zeros the map's bits tell.</summary>
+    public bool IsRectified => derivation is Derivation.Function { IsRelu: true };
+
+    /// <summary>The layers of the maps that it is derived from.</summary>
+    public string From => string.Join(" and ", sources.Select(source => source.Account.Layer.Name).Distinct());
+
+    public override long Bytes => sources.Length * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
+
+    public override Tensor Unpack()
+    {
+        using var values = derivation.Rebuild();
+        return values.view(sizes);
+    }
+
+    public override void Dispose()
+    {
+        if (disposed) return;
+        disposed = true;
+        foreach (var numbers in derivation.Numbers) numbers.Dispose();
+        foreach (var source in sources) release(source);
+    }
+
+    static int Decoded(Derivation derivation) => derivation.Sources.Sum(source => source.Values?.Held is DerivedMap derived ? derived.decoded : 1);
+}

@@ -1,0 +1,93 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>
+/// What the results of a forward pass follow from. A result is known by its storage, its place there, and how often that was changed in
+/// place: what anything has written into since is not known any more.
+/// </summary>
+sealed class Lineage
+{
+    sealed record Entry(StorageReference Storage, Geometry Geometry, long Version, ScalarType Type, Derivation Derivation);
+
+    readonly Dictionary<nint, Entry> byStorage = [];
+    int mostEntries = 64;
+
+    /// <summary>Remembers what an operation's result follows from, where it does.</summary>
+    /// <param name="frame">The operation, as it ends.</param>
+    /// <param name="results">Its results.</param>
+    /// <param name="heldOf">The map that is held of a tensor; null where there is none.</param>
+    public void Add(in Frame frame, ReadOnlySpan<nint> results, Func<Tensor, SavedMap?> heldOf)
+    {
+        if (results[0] == 0) return;
+        using var result = Wrap(results[0]);
+        if (result.dtype is not (ScalarType.Float32 or ScalarType.Float64)) return;
+        if (Derive(frame, results, result, heldOf) is not { } derivation) return;
+        foreach (var numbers in derivation.Numbers) numbers.Share();
+        var storage = StorageReference.Of(result);
+        if (byStorage.Remove(storage.Address, out var earlier)) Drop(earlier);
+        if (byStorage.Count >= mostEntries) DropDead();
+        byStorage.Add(storage.Address, new(storage, Geometry.Of(result), LibTorch.Version(result), result.dtype, derivation));
+    }
+
+    /// <summary>What a saved map follows from; null where nothing is known.</summary>
+    public Derivation? Of(SavedMap map) => Of(map.Address, map.Geometry, map.Version)?.Derivation;
+
+    public void Clear()
+    {
+        foreach (var entry in byStorage.Values) Drop(entry);
+        byStorage.Clear();
+    }
+
+    Derivation? Derive(in Frame frame, ReadOnlySpan<nint> results, Tensor result, Func<Tensor, SavedMap?> heldOf)
+    {
+        switch (frame.Operation.ShortName)
+        {
+            case "relu" or "silu" or "hardswish":
+                return OfArgument(frame, 0, result, heldOf) is { } argument ? new Derivation.Function(frame.Operation, argument) : null;
+            case "add":
+                if (frame.Numbers[2] != 1 || OfArgument(frame, 0, result, heldOf) is not { } first || OfArgument(frame, 1, result, heldOf) is not { } second) return null;
+                return new Derivation.Sum(first, second);
+            default:
+                using (var input = Wrap(frame.Arguments[0]))
+                    return input.dtype == result.dtype && heldOf(input) is { } map ? new Derivation.Normalised(map, input.shape, new(frame, results, input.shape)) : null;
+        }
+    }
+
+    // An argument with as many elements as the result, which the operation may have written over.
+    Derivation? OfArgument(in Frame frame, int place, Tensor result, Func<Tensor, SavedMap?> heldOf)
+    {
+        if (frame.Arguments[place] == 0) return null;
+        using var argument = Wrap(frame.Arguments[place]);
+        if (argument.dtype != result.dtype || argument.NumberOfElements != result.NumberOfElements) return null;
+        var version = LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0);
+        var known = Of(StorageReference.AddressOf(argument), Geometry.Of(argument), version)?.Derivation;
+        // The zeros of a ReLU's result are told by the bits of the map that is held of it.
+        if (known is not null and not Derivation.Function { IsRelu: true }) return known;
+        return heldOf(argument) is { } map ? new Derivation.Held(map) : null;
+    }
+
+    Entry? Of(nint storage, Geometry geometry, long version) =>
+        byStorage.TryGetValue(storage, out var entry) && entry.Version == version && entry.Geometry.IsRowMajor && geometry.IsRowMajor && entry.Geometry.SameElements(geometry)
+            ? entry : null;
+
+    static void Drop(Entry entry)
+    {
+        foreach (var numbers in entry.Derivation.Numbers) numbers.Dispose();
+        entry.Storage.Dispose();
+    }
+
+    // Results of passes that no backward pass ends.
+    void DropDead()
+    {
+        foreach (var dead in byStorage.Values.Where(entry => !entry.Storage.IsAlive).ToList())
+        {
+            byStorage.Remove(dead.Storage.Address);
+            Drop(dead);
+        }
+        mostEntries = 2 * Math.Max(32, byStorage.Count);
+    }
+
+    static unsafe Tensor Wrap(nint implementation) => LibTorch.Wrap((nint)(&implementation));
+}

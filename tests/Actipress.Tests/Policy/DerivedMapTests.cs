@@ -1,0 +1,257 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+using static TorchSharp.torch.nn.functional;
+
+namespace Actipress.Tests.Policy;
+
+/// <summary>What follows from a held map is not held, and nothing is taken for what it is not.</summary>
+public sealed class DerivedMapTests : IDisposable
+{
+    readonly DisposeScope scope = NewDisposeScope();
+    readonly Tensor weight = randn(16), bias = randn(16), kernel = randn(8, 16, 1, 1), ones16 = ones(16), zeros16 = zeros(16);
+
+    public DerivedMapTests() => SavedTensors.SelfCheck();
+
+    public void Dispose() => scope.Dispose();
+
+    // Nothing is lost of a source, so that what is derived of it differs by rounding alone.
+    static ActivationStore Store() =>
+        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(ThroughStore.Lossless)), run: null) { HandsOutOriginals = false, Derives = _ => true };
+
+    Tensor Norm(Tensor x) => batch_norm(x, zeros16.clone(), ones16.clone(), weight, bias, training: true);
+
+    Tensor Convolved(Tensor x) => conv2d(x, kernel);
+
+    // Each ends in a convolution, which saves its argument's values.
+    static Dictionary<string, Func<DerivedMapTests, Tensor, Tensor>> Derivable { get; } = new()
+    {
+        ["batch norm"] = (t, x) => t.Convolved(t.Norm(x)),
+        ["batch norm that evaluates"] = (t, x) => t.Convolved(batch_norm(x, t.bias.clone(), t.weight.abs(), t.weight, t.bias, training: false)),
+        ["batch norm without weights"] = (t, x) => t.Convolved(batch_norm(x, t.zeros16.clone(), t.ones16.clone(), training: true)),
+        ["group norm"] = (t, x) => t.Convolved(group_norm(x, 4, t.weight, t.bias)),
+        ["layer norm"] = (t, x) => t.Convolved(layer_norm(x, [8, 8], randn(8, 8).exp(), randn(8, 8))),
+        ["layer norm without weights"] = (t, x) => t.Convolved(layer_norm(x, [16, 8, 8])),
+        ["instance norm"] = (t, x) => t.Convolved(instance_norm(x, weight: t.weight, bias: t.bias)),
+        ["ReLU"] = (t, x) => t.Convolved(t.Norm(x).relu()),
+        ["ReLU in place"] = (t, x) => t.Convolved(t.Norm(x).relu_()),
+        ["SiLU"] = (t, x) => t.Convolved(silu(t.Norm(x))),
+        ["Hardswish"] = (t, x) => t.Convolved(hardswish(t.Norm(x))),
+        ["SiLU of a held map"] = (t, x) => t.Convolved(silu(x)),
+        ["ReLU of a group norm"] = (t, x) => t.Convolved(group_norm(x, 2, t.weight, t.bias).relu()),
+        ["ReLU of an instance norm"] = (t, x) => t.Convolved(instance_norm(x, weight: t.weight, bias: t.bias).relu()),
+        ["a residual sum"] = (t, x) => t.Convolved(t.Norm(t.Skipped(x, out var skip)).Add(skip).relu()),
+        ["a residual sum in place"] = (t, x) => t.Convolved(t.Norm(t.Skipped(x, out var skip)).Add_(skip).relu_()),
+        ["a sum of two norms"] = (t, x) => t.Convolved(t.Norm(x).Add(t.Norm(x.tanh())).relu()),
+        ["seen as another shape"] = (t, x) => t.Convolved(t.Norm(x).relu().view(4, 16, 4, 16)),
+    };
+
+    // relu(norm(x)), which a convolution has saved, and what the convolution makes of it.
+    Tensor Skipped(Tensor x, out Tensor skip)
+    {
+        skip = Norm(x).relu();
+        return cat([Convolved(skip), Convolved(skip)], 1);
+    }
+
+    public static TheoryData<string> Names => [.. Derivable.Keys];
+
+    [Theory, MemberData(nameof(Names))]
+    public void What_follows_from_a_held_map_is_derived_and_gives_the_plain_gradient(string name)
+    {
+        var x = randn(4, 16, 8, 8);
+        Tensor Function(Tensor y)
+        {
+            random.manual_seed(3);
+            return Derivable[name](this, y.sin());    // no leaf, and of no use to what follows
+        }
+        var plain = ThroughStore.Gradient(Function, x, null, out _);
+        var derived = ThroughStore.Gradient(Function, x, Store(), out var report);
+        Assert.Contains("derived from", Ways(report!), StringComparison.Ordinal);
+        AssertNear(plain, derived, name);
+    }
+
+    static Dictionary<string, Func<DerivedMapTests, Tensor, Tensor>> Underivable { get; } = new()
+    {
+        ["changed at one place after the norm"] = (t, x) => t.Convolved(Changed(t.Norm(x)).relu()),
+        ["changed at one place after the SiLU"] = (t, x) => t.Convolved(Changed(silu(t.Norm(x).Mul(1)))),
+        ["changed through a view"] = (t, x) => t.Convolved(ChangedThroughView(t.Norm(x)).relu()),
+        ["scaled"] = (t, x) => t.Convolved(t.Norm(x).Mul(2)),
+        ["scaled in place"] = (t, x) => t.Convolved(t.Norm(x).Mul_(2)),
+        ["a sum with a factor"] = (t, x) => { using Scalar two = 2; return t.Convolved(t.Norm(x).add(t.Norm(x.tanh()), two)); },
+        ["a sum with a number"] = (t, x) => t.Convolved(t.Norm(x).Add(1)),
+        ["a sum with one row for all"] = (t, x) => t.Convolved(t.Norm(x).Add(t.Norm(x).narrow(0, 0, 1))),
+        ["a part"] = (t, x) => t.Convolved(t.Norm(x).narrow(0, 1, 2)),
+        ["transposed"] = (t, x) => t.Convolved(t.Norm(x).transpose(2, 3)),
+        ["exchanged at one place"] = (t, x) => t.Convolved(where(arange(4096).view(4, 16, 8, 8).Eq(77), zeros(1), t.Norm(x))),
+        ["a function that is not known"] = (t, x) => t.Convolved(t.Norm(x).tanh()),
+    };
+
+    static Tensor Changed(Tensor map)
+    {
+        using (var place = map.view(-1).narrow(0, 77, 1)) place.fill_(3);
+        return map;
+    }
+
+    static Tensor ChangedThroughView(Tensor map)
+    {
+        using (var view = map.view(64, 64)) using (var row = view.narrow(0, 5, 1)) row.Mul_(0);
+        return map;
+    }
+
+    public static TheoryData<string> OtherNames => [.. Underivable.Keys];
+
+    [Theory, MemberData(nameof(OtherNames))]
+    public void What_is_not_just_that_is_held_itself(string name)
+    {
+        var x = randn(4, 16, 8, 8);
+        Tensor Function(Tensor y) => Underivable[name](this, y.sin());
+        var plain = ThroughStore.Gradient(Function, x, null, out _);
+        var held = ThroughStore.Gradient(Function, x, Store(), out var report);
+        Assert.DoesNotContain("derived from", Ways(report!), StringComparison.Ordinal);
+        AssertNear(plain, held, name);
+    }
+
+    [Fact]
+    public void Weights_that_change_before_the_backward_pass_change_nothing()
+    {
+        var x = randn(4, 16, 8, 8);
+        var (plain, changed) = (Gradient(null, () => { }), Gradient(Store(), () => { weight.Mul_(3); bias.fill_(7); }));
+        AssertNear(plain, changed, "weights");
+
+        Tensor Gradient(ActivationStore? store, Action between)
+        {
+            var leaf = x.clone().requires_grad_();
+            var k = kernel.clone().requires_grad_();
+            Tensor loss;
+            using (store is null ? null : SavedTensorsScope.Enter(store))
+                loss = conv2d(Norm(leaf.sin()).relu(), k).sum();
+            between();
+            return autograd.grad([loss], [k])[0];    // of the convolution alone: what the norm itself saved is libtorch's to guard
+        }
+    }
+
+    [Fact]
+    public void A_derived_map_takes_its_bits_and_a_few_numbers_and_its_source_gets_the_bytes()
+    {
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 1));
+        using var x = randn(8, 3, 32, 32);
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var reports = new List<CompressionReport>();
+        for (var step = 0; step < 3; step++)
+        {
+            using (var y = model.call(x)) using (var loss = y.square().mean()) compression.Backward(loss);
+            Assert.Equal(0, compression.LiveBytes);
+            reports.Add(compression.Report());
+        }
+        var (norm, relu) = (Line(reports[2], "4"), Line(reports[2], "5"));
+        Assert.Equal("signs, derived from 4", relu.KeptAs);
+        Assert.Equal(8 * 16 * 32 * 32 / 8 + 2 * 16 * sizeof(float) + sizeof(long), relu.KeptBytes);
+        Assert.StartsWith("dct:4.54", norm.KeptAs, StringComparison.Ordinal);
+        Assert.StartsWith("dct:10", Line(reports[0], "4").KeptAs, StringComparison.Ordinal);    // what will follow is not known yet
+        Assert.True(norm.KeptBytes > 1.3 * Line(reports[0], "4").KeptBytes);
+        static LayerReport Line(CompressionReport report, string name) => report.Layers.Single(layer => layer.Name == name);
+    }
+
+    [Fact]
+    public void Random_graphs_have_the_plain_gradients() => Hammer(300);
+
+    [LongFact]
+    public void Ten_thousand_random_graphs_have_the_plain_gradients() => Hammer(10_000);
+
+    // Graphs of about ten operations each, of which some can be derived; tensors are freed, changed and used again all the time.
+    void Hammer(int graphs)
+    {
+        var (compared, derived) = (0, 0);
+        for (var graph = 0; graph < graphs; graph++)
+        {
+            var plain = RandomGraph(graph, null);
+            var store = Store();
+            var found = RandomGraph(graph, store);
+            if (plain is null) continue;    // libtorch has found a change in place, of a tensor that is packed otherwise
+            Assert.True(found is not null, $"graph {graph}: {string.Join(' ', store.Failures)}");
+            compared++;
+            Assert.Empty(store.Failures);
+            Assert.True(store.LiveBytes == 0, $"graph {graph}: {store.LiveBytes} bytes are left");
+            if (Ways(store.Report()).Contains("derived from", StringComparison.Ordinal)) derived++;
+            for (var pass = 0; pass < plain.Length; pass++)
+            {
+                AssertNear(plain[pass], found[pass], $"graph {graph}, pass {pass}");
+                plain[pass].Dispose();
+                found[pass].Dispose();
+            }
+        }
+        Assert.InRange(compared, graphs / 2, graphs);
+        Assert.InRange(derived, graphs / 4, graphs);
+    }
+
+    // The gradients of one or two backward passes; null where libtorch refuses the backward pass.
+    Tensor[]? RandomGraph(int seed, ActivationStore? store)
+    {
+        var draw = new Random(seed);
+        using var everything = NewDisposeScope();
+        random.manual_seed(seed);
+        var leaf = randn([2, 16, 4, 4], requires_grad: true);
+        var (living, kept) = (new List<Tensor> { leaf.Mul(1) }, new List<Tensor>());
+        var steps = new (Tensor Weight, Tensor Bias)[3];
+        for (var i = 0; i < steps.Length; i++) steps[i] = (rand(16).Add_(0.5), randn(16));
+        var square = randn(16, 16, 1, 1);
+        Tensor loss;
+        using (store is null ? null : SavedTensorsScope.Enter(store))
+        {
+            for (var operations = draw.Next(6, 18); operations > 0; operations--)
+            {
+                var (a, b) = (living[draw.Next(living.Count)], living[draw.Next(living.Count)]);
+                var (w, s) = steps[draw.Next(steps.Length)];
+                using Scalar two = 2;
+                var made = draw.Next(18) switch
+                {
+                    0 or 1 => batch_norm(a, zeros16.clone(), ones16.clone(), w, s, training: true),
+                    2 => batch_norm(a, s.clone(), w.clone(), w, s, training: false),
+                    3 => group_norm(a, 4, w, s),
+                    4 => layer_norm(a, [4, 4]),
+                    5 or 6 => a.relu(),
+                    7 => a.relu_(),
+                    8 => silu(a),
+                    9 => hardswish(a),
+                    10 => a.Add(b),
+                    11 => a.Add_(b),
+                    12 => a.add(b, two),
+                    13 or 14 => conv2d(a, square),
+                    15 => Changed(a),
+                    16 => a.view(2, 16, 2, 8).view(2, 16, 4, 4),
+                    _ => a.sigmoid(),
+                };
+                if (!living.Contains(made)) living.Add(made);
+                if (draw.Next(8) == 0) kept.Add(made.detach());
+                if (living.Count <= 3 || draw.Next(2) == 0) continue;
+                var gone = draw.Next(living.Count - 1);    // by its handle; what was made of it may hold it
+                if (!ReferenceEquals(living[gone], leaf)) living[gone].Dispose();
+                living.RemoveAt(gone);
+            }
+            loss = conv2d(living[^1], square).square().mean();
+            foreach (var tensor in living) if (draw.Next(2) == 0) tensor.Dispose();
+        }
+        var passes = draw.Next(1, 3);
+        var gradients = new Tensor[passes];
+        try
+        {
+            for (var pass = 0; pass < passes; pass++)
+            {
+                loss.backward(retain_graph: pass + 1 < passes);
+                gradients[pass] = leaf.grad!.clone().DetachFromDisposeScope();
+            }
+        }
+        catch (System.Runtime.InteropServices.ExternalException) { return null; }
+        return gradients;
+    }
+
+    static string Ways(CompressionReport report) => string.Join(", ", report.Layers.Select(layer => layer.KeptAs));
+
+    static void AssertNear(Tensor expected, Tensor found, string what)
+    {
+        using var difference = (expected - found).abs().max();
+        using var largest = expected.abs().max();
+        var (error, size) = (difference.item<float>(), largest.item<float>());
+        Assert.True(error <= 2e-4 * size, $"{what}: off by {error}, of values up to {size}");
+    }
+}
