@@ -173,11 +173,12 @@ public sealed class ActivationCompression : IDisposable
 
     /// <summary>
     /// How near the gradients of several batches come to the exact ones, with the same parameters for all: runs each loss and its
-    /// backward pass once without and once with compression, from the same random state. Gradients, buffers and the CPU's random state
+    /// backward pass once without and once with compression, from the same random state; the first one once more with it before, since
+    /// what a first step shows decides how finely some maps are held from then on. Gradients, buffers and the CPU's random state
     /// are left as they were found. Takes the memory of a step and of four copies of the parameters, however many batches there are.
     /// </summary>
     /// <param name="losses">
-    /// Each makes the scalar loss of one batch and is called twice; the result is disposed, and so is what the function leaves undisposed.
+    /// Each makes the scalar loss of one batch and is called twice, the first three times; the result is disposed, and so is what the function leaves undisposed.
     /// The enumeration may make each batch when it comes to it.
     /// </param>
     /// <exception cref="ArgumentException">There is no loss, or one is null.</exception>

@@ -118,6 +118,12 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
             var exact = Run(loss, compressed: false);
             using var randomAfter = RandomState.Get(CPU);
             RandomState.Set(CPU, randomBefore);
+            if (batches == 0)
+            {
+                // Which maps others are derived from is known from the second step on, as in a training.
+                foreach (var gradient in Run(loss, compressed: true)) gradient?.Dispose();
+                RandomState.Set(CPU, randomBefore);
+            }
             var compressed = Run(loss, compressed: true);
             RandomState.Set(CPU, randomAfter);
             comparison.Add(exact, compressed);

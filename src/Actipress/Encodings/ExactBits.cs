@@ -88,6 +88,24 @@ public sealed class ExactBits : Packed
         });
     }
 
+    /// <summary>Writes zeros into a contiguous float32 map on the CPU where the bit is not set or the value is negative.</summary>
+    internal unsafe void Rectify(Tensor map)
+    {
+        var from = (byte*)LibTorch.Data(bits);
+        var values = (float*)LibTorch.Data(map);
+        CpuTeam.Each(map.NumberOfElements, Stretch, (start, end) =>
+        {
+            var i = start;
+            if (Vector256.IsHardwareAccelerated)
+                for (var each = Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128); i + 8 <= end; i += 8)
+                {
+                    var x = Vector256.Max(Vector256.Load(values + i), Vector256<float>.Zero);
+                    (x & Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle()).Store(values + i);
+                }
+            for (; i < end; i++) values[i] = (from[i / 8] >> (int)(i % 8) & 1) == 0 ? 0 : Math.Max(values[i], 0);
+        });
+    }
+
     // Elements that one thread takes at a time: a multiple of 8.
     const long Stretch = 1 << 16;
 

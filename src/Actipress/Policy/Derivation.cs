@@ -74,7 +74,7 @@ abstract class Derivation
         {
             var values = of.Rebuild();
             if (IsRelu) return values;    // the bits of its result do the rest
-            using (values) return operation.ShortName == "silu" ? nn.functional.silu(values) : nn.functional.hardswish(values);
+            using (values) return operation.ShortName == "silu" ? nn.functional.silu(values, inplace: true) : nn.functional.hardswish(values, inplace: true);
         }
     }
 

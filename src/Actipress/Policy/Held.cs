@@ -166,12 +166,12 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
     /// <summary>Makes of an argument of a ReLU, rebuilt with errors, its result with the exact zeros that these bits tell.</summary>
     public void Rectify(Tensor values)
     {
-        values.ClampMin_(0);
         if (bits.IsOnCpu && values.dtype == ScalarType.Float32)
         {
-            bits.ZeroUnset(values, float.PositiveInfinity);
+            bits.Rectify(values);
             return;
         }
+        values.ClampMin_(0);
         using var inside = bits.Unpack();
         using var zeros = inside.logical_not_();
         values.MaskedFill_(zeros, 0);

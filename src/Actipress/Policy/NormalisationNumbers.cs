@@ -15,7 +15,9 @@ sealed class NormalisationNumbers
     readonly double epsilon;
     readonly (Tensor Tensor, long Version)? mean, deviation, weight, bias;
     readonly bool isOfVariance;
-    (Tensor Factor, Tensor Shift)[] steps = [];
+
+    // Each is spread over so many neighbouring elements.
+    (Tensor Factor, Tensor Shift, long Place)[] steps = [];
     int shares;
 
     /// <param name="frame">The normalisation, as it ends.</param>
@@ -53,8 +55,8 @@ sealed class NormalisationNumbers
         var middle = mean.Value.Tensor;
         if (operation.ShortName == "native_layer_norm")
         {
-            var ofTokens = (Factor: inverse, Shift: middle.mul(inverse).neg());
-            steps = weight is null ? [ofTokens] : [ofTokens, (weight.Value.Tensor.clone(), Or(bias, weight.Value.Tensor))];
+            var ofTokens = (inverse, middle.mul(inverse).neg(), Elements(shape) / inverse.NumberOfElements);
+            steps = weight is null ? [ofTokens] : [ofTokens, (weight.Value.Tensor, bias?.Tensor ?? zeros_like(weight.Value.Tensor), 1)];
         }
         else
         {
@@ -69,19 +71,22 @@ sealed class NormalisationNumbers
             var shift = middle.mul(factor).neg();
             if (bias is not null) shift = shift.Add(bias.Value.Tensor);
             long[] spread = [examples, channels, .. Enumerable.Repeat(1L, shape.Length - 2)];
-            steps = [(factor.reshape(spread), shift.reshape(spread))];
+            steps = [(factor.reshape(spread), shift.reshape(spread), Elements(shape.AsSpan(2)))];
         }
-        steps = [.. steps.Select(step => (step.Factor.clone().DetachFromDisposeScope(), step.Shift.clone().DetachFromDisposeScope()))];
+        steps = [.. steps.Select(step => (step.Factor.clone().DetachFromDisposeScope(), step.Shift.clone().DetachFromDisposeScope(), step.Place))];
         return true;
-
-        static Tensor Or((Tensor Tensor, long Version)? bias, Tensor like) => bias?.Tensor ?? zeros_like(like);
     }
 
     /// <summary>Normalises the values of an input, in place.</summary>
     public void Apply(Tensor values)
     {
-        foreach (var (factor, shift) in steps)
+        foreach (var (factor, shift, place) in steps)
         {
+            if (place >= ChannelScale.FewestPlaces && values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32)
+            {
+                ChannelScale.Apply(values, factor, shift, place);
+                continue;
+            }
             values.mul_(factor);
             values.Add_(shift);
         }
@@ -92,7 +97,7 @@ sealed class NormalisationNumbers
     {
         if (--shares > 0) return;
         foreach (var part in ((Tensor Tensor, long Version)?[])[mean, deviation, weight, bias]) part?.Tensor.Dispose();
-        foreach (var (factor, shift) in steps)
+        foreach (var (factor, shift, _) in steps)
         {
             factor.Dispose();
             shift.Dispose();
@@ -105,6 +110,13 @@ sealed class NormalisationNumbers
         if (implementation == 0 || StorageReference.AddressOf(implementation) == 0) return null;    // none, or an undefined one
         var tensor = LibTorch.Wrap((nint)(&implementation)).DetachFromDisposeScope();
         return (tensor, LibTorch.Version(tensor));
+    }
+
+    static long Elements(ReadOnlySpan<long> extents)
+    {
+        var elements = 1L;
+        foreach (var extent in extents) elements *= extent;
+        return elements;
     }
 
     static bool IsUnchanged((Tensor Tensor, long Version)? part) => part is null || LibTorch.Version(part.Value.Tensor) == part.Value.Version;

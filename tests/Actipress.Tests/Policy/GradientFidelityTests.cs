@@ -148,7 +148,7 @@ public class GradientFidelityTests
         var inputs = new List<Tensor>();
         var calls = 0;
         var fidelity = compression.MeasureFidelity(Batches());
-        Assert.Equal(6, calls);
+        Assert.Equal(7, calls);
         Assert.True(fidelity is { Noise: > 0, Batches.Count: 3 }, $"{fidelity}");
         Assert.False(inputs[0].Equals(inputs[1]), "the batches' random numbers are the same");
         Assert.True(gradient.Equals(model.parameters().First().grad!), "gradient");
@@ -159,7 +159,7 @@ public class GradientFidelityTests
         {
             for (var batch = 0; batch < 3; batch++)
             {
-                Assert.Equal(2 * batch, calls);
+                Assert.Equal(batch == 0 ? 0 : 2 * batch + 1, calls);
                 var x = randn(2, 1, 32, 32);
                 inputs.Add(x);
                 yield return () =>
