@@ -10,7 +10,7 @@ namespace Actipress;
 /// </summary>
 /// <remarks>
 /// A derivation is built while the operations run, from the very tensors that they were given and gave (<see cref="Lineage"/>). Nothing is
-/// guessed from values or from layers. Exact zeros of a ReLU are not derived: bits tell them (<see cref="HeldInside.Rectify"/>).
+/// guessed from values or from layers.
 /// </remarks>
 abstract class Derivation
 {
@@ -20,6 +20,9 @@ abstract class Derivation
 
     /// <summary>The held maps, each as often as its values are needed.</summary>
     public abstract IEnumerable<SavedMap> Sources { get; }
+
+    /// <summary>The maps whose bits are needed, and no values.</summary>
+    public virtual IEnumerable<SavedMap> Rectified => [];
 
     /// <summary>The numbers of the normalisations.</summary>
     public abstract IEnumerable<NormalisationNumbers> Numbers { get; }
@@ -64,17 +67,38 @@ abstract class Derivation
     /// <summary>What an operation makes of each element.</summary>
     public sealed class Function(Operation operation, Derivation of) : Derivation
     {
-        public bool IsRelu => operation.ShortName == "relu";
-
         public override IEnumerable<SavedMap> Sources => of.Sources;
+
+        public override IEnumerable<SavedMap> Rectified => of.Rectified;
 
         public override IEnumerable<NormalisationNumbers> Numbers => of.Numbers;
 
         public override Tensor Rebuild()
         {
+            using (var values = of.Rebuild()) return operation.ShortName == "silu" ? nn.functional.silu(values, inplace: true) : nn.functional.hardswish(values, inplace: true);
+        }
+    }
+
+    /// <summary>A ReLU's result, whose exact zeros are told by the bits that are held of it.</summary>
+    /// <param name="of">The ReLU's argument.</param>
+    /// <param name="map">Its result.</param>
+    public sealed class Relu(Derivation of, SavedMap map) : Derivation
+    {
+        public SavedMap Result => map;
+
+        public override IEnumerable<SavedMap> Sources => of.Sources;
+
+        public override IEnumerable<SavedMap> Rectified => of.Rectified.Append(map);
+
+        public override IEnumerable<NormalisationNumbers> Numbers => of.Numbers;
+
+        public override Tensor Rebuild()
+        {
+            // What is held of it may have become finer since: then its values tell the zeros too.
+            if (map.BitsFor(Need.Sign) is not { } bits) return new Held(map).Rebuild();
             var values = of.Rebuild();
-            if (IsRelu) return values;    // the bits of its result do the rest
-            using (values) return operation.ShortName == "silu" ? nn.functional.silu(values, inplace: true) : nn.functional.hardswish(values, inplace: true);
+            bits.Rectify(values);
+            return values;
         }
     }
 
@@ -82,6 +106,8 @@ abstract class Derivation
     public sealed class Sum(Derivation first, Derivation second) : Derivation
     {
         public override IEnumerable<SavedMap> Sources => first.Sources.Concat(second.Sources);
+
+        public override IEnumerable<SavedMap> Rectified => first.Rectified.Concat(second.Rectified);
 
         public override IEnumerable<NormalisationNumbers> Numbers => first.Numbers.Concat(second.Numbers);
 

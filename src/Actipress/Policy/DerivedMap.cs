@@ -17,7 +17,7 @@ sealed class DerivedMap : Packed
 
     readonly Derivation derivation;
     readonly long[] sizes;
-    readonly SavedMap[] sources;
+    readonly SavedMap[] sources, rectified;
     readonly Action<SavedMap> release;
     readonly int decoded;
     bool disposed;
@@ -29,16 +29,14 @@ sealed class DerivedMap : Packed
     {
         (this.derivation, this.release, sizes, sources, decoded) = (derivation, release, map.Geometry.Sizes, [.. derivation.Sources], Decoded(derivation));
         foreach (var numbers in derivation.Numbers) numbers.Share();
-        foreach (var source in sources)
-        {
-            source.Users++;
-            source.HasDerived = true;
-        }
+        rectified = [.. derivation.Rectified.Where(other => other != map)];
+        foreach (var source in sources.Concat(rectified)) source.Users++;
+        foreach (var source in sources) source.HasDerived = true;
     }
 
     /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
     public static bool CanBe(SavedMap map, Derivation derivation) =>
-        (derivation is not Derivation.Function { IsRelu: true } || map.BitsFor(Need.Sign) is not null)
+        derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
         && derivation.Sources.All(source => source != map && !source.IsReleased && (source.IsPacked || source.IsHeldRaw || source.Values?.Held is DeferredMap)
             && source.Geometry.IsRowMajor && source.Geometry.Elements == map.Geometry.Elements)
         && Decoded(derivation) <= MostDecoded
@@ -51,13 +49,10 @@ sealed class DerivedMap : Packed
     public static ActivationCodec CodecOfSource(ActivationCodec codec, Need need) =>
         need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: > CoefficientsOfSource and var ratio } ? codec with { Keep = new Keep.TopK(ratio / CoefficientsOfSource) } : codec;
 
-    /// <summary>Whether it is a ReLU's result, whose zeros the map's bits tell.</summary>
-    public bool IsRectified => derivation is Derivation.Function { IsRelu: true };
-
     /// <summary>The layers of the maps that it is derived from.</summary>
     public string From => string.Join(" and ", sources.Select(source => source.Account.Layer.Name).Distinct());
 
-    public override long Bytes => sources.Length * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
+    public override long Bytes => (sources.Length + rectified.Length) * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
 
     public override Tensor Unpack()
     {
@@ -70,7 +65,7 @@ sealed class DerivedMap : Packed
         if (disposed) return;
         disposed = true;
         foreach (var numbers in derivation.Numbers) numbers.Dispose();
-        foreach (var source in sources) release(source);
+        foreach (var source in sources.Concat(rectified)) release(source);
     }
 
     static int Decoded(Derivation derivation) => derivation.Sources.Sum(source => source.Values?.Held is DerivedMap derived ? derived.decoded : 1);

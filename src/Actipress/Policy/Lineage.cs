@@ -44,7 +44,9 @@ sealed class Lineage
     {
         switch (frame.Operation.ShortName)
         {
-            case "relu" or "silu" or "hardswish":
+            case "relu":
+                return OfArgument(frame, 0, result, heldOf) is { } rectified && heldOf(result) is { } zeros ? new Derivation.Relu(rectified, zeros) : null;
+            case "silu" or "hardswish":
                 return OfArgument(frame, 0, result, heldOf) is { } argument ? new Derivation.Function(frame.Operation, argument) : null;
             case "add":
                 if (frame.Numbers[2] != 1 || OfArgument(frame, 0, result, heldOf) is not { } first || OfArgument(frame, 1, result, heldOf) is not { } second) return null;
@@ -62,9 +64,7 @@ sealed class Lineage
         using var argument = Wrap(frame.Arguments[place]);
         if (argument.dtype != result.dtype || argument.NumberOfElements != result.NumberOfElements) return null;
         var version = LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0);
-        var known = Of(StorageReference.AddressOf(argument), Geometry.Of(argument), version)?.Derivation;
-        // The zeros of a ReLU's result are told by the bits of the map that is held of it.
-        if (known is not null and not Derivation.Function { IsRelu: true }) return known;
+        if (Of(StorageReference.AddressOf(argument), Geometry.Of(argument), version)?.Derivation is { } known and not Derivation.Relu { Result.Values: not null }) return known;
         return heldOf(argument) is { } map ? new Derivation.Held(map) : null;
     }
 

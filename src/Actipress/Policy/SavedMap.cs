@@ -106,8 +106,7 @@ sealed class SavedMap : IDisposable
     public Tensor Rebuild()
     {
         var values = Values!.Held.Unpack();
-        if (Values.Held is DerivedMap { IsRectified: true }) BitsFor(Need.Sign)!.Rectify(values);
-        else if (Values.Held is not DeferredMap) Bits.FirstOrDefault(bits => bits.TellsZeros)?.RestoreZeros(values);
+        if (Values.Held is not (DeferredMap or DerivedMap)) Bits.FirstOrDefault(bits => bits.TellsZeros)?.RestoreZeros(values);
         return values;
     }
 
