@@ -158,6 +158,9 @@ public sealed class CompressionOptions
     internal IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
         AdaptToLayers && codec.ExactZeros ? Sensitivity.Finer(codec, map, need) : [(codec, double.PositiveInfinity)];
 
+    internal double MostError(ActivationCodec codec, Tensor map, Need need) =>
+        AdaptToLayers && codec.ExactZeros ? Sensitivity.MostError(codec, map, need) : double.PositiveInfinity;
+
     internal ActivationCodec CodecFor(Layer layer, out bool noRule)
     {
         noRule = false;

@@ -28,7 +28,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
 
     // What the step's maps and results can be derived from, and the maps that the last step derived others from.
     readonly Lineage lineage = new();
-    readonly HashSet<(Layer Layer, Operation Operation, int Number)> sources = [];
+    readonly Dictionary<(Layer Layer, Operation Operation, int Number), Need> sources = [];
 
     // Bytes of the step's maps by operations that are not in the table.
     readonly Dictionary<string, long> unknown = [];
@@ -274,8 +274,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
         if (budget is null && fidelity is null && need.Fineness == Fineness.Codec && Derives is { } derives && derives(codec))
         {
-            if (Derive(saved) is { } derived) return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
-            if (sources.Contains(saved.Identity)) codec = DerivedMap.CodecOfSource(codec, need);
+            if (Derive(saved, need, policy.MostError(codec, values, need)) is { } derived) return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
+            if (sources.TryGetValue(saved.Identity, out var ofDerived)) (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
         }
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
@@ -296,8 +296,12 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         return Raw(new HeldRaw(values), layer, why);
     }
 
-    DerivedMap? Derive(SavedMap map) =>
-        lineage.Of(map) is { } derivation && DerivedMap.CanBe(map, derivation) ? new DerivedMap(map, derivation, Release) : null;
+    DerivedMap? Derive(SavedMap map, Need need, double mostError)
+    {
+        if (lineage.Of(map) is not { } derivation || !DerivedMap.CanBe(map, derivation)) return null;
+        foreach (var source in derivation.Sources) source.NeedOfDerived = Sensitivity.Stricter(source.NeedOfDerived ?? need, need);
+        return DerivedMap.IsNear(derivation, mostError) ? new DerivedMap(map, derivation, Release) : null;
+    }
 
     Holding Hold(PackedMap packed, CudaDevice? gpu)
     {
@@ -506,7 +510,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     {
         foreach (var map in byStorage.Values.SelectMany(maps => maps).Where(map => map.Pass == pass))
         {
-            if (map.HasDerived) sources.Add(map.Identity);
+            if (map.NeedOfDerived is { } need) sources[map.Identity] = need;
             else sources.Remove(map.Identity);
         }
     }

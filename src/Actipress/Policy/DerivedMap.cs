@@ -31,7 +31,6 @@ sealed class DerivedMap : Packed
         foreach (var numbers in derivation.Numbers) numbers.Share();
         rectified = [.. derivation.Rectified.Where(other => other != map)];
         foreach (var source in sources.Concat(rectified)) source.Users++;
-        foreach (var source in sources) source.HasDerived = true;
     }
 
     /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
@@ -41,6 +40,16 @@ sealed class DerivedMap : Packed
             && source.Geometry.IsRowMajor && source.Geometry.Elements == map.Geometry.Elements)
         && Decoded(derivation) <= MostDecoded
         && derivation.Numbers.All(numbers => numbers.TrySettle());
+
+    /// <summary>Whether the maps that it follows from are held as finely as its operation wants it.</summary>
+    /// <param name="derivation">What it follows from.</param>
+    /// <param name="mostError">The relative error that the operation bears.</param>
+    public static bool IsNear(Derivation derivation, double mostError) => derivation.Sources.All(source => mostError switch
+    {
+        double.PositiveInfinity => true,
+        _ when source.Values!.Held is DeferredMap => false,    // its error is not known yet
+        _ => !(source.Values.RelativeError > mostError),
+    });
 
     /// <summary>Whether maps of a codec may be held so: the paper's storage and what a user composes keep each map by itself.</summary>
     public static bool Suits(ActivationCodec codec) => codec.Encoding is Grid;

@@ -60,8 +60,8 @@ sealed class SavedMap : IDisposable
 
     public Holding? Inside { get; set; }
 
-    /// <summary>Whether another map of the step was derived from this one.</summary>
-    public bool HasDerived { get; set; }
+    /// <summary>The strictest need of the maps that follow from this one; null where none does.</summary>
+    public Need? NeedOfDerived { get; set; }
 
     /// <summary>Whether the last operation that needed it is done.</summary>
     public bool IsReleased { get; private set; }

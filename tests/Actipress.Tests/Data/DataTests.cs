@@ -26,6 +26,8 @@ public sealed class DataTests : IDisposable
 
     [Theory]
     [InlineData("cut", "cut short")]
+    [InlineData("three bytes", "cut short: found 3 bytes, wanted 10008")]
+    [InlineData("four bytes", "magic number 0x00000102")]
     [InlineData("foreign", "magic number")]
     [InlineData("long", "too long")]
     [InlineData("other", "MD5")]
@@ -48,6 +50,8 @@ public sealed class DataTests : IDisposable
         switch (kind)
         {
             case "cut": Gzip(content[..5000]); break;
+            case "three bytes": Gzip([0, 0, 1]); break;
+            case "four bytes": Gzip([0, 0, 1, 2]); break;
             case "long": Gzip([.. content, 0]); break;
             case "foreign": Gzip([1, 2, 3, 4, .. content[4..]]); break;
             case "other": content[100] ^= 1; Gzip(content); break;

@@ -91,6 +91,16 @@ public sealed class LedgerTests : IDisposable
         Assert.Contains("no operation of libtorch", notes[1].Text, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(0, "0 B")]
+    [InlineData((10L << 10) - 1, "10239 B")]
+    [InlineData(10L << 10, "10.0 KiB")]
+    [InlineData((10L << 20) - 1, "10240.0 KiB")]
+    [InlineData((10L << 20) + (1 << 19), "10.5 MiB")]
+    [InlineData((10L << 30) - 1, "10240.0 MiB")]
+    [InlineData((10L << 30) + (1L << 29), "10.5 GiB")]
+    public void Bytes_are_shown_in_the_largest_unit_of_which_there_are_ten(long bytes, string text) => Assert.Equal(text, CompressionReport.Bytes(bytes));
+
     [Fact]
     public void Of_the_layers_whose_maps_are_alive_the_three_largest_are_named()
     {

@@ -55,6 +55,31 @@ public class WaysOfRunningTests
         }
     }
 
+    [Fact]
+    public void A_norm_without_weights_is_known_by_its_buffers_under_forward()
+    {
+        using var scope = NewDisposeScope();
+        using var model = new WithoutWeights();
+        using var compression = model.CompressActivations(With(ActivationCodec.Dct(4)));
+        model.forward(randn(2, 3, 16, 16)).sum().backward();
+        Assert.Equal(["norm", "head"], compression.Report().Layers.Where(layer => layer.Maps > 0).Select(layer => layer.Name));
+    }
+
+    sealed class WithoutWeights : Module<Tensor, Tensor>
+    {
+        readonly Conv2d conv = Conv2d(3, 8, 3), head = Conv2d(8, 4, 1);
+        readonly BatchNorm2d norm = BatchNorm2d(8, affine: false);
+
+        public WithoutWeights() : base(nameof(WithoutWeights)) => RegisterComponents();
+
+        public override Tensor forward(Tensor x)
+        {
+            using var y = conv.forward(x);
+            using var z = norm.forward(y);
+            return head.forward(z);
+        }
+    }
+
     static Tensor Input(int seed, params long[] shape)
     {
         random.manual_seed(seed);
