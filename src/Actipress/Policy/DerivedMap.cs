@@ -4,8 +4,8 @@ namespace Actipress;
 
 /// <summary>A map of which nothing is held but what it follows from: other held maps, and a few numbers.</summary>
 /// <remarks>
-/// The normalisation's input gets the bytes: at equal bytes both maps come back nearer to what they were than two coded maps do.
-/// (Measured in training: docs/pipeline.md.)
+/// The source gets the bytes: at equal bytes both maps come back nearer to what they were than two coded maps do (docs/memory.md, "What
+/// follows from a held map").
 /// </remarks>
 sealed class DerivedMap : Packed
 {
