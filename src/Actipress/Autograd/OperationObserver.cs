@@ -28,7 +28,7 @@ static unsafe class OperationObserver
     }
 
     // An IValue is a word of payload and a tag; a tensor's payload is its implementation.
-    const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, WordsSearched = 96, FarthestFrame = 1 << 16, MostNames = 1 << 13;
+    const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, TextTag = 12, WordsSearched = 96, FarthestFrame = 1 << 16, MostNames = 1 << 13;
 
     /// <summary>An <see cref="AppContext"/> switch that, off before the first use, leaves operations unobserved: for tests.</summary>
     public const string Switch = "Actipress.ObservesOperations";
@@ -40,6 +40,7 @@ static unsafe class OperationObserver
     static delegate* unmanaged[Cdecl]<nint, nint> nameOf;
     static delegate* unmanaged[Cdecl]<byte> hasCallbacks;
     static int argumentsWord = -1, resultsWord = -1;
+    static bool readsTexts;
 
     [ThreadStatic] static RunningOperations? running;
     [ThreadStatic] static ulong handle;
@@ -131,6 +132,9 @@ static unsafe class OperationObserver
         if ((last.Numbers[1], last.Numbers[2]) is not (-1.5, 2.5))
             throw LibTorch.Unsupported($"the numbers {last.Numbers[1]} and {last.Numbers[2]} among the arguments of '{last.Operation}' in a trial", "-1.5 and 2.5 of aten::hardtanh");
         Observe(() => a.mul(b));
+        readsTexts = true;
+        Observe(() => torch.nn.functional.gelu(a));
+        readsTexts = last.Numbers[1] == 'n';    // "none", and not "tanh"
         searchedResult = Implementation(a);
         try { Observe(() => a.mul_(b)); }
         finally { searchedResult = 0; }
@@ -184,7 +188,7 @@ static unsafe class OperationObserver
                 var value = (nint*)values + i * WordsPerValue;
                 var tag = *(int*)(value + 1);
                 frame.Arguments[i] = tag == TensorTag ? *value : 0;
-                frame.Numbers[i] = tag switch { DoubleTag => *(double*)value, IntegerTag => *value, _ => double.NaN };
+                frame.Numbers[i] = tag switch { DoubleTag => *(double*)value, IntegerTag => *value, TextTag when readsTexts => FirstLetter(*value), _ => double.NaN };
             }
             frame.ArgumentCount = count;
         }
@@ -230,6 +234,9 @@ static unsafe class OperationObserver
             if (*(nint*)begin == searchedResult && (int)((nint*)begin)[1] == TensorTag) resultsWord = word;
         }
     }
+
+    // A text is counted: a table of functions and the counts, then a std::string, which begins with the address of its letters.
+    static double FirstLetter(nint text) => *(byte*)((nint*)text)[2];
 
     // A name's address is that of an operator's schema, which lives as long as the operator; its text is compared all the same. The engine's
     // names of nodes are made anew each time, at another address: they save nothing themselves, and are not kept.
@@ -296,7 +303,7 @@ struct Frame
     /// <summary>The implementations of its arguments that are tensors, by their place in the operation's schema; 0 for others.</summary>
     public ArgumentList Arguments;
 
-    /// <summary>The arguments that are numbers, likewise; NaN for others.</summary>
+    /// <summary>The arguments that are numbers, likewise, and the first letter of those that are texts; NaN for others.</summary>
     public NumberList Numbers;
 
     [InlineArray(MostArguments)]

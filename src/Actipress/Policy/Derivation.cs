@@ -16,7 +16,7 @@ abstract class Derivation
 {
     /// <summary>The operations whose results may follow from held maps.</summary>
     public static FrozenSet<string> Operations { get; } =
-        ((string[])["native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "silu", "hardswish", "add"]).ToFrozenSet();
+        ((string[])["native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "silu", "hardswish", "gelu", "add", "mul"]).ToFrozenSet();
 
     /// <summary>The held maps, each as often as its values are needed.</summary>
     public abstract IEnumerable<SavedMap> Sources { get; }
@@ -75,7 +75,13 @@ abstract class Derivation
 
         public override Tensor Rebuild()
         {
-            using (var values = of.Rebuild()) return operation.ShortName == "silu" ? nn.functional.silu(values, inplace: true) : nn.functional.hardswish(values, inplace: true);
+            using var values = of.Rebuild();
+            return operation.ShortName switch
+            {
+                "silu" => nn.functional.silu(values, inplace: true),
+                "hardswish" => nn.functional.hardswish(values, inplace: true),
+                _ => nn.functional.gelu(values),
+            };
         }
     }
 
@@ -102,8 +108,12 @@ abstract class Derivation
         }
     }
 
-    /// <summary>The sum of two.</summary>
-    public sealed class Sum(Derivation first, Derivation second) : Derivation
+    /// <summary>The sum of two, or their product.</summary>
+    /// <param name="first">Of the result's shape.</param>
+    /// <param name="second">Of that shape too, or a factor for each channel.</param>
+    /// <param name="isProduct">Whether they are multiplied.</param>
+    /// <param name="shapes">Their shapes.</param>
+    public sealed class Both(Derivation first, Derivation second, bool isProduct, (long[] First, long[] Second) shapes) : Derivation
     {
         public override IEnumerable<SavedMap> Sources => first.Sources.Concat(second.Sources);
 
@@ -113,10 +123,13 @@ abstract class Derivation
 
         public override Tensor Rebuild()
         {
-            var sum = first.Rebuild();
+            var values = first.Rebuild();
             using var other = second.Rebuild();
-            using var alike = other.view(sum.shape);
-            return sum.Add_(alike);
+            using (var shaped = values.view(shapes.First))
+            using (var otherShaped = other.view(shapes.Second))
+                if (isProduct) shaped.mul_(otherShaped).Dispose();
+                else shaped.Add_(otherShaped).Dispose();
+            return values;
         }
     }
 }

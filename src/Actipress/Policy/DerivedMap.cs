@@ -37,7 +37,7 @@ sealed class DerivedMap : Packed
     public static bool CanBe(SavedMap map, Derivation derivation) =>
         derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
         && derivation.Sources.All(source => source != map && !source.IsReleased && (source.IsPacked || source.IsHeldRaw || source.Values?.Held is DeferredMap)
-            && source.Geometry.IsRowMajor && source.Geometry.Elements == map.Geometry.Elements)
+            && source.Geometry.IsRowMajor)
         && Decoded(derivation) <= MostDecoded
         && derivation.Numbers.All(numbers => numbers.TrySettle());
 
@@ -77,5 +77,10 @@ sealed class DerivedMap : Packed
         foreach (var source in sources.Concat(rectified)) release(source);
     }
 
-    static int Decoded(Derivation derivation) => derivation.Sources.Sum(source => source.Values?.Held is DerivedMap derived ? derived.decoded : 1);
+    static int Decoded(Derivation derivation) => derivation.Sources.Sum(source => source.Values?.Held switch
+    {
+        DerivedMap derived => derived.decoded,
+        HeldMask => 0,
+        _ => 1,
+    });
 }

@@ -46,24 +46,48 @@ sealed class Lineage
         {
             case "relu":
                 return OfArgument(frame, 0, result, heldOf) is { } rectified && heldOf(result) is { } zeros ? new Derivation.Relu(rectified, zeros) : null;
-            case "silu" or "hardswish":
+            case "gelu" when frame.Numbers[1] != 'n':    // the approximation by tanh
+                return null;
+            case "silu" or "hardswish" or "gelu":
                 return OfArgument(frame, 0, result, heldOf) is { } argument ? new Derivation.Function(frame.Operation, argument) : null;
-            case "add":
-                if (frame.Numbers[2] != 1 || OfArgument(frame, 0, result, heldOf) is not { } first || OfArgument(frame, 1, result, heldOf) is not { } second) return null;
-                return new Derivation.Sum(first, second);
+            case "add" when frame.Numbers[2] != 1:
+                return null;
+            case "add" or "mul":
+                return OfBoth(frame, result, heldOf);
             default:
                 using (var input = Wrap(frame.Arguments[0]))
                     return input.dtype == result.dtype && heldOf(input) is { } map ? new Derivation.Normalised(map, input.shape, new(frame, results, input.shape)) : null;
         }
     }
 
-    // An argument with as many elements as the result, which the operation may have written over.
+    // The first has the result's shape; the second too, or it is a factor for each channel of an example.
+    Derivation? OfBoth(in Frame frame, Tensor result, Func<Tensor, SavedMap?> heldOf)
+    {
+        if (OfArgument(frame, 0, result, heldOf) is not { } first || OfArgument(frame, 1, result, heldOf) is not { } second) return null;
+        using var a = Wrap(frame.Arguments[0]);
+        using var b = Wrap(frame.Arguments[1]);
+        var (isFirst, isSecond) = (a.NumberOfElements == result.NumberOfElements, b.NumberOfElements == result.NumberOfElements);
+        var isProduct = frame.Operation.ShortName == "mul";
+        return (isFirst, isSecond) switch
+        {
+            (true, true) => new Derivation.Both(first, second, isProduct, (a.shape, b.shape)),
+            (true, false) when isProduct && IsOfChannels(b, result) => new Derivation.Both(first, second, isProduct, (a.shape, b.shape)),
+            (false, true) when isProduct && IsOfChannels(a, result) => new Derivation.Both(second, first, isProduct, (b.shape, a.shape)),
+            _ => null,
+        };
+
+        static bool IsOfChannels(Tensor factor, Tensor map) =>
+            factor.dim() == map.dim() && map.dim() > 2 && factor.shape[0] == map.shape[0] && factor.shape[1] == map.shape[1] && factor.shape[2..].All(extent => extent == 1);
+    }
+
+    // What is known of an argument, which the operation may have written over.
     Derivation? OfArgument(in Frame frame, int place, Tensor result, Func<Tensor, SavedMap?> heldOf)
     {
         if (frame.Arguments[place] == 0) return null;
         using var argument = Wrap(frame.Arguments[place]);
-        if (argument.dtype != result.dtype || argument.NumberOfElements != result.NumberOfElements) return null;
+        if (argument.dtype != result.dtype) return null;
         var version = LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0);
+        if (!Geometry.Of(argument).IsRowMajor) return null;
         if (Of(StorageReference.AddressOf(argument), Geometry.Of(argument), version)?.Derivation is { } known and not Derivation.Relu { Result.Values: not null }) return known;
         return heldOf(argument) is { } map ? new Derivation.Held(map) : null;
     }

@@ -79,7 +79,7 @@ sealed class SavedMap : IDisposable
     public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0);
 
     /// <summary>Whether its values are rebuilt into a tensor of their own.</summary>
-    public bool IsPacked => Values?.Held is PackedMap or OffloadedMap or DerivedMap;
+    public bool IsPacked => Values?.Held is PackedMap or OffloadedMap or DerivedMap or HeldMask;
 
     public bool IsHeldRaw => Values?.Held is HeldRaw;
 
