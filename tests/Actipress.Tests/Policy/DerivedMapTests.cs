@@ -138,6 +138,89 @@ public sealed class DerivedMapTests : IDisposable
     }
 
     [Fact]
+    public void A_pass_that_throws_leaves_nothing_and_the_next_one_is_right()
+    {
+        var x = randn(4, 16, 8, 8);
+        var store = Store();
+        Tensor Function(Tensor y) => Convolved(Norm(y.sin()).relu());
+        Assert.Throws<InvalidTimeZoneException>(() => ThroughStore.Gradient(y =>
+        {
+            using var part = Function(y);
+            throw new InvalidTimeZoneException();
+        }, x, store, out _));
+        AssertNear(ThroughStore.Gradient(Function, x, null, out _), ThroughStore.Gradient(Function, x, store, out _), "the next pass");
+    }
+
+    [Fact]
+    public void A_map_with_NaN_stays_as_it_is_and_so_does_what_is_derived_of_it()
+    {
+        var x = randn(4, 16, 8, 8);
+        using (var place = x.view(-1).narrow(0, 77, 1)) place.fill_(double.NaN);
+        var mean = rand(16);
+        Tensor Function(Tensor y) => Convolved(batch_norm(y.Mul(1), mean, ones16, weight, bias, training: false).relu());
+        var (plain, derived) = (ThroughStore.Gradient(Function, x, null, out _), ThroughStore.Gradient(Function, x, Store(), out var report));
+        Assert.Contains("derived from", Ways(report!), StringComparison.Ordinal);
+        AssertNear(plain.nan_to_num(), derived.nan_to_num(), "but for NaN");
+        Assert.True(plain.isnan().Equals(derived.isnan()));
+    }
+
+    [Fact]
+    public void A_gradients_gradient_is_the_plain_one()
+    {
+        var x = randn(2, 16, 4, 4);
+        AssertNear(Second(null), Second(Store()), "second derivative");
+
+        Tensor Second(ActivationStore? store)
+        {
+            var leaf = x.clone().requires_grad_();
+            Tensor loss;
+            using (store is null ? null : SavedTensorsScope.Enter(store)) loss = Convolved(silu(Norm(leaf.sin()))).pow(3).sum();
+            var first = autograd.grad([loss], [leaf], retain_graph: true, create_graph: true)[0];
+            using (var energy = first.square().sum()) energy.backward();
+            return leaf.grad!;
+        }
+    }
+
+    [Fact]
+    public void A_backward_pass_on_another_thread_and_checkpoints_inside_give_the_plain_gradient()
+    {
+        var x = randn(4, 16, 8, 8);
+        Tensor Function(Tensor y) => Checkpoint.Run(z => Convolved(Norm(z.cos()).relu()), Skipped(Norm(y.sin()).relu(), out _));
+        var (plain, derived) = (ThroughStore.Gradient(Function, x, null, out _), default(Tensor));
+        var store = Store();
+        using var leaf = x.clone().requires_grad_();
+        Tensor loss;
+        using (SavedTensorsScope.Enter(store)) loss = Function(leaf.clone()).sum();
+        var thread = new Thread(() => loss.backward());
+        thread.Start();
+        thread.Join();
+        derived = leaf.grad!;
+        Assert.Contains("derived from", Ways(store.Report()), StringComparison.Ordinal);
+        AssertNear(plain, derived, "another thread");
+        Assert.Equal(0, store.LiveBytes);
+    }
+
+    [Fact]
+    public void A_smooth_functions_map_is_derived_once_its_source_is_as_fine_as_it_wants_it()
+    {
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), SiLU(), Conv2d(16, 4, 1));
+        using var x = randn(8, 3, 32, 32);    // noise, of which a tenth of the coefficients is far from enough
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var reports = new List<CompressionReport>();
+        for (var step = 0; step < 3; step++)
+        {
+            using (var y = model.call(x)) using (var loss = y.square().mean()) compression.Backward(loss);
+            reports.Add(compression.Report());
+        }
+        var (before, after) = (reports[0].Layers.ToDictionary(layer => layer.Name), reports[2].Layers.ToDictionary(layer => layer.Name));
+        Assert.StartsWith("dct:10", before["1"].KeptAs, StringComparison.Ordinal);
+        Assert.DoesNotContain("derived", before["2"].KeptAs, StringComparison.Ordinal);
+        Assert.False(after["1"].RelativeError > 0.2);
+        Assert.Equal("derived from 1", after["2"].KeptAs);
+        Assert.True(reports[2].KeptBytes < reports[0].KeptBytes);
+    }
+
+    [Fact]
     public void A_derived_map_takes_its_bits_and_a_few_numbers_and_its_source_gets_the_bytes()
     {
         using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 1));
