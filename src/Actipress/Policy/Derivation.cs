@@ -30,17 +30,30 @@ abstract class Derivation
     /// <summary>The values in row-major order, in a tensor of their own that the caller disposes.</summary>
     public abstract Tensor Rebuild();
 
+    /// <summary>
+    /// The same of what is held now, whatever becomes of the maps: <see cref="Rebuild"/> gives the same values to the bit as long as it
+    /// lives. Where <see cref="CanSettle"/>.
+    /// </summary>
+    public abstract Derivation Settled();
+
+    /// <summary>Whether what is held now can be kept until the maps are released, and tells the values alone.</summary>
+    public bool CanSettle => !Rectified.Any() && Sources.All(source => source.CanPin);
+
     /// <summary>A held map itself.</summary>
-    public sealed class Held(SavedMap map) : Derivation
+    /// <param name="map">The map.</param>
+    /// <param name="pinned">How it was held when this was settled; null for how it is held.</param>
+    public sealed class Held(SavedMap map, Holding? pinned = null) : Derivation
     {
+        public override Derivation Settled() => new Held(map, map.Pin());
+
         public override IEnumerable<SavedMap> Sources => [map];
 
         public override IEnumerable<NormalisationNumbers> Numbers => [];
 
         public override Tensor Rebuild()
         {
-            var values = map.Rebuild();
-            if (map.IsPacked) return values;
+            var values = map.Rebuild(pinned);
+            if (SavedMap.IsPacked(pinned ?? map.Values!)) return values;
             using (values) return values.clone();    // the map as it is
         }
     }
@@ -49,15 +62,17 @@ abstract class Derivation
     /// <param name="input">Its input.</param>
     /// <param name="shape">The input's shape.</param>
     /// <param name="numbers">What it multiplies by and adds.</param>
-    public sealed class Normalised(SavedMap input, long[] shape, NormalisationNumbers numbers) : Derivation
+    public sealed class Normalised(Derivation input, long[] shape, NormalisationNumbers numbers) : Derivation
     {
-        public override IEnumerable<SavedMap> Sources => [input];
+        public override Derivation Settled() => new Normalised(input.Settled(), shape, numbers);
+
+        public override IEnumerable<SavedMap> Sources => input.Sources;
 
         public override IEnumerable<NormalisationNumbers> Numbers => [numbers];
 
         public override Tensor Rebuild()
         {
-            var values = new Held(input).Rebuild();
+            var values = input.Rebuild();
             using var shaped = values.view(shape);
             numbers.Apply(shaped);
             return values;
@@ -67,6 +82,8 @@ abstract class Derivation
     /// <summary>What an operation makes of each element.</summary>
     public sealed class Function(Operation operation, Derivation of) : Derivation
     {
+        public override Derivation Settled() => new Function(operation, of.Settled());
+
         public override IEnumerable<SavedMap> Sources => of.Sources;
 
         public override IEnumerable<SavedMap> Rectified => of.Rectified;
@@ -92,6 +109,10 @@ abstract class Derivation
     {
         public SavedMap Result => map;
 
+        public Derivation Argument => of;
+
+        public override Derivation Settled() => throw new InvalidOperationException("Bits of another map are not kept.");
+
         public override IEnumerable<SavedMap> Sources => of.Sources;
 
         public override IEnumerable<SavedMap> Rectified => of.Rectified.Append(map);
@@ -115,6 +136,8 @@ abstract class Derivation
     /// <param name="shapes">Their shapes.</param>
     public sealed class Both(Derivation first, Derivation second, bool isProduct, (long[] First, long[] Second) shapes) : Derivation
     {
+        public override Derivation Settled() => new Both(first.Settled(), second.Settled(), isProduct, shapes);
+
         public override IEnumerable<SavedMap> Sources => first.Sources.Concat(second.Sources);
 
         public override IEnumerable<SavedMap> Rectified => first.Rectified.Concat(second.Rectified);

@@ -12,21 +12,30 @@ sealed class DerivedMap : Packed
     // A residual sum of two coded maps is derived, the next one of its stage would need three, and is coded.
     const int MostDecoded = 2;
 
-    // With the bytes of both maps a source may have so many times its coefficients.
-    const double CoefficientsOfSource = 2.2;
+    // With the bytes of both maps a source may have so many times its coefficients: where the zeros' bits are fewer than one an element,
+    // and where they are not.
+    const double CoefficientsOfSource = 3.3, WithAllBits = 2.2;
 
     readonly Derivation derivation;
     readonly long[] sizes;
     readonly SavedMap[] sources, rectified;
     readonly Action<SavedMap> release;
+    readonly SignsInDoubt? signs;
     readonly int decoded;
     bool disposed;
 
     /// <param name="map">The map.</param>
+    /// <param name="values">Its values; not disposed.</param>
     /// <param name="derivation">What it follows from; <see cref="CanBe"/> holds.</param>
     /// <param name="release">Gives a source back.</param>
-    public DerivedMap(SavedMap map, Derivation derivation, Action<SavedMap> release)
+    public DerivedMap(SavedMap map, Tensor values, Derivation derivation, Action<SavedMap> release)
     {
+        if (derivation is Derivation.Relu { Argument: { CanSettle: true } argument } && values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32 && values.is_contiguous())
+        {
+            using var rebuilt = argument.Rebuild();
+            signs = SignsInDoubt.Pack(values, rebuilt);
+            if (signs is not null) derivation = argument.Settled();
+        }
         (this.derivation, this.release, sizes, sources, decoded) = (derivation, release, map.Geometry.Sizes, [.. derivation.Sources], Decoded(derivation));
         foreach (var numbers in derivation.Numbers) numbers.Share();
         rectified = [.. derivation.Rectified.Where(other => other != map)];
@@ -36,7 +45,7 @@ sealed class DerivedMap : Packed
     /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
     public static bool CanBe(SavedMap map, Derivation derivation) =>
         derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
-        && derivation.Sources.All(source => source != map && !source.IsReleased && (source.IsPacked || source.IsHeldRaw || source.Values?.Held is DeferredMap)
+        && derivation.Sources.All(source => source != map && !source.IsReleased && (source.HasPackedValues || source.IsHeldRaw || source.Values?.Held is DeferredMap)
             && source.Geometry.IsRowMajor)
         && Decoded(derivation) <= MostDecoded
         && derivation.Numbers.All(numbers => numbers.TrySettle());
@@ -55,17 +64,23 @@ sealed class DerivedMap : Packed
     public static bool Suits(ActivationCodec codec) => codec.Encoding is Grid;
 
     /// <summary>The codec of a map from which others are derived.</summary>
-    public static ActivationCodec CodecOfSource(ActivationCodec codec, Need need) =>
-        need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: > CoefficientsOfSource and var ratio } ? codec with { Keep = new Keep.TopK(ratio / CoefficientsOfSource) } : codec;
+    public static ActivationCodec CodecOfSource(ActivationCodec codec, Tensor map, Need need)
+    {
+        var times = map.device_type == DeviceType.CPU ? CoefficientsOfSource : WithAllBits;
+        return need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: var ratio } && ratio > times ? codec with { Keep = new Keep.TopK(ratio / times) } : codec;
+    }
 
     /// <summary>The layers of the maps that it is derived from.</summary>
     public string From => string.Join(" and ", sources.Select(source => source.Account.Layer.Name).Distinct());
 
-    public override long Bytes => (sources.Length + rectified.Length) * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
+    internal override bool KeepsExactZeros => signs is not null;
+
+    public override long Bytes => (signs?.Bytes ?? 0) + (sources.Length + rectified.Length) * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
 
     public override Tensor Unpack()
     {
         using var values = derivation.Rebuild();
+        signs?.Rectify(values);
         return values.view(sizes);
     }
 
@@ -73,6 +88,7 @@ sealed class DerivedMap : Packed
     {
         if (disposed) return;
         disposed = true;
+        signs?.Dispose();
         foreach (var numbers in derivation.Numbers) numbers.Dispose();
         foreach (var source in sources.Concat(rectified)) release(source);
     }

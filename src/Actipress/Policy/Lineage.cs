@@ -56,7 +56,7 @@ sealed class Lineage
                 return OfBoth(frame, result, heldOf);
             default:
                 using (var input = Wrap(frame.Arguments[0]))
-                    return input.dtype == result.dtype && heldOf(input) is { } map ? new Derivation.Normalised(map, input.shape, new(frame, results, input.shape)) : null;
+                    return input.dtype == result.dtype && heldOf(input) is { } map ? new Derivation.Normalised(new Derivation.Held(map), input.shape, new(frame, results, input.shape)) : null;
         }
     }
 

@@ -76,10 +76,27 @@ sealed class SavedMap : IDisposable
     public long SavedBytes => geometry.Elements * elementSize;
 
     /// <summary>Bytes held in its place.</summary>
-    public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0);
+    public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0) + pinned.Where(holding => holding != Values).Sum(holding => holding.Bytes);
+
+    // What is held was or is needed to the bit by maps that are derived of it.
+    readonly List<Holding> pinned = [];
+
+    /// <summary>Keeps how its values are held now until the map is released, whatever finer takes their place.</summary>
+    public Holding Pin()
+    {
+        if (!pinned.Contains(Values!)) pinned.Add(Values!);
+        return Values!;
+    }
+
+    public bool IsPinned(Holding holding) => pinned.Contains(holding);
+
+    /// <summary>Whether what is held tells the values by itself, the same to the bit each time.</summary>
+    public bool CanPin => Values?.Held is PackedMap or OffloadedMap or HeldRaw or HeldMask or DerivedMap { KeepsExactZeros: true } && !Bits.Any(bits => bits.TellsZeros);
 
     /// <summary>Whether its values are rebuilt into a tensor of their own.</summary>
-    public bool IsPacked => Values?.Held is PackedMap or OffloadedMap or DerivedMap or HeldMask;
+    public bool HasPackedValues => Values is not null && IsPacked(Values);
+
+    public static bool IsPacked(Holding values) => values.Held is PackedMap or OffloadedMap or DerivedMap or HeldMask;
 
     public bool IsHeldRaw => Values?.Held is HeldRaw;
 
@@ -103,10 +120,12 @@ sealed class SavedMap : IDisposable
         Zeros.Decide;
 
     /// <summary>The values in row-major order of <see cref="Geometry"/>'s sizes, for the caller to dispose.</summary>
-    public Tensor Rebuild()
+    /// <param name="pinned">How they were held at some time; null for now.</param>
+    public Tensor Rebuild(Holding? pinned = null)
     {
-        var values = Values!.Held.Unpack();
-        if (Values.Held is not (DeferredMap or DerivedMap)) Bits.FirstOrDefault(bits => bits.TellsZeros)?.RestoreZeros(values);
+        var held = (pinned ?? Values!).Held;
+        var values = held.Unpack();
+        if (held is not (DeferredMap or DerivedMap)) Bits.FirstOrDefault(bits => bits.TellsZeros)?.RestoreZeros(values);
         return values;
     }
 
@@ -124,6 +143,7 @@ sealed class SavedMap : IDisposable
     {
         IsReleased = true;
         original.Dispose();
+        foreach (var holding in pinned.Where(holding => holding != Values)) holding.Held.Dispose();
         Values?.Held.Dispose();
         Inside?.Held.Dispose();
         Storage.Dispose();
