@@ -90,6 +90,20 @@ public class InstructionSetTests
                 if (packed is not null) Append(indices, packed.Unpack());
             }
             Add($"bits and indices of {AwkwardMap.All[i]}", inside, indices);
+
+            // A ReLU's result whose argument is rebuilt with an error, and what a normalisation makes of a map.
+            var map = maps[i].to(float32).reshape(-1);
+            var (argument, rebuilt) = (map.clone(), map.Mul(0.9).Add(map.roll(1, 0).Mul(0.1)));
+            ChannelScale.Apply(argument, tensor(new[] { 0.5f, -2, 3 }), tensor(new[] { 0.1f, 0, -1 }), 13);
+            Append(inside, argument);
+            using var signs = SignsInDoubt.Pack(map.relu(), rebuilt);
+            indices.AppendData(BitConverter.GetBytes(signs?.Bytes ?? 0));
+            if (signs is not null)
+            {
+                signs.Rectify(rebuilt);
+                Append(indices, rebuilt);
+            }
+            Add($"channels and signs of {AwkwardMap.All[i]}", inside, indices);
         }
         return [.. sums];
 
