@@ -451,6 +451,16 @@ public sealed class CheckpointTests : IDisposable
     }
 
     [Fact]
+    public void A_parameter_that_came_in_between_is_told()
+    {
+        using var scope = NewDisposeScope();
+        var (block, x) = (Sequential(("fc", Linear(3, 4))), ones([2, 3], requires_grad: true));
+        var loss = Checkpoint.Run(block, x).sum();
+        block.append("more", Linear(4, 4));
+        Assert.Contains("have 4 parameters, and had 2", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_parameter_that_was_replaced_or_disposed_in_between_is_told()
     {
         var (block, x) = (Sequential(("fc", Linear(3, 4))), ones([2, 3], requires_grad: true));

@@ -341,4 +341,19 @@ public class SavedTensorsTests
         var loss = w.square().sum();
         Assert.ThrowsAny<Exception>(() => loss.backward());
     }
+
+    // A product asks for both of its factors, one after the other.
+    [Theory, InlineData(true), InlineData(false)]
+    public void Of_two_failures_in_one_pass_the_first_is_the_cause(bool throughBackward)
+    {
+        using var everything = torch.NewDisposeScope();
+        var (asked, x) = (0, torch.randn([4], requires_grad: true));
+        torch.Tensor loss;
+        using (SavedTensors.Hook(saved => saved, _ => throw new InvalidTimeZoneException($"failure {++asked}")))
+            loss = x.exp().mul(x.sin()).sum();
+        var failure = Assert.ThrowsAny<Exception>(() => { if (throughBackward) SavedTensors.Backward(loss); else loss.backward(); });
+        Assert.Equal(2, asked);
+        while (failure.InnerException is { } inner) failure = inner;
+        Assert.Equal("failure 1", failure.Message);
+    }
 }

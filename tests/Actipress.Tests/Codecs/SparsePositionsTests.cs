@@ -1,0 +1,35 @@
+using static TorchSharp.torch;
+
+namespace Actipress.Tests.Codecs;
+
+/// <summary>How the positions of kept values are stored, and which values are kept at a boundary.</summary>
+public class SparsePositionsTests
+{
+    // Around every number of kept values at which bytes and a bitmap take the same.
+    [Theory, InlineData(256), InlineData(257), InlineData(1000), InlineData(4096), InlineData(5000)]
+    public void Positions_take_the_fewer_bytes_of_both_forms(int elements)
+    {
+        using var scope = NewDisposeScope();
+        var map = randn(1, 1, 1, elements);
+        foreach (var kept in Enumerable.Range(1, elements / 4))
+        {
+            if (kept > 40 && Math.Abs(kept - elements / 8) > 40) continue;
+            var ratio = elements / (kept + 0.5);
+            long Bytes(string index)
+            {
+                using var packed = Pipeline.Pack(map, ActivationCodec.Parse(FormattableString.Invariant($"st:{ratio:R},storage=compact,index={index}")) with { EvenIfLarger = true }, out _)!;
+                return packed.Bytes;
+            }
+            Assert.Equal(Math.Min(Bytes("byte"), Bytes("bitmap")), Bytes("auto"));
+        }
+    }
+
+    [Fact]
+    public void A_value_at_the_threshold_is_not_above_it()
+    {
+        using var scope = NewDisposeScope();
+        var kept = new Keep.Above(2).Select(tensor(new[] { 1f, 2, -2, 2.0000002f, -3, 0 }), 6);
+        Assert.Equal([3L, 4L], kept.Positions!.data<long>().ToArray());
+        Assert.Equal([2.0000002f, -3], kept.Values.data<float>().ToArray());
+    }
+}
