@@ -79,6 +79,30 @@ public unsafe class GridFormatTests
         }
     }
 
+    // An escape is the upper half of a float32, but for its sign: the last two bytes of a chunk that has one.
+    [Fact]
+    public void An_escape_that_is_no_finite_number_is_refused()
+    {
+        var (shape, transform) = maps.Values.First();
+        var tiles = Grid.Fused(transform, shape)!;
+        var values = Values(shape, relu: false);
+        values[^1] = 1e6f;
+        var bytes = Packed(values, tiles, 1, out _);
+        using (var right = GridMap.Read(bytes, tiles)) Unpack(right);
+        foreach (var wrong in (ushort[])[0xFF00, 0xFF80])    // infinite, and not a number
+        {
+            BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(bytes.Length - 2), wrong);
+            using var damaged = GridMap.Read(bytes, tiles);
+            Assert.Contains("finite values", Assert.Throws<InvalidDataException>(() => Unpack(damaged)).Message, StringComparison.Ordinal);
+        }
+
+        void Unpack(GridMap map)
+        {
+            var back = new float[values.Length];
+            fixed (float* to = back) map.Unpack(to, torch.ScalarType.Float32, tiles, threads: 1);
+        }
+    }
+
     // Compares a chunk with the coefficients that the definition makes of its tiles; tells how many escapes it has.
     static int Check(ReadOnlySpan<byte> chunk, float[] values, float[] back, GridTiles tiles, int index, float step, bool withZeros)
     {

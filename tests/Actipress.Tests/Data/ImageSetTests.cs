@@ -153,6 +153,20 @@ public sealed class ImageSetTests : IDisposable
         Assert.Contains("one.png is Webp: wanted PNG or JPEG", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message, StringComparison.Ordinal);
     }
 
+    // 100.7, of which the whole part alone would be darker.
+    [Fact]
+    public void Grey_values_of_colours_are_rounded_to_bytes()
+    {
+        using var scope = NewDisposeScope();
+        foreach (var part in (string[])["train", "test"])
+        {
+            Directory.CreateDirectory(Path.Combine(folder, part, "a"));
+            using var colour = tensor(new[] { 100f, 101f, 101f }).view(1, 3, 1, 1);
+            Picture.WriteSideBySide(Path.Combine(folder, part, "a", "one.png"), colour);
+        }
+        Assert.Equal([101], ImageFolder.Load(folder, channels: 1).Train.Pixels);
+    }
+
     [Fact]
     public void A_picture_has_no_more_pixels_than_its_bytes_can_hold()
     {

@@ -142,6 +142,21 @@ public sealed class NiftiTests : IDisposable
         Assert.Equal([1, 2, 3], Nifti.Read(path).Values);
     }
 
+    // The first of pixdim tells which way the third axis goes; 0 is what writers leave who do not know of it.
+    [Theory, InlineData(1f, 1), InlineData(0f, 1), InlineData(-1f, -1)]
+    public void The_third_axis_goes_back_only_where_the_file_says_so(float sign, double wanted)
+    {
+        var path = PathOf("third.nii");
+        Nifti.Write(path, new([1], [1, 1, 1], [3, 1, 1], turned));
+        var bytes = File.ReadAllBytes(path);
+        BitConverter.TryWriteBytes(bytes.AsSpan(76), sign);
+        BitConverter.TryWriteBytes(bytes.AsSpan(252), (short)1);
+        BitConverter.TryWriteBytes(bytes.AsSpan(254), (short)0);
+        foreach (var at in (int[])[256, 260, 264]) BitConverter.TryWriteBytes(bytes.AsSpan(at), 0f);
+        File.WriteAllBytes(path, bytes);
+        Assert.Equal(wanted, Nifti.Read(path).Affine.Rows[10], 1e-6);
+    }
+
     // In float32 a half turn's quaternion may be a little longer than 1: a = sqrt(1 - b² - c² - d²) is 0 then, and no NaN.
     [Fact]
     public void A_quaternion_a_little_too_long_is_a_half_turn()

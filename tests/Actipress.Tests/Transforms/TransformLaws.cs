@@ -35,6 +35,29 @@ public class TransformLaws
     });
 
     [Fact]
+    public void A_part_of_a_tensor_is_transformed_as_its_copy_is()
+    {
+        using var scope = NewDisposeScope();
+        foreach (var transform in transforms)
+            foreach (var shape in (MapShape[])[new(3, 1, 33, 20), new(2, 5, 17, 11), new(4, 1, 1, 100)])
+            {
+                var part = randn(shape.Elements + 77).narrow(0, 77, shape.Elements);
+                var (of, ofCopy) = (transform.Forward(part, shape), transform.Forward(part.clone(), shape));
+                Assert.True(of.equal(ofCopy).all().item<bool>(), $"{transform} of {shape}");
+                var coefficients = cat([zeros(5), of.reshape(-1)]).narrow(0, 5, of.NumberOfElements).view(of.shape);
+                Assert.True(transform.Inverse(coefficients, shape).equal(transform.Inverse(of, shape)).all().item<bool>(), $"inverse of {transform} of {shape}");
+            }
+    }
+
+    [Fact]
+    public void Wavelets_are_equal_by_family_and_levels()
+    {
+        Assert.Equal(new Wavelet("haar", 2), new Wavelet("haar", 2));
+        Assert.NotEqual(new Wavelet("haar", 2), new Wavelet("haar", 3));
+        Assert.NotEqual(new Wavelet("haar", 2), new Wavelet("db3", 2));
+    }
+
+    [Fact]
     public void A_map_that_has_as_many_coefficients_as_elements_keeps_its_energy()
     {
         var checkedMaps = new Dictionary<Transform, int>();
