@@ -330,6 +330,17 @@ public sealed class CodecLaws : IDisposable
         }
     }
 
+    [Theory, InlineData(-1), InlineData(0), InlineData(1)]
+    public void Quantisation_keeps_zeros_bits_only_where_there_are_zeros_and_nothing_below(int third)
+    {
+        using var map = ones(8, 256);
+        map[5, 7] = 3;
+        map[0, 3] = third;
+        using var packed = Pipeline.Pack(map, ActivationCodec.Quantized(4), out _)!;
+        using var without = Pipeline.Pack(map, ActivationCodec.Quantized(4) with { ExactZeros = false }, out _)!;
+        Assert.Equal(third == 0 ? 8 * 256 / 8 : 0, packed.Bytes - without.Bytes);
+    }
+
     [Fact]
     public void Stochastic_rounding_is_right_on_average()
     {

@@ -165,6 +165,8 @@ public sealed class DataTests : IDisposable
     public void An_array_without_elements_is_written_and_read()
     {
         var path = Path.Combine(folder, "empty.npy");
+        using (var array = arange(3)) Npy.Write(path, array);
+        Assert.Contains("'shape': (3,), }", File.ReadAllText(path), StringComparison.Ordinal);    // a tuple of one, as Python writes it
         using (var array = empty(0, 4)) Npy.Write(path, array);
         using var back = Npy.Read(path);
         Assert.Equal([0, 4], back.shape);
