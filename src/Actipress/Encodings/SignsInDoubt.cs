@@ -24,7 +24,7 @@ sealed unsafe class SignsInDoubt : IDisposable
     const int PlaceBits = 16;
     const double MostBits = 0.9;
 
-    const int SampledElements = 1 << 13;
+    const int SampledElements = 1 << 12;
 
     // A chunk: how many bits and places it has, then the bits in whole words, then the places.
     readonly nint[] chunks;
