@@ -67,7 +67,7 @@ sealed class DerivedMap : Packed
     public static ActivationCodec CodecOfSource(ActivationCodec codec, Tensor map, Need need)
     {
         var times = map.device_type == DeviceType.CPU ? CoefficientsOfSource : WithAllBits;
-        return need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: var ratio } && ratio > times ? codec with { Keep = new Keep.TopK(ratio / times) } : codec;
+        return need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: var ratio } && ratio > times ? codec with { Keep = new Keep.TopK(Math.Round(ratio / times, 1)) } : codec;
     }
 
     /// <summary>The layers of the maps that it is derived from.</summary>

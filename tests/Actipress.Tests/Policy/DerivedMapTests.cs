@@ -238,7 +238,7 @@ public sealed class DerivedMapTests : IDisposable
         var (norm, relu) = (Line(reports[2], "4"), Line(reports[2], "5"));
         Assert.Equal("derived from 4", relu.KeptAs);
         Assert.InRange(relu.KeptBytes, 2 * 16 * sizeof(float), 0.8 * 8 * 16 * 32 * 32 / 8);    // less than a bit an element
-        Assert.StartsWith("dct:3.03", norm.KeptAs, StringComparison.Ordinal);
+        Assert.StartsWith("dct:3", norm.KeptAs, StringComparison.Ordinal);
         Assert.StartsWith("dct:10", Line(reports[0], "4").KeptAs, StringComparison.Ordinal);    // what will follow is not known yet
         Assert.True(norm.KeptBytes > 1.3 * Line(reports[0], "4").KeptBytes);
         static LayerReport Line(CompressionReport report, string name) => report.Layers.Single(layer => layer.Name == name);
