@@ -51,8 +51,8 @@ sealed class WrittenEdits : IEdits
     public IEnumerable<string> NotIn(IReadOnlyList<Mutant> mutants)
     {
         var made = mutants.Select(mutant => (mutant.File, mutant.Line, mutant.After)).ToHashSet();
-        return from edit in edits from after in edit where !made.Contains((edit.Key.File, edit.Key.Line, Switches.OnOneLine(after)))
-            select $"{edit.Key.File}:{edit.Key.Line}: {edit.Key.Before} -> {after}";
+        return edits.SelectMany(edit => edit.Where(after => !made.Contains((edit.Key.File, edit.Key.Line, Switches.OnOneLine(after))))
+            .Select(after => $"{edit.Key.File}:{edit.Key.Line}: {edit.Key.Before} -> {after}"));
     }
 
     /// <summary>The list itself.</summary>

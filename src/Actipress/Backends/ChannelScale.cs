@@ -19,7 +19,8 @@ static unsafe class ChannelScale
     /// <param name="place">Elements of one channel of one example, which lie side by side.</param>
     public static void Apply(Tensor map, Tensor factors, Tensor shifts, long place)
     {
-        float* values = (float*)LibTorch.Data(map), factor = (float*)LibTorch.Data(factors), shift = (float*)LibTorch.Data(shifts);
+        float* values = (float*)LibTorch.Data(map);
+        float* factor = (float*)LibTorch.Data(factors), shift = (float*)LibTorch.Data(shifts);
         var count = factors.NumberOfElements;
         CpuTeam.Each(map.NumberOfElements, Stretch, (start, end) =>
         {

@@ -75,7 +75,8 @@ sealed unsafe class SignsInDoubt : IDisposable
     public void Rectify(Tensor argument)
     {
         var values = (nint)LibTorch.Data(argument);
-        CpuTeam.Each(elements, ChunkElements, (start, end) => RectifyChunk((float*)values + start, (int)(end - start), (byte*)chunks[start / ChunkElements]));
+        CpuTeam.Each(elements, ChunkElements, (start, end) =>
+            RectifyChunk((float*)values + start, (int)(end - start), (byte*)chunks[start / ChunkElements]));
     }
 
     public void Dispose()
@@ -190,7 +191,8 @@ sealed unsafe class SignsInDoubt : IDisposable
         }
         if (at != head.Bits) throw Rebuilt();
 
-        static InvalidDataException Rebuilt() => new("A map from which a ReLU's result follows was rebuilt otherwise than when its zeros were packed.");
+        static InvalidDataException Rebuilt() =>
+            new("A map from which a ReLU's result follows was rebuilt otherwise than when its zeros were packed.");
     }
 
     // Eight bits or fewer from some place on.
@@ -209,7 +211,8 @@ sealed unsafe class SignsInDoubt : IDisposable
         if (count == 8 && Vector256.IsHardwareAccelerated)
         {
             var eight = Vector256.Load(x);
-            return (Vector256.LessThanOrEqual(Vector256.Abs(eight), Vector256.Create(limit)).ExtractMostSignificantBits(), Vector256.GreaterThan(eight, Vector256<float>.Zero).ExtractMostSignificantBits());
+            var near = Vector256.LessThanOrEqual(Vector256.Abs(eight), Vector256.Create(limit));
+            return (near.ExtractMostSignificantBits(), Vector256.GreaterThan(eight, Vector256<float>.Zero).ExtractMostSignificantBits());
         }
         var (doubt, above) = (0u, 0u);
         for (var i = 0; i < count; i++)

@@ -15,8 +15,10 @@ namespace Actipress;
 abstract class Derivation
 {
     /// <summary>The operations whose results may follow from held maps.</summary>
-    public static FrozenSet<string> Operations { get; } =
-        ((string[])["native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "silu", "hardswish", "gelu", "add", "mul"]).ToFrozenSet();
+    public static FrozenSet<string> Operations { get; } = FrozenSet.ToFrozenSet(
+    [
+        "native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "silu", "hardswish", "gelu", "add", "mul",
+    ]);
 
     /// <summary>The held maps, each as often as its values are needed.</summary>
     public abstract IEnumerable<SavedMap> Sources { get; }

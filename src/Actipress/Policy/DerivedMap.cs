@@ -30,13 +30,15 @@ sealed class DerivedMap : Packed
     /// <param name="release">Gives a source back.</param>
     public DerivedMap(SavedMap map, Tensor values, Derivation derivation, Action<SavedMap> release)
     {
-        if (derivation is Derivation.Relu { Argument: { CanSettle: true } argument } && values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32 && values.is_contiguous())
+        var isPlain = values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32 && values.is_contiguous();
+        if (isPlain && derivation is Derivation.Relu { Argument: { CanSettle: true } argument })
         {
             using var rebuilt = argument.Rebuild();
             signs = SignsInDoubt.Pack(values, rebuilt);
             if (signs is not null) derivation = argument.Settled();
         }
-        (this.derivation, this.release, sizes, sources, decoded) = (derivation, release, map.Geometry.Sizes, [.. derivation.Sources], Decoded(derivation));
+        (this.derivation, this.release, sizes, decoded) = (derivation, release, map.Geometry.Sizes, Decoded(derivation));
+        sources = [.. derivation.Sources];
         foreach (var numbers in derivation.Numbers) numbers.Share();
         rectified = [.. derivation.Rectified.Where(other => other != map)];
         foreach (var source in sources.Concat(rectified)) source.Users++;
@@ -45,8 +47,8 @@ sealed class DerivedMap : Packed
     /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
     public static bool CanBe(SavedMap map, Derivation derivation) =>
         derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
-        && derivation.Sources.All(source => source != map && !source.IsReleased && (source.HasPackedValues || source.IsHeldRaw || source.Values?.Held is DeferredMap)
-            && source.Geometry.IsRowMajor)
+        && derivation.Sources.All(source => source != map && !source.IsReleased && source.Geometry.IsRowMajor
+            && (source.HasPackedValues || source.IsHeldRaw || source.Values?.Held is DeferredMap))
         && Decoded(derivation) <= MostDecoded
         && derivation.Numbers.All(numbers => numbers.TrySettle());
 
@@ -67,7 +69,8 @@ sealed class DerivedMap : Packed
     public static ActivationCodec CodecOfSource(ActivationCodec codec, Tensor map, Need need)
     {
         var times = map.device_type == DeviceType.CPU ? CoefficientsOfSource : WithAllBits;
-        return need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: var ratio } && ratio > times ? codec with { Keep = new Keep.TopK(Math.Round(ratio / times, 1)) } : codec;
+        if (need != Need.Normalised || codec.Keep is not Keep.TopK { Ratio: var ratio } || ratio <= times) return codec;
+        return codec with { Keep = new Keep.TopK(Math.Round(ratio / times, 1)) };
     }
 
     /// <summary>The layers of the maps that it is derived from.</summary>
@@ -75,7 +78,8 @@ sealed class DerivedMap : Packed
 
     internal override bool KeepsExactZeros => signs is not null;
 
-    public override long Bytes => (signs?.Bytes ?? 0) + (sources.Length + rectified.Length) * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
+    public override long Bytes =>
+        (signs?.Bytes ?? 0) + (sources.Length + rectified.Length) * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
 
     public override Tensor Unpack()
     {

@@ -9,7 +9,7 @@ namespace Actipress;
 /// </summary>
 sealed class Lineage
 {
-    sealed record Entry(StorageReference Storage, Geometry Geometry, long Version, ScalarType Type, Derivation Derivation);
+    sealed record Entry(StorageReference Storage, Geometry Geometry, long Version, Derivation Derivation);
 
     readonly Dictionary<nint, Entry> byStorage = [];
     int mostEntries = 64;
@@ -28,7 +28,7 @@ sealed class Lineage
         var storage = StorageReference.Of(result);
         if (byStorage.Remove(storage.Address, out var earlier)) Drop(earlier);
         if (byStorage.Count >= mostEntries) DropDead();
-        byStorage.Add(storage.Address, new(storage, Geometry.Of(result), LibTorch.Version(result), result.dtype, derivation));
+        byStorage.Add(storage.Address, new(storage, Geometry.Of(result), LibTorch.Version(result), derivation));
     }
 
     /// <summary>What a saved map follows from; null where nothing is known.</summary>
@@ -45,7 +45,8 @@ sealed class Lineage
         switch (frame.Operation.ShortName)
         {
             case "relu":
-                return OfArgument(frame, 0, result, heldOf) is { } rectified && heldOf(result) is { } zeros ? new Derivation.Relu(rectified, zeros) : null;
+                return OfArgument(frame, 0, result, heldOf) is { } rectified && heldOf(result) is { } zeros
+                    ? new Derivation.Relu(rectified, zeros) : null;
             case "gelu" when frame.Numbers[1] != 'n':    // the approximation by tanh
                 return null;
             case "silu" or "hardswish" or "gelu":
@@ -56,7 +57,10 @@ sealed class Lineage
                 return OfBoth(frame, result, heldOf);
             default:
                 using (var input = Wrap(frame.Arguments[0]))
-                    return input.dtype == result.dtype && heldOf(input) is { } map ? new Derivation.Normalised(new Derivation.Held(map), input.shape, new(frame, results, input.shape)) : null;
+                {
+                    if (input.dtype != result.dtype || heldOf(input) is not { } map) return null;
+                    return new Derivation.Normalised(new Derivation.Held(map), input.shape, new(frame, results, input.shape));
+                }
         }
     }
 
@@ -77,7 +81,7 @@ sealed class Lineage
         };
 
         static bool IsOfChannels(Tensor factor, Tensor map) =>
-            factor.dim() == map.dim() && map.dim() > 2 && factor.shape[0] == map.shape[0] && factor.shape[1] == map.shape[1] && factor.shape[2..].All(extent => extent == 1);
+            map.dim() > 2 && factor.shape.AsSpan().SequenceEqual([.. map.shape[..2], .. Enumerable.Repeat(1L, (int)map.dim() - 2)]);
     }
 
     // What is known of an argument, which the operation may have written over.
@@ -86,15 +90,17 @@ sealed class Lineage
         if (frame.Arguments[place] == 0) return null;
         using var argument = Wrap(frame.Arguments[place]);
         if (argument.dtype != result.dtype) return null;
-        var version = LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0);
-        if (!Geometry.Of(argument).IsRowMajor) return null;
-        if (Of(StorageReference.AddressOf(argument), Geometry.Of(argument), version)?.Derivation is { } known and not Derivation.Relu { Result.Values: not null }) return known;
+        var (geometry, version) = (Geometry.Of(argument), LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0));
+        if (!geometry.IsRowMajor) return null;
+        // A ReLU's result whose values are held is as near as any.
+        if (Of(StorageReference.AddressOf(argument), geometry, version)?.Derivation is { } known and not Derivation.Relu { Result.Values: not null })
+            return known;
         return heldOf(argument) is { } map ? new Derivation.Held(map) : null;
     }
 
     Entry? Of(nint storage, Geometry geometry, long version) =>
-        byStorage.TryGetValue(storage, out var entry) && entry.Version == version && entry.Geometry.IsRowMajor && geometry.IsRowMajor && entry.Geometry.SameElements(geometry)
-            ? entry : null;
+        byStorage.TryGetValue(storage, out var entry) && entry.Version == version
+            && entry.Geometry.IsRowMajor && geometry.IsRowMajor && entry.Geometry.SameElements(geometry) ? entry : null;
 
     static void Drop(Entry entry)
     {

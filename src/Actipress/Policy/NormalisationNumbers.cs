@@ -48,7 +48,8 @@ sealed class NormalisationNumbers
     public bool TrySettle()
     {
         if (steps.Length > 0) return true;
-        if (mean is null || deviation is null || !IsUnchanged(mean) || !IsUnchanged(deviation) || !IsUnchanged(weight) || !IsUnchanged(bias)) return false;
+        if (mean is null || deviation is null) return false;
+        if (!IsUnchanged(mean) || !IsUnchanged(deviation) || !IsUnchanged(weight) || !IsUnchanged(bias)) return false;
         using var scope = NewDisposeScope();
         var inverse = deviation.Value.Tensor;
         if (isOfVariance) inverse = inverse.Add(epsilon).rsqrt();
@@ -65,7 +66,8 @@ sealed class NormalisationNumbers
             {
                 examples = shape[0];
                 var inGroup = channels / (inverse.NumberOfElements / examples);
-                (inverse, middle) = (inverse.view(examples, -1).repeat_interleave(inGroup, 1), middle.view(examples, -1).repeat_interleave(inGroup, 1));
+                inverse = inverse.view(examples, -1).repeat_interleave(inGroup, 1);
+                middle = middle.view(examples, -1).repeat_interleave(inGroup, 1);
             }
             var factor = weight is null ? inverse : inverse.mul(weight.Value.Tensor);
             var shift = middle.mul(factor).neg();
@@ -73,8 +75,10 @@ sealed class NormalisationNumbers
             long[] spread = [examples, channels, .. Enumerable.Repeat(1L, shape.Length - 2)];
             steps = [(factor.reshape(spread), shift.reshape(spread), Elements(shape.AsSpan(2)))];
         }
-        steps = [.. steps.Select(step => (step.Factor.clone().DetachFromDisposeScope(), step.Shift.clone().DetachFromDisposeScope(), step.Place))];
+        steps = [.. steps.Select(step => (Own(step.Factor), Own(step.Shift), step.Place))];
         return true;
+
+        static Tensor Own(Tensor numbers) => numbers.clone().DetachFromDisposeScope();
     }
 
     /// <summary>Normalises the values of an input, in place.</summary>
@@ -119,5 +123,6 @@ sealed class NormalisationNumbers
         return elements;
     }
 
-    static bool IsUnchanged((Tensor Tensor, long Version)? part) => part is null || LibTorch.Version(part.Value.Tensor) == part.Value.Version;
+    static bool IsUnchanged((Tensor Tensor, long Version)? part) =>
+        part is not var (tensor, version) || LibTorch.Version(tensor) == version;
 }

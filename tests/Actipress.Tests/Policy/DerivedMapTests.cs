@@ -17,7 +17,11 @@ public sealed class DerivedMapTests : IDisposable
 
     // Nothing is lost of a source, so that what is derived of it differs by rounding alone.
     static ActivationStore Store(bool handsOutOriginals = false) =>
-        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(ThroughStore.Lossless)), run: null) { HandsOutOriginals = handsOutOriginals, Derives = _ => true };
+        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(ThroughStore.Lossless)), run: null)
+        {
+            HandsOutOriginals = handsOutOriginals,
+            Derives = _ => true,
+        };
 
     Tensor Norm(Tensor x) => batch_norm(x, zeros16.clone(), ones16.clone(), weight, bias, training: true);
 
