@@ -141,14 +141,20 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             var pass = passes.Value!;
             pass.Begun = pass.InBackward ? pass.Number + 1 : pass.Number;
             // Where a map is held, a finalizer that lets go of it would wait for this thread, and the budget waits for finalizers.
-            if (Enabled && byStorage.Count == 0) Budget?.Begin();
+            if (!Enabled || byStorage.Count > 0) return;
+            pass.CountAnew();
+            Budget?.Begin();
         }
     }
 
-    /// <summary>The model has run: what is still being measured is packed.</summary>
+    /// <summary>The model has run: what is still being measured is packed, and which maps others follow from is known.</summary>
     public void EndForward()
     {
-        lock (gate) SettleAll();
+        lock (gate)
+        {
+            SettleAll();
+            if (Derives is not null) LearnSources(passes.Value!);
+        }
     }
 
     public void ForgetFailures()

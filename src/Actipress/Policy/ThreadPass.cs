@@ -24,6 +24,9 @@ sealed class ThreadPass
         counts.Clear();
     }
 
+    /// <summary>Nothing is held: what was counted in a pass that no backward pass followed is over.</summary>
+    public void CountAnew() => counts.Clear();
+
     /// <summary>For the so-manieth time an operation of a layer saves a map.</summary>
     public int Count(Layer layer, Operation operation) => counts[(layer, operation)] = counts.GetValueOrDefault((layer, operation)) + 1;
 }

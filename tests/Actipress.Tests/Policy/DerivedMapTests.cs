@@ -207,6 +207,18 @@ public sealed class DerivedMapTests : IDisposable
     }
 
     [Fact]
+    public void A_forward_pass_of_a_few_examples_tells_what_the_next_one_holds_finely()
+    {
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 1));
+        using var x = randn(8, 3, 32, 32);
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        using (var few = x.narrow(0, 0, 2)) model.call(few).Dispose();
+        Assert.Equal(0, compression.LiveBytes);
+        using var y = model.call(x);
+        Assert.Equal("dct:3, small", compression.Report().Layers.Single(layer => layer.Name == "1").KeptAs);
+    }
+
+    [Fact]
     public void A_smooth_functions_map_is_derived_once_its_source_is_as_fine_as_it_wants_it()
     {
         using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), SiLU(), Conv2d(16, 4, 1));
