@@ -24,6 +24,7 @@ public sealed class Learner : IDisposable
     int step;
     double losses;
     Tensor? randomState;
+    bool knowsSources;
 
     /// <param name="plan">What to train.</param>
     /// <param name="data">What the plan asks for.</param>
@@ -111,6 +112,9 @@ public sealed class Learner : IDisposable
             foreach (var group in optimizer.ParamGroups) group.LearningRate = plan.LearningRate * AlongCosine((double)Epochs * Steps + step, (double)plan.Epochs * Steps);
         using var scope = NewDisposeScope();
         var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null));
+        // A training that goes on is to take its first step as it would have without the break.
+        if (!knowsSources) compression?.LearnSources(() => model.call(input));
+        knowsSources = true;
         var before = meter?.LevelBytes ?? 0;
         meter?.ResetPeak();
         Devices.Synchronize(device);

@@ -95,8 +95,7 @@ public static class MemoryMeasure
             cancellation.ThrowIfCancellationRequested();
             progress?.Report($"{name}, {(plan.ForwardOnly ? "the forward pass" : "the whole step")}");
             using var compression = model.CompressActivations(options => layers.Configure(options, codec));
-            // Which maps others are derived from is known from the second pass on, as in a training.
-            using (var few = x.narrow(0, 0, Math.Min(FewExamples, x.shape[0]))) model.call(few).Dispose();
+            using (var few = x.narrow(0, 0, Math.Min(FewExamples, x.shape[0]))) compression.LearnSources(() => model.call(few));
             using var recorded = device.type == DeviceType.CPU ? compression.StartTimeline() : null;
             var measured = step.Run(compression.Backward);
             recorded?.Dispose();

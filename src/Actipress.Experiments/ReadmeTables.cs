@@ -60,7 +60,9 @@ public static class ReadmeTables
         static string MiB(long? bytes) => bytes is { } known ? Invariant($"{Sizes.MiB(known):0.0} MiB") : "";
         var from = runs[^1].Provenance;
         text.AppendLine();
-        text.AppendLine(Invariant($"Accuracy or DSC in percent, mean and standard error of {runs.Max(run => run.Plan.Seed)} seeds; {from.Machine}, one thread each, TorchSharp {from.TorchSharp}, commit {from.Commit}."));
+        var commits = runs.Select(run => run.Provenance.Commit).Distinct().ToArray();
+        text.AppendLine(Invariant($"Accuracy or DSC in percent, mean and standard error of {runs.Max(run => run.Plan.Seed)} seeds; {from.Machine}, one thread each,"));
+        text.AppendLine(Invariant($"TorchSharp {from.TorchSharp}, commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}."));
         return $"{text}";
 
         static string Score(double score, double? error) => Invariant($"{100 * score:0.00}") + (error is { } known ? Invariant($" ± {100 * known:0.00}") : "");

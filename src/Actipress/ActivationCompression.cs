@@ -192,6 +192,25 @@ public sealed class ActivationCompression : IDisposable
         });
     }
 
+    /// <summary>
+    /// Runs a forward pass, of which a few examples will do, so that the first step knows already which maps others follow from. Buffers and
+    /// the CPU's random state are left as they were found.
+    /// </summary>
+    /// <param name="forward">Runs the model as the steps will; its result is disposed.</param>
+    internal void LearnSources(Func<Tensor> forward)
+    {
+        if (!Store.LearnsSources) return;
+        using var scope = NewDisposeScope();
+        using var randomBefore = RandomState.Get(CPU);
+        using var buffers = new KeptBuffers(model.buffers());
+        try { forward().Dispose(); }
+        finally
+        {
+            buffers.Restore();
+            RandomState.Set(CPU, randomBefore);
+        }
+    }
+
     sealed class Reenabled(ActivationStore store) : IDisposable
     {
         public void Dispose() => store.Enabled = true;

@@ -53,6 +53,9 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     /// <summary>Of which codecs' maps those that can be derived of others are not held themselves; null for none.</summary>
     public Func<ActivationCodec, bool>? Derives { get; init; }
 
+    /// <summary>Whether a step shows which maps others follow from. A budget and a fidelity choose a codec for each map.</summary>
+    public bool LearnsSources => Derives is not null && Budget is null && Fidelity is null;
+
     /// <summary>Whether packed maps leave a GPU for the host.</summary>
     public bool OffloadsToHost { get; init; }
 
@@ -153,7 +156,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         lock (gate)
         {
             SettleAll();
-            if (Derives is not null) LearnSources(passes.Value!);
+            if (LearnsSources) LearnSources(passes.Value!);
         }
     }
 
@@ -199,7 +202,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
 
     public override void Ended(in Frame frame, ReadOnlySpan<nint> results)
     {
-        if (Derives is null || !Enabled || Budget is not null || Fidelity is not null) return;
+        if (!LearnsSources || !Enabled) return;
         lock (gate) lineage.Add(frame, results, tensor => Find(tensor, Geometry.OfMap(tensor)));
     }
 
@@ -499,7 +502,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     {
         pass.InBackward = true;
         lineage.Clear();
-        if (Derives is not null) LearnSources(pass);
+        if (LearnsSources) LearnSources(pass);
         if (HandsOutOriginals) HoldWhatIsAliveElsewhere(pass);
         if (run is null) return;
         lasting ??= policy.RulesWithoutLayer();

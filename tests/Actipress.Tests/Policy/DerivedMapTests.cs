@@ -212,8 +212,10 @@ public sealed class DerivedMapTests : IDisposable
         using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 1));
         using var x = randn(8, 3, 32, 32);
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
-        using (var few = x.narrow(0, 0, 2)) model.call(few).Dispose();
+        var (mean, state) = (model.buffers().First().clone(), random.get_rng_state());
+        using (var few = x.narrow(0, 0, 2)) compression.LearnSources(() => model.call(few));
         Assert.Equal(0, compression.LiveBytes);
+        Assert.True(mean.Equals(model.buffers().First()) && state.Equals(random.get_rng_state()));
         using var y = model.call(x);
         Assert.Equal("dct:3, small", compression.Report().Layers.Single(layer => layer.Name == "1").KeptAs);
     }
