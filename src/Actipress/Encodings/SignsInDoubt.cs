@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -24,9 +25,12 @@ sealed unsafe class SignsInDoubt : IDisposable
     const int PlaceBits = 16;
     const double MostBits = 0.9;
 
-    const int SampledElements = 1 << 12;
+    // Elements that are looked at together.
+    const int Lane = 8;
 
-    // A chunk: how many bits and places it has, then the bits in whole words, then the places.
+    const int SampledElements = 1 << 11;
+
+    // A chunk: how many bits and places it has, then the bits in whole bytes and one more or two, then the places.
     readonly nint[] chunks;
     readonly float limit, least;
     readonly long elements;
@@ -76,7 +80,7 @@ sealed unsafe class SignsInDoubt : IDisposable
     {
         var values = (nint)LibTorch.Data(argument);
         CpuTeam.Each(elements, ChunkElements, (start, end) =>
-            RectifyChunk((float*)values + start, (int)(end - start), (byte*)chunks[start / ChunkElements]));
+            RectifyChunk((float*)values + start, (int)(end - start), (byte*)chunks[start / ChunkElements], limit, least));
     }
 
     public void Dispose()
@@ -93,7 +97,10 @@ sealed unsafe class SignsInDoubt : IDisposable
         public int Bits, Places;
     }
 
-    static int BytesOf(Head head) => sizeof(Head) + WordsOf(head.Bits) * sizeof(ulong) + head.Places * sizeof(ushort);
+    static int BytesOf(Head head) => BytesOf(head.Bits) + head.Places * sizeof(ushort);
+
+    // Up to the places.
+    static int BytesOf(int bits) => sizeof(Head) + (bits + 7) / 8 + sizeof(ushort) & ~1;
 
     static int WordsOf(int bits) => (bits + 63) / 64;
 
@@ -145,12 +152,12 @@ sealed unsafe class SignsInDoubt : IDisposable
         var words = stackalloc ulong[WordsOf(ChunkElements) + 1];
         var places = stackalloc ushort[ChunkElements];
         var (head, word) = (default(Head), 0UL);
-        for (var i = 0; i < count; i += 8)
+        for (var i = 0; i < count; i += Lane)
         {
-            var many = Math.Min(8, count - i);
+            var many = Math.Min(Lane, count - i);
             var (doubt, above) = Look(rebuilt + i, many, limit);
             var (zero, real) = Look(values + i, many, 0);
-            if (BitOperations.PopCount(zero | real) != many) return 0;    // NaN
+            if ((zero | real) != (1u << many) - 1) return 0;    // NaN
             var (gathered, bits, used) = ((ulong)Gather(real, doubt), BitOperations.PopCount(doubt), head.Bits % 64);
             word |= gathered << used;
             if (used + bits >= 64)
@@ -159,35 +166,33 @@ sealed unsafe class SignsInDoubt : IDisposable
                 word = gathered >> (64 - used);
             }
             head.Bits += bits;
-            for (var wrong = (real ^ above) & ~doubt & 0xFF; wrong != 0; wrong &= wrong - 1)
+            for (var wrong = (real ^ above) & ~doubt; wrong != 0; wrong &= wrong - 1)
                 places[head.Places++] = (ushort)(i + BitOperations.TrailingZeroCount(wrong));
         }
         words[head.Bits / 64] = word;
         var chunk = (byte*)NativeMemory.Alloc((nuint)BytesOf(head));
         *(Head*)chunk = head;
-        var ofBits = WordsOf(head.Bits) * sizeof(ulong);
-        new Span<byte>(words, ofBits).CopyTo(new Span<byte>(chunk + sizeof(Head), ofBits));
-        new Span<ushort>(places, head.Places).CopyTo(new Span<ushort>(chunk + sizeof(Head) + ofBits, head.Places));
+        var bytes = (head.Bits + 7) / 8;
+        new Span<byte>(words, bytes).CopyTo(new Span<byte>(chunk + sizeof(Head), bytes));
+        new Span<ushort>(places, head.Places).CopyTo(new Span<ushort>(PlacesOf(chunk), head.Places));
         return (nint)chunk;
     }
 
-    void RectifyChunk(float* values, int count, byte* chunk)
+    static void RectifyChunk(float* values, int count, byte* chunk, float limit, float least)
     {
-        var head = *(Head*)chunk;
-        var words = (ulong*)(chunk + sizeof(Head));
-        var place = (ushort*)(words + WordsOf(head.Bits));
-        var lastPlace = place + head.Places;
-        var at = 0;
-        for (var i = 0; i < count; i += 8)
+        var (head, at) = (*(Head*)chunk, 0);
+        byte* bits = chunk + sizeof(Head);
+        ushort* place = PlacesOf(chunk), lastPlace = place + head.Places;
+        for (var i = 0; i < count; i += Lane)
         {
-            var many = Math.Min(8, count - i);
+            var many = Math.Min(Lane, count - i);
             var (doubt, above) = Look(values + i, many, limit);
-            var bits = BitOperations.PopCount(doubt);
-            if (at + bits > head.Bits) throw Rebuilt();
-            var real = (above & ~doubt) | Scatter(Next(words, at, bits), doubt);
-            at += bits;
-            for (; place < lastPlace && *place < i + 8; place++) real ^= 1u << (*place - i);
-            Write(values + i, many, real);
+            // Eight bits from some place on lie in two bytes, of which there are always some more.
+            var real = (above & ~doubt) | Scatter((uint)*(ushort*)(bits + at / 8) >> at % 8, doubt);
+            at += BitOperations.PopCount(doubt);
+            if (at > head.Bits) throw Rebuilt();
+            for (; place < lastPlace && *place < i + Lane; place++) real ^= 1u << (*place - i);
+            Write(values + i, many, real, least);
         }
         if (at != head.Bits) throw Rebuilt();
 
@@ -195,20 +200,14 @@ sealed unsafe class SignsInDoubt : IDisposable
             new("A map from which a ReLU's result follows was rebuilt otherwise than when its zeros were packed.");
     }
 
-    // Eight bits or fewer from some place on.
-    static uint Next(ulong* words, int at, int bits)
-    {
-        if (bits == 0) return 0;
-        var (word, shift) = (at / 64, at % 64);
-        var next = words[word] >> shift;
-        if (shift + bits > 64) next |= words[word + 1] << (64 - shift);
-        return (uint)next & 0xFF;
-    }
+    // Behind the bits and the bytes that may be read with the last of them.
+    static ushort* PlacesOf(byte* chunk) => (ushort*)(chunk + BytesOf(((Head*)chunk)->Bits));
 
-    // Of up to eight numbers: which are near zero, and which above it.
+    // Of some numbers side by side: which are near zero, and which above it.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static (uint Doubt, uint Above) Look(float* x, int count, float limit)
     {
-        if (count == 8 && Vector256.IsHardwareAccelerated)
+        if (count == Lane && Vector256.IsHardwareAccelerated)
         {
             var eight = Vector256.Load(x);
             var near = Vector256.LessThanOrEqual(Vector256.Abs(eight), Vector256.Create(limit));
@@ -223,9 +222,10 @@ sealed unsafe class SignsInDoubt : IDisposable
         return (doubt, above);
     }
 
-    void Write(float* x, int count, uint real)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Write(float* x, int count, uint real, float least)
     {
-        if (count == 8 && Vector256.IsHardwareAccelerated)
+        if (count == Lane && Vector256.IsHardwareAccelerated)
         {
             var (eight, each) = (Vector256.Load(x), Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128));
             var positive = Vector256.ConditionalSelect(Vector256.GreaterThan(eight, Vector256<float>.Zero), eight, Vector256.Create(least));
