@@ -39,7 +39,7 @@ abstract class Derivation
     public abstract Derivation Settled();
 
     /// <summary>Whether what is held now can be kept until the maps are released, and tells the values alone.</summary>
-    public bool CanSettle => !Rectified.Any() && Sources.All(source => source.CanPin);
+    public virtual bool CanSettle => !Rectified.Any() && Sources.All(source => source.CanPin);
 
     /// <summary>A held map itself.</summary>
     /// <param name="map">The map.</param>
@@ -66,6 +66,8 @@ abstract class Derivation
     /// <param name="numbers">What it multiplies by and adds.</param>
     public sealed class Normalised(Derivation input, long[] shape, NormalisationNumbers numbers) : Derivation
     {
+        public override bool CanSettle => input.CanSettle;
+
         public override Derivation Settled() => new Normalised(input.Settled(), shape, numbers);
 
         public override IEnumerable<SavedMap> Sources => input.Sources;
@@ -84,7 +86,10 @@ abstract class Derivation
     /// <summary>What an operation makes of each element.</summary>
     public sealed class Function(Operation operation, Derivation of) : Derivation
     {
-        public override Derivation Settled() => new Function(operation, of.Settled());
+        // Exponential functions differ in their last bit between a vector's lanes and its rest, and so with the number of threads.
+        public override bool CanSettle => false;
+
+        public override Derivation Settled() => throw new InvalidOperationException($"The last bits of {operation} are not certain.");
 
         public override IEnumerable<SavedMap> Sources => of.Sources;
 
@@ -138,6 +143,8 @@ abstract class Derivation
     /// <param name="shapes">Their shapes.</param>
     public sealed class Both(Derivation first, Derivation second, bool isProduct, (long[] First, long[] Second) shapes) : Derivation
     {
+        public override bool CanSettle => first.CanSettle && second.CanSettle;
+
         public override Derivation Settled() => new Both(first.Settled(), second.Settled(), isProduct, shapes);
 
         public override IEnumerable<SavedMap> Sources => first.Sources.Concat(second.Sources);

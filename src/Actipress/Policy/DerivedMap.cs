@@ -59,6 +59,7 @@ sealed class DerivedMap : Packed
     {
         double.PositiveInfinity => true,
         _ when source.Values!.Held is DeferredMap => false,    // its error is not known yet
+        _ when source.Values.Held is DerivedMap derived => IsNear(derived.derivation, mostError),
         _ => !(source.Values.RelativeError > mostError),
     });
 

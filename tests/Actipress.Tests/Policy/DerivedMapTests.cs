@@ -38,6 +38,7 @@ public sealed class DerivedMapTests : IDisposable
         ["layer norm without weights"] = (t, x) => t.Convolved(layer_norm(x, [16, 8, 8])),
         ["instance norm"] = (t, x) => t.Convolved(instance_norm(x, weight: t.weight, bias: t.bias)),
         ["ReLU"] = (t, x) => t.Convolved(t.Norm(x).relu()),
+        ["ReLU of a SiLU"] = (t, x) => t.Convolved(silu(t.Norm(x)).relu()),
         ["ReLU in place"] = (t, x) => t.Convolved(t.Norm(x).relu_()),
         ["SiLU"] = (t, x) => t.Convolved(silu(t.Norm(x))),
         ["Hardswish"] = (t, x) => t.Convolved(hardswish(t.Norm(x))),
