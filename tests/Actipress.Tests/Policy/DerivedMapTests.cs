@@ -6,6 +6,7 @@ using static TorchSharp.torch.nn.functional;
 namespace Actipress.Tests.Policy;
 
 /// <summary>What follows from a held map is not held, and nothing is taken for what it is not.</summary>
+[MeasuresMemory]
 public sealed class DerivedMapTests : IDisposable
 {
     readonly DisposeScope scope = NewDisposeScope();
@@ -25,13 +26,17 @@ public sealed class DerivedMapTests : IDisposable
 
     Tensor Norm(Tensor x) => batch_norm(x, zeros16.clone(), ones16.clone(), weight, bias, training: true);
 
-    Tensor Convolved(Tensor x) => conv2d(x, kernel);
+    // The kernel hangs on the function's argument, so that the gradient needs the values of what is convolved.
+    Tensor Convolved(Tensor x) => conv2d(x, kernel.mul(scale));
+
+    Tensor scale = ones(1);
 
     // Each ends in a convolution, which saves its argument's values.
     static Dictionary<string, Func<DerivedMapTests, Tensor, Tensor>> Derivable { get; } = new()
     {
         ["batch norm"] = (t, x) => t.Convolved(t.Norm(x)),
         ["batch norm that evaluates"] = (t, x) => t.Convolved(batch_norm(x, t.bias.clone(), t.weight.abs(), t.weight, t.bias, training: false)),
+        ["batch norm of few places"] = (t, x) => t.Convolved(t.Norm(x.view(64, 16, 2, 2)).relu()),
         ["batch norm without weights"] = (t, x) => t.Convolved(batch_norm(x, t.zeros16.clone(), t.ones16.clone(), training: true)),
         ["group norm"] = (t, x) => t.Convolved(group_norm(x, 4, t.weight, t.bias)),
         ["layer norm"] = (t, x) => t.Convolved(layer_norm(x, [8, 8], randn(8, 8).exp(), randn(8, 8))),
@@ -76,6 +81,7 @@ public sealed class DerivedMapTests : IDisposable
         Tensor Function(Tensor y)
         {
             random.manual_seed(3);
+            scale = y.mean().Add(1);
             return Derivable[name](this, y.sin());    // no leaf, and of no use to what follows
         }
         var plain = ThroughStore.Gradient(Function, x, null, out _);
@@ -118,7 +124,11 @@ public sealed class DerivedMapTests : IDisposable
     public void What_is_not_just_that_is_held_itself(string name)
     {
         var x = randn(4, 16, 8, 8);
-        Tensor Function(Tensor y) => Underivable[name](this, y.sin());
+        Tensor Function(Tensor y)
+        {
+            scale = y.mean().Add(1);
+            return Underivable[name](this, y.sin());
+        }
         var plain = ThroughStore.Gradient(Function, x, null, out _);
         var held = ThroughStore.Gradient(Function, x, Store(), out var report);
         Assert.DoesNotContain("derived from", Ways(report!), StringComparison.Ordinal);
@@ -141,6 +151,28 @@ public sealed class DerivedMapTests : IDisposable
                 loss = conv2d(Norm(leaf.sin()).relu(), k).sum();
             between();
             return autograd.grad([loss], [k])[0];    // of the convolution alone: what the norm itself saved is libtorch's to guard
+        }
+    }
+
+    [Fact]
+    public void Steps_leave_no_memory_behind()
+    {
+        var x = randn(4, 16, 8, 8);
+        var (native, tensors) = (0L, 0L);
+        for (var round = 0; round < 60; round++)
+        {
+            if (round == 20) (native, tensors) = Level();
+            foreach (var name in (string[])["ReLU", "layer norm", "batch norm that evaluates", "a residual sum", "SiLU"])
+                ThroughStore.Gradient(y => Derivable[name](this, y.sin()), x, Store(), out _).Dispose();
+        }
+        var after = Level();
+        Assert.InRange(after.Tensors, 0, tensors + 4);
+        Assert.InRange(after.Native - native, long.MinValue, 200 << 10);    // a page a step would be more
+
+        static (long Native, long Tensors) Level()
+        {
+            AllocatorMeter.Settle();
+            return (AllocatorMeter.CurrentBytes, Tensor.TotalCount);
         }
     }
 
@@ -309,6 +341,7 @@ public sealed class DerivedMapTests : IDisposable
         Tensor loss;
         using (store is null ? null : SavedTensorsScope.Enter(store))
         {
+            square = square.mul(leaf.mean().Add(1));    // so that the gradient needs the values of what is convolved
             for (var operations = draw.Next(6, 18); operations > 0; operations--)
             {
                 var (a, b) = (living[draw.Next(living.Count)], living[draw.Next(living.Count)]);
