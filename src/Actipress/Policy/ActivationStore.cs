@@ -533,7 +533,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         foreach (var maps in byStorage.Values.Select(maps => maps.ToArray()).ToArray())    // what a map was derived from may go with it
         {
             var rawHere = maps.Count(map => map.IsHeldRaw);
-            foreach (var map in maps.Where(map => map.Pass == pass))
+            foreach (var map in maps.Where(map => map.Pass == pass && !map.IsReleased))
             {
                 if (map.IsHeldRaw)
                 {
