@@ -159,15 +159,15 @@ public sealed class DerivedMapTests : IDisposable
     {
         var x = randn(4, 16, 8, 8);
         var (native, tensors) = (0L, 0L);
-        for (var round = 0; round < 60; round++)
+        for (var round = 0; round < 140; round++)
         {
-            if (round == 20) (native, tensors) = Level();
+            if (round == 40) (native, tensors) = Level();
             foreach (var name in (string[])["ReLU", "layer norm", "batch norm that evaluates", "a residual sum", "SiLU"])
                 ThroughStore.Gradient(y => Derivable[name](this, y.sin()), x, Store(), out _).Dispose();
         }
         var after = Level();
         Assert.InRange(after.Tensors, 0, tensors + 4);
-        Assert.InRange(after.Native - native, long.MinValue, 200 << 10);    // a page a step would be more
+        Assert.InRange(after.Native - native, long.MinValue, 1 << 20);    // half a page a step would be more; the compiler allocates too
 
         static (long Native, long Tensors) Level()
         {
