@@ -14,6 +14,13 @@ static class Allocated
     /// <summary>The least of several tries, for a bound above.</summary>
     public static long AtLeast(Func<long> bytes) => Tried(bytes)[0];
 
+    /// <summary>Bytes of the allocator, and tensors, that are there once finalizers have run: to compare with those of later.</summary>
+    public static (long Native, long Tensors) Level()
+    {
+        AllocatorMeter.Settle();
+        return (AllocatorMeter.CurrentBytes, Tensor.TotalCount);
+    }
+
     static long[] Tried(Func<long> bytes)
     {
         AllocatorMeter.Settle();

@@ -17,7 +17,8 @@ public class SparsePositionsTests
             var ratio = elements / (kept + 0.5);
             long Bytes(string index)
             {
-                using var packed = Pipeline.Pack(map, ActivationCodec.Parse(FormattableString.Invariant($"st:{ratio:R},storage=compact,index={index}")) with { EvenIfLarger = true }, out _)!;
+                var codec = ActivationCodec.Parse(FormattableString.Invariant($"st:{ratio:R},storage=compact,index={index}"));
+                using var packed = Pipeline.Pack(map, codec with { EvenIfLarger = true }, out _)!;
                 return packed.Bytes;
             }
             Assert.Equal(Math.Min(Bytes("byte"), Bytes("bitmap")), Bytes("auto"));

@@ -285,13 +285,14 @@ public sealed class TrainingTests : IDisposable
         foreach (var run in (string[])["baseline", "compressed"])
         {
             var events = Events(File.ReadAllBytes(Assert.Single(Directory.GetFiles(Path.Combine(folder, "logs", run)))));
-            Assert.Equal([1, 2, 3, 4], events.Where(one => one.Text.Contains("loss/train", StringComparison.Ordinal)).Select(one => one.Step));
+            var ofLoss = events.Where(one => one.Text.Contains("loss/train", StringComparison.Ordinal));
+            Assert.Equal([1, 2, 3, 4], ofLoss.Select(one => one.Step));
             Assert.Equal([2, 4], events.Where(one => one.Text.Contains("accuracy/test", StringComparison.Ordinal)).Select(one => one.Step));
         }
     }
 
-    // A file of TensorBoard's: each event has its length (8 bytes), a checksum (4), itself and another checksum (4). An event begins with its
-    // time (a tag and 8 bytes) and its step (the tag 0x10 and, of steps below 128, a byte).
+    // A file of TensorBoard's: each event has its length (8 bytes), a checksum (4), itself and another checksum (4). An event begins with
+    // its time (a tag and 8 bytes) and its step (the tag 0x10 and, of steps below 128, a byte).
     static List<(int Step, string Text)> Events(byte[] bytes)
     {
         var events = new List<(int, string)>();

@@ -100,7 +100,8 @@ public sealed class LedgerTests : IDisposable
     [InlineData((10L << 20) + (1 << 19), "10.5 MiB")]
     [InlineData((10L << 30) - 1, "10240.0 MiB")]
     [InlineData((10L << 30) + (1L << 29), "10.5 GiB")]
-    public void Bytes_are_shown_in_the_largest_unit_of_which_there_are_ten(long bytes, string text) => Assert.Equal(text, CompressionReport.Bytes(bytes));
+    public void Bytes_are_shown_in_the_largest_unit_of_which_there_are_ten(long bytes, string text) =>
+        Assert.Equal(text, CompressionReport.Bytes(bytes));
 
     [Fact]
     public void An_input_that_is_alive_is_the_callers_and_is_not_told()
@@ -109,7 +110,8 @@ public sealed class LedgerTests : IDisposable
         var (input, made) = (ones([100], requires_grad: true), ones([50], requires_grad: true).sin());
         foreach (var tensor in (Tensor[])[input, made])
         {
-            using var map = new SavedMap(tensor, Geometry.Of(tensor), account) { Pass = new(), Identity = (account.Layer, Operation.Called("aten::tanh"), 1) };
+            var identity = (account.Layer, Operation.Called("aten::tanh"), 1);
+            using var map = new SavedMap(tensor, Geometry.Of(tensor), account) { Pass = new(), Identity = identity };
             account.AddAliveElsewhere(map);
         }
         Assert.Equal(50 * sizeof(float), account.AliveElsewhereBytes);

@@ -11,9 +11,6 @@ public class AliveElsewhereTests
     const string AsItIs = "as it is: alive elsewhere";
     static readonly ActivationCodec Coarse = ActivationCodec.Dct(30);
 
-    // All values but zeros as float32, beside a bitmap.
-    static readonly ActivationCodec Lossless = ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
-
     static AliveElsewhereTests() => SavedTensors.SelfCheck();
 
     /// <summary>The gradient of sum(tanh(x)), with the tanh's result in the hands of <paramref name="afterwards"/> before the backward pass.</summary>
@@ -84,7 +81,7 @@ public class AliveElsewhereTests
     public void What_is_alive_and_was_changed_is_rebuilt_as_it_was(string change)
     {
         var plain = OfTanh(null, map => map).Gradient;
-        var (gradient, keptAs) = OfTanh(Lossless, map =>
+        var (gradient, keptAs) = OfTanh(ThroughStore.Lossless, map =>
         {
             changes[change](map);
             var kept = map.alias();
@@ -100,7 +97,7 @@ public class AliveElsewhereTests
         using var everything = NewDisposeScope();
         var x = randn([4, 4, 32, 32], requires_grad: true);
         Tensor map, loss;
-        using (SavedTensors.Compress(Lossless))
+        using (SavedTensors.Compress(ThroughStore.Lossless))
         {
             map = x.tanh();
             loss = map.sum();
@@ -118,7 +115,7 @@ public class AliveElsewhereTests
             using var everything = NewDisposeScope();
             random.manual_seed(5);
             var x = randn([2, 4, 16, 32], ScalarType.Float32, requires_grad: true);
-            var (plain, compressed) = (Twice(null), Twice(SavedTensors.Compress(Lossless)));
+            var (plain, compressed) = (Twice(null), Twice(SavedTensors.Compress(ThroughStore.Lossless)));
             for (var i = 0; i < plain.Length; i++) Assert.Equal(plain[i], compressed[i]);
 
             float[][] Twice(IDisposable? scope)
@@ -273,10 +270,10 @@ public class AliveElsewhereTests
         var (compared, refused, level, tensors) = (0, 0, 0L, 0L);
         for (var graph = 0; graph < graphs; graph++)
         {
-            if (graph == graphs / 2) (level, tensors) = Level();
+            if (graph == graphs / 2) (level, tensors) = Allocated.Level();
             var seed = 1 + graph;
             var plain = RandomGraph(seed, null);
-            var store = new ActivationStore(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(Lossless)), run: null) { HandsOutOriginals = graph % 4 != 0 };
+            var store = ThroughStore.Store(ThroughStore.Lossless, handsOutOriginals: graph % 4 != 0);
             var compressed = RandomGraph(seed, store);
             if (plain is null)
             {
@@ -296,15 +293,9 @@ public class AliveElsewhereTests
         }
         Assert.InRange(compared, graphs / 2, graphs);
         Assert.True(refused > 0);
-        var after = Level();
+        var after = Allocated.Level();
         Assert.InRange(after.Native - level, long.MinValue, (1 << 20) + refused * OfAnError);
         Assert.InRange(after.Tensors, 0, tensors + 8);    // what the queue holds of the last graph that was refused
-
-        static (long Native, long Tensors) Level()
-        {
-            AllocatorMeter.Settle();
-            return (AllocatorMeter.CurrentBytes, Tensor.TotalCount);
-        }
     }
 
     // The gradients of one or two backward passes; null where libtorch refuses the backward pass.

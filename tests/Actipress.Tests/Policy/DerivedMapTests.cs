@@ -18,11 +18,7 @@ public sealed class DerivedMapTests : IDisposable
 
     // Nothing is lost of a source, so that what is derived of it differs by rounding alone.
     static ActivationStore Store(bool handsOutOriginals = false) =>
-        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(ThroughStore.Lossless)), run: null)
-        {
-            HandsOutOriginals = handsOutOriginals,
-            Derives = _ => true,
-        };
+        ThroughStore.Store(ThroughStore.Lossless, handsOutOriginals, derives: true);
 
     Tensor Norm(Tensor x) => batch_norm(x, zeros16.clone(), ones16.clone(), weight, bias, training: true);
 
@@ -35,7 +31,8 @@ public sealed class DerivedMapTests : IDisposable
     static Dictionary<string, Func<DerivedMapTests, Tensor, Tensor>> Derivable { get; } = new()
     {
         ["batch norm"] = (t, x) => t.Convolved(t.Norm(x)),
-        ["batch norm that evaluates"] = (t, x) => t.Convolved(batch_norm(x, t.bias.clone(), t.weight.abs(), t.weight, t.bias, training: false)),
+        ["batch norm that evaluates"] = (t, x) =>
+            t.Convolved(batch_norm(x, t.bias.clone(), t.weight.abs(), t.weight, t.bias, training: false)),
         ["batch norm of few places"] = (t, x) => t.Convolved(t.Norm(x.view(64, 16, 2, 2)).relu()),
         ["batch norm without weights"] = (t, x) => t.Convolved(batch_norm(x, t.zeros16.clone(), t.ones16.clone(), training: true)),
         ["group norm"] = (t, x) => t.Convolved(group_norm(x, 4, t.weight, t.bias)),
@@ -53,15 +50,24 @@ public sealed class DerivedMapTests : IDisposable
         ["dropout of a GELU"] = (t, x) => t.Convolved(dropout(gelu(x), 0.3, training: true)),
         ["a product"] = (t, x) => t.Convolved(silu(t.Norm(x)).mul(x.tanh())),
         ["a factor for each channel"] = (t, x) => t.Convolved(silu(t.Norm(x)).mul(x.mean([2, 3], keepdim: true).sigmoid())),
-        ["a factor for each channel, which comes first"] = (t, x) => t.Convolved(x.mean([2, 3], keepdim: true).sigmoid().mul(silu(t.Norm(x)))),
+        ["a factor for each channel, which comes first"] = (t, x) =>
+            t.Convolved(x.mean([2, 3], keepdim: true).sigmoid().mul(silu(t.Norm(x)))),
         ["SiLU of a held map"] = (t, x) => t.Convolved(silu(x)),
         ["ReLU of a group norm"] = (t, x) => t.Convolved(group_norm(x, 2, t.weight, t.bias).relu()),
         ["ReLU of an instance norm"] = (t, x) => t.Convolved(instance_norm(x, weight: t.weight, bias: t.bias).relu()),
         ["a residual sum"] = (t, x) => t.Convolved(t.Norm(t.Skipped(x, out var skip)).Add(skip).relu()),
         ["a residual sum in place"] = (t, x) => t.Convolved(t.Norm(t.Skipped(x, out var skip)).Add_(skip).relu_()),
         ["a sum of two norms"] = (t, x) => t.Convolved(t.Norm(x).Add(t.Norm(x.tanh())).relu()),
-        ["a source that another operation wants exactly later"] = (t, x) => { var y = t.Convolved(t.Norm(x).relu()); return y.mul(x.amax([1], keepdim: true)); },
-        ["a source that another operation wants exactly"] = (t, x) => { var most = x.amax([1], keepdim: true); return t.Convolved(t.Norm(x).relu()).mul(most); },
+        ["a source that another operation wants exactly later"] = (t, x) =>
+        {
+            var y = t.Convolved(t.Norm(x).relu());
+            return y.mul(x.amax([1], keepdim: true));
+        },
+        ["a source that another operation wants exactly"] = (t, x) =>
+        {
+            var most = x.amax([1], keepdim: true);
+            return t.Convolved(t.Norm(x).relu()).mul(most);
+        },
         ["seen as another shape"] = (t, x) => t.Convolved(t.Norm(x).relu().view(4, 16, 4, 16)),
     };
 
@@ -161,19 +167,13 @@ public sealed class DerivedMapTests : IDisposable
         var (native, tensors) = (0L, 0L);
         for (var round = 0; round < 140; round++)
         {
-            if (round == 40) (native, tensors) = Level();
+            if (round == 40) (native, tensors) = Allocated.Level();
             foreach (var name in (string[])["ReLU", "layer norm", "batch norm that evaluates", "a residual sum", "SiLU"])
                 ThroughStore.Gradient(y => Derivable[name](this, y.sin()), x, Store(), out _).Dispose();
         }
-        var after = Level();
+        var after = Allocated.Level();
         Assert.InRange(after.Tensors, 0, tensors + 4);
         Assert.InRange(after.Native - native, long.MinValue, 1 << 20);    // half a page a step would be more; the compiler allocates too
-
-        static (long Native, long Tensors) Level()
-        {
-            AllocatorMeter.Settle();
-            return (AllocatorMeter.CurrentBytes, Tensor.TotalCount);
-        }
     }
 
     [Fact]
@@ -197,7 +197,8 @@ public sealed class DerivedMapTests : IDisposable
         using (var place = x.view(-1).narrow(0, 77, 1)) place.fill_(double.NaN);
         var mean = rand(16);
         Tensor Function(Tensor y) => Convolved(batch_norm(y.Mul(1), mean, ones16, weight, bias, training: false).relu());
-        var (plain, derived) = (ThroughStore.Gradient(Function, x, null, out _), ThroughStore.Gradient(Function, x, Store(), out var report));
+        var plain = ThroughStore.Gradient(Function, x, null, out _);
+        var derived = ThroughStore.Gradient(Function, x, Store(), out var report);
         Assert.Contains("derived from", Ways(report!), StringComparison.Ordinal);
         AssertNear(plain.nan_to_num(), derived.nan_to_num(), "but for NaN");
         Assert.True(plain.isnan().Equals(derived.isnan()));
@@ -276,7 +277,9 @@ public sealed class DerivedMapTests : IDisposable
     [Fact]
     public void A_derived_map_takes_its_bits_and_a_few_numbers_and_its_source_gets_the_bytes()
     {
-        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 1));
+        using var model = Sequential(
+            Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(),
+            Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 1));
         using var x = randn(8, 3, 32, 32);
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
         var reports = new List<CompressionReport>();

@@ -8,13 +8,11 @@ public class LayoutTests
 {
     static LayoutTests() => SavedTensors.SelfCheck();
 
-    static readonly ActivationCodec Lossless = ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
-
     /// <summary>Every way to hold what is saved, exact or nearly so.</summary>
     static readonly Dictionary<string, (Func<ActivationStore> Make, double Tolerance)> stores = new()
     {
         ["offload"] = (() => new(new OffloadingPolicy(CPU, evenIfThere: true), run: null) { HandsOutOriginals = false }, 1e-6),
-        ["lossless"] = (() => Compressing(Lossless), 1e-5),
+        ["lossless"] = (() => Compressing(ThroughStore.Lossless), 1e-5),
         ["none"] = (() => Compressing(ActivationCodec.None), 1e-6),
         ["half"] = (() => Compressing(ActivationCodec.Parse("half")), 0.02),
         ["dct:10"] = (() => Compressing(ActivationCodec.Dct(10)), 0.5),

@@ -12,9 +12,16 @@ static class ThroughStore
     public static readonly ActivationCodec Lossless =
         ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
 
-    /// <summary>A store without a model, which packs maps of every size and hands out none as it was saved.</summary>
-    public static ActivationStore Store(ActivationCodec codec) =>
-        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(codec)), run: null) { HandsOutOriginals = false };
+    /// <summary>A store without a model, which packs maps of every size.</summary>
+    /// <param name="codec">Of every map.</param>
+    /// <param name="handsOutOriginals">Whether it hands out what is alive anyway.</param>
+    /// <param name="derives">Whether maps are derived of others, whatever their codec.</param>
+    public static ActivationStore Store(ActivationCodec codec, bool handsOutOriginals = false, bool derives = false) =>
+        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(codec)), run: null)
+        {
+            HandsOutOriginals = handsOutOriginals,
+            Derives = derives ? _ => true : null,
+        };
 
     /// <summary>The gradient of the result's sum under some weights, for the caller to dispose.</summary>
     /// <param name="operation">Its argument is a copy, which it may change and nothing else holds.</param>
@@ -22,7 +29,8 @@ static class ThroughStore
     /// <param name="store">Empty, and empty again; null for plain autograd.</param>
     /// <param name="report">What the store kept; null without one.</param>
     /// <param name="weights">Of the result's shape; ones where there are none.</param>
-    public static Tensor Gradient(Func<Tensor, Tensor> operation, Tensor x, ActivationStore? store, out CompressionReport? report, Tensor? weights = null)
+    public static Tensor Gradient(
+        Func<Tensor, Tensor> operation, Tensor x, ActivationStore? store, out CompressionReport? report, Tensor? weights = null)
     {
         using var everything = NewDisposeScope();
         var leaf = x.clone().requires_grad_();

@@ -8,9 +8,6 @@ namespace Actipress.Tests.Policy;
 /// <summary>Models run as people run them: the gradients are right and the maps are compressed, whoever calls what on which thread.</summary>
 public class WaysOfRunningTests
 {
-    // All values but zeros as float32, beside a bitmap: whatever differs is the policy's fault.
-    static readonly ActivationCodec Lossless = ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
-
     static Action<CompressionOptions> With(ActivationCodec codec) => options =>
     {
         options.Default(codec);
@@ -133,7 +130,7 @@ public class WaysOfRunningTests
     public void A_users_hook_that_reckons_with_an_output_gets_the_right_gradient(bool registeredBefore)
     {
         var plain = Step(null);
-        Same(plain, Step(Lossless));
+        Same(plain, Step(ThroughStore.Lossless));
         Assert.InRange(Cosine(plain, Step(ActivationCodec.Dct(4))), 0.97, 1);
 
         double[] Step(ActivationCodec? codec)
@@ -198,7 +195,7 @@ public class WaysOfRunningTests
         var inputs = Enumerable.Range(0, 4).Select(seed => Input(seed, 2, 3, 32, 32)).ToArray();
         foreach (var x in inputs) Train(x);
         var plain = Gradients(model);
-        foreach (var codec in (ActivationCodec[])[Lossless, ActivationCodec.Dct(4)])
+        foreach (var codec in (ActivationCodec[])[ThroughStore.Lossless, ActivationCodec.Dct(4)])
         {
             using var compression = model.CompressActivations(With(codec));
             for (var step = 0; step < 3; step++)
@@ -207,7 +204,7 @@ public class WaysOfRunningTests
                 // One after another, then all at once.
                 if (step < 2) foreach (var x in inputs) Elsewhere([() => Train(x)]);
                 else Elsewhere([.. inputs.Select(x => (Action)(() => Train(x)))]);
-                if (codec == Lossless) Same(plain, Gradients(model));
+                if (codec == ThroughStore.Lossless) Same(plain, Gradients(model));
                 else
                 {
                     Assert.InRange(Cosine(plain, Gradients(model)), 0.97, 1);
@@ -273,7 +270,7 @@ public class WaysOfRunningTests
     public void Two_compressed_models_take_turns(bool byForward)
     {
         var plain = Train(null, out _);
-        Same(plain, Train(Lossless, out _));
+        Same(plain, Train(ThroughStore.Lossless, out _));
         Assert.InRange(Cosine(plain, Train(ActivationCodec.Dct(4), out var shares)), 0.95, 1);
         Assert.All(shares, share => Assert.InRange(share, 0.01, 0.6));
 
@@ -335,7 +332,7 @@ public class WaysOfRunningTests
     public void Frozen_layers_do_not_hide_those_that_learn(string what, bool byForward)
     {
         var plain = Train(null);
-        Same(plain, Train(Lossless));
+        Same(plain, Train(ThroughStore.Lossless));
         Assert.InRange(Cosine(plain, Train(ActivationCodec.Dct(4))), 0.96, 1);
 
         double[] Train(ActivationCodec? codec)
@@ -352,7 +349,7 @@ public class WaysOfRunningTests
             {
                 var x = Input(step, 4, 3, 32, 32);
                 using (var y = byForward ? model.forward(x) : model.call(x)) Run(y.sin().mean());
-                if (compression is null || codec == Lossless) continue;
+                if (compression is null || codec == ThroughStore.Lossless) continue;
                 var report = compression.Report();
                 Assert.True(report.KeptBytes < report.SavedBytes * 0.6, $"step {step}\n{report}");
                 // The tanh stands after half of the layers, and its map is compressed in the first step as in later ones.
@@ -367,7 +364,7 @@ public class WaysOfRunningTests
     public void Under_autocast_the_weights_copies_pass_untouched(bool byForward)
     {
         var plain = Step(null, out _);
-        Same(plain, Step(Lossless, out _), 1e-2);    // sums in bfloat16
+        Same(plain, Step(ThroughStore.Lossless, out _), 1e-2);    // sums in bfloat16
         Assert.InRange(Cosine(plain, Step(ActivationCodec.Dct(4), out var report)), 0.97, 1);
         // Three convolutions' inputs, the norm's, two ReLUs' and the pool's: no weights among them.
         Assert.All(report!.Layers, layer => Assert.True(layer.SavedBytes % (4 * 8 * 16 * 16) == 0 || layer.SavedBytes % (8 * 4) == 0, $"{layer}\n{report}"));
@@ -422,7 +419,7 @@ public class WaysOfRunningTests
     public void A_weight_that_is_computed_is_no_map(string name, bool byForward)
     {
         var plain = Step(null);
-        Same(plain, Step(Lossless));
+        Same(plain, Step(ThroughStore.Lossless));
         Assert.InRange(Cosine(plain, Step(ActivationCodec.Dct(4))), 0.98, 1);
 
         double[] Step(ActivationCodec? codec)
@@ -444,7 +441,7 @@ public class WaysOfRunningTests
     public void Parameters_that_are_moved_or_replaced_between_steps_are_known_again(bool byForward)
     {
         var plain = Train(null);
-        Same(plain, Train(Lossless), 1e-4);
+        Same(plain, Train(ThroughStore.Lossless), 1e-4);
 
         double[] Train(ActivationCodec? codec)
         {
@@ -501,7 +498,7 @@ public class WaysOfRunningTests
     public void A_cell_that_runs_twenty_times_and_tied_weights(bool byForward)
     {
         var plain = Train(null);
-        Same(plain, Train(Lossless));
+        Same(plain, Train(ThroughStore.Lossless));
         Assert.InRange(Cosine(plain, Train(ActivationCodec.Dct(10))), 0.99, 1);
 
         double[] Train(ActivationCodec? codec)
@@ -514,7 +511,7 @@ public class WaysOfRunningTests
                 random.manual_seed(step);
                 var x = randn(64, 20, 16);
                 using (var y = byForward ? model.forward(x) : model.call(x)) Run(y.sin().mean());
-                if (compression is null || codec == Lossless) continue;
+                if (compression is null || codec == ThroughStore.Lossless) continue;
                 var report = compression.Report();
                 Assert.True(report.KeptBytes < report.SavedBytes * 0.5 && report.Layers.Sum(layer => layer.Maps) >= 20, $"step {step}\n{report}");
                 Assert.Equal(0, compression.LiveBytes);
@@ -527,7 +524,7 @@ public class WaysOfRunningTests
     public void Accumulation_evaluation_and_passes_that_fail_come_in_between(bool byForward)
     {
         var plain = Train(null);
-        Same(plain, Train(Lossless));
+        Same(plain, Train(ThroughStore.Lossless));
         Assert.InRange(Cosine(plain, Train(ActivationCodec.Dct(4))), 0.96, 1);
 
         double[] Train(ActivationCodec? codec)
@@ -567,7 +564,7 @@ public class WaysOfRunningTests
             {
                 if (compression is null) return;
                 Assert.Equal(0, compression.LiveBytes);
-                if (codec == Lossless) return;
+                if (codec == ThroughStore.Lossless) return;
                 var report = compression.Report();
                 Assert.True(report.KeptBytes < report.SavedBytes * 0.6, $"{report}");
             }
