@@ -18,7 +18,7 @@ sealed class WrittenEdits : IEdits
 
     /// <param name="path">The list.</param>
     /// <param name="repository">The repository's root.</param>
-    /// <param name="root">the root of its mutated copy.</param>
+    /// <param name="root">The root of its mutated copy.</param>
     /// <exception cref="FormatException">A line is not an edit, or names a file that is not there.</exception>
     public WrittenEdits(string path, string repository, string root)
     {
@@ -29,10 +29,12 @@ sealed class WrittenEdits : IEdits
         {
             var parts = line.Text.Split('\t');
             if (parts.Length is not (3 or 4) || !int.TryParse(parts[1], out var number))
-                throw new FormatException($"{path}, line {line.Number}: '{line.Text}' is not file, line, before and after, separated by tabs.");
-            if (!File.Exists(Path.Combine(repository, parts[0])))
-                throw new FormatException($"{path}, line {line.Number}: there is no file '{parts[0]}'.");
+                throw Wrong($"'{line.Text}' is not file, line, before and after, separated by tabs");
+            if (!parts[0].StartsWith("src/", StringComparison.Ordinal) || !File.Exists(Path.Combine(repository, parts[0])))
+                throw Wrong($"there is no file '{parts[0]}' of src/");
             return (Place: new Place(parts[0], number, parts[2]), After: parts.ElementAtOrDefault(3) ?? "");
+
+            FormatException Wrong(string what) => new($"{path}, line {line.Number}: {what}.");
         }).ToLookup(edit => edit.Place, edit => edit.After);
     }
 
@@ -47,7 +49,7 @@ sealed class WrittenEdits : IEdits
     public IEnumerable<StatementSyntax?> Of(StatementSyntax statement) =>
         At(statement).Select(after => after == "" ? null : SyntaxFactory.ParseStatement(after));
 
-    /// <summary>The edits that none of these mutants makes: what stands before is not there, or what stands after does not compile.</summary>
+    /// <summary>The edits that no mutant makes: what stands before is not there, or what stands after does not compile.</summary>
     public IEnumerable<string> NotIn(IReadOnlyList<Mutant> mutants)
     {
         var made = mutants.Select(mutant => (mutant.File, mutant.Line, mutant.After)).ToHashSet();
