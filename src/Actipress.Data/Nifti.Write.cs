@@ -25,7 +25,8 @@ public static partial class Nifti
         WholeFile.Write(path, part =>
         {
             using var file = File.Create(part);
-            using Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
+            var isGzip = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
+            using Stream stream = isGzip ? new GZipStream(file, CompressionLevel.Optimal) : file;
             stream.Write(Header(volume, type, Size(type, path)));
             switch (type)
             {

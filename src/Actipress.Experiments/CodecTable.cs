@@ -83,7 +83,8 @@ public static class CodecTable
     static JsonElement Object(JsonElement line, string name) => Field(line, name, JsonValueKind.Object, "object");
 
     static JsonElement Field(JsonElement line, string name, JsonValueKind kind, string what) =>
-        line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found) && found.ValueKind == kind ? found : throw No(what, line, name);
+        line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found) && found.ValueKind == kind
+            ? found : throw No(what, line, name);
 
     static InvalidDataException No(string what, JsonElement line, string name) =>
         new($"The results of {Folder} have no {what} '{name}' in {Json.Beginning(line)}: wanted what ./dev bench --store writes. "

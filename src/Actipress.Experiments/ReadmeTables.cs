@@ -61,7 +61,9 @@ public static class ReadmeTables
         var from = runs[^1].Provenance;
         text.AppendLine();
         var commits = runs.Select(run => run.Provenance.Commit).Distinct().ToArray();
-        text.AppendLine(Invariant($"Accuracy or DSC in percent, mean and standard error of {runs.Max(run => run.Plan.Seed)} seeds; {from.Machine}, one thread each,"));
+        var seeds = runs.Max(run => run.Plan.Seed);
+        text.AppendLine(Invariant(
+            $"Accuracy or DSC in percent, mean and standard error of {seeds} seeds; {from.Machine}, one thread each,"));
         text.AppendLine(Invariant($"TorchSharp {from.TorchSharp}, commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}."));
         return $"{text}";
 

@@ -9,8 +9,8 @@ namespace Actipress.Experiments;
 /// goes on from it ends bit for bit where it would have ended without a break (on the same machine with the same number of threads).
 /// </summary>
 /// <remarks>
-/// A file that is whole whenever the program ends: the bytes "ACTPTRAI", a version, the plan as JSON, the runs, and the SHA-256 of all before
-/// it.
+/// A file that is whole whenever the program ends: the bytes "ACTPTRAI", a version, the plan as JSON, the runs, and the SHA-256 of all
+/// before it.
 /// </remarks>
 /// <param name="path">The file.</param>
 /// <param name="plan">Whose state it is.</param>

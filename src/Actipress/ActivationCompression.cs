@@ -34,7 +34,13 @@ public sealed class ActivationCompression : IDisposable
         watch = new LayerWatch(layers, Entered, Left);
         run = new ModelRun(layers, watch);
         if (options.DisposeIntermediates) intermediates = new IntermediateTensors(layers);
-        Store = new ActivationStore(new CompressingPolicy(options), run) { Budget = Budget, Fidelity = Fidelity, Derives = options.DeriveMaps ? DerivedMap.Suits : null, OffloadsToHost = options.OffloadToHost };
+        Store = new ActivationStore(new CompressingPolicy(options), run)
+        {
+            Budget = Budget,
+            Fidelity = Fidelity,
+            Derives = options.DeriveMaps ? DerivedMap.Suits : null,
+            OffloadsToHost = options.OffloadToHost,
+        };
         try { Newcomers.Add(this); }
         catch
         {
@@ -178,7 +184,8 @@ public sealed class ActivationCompression : IDisposable
     /// are left as they were found. Takes the memory of a step and of four copies of the parameters, however many batches there are.
     /// </summary>
     /// <param name="losses">
-    /// Each makes the scalar loss of one batch and is called twice, the first three times; the result is disposed, and so is what the function leaves undisposed.
+    /// Each makes the scalar loss of one batch and is called twice, the first three times; the result is disposed, and so is what the
+    /// function leaves undisposed.
     /// The enumeration may make each batch when it comes to it.
     /// </param>
     /// <exception cref="ArgumentException">There is no loss, or one is null.</exception>
@@ -193,8 +200,8 @@ public sealed class ActivationCompression : IDisposable
     }
 
     /// <summary>
-    /// Runs a forward pass, of which a few examples will do, so that the first step knows already which maps others follow from. Buffers and
-    /// the CPU's random state are left as they were found.
+    /// Runs a forward pass, of which a few examples will do, so that the first step knows already which maps others follow from. Buffers
+    /// and the CPU's random state are left as they were found.
     /// </summary>
     /// <param name="forward">Runs the model as the steps will; its result is disposed.</param>
     internal void LearnSources(Func<Tensor> forward)

@@ -86,9 +86,9 @@ public sealed class CompressionOptions
 
     /// <summary>
     /// Whether what can be derived of a held map is not held itself: on by default, with the codecs of the default storage. The output of a
-    /// normalisation, of a ReLU or SiLU behind it and of a residual sum of these is computed from the normalisation's input, which gets a
-    /// finer step for it, and a ReLU's exact zero bits. Off, every map that is saved is compressed by itself, as under a
-    /// <see cref="Budget"/> and <see cref="KeepFidelity"/>.
+    /// normalisation, of a ReLU, SiLU, Hardswish or GELU behind it, and of a sum or product of these is computed from the normalisation's
+    /// input, which gets a finer step for it, and from bits for a ReLU's exact zeros. Off, every map that is saved is compressed by itself,
+    /// as under a <see cref="Budget"/> and <see cref="KeepFidelity"/>.
     /// </summary>
     public bool DeriveMaps { get; set; } = true;
 
@@ -157,9 +157,6 @@ public sealed class CompressionOptions
 
     internal IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
         AdaptToLayers && codec.ExactZeros ? Sensitivity.Finer(codec, map, need) : [(codec, double.PositiveInfinity)];
-
-    internal double MostError(ActivationCodec codec, Tensor map, Need need) =>
-        AdaptToLayers && codec.ExactZeros ? Sensitivity.MostError(codec, map, need) : double.PositiveInfinity;
 
     internal ActivationCodec CodecFor(Layer layer, out bool noRule)
     {

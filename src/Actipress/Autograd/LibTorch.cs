@@ -80,6 +80,9 @@ static unsafe class LibTorch
         return Tensor.UnsafeCreateTensor(handle);
     }
 
+    /// <summary>The tensor of an implementation, likewise: an <c>at::Tensor</c> is one pointer to it.</summary>
+    public static Tensor OfImplementation(nint implementation) => Wrap((nint)(&implementation));
+
     /// <summary>Writes a new reference to <paramref name="tensor"/> where a native caller expects an <c>at::Tensor</c> by value.</summary>
     public static void Return(Tensor tensor, nint result)
     {

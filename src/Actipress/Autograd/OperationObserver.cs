@@ -28,7 +28,8 @@ static unsafe class OperationObserver
     }
 
     // An IValue is a word of payload and a tag; a tensor's payload is its implementation.
-    const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, TextTag = 12, WordsSearched = 96, FarthestFrame = 1 << 16, MostNames = 1 << 13;
+    const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, TextTag = 12;
+    const int WordsSearched = 96, FarthestFrame = 1 << 16, MostNames = 1 << 13;
 
     /// <summary>An <see cref="AppContext"/> switch that, off before the first use, leaves operations unobserved: for tests.</summary>
     public const string Switch = "Actipress.ObservesOperations";
@@ -188,7 +189,13 @@ static unsafe class OperationObserver
                 var value = (nint*)values + i * WordsPerValue;
                 var tag = *(int*)(value + 1);
                 frame.Arguments[i] = tag == TensorTag ? *value : 0;
-                frame.Numbers[i] = tag switch { DoubleTag => *(double*)value, IntegerTag => *value, TextTag when readsTexts => FirstLetter(*value), _ => double.NaN };
+                frame.Numbers[i] = tag switch
+                {
+                    DoubleTag => *(double*)value,
+                    IntegerTag => *value,
+                    TextTag when readsTexts => FirstLetter(*value),
+                    _ => double.NaN,
+                };
             }
             frame.ArgumentCount = count;
         }

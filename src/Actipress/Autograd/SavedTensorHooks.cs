@@ -15,7 +15,9 @@ abstract class SavedTensorHooks
     /// <param name="block">The block; null where it is a function.</param>
     public virtual SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) => Pack(tensor);
 
-    /// <summary>Told of each operation's end on a thread where these are the innermost hooks, where <see cref="Operation.TellsResults"/>.</summary>
+    /// <summary>
+    /// Told of each operation's end on a thread where these are the innermost hooks, where <see cref="Operation.TellsResults"/>.
+    /// </summary>
     /// <param name="frame">The operation, with its arguments.</param>
     /// <param name="results">The implementations of its results; 0 for what is no tensor.</param>
     public virtual void Ended(in Frame frame, ReadOnlySpan<nint> results) { }

@@ -29,7 +29,8 @@ static unsafe class ChannelScale
                 var channel = i / place;
                 var until = Math.Min(end, (channel + 1) * place);
                 var (a, b) = (factor[channel % count], shift[channel % count]);
-                for (var (many, more) = (Vector256.Create(a), Vector256.Create(b)); i + Vector256<float>.Count <= until; i += Vector256<float>.Count)
+                var (many, more) = (Vector256.Create(a), Vector256.Create(b));
+                for (; i + Vector256<float>.Count <= until; i += Vector256<float>.Count)
                     Vector256.FusedMultiplyAdd(Vector256.Load(values + i), many, more).Store(values + i);
                 for (; i < until; i++) values[i] = MathF.FusedMultiplyAdd(values[i], a, b);
             }

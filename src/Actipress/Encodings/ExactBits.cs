@@ -70,8 +70,11 @@ public sealed class ExactBits : Packed
         return map;
     }
 
-    /// <summary>Writes zeros into a contiguous float32 map on the CPU where the bit is not set and the value is at most <paramref name="highest"/>.</summary>
-    internal unsafe void ZeroUnset(Tensor map, float highest)
+    /// <summary>Writes zeros into a contiguous float32 map on the CPU where the bit is not set and the value not above a limit.</summary>
+    /// <param name="map">The map.</param>
+    /// <param name="highest">That limit.</param>
+    /// <param name="lowest">What a value below it becomes where the bit is set.</param>
+    internal unsafe void ZeroUnset(Tensor map, float highest, float lowest = float.NegativeInfinity)
     {
         var from = (byte*)LibTorch.Data(bits);
         var values = (float*)LibTorch.Data(map);
@@ -79,30 +82,20 @@ public sealed class ExactBits : Packed
         {
             var i = start;
             if (Vector256.IsHardwareAccelerated)
-                for (var (tops, each) = (Vector256.Create(highest), Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128)); i + 8 <= end; i += 8)
-                {
-                    var x = Vector256.Load(values + i);
-                    (x & (Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle() | Vector256.GreaterThan(x, tops))).Store(values + i);
-                }
-            for (; i < end; i++) if ((from[i / 8] >> (int)(i % 8) & 1) == 0 && !(values[i] > highest)) values[i] = 0;
-        });
-    }
-
-    /// <summary>Writes zeros into a contiguous float32 map on the CPU where the bit is not set or the value is negative.</summary>
-    internal unsafe void Rectify(Tensor map)
-    {
-        var from = (byte*)LibTorch.Data(bits);
-        var values = (float*)LibTorch.Data(map);
-        CpuTeam.Each(map.NumberOfElements, Stretch, (start, end) =>
-        {
-            var i = start;
-            if (Vector256.IsHardwareAccelerated)
+            {
+                var (tops, bottoms) = (Vector256.Create(highest), Vector256.Create(lowest));
                 for (var each = Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128); i + 8 <= end; i += 8)
                 {
-                    var x = Vector256.Max(Vector256.Load(values + i), Vector256<float>.Zero);
-                    (x & Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle()).Store(values + i);
+                    var x = Vector256.Max(Vector256.Load(values + i), bottoms);
+                    var isSet = Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle();
+                    (x & (isSet | Vector256.GreaterThan(x, tops))).Store(values + i);
                 }
-            for (; i < end; i++) values[i] = (from[i / 8] >> (int)(i % 8) & 1) == 0 ? 0 : Math.Max(values[i], 0);
+            }
+            for (; i < end; i++)
+            {
+                var x = Math.Max(values[i], lowest);
+                values[i] = (from[i / 8] >> (int)(i % 8) & 1) == 0 && !(x > highest) ? 0 : x;
+            }
         });
     }
 

@@ -54,8 +54,8 @@ sealed unsafe class SignsInDoubt : IDisposable
         var signs = new SignsInDoubt(count, limit, least);
         try
         {
-            CpuTeam.Each(count, ChunkElements, (start, end) =>
-                signs.chunks[start / ChunkElements] = PackChunk((float*)values + start, (float*)rebuilt + start, (int)(end - start), limit));
+            CpuTeam.Each(count, ChunkElements, (start, end) => signs.chunks[start / ChunkElements] =
+                PackChunk((float*)values + start, (float*)rebuilt + start, (int)(end - start), limit));
             if (signs.chunks.Contains(0))
             {
                 signs.Dispose();
@@ -104,7 +104,7 @@ sealed unsafe class SignsInDoubt : IDisposable
 
     static int WordsOf(int bits) => (bits + 63) / 64;
 
-    // The limit up to which an element is in doubt, and the value of those above zero whose argument was rebuilt below it: by some elements.
+    // By some elements: the limit up to which one is in doubt, and the value of those above zero whose argument was rebuilt below it.
     static (float Limit, float Least)? Choose(float* values, float* rebuilt, long count)
     {
         var step = Math.Max(1, count / SampledElements) | 1;    // odd, so that no column of a map is left out

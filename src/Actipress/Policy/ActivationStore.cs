@@ -283,8 +283,10 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         }
         if (budget is null && fidelity is null && need.Fineness == Fineness.Codec && Derives is { } derives && derives(codec))
         {
-            if (Derive(saved, values, need, policy.MostError(codec, values, need)) is { } derived) return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
-            if (sources.TryGetValue(saved.Identity, out var ofDerived)) (codec, need) = (DerivedMap.CodecOfSource(codec, values, need), Sensitivity.Stricter(need, ofDerived));
+            if (Derive(saved, values, need, codec) is { } derived)
+                return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
+            if (sources.TryGetValue(saved.Identity, out var ofDerived))
+                (codec, need) = (DerivedMap.CodecOfSource(codec, values, need), Sensitivity.Stricter(need, ofDerived));
         }
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
@@ -305,10 +307,12 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         return Raw(new HeldRaw(values), layer, why);
     }
 
-    DerivedMap? Derive(SavedMap map, Tensor values, Need need, double mostError)
+    DerivedMap? Derive(SavedMap map, Tensor values, Need need, ActivationCodec codec)
     {
         if (lineage.Of(map) is not { } derivation || !DerivedMap.CanBe(map, derivation)) return null;
         foreach (var source in derivation.Sources) source.NeedOfDerived = Sensitivity.Stricter(source.NeedOfDerived ?? need, need);
+        // What the operation bears of a derived map is what it bears before a finer codec stands in.
+        var mostError = policy.Finer(codec, values, need).First().MostError;
         return DerivedMap.IsNear(derivation, mostError) ? new DerivedMap(map, values, derivation, Release) : null;
     }
 

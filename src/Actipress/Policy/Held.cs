@@ -168,7 +168,7 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
     {
         if (bits.IsOnCpu && values.dtype == ScalarType.Float32)
         {
-            bits.Rectify(values);
+            bits.ZeroUnset(values, float.PositiveInfinity, lowest: 0);
             return;
         }
         values.ClampMin_(0);

@@ -21,7 +21,7 @@ sealed class Lineage
     public void Add(in Frame frame, ReadOnlySpan<nint> results, Func<Tensor, SavedMap?> heldOf)
     {
         if (results[0] == 0) return;
-        using var result = Wrap(results[0]);
+        using var result = LibTorch.OfImplementation(results[0]);
         if (result.dtype is not (ScalarType.Float32 or ScalarType.Float64)) return;
         if (Derive(frame, results, result, heldOf) is not { } derivation) return;
         foreach (var numbers in derivation.Numbers) numbers.Share();
@@ -56,7 +56,7 @@ sealed class Lineage
             case "add" or "mul":
                 return OfBoth(frame, result, heldOf);
             default:
-                using (var input = Wrap(frame.Arguments[0]))
+                using (var input = LibTorch.OfImplementation(frame.Arguments[0]))
                 {
                     if (input.dtype != result.dtype || heldOf(input) is not { } map) return null;
                     return new Derivation.Normalised(new Derivation.Held(map), input.shape, new(frame, results, input.shape));
@@ -68,8 +68,8 @@ sealed class Lineage
     Derivation? OfBoth(in Frame frame, Tensor result, Func<Tensor, SavedMap?> heldOf)
     {
         if (OfArgument(frame, 0, result, heldOf) is not { } first || OfArgument(frame, 1, result, heldOf) is not { } second) return null;
-        using var a = Wrap(frame.Arguments[0]);
-        using var b = Wrap(frame.Arguments[1]);
+        using var a = LibTorch.OfImplementation(frame.Arguments[0]);
+        using var b = LibTorch.OfImplementation(frame.Arguments[1]);
         var (isFirst, isSecond) = (a.NumberOfElements == result.NumberOfElements, b.NumberOfElements == result.NumberOfElements);
         var isProduct = frame.Operation.ShortName == "mul";
         return (isFirst, isSecond) switch
@@ -88,13 +88,13 @@ sealed class Lineage
     Derivation? OfArgument(in Frame frame, int place, Tensor result, Func<Tensor, SavedMap?> heldOf)
     {
         if (frame.Arguments[place] == 0) return null;
-        using var argument = Wrap(frame.Arguments[place]);
+        using var argument = LibTorch.OfImplementation(frame.Arguments[place]);
         if (argument.dtype != result.dtype) return null;
         var (geometry, version) = (Geometry.Of(argument), LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0));
         if (!geometry.IsRowMajor) return null;
         // A ReLU's result whose values are held is as near as any.
-        if (Of(StorageReference.AddressOf(argument), geometry, version)?.Derivation is { } known and not Derivation.Relu { Result.Values: not null })
-            return known;
+        var known = Of(StorageReference.AddressOf(argument), geometry, version)?.Derivation;
+        if (known is not (null or Derivation.Relu { Result.Values: not null })) return known;
         return heldOf(argument) is { } map ? new Derivation.Held(map) : null;
     }
 
@@ -118,6 +118,4 @@ sealed class Lineage
         }
         mostEntries = 2 * Math.Max(32, byStorage.Count);
     }
-
-    static unsafe Tensor Wrap(nint implementation) => LibTorch.Wrap((nint)(&implementation));
 }

@@ -38,11 +38,7 @@ sealed class NormalisationNumbers
     /// <summary>Bytes of the numbers, once they are settled.</summary>
     public long Bytes => steps.Sum(step => step.Factor.Bytes() + step.Shift.Bytes());
 
-    public NormalisationNumbers Share()
-    {
-        shares++;
-        return this;
-    }
+    public void Share() => shares++;
 
     /// <summary>Computes the numbers from what the normalisation used; false where that has been changed since, or is not known.</summary>
     public bool TrySettle()
@@ -109,10 +105,10 @@ sealed class NormalisationNumbers
         steps = [];
     }
 
-    static unsafe (Tensor, long)? Of(nint implementation)
+    static (Tensor, long)? Of(nint implementation)
     {
         if (implementation == 0 || StorageReference.AddressOf(implementation) == 0) return null;    // none, or an undefined one
-        var tensor = LibTorch.Wrap((nint)(&implementation)).DetachFromDisposeScope();
+        var tensor = LibTorch.OfImplementation(implementation).DetachFromDisposeScope();
         return (tensor, LibTorch.Version(tensor));
     }
 

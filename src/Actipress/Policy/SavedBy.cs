@@ -51,12 +51,12 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
     }
 
     // The other factor is spread over whole maps, as a scale of each channel: its gradient is a sum over places, as a convolution's.
-    static unsafe bool OtherIsSpread(Frame frame, Tensor tensor)
+    static bool OtherIsSpread(Frame frame, Tensor tensor)
     {
         const int LeastPlaces = 64;    // the kernels of a convolution whose weight is computed have fewer
         if (frame.Operation.ShortName != "mul" || frame.Arguments[0] == 0 || frame.Arguments[1] == 0) return false;
         var other = frame.Arguments[frame.Arguments[0] == OperationObserver.Implementation(tensor) ? 1 : 0];
-        using var factor = LibTorch.Wrap((nint)(&other));    // an at::Tensor is one pointer to its implementation
+        using var factor = LibTorch.OfImplementation(other);
         return factor.dim() == tensor.dim() && MapShape.Of(factor.shape).MapElements == 1 && MapShape.Of(tensor.shape).MapElements >= LeastPlaces;
     }
 

@@ -76,10 +76,12 @@ sealed class SavedMap : IDisposable
     public long SavedBytes => geometry.Elements * elementSize;
 
     /// <summary>Bytes held in its place.</summary>
-    public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0) + pinned.Where(holding => holding != Values).Sum(holding => holding.Bytes);
+    public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0) + Replaced.Sum(holding => holding.Bytes);
 
-    // What is held was or is needed to the bit by maps that are derived of it.
+    // How its values are held, or were before finer ones took their place, where maps that are derived of it need them to the bit.
     readonly List<Holding> pinned = [];
+
+    IEnumerable<Holding> Replaced => pinned.Where(holding => holding != Values);
 
     /// <summary>Keeps how its values are held now until the map is released, whatever finer takes their place.</summary>
     public Holding Pin()
@@ -91,7 +93,9 @@ sealed class SavedMap : IDisposable
     public bool IsPinned(Holding holding) => pinned.Contains(holding);
 
     /// <summary>Whether what is held tells the values by itself, the same to the bit each time.</summary>
-    public bool CanPin => Values?.Held is PackedMap or OffloadedMap or HeldRaw or HeldMask or DerivedMap { KeepsExactZeros: true } && !Bits.Any(bits => bits.TellsZeros);
+    public bool CanPin =>
+        Values?.Held is PackedMap or OffloadedMap or HeldRaw or HeldMask or DerivedMap { KeepsExactZeros: true }
+        && !Bits.Any(bits => bits.TellsZeros);
 
     /// <summary>Whether its values are rebuilt into a tensor of their own.</summary>
     public bool HasPackedValues => Values is not null && IsPacked(Values);
@@ -143,7 +147,7 @@ sealed class SavedMap : IDisposable
     {
         IsReleased = true;
         original.Dispose();
-        foreach (var holding in pinned.Where(holding => holding != Values)) holding.Held.Dispose();
+        foreach (var holding in Replaced) holding.Held.Dispose();
         Values?.Held.Dispose();
         Inside?.Held.Dispose();
         Storage.Dispose();

@@ -47,9 +47,6 @@ abstract class SavingPolicy
     /// <summary>The codec, and what stands in for it where it would make more than some relative error, from the coarsest.</summary>
     public virtual IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) => [(codec, double.PositiveInfinity)];
 
-    /// <summary>The relative error that an operation bears of a map under a codec.</summary>
-    public virtual double MostError(ActivationCodec codec, Tensor map, Need need) => double.PositiveInfinity;
-
     /// <summary>The codec for a map of which more is known than its layer.</summary>
     public virtual ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => codec;
 }
@@ -80,8 +77,6 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
     public override OperationNeeds? Line(Operation operation) => options.Line(operation);
 
     public override IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) => options.Finer(codec, map, need);
-
-    public override double MostError(ActivationCodec codec, Tensor map, Need need) => options.MostError(codec, map, need);
 
     public override ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => options.Adapt(codec, map, need, zeros);
 }

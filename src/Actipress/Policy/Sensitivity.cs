@@ -59,19 +59,15 @@ static class Sensitivity
     /// </summary>
     public static IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need)
     {
-        var most = MostError(codec, map, need);
-        var bits = need == Need.Smooth && !BearsLittle(map, need) ? 4 : 8;
+        var (most, bits) =
+            BearsLittle(map, need) ? (MostOfFactors, 8) :
+            need == Need.Smooth ? (MostOfSmoothMaps, 4) :
+            need == Need.Linear && codec.Keep is Keep.TopK { Ratio: > 1 and var ratio } ? (MostOfConvolutions * OfWhiteNoise(ratio), 8) :
+            (double.PositiveInfinity, 8);
         yield return (codec, most);
         if (most < double.PositiveInfinity && need != Need.Linear && codec.Keep is Keep.TopK { Ratio: > FinerRatio }) yield return (codec with { Keep = new Keep.TopK(FinerRatio) }, most);
         yield return (ActivationCodec.Quantized(bits) with { ExactZeros = codec.ExactZeros }, double.PositiveInfinity);
     }
-
-    /// <summary>The relative error that an operation bears of a map under a codec; infinite where it bears whatever the codec makes.</summary>
-    public static double MostError(ActivationCodec codec, Tensor map, Need need) =>
-        BearsLittle(map, need) ? MostOfFactors :
-        need == Need.Smooth ? MostOfSmoothMaps :
-        need == Need.Linear && codec.Keep is Keep.TopK { Ratio: > 1 and var ratio } ? MostOfConvolutions * OfWhiteNoise(ratio) :
-        double.PositiveInfinity;
 
     /// <summary>The need of two that bears less error in a map from which both are derived.</summary>
     public static Need Stricter(Need a, Need b) => Rank(a) >= Rank(b) ? a : b;
