@@ -137,15 +137,16 @@ abstract class Derivation
     }
 
     /// <summary>The sum of two, or their product.</summary>
-    /// <param name="first">Of the result's shape.</param>
-    /// <param name="second">Of that shape too, or a factor for each channel.</param>
+    /// <param name="first">With as many elements as the result.</param>
+    /// <param name="second">Likewise, or a factor for each channel.</param>
     /// <param name="isProduct">Whether they are multiplied.</param>
-    /// <param name="shapes">Their shapes.</param>
-    public sealed class Both(Derivation first, Derivation second, bool isProduct, (long[] First, long[] Second) shapes) : Derivation
+    /// <param name="shape">The result's shape.</param>
+    /// <param name="ofSecond">That of the second one, seen beside the result.</param>
+    public sealed class Both(Derivation first, Derivation second, bool isProduct, long[] shape, long[] ofSecond) : Derivation
     {
         public override bool CanSettle => first.CanSettle && second.CanSettle;
 
-        public override Derivation Settled() => new Both(first.Settled(), second.Settled(), isProduct, shapes);
+        public override Derivation Settled() => new Both(first.Settled(), second.Settled(), isProduct, shape, ofSecond);
 
         public override IEnumerable<SavedMap> Sources => first.Sources.Concat(second.Sources);
 
@@ -157,8 +158,8 @@ abstract class Derivation
         {
             var values = first.Rebuild();
             using var other = second.Rebuild();
-            using (var shaped = values.view(shapes.First))
-            using (var otherShaped = other.view(shapes.Second))
+            using (var shaped = values.view(shape))
+            using (var otherShaped = other.view(ofSecond))
                 if (isProduct) shaped.mul_(otherShaped).Dispose();
                 else shaped.Add_(otherShaped).Dispose();
             return values;

@@ -64,7 +64,7 @@ sealed class Lineage
         }
     }
 
-    // The first has the result's shape; the second too, or it is a factor for each channel of an example.
+    // One has as many elements as the result, beside which its shape is the result's; the other too, or it is a factor for each channel.
     Derivation? OfBoth(in Frame frame, Tensor result, Func<Tensor, SavedMap?> heldOf)
     {
         if (OfArgument(frame, 0, result, heldOf) is not { } first || OfArgument(frame, 1, result, heldOf) is not { } second) return null;
@@ -74,9 +74,9 @@ sealed class Lineage
         var isProduct = frame.Operation.ShortName == "mul";
         return (isFirst, isSecond) switch
         {
-            (true, true) => new Derivation.Both(first, second, isProduct, (a.shape, b.shape)),
-            (true, false) when isProduct && IsOfChannels(b, result) => new Derivation.Both(first, second, isProduct, (a.shape, b.shape)),
-            (false, true) when isProduct && IsOfChannels(a, result) => new Derivation.Both(second, first, isProduct, (b.shape, a.shape)),
+            (true, true) => new Derivation.Both(first, second, isProduct, result.shape, result.shape),
+            (true, false) when isProduct && IsOfChannels(b, result) => new Derivation.Both(first, second, isProduct, result.shape, b.shape),
+            (false, true) when isProduct && IsOfChannels(a, result) => new Derivation.Both(second, first, isProduct, result.shape, a.shape),
             _ => null,
         };
 

@@ -57,6 +57,8 @@ public sealed class DerivedMapTests : IDisposable
         ["ReLU of an instance norm"] = (t, x) => t.Convolved(instance_norm(x, weight: t.weight, bias: t.bias).relu()),
         ["a residual sum"] = (t, x) => t.Convolved(t.Norm(t.Skipped(x, out var skip)).Add(skip).relu()),
         ["a residual sum in place"] = (t, x) => t.Convolved(t.Norm(t.Skipped(x, out var skip)).Add_(skip).relu_()),
+        ["a sum of unlike ranks"] = (t, x) => t.Convolved(t.Norm(x).Add(t.Norm(x.tanh()).unsqueeze(0)).view(4, 16, 8, 8)),
+        ["a product of unlike ranks"] = (t, x) => t.Convolved(t.Norm(x).mul(t.Norm(x.tanh()).unsqueeze(0)).relu().view(4, 16, 8, 8)),
         ["a sum of two norms"] = (t, x) => t.Convolved(t.Norm(x).Add(t.Norm(x.tanh())).relu()),
         ["a source that another operation wants exactly later"] = (t, x) =>
         {
