@@ -26,9 +26,10 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     // Maps that something else kept alive until the last backward pass: packing them would only add to what is held.
     readonly HashSet<(Layer Layer, Operation Operation, int Number)> aliveElsewhere = [];
 
-    // What the step's maps and results can be derived from, and the maps that the last step derived others from.
+    // What the step's maps and results follow from; and the maps that others followed from, with the strictest need of these, or null where
+    // these were not derived although the map was held more finely.
     readonly Lineage lineage = new();
-    readonly Dictionary<(Layer Layer, Operation Operation, int Number), Need> sources = [];
+    readonly Dictionary<(Layer Layer, Operation Operation, int Number), Need?> sources = [];
 
     // Bytes of the step's maps by operations that are not in the table.
     readonly Dictionary<string, long> unknown = [];
@@ -285,8 +286,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         {
             if (Derive(saved, values, need, codec) is { } derived)
                 return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
-            if (sources.TryGetValue(saved.Identity, out var ofDerived))
-                (codec, need) = (DerivedMap.CodecOfSource(codec, values, need), Sensitivity.Stricter(need, ofDerived));
+            if (sources.GetValueOrDefault(saved.Identity) is { } ofDerived)
+            {
+                saved.IsHeldAsSource = true;
+                (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
+            }
         }
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
@@ -313,7 +317,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         foreach (var source in derivation.Sources) source.NeedOfDerived = Sensitivity.Stricter(source.NeedOfDerived ?? need, need);
         // What the operation bears of a derived map is what it bears before a finer codec stands in.
         var mostError = policy.Finer(codec, values, need).First().MostError;
-        return DerivedMap.IsNear(derivation, mostError) ? new DerivedMap(map, values, derivation, Release) : null;
+        return DerivedMap.Of(map, values, derivation, mostError, Release);
     }
 
     Holding Hold(PackedMap packed, CudaDevice? gpu)
@@ -523,8 +527,10 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     {
         foreach (var map in byStorage.Values.SelectMany(maps => maps).Where(map => map.Pass == pass))
         {
-            if (map.NeedOfDerived is { } need) sources[map.Identity] = need;
-            else sources.Remove(map.Identity);
+            if (map.NeedOfDerived is not { } need) sources.Remove(map.Identity);
+            else if (map.HasDerived) sources[map.Identity] = need;
+            else if (map.IsHeldAsSource) sources[map.Identity] = null;
+            else sources.TryAdd(map.Identity, need);
         }
     }
 

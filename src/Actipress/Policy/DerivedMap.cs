@@ -12,9 +12,14 @@ sealed class DerivedMap : Packed
     // A residual sum of two coded maps is derived, the next one of its stage would need three, and is coded.
     const int MostDecoded = 2;
 
-    // With the bytes of both maps a source may have so many times its coefficients: where the zeros' bits are fewer than one an element,
-    // and where they are not.
-    const double CoefficientsOfSource = 3.3, WithAllBits = 2.2;
+    // With the bytes of both maps a source may have so many times its coefficients.
+    const double CoefficientsOfSource = 3.3;
+
+    const int SampledElements = 1 << 12;
+
+    // Of a healthy normalisation the result's relative error is about its input's. Where the input hardly varies beside its mean, or a channel
+    // beside the others, it is many times that, and coding the result itself loses less, but for a small error.
+    const double MostOfSources = 1.5, Near = 0.2;
 
     readonly Derivation derivation;
     readonly long[] sizes;
@@ -24,58 +29,74 @@ sealed class DerivedMap : Packed
     readonly int decoded;
     bool disposed;
 
+    DerivedMap(SavedMap map, Derivation derivation, SignsInDoubt? signs, double error, Action<SavedMap> release)
+    {
+        (this.derivation, this.signs, RelativeError, this.release) = (derivation, signs, error, release);
+        (sizes, decoded, sources) = (map.Geometry.Sizes, Decoded(derivation), [.. derivation.Sources]);
+        rectified = [.. derivation.Rectified.Where(other => other != map)];
+        foreach (var numbers in derivation.Numbers) numbers.Share();
+        foreach (var source in sources.Concat(rectified)) source.Users++;
+        foreach (var source in sources) source.HasDerived = true;
+    }
+
+    /// <summary>A map as what it follows from; null where that gives it with a larger error than is borne, or than it should.</summary>
     /// <param name="map">The map.</param>
     /// <param name="values">Its values; not disposed.</param>
     /// <param name="derivation">What it follows from; <see cref="CanBe"/> holds.</param>
+    /// <param name="mostError">The relative error that is borne.</param>
     /// <param name="release">Gives a source back.</param>
-    public DerivedMap(SavedMap map, Tensor values, Derivation derivation, Action<SavedMap> release)
+    public static DerivedMap? Of(SavedMap map, Tensor values, Derivation derivation, double mostError, Action<SavedMap> release)
     {
+        var argument = (derivation as Derivation.Relu)?.Argument;
+        using var rebuilt = (argument ?? derivation).Rebuild();
+        var error = Error(values, rebuilt, isRelu: argument is not null);
+        var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
+        if (!(error <= mostError && (error <= Near || error <= MostOfSources * ofSources))) return null;
         var isPlain = values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32 && values.is_contiguous();
-        if (isPlain && derivation is Derivation.Relu { Argument: { CanSettle: true } argument })
-        {
-            using var rebuilt = argument.Rebuild();
-            signs = SignsInDoubt.Pack(values, rebuilt);
-            if (signs is not null) derivation = argument.Settled();
-        }
-        (this.derivation, this.release, sizes, decoded) = (derivation, release, map.Geometry.Sizes, Decoded(derivation));
-        sources = [.. derivation.Sources];
-        foreach (var numbers in derivation.Numbers) numbers.Share();
-        rectified = [.. derivation.Rectified.Where(other => other != map)];
-        foreach (var source in sources.Concat(rectified)) source.Users++;
+        var signs = isPlain && argument is { CanSettle: true } ? SignsInDoubt.Pack(values, rebuilt) : null;
+        return new(map, signs is null ? derivation : argument!.Settled(), signs, error, release);
     }
 
     /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
     public static bool CanBe(SavedMap map, Derivation derivation) =>
         derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
         && derivation.Sources.All(source => source != map && !source.IsReleased && source.Geometry.IsRowMajor
-            && (source.HasPackedValues || source.IsHeldRaw || source.Values?.Held is DeferredMap))
+            && (source.HasPackedValues || source.IsHeldRaw))
         && Decoded(derivation) <= MostDecoded
         && derivation.Numbers.All(numbers => numbers.TrySettle());
 
-    /// <summary>Whether the maps that it follows from are held as finely as its operation wants it.</summary>
-    /// <param name="derivation">What it follows from.</param>
-    /// <param name="mostError">The relative error that the operation bears.</param>
-    public static bool IsNear(Derivation derivation, double mostError) => derivation.Sources.All(source => mostError switch
+    // The relative error of some elements.
+    static double Error(Tensor values, Tensor rebuilt, bool isRelu)
     {
-        double.PositiveInfinity => true,
-        _ when source.Values!.Held is DeferredMap => false,    // its error is not known yet
-        _ when source.Values.Held is DerivedMap derived => IsNear(derived.derivation, mostError),
-        _ => !(source.Values.RelativeError > mostError),
-    });
+        using var scope = NewDisposeScope();
+        var step = Math.Max(1, values.NumberOfElements / SampledElements) | 1;    // odd, so that no column of a map is left out
+        var (of, found) = (Sample(values), Sample(rebuilt));
+        var (error, energy) = (0.0, 0.0);
+        for (var i = 0; i < of.Length; i++)
+        {
+            if (double.IsNaN(of[i]) && double.IsNaN(found[i])) continue;
+            var back = !isRelu ? found[i] : of[i] > 0 ? Math.Max(found[i], 0) : 0;
+            error += (of[i] - back) * (of[i] - back);
+            energy += of[i] * of[i];
+        }
+        return error == 0 ? 0 : Math.Sqrt(error / energy);
+
+        double[] Sample(Tensor map) => map.reshape(-1).slice(0, 0, map.NumberOfElements, step).to(ScalarType.Float64).data<double>().ToArray();
+    }
 
     /// <summary>Whether maps of a codec may be held so: the paper's storage and what a user composes keep each map by itself.</summary>
     public static bool Suits(ActivationCodec codec) => codec.Encoding is Grid;
 
     /// <summary>The codec of a map from which others are derived.</summary>
-    public static ActivationCodec CodecOfSource(ActivationCodec codec, Tensor map, Need need)
-    {
-        var times = map.device_type == DeviceType.CPU ? CoefficientsOfSource : WithAllBits;
-        if (need != Need.Normalised || codec.Keep is not Keep.TopK { Ratio: var ratio } || ratio <= times) return codec;
-        return codec with { Keep = new Keep.TopK(Math.Round(ratio / times, 1)) };
-    }
+    public static ActivationCodec CodecOfSource(ActivationCodec codec, Need need) =>
+        need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: > CoefficientsOfSource and var ratio }
+            ? codec with { Keep = new Keep.TopK(Math.Round(ratio / CoefficientsOfSource, 1)) } : codec;
 
     /// <summary>The layers of the maps that it is derived from.</summary>
     public string From => string.Join(" and ", sources.Select(source => source.Account.Layer.Name).Distinct());
+
+    /// <summary>The norm of its error by the map's, of a sample.</summary>
+    public double RelativeError { get; }
 
     internal override bool KeepsExactZeros => signs is not null;
 

@@ -11,7 +11,7 @@ sealed record Holding(Packed Held, string How)
     public Fineness Fineness { get; init; } = Fineness.Exact;
 
     /// <summary>The norm of its error by the map's; null where that is not known, or nothing.</summary>
-    public double? RelativeError => (Held as PackedMap)?.RelativeError;
+    public double? RelativeError => Held is DerivedMap derived ? derived.RelativeError : (Held as PackedMap)?.RelativeError;
 
     /// <summary>What other codecs would make of the map, where a budget asked.</summary>
     public IReadOnlyList<Rung>? Rungs { get; init; }
@@ -59,6 +59,12 @@ sealed class SavedMap : IDisposable
     public Holding? Values { get; set; }
 
     public Holding? Inside { get; set; }
+
+    /// <summary>Whether it is held more finely, for others follow from it.</summary>
+    public bool IsHeldAsSource { get; set; }
+
+    /// <summary>Whether another map is derived from this one.</summary>
+    public bool HasDerived { get; set; }
 
     /// <summary>The strictest need of the maps that follow from this one; null where none does.</summary>
     public Need? NeedOfDerived { get; set; }

@@ -8,7 +8,7 @@ namespace Actipress.Tests.Memory;
 [MeasuresMemory]
 public sealed class MemoryPredictionTests : IDisposable
 {
-    // What the runtime's compiler and the finalizers of other tests allocate and free meanwhile: seen up to 2.3 MB.
+    // What the runtime's compiler and the finalizers of other tests allocate and free in every one of three steps: seen up to 2.3 MB.
     const long Others = 3 << 20;
 
     readonly int threads = get_num_threads();
@@ -33,7 +33,7 @@ public sealed class MemoryPredictionTests : IDisposable
         }
         Step();
         AllocatorMeter.Settle();
-        return Step();
+        return Enumerable.Range(0, 3).Select(_ => Step()).OrderBy(step => step.PeakBytes).ElementAt(1);
     }
 
     [Theory]

@@ -256,6 +256,65 @@ public sealed class DerivedMapTests : IDisposable
         Assert.Equal("dct:3, small", compression.Report().Layers.Single(layer => layer.Name == "1").KeptAs);
     }
 
+    // A normalisation divides its input's error by the deviation, which is next to nothing beside a large mean or in a dead channel.
+    [Theory]
+    [InlineData("a large mean", "relu")]
+    [InlineData("a large mean", "gelu")]
+    [InlineData("a dead channel", "gelu")]
+    [InlineData("a dead channel", "silu")]
+    [InlineData("a channel that is nearly dead", "gelu")]
+    public void Where_the_source_tells_too_little_the_map_is_held_itself(string what, string function)
+    {
+        var act = function == "relu" ? ReLU() : function == "gelu" ? (Module<Tensor, Tensor>)GELU() : SiLU();
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), act, Conv2d(16, 8, 3));
+        var (weight, bias) = (model.named_parameters().First().parameter, model.named_parameters().Skip(1).First().parameter);
+        using (no_grad())
+        {
+            if (what == "a large mean") bias.Add_(1000);
+            else using (var channel = weight.narrow(0, 0, 1)) channel.Mul_(what == "a dead channel" ? 0 : 0.003);
+        }
+        using var x = avg_pool2d(randn(8, 3, 32, 32), 5, 1, 2).Mul(4);
+        var (plain, derived, held) = (Gradients(null), Gradients(true), Gradients(false));
+        for (var i = 0; i < plain.Length; i++)
+        {
+            if (i == 1) continue;    // the bias before a norm, whose gradient is rounding
+            Assert.True(Off(derived[i]) <= 2 * Off(held[i]), $"parameter {i}: {Off(derived[i])}, where held itself {Off(held[i])}");
+
+            double Off(Tensor found) => ((found - plain[i]).norm() / plain[i].norm()).item<float>();
+        }
+
+        Tensor[] Gradients(bool? derives)
+        {
+            using var compression = derives is null ? null : model.CompressActivations(options =>
+            {
+                options.Default(ActivationCodec.Dct(10));
+                options.DeriveMaps = derives.Value;
+            });
+            for (var step = 0; step < 3; step++)
+            {
+                model.zero_grad();
+                using var y = model.call(x);
+                y.square().mean().backward();
+            }
+            return [.. model.parameters().Select(parameter => parameter.grad!.clone())];
+        }
+    }
+
+    [Fact]
+    public void A_source_of_which_nothing_is_derived_takes_no_more_bytes()
+    {
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 8, 3));
+        using (no_grad()) model.named_parameters().Skip(1).First().parameter.Add_(1000);
+        using var x = avg_pool2d(randn(8, 3, 32, 32), 5, 1, 2).Mul(4);
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        for (var step = 0; step < 5; step++)
+        {
+            using (var y = model.call(x)) using (var loss = y.square().mean()) compression.Backward(loss);
+            var norm = compression.Report().Layers.Single(layer => layer.Name == "1").KeptAs;
+            if (step != 1) Assert.StartsWith("dct:10", norm, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void A_smooth_functions_map_is_derived_once_its_source_is_as_fine_as_it_wants_it()
     {
