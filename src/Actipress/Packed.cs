@@ -13,6 +13,13 @@ public abstract class Packed : IDisposable
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
     public abstract Tensor Unpack();
 
+    /// <summary>Whether a range can be rebuilt without the rest.</summary>
+    internal virtual bool HasRanges => false;
+
+    /// <summary>A range of the tensor's maps: (maps, rows, elements of a row). The caller disposes it. Where <see cref="HasRanges"/>.</summary>
+    /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
+    internal virtual Tensor Unpack(MapRange range) => throw new InvalidOperationException($"{GetType().Name} has no ranges.");
+
     /// <inheritdoc/>
     public abstract void Dispose();
 }

@@ -72,6 +72,10 @@ public sealed class PackedMap : Packed
     /// <inheritdoc/>
     public override Tensor Unpack() => Pipeline.Unpack(this);
 
+    internal override bool HasRanges => Grid is not null && Actipress.Grid.Fused(Codec.Transform, MapShape.Of(Shape)) is { HaveRanges: true };
+
+    internal override Tensor Unpack(MapRange range) => Actipress.Grid.Unpack(Grid!, this, MapShape.Of(Shape), range);
+
     /// <inheritdoc/>
     public override void Dispose()
     {

@@ -104,6 +104,25 @@ public sealed record Grid : Encoding
         return Pipeline.InType(x, packed.Type, packed.Shape);
     }
 
+    /// <summary>A range of a map: (maps, rows, elements of a row).</summary>
+    internal static unsafe Tensor Unpack(GridMap grid, PackedMap packed, MapShape shape, MapRange range)
+    {
+        var tiles = Fused(packed.Codec.Transform, shape)!;
+        var (whole, row) = (tiles.WholeBlocks(range), MapRange.RowElements(shape));
+        var rows = empty([whole.Maps, whole.Rows, row], packed.Type);
+        try
+        {
+            grid.Unpack((void*)LibTorch.Data(rows), packed.Type, tiles, whole, get_num_threads());
+            if (whole == range) return rows;
+        }
+        catch
+        {
+            rows.Dispose();
+            throw;
+        }
+        using (rows) return rows.narrow(1, range.FirstRow - whole.FirstRow, range.Rows);
+    }
+
     internal override Tensor[] Encode(Kept kept, long coefficients) => throw new NotSupportedException("Grid storage packs whole maps.");
 
     internal override Tensor Decode(Tensor[] sections, long coefficients) => throw new NotSupportedException("Grid storage packs whole maps.");

@@ -174,6 +174,27 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         else Store(x, map, walk.Tile * 256, walk.Elements);
     }
 
+    /// <summary>Writes some of its blocks, or of its plain values, and no others: those from <paramref name="first"/> to before <paramref name="end"/>.</summary>
+    public static void Scatter(ref GridWalk walk, float* x, void* map, int first, int end)
+    {
+        if (walk.Region is not { } region)
+        {
+            Store(x + first, map, walk.Tile * 256 + first, end - first);
+            return;
+        }
+        var (height, width, plane, across) = (region.Height.Points, region.Width.Points, (long)walk.Shape.Height * walk.Shape.Width, region.Across);
+        for (int block = 0, blocks = walk.BlocksHere; block < blocks; block++, walk.Blocks.Skip(1))
+        {
+            if (block < first || block >= end) continue;
+            for (var z = 0; z < region.Depth.Points; z++)
+            {
+                var (down, right) = Math.DivRem(block * region.Depth.Points + z, across);
+                float* corner = x + 16 * down * height + right * width;
+                for (var y = 0; y < height; y++) TCells.Store(corner + 16 * y, map, walk.Blocks.Start + z * plane + (long)y * walk.Shape.Width, width);
+            }
+        }
+    }
+
     // One block of 4 x 8 x 8: slices 0 and 1 side by side above 2 and 3. The block below is asked for: half a line a row is no stream either.
     static void MoveVolume(ref GridWalk walk, float* map, float* x, bool store)
     {

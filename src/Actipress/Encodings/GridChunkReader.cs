@@ -96,6 +96,9 @@ sealed unsafe class GridChunkReader : IDisposable
         zeroReader = reader;
     }
 
+    /// <summary>Goes on by bits of zeros that are not wanted.</summary>
+    public void SkipZeros(int bits) => zeroReader.At += bits;
+
     /// <summary>Reads the next tiles' coefficients.</summary>
     /// <returns>For each tile which of its groups hold a level that is not zero.</returns>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>

@@ -75,6 +75,16 @@ sealed class GridTiles
         public long FirstTile => firstTile;
         public long Tiles => (Blocks + BlocksPerTile - 1) / BlocksPerTile;
 
+        /// <summary>Blocks along the axis of <see cref="MapRange"/>'s rows.</summary>
+        public Axis Lines => tiles.Shape.Depth > 1 ? depth : height;
+
+        /// <summary>The lines of blocks that hold the rows of a range: the first, and how many.</summary>
+        public (int First, int Count) LinesOf(MapRange range)
+        {
+            var first = Math.Clamp((range.FirstRow - Lines.Start) / Lines.Points, 0, Lines.Count);
+            return (first, Math.Clamp((range.FirstRow + range.Rows - Lines.Start) / Lines.Points, first, Lines.Count) - first);
+        }
+
         /// <summary>Values from a row of a block to one that is needed soon: the same row of a later map or of a later line of blocks.</summary>
         public int Ahead { get; } = AheadOf(tiles.Shape, height);
 
@@ -104,6 +114,18 @@ sealed class GridTiles
 
     public long Count { get; }
     public int Chunks => checked((int)(Wavelet is { } wavelet ? wavelet.Units * wavelet.ChunksPerUnit : (Count + TilesPerChunk - 1) / TilesPerChunk));
+
+    /// <summary>Whether a range of the map can be read without the rest.</summary>
+    public bool HaveRanges => Transform != TileTransform.Wavelet;
+
+    /// <summary>A range with all rows of the blocks in which its rows lie.</summary>
+    public MapRange WholeBlocks(MapRange range)
+    {
+        if (Regions.Length == 0) return range;
+        var block = Regions[0].Lines.Points;
+        var (rows, first) = (MapRange.RowsOf(Shape), range.FirstRow / block * block);
+        return range with { FirstRow = first, Rows = Math.Min(rows, (range.FirstRow + range.Rows + block - 1) / block * block) - first };
+    }
 
     /// <summary>What threads take at a time: chunks, or units.</summary>
     public int Shares => checked((int)(Wavelet?.Units ?? Chunks));

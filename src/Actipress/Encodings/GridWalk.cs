@@ -30,6 +30,10 @@ struct GridWalk
     /// <summary>Blocks in the tile.</summary>
     public readonly int BlocksHere => (int)Math.Min(Region!.BlocksPerTile, Region.Blocks - (Tile - Region.FirstTile) * Region.BlocksPerTile);
 
+    /// <summary>The tile's first block and how many it has; where tiles are plain values, its first value and how many.</summary>
+    public readonly (long First, int Count) Items =>
+        Region is { } region ? ((Tile - region.FirstTile) * region.BlocksPerTile, BlocksHere) : (256 * Tile, Elements);
+
     /// <summary>Goes on to the next tile, once the mover has moved this one.</summary>
     public void Next()
     {

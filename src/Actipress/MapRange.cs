@@ -1,0 +1,24 @@
+namespace Actipress;
+
+/// <summary>Neighbouring maps of a tensor, or the same neighbouring rows of each; a row is a slice of a volume, and a line of a plane.</summary>
+/// <param name="First">The first map.</param>
+/// <param name="Maps">How many.</param>
+/// <param name="FirstRow">The first row of each.</param>
+/// <param name="Rows">How many.</param>
+readonly record struct MapRange(long First, long Maps, int FirstRow, int Rows)
+{
+    /// <summary>Whole maps.</summary>
+    public static MapRange Whole(MapShape shape, long first, long maps) => new(first, maps, 0, RowsOf(shape));
+
+    /// <summary>Rows of one map.</summary>
+    public static int RowsOf(MapShape shape) => shape.Depth > 1 ? shape.Depth : shape.Height;
+
+    /// <summary>Elements of one row.</summary>
+    public static long RowElements(MapShape shape) => shape.MapElements / RowsOf(shape);
+
+    /// <summary>Whether the maps are whole.</summary>
+    public bool IsOfWholeMaps(MapShape shape) => FirstRow == 0 && Rows == RowsOf(shape);
+
+    /// <summary>Elements of the range.</summary>
+    public long Elements(MapShape shape) => Maps * Rows * RowElements(shape);
+}
