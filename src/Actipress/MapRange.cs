@@ -19,6 +19,18 @@ readonly record struct MapRange(long First, long Maps, int FirstRow, int Rows)
     /// <summary>Whether the maps are whole.</summary>
     public bool IsOfWholeMaps(MapShape shape) => FirstRow == 0 && Rows == RowsOf(shape);
 
+    /// <summary>The range of a row-major tensor: (maps, rows, elements of a row), a view that the caller disposes.</summary>
+    public Tensor Of(Tensor map)
+    {
+        var shape = MapShape.Of(map.shape);
+        using var all = map.view(shape.Maps, RowsOf(shape), RowElements(shape));
+        using var maps = all.narrow(0, First, Maps);
+        return maps.narrow(1, FirstRow, Rows);
+    }
+
+    /// <summary>The first element of the range.</summary>
+    public long FirstElement(MapShape shape) => First * shape.MapElements + FirstRow * RowElements(shape);
+
     /// <summary>Elements of the range.</summary>
     public long Elements(MapShape shape) => Maps * Rows * RowElements(shape);
 }

@@ -17,7 +17,8 @@ static unsafe class ChannelScale
     /// <param name="factors">Of the first channels, from which on they repeat: those of one example, or of all.</param>
     /// <param name="shifts">As many.</param>
     /// <param name="place">Elements of one channel of one example, which lie side by side.</param>
-    public static void Apply(Tensor map, Tensor factors, Tensor shifts, long place)
+    /// <param name="first">The channel of the first element, counted through all examples.</param>
+    public static void Apply(Tensor map, Tensor factors, Tensor shifts, long place, long first = 0)
     {
         float* values = (float*)LibTorch.Data(map);
         float* factor = (float*)LibTorch.Data(factors), shift = (float*)LibTorch.Data(shifts);
@@ -28,7 +29,8 @@ static unsafe class ChannelScale
             {
                 var channel = i / place;
                 var until = Math.Min(end, (channel + 1) * place);
-                var (a, b) = (factor[channel % count], shift[channel % count]);
+                var which = (first + channel) % count;
+                var (a, b) = (factor[which], shift[which]);
                 var (many, more) = (Vector256.Create(a), Vector256.Create(b));
                 for (; i + Vector256<float>.Count <= until; i += Vector256<float>.Count)
                     Vector256.FusedMultiplyAdd(Vector256.Load(values + i), many, more).Store(values + i);

@@ -28,41 +28,36 @@ sealed unsafe class SignsInDoubt : IDisposable
     // Elements that are looked at together.
     const int Lane = 8;
 
-    const int SampledElements = 1 << 11;
-
     // A chunk: how many bits and places it has, then the bits in whole bytes and one more or two, then the places.
     readonly nint[] chunks;
     readonly float limit, least;
-    readonly long elements;
+    readonly MapShape shape;
+    readonly Strips strips;
 
-    SignsInDoubt(long elements, float limit, float least)
+    SignsInDoubt(MapShape shape, float limit, float least)
     {
-        (this.elements, this.limit, this.least) = (elements, limit, least);
-        chunks = new nint[(elements + ChunkElements - 1) / ChunkElements];
+        (this.shape, this.limit, this.least, strips) = (shape, limit, least, new(shape));
+        chunks = new nint[strips.Count * ChunksOfStrip];
     }
+
+    // Chunks of the largest strip; those that a smaller one does not have are null.
+    long ChunksOfStrip => (strips.MostElements + ChunkElements - 1) / ChunkElements;
 
     /// <summary>Bytes held.</summary>
     public long Bytes { get; private set; }
 
     /// <summary>The signs of a ReLU's result; null where a bit for each would take hardly more, or where a value is not a number.</summary>
     /// <param name="result">Contiguous float32 numbers on the CPU, none below zero.</param>
-    /// <param name="argument">What the ReLU's argument will be rebuilt to, likewise.</param>
-    public static SignsInDoubt? Pack(Tensor result, Tensor argument)
+    /// <param name="sample">Some of them, and what the ReLU's argument is rebuilt to there.</param>
+    /// <param name="argument">What a range of that will be rebuilt to, likewise, for this to dispose.</param>
+    public static SignsInDoubt? Pack(Tensor result, RebuiltSample sample, Func<MapRange, Tensor> argument)
     {
-        var (values, rebuilt, count) = ((nint)LibTorch.Data(result), (nint)LibTorch.Data(argument), result.NumberOfElements);
-        if (Choose((float*)values, (float*)rebuilt, count) is not var (limit, least)) return null;
-        var signs = new SignsInDoubt(count, limit, least);
+        if (Choose(sample) is not var (limit, least)) return null;
+        var signs = new SignsInDoubt(MapShape.Of(result.shape), limit, least);
         try
         {
-            CpuTeam.Each(count, ChunkElements, (start, end) => signs.chunks[start / ChunkElements] =
-                PackChunk((float*)values + start, (float*)rebuilt + start, (int)(end - start), limit));
-            if (signs.chunks.Contains(0))
-            {
-                signs.Dispose();
-                return null;
-            }
-            signs.Bytes = sizeof(float) * 2 + signs.chunks.Sum(chunk => (long)sizeof(nint) + BytesOf(*(Head*)chunk));
-            if (signs.Bytes * 8 < MostBits * count) return signs;
+            if (signs.strips.Pieces().All(piece => signs.Add(result, piece, argument))
+                && signs.Bytes * 8 < MostBits * result.NumberOfElements) return signs;
         }
         catch
         {
@@ -73,14 +68,17 @@ sealed unsafe class SignsInDoubt : IDisposable
         return null;
     }
 
+    /// <summary>The range that must be rebuilt for another one: whole strips.</summary>
+    public MapRange Cover(MapRange range) => strips.Cover(range);
+
     /// <summary>Makes of the ReLU's rebuilt argument its result, in place.</summary>
-    /// <param name="argument">As it was when the signs were packed.</param>
-    /// <exception cref="InvalidDataException">It is not.</exception>
-    public void Rectify(Tensor argument)
+    /// <param name="argument">A range of it, as it was when the signs were packed.</param>
+    /// <param name="range">The range: whole strips.</param>
+    /// <exception cref="InvalidDataException">The argument was rebuilt otherwise.</exception>
+    public void Rectify(Tensor argument, MapRange range)
     {
         var values = (nint)LibTorch.Data(argument);
-        CpuTeam.Each(elements, ChunkElements, (start, end) =>
-            RectifyChunk((float*)values + start, (int)(end - start), (byte*)chunks[start / ChunkElements], limit, least));
+        Each(range, (chunk, at, count) => RectifyChunk((float*)values + at, count, (byte*)chunks[chunk], limit, least));
     }
 
     public void Dispose()
@@ -90,6 +88,43 @@ sealed unsafe class SignsInDoubt : IDisposable
             NativeMemory.Free((void*)chunks[i]);
             chunks[i] = 0;
         }
+    }
+
+    // False where a value is not a number.
+    bool Add(Tensor result, MapRange piece, Func<MapRange, Tensor> argument)
+    {
+        using var part = argument(piece);
+        var (values, rebuilt) = ((nint)LibTorch.Data(result) + (nint)(piece.FirstElement(shape) * sizeof(float)), (nint)LibTorch.Data(part));
+        var (bytes, complete) = (0L, 1);
+        Each(piece, (chunk, at, count) =>
+        {
+            chunks[chunk] = PackChunk((float*)values + at, (float*)rebuilt + at, count, limit);
+            if (chunks[chunk] == 0) Volatile.Write(ref complete, 0);
+            else Interlocked.Add(ref bytes, sizeof(nint) + BytesOf(*(Head*)chunks[chunk]));
+        });
+        Bytes += bytes;
+        return complete != 0;
+    }
+
+    // The chunks of a range: their number, where they begin in the range, and their elements.
+    void Each(MapRange range, Action<long, long, int> work)
+    {
+        var todo = new List<(long Chunk, long At, int Count)>();
+        for (long map = 0, at = 0; at < range.Elements(shape); map++)
+        {
+            // The elements of a range of whole maps lie side by side, as those of some rows of one map do.
+            var part = range.IsOfWholeMaps(shape) ? range : range with { First = range.First + map, Maps = 1 };
+            for (long first = part.FirstElement(shape), end = first + part.Elements(shape); first < end;)
+            {
+                var (strip, of) = strips.Of(first);
+                var elements = of.Elements(shape);
+                for (long chunk = 0, start = 0; start < elements; chunk++, start += ChunkElements)
+                    todo.Add((strip * ChunksOfStrip + chunk, at + start, (int)Math.Min(ChunkElements, elements - start)));
+                first += elements;
+                at += elements;
+            }
+        }
+        CpuTeam.Each(todo.Count, 1, (i, _) => work(todo[(int)i].Chunk, todo[(int)i].At, todo[(int)i].Count));
     }
 
     struct Head
@@ -104,17 +139,15 @@ sealed unsafe class SignsInDoubt : IDisposable
 
     static int WordsOf(int bits) => (bits + 63) / 64;
 
-    // By some elements: the limit up to which one is in doubt, and the value of those above zero whose argument was rebuilt below it.
-    static (float Limit, float Least)? Choose(float* values, float* rebuilt, long count)
+    // By a sample: the limit up to which an element is in doubt, and the value of those above zero whose argument was rebuilt below it.
+    static (float Limit, float Least)? Choose(RebuiltSample sample)
     {
-        var step = Math.Max(1, count / SampledElements) | 1;    // odd, so that no column of a map is left out
-        var sampled = (int)((count + step - 1) / step);
-        var (sizes, wrong) = (new float[sampled], new List<float>());
+        var (sizes, wrong) = (new float[sample.Values.Count], new List<float>());
         var (lost, lostSum) = (0, 0.0);
-        for (var i = 0; i < sampled; i++)
+        for (var i = 0; i < sizes.Length; i++)
         {
-            var (value, argument) = (values[i * step], rebuilt[i * step]);
-            sizes[i] = Math.Abs(argument);
+            var (value, argument) = (sample.Values[i], sample.Rebuilt[i]);
+            sizes[i] = (float)Math.Abs(argument);
             if (value > 0 != argument > 0) wrong.Add(sizes[i]);
             if (!(value > 0) || argument > 0) continue;
             lost++;
@@ -130,7 +163,7 @@ sealed unsafe class SignsInDoubt : IDisposable
             var bits = Above(sizes, wrong[i]) + places * PlaceBits;
             if (bits < best) (limit, best) = (wrong[i], bits);
         }
-        if (!float.IsFinite(limit) || best > MostBits * sampled) return null;
+        if (!float.IsFinite(limit) || best > MostBits * sizes.Length) return null;
         return (limit, lost == 0 ? float.Epsilon : (float)Math.Max(lostSum / lost, float.Epsilon));
     }
 

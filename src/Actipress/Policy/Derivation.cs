@@ -32,8 +32,14 @@ abstract class Derivation
     /// <summary>The values in row-major order, in a tensor of their own that the caller disposes.</summary>
     public abstract Tensor Rebuild();
 
+    /// <summary>Whether a range of maps of a shape can be rebuilt without the rest.</summary>
+    public virtual bool HasRanges(MapShape shape) => false;
+
+    /// <summary>A range of the values: (maps, rows, elements of a row), the same to the bit as in <see cref="Rebuild()"/>, in a tensor of its own that the caller disposes.</summary>
+    public virtual Tensor Rebuild(MapRange range) => throw new InvalidOperationException($"{GetType().Name} has no ranges.");
+
     /// <summary>
-    /// The same of what is held now, whatever becomes of the maps: <see cref="Rebuild"/> gives the same values to the bit as long as it
+    /// The same of what is held now, whatever becomes of the maps: <see cref="Rebuild()"/> gives the same values to the bit as long as it
     /// lives. Where <see cref="CanSettle"/>.
     /// </summary>
     public abstract Derivation Settled();
@@ -58,6 +64,10 @@ abstract class Derivation
             if (SavedMap.IsPacked(pinned ?? map.Values!)) return values;
             using (values) return values.clone();    // the map as it is
         }
+
+        public override bool HasRanges(MapShape shape) => map.HasRanges(pinned) && MapShape.Of(map.Geometry.Sizes) == shape;
+
+        public override Tensor Rebuild(MapRange range) => map.Rebuild(range, pinned);
     }
 
     /// <summary>The result of a normalisation.</summary>
@@ -81,6 +91,15 @@ abstract class Derivation
             numbers.Apply(shaped);
             return values;
         }
+
+        public override bool HasRanges(MapShape of) => numbers.AreOfMaps && MapShape.Of(shape) == of && input.HasRanges(of);
+
+        public override Tensor Rebuild(MapRange range)
+        {
+            var values = input.Rebuild(range);
+            numbers.Apply(values, range);
+            return values;
+        }
     }
 
     /// <summary>What an operation makes of each element.</summary>
@@ -100,13 +119,23 @@ abstract class Derivation
         public override Tensor Rebuild()
         {
             using var values = of.Rebuild();
-            return operation.ShortName switch
-            {
-                "silu" => nn.functional.silu(values, inplace: true),
-                "hardswish" => nn.functional.hardswish(values, inplace: true),
-                _ => nn.functional.gelu(values),
-            };
+            return Apply(values);
         }
+
+        public override bool HasRanges(MapShape shape) => of.HasRanges(shape);
+
+        public override Tensor Rebuild(MapRange range)
+        {
+            using var values = of.Rebuild(range);
+            return Apply(values);
+        }
+
+        Tensor Apply(Tensor values) => operation.ShortName switch
+        {
+            "silu" => nn.functional.silu(values, inplace: true),
+            "hardswish" => nn.functional.hardswish(values, inplace: true),
+            _ => nn.functional.gelu(values),
+        };
     }
 
     /// <summary>A ReLU's result, whose exact zeros are told by the bits that are held of it.</summary>
@@ -162,6 +191,18 @@ abstract class Derivation
             using (var otherShaped = other.view(ofSecond))
                 if (isProduct) shaped.mul_(otherShaped).Dispose();
                 else shaped.Add_(otherShaped).Dispose();
+            return values;
+        }
+
+        public override bool HasRanges(MapShape of) =>
+            MapShape.Of(shape) == of && shape.AsSpan().SequenceEqual(ofSecond) && first.HasRanges(of) && second.HasRanges(of);
+
+        public override Tensor Rebuild(MapRange range)
+        {
+            var values = first.Rebuild(range);
+            using var other = second.Rebuild(range);
+            if (isProduct) values.mul_(other);
+            else values.Add_(other);
             return values;
         }
     }

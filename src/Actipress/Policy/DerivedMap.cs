@@ -15,8 +15,6 @@ sealed class DerivedMap : Packed
     // With the bytes of both maps a source may have so many times its coefficients.
     const double CoefficientsOfSource = 3.3;
 
-    const int SampledElements = 1 << 12;
-
     // Of a healthy normalisation the result's relative error is about its input's. Where the input hardly varies beside its mean, or a channel
     // beside the others, it is many times that, and coding the result itself loses less, but for a small error.
     const double MostOfSources = 1.5, Near = 0.2;
@@ -48,13 +46,24 @@ sealed class DerivedMap : Packed
     public static DerivedMap? Of(SavedMap map, Tensor values, Derivation derivation, double mostError, Action<SavedMap> release)
     {
         var argument = (derivation as Derivation.Relu)?.Argument;
-        using var rebuilt = (argument ?? derivation).Rebuild();
-        var error = Error(values, rebuilt, isRelu: argument is not null);
+        var (rebuilt, shape) = (argument ?? derivation, MapShape.Of(map.Geometry.Sizes));
+        var isPlain = values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32 && values.is_contiguous();
+        var byRanges = isPlain && shape.Elements > Strips.PieceElements && rebuilt.HasRanges(shape);
+        using var whole = byRanges ? null : rebuilt.Rebuild();
+        MapRange[] ranges = byRanges ? [.. new Strips(shape).Samples()] : [MapRange.Whole(shape, 0, shape.Maps)];
+        var sample = RebuiltSample.Of(values, ranges, range => whole?.alias() ?? rebuilt.Rebuild(range));
+        var error = sample.RelativeError(isOfArgument: argument is not null);
         var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
         if (!(error <= mostError && (error <= Near || error <= MostOfSources * ofSources))) return null;
-        var isPlain = values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32 && values.is_contiguous();
-        var signs = isPlain && argument is { CanSettle: true } ? SignsInDoubt.Pack(values, rebuilt) : null;
+        var signs = isPlain && argument is { CanSettle: true } ? SignsInDoubt.Pack(values, sample, Rebuilt) : null;
         return new(map, signs is null ? derivation : argument!.Settled(), signs, error, release);
+
+        Tensor Rebuilt(MapRange range)
+        {
+            if (whole is null) return rebuilt.Rebuild(range);
+            using var row = whole.view(map.Geometry.Sizes);
+            return range.Of(row);
+        }
     }
 
     /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
@@ -64,25 +73,6 @@ sealed class DerivedMap : Packed
             && (source.HasPackedValues || source.IsHeldRaw))
         && Decoded(derivation) <= MostDecoded
         && derivation.Numbers.All(numbers => numbers.TrySettle());
-
-    // The relative error of some elements.
-    static double Error(Tensor values, Tensor rebuilt, bool isRelu)
-    {
-        using var scope = NewDisposeScope();
-        var step = Math.Max(1, values.NumberOfElements / SampledElements) | 1;    // odd, so that no column of a map is left out
-        var (of, found) = (Sample(values), Sample(rebuilt));
-        var (error, energy) = (0.0, 0.0);
-        for (var i = 0; i < of.Length; i++)
-        {
-            if (double.IsNaN(of[i]) && double.IsNaN(found[i])) continue;
-            var back = !isRelu ? found[i] : of[i] > 0 ? Math.Max(found[i], 0) : 0;
-            error += (of[i] - back) * (of[i] - back);
-            energy += of[i] * of[i];
-        }
-        return error == 0 ? 0 : Math.Sqrt(error / energy);
-
-        double[] Sample(Tensor map) => map.reshape(-1).slice(0, 0, map.NumberOfElements, step).to(ScalarType.Float64).data<double>().ToArray();
-    }
 
     /// <summary>Whether maps of a codec may be held so: the paper's storage and what a user composes keep each map by itself.</summary>
     public static bool Suits(ActivationCodec codec) => codec.Encoding is Grid;
@@ -106,9 +96,25 @@ sealed class DerivedMap : Packed
     public override Tensor Unpack()
     {
         using var values = derivation.Rebuild();
-        signs?.Rectify(values);
+        signs?.Rectify(values, MapRange.Whole(Shape, 0, Shape.Maps));
         return values.view(sizes);
     }
+
+    internal override bool HasRanges => derivation.HasRanges(Shape);
+
+    internal override Tensor Unpack(MapRange range)
+    {
+        if (signs is null) return derivation.Rebuild(range);
+        var whole = signs.Cover(range);
+        var values = derivation.Rebuild(whole);
+        signs.Rectify(values, whole);
+        if (whole == range) return values;
+        using (values)
+        using (var maps = values.narrow(0, range.First - whole.First, range.Maps))
+            return maps.narrow(1, range.FirstRow - whole.FirstRow, range.Rows);
+    }
+
+    MapShape Shape => MapShape.Of(sizes);
 
     public override void Dispose()
     {

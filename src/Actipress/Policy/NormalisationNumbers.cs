@@ -92,6 +92,20 @@ sealed class NormalisationNumbers
         }
     }
 
+    /// <summary>Whether each map has two numbers.</summary>
+    public bool AreOfMaps => 
+        steps is [{ Place: >= ChannelScale.FewestPlaces and var place, Factor: { dtype: ScalarType.Float32, device_type: DeviceType.CPU } }]
+        && place == MapShape.Of(shape).MapElements;
+
+    /// <summary>Normalises a range of an input, in place. Where <see cref="AreOfMaps"/>.</summary>
+    /// <param name="values">Contiguous float32 numbers on the CPU.</param>
+    /// <param name="range">Which of the input they are.</param>
+    public void Apply(Tensor values, MapRange range)
+    {
+        var (factor, shift, _) = steps[0];
+        ChannelScale.Apply(values, factor, shift, range.Rows * MapRange.RowElements(MapShape.Of(shape)), range.First);
+    }
+
     /// <summary>Ends one share.</summary>
     public void Dispose()
     {

@@ -139,6 +139,22 @@ sealed class SavedMap : IDisposable
         return values;
     }
 
+    /// <summary>Whether a range of the values can be rebuilt without the rest.</summary>
+    /// <param name="pinned">How they were held at some time; null for now.</param>
+    public bool HasRanges(Holding? pinned = null) =>
+        geometry.IsRowMajor && (pinned ?? Values) is { Held: var held } && (held is HeldRaw || held.HasRanges)
+        && (held is DerivedMap || !Bits.Any(bits => bits.TellsZeros));
+
+    /// <summary>A range of the values, (maps, rows, elements of a row), for the caller to dispose.</summary>
+    public Tensor Rebuild(MapRange range, Holding? pinned = null)
+    {
+        var held = (pinned ?? Values!).Held;
+        if (held is not HeldRaw) return held.Unpack(range);
+        using var whole = held.Unpack();
+        using var part = range.Of(whole);
+        return part.clone();
+    }
+
     /// <summary>
     /// The map itself in the layout in which it is held, for the caller to dispose, where something else keeps it alive and has not changed
     /// it; else null.

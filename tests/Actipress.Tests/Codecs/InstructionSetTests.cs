@@ -96,11 +96,12 @@ public class InstructionSetTests
             var (argument, rebuilt) = (map.clone(), map.Mul(0.9).Add(map.roll(1, 0).Mul(0.1)));
             ChannelScale.Apply(argument, tensor(new[] { 0.5f, -2, 3 }), tensor(new[] { 0.1f, 0, -1 }), 13);
             Append(inside, argument);
-            using var signs = SignsInDoubt.Pack(map.relu(), rebuilt);
+            var (result, whole) = (map.relu(), MapRange.Whole(MapShape.Of(map.shape), 0, 1));
+            using var signs = SignsInDoubt.Pack(result, RebuiltSample.Of(result, [whole], _ => rebuilt.alias()), _ => rebuilt.alias());
             indices.AppendData(BitConverter.GetBytes(signs?.Bytes ?? 0));
             if (signs is not null)
             {
-                signs.Rectify(rebuilt);
+                signs.Rectify(rebuilt, whole);
                 Append(indices, rebuilt);
             }
             Add($"channels and signs of {AwkwardMap.All[i]}", inside, indices);

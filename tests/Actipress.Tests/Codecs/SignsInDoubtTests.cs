@@ -18,11 +18,16 @@ public sealed class SignsInDoubtTests : IDisposable
         return (argument, argument + error * randn(elements));
     }
 
+    static MapRange Whole(Tensor map) => MapRange.Whole(MapShape.Of(map.shape), 0, MapShape.Of(map.shape).Maps);
+
+    static SignsInDoubt? Pack(Tensor result, Tensor rebuilt) =>
+        SignsInDoubt.Pack(result, RebuiltSample.Of(result, [Whole(result)], _ => rebuilt.alias()), range => range.Of(rebuilt));
+
     static void AssertSame(Tensor argument, Tensor rebuilt, SignsInDoubt signs, string what)
     {
         var result = argument.relu();
         var back = rebuilt.clone();
-        signs.Rectify(back);
+        signs.Rectify(back, Whole(back));
         var (expected, found, told) = (result.data<float>().ToArray(), back.data<float>().ToArray(), rebuilt.data<float>().ToArray());
         for (var i = 0; i < expected.Length; i++)
         {
@@ -44,7 +49,7 @@ public sealed class SignsInDoubtTests : IDisposable
         foreach (var error in (double[])[0, 1e-3, 0.05, 0.2])
         {
             var (argument, rebuilt) = Make(elements, error);
-            using var signs = SignsInDoubt.Pack(argument.relu(), rebuilt);
+            using var signs = Pack(argument.relu(), rebuilt);
             if (signs is null) Assert.True(elements < 200, $"{elements} elements, error {error}");    // counts of chunks weigh on few
             else AssertSame(argument, rebuilt, signs, $"{elements} elements, error {error}");
         }
@@ -58,7 +63,7 @@ public sealed class SignsInDoubtTests : IDisposable
         foreach (var error in (double[])[0, 0.01, 0.05, 0.1, 0.2])
         {
             var (argument, rebuilt) = Make(Elements, error);
-            using var signs = SignsInDoubt.Pack(argument.relu(), rebuilt)!;
+            using var signs = Pack(argument.relu(), rebuilt)!;
             bits.Add(8.0 * signs.Bytes / Elements);
         }
         Assert.Equal(bits.Order(), bits);
@@ -74,7 +79,7 @@ public sealed class SignsInDoubtTests : IDisposable
         var rebuilt = argument.clone();
         long[] places = [0, 7, 8, Chunk - 1, Chunk, Chunk + 9, 2 * Chunk - 1];
         foreach (var place in places) rebuilt[place] = argument[place].item<float>() > 0 ? -5f : 5f;
-        using var signs = SignsInDoubt.Pack(argument.relu(), rebuilt)!;
+        using var signs = Pack(argument.relu(), rebuilt)!;
         AssertSame(argument, rebuilt, signs, "told wrongly");
         Assert.InRange(signs.Bytes, 2 * places.Length, 100);
     }
@@ -83,10 +88,10 @@ public sealed class SignsInDoubtTests : IDisposable
     public void What_is_above_zero_and_rebuilt_below_it_gets_the_mean_of_such_values()
     {
         var (argument, rebuilt) = Make(1 << 20, 0.2);
-        using var signs = SignsInDoubt.Pack(argument.relu(), rebuilt)!;
+        using var signs = Pack(argument.relu(), rebuilt)!;
         var lost = argument.gt(0) & rebuilt.le(0);
         var back = rebuilt.clone();
-        signs.Rectify(back);
+        signs.Rectify(back, Whole(back));
         var found = back[lost];
         Assert.Equal(found.min().item<float>(), found.max().item<float>());
         Assert.Equal(argument[lost].mean().item<float>(), found.mean().item<float>(), 0.01);
@@ -95,20 +100,20 @@ public sealed class SignsInDoubtTests : IDisposable
     [Fact]
     public void Where_a_bit_for_each_would_take_no_more_or_a_value_is_no_number_there_are_none()
     {
-        Assert.Null(SignsInDoubt.Pack(randn(Chunk).relu(), randn(Chunk)));    // which has nothing to do with it
+        Assert.Null(Pack(randn(Chunk).relu(), randn(Chunk)));    // which has nothing to do with it
         var (argument, rebuilt) = Make(Chunk, 0.01);
         argument[Chunk / 2] = float.NaN;
-        Assert.Null(SignsInDoubt.Pack(argument.relu(), rebuilt));
+        Assert.Null(Pack(argument.relu(), rebuilt));
     }
 
     [Fact]
     public void Another_argument_than_that_of_packing_is_refused()
     {
         var (argument, rebuilt) = Make(3 * Chunk, 0.1);
-        using var signs = SignsInDoubt.Pack(argument.relu(), rebuilt)!;
+        using var signs = Pack(argument.relu(), rebuilt)!;
         var other = rebuilt.clone();
         using (var part = other.narrow(0, Chunk, Chunk)) part.copy_(randn(Chunk));
-        Assert.Throws<InvalidDataException>(() => signs.Rectify(other));
+        Assert.Throws<InvalidDataException>(() => signs.Rectify(other, Whole(other)));
     }
 
     [Fact]
@@ -117,7 +122,7 @@ public sealed class SignsInDoubtTests : IDisposable
         foreach (var (argument, rebuilt) in ((float, float)[])[(0, 0), (0, -0.01f), (0, 0.01f), (1, 1), (1, -1), (-1, 1)])
         {
             var (all, told) = (full(1000, argument), full(1000, rebuilt));
-            using var signs = SignsInDoubt.Pack(all.relu(), told);
+            using var signs = Pack(all.relu(), told);
             if (signs is not null) AssertSame(all, told, signs, $"{argument} rebuilt to {rebuilt}");
         }
     }
