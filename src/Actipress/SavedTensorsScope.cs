@@ -136,6 +136,18 @@ public sealed class SavedTensorsScope : IDisposable
 
     internal bool HasEnded => ended;
 
+    /// <summary>Until it is disposed nothing that this thread saves is ours.</summary>
+    internal static Paused Pause()
+    {
+        paused++;
+        return default;
+    }
+
+    internal readonly struct Paused : IDisposable
+    {
+        public void Dispose() => paused--;
+    }
+
     /// <summary>Throws the first of <see cref="Failures"/>, if there is one: after a forward pass an exception of the pack function.</summary>
     public void ThrowIfFailed()
     {

@@ -102,16 +102,18 @@ static unsafe class LibTorch
     /// <param name="result">Where the native caller expects an <c>at::Tensor</c> by value.</param>
     public static void ReturnLost(long[]? shape, torch.ScalarType type, nint result)
     {
-        if (CurrentBackward >= 0) FailBackward();
+        FailBackward();
         using var standIn = torch.empty(shape ?? [0], type, torch.META);
         Return(standIn, result);
     }
 
-    // Queues a callback for the end of this backward pass that throws a C++ exception there, where libtorch expects exceptions. A
+    // Queues a callback for the end of the backward pass that throws a C++ exception there, where libtorch expects exceptions. A
     // std::function<void()> is 16 bytes of its own data, then two functions: one that manages the data, and one that is called with their
     // address. Here the data are a text, and what is called with its address is libstdc++'s std::__throw_runtime_error(const char*).
-    static void FailBackward()
+    /// <summary>Makes this thread's backward pass throw when it ends, if one runs.</summary>
+    public static void FailBackward()
     {
+        if (CurrentBackward < 0) return;
         var callback = stackalloc nint[4];
         "tensor is lost\0"u8.CopyTo(new Span<byte>(callback, 2 * sizeof(nint)));
         callback[2] = (nint)(delegate* unmanaged[Cdecl]<nint*, nint*, int, byte>)&ManageText;

@@ -370,6 +370,12 @@ sealed unsafe partial class GridMap : IDisposable
         }
     }
 
+    /// <summary>How many chunks there are.</summary>
+    internal int ChunkCount => chunks.Length;
+
+    /// <summary>The bytes of a chunk.</summary>
+    internal Span<byte> Chunk(int chunk) => new((void*)chunks[chunk], lengths[chunk]);
+
     /// <summary>Starts to read a chunk.</summary>
     internal void Open(GridChunkReader reader, int chunk, int tiles, int zeroBits) => reader.Open((byte*)chunks[chunk], lengths[chunk], tiles, zeroBits);
 
@@ -404,7 +410,7 @@ sealed unsafe partial class GridMap : IDisposable
         writer.Write(OtherOffset);
         writer.Write(HasZeros);
         foreach (var length in lengths) writer.Write(length);
-        for (var i = 0; i < chunks.Length; i++) writer.Write(new ReadOnlySpan<byte>((void*)chunks[i], lengths[i]));
+        for (var i = 0; i < chunks.Length; i++) writer.Write(Chunk(i));
     }
 
     /// <summary>Reads what <see cref="Write"/> wrote.</summary>

@@ -66,6 +66,9 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     /// <summary>Whether what something else keeps alive is handed out as it is. Off in tests that judge a codec, whatever their code forgets to dispose.</summary>
     public bool HandsOutOriginals { get; init; } = true;
 
+    /// <summary>Whether our own backward kernels read large maps in pieces, where there are such kernels.</summary>
+    public bool ReadsInPieces { get; set; } = BackwardKernels.Refusal is null;
+
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
 
@@ -453,6 +456,8 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
 
     Tensor Unpack(SavedUse use)
     {
+        // A second derivative would save the placeholder again.
+        var mayStandIn = ReadsInPieces && !torch.is_grad_enabled();
         using var noGradients = torch.no_grad();
         lock (gate)
         {
@@ -466,6 +471,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
                 {
                     using var zero = torch.zeros(1, use.Type, use.Device);
                     return zero.expand(use.Geometry.Sizes);
+                }
+                if (mayStandIn && use.IsReadInPieces && decoded?.Map != use.Map)
+                {
+                    DropDecoded();
+                    return use.Placeholder.Show();
                 }
                 var needsBits = use.Need is Need.Inside && !use.Map.ValuesAnswer(use.Need);
                 var rebuilt = needsBits ? use.Map.BitsFor(use.Need)!.Unpack() : Decode(use.Map);
@@ -566,9 +576,10 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     }
 
     /// <summary>One operation's share in a saved map.</summary>
-    sealed class SavedUse : SavedTensor
+    sealed class SavedUse : SavedTensor, IMapPieces
     {
         readonly ActivationStore store;
+        Placeholder? placeholder;
         bool disposed;
 
         public SavedUse(ActivationStore store, SavedMap map, Layer layer, SavedBy by, Geometry geometry, torch.ScalarType type, torch.Device device)
@@ -585,12 +596,34 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         public torch.ScalarType Type { get; }
         public torch.Device Device { get; }
 
+        /// <summary>Whether there is a kernel that reads this map in pieces, and the map is large enough.</summary>
+        public bool IsReadInPieces =>
+            PiecewiseConvolution.LeastBytes <= Map.SavedBytes && Autograd.Placeholder.Suits(By) && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
+            && Map.HasRanges() && !Map.IsHeldRaw && Map.Geometry.SameLayout(Geometry) && Geometry.Sizes.Length > 3;
+
+        public Placeholder Placeholder => placeholder ??= new(this, Type);
+
+        long[] IMapPieces.Sizes => Geometry.Sizes;
+
+        Tensor IMapPieces.Read(MapRange range)
+        {
+            lock (store.gate)
+                try { return Map.Rebuild(range); }
+                catch (Exception failure)
+                {
+                    throw new CompressionException($"Rebuilding a map of layer {Map.Account.Layer} failed. {failure.Message}", failure);
+                }
+        }
+
+        void IMapPieces.Failed(Exception failure) => store.Failed(failure, whilePacking: false);
+
         public override Tensor Unpack() => store.Unpack(this);
 
         public override void Dispose()
         {
             if (disposed) return;
             disposed = true;
+            placeholder?.Dispose();
             store.Release(Map);
         }
     }

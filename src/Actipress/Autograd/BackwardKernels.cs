@@ -1,0 +1,342 @@
+using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
+using static TorchSharp.torch;
+
+namespace Actipress.Autograd;
+
+/// <summary>
+/// Kernels of our own for libtorch's backward operations, which get a <see cref="Placeholder"/> in the place of a saved map and read the map
+/// in pieces.
+/// </summary>
+/// <remarks>
+/// A placeholder is a tensor on libtorch's device "meta", which has no data, and libtorch chooses the kernel by that device, whatever the
+/// others of its arguments are on. So the kernels are put in through libtorch's stable C interface for "meta" alone: everything that
+/// Actipress does not hold takes libtorch's own path, and an operation that is not ours refuses a placeholder beside other tensors.
+/// </remarks>
+static unsafe class BackwardKernels
+{
+    // Version 2.10 of the stable interface.
+    const ulong InterfaceVersion = 0x20A0000000000000;
+
+    static readonly Lazy<PlatformNotSupportedException?> installed = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
+
+    static delegate* unmanaged[Cdecl]<nint, nint, nint, nint, OptionalLongs, Longs, Longs, Longs, byte, Longs, long, Mask, nint> convolutionBackward;
+    static delegate* unmanaged[Cdecl]<nint, ulong*, int> listSize;
+    static delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int> listItem;
+    static delegate* unmanaged[Cdecl]<nint, int> deleteList;
+    static delegate* unmanaged[Cdecl]<nint, nint*, int> newHandle;
+    static delegate* unmanaged[Cdecl]<nint*, int> newEmpty;
+
+    // How many hold the implementation of a gradient, within a kernel, that nobody needs afterwards.
+    static long holdersOfOwnGradient, holdersSeen;
+
+    /// <summary>Why there are no kernels here; null where there are. They are put in place the first time that this is asked.</summary>
+    public static PlatformNotSupportedException? Refusal => installed.Value;
+
+    struct Longs
+    {
+        public long* Data;
+        public long Length;
+    }
+
+    struct OptionalLongs
+    {
+        public Longs Value;
+        public byte Has;
+    }
+
+    struct Mask
+    {
+        public byte First, Second, Third;
+    }
+
+    static PlatformNotSupportedException? Install()
+    {
+        try
+        {
+            convolutionBackward = (delegate* unmanaged[Cdecl]<nint, nint, nint, nint, OptionalLongs, Longs, Longs, Longs, byte, Longs, long, Mask, nint>)LibTorch.Symbol(
+                "_ZN2at25compositeexplicitautograd20convolution_backwardERKNS_6TensorES3_S3_N3c1016OptionalArrayRefIlEENS4_8ArrayRefIlEES8_S8_bS8_lSt5arrayIbLm3EE");
+            listSize = (delegate* unmanaged[Cdecl]<nint, ulong*, int>)LibTorch.Symbol("torch_list_size");
+            listItem = (delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int>)LibTorch.Symbol("torch_list_get_item");
+            deleteList = (delegate* unmanaged[Cdecl]<nint, int>)LibTorch.Symbol("torch_delete_list");
+            newHandle = (delegate* unmanaged[Cdecl]<nint, nint*, int>)LibTorch.Symbol("aoti_torch_new_tensor_handle");
+            newEmpty = (delegate* unmanaged[Cdecl]<nint*, int>)LibTorch.Symbol("aoti_torch_new_uninitialized_tensor");
+            var begin = (delegate* unmanaged[Cdecl]<byte*, byte*, byte*, uint, nint*, int>)LibTorch.Symbol("aoti_torch_library_init_impl");
+            var implement = (delegate* unmanaged[Cdecl]<nint, byte*, nint, ulong, int>)LibTorch.Symbol("torch_library_impl");
+            nint library;    // lives as long as the process: deleting it would take the kernels out
+            fixed (byte* space = "aten\0"u8)
+            fixed (byte* device = "Meta\0"u8)
+            fixed (byte* file = "actipress\0"u8)
+                if (begin(space, device, file, 1, &library) != 0) return LibTorch.Unsupported("no place for kernels", "a library of kernels for aten on meta");
+            fixed (byte* name = "convolution_backward\0"u8)
+                if (implement(library, name, (nint)(delegate* unmanaged<ulong*, ulong, ulong, void>)&ConvolutionBackward, InterfaceVersion) != 0)
+                    return LibTorch.Unsupported("a refusal of the kernel", "a kernel for convolution_backward");
+            fixed (byte* name = "native_batch_norm_backward\0"u8)
+                if (implement(library, name, (nint)(delegate* unmanaged<ulong*, ulong, ulong, void>)&BatchNormBackward, InterfaceVersion) != 0)
+                    return LibTorch.Unsupported("a refusal of the kernel", "a kernel for native_batch_norm_backward");
+            SelfCheck();
+            return null;
+        }
+        catch (PlatformNotSupportedException refusal) { return refusal; }
+        catch (Exception failure) when (failure is ExternalException or InvalidOperationException)
+        {
+            return LibTorch.Unsupported(failure.Message, "gradients of kernels of our own in a trial");
+        }
+    }
+
+    /// <summary>libtorch's own convolution_backward.</summary>
+    /// <returns>The gradients that <paramref name="call"/> asks for, which the caller disposes; null for the others.</returns>
+    public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Convolution(ConvolutionCall call, Tensor gradient, Tensor input, Tensor weight)
+    {
+        var tuple = stackalloc nint[3];
+        fixed (long* bias = call.BiasSizes)
+        fixed (long* stride = call.Stride)
+        fixed (long* padding = call.Padding)
+        fixed (long* dilation = call.Dilation)
+        fixed (long* outputPadding = call.OutputPadding)
+            convolutionBackward(
+                (nint)tuple, gradient.Handle, input.Handle, weight.Handle,
+                new() { Value = Of(bias, call.BiasSizes), Has = (byte)(call.BiasSizes is null ? 0 : 1) }, Of(stride, call.Stride), Of(padding, call.Padding),
+                Of(dilation, call.Dilation), (byte)(call.IsTransposed ? 1 : 0), Of(outputPadding, call.OutputPadding), call.Groups,
+                new() { First = call.Wants.Input ? (byte)1 : (byte)0, Second = call.Wants.Weight ? (byte)1 : (byte)0, Third = call.Wants.Bias ? (byte)1 : (byte)0 });
+        // libstdc++'s tuple holds its last element first.
+        return (Take(tuple[2], call.Wants.Input), Take(tuple[1], call.Wants.Weight), Take(tuple[0], call.Wants.Bias));
+
+        static Longs Of(long* data, long[]? of) => new() { Data = data, Length = of?.Length ?? 0 };
+
+        static Tensor? Take(nint implementation, bool wanted)
+        {
+            nint handle;
+            _ = newEmpty(&handle);
+            *(nint*)handle = implementation;    // takes over its reference
+            var tensor = Tensor.UnsafeCreateTensor(handle);
+            if (wanted) return tensor;
+            tensor.Dispose();
+            return null;
+        }
+    }
+
+    [UnmanagedCallersOnly]
+    static void ConvolutionBackward(ulong* stack, ulong arguments, ulong results) => Run(stack, results, () =>
+    {
+        var (gradient, input, weight) = (Take(stack[0]), Take(stack[1]), Take(stack[2]));
+        var bias = stack[3] == 0 ? null : TakeList(TakeOptional(stack[3]));
+        var (stride, padding, dilation, outputPadding) = (TakeList(stack[4]), TakeList(stack[5]), TakeList(stack[6]), TakeList(stack[8]));
+        var wants = TakeList(stack[10]);
+        var call = new ConvolutionCall(bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9], (wants[0] != 0, wants[1] != 0, wants[2] != 0));
+        if (Placeholder.TakePieces(input) is { } pieces)
+        {
+            try { return PiecewiseConvolution.Run(call, gradient, pieces, weight); }
+            catch (Exception failure)
+            {
+                pieces.Failed(failure);
+                Fail(failure);
+            }
+        }
+        return (Lost(input, call.Wants.Input), Lost(weight, call.Wants.Weight), call.Wants.Bias ? empty([weight.shape[0]], weight.dtype, META) : null);
+    });
+
+    [UnmanagedCallersOnly]
+    static void BatchNormBackward(ulong* stack, ulong arguments, ulong results) => Run(stack, results, () =>
+    {
+        var (gradient, input) = (Take(stack[0]), Take(stack[1]));
+        var (weight, mean, variance) = (TakeTensor(stack[2]), TakeTensor(stack[3]), TakeTensor(stack[4]));
+        var (savedMean, savedInverse) = (TakeTensor(stack[5]), TakeTensor(stack[6]));
+        var (isTraining, epsilon, wants) = ((byte)stack[7] != 0, BitConverter.UInt64BitsToDouble(stack[8]), TakeList(stack[9]));
+        var call = new BatchNormCall(weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon, (wants[0] != 0, wants[1] != 0, wants[2] != 0));
+        if (Placeholder.TakePieces(input) is { } pieces)
+        {
+            try
+            {
+                holdersSeen = HoldersOf(gradient);
+                return PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: IsOwn(gradient));
+            }
+            catch (Exception failure)
+            {
+                pieces.Failed(failure);
+                Fail(failure);
+            }
+        }
+        var channels = (long[])[input.shape[1]];
+        return (Lost(input, wants[0] != 0), wants[1] != 0 ? empty(channels, float32, META) : null, wants[2] != 0 ? empty(channels, float32, META) : null);
+    });
+
+    // What a computation on "meta" gives, too.
+    static Tensor? Lost(Tensor like, bool wanted) => wanted ? empty(like.shape, like.dtype, META) : null;
+
+    // No exception may leave a kernel, since it would end the process.
+    static void Run(ulong* stack, ulong results, Func<(Tensor?, Tensor?, Tensor?)> kernel)
+    {
+        (Tensor?, Tensor?, Tensor?) found = default;
+        using var paused = SavedTensorsScope.Pause();
+        using var untracked = no_grad();
+        using (var scope = NewDisposeScope())
+            try
+            {
+                found = kernel();
+                foreach (var tensor in (Tensor?[])[found.Item1, found.Item2, found.Item3]) tensor?.DetachFromDisposeScope();
+            }
+            catch (Exception failure) { Fail(failure); }
+        (stack[0], stack[1], stack[2]) = (Give(found.Item1), Give(found.Item2), Give(found.Item3));
+    }
+
+    static void Fail(Exception failure)
+    {
+        UnpackFailures.Tell(failure);
+        LibTorch.FailBackward();
+    }
+
+    static ulong Give(Tensor? tensor)
+    {
+        nint handle;
+        if (tensor is null) _ = newEmpty(&handle);
+        else
+            using (tensor)
+                _ = newHandle(tensor.Handle, &handle);
+        return (ulong)handle;
+    }
+
+    static Tensor Take(ulong handle) => Tensor.UnsafeCreateTensor((nint)handle);
+
+    static Tensor? TakeTensor(ulong optional)
+    {
+        if (optional == 0) return null;
+        var tensor = Take(TakeOptional(optional));
+        if (*(nint*)tensor.Handle != 0 && StorageReference.AddressOf(*(nint*)tensor.Handle) != 0) return tensor;
+        tensor.Dispose();
+        return null;
+    }
+
+    // A value of its own on the heap (libtorch's operator new is malloc).
+    static ulong TakeOptional(ulong optional)
+    {
+        var value = *(ulong*)optional;
+        NativeMemory.Free((void*)optional);
+        return value;
+    }
+
+    static long[] TakeList(ulong list)
+    {
+        ulong size;
+        _ = listSize((nint)list, &size);
+        var values = new long[size];
+        for (ulong i = 0; i < size; i++)
+        {
+            ulong value;
+            _ = listItem((nint)list, i, &value);
+            values[i] = (long)value;
+        }
+        _ = deleteList((nint)list);
+        return values;
+    }
+
+    // Whether nobody will read the gradient after this kernel: a tensor's implementation counts its holders as a storage does.
+    static bool IsOwn(Tensor gradient)
+    {
+        if (HoldersOf(gradient) > holdersOfOwnGradient || !gradient.is_contiguous()) return false;
+        using var storage = StorageReference.Of(gradient);
+        return storage.Users == 1 && StorageReference.BytesOf(gradient) == gradient.Bytes();
+    }
+
+    static long HoldersOf(Tensor tensor) => (uint)((long*)*(nint*)tensor.Handle)[1];
+
+    // A convolution and a batch norm of a known map, once as it is and once as a placeholder.
+    static void SelfCheck()
+    {
+        using var outer = NewDisposeScope();
+        using var normal = inference_mode(false);
+        using var tracked = enable_grad();
+        Span<float> numbers = stackalloc float[64];
+        for (var i = 0; i < numbers.Length; i++) numbers[i] = i * 5 % 7 - 3;
+        var (input, weight, scale) = (tensor(numbers.ToArray(), [1, 4, 4, 4]), ones(2, 4, 1, 1), ones(4));
+        foreach (var leaf in (Tensor[])[input, weight, scale]) leaf.requires_grad = true;
+        var trial = new Trial(input);
+        List<float> ours = [], libtorchs = [];
+        foreach (var (hooks, found) in ((SavedTensorHooks, List<float>)[])[(trial, ours), (new Trial(null), libtorchs)])
+        {
+            // Of the first batch norm's result another operation's backward pass, which comes later, reads the gradient too.
+            Step(() => nn.functional.conv2d(input, weight).Add(NormalisedBesideAnother()));
+            var shared = holdersSeen;
+            Step(() => Normalised());
+            if (hooks == trial && holdersSeen < shared) holdersOfOwnGradient = holdersSeen;
+
+            void Step(Func<Tensor> output) => SavedTensorsScope.RunApart(hooks, () =>
+            {
+                var made = output();
+                made.mul(made).sum().backward();
+                foreach (var leaf in (Tensor[])[input, weight, scale])
+                {
+                    if (leaf.grad is not { } gradient) continue;
+                    found.AddRange(gradient.data<float>().ToArray());
+                    leaf.grad = null;
+                }
+            });
+        }
+        if (trial.Read == 0) throw LibTorch.Unsupported("no call of a kernel in a trial", "one for each placeholder");
+        for (var i = 0; i < ours.Count; i++)
+            if (!(Math.Abs(ours[i] - libtorchs[i]) <= 1e-3f * (1 + Math.Abs(libtorchs[i]))))
+                throw LibTorch.Unsupported($"a gradient of {ours[i]} of a kernel of ours in a trial", $"{libtorchs[i]}, as of libtorch's");
+
+        Tensor Normalised() => nn.functional.batch_norm(input, null, null, scale, null, training: true);
+
+        Tensor NormalisedBesideAnother()
+        {
+            var before = input.Mul(2);
+            return nn.functional.conv2d(Normalised().Add(before), ones(2, 4, 1, 1));
+        }
+    }
+
+    sealed class Trial(Tensor? held) : SavedTensorHooks, IMapPieces
+    {
+        public int Read;
+
+        public long[] Sizes => held!.shape;
+
+        Tensor IMapPieces.Read(MapRange range)
+        {
+            Read++;
+            using var part = range.Of(held!);
+            return part.clone();
+        }
+
+        public void Failed(Exception failure) => throw failure;
+
+        public override SavedTensor Pack(Tensor tensor) =>
+            held is not null && tensor.shape.AsSpan().SequenceEqual(held.shape) && StorageReference.AddressOf(tensor) == StorageReference.AddressOf(held)
+                ? new OfPieces(this) : new Kept(tensor.detach());
+
+        sealed class OfPieces(Trial trial) : SavedTensor
+        {
+            readonly Placeholder placeholder = new(trial, ScalarType.Float32);
+            public override Tensor Unpack() => placeholder.Show();
+            public override void Dispose() => placeholder.Dispose();
+        }
+
+        sealed class Kept(Tensor tensor) : SavedTensor
+        {
+            public override Tensor Unpack() => tensor.alias();
+            public override void Dispose() => tensor.Dispose();
+        }
+    }
+}
+
+/// <summary>What a convolution's backward pass is told.</summary>
+/// <param name="BiasSizes">Those of the bias; null where there is none.</param>
+/// <param name="Stride">Along each axis of space.</param>
+/// <param name="Padding">Likewise.</param>
+/// <param name="Dilation">Likewise.</param>
+/// <param name="IsTransposed">Whether it is a transposed convolution.</param>
+/// <param name="OutputPadding">Of a transposed one.</param>
+/// <param name="Groups">Groups of channels.</param>
+/// <param name="Wants">Which gradients are wanted.</param>
+sealed record ConvolutionCall(
+    long[]? BiasSizes, long[] Stride, long[] Padding, long[] Dilation, bool IsTransposed, long[] OutputPadding, long Groups, (bool Input, bool Weight, bool Bias) Wants);
+
+/// <summary>What a batch norm's backward pass is told.</summary>
+/// <param name="Weight">By channel; null where there is none.</param>
+/// <param name="Mean">Of the batch where it is trained, else the running one.</param>
+/// <param name="Deviation">The inverse of the batch's deviation where it is trained, else the running variance.</param>
+/// <param name="IsTraining">Whether the statistics are the batch's.</param>
+/// <param name="Epsilon">Added to the variance.</param>
+/// <param name="Wants">Which gradients are wanted.</param>
+sealed record BatchNormCall(Tensor? Weight, Tensor? Mean, Tensor? Deviation, bool IsTraining, double Epsilon, (bool Input, bool Weight, bool Bias) Wants);

@@ -1,0 +1,69 @@
+using System.Collections.Concurrent;
+using static TorchSharp.torch;
+
+namespace Actipress.Autograd;
+
+/// <summary>A held map that is read in pieces.</summary>
+interface IMapPieces
+{
+    /// <summary>The shape of the tensor that was saved.</summary>
+    long[] Sizes { get; }
+
+    /// <summary>A range of the map, (maps, rows, elements of a row), for the caller to dispose.</summary>
+    Tensor Read(MapRange range);
+
+    /// <summary>Tells that a backward pass has failed over it.</summary>
+    void Failed(Exception failure);
+}
+
+/// <summary>
+/// Stands for a saved map in the backward pass of an operation for which there is a kernel in <see cref="BackwardKernels"/>: a tensor of the
+/// map's shape and type without any data.
+/// </summary>
+sealed class Placeholder : IDisposable
+{
+    // By the storage's address, which no other tensor gets while the placeholder lives.
+    static readonly ConcurrentDictionary<nint, IMapPieces> all = new();
+
+    static long piecesRead;
+
+    readonly Tensor tensor;
+
+    /// <summary>How many pieces of maps were read in this process.</summary>
+    public static long PiecesRead => Interlocked.Read(ref piecesRead);
+
+    /// <summary>Reads a range of a map for a kernel.</summary>
+    public static Tensor Read(IMapPieces map, MapRange range)
+    {
+        Interlocked.Increment(ref piecesRead);
+        return map.Read(range);
+    }
+
+    /// <param name="pieces">The map.</param>
+    /// <param name="type">Its type.</param>
+    public Placeholder(IMapPieces pieces, ScalarType type)
+    {
+        tensor = empty(pieces.Sizes, type, META).DetachFromDisposeScope();
+        all[StorageReference.AddressOf(tensor)] = pieces;
+    }
+
+    /// <summary>Whether there is a kernel for the backward pass of an operation that saved its input.</summary>
+    public static bool Suits(SavedBy by) => by.Operation.ShortName switch
+    {
+        "convolution" => by.Need == Need.Linear,
+        "native_batch_norm" => by.Need == Need.Normalised,
+        _ => false,
+    };
+
+    /// <summary>The tensor that libtorch gets, for the caller to dispose.</summary>
+    public Tensor Show() => tensor.alias();
+
+    /// <summary>The map that a tensor stands for; null where it stands for none.</summary>
+    public static IMapPieces? TakePieces(Tensor tensor) => all.GetValueOrDefault(StorageReference.AddressOf(tensor));
+
+    public void Dispose()
+    {
+        all.TryRemove(StorageReference.AddressOf(tensor), out _);
+        tensor.Dispose();
+    }
+}

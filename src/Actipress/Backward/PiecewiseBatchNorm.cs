@@ -1,0 +1,154 @@
+using System.Numerics;
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>The backward pass of a batch norm whose input is read in pieces, twice: for the sums over each channel, and for the gradient.</summary>
+/// <remarks>
+/// With the mean m and the inverse deviation r of a channel of n elements, the incoming gradient g and the weight w
+/// <code>
+/// by weight = r sum(g (x - m))    by bias = sum(g)    by input = w r (g - sum(g) / n - (x - m) r^2 sum(g (x - m)) / n)
+/// </code>
+/// and w r g where the running statistics were used (Ioffe and Szegedy 2015). Sums are in float64, as libtorch's are. The gradient by the
+/// input takes the place of the incoming one where nobody else reads that.
+/// </remarks>
+static unsafe class PiecewiseBatchNorm
+{
+    // Elements of one map that one thread takes at a time, and of which a float32 register adds up.
+    const long Stretch = 1 << 16;
+    const int Added = 1 << 9;
+
+    /// <param name="call">What libtorch was told.</param>
+    /// <param name="gradient">By the output: float32 on the CPU.</param>
+    /// <param name="input">The saved map, (examples, channels, axes of space).</param>
+    /// <param name="mayOverwrite">Whether nobody else reads <paramref name="gradient"/> afterwards.</param>
+    /// <returns>The gradients that are wanted.</returns>
+    public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(BatchNormCall call, Tensor gradient, IMapPieces input, bool mayOverwrite)
+    {
+        var (shape, channels) = (MapShape.Of(input.Sizes), input.Sizes[1]);
+        var given = gradient.contiguous();
+        var elements = shape.Elements / channels;
+        double[] means = Numbers(call.Mean, channels, 0), weights = Numbers(call.Weight, channels, 1);
+        var inverses = Numbers(call.Deviation, channels, 1);
+        if (!call.IsTraining) inverses = [.. inverses.Select(variance => 1 / Math.Sqrt(variance + call.Epsilon))];
+        var (sums, dots) = (new double[channels], new double[channels]);
+        foreach (var piece in new Strips(shape).Pieces())
+        {
+            using var scope = NewDisposeScope();
+            AddUp(given, Placeholder.Read(input, piece), piece, shape, means, sums, dots);
+        }
+        var byWeight = call.Wants.Weight ? Tensor32(channels, c => dots[c] * inverses[c]) : null;
+        var byBias = call.Wants.Bias ? Tensor32(channels, c => sums[c]) : null;
+        if (!call.Wants.Input) return (null, byWeight, byBias);
+
+        // By the input: g a + (x - m) b + c.
+        var (ofGradient, ofInput, constant) = (new float[channels], new float[channels], new float[channels]);
+        for (var c = 0; c < channels; c++)
+        {
+            var (scale, slope) = (weights[c] * inverses[c], dots[c] * inverses[c] * inverses[c] / elements);
+            ofGradient[c] = (float)scale;
+            if (!call.IsTraining) continue;
+            ofInput[c] = (float)(-scale * slope);
+            constant[c] = (float)(-scale * sums[c] / elements);
+        }
+        var byInput = mayOverwrite || !ReferenceEquals(given, gradient) && StorageReference.AddressOf(given) != StorageReference.AddressOf(gradient) ? given : empty_like(given);
+        foreach (var piece in new Strips(shape).Pieces())
+        {
+            using var scope = NewDisposeScope();
+            Combine(given, Placeholder.Read(input, piece), byInput, piece, shape, means, ofGradient, ofInput, constant);
+        }
+        return (byInput, byWeight, byBias);
+    }
+
+    static double[] Numbers(Tensor? numbers, long channels, double otherwise)
+    {
+        if (numbers is null) return [.. Enumerable.Repeat(otherwise, (int)channels)];
+        using var scope = NewDisposeScope();
+        return numbers.to(ScalarType.Float64).contiguous().data<double>().ToArray();
+    }
+
+    static Tensor Tensor32(long channels, Func<int, double> number) => tensor([.. Enumerable.Range(0, (int)channels).Select(c => (float)number(c))], float32);
+
+    // Neighbours of one map: where they begin in the piece and in the tensor, how many they are, and whose channel.
+    static List<(long InPiece, long At, int Count, int Channel)> Stretches(MapRange piece, MapShape shape, int channels)
+    {
+        var stretches = new List<(long, long, int, int)>();
+        var ofMap = piece.Rows * MapRange.RowElements(shape);
+        for (long map = 0; map < piece.Maps; map++)
+            for (long start = 0; start < ofMap; start += Stretch)
+                stretches.Add((
+                    map * ofMap + start, (piece.First + map) * shape.MapElements + piece.FirstRow * MapRange.RowElements(shape) + start,
+                    (int)Math.Min(Stretch, ofMap - start), (int)((piece.First + map) % channels)));
+        return stretches;
+    }
+
+    static void AddUp(Tensor gradient, Tensor values, MapRange piece, MapShape shape, double[] means, double[] sums, double[] dots)
+    {
+        var (g, x) = (LibTorch.Data(gradient), LibTorch.Data(values));
+        var stretches = Stretches(piece, shape, sums.Length);
+        var found = new (double Sum, double Dot)[stretches.Count];
+        CpuTeam.Each(stretches.Count, Together(stretches[0].Count), (first, end) =>
+        {
+            for (var i = first; i < end; i++)
+            {
+                var (inPiece, at, count, channel) = stretches[(int)i];
+                found[i] = AddUp((float*)g + at, (float*)x + inPiece, count, (float)means[channel]);
+            }
+        });
+        for (var i = 0; i < found.Length; i++)
+        {
+            sums[stretches[i].Channel] += found[i].Sum;
+            dots[stretches[i].Channel] += found[i].Dot;
+        }
+    }
+
+    // Of small maps a thread takes some at a time.
+    static long Together(int elements) => Math.Max(1, Stretch / elements);
+
+    static (double Sum, double Dot) AddUp(float* g, float* x, int count, float mean)
+    {
+        var (sum, dot, middle) = (0.0, 0.0, new Vector<float>(mean));
+        for (var start = 0; start < count; start += Added)
+        {
+            var (i, end) = (start, Math.Min(count, start + Added));
+            Vector<float> someSum = default, someDot = default;
+            for (; i + Vector<float>.Count <= end; i += Vector<float>.Count)
+            {
+                var of = *(Vector<float>*)(g + i);
+                someSum += of;
+                someDot += of * (*(Vector<float>*)(x + i) - middle);
+            }
+            sum += Vector.Sum(someSum);
+            dot += Vector.Sum(someDot);
+            for (; i < end; i++)
+            {
+                sum += g[i];
+                dot += (double)g[i] * (x[i] - mean);
+            }
+        }
+        return (sum, dot);
+    }
+
+    static void Combine(Tensor gradient, Tensor values, Tensor to, MapRange piece, MapShape shape, double[] means, float[] ofGradient, float[] ofInput, float[] constant)
+    {
+        var (g, x, result) = (LibTorch.Data(gradient), LibTorch.Data(values), LibTorch.Data(to));
+        var stretches = Stretches(piece, shape, ofGradient.Length);
+        CpuTeam.Each(stretches.Count, Together(stretches[0].Count), (first, end) =>
+        {
+            for (var i = first; i < end; i++)
+            {
+                var (inPiece, at, count, channel) = stretches[(int)i];
+                Combine((float*)g + at, (float*)x + inPiece, (float*)result + at, count, (float)means[channel], ofGradient[channel], ofInput[channel], constant[channel]);
+            }
+        });
+    }
+
+    static void Combine(float* g, float* x, float* to, int count, float mean, float ofGradient, float ofInput, float constant)
+    {
+        var (m, a, b, c, i) = (new Vector<float>(mean), new Vector<float>(ofGradient), new Vector<float>(ofInput), new Vector<float>(constant), 0);
+        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+            *(Vector<float>*)(to + i) = *(Vector<float>*)(g + i) * a + ((*(Vector<float>*)(x + i) - m) * b + c);
+        for (; i < count; i++) to[i] = g[i] * ofGradient + ((x[i] - mean) * ofInput + constant);
+    }
+}

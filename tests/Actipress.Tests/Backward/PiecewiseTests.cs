@@ -1,0 +1,199 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+using static TorchSharp.torch.nn.functional;
+
+namespace Actipress.Tests.Backward;
+
+/// <summary>Backward passes that read held maps in pieces, beside those that rebuild them whole.</summary>
+public sealed class PiecewiseTests : IDisposable
+{
+    readonly DisposeScope scope = NewDisposeScope();
+    public void Dispose() => scope.Dispose();
+
+    // What the caller holds is handed out as it is; its multiple is not held by anybody.
+    sealed class Scaled() : Module<Tensor, Tensor>("scaled")
+    {
+        public override Tensor forward(Tensor input) => input.Mul(1.5);
+    }
+
+    static Tensor Smooth(params long[] shape) =>
+        shape.Length == 4 ? avg_pool2d(randn(shape), [5, 5], [1, 1], [2, 2]) : avg_pool3d(randn(shape), [3, 3, 3], [1, 1, 1], [1, 1, 1]);
+
+    static Tensor[] Gradients(Module<Tensor, Tensor> model, Tensor x, bool inPieces, ActivationCodec codec)
+    {
+        using var compression = model.CompressActivations(codec);
+        compression.Store.ReadsInPieces = inPieces;
+        x.grad = null;
+        model.zero_grad();
+        using (var y = model.call(x))
+        using (var squared = y.mul(y))
+        using (var loss = squared.mul(y).mean()) compression.Backward(loss);
+        Assert.Equal(0, compression.LiveBytes);
+        return [.. model.parameters().Append(x).Where(leaf => leaf.grad is not null).Select(leaf => leaf.grad!.clone())];
+    }
+
+    static void AssertNear(Module<Tensor, Tensor> model, Tensor x, string codec = "dct:10", long fewest = 2, double mostError = 3e-5)
+    {
+        x.requires_grad = true;
+        var read = Pieces(() => Gradients(model, x, inPieces: true, ActivationCodec.Parse(codec)), out var ours);
+        Assert.InRange(read, fewest, long.MaxValue);
+        var whole = Gradients(model, x, inPieces: false, ActivationCodec.Parse(codec));
+        Assert.Equal(whole.Length, ours.Length);
+        foreach (var (found, expected) in ours.Zip(whole))
+            Assert.True((found - expected).norm().item<float>() <= mostError * expected.norm().item<float>(), 
+                $"{string.Join('x', found.shape)}: {(found - expected).norm().item<float>()} of {expected.norm().item<float>()}");
+    }
+
+    static long Pieces<T>(Func<T> work, out T result)
+    {
+        var before = Placeholder.PiecesRead;
+        result = work();
+        return Placeholder.PiecesRead - before;
+    }
+
+    [Fact]
+    public void There_are_kernels_here() => Assert.Null(BackwardKernels.Refusal);
+
+    [Theory]
+    [InlineData(3, 1, 1, 1, 1)]
+    [InlineData(3, 2, 1, 1, 1)]
+    [InlineData(3, 1, 2, 2, 1)]
+    [InlineData(3, 1, 0, 1, 1)]
+    [InlineData(3, 1, 1, 1, 4)]
+    [InlineData(1, 1, 0, 1, 1)]
+    [InlineData(1, 3, 0, 1, 1)]
+    [InlineData(4, 3, 1, 1, 2)]
+    [InlineData(2, 2, 0, 1, 8)]
+    public void A_convolution_of_many_examples(int kernel, int stride, int padding, int dilation, int groups)
+    {
+        using var model = Sequential(new Scaled(), Conv2d(16, 8, kernel, stride, padding, dilation, groups: groups));
+        AssertNear(model, Smooth(37, 16, 60, 62));
+    }
+
+    [Theory]
+    [InlineData(3, 1, 1, 1, 1)]
+    [InlineData(3, 2, 1, 1, 1)]
+    [InlineData(3, 1, 2, 2, 1)]
+    [InlineData(5, 1, 0, 1, 1)]
+    [InlineData(3, 3, 1, 1, 4)]
+    [InlineData(1, 1, 0, 1, 1)]
+    [InlineData(1, 2, 0, 1, 1)]
+    [InlineData(2, 3, 0, 1, 1)]
+    [InlineData(3, 1, 5, 1, 1)]    // rows of padding alone
+    public void A_convolution_of_one_large_image_or_volume(int kernel, int stride, int padding, int dilation, int groups)
+    {
+        using var plane = Sequential(new Scaled(), Conv2d(8, 4, kernel, stride, padding, dilation, groups: groups));
+        AssertNear(plane, Smooth(1, 8, 540, 550), fewest: padding > kernel ? 1 : 2);
+        using var volume = Sequential(new Scaled(), Conv3d(8, 4, kernel, stride, padding, dilation, groups: groups));
+        AssertNear(volume, Smooth(2, 8, 60, 48, 50));
+    }
+
+    [Fact]
+    public void A_transposed_convolution_and_one_along_a_line()
+    {
+        using var model = Sequential(new Scaled(), ConvTranspose2d(16, 8, 2, stride: 2));
+        AssertNear(model, Smooth(37, 16, 60, 62));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_batch_norm(bool training)
+    {
+        using var model = Sequential(new Scaled(), BatchNorm2d(16));
+        model.train();
+        using (no_grad()) model.call(randn(8, 16, 8, 8).Mul(3).Add(2)).Dispose();
+        model.train(training);
+        AssertNear(model, Smooth(37, 16, 60, 62).Add(0.5));
+        using var ofVolumes = Sequential(new Scaled(), BatchNorm3d(3, affine: false));
+        AssertNear(ofVolumes, Smooth(2, 3, 130, 70, 65));
+    }
+
+    [Theory]
+    [InlineData("dct:10")]
+    [InlineData("st:5")]
+    [InlineData("dct:4,block=8")]
+    public void A_network(string codec)
+    {
+        using var model = Sequential(
+            Conv2d(3, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), MaxPool2d(2),
+            Conv2d(16, 8, 3), GELU(), Conv2d(8, 4, 1));
+        AssertNear(model, Smooth(40, 3, 64, 64), codec, mostError: 1e-4);    // where sums of a batch norm's gradients cancel
+    }
+
+    [Fact]
+    public void A_gradient_that_two_operations_read_is_not_written_over()
+    {
+        using var model = new Residual();
+        AssertNear(model, Smooth(37, 16, 60, 62));
+    }
+
+    sealed class Residual : Module<Tensor, Tensor>
+    {
+        readonly Module<Tensor, Tensor> norm, other;
+
+        public Residual() : base("residual")
+        {
+            (norm, other) = (BatchNorm2d(16), Conv2d(16, 16, 1));
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor input)
+        {
+            using var shortcut = other.call(input);
+            using var normalised = norm.call(shortcut);
+            return normalised.Add(shortcut);
+        }
+    }
+
+    [Fact]
+    public void A_second_derivative_has_the_maps_themselves()
+    {
+        using var conv = Conv2d(16, 8, 3, padding: 1);
+        using var compression = conv.CompressActivations(ActivationCodec.Dct(10));
+        var x = Smooth(37, 16, 60, 62);
+        x.requires_grad = true;
+        using var y = conv.call(x);
+        var first = SavedTensors.Grad([y.mul(y).sum()], [x], createGraph: true)[0]!;
+        var second = SavedTensors.Grad([first.mul(first).sum()], [conv.weight!])[0]!;
+        Assert.True(second.isfinite().all().item<bool>());
+        Assert.NotEqual(0, second.norm().item<float>());
+    }
+
+    [Fact]
+    public void Graphs_that_are_retained_are_read_again()
+    {
+        using var model = Sequential(new Scaled(), Conv2d(16, 8, 3, padding: 1), BatchNorm2d(8), ReLU());
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var x = Smooth(64, 16, 64, 66);
+        using var y = model.call(x);
+        using var loss = y.mul(y).sum();
+        loss.backward(retain_graph: true);
+        var once = model.parameters().Select(parameter => parameter.grad!.clone()).ToArray();
+        loss.backward();
+        foreach (var (parameter, gradient) in model.parameters().Zip(once)) Assert.True(parameter.grad!.allclose(gradient.Mul(2), rtol: 1e-4, atol: 1e-4));
+        Assert.Equal(0, compression.LiveBytes);
+    }
+
+    [Fact]
+    public unsafe void A_map_that_cannot_be_read_is_named_and_the_process_lives()
+    {
+        using var model = Sequential(("first", Conv2d(16, 8, 3, padding: 1)), ("second", BatchNorm2d(8)));
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var x = Smooth(64, 16, 64, 66);
+        Assert.Contains("layer second", Failure(damaged: true)!.Message, StringComparison.Ordinal);
+        Assert.Null(Failure(damaged: false));
+
+        Exception? Failure(bool damaged)
+        {
+            using var timeline = compression.StartTimeline();
+            using var y = model.call(x);
+            using var loss = y.mul(y).sum();
+            var packed = timeline.Maps.Select(map => map.Values?.Holding.Held).OfType<PackedMap>().Last();
+            var chunk = packed.Grid!.Chunk(packed.Grid.ChunkCount / 2);
+            if (damaged) chunk.Fill(0xFF);
+            return Record.Exception(() => compression.Backward(loss));
+        }
+    }
+}
