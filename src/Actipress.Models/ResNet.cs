@@ -72,9 +72,9 @@ public sealed class ResNet : Module<Tensor, Tensor>
 
     public override Tensor forward(Tensor x)
     {
-        var y = x.Through(conv1, bn1, relu, layer1, layer2, layer3);
-        if (layer4 is not null) y = y.ThenThrough(layer4);
-        using var pooled = y.ThenThrough(avgpool);
+        // A stage would hold its input until its last block is done.
+        Sequential[] stages = layer4 is null ? [layer1, layer2, layer3] : [layer1, layer2, layer3, layer4];
+        using var pooled = x.Through([conv1, bn1, relu, .. stages.SelectMany(stage => stage.children()).Cast<Module<Tensor, Tensor>>(), avgpool]);
         using var flat = pooled.flatten(1);
         return fc.call(flat);
     }
