@@ -62,11 +62,13 @@ public abstract class UNet : Module<Tensor, Tensor>
         return y.ThenThrough(head);
     }
 
+    // A level as a whole would hold its input until its last layer is done.
     static Tensor Up(Tensor y, Tensor skip, Module<Tensor, Tensor> rise, Module<Tensor, Tensor> level)
     {
-        using var risen = y.ThenThrough(rise);
         Tensor both;
-        using (skip) both = cat([skip, risen], 1);
-        return both.ThenThrough(level);
+        using (var risen = y.ThenThrough(rise))
+        using (skip)
+            both = cat([skip, risen], 1);
+        return both.ThenThrough([.. level.children().Cast<Module<Tensor, Tensor>>()]);
     }
 }

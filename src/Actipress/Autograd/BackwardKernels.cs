@@ -20,7 +20,7 @@ static unsafe class BackwardKernels
 
     static readonly Lazy<PlatformNotSupportedException?> installed = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
 
-    static delegate* unmanaged[Cdecl]<nint, nint, nint, nint, OptionalLongs, Longs, Longs, Longs, byte, Longs, long, Mask, nint> convolutionBackward;
+    static delegate* unmanaged[Cdecl]<nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int> convolutionBackward;
     static delegate* unmanaged[Cdecl]<nint, ulong*, int> listSize;
     static delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int> listItem;
     static delegate* unmanaged[Cdecl]<nint, int> deleteList;
@@ -33,29 +33,12 @@ static unsafe class BackwardKernels
     /// <summary>Why there are no kernels here; null where there are. They are put in place the first time that this is asked.</summary>
     public static PlatformNotSupportedException? Refusal => installed.Value;
 
-    struct Longs
-    {
-        public long* Data;
-        public long Length;
-    }
-
-    struct OptionalLongs
-    {
-        public Longs Value;
-        public byte Has;
-    }
-
-    struct Mask
-    {
-        public byte First, Second, Third;
-    }
-
     static PlatformNotSupportedException? Install()
     {
         try
         {
-            convolutionBackward = (delegate* unmanaged[Cdecl]<nint, nint, nint, nint, OptionalLongs, Longs, Longs, Longs, byte, Longs, long, Mask, nint>)LibTorch.Symbol(
-                "_ZN2at25compositeexplicitautograd20convolution_backwardERKNS_6TensorES3_S3_N3c1016OptionalArrayRefIlEENS4_8ArrayRefIlEES8_S8_bS8_lSt5arrayIbLm3EE");
+            convolutionBackward = (delegate* unmanaged[Cdecl]<nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int>)
+                LibTorch.Symbol("aoti_torch_cpu_convolution_backward");
             listSize = (delegate* unmanaged[Cdecl]<nint, ulong*, int>)LibTorch.Symbol("torch_list_size");
             listItem = (delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int>)LibTorch.Symbol("torch_list_get_item");
             deleteList = (delegate* unmanaged[Cdecl]<nint, int>)LibTorch.Symbol("torch_delete_list");
@@ -84,31 +67,26 @@ static unsafe class BackwardKernels
         }
     }
 
-    /// <summary>libtorch's own convolution_backward.</summary>
+    /// <summary>libtorch's own convolution_backward on the CPU, through the interface that turns its exceptions into a number.</summary>
     /// <returns>The gradients that <paramref name="call"/> asks for, which the caller disposes; null for the others.</returns>
+    /// <exception cref="InvalidOperationException">libtorch failed, and has told standard error why: no memory, above all.</exception>
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Convolution(ConvolutionCall call, Tensor gradient, Tensor input, Tensor weight)
     {
-        var tuple = stackalloc nint[3];
-        fixed (long* bias = call.BiasSizes)
-        fixed (long* stride = call.Stride)
-        fixed (long* padding = call.Padding)
-        fixed (long* dilation = call.Dilation)
-        fixed (long* outputPadding = call.OutputPadding)
-            convolutionBackward(
-                (nint)tuple, gradient.Handle, input.Handle, weight.Handle,
-                new() { Value = Of(bias, call.BiasSizes), Has = (byte)(call.BiasSizes is null ? 0 : 1) }, Of(stride, call.Stride), Of(padding, call.Padding),
-                Of(dilation, call.Dilation), (byte)(call.IsTransposed ? 1 : 0), Of(outputPadding, call.OutputPadding), call.Groups,
-                new() { First = call.Wants.Input ? (byte)1 : (byte)0, Second = call.Wants.Weight ? (byte)1 : (byte)0, Third = call.Wants.Bias ? (byte)1 : (byte)0 });
-        // libstdc++'s tuple holds its last element first.
-        return (Take(tuple[2], call.Wants.Input), Take(tuple[1], call.Wants.Weight), Take(tuple[0], call.Wants.Bias));
-
-        static Longs Of(long* data, long[]? of) => new() { Data = data, Length = of?.Length ?? 0 };
-
-        static Tensor? Take(nint implementation, bool wanted)
+        var results = stackalloc nint[3];
+        var wants = stackalloc int[] { call.Wants.Input ? 1 : 0, call.Wants.Weight ? 1 : 0, call.Wants.Bias ? 1 : 0 };
+        fixed (long* bias = call.BiasSizes, stride = call.Stride, padding = call.Padding, dilation = call.Dilation, outputPadding = call.OutputPadding)
         {
-            nint handle;
-            _ = newEmpty(&handle);
-            *(nint*)handle = implementation;    // takes over its reference
+            long* sizes = bias;
+            var axes = call.Stride.Length;
+            if (convolutionBackward(
+                gradient.Handle, input.Handle, weight.Handle, bias == null ? null : &sizes, call.BiasSizes?.Length ?? 0, stride, axes, padding, axes,
+                dilation, axes, call.IsTransposed ? 1 : 0, outputPadding, call.OutputPadding.Length, call.Groups, wants, 3, &results[0], &results[1], &results[2]) != 0)
+                throw new InvalidOperationException("libtorch could not compute a convolution's gradient of a piece; it has written why to standard error.");
+        }
+        return (Take(results[0], call.Wants.Input), Take(results[1], call.Wants.Weight), Take(results[2], call.Wants.Bias));
+
+        static Tensor? Take(nint handle, bool wanted)
+        {
             var tensor = Tensor.UnsafeCreateTensor(handle);
             if (wanted) return tensor;
             tensor.Dispose();
