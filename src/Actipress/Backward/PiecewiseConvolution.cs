@@ -21,7 +21,7 @@ static class PiecewiseConvolution
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(ConvolutionCall call, Tensor gradient, IMapPieces input, Tensor weight)
     {
         var sizes = input.Sizes;
-        var sums = new Sums(call, sizes, gradient);
+        var sums = new Sums(call, sizes, gradient, weight);
         var exampleBytes = gradient.ElementSize * sizes[1..].Aggregate(1L, (product, size) => product * size);
         var pieceBytes = PieceBytes(sizes[0] * exampleBytes);
         var shape = MapShape.Of(sizes);
@@ -36,9 +36,15 @@ static class PiecewiseConvolution
         {
             using var scope = NewDisposeScope();
             var count = Math.Min(together, sizes[0] - first);
-            var piece = Placeholder.Read(input, MapRange.Whole(shape, first * mapsOfExample, count * mapsOfExample)).view([count, .. sizes[1..]]);
-            var found = BackwardKernels.Convolution(call, gradient.narrow(0, first, count), piece, weight);
-            sums.Add(found, first, count, 0, sizes[2]);
+            var of = gradient.narrow(0, first, count);
+            var parts = count == 1 ? Parts(exampleBytes) : [(0, sizes[1])];    // an example's channels lie side by side, as examples do
+            foreach (var (channel, channels) in parts)
+            {
+                using var part = NewDisposeScope();
+                var piece = Placeholder.Read(input, MapRange.Whole(shape, first * mapsOfExample + channel, count * mapsOfExample - (sizes[1] - channels)));
+                var found = BackwardKernels.Convolution(Of(call, channel), of, piece.view([count, channels, .. sizes[2..]]), OfWeight(channel, channels));
+                sums.Add(found, new(first, count, channel, channels, 0, sizes[2]));
+            }
         }
         return sums.Done();
 
@@ -57,18 +63,36 @@ static class PiecewiseConvolution
                 if (from == to) continue;
                 var (before, after) = (from * stride - padding, (to - 1) * stride - padding + reach + 1);
                 var (first, end) = (Math.Clamp(before, 0, rows), Math.Clamp(after, 0, rows));
-                var slab = Placeholder.Read(input, new MapRange(example * mapsOfExample, mapsOfExample, (int)first, (int)(end - first))).view([1, sizes[1], end - first, .. sizes[3..]]);
-                slab = Padded(slab, first - before, after - end);
-                var found = BackwardKernels.Convolution(within, gradient.narrow(0, example, 1).narrow(2, from, to - from), slab, weight);
-                if (found.Input is { } byInput)
+                var of = gradient.narrow(0, example, 1).narrow(2, from, to - from);
+                foreach (var (channel, channels) in Parts((end - first) * rowBytes))
                 {
-                    var unpadded = byInput.narrow(2, Math.Max(0, first - before), end - first);
-                    found = found with { Input = unpadded };
+                    using var part = NewDisposeScope();
+                    var slab = Placeholder.Read(input, new MapRange(example * mapsOfExample + channel, channels, (int)first, (int)(end - first)));
+                    slab = Padded(slab.view([1, channels, end - first, .. sizes[3..]]), first - before, after - end);
+                    var found = BackwardKernels.Convolution(Of(within, channel), of, slab, OfWeight(channel, channels));
+                    if (found.Input is { } byInput) found = found with { Input = byInput.narrow(2, Math.Max(0, first - before), end - first) };
+                    sums.Add(found, new(example, 1, channel, channels, first, end - first));
                 }
-                sums.Add(found, example, 1, first, end - first);
             }
         }
+
+        // Parts of the channels of a piece that is larger than it should be: both gradients of a convolution without groups divide over them.
+        IEnumerable<(long First, long Count)> Parts(long bytes)
+        {
+            var parts = call.Groups > 1 || call.IsTransposed || mapsOfExample != sizes[1] ? 1 : Math.Max(1, bytes / pieceBytes);
+            var each = Math.Max(ChannelsOfBlock, sizes[1] / parts / ChannelsOfBlock * ChannelsOfBlock);
+            if (parts == 1) each = sizes[1];
+            for (long first = 0; first < sizes[1]; first += each) yield return (first, Math.Min(each, sizes[1] - first));
+        }
+
+        Tensor OfWeight(long channel, long channels) => channels == sizes[1] ? weight : weight.narrow(1, channel, channels);
     }
+
+    // The gradient by the bias comes with the first channels.
+    static ConvolutionCall Of(ConvolutionCall call, long channel) => channel == 0 ? call : call with { Wants = call.Wants with { Bias = false } };
+
+    // oneDNN computes with so many channels at once.
+    const long ChannelsOfBlock = 16;
 
     // A map of less is no peak, and of more there are no more pieces.
     const long LeastPiece = 4 << 20, MostPieces = 16;
@@ -93,42 +117,53 @@ static class PiecewiseConvolution
         return padded;
     }
 
+    // Which elements of the gradient by the input a piece gives: examples, channels and rows.
+    readonly record struct Place(long Example, long Examples, long Channel, long Channels, long Row, long Rows);
+
     // The gradients so far.
-    sealed class Sums(ConvolutionCall call, long[] sizes, Tensor gradient)
+    sealed class Sums(ConvolutionCall call, long[] sizes, Tensor gradient, Tensor weight)
     {
         readonly Tensor? input = call.Wants.Input ? empty(sizes, gradient.dtype, gradient.device).DetachFromDisposeScope() : null;
-        Tensor? weight, bias;
+        Tensor? byWeight, bias;
 
-        // Up to which row of the example the gradient by the input is written.
-        long example, written;
+        // Up to which row of each part of the example's channels the gradient by the input is written.
+        long example;
+        readonly SortedDictionary<long, (long Channels, long Rows)> written = [];
 
-        public void Add((Tensor? Input, Tensor? Weight, Tensor? Bias) found, long first, long count, long row, long rows)
+        public void Add((Tensor? Input, Tensor? Weight, Tensor? Bias) found, Place place)
         {
-            Sum(ref weight, found.Weight);
+            if (found.Weight is { } part && place.Channels < sizes[1])
+            {
+                byWeight ??= zeros_like(weight).DetachFromDisposeScope();
+                byWeight.narrow(1, place.Channel, place.Channels).Add_(part);
+            }
+            else Sum(ref byWeight, found.Weight);
             Sum(ref bias, found.Bias);
             if (input is null) return;
-            if (first != example) Finish(first);
-            var of = input.narrow(0, first, count);
+            if (place.Example != example) Finish(place.Example);
+            var (to, row, rows) = (input.narrow(0, place.Example, place.Examples).narrow(1, place.Channel, place.Channels), place.Row, place.Rows);
+            var before = written.GetValueOrDefault(place.Channel).Rows;
             // Rows between two slabs are in neither.
-            if (row > written) of.narrow(2, written, row - written).zero_();
-            var both = Math.Max(0, Math.Min(written, row + rows) - row);
-            if (both > 0) of.narrow(2, row, both).Add_(found.Input!.narrow(2, 0, both));
-            if (rows > both) of.narrow(2, row + both, rows - both).copy_(found.Input!.narrow(2, both, rows - both));
-            written = Math.Max(written, row + rows);
+            if (row > before) to.narrow(2, before, row - before).zero_();
+            var both = Math.Max(0, Math.Min(before, row + rows) - row);
+            if (both > 0) to.narrow(2, row, both).Add_(found.Input!.narrow(2, 0, both));
+            if (rows > both) to.narrow(2, row + both, rows - both).copy_(found.Input!.narrow(2, both, rows - both));
+            written[place.Channel] = (place.Channels, Math.Max(before, row + rows));
         }
 
         public (Tensor?, Tensor?, Tensor?) Done()
         {
             Finish(0);
-            return (input, weight, bias);
+            return (input, byWeight, bias);
         }
 
         void Finish(long next)
         {
-            if (input is not null && written > 0 && written < sizes[2])
-                using (var scope = NewDisposeScope())
-                    input.narrow(0, example, 1).narrow(2, written, sizes[2] - written).zero_();
-            (example, written) = (next, 0);
+            using var scope = NewDisposeScope();
+            foreach (var (channel, (channels, rows)) in written)
+                if (rows < sizes[2]) input!.narrow(0, example, 1).narrow(1, channel, channels).narrow(2, rows, sizes[2] - rows).zero_();
+            written.Clear();
+            example = next;
         }
 
         static void Sum(ref Tensor? sum, Tensor? part)
