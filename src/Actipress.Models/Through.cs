@@ -12,18 +12,17 @@ static class Layers
     public static Tensor Through(this Tensor x, params ReadOnlySpan<Module<Tensor, Tensor>> layers)
     {
         var y = layers[0].call(x);
-        foreach (var layer in layers[1..])
-        {
-            var next = layer.call(y);
-            y.Dispose();
-            y = next;
-        }
-        return y;
+        return layers.Length == 1 ? y : y.ThenThrough(layers[1..]);
     }
 
-    /// <summary>As <see cref="Through(Tensor, ReadOnlySpan{Module{Tensor, Tensor}})"/>, and disposes <paramref name="x"/> as well.</summary>
+    /// <summary>
+    /// As <see cref="Through(Tensor, ReadOnlySpan{Module{Tensor, Tensor}})"/>, and disposes <paramref name="x"/> as well, once the first layer
+    /// is done with it.
+    /// </summary>
     public static Tensor ThenThrough(this Tensor x, params ReadOnlySpan<Module<Tensor, Tensor>> layers)
     {
-        using (x) return x.Through(layers);
+        Tensor y;
+        using (x) y = layers[0].call(x);
+        return layers.Length == 1 ? y : y.ThenThrough(layers[1..]);
     }
 }

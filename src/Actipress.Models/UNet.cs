@@ -25,16 +25,20 @@ public abstract class UNet : Module<Tensor, Tensor>
 
     /// <summary>The layers of one number of axes.</summary>
     /// <param name="Convolution">Of 3 points an axis, from so many channels to so many.</param>
+    /// <param name="Convolve">The same of a map, with a weight and perhaps a bias.</param>
     /// <param name="Norm">Batch norm of so many channels.</param>
     /// <param name="Pool">Halves every axis.</param>
     /// <param name="Rise">Doubles every axis and halves the channels.</param>
     /// <param name="Head">A convolution of 1 point an axis.</param>
     private protected sealed record Kind(
-        Func<int, int, Module<Tensor, Tensor>> Convolution, Func<int, Module<Tensor, Tensor>> Norm, Func<Module<Tensor, Tensor>> Pool,
+        Func<int, int, Module<Tensor, Tensor>> Convolution, Func<Tensor, Tensor, Tensor?, Tensor> Convolve, Func<int, Module<Tensor, Tensor>> Norm, Func<Module<Tensor, Tensor>> Pool,
         Func<int, Module<Tensor, Tensor>> Rise, Func<int, int, Module<Tensor, Tensor>> Head);
+
+    readonly Kind kind;
 
     private protected UNet(string name, Kind kind, int inputs, int outputs, int features) : base(name)
     {
+        this.kind = kind;
         var f = features;
         (down1, down2, down3, down4, bottom) = (Level(inputs, f), Level(f, 2 * f), Level(2 * f, 4 * f), Level(4 * f, 8 * f), Level(8 * f, 16 * f));
         (pool1, pool2, pool3, pool4) = (kind.Pool(), kind.Pool(), kind.Pool(), kind.Pool());
@@ -63,12 +67,26 @@ public abstract class UNet : Module<Tensor, Tensor>
     }
 
     // A level as a whole would hold its input until its last layer is done.
-    static Tensor Up(Tensor y, Tensor skip, Module<Tensor, Tensor> rise, Module<Tensor, Tensor> level)
+    Tensor Up(Tensor y, Tensor skip, Module<Tensor, Tensor> rise, Module<Tensor, Tensor> level)
     {
-        Tensor both;
-        using (var risen = y.ThenThrough(rise))
+        Module<Tensor, Tensor>[] layers = [.. level.children().Cast<Module<Tensor, Tensor>>()];
+        using var joined = OfJoined(layers[0], skip, y.ThenThrough(rise));
+        return joined.Through(layers[1..]);
+    }
+
+    // A convolution of two maps, joined by channels, is the sum of one convolution of each: so they are never joined, and neither are their
+    // gradients, of which one waits until the encoder's backward pass. Both maps are disposed.
+    Tensor OfJoined(Module<Tensor, Tensor> convolution, Tensor skip, Tensor risen)
+    {
+        var (weight, bias) = (convolution.get_parameter("weight")!, convolution.get_parameter("bias"));
+        var (sum, channels) = ((Tensor?)null, skip.shape[1]);
         using (skip)
-            both = cat([skip, risen], 1);
-        return both.ThenThrough([.. level.children().Cast<Module<Tensor, Tensor>>()]);
+        using (var part = weight.narrow(1, 0, channels))
+            sum = kind.Convolve(skip, part, bias);
+        using (risen)
+        using (var part = weight.narrow(1, channels, risen.shape[1]))
+        using (var other = kind.Convolve(risen, part, null))
+            sum.Add_(other);
+        return sum;
     }
 }

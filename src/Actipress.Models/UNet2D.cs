@@ -11,6 +11,7 @@ public sealed class UNet2D : UNet
     public UNet2D(int inputs = 4, int outputs = 3, int features = 32) : base(nameof(UNet2D), kind, inputs, outputs, features) { }
 
     static readonly Kind kind = new(
-        (from, to) => Conv2d(from, to, 3, padding: 1), channels => BatchNorm2d(channels), () => MaxPool2d(2),
+        (from, to) => Conv2d(from, to, 3, padding: 1), (map, weight, bias) => functional.conv2d(map, weight, bias, padding: [1, 1]),
+        channels => BatchNorm2d(channels), () => MaxPool2d(2),
         from => ConvTranspose2d(from, from / 2, 2, stride: 2), (from, to) => Conv2d(from, to, 1));
 }

@@ -17,6 +17,7 @@ public sealed class UNet3D : UNet
     public static UNet3D Spleen() => new(inputs: 1, outputs: 2, features: 14);
 
     static readonly Kind kind = new(
-        (from, to) => Conv3d(from, to, 3, padding: 1), channels => BatchNorm3d(channels), () => MaxPool3d(2),
+        (from, to) => Conv3d(from, to, 3, padding: 1), (map, weight, bias) => functional.conv3d(map, weight, bias, padding: [1, 1, 1]),
+        channels => BatchNorm3d(channels), () => MaxPool3d(2),
         from => ConvTranspose3d(from, from / 2, 2, stride: 2), (from, to) => Conv3d(from, to, 1));
 }

@@ -99,7 +99,8 @@ static unsafe class BackwardKernels
     {
         var (gradient, input, weight) = (Take(stack[0]), Take(stack[1]), Take(stack[2]));
         var bias = stack[3] == 0 ? null : TakeList(TakeOptional(stack[3]));
-        var (stride, padding, dilation, outputPadding) = (TakeList(stack[4]), TakeList(stack[5]), TakeList(stack[6]), TakeList(stack[8]));
+        // One number stands for every axis.
+        var (stride, padding, dilation, outputPadding) = (OfAxes(stack[4]), OfAxes(stack[5]), OfAxes(stack[6]), OfAxes(stack[8]));
         var wants = TakeList(stack[10]);
         var call = new ConvolutionCall(bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9], (wants[0] != 0, wants[1] != 0, wants[2] != 0));
         if (Placeholder.TakePieces(input) is { } pieces)
@@ -112,6 +113,12 @@ static unsafe class BackwardKernels
             }
         }
         return (Lost(input, call.Wants.Input), Lost(weight, call.Wants.Weight), call.Wants.Bias ? empty([weight.shape[0]], weight.dtype, META) : null);
+
+        long[] OfAxes(ulong list)
+        {
+            var numbers = TakeList(list);
+            return numbers.Length == 1 ? [.. Enumerable.Repeat(numbers[0], (int)weight.dim() - 2)] : numbers;
+        }
     });
 
     [UnmanagedCallersOnly]
