@@ -39,6 +39,7 @@ public sealed class ActivationCompression : IDisposable
             Budget = Budget,
             Fidelity = Fidelity,
             Derives = options.DeriveMaps ? DerivedMap.Suits : null,
+            ReadsInPieces = options.ReadInPieces,
             OffloadsToHost = options.OffloadToHost,
         };
         try { Newcomers.Add(this); }

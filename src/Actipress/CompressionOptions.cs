@@ -92,6 +92,13 @@ public sealed class CompressionOptions
     /// </summary>
     public bool DeriveMaps { get; set; } = true;
 
+    /// <summary>
+    /// Whether the backward passes of convolutions and batch norms read large maps in pieces, so that none is rebuilt whole: on by default,
+    /// on the CPU, for float32 maps of 8 MiB and more under the codecs of the default storage but wavelets. Gradients differ from those of
+    /// whole maps by the order of sums, some 1e-5. Off, each map is rebuilt whole.
+    /// </summary>
+    public bool ReadInPieces { get; set; } = true;
+
     /// <summary>Saved tensors smaller than this many bytes pass as they are. 4 KiB by default.</summary>
     public int SmallestBytes { get; set; } = 4096;
 

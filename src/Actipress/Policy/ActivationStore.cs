@@ -67,7 +67,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     public bool HandsOutOriginals { get; init; } = true;
 
     /// <summary>Whether our own backward kernels read large maps in pieces, where there are such kernels.</summary>
-    public bool ReadsInPieces { get; set; } = BackwardKernels.Refusal is null;
+    public bool ReadsInPieces { get => field && BackwardKernels.Refusal is null; init; } = true;
 
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;

@@ -22,8 +22,11 @@ public sealed class PiecewiseTests : IDisposable
 
     static Tensor[] Gradients(Module<Tensor, Tensor> model, Tensor x, bool inPieces, ActivationCodec codec)
     {
-        using var compression = model.CompressActivations(codec);
-        compression.Store.ReadsInPieces = inPieces;
+        using var compression = model.CompressActivations(options =>
+        {
+            options.Default(codec);
+            options.ReadInPieces = inPieces;
+        });
         x.grad = null;
         model.zero_grad();
         using (var y = model.call(x))
@@ -177,6 +180,31 @@ public sealed class PiecewiseTests : IDisposable
             using var shortcut = other.call(input);
             using var normalised = norm.call(shortcut);
             return normalised.Add(shortcut);
+        }
+    }
+
+    [Fact]
+    public void A_gradient_that_the_user_keeps_is_not_written_over()
+    {
+        using var norm = BatchNorm2d(16);
+        using var after = Conv2d(16, 4, 1);
+        using var model = Sequential(new Scaled(), norm, after);
+        var kept = Kept(inPieces: true);
+        Assert.True((kept - Kept(inPieces: false)).norm().item<float>() <= 1e-5 * kept.norm().item<float>());
+
+        Tensor Kept(bool inPieces)
+        {
+            manual_seed(2);
+            using var compression = model.CompressActivations(options => options.ReadInPieces = inPieces);
+            var x = Smooth(37, 16, 60, 62);
+            x.requires_grad = true;
+            using var scaled = x.Mul(1.5);
+            using var normalised = norm.call(scaled);
+            normalised.retain_grad();
+            using var y = after.call(normalised);
+            using var loss = y.mul(y).sum();
+            loss.backward();
+            return normalised.grad!.clone();
         }
     }
 
