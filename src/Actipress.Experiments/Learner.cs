@@ -225,6 +225,8 @@ public sealed class Learner : IDisposable
         optimizer.save_state_dict(writer);
         using var now = RandomState.Get(CPU);
         (randomState ?? now).Save(writer);
+        writer.Write(compression is not null && knowsSources);
+        if (knowsSources) compression?.Store.SaveSources(writer);
 
         void Write(IEnumerable<double> values)
         {
@@ -255,6 +257,8 @@ public sealed class Learner : IDisposable
         randomState?.Dispose();
         randomState = RandomState.Get(CPU);
         randomState.Load(reader);
+        knowsSources = reader.ReadBoolean();
+        if (knowsSources) compression?.Store.LoadSources(reader);
 
         double[] Read()
         {

@@ -16,7 +16,7 @@ namespace Actipress.Experiments;
 /// <param name="plan">Whose state it is.</param>
 public sealed class TrainingState(string path, TrainingPlan plan)
 {
-    const int Version = 1;
+    const int Version = 2;
     static ReadOnlySpan<byte> Magic => "ACTPTRAI"u8;
 
     readonly Stopwatch sinceSaved = Stopwatch.StartNew();

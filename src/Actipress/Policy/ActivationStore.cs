@@ -29,7 +29,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     // What the step's maps and results follow from; and the maps that others followed from, with the strictest need of these, or null where
     // these were not derived although the map was held more finely.
     readonly Lineage lineage = new();
-    readonly Dictionary<(Layer Layer, Operation Operation, int Number), Need?> sources = [];
+    readonly SortedDictionary<string, Need?> sources = new(StringComparer.Ordinal);
 
     // Bytes of the step's maps by operations that are not in the table.
     readonly Dictionary<string, long> unknown = [];
@@ -289,7 +289,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
         {
             if (Derive(saved, values, need, codec) is { } derived)
                 return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
-            if (sources.GetValueOrDefault(saved.Identity) is { } ofDerived)
+            if (sources.TryGetValue(NameOf(saved), out var wanted) && wanted is { } ofDerived)
             {
                 saved.IsHeldAsSource = true;
                 (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
@@ -537,10 +537,42 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     {
         foreach (var map in byStorage.Values.SelectMany(maps => maps).Where(map => map.Pass == pass))
         {
-            if (map.NeedOfDerived is not { } need) sources.Remove(map.Identity);
-            else if (map.HasDerived) sources[map.Identity] = need;
-            else if (map.IsHeldAsSource) sources[map.Identity] = null;
-            else sources.TryAdd(map.Identity, need);
+            var name = NameOf(map);
+            if (map.NeedOfDerived is not { } need) sources.Remove(name);
+            else if (map.HasDerived) sources[name] = need;
+            else if (map.IsHeldAsSource) sources[name] = null;
+            else sources.TryAdd(name, need);
+        }
+    }
+
+    static string NameOf(SavedMap map) => $"{map.Identity.Layer.Name} {map.Identity.Operation} {map.Identity.Number}";
+
+    /// <summary>Writes which maps others follow from: what the steps so far have shown.</summary>
+    public void SaveSources(BinaryWriter writer)
+    {
+        lock (gate)
+        {
+            writer.Write(sources.Count);
+            foreach (var (name, need) in sources)
+            {
+                writer.Write(name);
+                writer.Write((need as Need.OfValues)?.Name ?? "");
+            }
+        }
+    }
+
+    /// <summary>Reads what <see cref="SaveSources"/> wrote.</summary>
+    /// <exception cref="InvalidDataException">A need is none.</exception>
+    public void LoadSources(BinaryReader reader)
+    {
+        lock (gate)
+        {
+            sources.Clear();
+            for (var left = reader.ReadInt32(); left > 0; left--)
+            {
+                var (name, need) = (reader.ReadString(), reader.ReadString());
+                sources[name] = need.Length == 0 ? null : Need.Named(need);
+            }
         }
     }
 

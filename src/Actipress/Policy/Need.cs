@@ -96,6 +96,12 @@ abstract record Need(Fineness Fineness)
         }
     }
 
+    /// <summary>Values by the name of their kind.</summary>
+    /// <exception cref="InvalidDataException">There is none of this name.</exception>
+    public static Need Named(string name) =>
+        ((OfValues[])[(OfValues)Linear, (OfValues)Factor, (OfValues)Normalised, (OfValues)Tokens, (OfValues)Smooth, (OfValues)Steep, (OfValues)Exact])
+        .FirstOrDefault(need => need.Name == name) ?? throw new InvalidDataException($"No need '{name}' of values.");
+
     /// <summary>As a user names it.</summary>
     public static Need Of(SavedNeed need) => need switch
     {
