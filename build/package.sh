@@ -146,6 +146,18 @@ check_run() {
     consumer "$place/run"
     check "an empty project builds with it, without a warning" builds_without_warning "$place/run"
     check "the README's example runs there" prints_report dotnet "$place/run/bin/Debug/net10.0/consumer.dll"
+    check "says in one sentence that libstdc++ is too old" says_what_is_missing
+}
+
+# This system's libstdc++ without the version that TorchSharp asks for, and without that version's one function.
+says_what_is_missing() {
+    consumer "$place/old"
+    echo 'try { Actipress.SavedTensors.SelfCheck(); } catch (PlatformNotSupportedException refusal) { Console.WriteLine(refusal.Message); }' >"$place/old/Program.cs"
+    (cd "$place/old" && dotnet build -v q -m:1) || return 1
+    LC_ALL=C sed 's/GLIBCXX_3\.4\.32\x00/GLIBCXX_3.4.xx\x00/g; s/ios_base_library_initv\x00/ios_base_library_initx\x00/g' "$(libstdcxx)" >"$place/old/libstdc++.so.6"
+    local said; said=$(LD_LIBRARY_PATH=$place/old dotnet "$place/old/bin/Debug/net10.0/consumer.dll" 2>&1)
+    echo "$said"
+    grep -qx 'TorchSharp 0.107.0 cannot run here: found a libstdc++.so.6 without GLIBCXX_3.4.32, wanted .*' <<<"$said" && [ "$(wc -l <<<"$said")" = 1 ]
 }
 
 publishes() {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Actipress.Autograd;
 
 namespace Actipress.Cli;
 
@@ -18,6 +19,7 @@ static class UserErrors
         }
         try
         {
+            SystemLibraries.Check();
             using var interruption = new Interruption();
             return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interruption.Token);
         }

@@ -36,6 +36,7 @@ static unsafe class EngineHooks
     {
         try
         {
+            SystemLibraries.Check();
             StorageReference.SelfCheck();
             WeakTensor.SelfCheck();
             var getEngine = (delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN5torch8autograd6Engine18get_default_engineEv");
