@@ -180,12 +180,14 @@ static unsafe class LibTorch
     /// <summary>The tensor of which <paramref name="tensor"/> is a view, for the caller to dispose; null where it is none.</summary>
     public static Tensor? BaseOfView(Tensor tensor) => isView(tensor.Handle) == 0 ? null : Wrap(baseOfView(tensor.Handle));
 
+    static string? LoadedPath(string file) => OnlyPath(file, LoadedFiles());
+
     /// <summary>The path from which the process has loaded a library of torch's; null where it has not.</summary>
     /// <exception cref="PlatformNotSupportedException">It has loaded two: tensors of one cannot be told from those of the other.</exception>
-    static string? LoadedPath(string file)
+    internal static string? OnlyPath(string file, IEnumerable<string> loaded)
     {
         var here = WindowsSymbols.File(file);
-        var paths = LoadedFiles().Where(path => System.IO.Path.GetFileName(path).Equals(here, CppAbi.IsMicrosofts ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal)).Distinct().ToArray();
+        var paths = loaded.Where(path => System.IO.Path.GetFileName(path).Equals(here, CppAbi.IsMicrosofts ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal)).Distinct().ToArray();
         return paths.Length < 2 ? paths.SingleOrDefault() : throw new PlatformNotSupportedException(
             $"Actipress cannot place its saved-tensor hooks: found {paths.Length} copies of {here} in this process ({string.Join(", ", paths)}), wanted one. " +
             "Load libtorch from one folder alone.");

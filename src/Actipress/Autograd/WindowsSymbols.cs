@@ -8,6 +8,9 @@ static class WindowsSymbols
     /// <summary>The name on this platform; null where the function is not known here.</summary>
     public static string? Here(string name) => !CppAbi.IsMicrosofts || !name.StartsWith("_Z", StringComparison.Ordinal) ? name : names.GetValueOrDefault(name);
 
+    /// <summary>All that are known.</summary>
+    public static IEnumerable<string> All => names.Values;
+
     static readonly Dictionary<string, string> names = new()
     {
         ["_ZNK2at10TensorBase8_versionEv"] = "?_version@TensorBase@at@@QEBA_JXZ",
