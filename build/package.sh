@@ -21,12 +21,14 @@ package() {
 # Built apart from the other builds, whose files name this machine's folders; a package's name none.
 make_package() {
     rm -f "$root"/artifacts/package/Actipress.[0-9]*upkg
-    logged "$root" dotnet pack src/Actipress -c Release -v q -m:1 -o "$root/artifacts/package" --artifacts-path "$root/artifacts/package-build" -p:ContinuousIntegrationBuild=true
+    logged "$root" dotnet pack src/Actipress -c Release -v q -m:1 -o "$root/artifacts/package" \
+        --artifacts-path "$root/artifacts/package-build" -p:ContinuousIntegrationBuild=true
 }
 
 make_tool() {
     rm -f "$root"/artifacts/package/Actipress.Tool.*nupkg
-    logged "$root" dotnet pack src/Actipress.Cli -c Release -v q -m:1 -o "$root/artifacts/package" --artifacts-path "$root/artifacts/package-build" -p:ContinuousIntegrationBuild=true -p:PackTool=true
+    logged "$root" dotnet pack src/Actipress.Cli -c Release -v q -m:1 -o "$root/artifacts/package" \
+        --artifacts-path "$root/artifacts/package-build" -p:ContinuousIntegrationBuild=true -p:PackTool=true
 }
 
 # Silent where it works: the command's own words where it does not.
@@ -46,7 +48,8 @@ check_package() {
     done
     passed=0 failed=0
     make_package || { echo "FAILED: making the package"; return 1; }
-    command -v unzip >/dev/null || { echo "dev package: wanted unzip, to look into packages. On Debian: apt-get install unzip" >&2; return 2; }
+    command -v unzip >/dev/null ||
+        { echo "dev package: wanted unzip, to look into packages. On Debian: apt-get install unzip" >&2; return 2; }
     place=$(mktemp -d "${TMPDIR:-/tmp}/actipress-package.XXXXXX")
     trap 'rm -rf "$place"' EXIT
     for what in "${checks[@]}"; do "check_$what"; done
@@ -72,7 +75,9 @@ check_contents() {
     for file in README.md icon.png lib/net10.0/Actipress.dll lib/net10.0/Actipress.xml buildTransitive/net10.0/Actipress.targets; do
         check "has $file" test -s "$place/package/$file"
     done
-    for file in '<license type="expression">MIT</license>' '<icon>icon.png</icon>' '<readme>README.md</readme>' '<tags>torchsharp '; do check "says $file" grep -qF "$file" "$nuspec"; done
+    for file in '<license type="expression">MIT</license>' '<icon>icon.png</icon>' '<readme>README.md</readme>' '<tags>torchsharp '; do
+        check "says $file" grep -qF "$file" "$nuspec"
+    done
     check "symbols in a package of their own" test -s "$place/symbols/lib/net10.0/Actipress.pdb"
     check "names no folder of this machine" names_no_folder
     check "a clone's origin is its URL, in links and in sources too" leads_to_origin
@@ -138,7 +143,10 @@ TEXT
 }
 
 # The README's example prints its report: a line of its layer and one of the sum.
-prints_report() { "$@" | tee "$place/report"; grep -qE '^1 \(BatchNorm2d\) .*dct:' "$place/report" && grep -qE '^all .* %' "$place/report"; }
+prints_report() {
+    "$@" | tee "$place/report"
+    grep -qE '^1 \(BatchNorm2d\) .*dct:' "$place/report" && grep -qE '^all .* %' "$place/report"
+}
 
 builds_without_warning() { dotnet build "$1" -v q -m:1 -warnaserror; }
 
@@ -152,12 +160,16 @@ check_run() {
 # This system's libstdc++ without the version that TorchSharp asks for, and without that version's one function.
 says_what_is_missing() {
     consumer "$place/old"
-    echo 'try { Actipress.SavedTensors.SelfCheck(); } catch (PlatformNotSupportedException refusal) { Console.WriteLine(refusal.Message); }' >"$place/old/Program.cs"
+    cat >"$place/old/Program.cs" <<'TEXT'
+try { Actipress.SavedTensors.SelfCheck(); } catch (PlatformNotSupportedException refusal) { Console.WriteLine(refusal.Message); }
+TEXT
     (cd "$place/old" && dotnet build -v q -m:1) || return 1
-    LC_ALL=C sed 's/GLIBCXX_3\.4\.32\x00/GLIBCXX_3.4.xx\x00/g; s/ios_base_library_initv\x00/ios_base_library_initx\x00/g' "$(libstdcxx)" >"$place/old/libstdc++.so.6"
+    LC_ALL=C sed \
+        's/GLIBCXX_3\.4\.32\x00/GLIBCXX_3.4.xx\x00/g; s/ios_base_library_initv\x00/ios_base_library_initx\x00/g' "$(libstdcxx)" >"$place/old/libstdc++.so.6"
     local said; said=$(LD_LIBRARY_PATH=$place/old dotnet "$place/old/bin/Debug/net10.0/consumer.dll" 2>&1)
     echo "$said"
-    grep -qx 'TorchSharp 0.107.0 cannot run here: found a libstdc++.so.6 without GLIBCXX_3.4.32, wanted .*' <<<"$said" && [ "$(wc -l <<<"$said")" = 1 ]
+    grep -qx 'TorchSharp 0.107.0 cannot run here: found a libstdc++.so.6 without GLIBCXX_3.4.32, wanted .*' <<<"$said" &&
+        [ "$(wc -l <<<"$said")" = 1 ]
 }
 
 publishes() {
@@ -170,7 +182,8 @@ publishes() {
 
 refuses_to_publish() {
     local words
-    words=$(cd "$place/run" && dotnet publish -c Release -v q -m:1 -r linux-x64 -o "$place/out" "$@" 2>&1) && { echo "it was published"; return 1; }
+    words=$(cd "$place/run" && dotnet publish -c Release -v q -m:1 -r linux-x64 -o "$place/out" "$@" 2>&1) &&
+        { echo "it was published"; return 1; }
     echo "$words"
     [ ! -e "$place/out/consumer" ] && grep -q 'error ACTIPRESS001: Found .*=true, wanted' <<<"$words"
 }
@@ -180,7 +193,8 @@ check_publish() {
     check "published framework-dependent" publishes --no-self-contained
     check "published self-contained" publishes --self-contained
     check "published as a single file" publishes --self-contained -p:PublishSingleFile=true
-    check "published as a single file with the native libraries in it" publishes --self-contained -p:PublishSingleFile=true -p:IncludeNativeLibrariesForSelfExtract=true
+    check "published as a single file with the native libraries in it" \
+        publishes --self-contained -p:PublishSingleFile=true -p:IncludeNativeLibrariesForSelfExtract=true
     check "published with .NET's own libraries trimmed" publishes --self-contained -p:PublishTrimmed=true -p:TrimMode=partial
     check "refuses to be trimmed itself" refuses_to_publish --self-contained -p:PublishTrimmed=true
     check "refuses ahead-of-time compilation" refuses_to_publish -p:PublishAot=true

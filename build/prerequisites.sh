@@ -23,7 +23,8 @@ need_dotnet() {
     use_own_dotnet "$own"
     has_sdk && return 0
     found=$(command -v dotnet >/dev/null && dotnet --list-sdks 2>/dev/null | tr '\n' ';' || true)
-    if agreed "the .NET 10 SDK is missing; Microsoft's install script can put it into $own (250 MB), for this folder alone." && install_dotnet "$own"; then
+    if agreed "the .NET 10 SDK is missing; Microsoft's install script can put it into $own (250 MB), for this folder alone." &&
+        install_dotnet "$own"; then
         use_own_dotnet "$own"
         has_sdk && return 0
     fi
@@ -78,10 +79,12 @@ at_terminal() { [ -t 0 ]; }
 need_libstdcxx() {
     [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || return 0   # other platforms: the library itself says what it supports
     ! libstdcxx_has GLIBCXX_3.4.30 || return 0
-    local found; found=$(libstdcxx)
+    local found system; found=$(libstdcxx)
+    system=$(. /etc/os-release 2>/dev/null; echo "${ID:-unknown} ${VERSION_ID:-}")
+    ! ls /lib/ld-musl-* >/dev/null 2>&1 || system="$system, whose C library is musl"
     cat >&2 <<TEXT
 actipress: libstdc++ is too old for TorchSharp.
-  found:  ${found:-no libstdc++.so.6}${found:+ without GLIBCXX_3.4.30}, on $(. /etc/os-release 2>/dev/null; echo "${ID:-unknown} ${VERSION_ID:-}")$(ls /lib/ld-musl-* >/dev/null 2>&1 && echo ", whose C library is musl")
+  found:  ${found:-no libstdc++.so.6}${found:+ without GLIBCXX_3.4.30}, on $system
   wanted: libstdc++ of GCC 12 or newer on glibc (Debian 12, Ubuntu 22.04, Fedora 36 and later have it)
   way out: a newer system, or a container of one; where the library is missing, Debian's package is libstdc++6.
 TEXT
@@ -110,7 +113,9 @@ fit_to_libstdcxx() {
             echo "actipress: $file does not ask for GLIBCXX_3.4.32 as TorchSharp 0.107.0 does; it is left as it is." >&2
             continue
         fi
-        cp -Lp "$file" "$file.fit" && printf '\002' | dd of="$file.fit" bs=1 seek=$((at + 4)) conv=notrunc status=none && mv -f "$file.fit" "$file"
+        cp -Lp "$file" "$file.fit"
+        printf '\002' | dd of="$file.fit" bs=1 seek=$((at + 4)) conv=notrunc status=none
+        mv -f "$file.fit" "$file"
         echo "actipress: this system's libstdc++ is older than GCC 13's: $file is now a copy of TorchSharp's that takes it." >&2
     done
 }

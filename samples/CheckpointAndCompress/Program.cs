@@ -4,8 +4,10 @@ using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
-Module<Tensor, Tensor> Block(int from, int to) => Sequential(Conv2d(from, to, 3, padding: 1), BatchNorm2d(to), ReLU(), Conv2d(to, to, 3, padding: 1), BatchNorm2d(to), ReLU());
-using var model = Sequential(("early", Block(3, 32)), ("pool", MaxPool2d(2)), ("late", Block(32, 64)), ("flatten", Flatten()), ("head", Linear(64 * 32 * 32, 10)));
+Module<Tensor, Tensor> Block(int from, int to) => Sequential(
+    Conv2d(from, to, 3, padding: 1), BatchNorm2d(to), ReLU(), Conv2d(to, to, 3, padding: 1), BatchNorm2d(to), ReLU());
+using var model = Sequential(
+    ("early", Block(3, 32)), ("pool", MaxPool2d(2)), ("late", Block(32, 64)), ("flatten", Flatten()), ("head", Linear(64 * 32 * 32, 10)));
 using var images = randn(16, 3, 64, 64);
 using var labels = randint(0, 10, [16]);
 

@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
 const int Batch = 128, Steps = 12;
-Module<Tensor, Tensor> Block(int from, int to) => Sequential(Conv2d(from, to, 3, padding: 1, bias: false), BatchNorm2d(to), ReLU(), MaxPool2d(2));
+Module<Tensor, Tensor> Block(int from, int to) => Sequential(
+    Conv2d(from, to, 3, padding: 1, bias: false), BatchNorm2d(to), ReLU(), MaxPool2d(2));
 using var model = Sequential(Block(3, 32), Block(32, 64), Block(64, 128), Flatten(), Linear(128 * 4 * 4, 10));
 using var optimizer = optim.Adam(model.parameters());
 

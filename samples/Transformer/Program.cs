@@ -17,7 +17,7 @@ for (var step = 1; step <= 20; step++)
     var most = functional.one_hot(texts, Kinds).sum(1).argmax(1);
     optimizer.zero_grad();
     var loss = functional.cross_entropy(model.call(texts), most);
-    compression.Backward(loss);    // the first steps measure how near the gradients come; then each map gets the coarsest codec that will do
+    compression.Backward(loss);    // the first steps are measured; then each map gets the coarsest codec that will do
     optimizer.step();
     if (step % 5 == 0) Console.WriteLine($"step {step}: loss {loss.item<float>():F3}");
 }

@@ -35,7 +35,8 @@ sealed class UNet : Module<Tensor, Tensor>
 
     public UNet(int features) : base(nameof(UNet))
     {
-        Module<Tensor, Tensor> Level(int from, int to) => Sequential(Conv3d(from, to, 3, padding: 1), BatchNorm3d(to), ReLU(), Conv3d(to, to, 3, padding: 1), BatchNorm3d(to), ReLU());
+        Module<Tensor, Tensor> Level(int from, int to) => Sequential(
+            Conv3d(from, to, 3, padding: 1), BatchNorm3d(to), ReLU(), Conv3d(to, to, 3, padding: 1), BatchNorm3d(to), ReLU());
         (down, pool, bottom) = (Level(1, features), MaxPool3d(2), Level(features, 2 * features));
         (rise, up, head) = (ConvTranspose3d(2 * features, features, 2, stride: 2), Level(2 * features, features), Conv3d(features, 2, 1));
         RegisterComponents();

@@ -1,14 +1,17 @@
 namespace Actipress.Autograd;
 
 /// <summary>
-/// How C++ is compiled where this process runs: by Microsoft's conventions on Windows, by those of Itanium elsewhere. Both pass an object of
-/// a class that is returned by a pointer to its place; a method takes that pointer before <c>this</c>, or on Windows after it.
+/// How C++ is compiled where this process runs: by Microsoft's conventions on Windows, by those of Itanium elsewhere. Both return an object
+/// of a class through a pointer to its place; a method takes that pointer before <c>this</c>, or on Windows after it.
 /// </summary>
 static unsafe class CppAbi
 {
     public static bool IsMicrosofts { get; } = OperatingSystem.IsWindows();
 
-    /// <summary>Words in front of a virtual table's first function that belong to it: on Windows the type, elsewhere the offset to the top of the object too.</summary>
+    /// <summary>
+    /// Words in front of a virtual table's first function that belong to it: on Windows the type, elsewhere the offset to the top of the
+    /// object too.
+    /// </summary>
     public static int WordsBeforeTable => IsMicrosofts ? 1 : 2;
 
     /// <summary>Calls a method without arguments that returns an object of a class.</summary>
@@ -21,7 +24,9 @@ static unsafe class CppAbi
         ((delegate* unmanaged[Cdecl]<nint, nint, nint>)method)(first, second);
     }
 
-    /// <summary>Destroys an object and frees it, by its virtual table: the second entry, or on Windows the first, which takes whether to free.</summary>
+    /// <summary>
+    /// Destroys an object and frees it, by its virtual table: the second entry, or on Windows the first, which takes whether to free.
+    /// </summary>
     public static void Delete(nint self)
     {
         var table = *(nint**)self;
@@ -31,8 +36,8 @@ static unsafe class CppAbi
 
     /// <summary>The letters of a <c>std::string</c>.</summary>
     /// <remarks>
-    /// Four words. On Linux the first two are the address of the letters and their number. On Windows the first two are room for 15 letters and
-    /// a zero, or the address of more; the third is the number of letters, the fourth how many there is room for.
+    /// Four words. On Linux the first two are the address of the letters and their number. On Windows the first two are room for 15 letters
+    /// and a zero, or the address of more; the third is the number of letters, the fourth how many there is room for.
     /// </remarks>
     public static ReadOnlySpan<byte> Text(nint* text)
     {

@@ -15,8 +15,8 @@ namespace Actipress.Autograd;
 /// </remarks>
 static unsafe class EngineHooks
 {
-    // class Engine: complete destructor, deleting destructor, execute, execute_with_graph_task, make_anomaly_metadata, this one, ...; on Windows
-    // there is one destructor.
+    // class Engine: complete destructor, deleting destructor, execute, execute_with_graph_task, make_anomaly_metadata, this one, ...; on
+    // Windows there is one destructor.
     const int HooksSlot = 5;
     static readonly int engineSlots = CppAbi.IsMicrosofts ? 8 : 9;
 
@@ -73,7 +73,8 @@ static unsafe class EngineHooks
     {
         var code = new ReadOnlySpan<byte>((void*)table[HooksSlot], NoHooks.Length);
         if (code.SequenceEqual(NoHooks)) return HooksSlot;
-        throw LibTorch.Unsupported($"code {Convert.ToHexString(code)} in slot {HooksSlot} of the engine", "the function that returns no hooks");
+        throw LibTorch.Unsupported(
+            $"code {Convert.ToHexString(code)} in slot {HooksSlot} of the engine", "the function that returns no hooks");
     }
 
     // Windows' libtorch exports the function itself.
@@ -81,7 +82,8 @@ static unsafe class EngineHooks
     {
         var function = LibTorch.Symbol("_ZN5torch8autograd6Engine32get_default_saved_variable_hooksEv");
         var slot = new ReadOnlySpan<nint>(table, engineSlots).IndexOf(function);
-        return slot >= 0 ? slot : throw LibTorch.Unsupported($"no slot of the engine's {engineSlots} with the function that returns no hooks", "one");
+        if (slot >= 0) return slot;
+        throw LibTorch.Unsupported($"no slot of the engine's {engineSlots} with the function that returns no hooks", "one");
     }
 
     // Packs and unpacks one known tensor: d/dx x^2 = 2x needs the saved x.
@@ -124,7 +126,8 @@ static unsafe class EngineHooks
     static nint* MakeHooksVirtualTable()
     {
         const int Functions = 5;
-        var table = (nint*)NativeMemory.AllocZeroed((nuint)(CppAbi.WordsBeforeTable + Functions), (nuint)sizeof(nint)) + CppAbi.WordsBeforeTable;
+        var before = CppAbi.WordsBeforeTable;
+        var table = (nint*)NativeMemory.AllocZeroed((nuint)(before + Functions), (nuint)sizeof(nint)) + before;
         table[0] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, void>)&Pack;
         if (CppAbi.IsMicrosofts)
         {

@@ -18,11 +18,12 @@ static unsafe class LibTorch
     {
         if (!(OperatingSystem.IsLinux() || OperatingSystem.IsWindows()) || RuntimeInformation.ProcessArchitecture != Architecture.X64)
             throw new PlatformNotSupportedException(
-                $"Actipress's saved-tensor hooks are not available here: found {RuntimeInformation.RuntimeIdentifier}, wanted linux-x64 or win-x64. " +
-                "Train on a 64-bit x86 Linux or Windows, or without compression.");
+                $"Actipress's saved-tensor hooks are not available here: found {RuntimeInformation.RuntimeIdentifier}, wanted linux-x64 or " +
+                "win-x64. Train on a 64-bit x86 Linux or Windows, or without compression.");
         torch.InitializeDeviceType(DeviceType.CPU);
         Path = LoadedPath("libtorch_cpu.so") ?? throw new PlatformNotSupportedException(
-            $"Actipress's saved-tensor hooks found no {WindowsSymbols.File("libtorch_cpu.so")} in this process; wanted TorchSharp 0.107.0 with the native package of the same version.");
+            $"Actipress's saved-tensor hooks found no {WindowsSymbols.File("libtorch_cpu.so")} in this process; wanted TorchSharp 0.107.0 " +
+            "with the native package of the same version.");
         library = NativeLibrary.Load(Path);
         // On Linux a symbol is found in the libraries that a library needs, too.
         core = CppAbi.IsMicrosofts && LoadedPath("libc10.so") is { } path ? NativeLibrary.Load(path) : library;
@@ -58,17 +59,25 @@ static unsafe class LibTorch
     /// <summary>The address of an exported symbol, by its name on Linux.</summary>
     /// <exception cref="PlatformNotSupportedException">The loaded libtorch does not export it.</exception>
     public static nint Symbol(string name) =>
-        SymbolOrNull(name) is var address and not 0 ? address : throw Unsupported($"no symbol {WindowsSymbols.Here(name) ?? name}", "libtorch 2.10.0");
+        SymbolOrNull(name) is var address and not 0
+            ? address
+            : throw Unsupported($"no symbol {WindowsSymbols.Here(name) ?? name}", "libtorch 2.10.0");
 
     /// <summary>Likewise, also of the libraries that libtorch itself needs; null where there is none.</summary>
-    public static nint SymbolOrNull(string name) =>
-        WindowsSymbols.Here(name) is { } here && (NativeLibrary.TryGetExport(library, here, out var address) || NativeLibrary.TryGetExport(core, here, out address)) ? address : 0;
+    public static nint SymbolOrNull(string name)
+    {
+        if (WindowsSymbols.Here(name) is not { } here) return 0;
+        return NativeLibrary.TryGetExport(library, here, out var address) || NativeLibrary.TryGetExport(core, here, out address) ? address : 0;
+    }
 
     /// <summary>The address of a symbol in another library of torch's that the process has loaded; 0 where there is none.</summary>
     /// <param name="file">The library's name on Linux, such as <c>libc10.so</c>.</param>
     /// <param name="name">The symbol's name on Linux.</param>
-    public static nint SymbolIn(string file, string name) =>
-        WindowsSymbols.Here(name) is { } here && LoadedPath(file) is { } path && NativeLibrary.TryGetExport(NativeLibrary.Load(path), here, out var address) ? address : 0;
+    public static nint SymbolIn(string file, string name)
+    {
+        if (WindowsSymbols.Here(name) is not { } here || LoadedPath(file) is not { } path) return 0;
+        return NativeLibrary.TryGetExport(NativeLibrary.Load(path), here, out var address) ? address : 0;
+    }
 
     /// <summary>A refusal that says what was found in the loaded libtorch and what was wanted.</summary>
     public static PlatformNotSupportedException Unsupported(string found, string wanted) => new(
@@ -187,16 +196,17 @@ static unsafe class LibTorch
     internal static string? OnlyPath(string file, IEnumerable<string> loaded)
     {
         var here = WindowsSymbols.File(file);
-        var paths = loaded.Where(path => System.IO.Path.GetFileName(path).Equals(here, CppAbi.IsMicrosofts ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal)).Distinct().ToArray();
+        var asNamed = CppAbi.IsMicrosofts ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
+        var paths = loaded.Where(path => System.IO.Path.GetFileName(path).Equals(here, asNamed)).Distinct().ToArray();
         return paths.Length < 2 ? paths.SingleOrDefault() : throw new PlatformNotSupportedException(
-            $"Actipress cannot place its saved-tensor hooks: found {paths.Length} copies of {here} in this process ({string.Join(", ", paths)}), wanted one. " +
-            "Load libtorch from one folder alone.");
+            $"Actipress cannot place its saved-tensor hooks: found {paths.Length} copies of {here} in this process " +
+            $"({string.Join(", ", paths)}), wanted one. Load libtorch from one folder alone.");
     }
 
     static IEnumerable<string> LoadedFiles()
     {
         if (!CppAbi.IsMicrosofts)
-            return File.ReadLines("/proc/self/maps").Where(line => line.Contains('/', StringComparison.Ordinal)).Select(line => line[line.IndexOf('/', StringComparison.Ordinal)..]);
+            return from line in File.ReadLines("/proc/self/maps") let path = line.IndexOf('/', StringComparison.Ordinal) where path > 0 select line[path..];
         using var process = System.Diagnostics.Process.GetCurrentProcess();
         return [.. process.Modules.Cast<System.Diagnostics.ProcessModule>().Select(module => module.FileName)];
     }

@@ -40,13 +40,17 @@ sealed unsafe class MachineCode
     static nint Allocate()
     {
         const int ReadWrite = 3, PrivateAnonymous = 0x22, WindowsReserveCommit = 0x3000, WindowsReadWrite = 4;
-        return CppAbi.IsMicrosofts ? VirtualAlloc(0, PageBytes, WindowsReserveCommit, WindowsReadWrite) : mmap(0, PageBytes, ReadWrite, PrivateAnonymous, -1, 0);
+        return CppAbi.IsMicrosofts
+            ? VirtualAlloc(0, PageBytes, WindowsReserveCommit, WindowsReadWrite)
+            : mmap(0, PageBytes, ReadWrite, PrivateAnonymous, -1, 0);
     }
 
     static bool MakeExecutable(nint page)
     {
         const int ReadExecute = 5, WindowsReadExecute = 0x20;
-        return CppAbi.IsMicrosofts ? VirtualProtect(page, PageBytes, WindowsReadExecute, out _) : mprotect(page, PageBytes, ReadExecute) == 0;
+        return CppAbi.IsMicrosofts
+            ? VirtualProtect(page, PageBytes, WindowsReadExecute, out _)
+            : mprotect(page, PageBytes, ReadExecute) == 0;
     }
 
     [DllImport("libc")]

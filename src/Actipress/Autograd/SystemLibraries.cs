@@ -13,14 +13,16 @@ static class SystemLibraries
     {
         if (!OperatingSystem.IsLinux()) return;
         if (RuntimeInformation.RuntimeIdentifier.Contains("musl", StringComparison.Ordinal))
-            throw Refusal($"{RuntimeInformation.RuntimeIdentifier}, whose C library is musl", "glibc, such as that of Debian, Ubuntu or Fedora");
-        if (NativeLibrary.TryLoad("libstdc++.so.6", out var standard) && NativeLibrary.TryGetExport(standard, NewestFunction, out _)) return;
+            throw Refusal($"{RuntimeInformation.RuntimeIdentifier}, whose C library is musl", "glibc, such as Debian's, Ubuntu's or Fedora's");
+        var isThere = NativeLibrary.TryLoad("libstdc++.so.6", out var standard);
+        if (isThere && NativeLibrary.TryGetExport(standard, NewestFunction, out _)) return;
         // A copy of TorchSharp's library that does not insist on the version loads all the same.
         if (NativeLibrary.TryLoad("LibTorchSharp", typeof(torch).Assembly, null, out _)) return;
         throw Refusal(
-            standard == 0 ? "no libstdc++.so.6" : "a libstdc++.so.6 without GLIBCXX_3.4.32",
+            !isThere ? "no libstdc++.so.6" : "a libstdc++.so.6 without GLIBCXX_3.4.32",
             "that of GCC 13.2 or newer: Ubuntu 24.04, Debian 13, Fedora 39 and later have it");
     }
 
-    static PlatformNotSupportedException Refusal(string found, string wanted) => new($"TorchSharp 0.107.0 cannot run here: found {found}, wanted {wanted}.");
+    static PlatformNotSupportedException Refusal(string found, string wanted) =>
+        new($"TorchSharp 0.107.0 cannot run here: found {found}, wanted {wanted}.");
 }

@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Autograd;
 
-/// <summary>A <c>std::function&lt;void()&gt;</c> that throws a C++ exception, by a function of the C++ library that does nothing else.</summary>
+/// <summary>
+/// A <c>std::function&lt;void()&gt;</c> that throws a C++ exception, by a function of the C++ library that does nothing else.
+/// </summary>
 static unsafe class ThrowingFunction
 {
     /// <summary>Words of a <c>std::function</c>: 8 on Windows, 4 elsewhere.</summary>
@@ -19,8 +21,8 @@ static unsafe class ThrowingFunction
         else MakeItaniums(function);
     }
 
-    // 16 bytes of the function's own data, then two functions: one that manages the data, and one that is called with their address. Here the
-    // data are a text, and what is called with its address is libstdc++'s std::__throw_runtime_error(const char*).
+    // 16 bytes of the function's own data, then two functions: one that manages the data, and one that is called with their address. Here
+    // the data are a text, and what is called with its address is libstdc++'s std::__throw_runtime_error(const char*).
     static void MakeItaniums(nint* function)
     {
         "tensor is lost\0"u8.CopyTo(new Span<byte>(function, 2 * sizeof(nint)));

@@ -6,7 +6,8 @@ namespace Actipress.Autograd;
 static class WindowsSymbols
 {
     /// <summary>The name on this platform; null where the function is not known here.</summary>
-    public static string? Here(string name) => !CppAbi.IsMicrosofts || !name.StartsWith("_Z", StringComparison.Ordinal) ? name : names.GetValueOrDefault(name);
+    public static string? Here(string name) =>
+        CppAbi.IsMicrosofts && name.StartsWith("_Z", StringComparison.Ordinal) ? names.GetValueOrDefault(name) : name;
 
     /// <summary>All that are known.</summary>
     public static IEnumerable<string> All => names.Values;
@@ -47,9 +48,10 @@ static class WindowsSymbols
         ["_ZN2at8autocast11clear_cacheEv"] = "?clear_cache@autocast@at@@YAXXZ",
         ["_ZNK2at9Generator9get_stateEv"] = "?get_state@Generator@at@@QEBA?AVTensor@2@XZ",
         ["_ZN2at9Generator9set_stateERKNS_6TensorE"] = "?set_state@Generator@at@@QEAAXAEBVTensor@2@@Z",
-        ["_ZN2at25compositeexplicitautograd20convolution_backwardERKNS_6TensorES3_S3_N3c1016OptionalArrayRefIlEENS4_8ArrayRefIlEES8_S8_bS8_lSt5arrayIbLm3EE"] =
-            "?convolution_backward@compositeexplicitautograd@at@@YA?AV?$tuple@VTensor@at@@V12@V12@@std@@AEBVTensor@2@00V?$OptionalArrayRef@_J@c10@@" +
-            "V?$ArrayRef@_J@7@22_N2_JV?$array@_N$02@4@@Z",
+        ["_ZN2at25compositeexplicitautograd20convolution_backwardERKNS_6TensorES3_S3_" +
+         "N3c1016OptionalArrayRefIlEENS4_8ArrayRefIlEES8_S8_bS8_lSt5arrayIbLm3EE"] =
+            "?convolution_backward@compositeexplicitautograd@at@@YA?AV?$tuple@VTensor@at@@V12@V12@@std@@AEBVTensor@2@00" +
+            "V?$OptionalArrayRef@_J@c10@@V?$ArrayRef@_J@7@22_N2_JV?$array@_N$02@4@@Z",
         ["_ZN3c1015GetCPUAllocatorEv"] = "?GetCPUAllocator@c10@@YAPEAUAllocator@1@XZ",
     };
 

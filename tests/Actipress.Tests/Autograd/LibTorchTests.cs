@@ -12,8 +12,9 @@ public class LibTorchTests
         string[] once = [$"/a/{file}", "/a/program", $"/a/{file}", $"/b/x{file}"];
         Assert.Equal($"/a/{file}", LibTorch.OnlyPath("libtorch_cpu.so", once));
         Assert.Null(LibTorch.OnlyPath("libtorch_cuda.so", once));
-        var refusal = Assert.Throws<PlatformNotSupportedException>(() => LibTorch.OnlyPath("libtorch_cpu.so", [.. once, $"/b/{file}", $"/b/{other}"]));
-        Assert.Contains($"found 2 copies of {file} in this process (/a/{file}, /b/{file}), wanted one", refusal.Message, StringComparison.Ordinal);
+        string[] twice = [.. once, $"/b/{file}", $"/b/{other}"];
+        var refusal = Assert.Throws<PlatformNotSupportedException>(() => LibTorch.OnlyPath("libtorch_cpu.so", twice)).Message;
+        Assert.Contains($"found 2 copies of {file} in this process (/a/{file}, /b/{file}), wanted one", refusal, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -23,10 +24,12 @@ public class LibTorchTests
         Assert.SkipUnless(Directory.Exists(package), $"needs the package libtorch-cpu-win-x64 2.10.0 in {NuGetFolder}");
         HashSet<string> exported = [.. Exports(Path.Combine(package, "torch_cpu.dll")), .. Exports(Path.Combine(package, "c10.dll"))];
         Assert.Empty(WindowsSymbols.All.Except(exported));
-        Assert.Empty(new[] { "aoti_torch_new_tensor_handle", "aoti_torch_get_data_ptr", "aoti_torch_library_init_impl", "torch_library_impl" }.Except(exported));
+        string[] ofC = ["aoti_torch_new_tensor_handle", "aoti_torch_get_data_ptr", "aoti_torch_library_init_impl", "torch_library_impl"];
+        Assert.Empty(ofC.Except(exported));
     }
 
-    static string NuGetFolder => Environment.GetEnvironmentVariable("NUGET_PACKAGES") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+    static string NuGetFolder => Environment.GetEnvironmentVariable("NUGET_PACKAGES") ??
+        Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
 
     static IEnumerable<string> Exports(string library)
     {

@@ -11,7 +11,8 @@ public sealed class OldLibstdcxxTests : IDisposable
     public OldLibstdcxxTests()
     {
         var library = System.Text.Encoding.Latin1.GetString(File.ReadAllBytes("/usr/lib/x86_64-linux-gnu/libstdc++.so.6"));
-        var old = library.Replace("GLIBCXX_3.4.32\0", "GLIBCXX_3.4.xx\0", StringComparison.Ordinal).Replace("ios_base_library_initv\0", "ios_base_library_initx\0", StringComparison.Ordinal);
+        var old = library.Replace("GLIBCXX_3.4.32\0", "GLIBCXX_3.4.xx\0", StringComparison.Ordinal)
+            .Replace("ios_base_library_initv\0", "ios_base_library_initx\0", StringComparison.Ordinal);
         Assert.NotEqual(library, old);
         File.WriteAllBytes(Path.Combine(folder, "libstdc++.so.6"), System.Text.Encoding.Latin1.GetBytes(old));
     }
@@ -40,7 +41,8 @@ public sealed class OldLibstdcxxTests : IDisposable
         var original = link.LinkTarget!;
         var before = File.ReadAllBytes(original);
 
-        var script = $". build/prerequisites.sh; root={folder}; libstdcxx() {{ echo {folder}/libstdc++.so.6; }}; need_libstdcxx && fit_to_libstdcxx && fit_to_libstdcxx";
+        var script = $". build/prerequisites.sh; root={folder}; libstdcxx() {{ echo {folder}/libstdc++.so.6; }}; " +
+            "need_libstdcxx && fit_to_libstdcxx && fit_to_libstdcxx";
         var fitted = ChildProcess.Run(["bash", "-euo", "pipefail", "-c", script]);
         Assert.Equal(0, fitted.ExitCode);
         Assert.Single(fitted.Error.Split("is now a copy of TorchSharp's")[1..]);    // the second time there is nothing to do
@@ -56,9 +58,11 @@ public sealed class OldLibstdcxxTests : IDisposable
     [Fact]
     public void On_a_system_that_is_new_enough_nothing_is_touched()
     {
-        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(folder, "artifacts", "bin", "Actipress.Cli", "release")).FullName, "libLibTorchSharp.so");
+        var program = Directory.CreateDirectory(Path.Combine(folder, "artifacts", "bin", "Actipress.Cli", "release")).FullName;
+        var file = Path.Combine(program, "libLibTorchSharp.so");
         File.WriteAllText(file, "as it was");
-        var ended = ChildProcess.Run(["bash", "-euo", "pipefail", "-c", $". build/prerequisites.sh; root={folder}; need_libstdcxx && fit_to_libstdcxx"]);
+        var script = $". build/prerequisites.sh; root={folder}; need_libstdcxx && fit_to_libstdcxx";
+        var ended = ChildProcess.Run(["bash", "-euo", "pipefail", "-c", script]);
         Assert.Equal((0, "", "as it was"), (ended.ExitCode, ended.Error, File.ReadAllText(file)));
     }
 }

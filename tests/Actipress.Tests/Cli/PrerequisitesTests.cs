@@ -28,10 +28,12 @@ public sealed class PrerequisitesTests : IDisposable
     public void A_missing_SDK_is_put_into_the_project_s_folder_where_that_is_agreed(string situation, string answer, bool installs)
     {
         const string Install = """
-            curl() { echo 'while [ "$1" != --install-dir ]; do shift; done; mkdir -p "$2"; echo "echo 10.0.100" >"$2/dotnet"; chmod +x "$2/dotnet"' >"$4"; }
+            install='while [ "$1" != --install-dir ]; do shift; done; mkdir -p "$2"; echo "echo 10.0.100" >"$2/dotnet"; chmod +x "$2/dotnet"'
+            curl() { echo "$install" >"$4"; }
             has_sdk() { [ "$(command -v dotnet)" = "$root/artifacts/dotnet/dotnet" ]; }
             """;
-        var ended = ChildProcess.Run(["bash", "-c", $"root={folder}; . build/prerequisites.sh; {Install}\n{situation}; need_dotnet <<<'{answer}' && echo $DOTNET_ROOT"]);
+        var script = $"root={folder}; . build/prerequisites.sh; {Install}\n{situation}; need_dotnet <<<'{answer}' && echo $DOTNET_ROOT";
+        var ended = ChildProcess.Run(["bash", "-c", script]);
         Assert.Contains("Microsoft's install script can put it into " + folder, ended.Error, StringComparison.Ordinal);
         Assert.Equal(installs, File.Exists(Path.Combine(folder, "artifacts", "dotnet", "dotnet")));
         Assert.Equal(installs ? (0, $"{folder}/artifacts/dotnet\n") : (2, ""), (ended.ExitCode, ended.Output));

@@ -11,7 +11,8 @@ public class KernelCompilerTests
     public void Ptx_in_the_library_is_what_the_kernels_compile_to(string name)
     {
         var kernel = Enum.Parse<GridKernel>(name);
-        if (KernelCompiler.Compile(kernel) != KernelText.Of(kernel)) Assert.Fail($"{name}.ptx is not what GridKernels.{name} compiles to now: ./dev kernels writes it anew.");
+        if (KernelCompiler.Compile(kernel) != KernelText.Of(kernel))
+            Assert.Fail($"{name}.ptx is not what GridKernels.{name} compiles to now: ./dev kernels writes it anew.");
     }
 
     [Theory, MemberData(nameof(Kernels))]
