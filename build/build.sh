@@ -18,6 +18,11 @@ build_when_changed() {
 # Silent where it works; the compiler's own words where it does not.
 build() {
     local log; log=$(mktemp)
+    if ! mkdir -p "$root/artifacts" 2>/dev/null || ! [ -w "$root/artifacts" ]; then
+        echo "actipress: cannot build: found that $root/artifacts cannot be written, wanted a folder for what is built." >&2
+        echo "  way out: copy this folder to where you may write." >&2
+        exit 2
+    fi
     if ! (cd "$root" && dotnet build "$1" -c Release -v q -m:1 -p:NuGetAudit=false ${TORCH_BACKEND:+-p:TorchBackend=$TORCH_BACKEND}) >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
@@ -25,4 +30,5 @@ build() {
         exit 2
     fi
     rm -f "$log"
+    fit_to_libstdcxx
 }

@@ -1,5 +1,6 @@
-# What Actipress needs beneath it: .NET 10 and a libstdc++ of GCC 13.2 or newer. Sourced by ./actipress and ./dev.
-# Announces whatever it installs; where it may not install, says exactly what is missing and how to get it, and exits with 2.
+# What Actipress needs beneath it: .NET 10 and a libstdc++ of GCC 12 or newer. Sourced by ./actipress and ./dev; expects $root.
+# Nothing of the system is changed. What is missing goes into the folder artifacts, announced, and where it is downloaded asked for; else
+# this says exactly what is missing and how to get it, and exits with 2.
 
 # .NET reads it at its start, and without it ends with "Failed to create CoreCLR".
 proc() { echo /proc; }
@@ -15,55 +16,106 @@ TEXT
     exit 2
 }
 
+# --- .NET ---
+
 need_dotnet() {
-    local found
-    found=$(dotnet --list-sdks 2>/dev/null | grep -E '^10\.' | tail -n 1)
-    [ -n "$found" ] && return 0
-    cat >&2 <<TEXT
-actipress: the .NET 10 SDK is missing.
-  found:  $(command -v dotnet >/dev/null && dotnet --list-sdks | tr '\n' ';' || echo 'no dotnet on the PATH')
-  wanted: a 10.x SDK
-  way out: install it as https://learn.microsoft.com/dotnet/core/install/linux says for your system, and start again.
-TEXT
-    exit 2
-}
-
-# TorchSharp 0.107.0 is built with GCC 13: its native library asks for GLIBCXX_3.4.32.
-libstdcxx() { ldconfig -p 2>/dev/null | awk '/libstdc\+\+\.so\.6 .*x86-64/ { print $NF; exit }'; }
-libstdcxx_is_new_enough() {
-    local file; file=$(libstdcxx)
-    [ -n "$file" ] && grep -q 'GLIBCXX_3\.4\.32' "$file"
-}
-
-need_libstdcxx() {
-    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || return 0   # other platforms: the library itself says what it supports
-    libstdcxx_is_new_enough && return 0
-    local id version
-    id=$(. /etc/os-release 2>/dev/null; echo "${ID:-unknown}") version=$(. /etc/os-release 2>/dev/null; echo "${VERSION_ID:-}")
-    if [ "$id-$version" = debian-12 ] && [ "$(id -u)" = 0 ]; then
-        echo "actipress: libstdc++ is older than TorchSharp needs (GLIBCXX_3.4.32); installing Debian 13's libstdc++6 with apt-get." >&2
-        install_libstdcxx_from_trixie && libstdcxx_is_new_enough && return 0
-        echo "actipress: that did not work; see the lines above." >&2
+    local own=$root/artifacts/dotnet found
+    use_own_dotnet "$own"
+    has_sdk && return 0
+    found=$(command -v dotnet >/dev/null && dotnet --list-sdks 2>/dev/null | tr '\n' ';' || true)
+    if agreed "the .NET 10 SDK is missing; Microsoft's install script can put it into $own (250 MB), for this folder alone." &&
+        install_dotnet "$own"; then
+        use_own_dotnet "$own"
+        has_sdk && return 0
     fi
     cat >&2 <<TEXT
-actipress: libstdc++ is too old for TorchSharp.
-  found:  $(libstdcxx || true) without GLIBCXX_3.4.32, on $id $version
-  wanted: libstdc++ of GCC 13.2 or newer (Ubuntu 24.04, Debian 13, Fedora 39 and later have it)
-  way out: on Debian 12, as root:
-    echo 'deb http://deb.debian.org/debian trixie main' > /etc/apt/sources.list.d/trixie.list
-    apt-get update && apt-get install -y -t trixie libstdc++6
-    rm /etc/apt/sources.list.d/trixie.list && apt-get update
+actipress: the .NET 10 SDK is missing.
+  found:  ${found:-no dotnet on the PATH}
+  wanted: a 10.x SDK
+  way out: install it as https://learn.microsoft.com/dotnet/core/install/linux says for your system (Ubuntu: apt-get install
+           dotnet-sdk-10.0), or start again in a terminal, or with CI=true, and it is put into this folder.
 TEXT
     exit 2
 }
 
-install_libstdcxx_from_trixie() {
-    local list=/etc/apt/sources.list.d/actipress-trixie.list done=1
-    echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main' > "$list"
-    apt-get update >&2 &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -t trixie \
-            -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef libstdc++6 >&2 && done=0
-    rm -f "$list"                       # the newer suite served for this one package; nothing else should come from it
-    apt-get update >/dev/null 2>&1
-    return $done
+has_sdk() { dotnet --list-sdks 2>/dev/null | grep -qE '^10\.'; }
+
+# The SDK's own messages need ICU, which small systems lack; our programs do not.
+use_own_dotnet() {
+    if [ -x "$1/dotnet" ]; then export DOTNET_ROOT=$1 PATH=$1:$PATH; fi
+    ls /usr/lib/*/libicuuc.so.* /usr/lib*/libicuuc.so.* >/dev/null 2>&1 || export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
+}
+
+install_dotnet() {
+    local script code=0; script=$(mktemp)
+    download https://dot.net/v1/dotnet-install.sh "$script" && bash "$script" --channel 10.0 --install-dir "$1" --no-path >&2 || code=1
+    rm -f "$script"
+    [ $code = 0 ] || echo "actipress: that did not work; see the lines above." >&2
+    return $code
+}
+
+download() {
+    if command -v curl >/dev/null; then curl -fsSL "$1" -o "$2"
+    elif command -v wget >/dev/null; then wget -nv -O "$2" "$1"
+    else echo "actipress: cannot download $1: found neither curl nor wget on the PATH, wanted one of them." >&2; return 1; fi
+}
+
+# In CI there is nobody to ask; elsewhere a person at a terminal answers, and without one nothing is done.
+agreed() {
+    local answer
+    echo "actipress: $1" >&2
+    [ -z "${CI:-}" ] || return 0
+    at_terminal || return 1
+    read -r -p "actipress: do that now? [y/N] " answer
+    [[ $answer =~ ^[yY] ]]
+}
+
+at_terminal() { [ -t 0 ]; }
+
+# --- libstdc++ ---
+
+# TorchSharp 0.107.0 is built with GCC 13 and asks for GLIBCXX_3.4.32, of which it uses nothing; what it uses is in GCC 12's library.
+# Debian 12 and Ubuntu 22.04 have that. There the programs get a copy of TorchSharp's library that does not insist: fit_to_libstdcxx.
+need_libstdcxx() {
+    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || return 0   # other platforms: the library itself says what it supports
+    ! libstdcxx_has GLIBCXX_3.4.30 || return 0
+    local found system; found=$(libstdcxx)
+    system=$(. /etc/os-release 2>/dev/null; echo "${ID:-unknown} ${VERSION_ID:-}")
+    ! ls /lib/ld-musl-* >/dev/null 2>&1 || system="$system, whose C library is musl"
+    cat >&2 <<TEXT
+actipress: libstdc++ is too old for TorchSharp.
+  found:  ${found:-no libstdc++.so.6}${found:+ without GLIBCXX_3.4.30}, on $system
+  wanted: libstdc++ of GCC 12 or newer on glibc (Debian 12, Ubuntu 22.04, Fedora 36 and later have it)
+  way out: a newer system, or a container of one; where the library is missing, Debian's package is libstdc++6.
+TEXT
+    exit 2
+}
+
+# An ordinary user of Debian has no /sbin on the PATH.
+libstdcxx() { PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | awk '/libstdc\+\+\.so\.6 .*x86-64/ { print $NF; exit }'; }
+libstdcxx_has() {
+    local file; file=$(libstdcxx)
+    [ -n "$file" ] && grep -qF "$1" "$file"
+}
+
+# Gives every program that was built its own copy of TorchSharp's library, in which the version GLIBCXX_3.4.32 is marked as weak (ELF's
+# VER_FLG_WEAK: a missing one is no error). The entry is found by the hash of the version's name; its flags are the two bytes behind.
+fit_to_libstdcxx() {
+    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || return 0
+    ! libstdcxx_has GLIBCXX_3.4.32 || return 0
+    local file at flags
+    for file in "$root"/artifacts/bin/*/*/libLibTorchSharp.so; do
+        [ -e "$file" ] || continue
+        at=$(LC_ALL=C grep -obUaP '\x42\xf8\x97\x02' "$file" | cut -d: -f1)
+        flags=$(od -An -tx1 -j $((${at:-0} + 4)) -N 2 "$file" | tr -d ' ')
+        [[ $at =~ ^[0-9]+$ ]] && [ "$flags" = 0200 ] && continue
+        if ! [[ $at =~ ^[0-9]+$ ]] || [ "$flags" != 0000 ]; then
+            echo "actipress: $file does not ask for GLIBCXX_3.4.32 as TorchSharp 0.107.0 does; it is left as it is." >&2
+            continue
+        fi
+        cp -Lp "$file" "$file.fit"
+        printf '\002' | dd of="$file.fit" bs=1 seek=$((at + 4)) conv=notrunc status=none
+        mv -f "$file.fit" "$file"
+        echo "actipress: this system's libstdc++ is older than GCC 13's: $file is now a copy of TorchSharp's that takes it." >&2
+    done
 }

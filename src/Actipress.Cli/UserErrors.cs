@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Actipress.Autograd;
 
 namespace Actipress.Cli;
 
@@ -13,11 +14,12 @@ static class UserErrors
         if (parsed.Errors.Count > 0)
         {
             foreach (var error in parsed.Errors) await Console.Error.WriteLineAsync($"actipress: {error.Message}");
-            await Console.Error.WriteLineAsync($"actipress: './actipress {string.Join(' ', parsed.CommandResult.Command is RootCommand ? ["--help"] : [parsed.CommandResult.Command.Name, "--help"])}' says what is wanted.");
+            await Console.Error.WriteLineAsync($"actipress: '{root.HelpName} {string.Join(' ', parsed.CommandResult.Command is RootCommand ? ["--help"] : [parsed.CommandResult.Command.Name, "--help"])}' says what is wanted.");
             return Mistake;
         }
         try
         {
+            SystemLibraries.Check();
             using var interruption = new Interruption();
             return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interruption.Token);
         }

@@ -15,10 +15,12 @@ namespace Actipress.Autograd;
 /// </remarks>
 static unsafe class EngineHooks
 {
-    // class Engine: complete destructor, deleting destructor, execute, execute_with_graph_task, make_anomaly_metadata, this one, ...
-    const int HooksSlot = 5, EngineSlots = 9;
+    // class Engine: complete destructor, deleting destructor, execute, execute_with_graph_task, make_anomaly_metadata, this one, ...; on
+    // Windows there is one destructor.
+    const int HooksSlot = 5;
+    static readonly int engineSlots = CppAbi.IsMicrosofts ? 8 : 9;
 
-    // The slot as libtorch has it: endbr64; mov qword [rdi], 0; mov rax, rdi; ret. It writes a null unique_ptr.
+    // The slot as libtorch has it on Linux: endbr64; mov qword [rdi], 0; mov rax, rdi; ret. It writes a null unique_ptr.
     static ReadOnlySpan<byte> NoHooks => [0xF3, 0x0F, 0x1E, 0xFA, 0x48, 0xC7, 0x07, 0, 0, 0, 0, 0x48, 0x89, 0xF8, 0xC3];
 
     static readonly nint* hooksVirtualTable = MakeHooksVirtualTable();
@@ -36,24 +38,25 @@ static unsafe class EngineHooks
     {
         try
         {
+            SystemLibraries.Check();
             StorageReference.SelfCheck();
             WeakTensor.SelfCheck();
             var getEngine = (delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN5torch8autograd6Engine18get_default_engineEv");
             var engine = (nint**)getEngine();
             var table = *engine;
-            var expected = LibTorch.Symbol("_ZTVN5torch8autograd6EngineE") + 2 * sizeof(nint);
+            // The symbol on Linux is where the table's words begin, on Windows where its functions do.
+            var expected = LibTorch.Symbol("_ZTVN5torch8autograd6EngineE") + (CppAbi.IsMicrosofts ? 0 : 2 * sizeof(nint));
             if ((nint)table != expected)
                 throw LibTorch.Unsupported("an engine that is not libtorch's own (another library has replaced it)", "torch::autograd::Engine");
-            if (!new ReadOnlySpan<byte>((void*)table[HooksSlot], NoHooks.Length).SequenceEqual(NoHooks))
-                throw LibTorch.Unsupported(
-                    $"code {Convert.ToHexString(new ReadOnlySpan<byte>((void*)table[HooksSlot], NoHooks.Length))} in slot {HooksSlot} of the engine",
-                    "the function that returns no hooks");
+            var slot = CppAbi.IsMicrosofts ? SlotOfExportedFunction(table) : SlotOfKnownCode(table);
 
-            // Two words stand before a virtual table: the offset to the top of the object and its type.
-            var copy = (nint*)NativeMemory.Alloc(EngineSlots + 2, (nuint)sizeof(nint));
-            for (var word = 0; word < EngineSlots + 2; word++) copy[word] = table[word - 2];
-            copy[2 + HooksSlot] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&GetHooks;
-            *engine = copy + 2;
+            var before = CppAbi.WordsBeforeTable;
+            var copy = (nint*)NativeMemory.Alloc((nuint)(engineSlots + before), (nuint)sizeof(nint));
+            for (var word = 0; word < engineSlots + before; word++) copy[word] = table[word - before];
+            copy[before + slot] = CppAbi.IsMicrosofts
+                ? (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&GetHooksOnWindows
+                : (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&GetHooksOnLinux;
+            *engine = copy + before;
             try { SelfCheck(); }
             catch { *engine = table; throw; }
             return null;
@@ -64,6 +67,23 @@ static unsafe class EngineHooks
         {
             return LibTorch.Unsupported(failure.Message, "a tensor packed and unpacked unchanged");
         }
+    }
+
+    static int SlotOfKnownCode(nint* table)
+    {
+        var code = new ReadOnlySpan<byte>((void*)table[HooksSlot], NoHooks.Length);
+        if (code.SequenceEqual(NoHooks)) return HooksSlot;
+        throw LibTorch.Unsupported(
+            $"code {Convert.ToHexString(code)} in slot {HooksSlot} of the engine", "the function that returns no hooks");
+    }
+
+    // Windows' libtorch exports the function itself.
+    static int SlotOfExportedFunction(nint* table)
+    {
+        var function = LibTorch.Symbol("_ZN5torch8autograd6Engine32get_default_saved_variable_hooksEv");
+        var slot = new ReadOnlySpan<nint>(table, engineSlots).IndexOf(function);
+        if (slot >= 0) return slot;
+        throw LibTorch.Unsupported($"no slot of the engine's {engineSlots} with the function that returns no hooks", "one");
     }
 
     // Packs and unpacks one known tensor: d/dx x^2 = 2x needs the saved x.
@@ -105,17 +125,31 @@ static unsafe class EngineHooks
 
     static nint* MakeHooksVirtualTable()
     {
-        var table = (nint*)NativeMemory.AllocZeroed(7, (nuint)sizeof(nint));
-        table[2] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, void>)&Pack;
-        table[3] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&Unpack;
-        table[4] = (nint)(delegate* unmanaged[Cdecl]<nint, void>)&CompleteDestructor;
-        table[5] = (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DeletingDestructor;
-        table[6] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&RetrieveHooksForPython;
-        return table + 2;
+        const int Functions = 5;
+        var before = CppAbi.WordsBeforeTable;
+        var table = (nint*)NativeMemory.AllocZeroed((nuint)(before + Functions), (nuint)sizeof(nint)) + before;
+        table[0] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, void>)&Pack;
+        if (CppAbi.IsMicrosofts)
+        {
+            table[1] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&UnpackOnWindows;
+            table[2] = (nint)(delegate* unmanaged[Cdecl]<nint, int, nint>)&DestructorOnWindows;
+            table[3] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&RetrieveHooksForPythonOnWindows;
+            return table;
+        }
+        table[1] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&UnpackOnLinux;
+        table[2] = (nint)(delegate* unmanaged[Cdecl]<nint, void>)&CompleteDestructor;
+        table[3] = (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DeletingDestructor;
+        table[4] = (nint)(delegate* unmanaged[Cdecl]<nint, nint, nint>)&RetrieveHooksForPythonOnLinux;
+        return table;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static nint GetHooks(nint result, nint engine)
+    static nint GetHooksOnLinux(nint result, nint engine) => GetHooks(result);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint GetHooksOnWindows(nint engine, nint result) => GetHooks(result);
+
+    static nint GetHooks(nint result)
     {
         *(nint*)result = 0;
         var scope = SavedTensorsScope.Active;
@@ -142,7 +176,12 @@ static unsafe class EngineHooks
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static nint Unpack(nint result, nint self)
+    static nint UnpackOnLinux(nint result, nint self) => Unpack(self, result);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint UnpackOnWindows(nint self, nint result) => Unpack(self, result);
+
+    static nint Unpack(nint self, nint result)
     {
         var hooks = (NativeHooks*)self;
         var scope = (SavedTensorsScope)GCHandle.FromIntPtr(hooks->Scope).Target!;
@@ -171,6 +210,14 @@ static unsafe class EngineHooks
         NativeMemory.Free((void*)self);
     }
 
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint DestructorOnWindows(nint self, int flags)
+    {
+        Release((NativeHooks*)self);
+        if ((flags & 1) != 0) NativeMemory.Free((void*)self);
+        return self;
+    }
+
     static void Release(NativeHooks* hooks)
     {
         var scopeHandle = GCHandle.FromIntPtr(hooks->Scope);
@@ -187,7 +234,12 @@ static unsafe class EngineHooks
 
     // Asked for by Python's bindings alone: "no Python hooks" is an empty optional.
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static nint RetrieveHooksForPython(nint result, nint self)
+    static nint RetrieveHooksForPythonOnLinux(nint result, nint self) => RetrieveHooksForPython(result);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint RetrieveHooksForPythonOnWindows(nint self, nint result) => RetrieveHooksForPython(result);
+
+    static nint RetrieveHooksForPython(nint result)
     {
         new Span<byte>((void*)result, 40).Clear();
         return result;

@@ -5,37 +5,40 @@ namespace Actipress.Autograd;
 
 /// <summary>
 /// The few functions of libtorch that TorchSharp does not offer, bound by their exported symbols to the very
-/// <c>libtorch_cpu.so</c> that TorchSharp loaded: an import by name could find a second copy elsewhere.
+/// <c>libtorch_cpu.so</c> (on Windows <c>torch_cpu.dll</c>) that TorchSharp loaded: an import by name could find a second copy elsewhere.
 /// </summary>
 static unsafe class LibTorch
 {
     /// <summary>Where the library was loaded from.</summary>
     public static string Path { get; }
 
-    static readonly nint library;
+    static readonly nint library, core;
 
     static LibTorch()
     {
-        if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64)
+        if (!(OperatingSystem.IsLinux() || OperatingSystem.IsWindows()) || RuntimeInformation.ProcessArchitecture != Architecture.X64)
             throw new PlatformNotSupportedException(
-                $"Actipress's saved-tensor hooks are not available here: found {RuntimeInformation.RuntimeIdentifier}, wanted linux-x64. " +
-                "Train on a 64-bit x86 Linux, or without compression.");
+                $"Actipress's saved-tensor hooks are not available here: found {RuntimeInformation.RuntimeIdentifier}, wanted linux-x64 or " +
+                "win-x64. Train on a 64-bit x86 Linux or Windows, or without compression.");
         torch.InitializeDeviceType(DeviceType.CPU);
-        Path = LoadedLibrary("libtorch_cpu.so");
+        Path = LoadedPath("libtorch_cpu.so") ?? throw new PlatformNotSupportedException(
+            $"Actipress's saved-tensor hooks found no {WindowsSymbols.File("libtorch_cpu.so")} in this process; wanted TorchSharp 0.107.0 " +
+            "with the native package of the same version.");
         library = NativeLibrary.Load(Path);
+        // On Linux a symbol is found in the libraries that a library needs, too.
+        core = CppAbi.IsMicrosofts && LoadedPath("libc10.so") is { } path ? NativeLibrary.Load(path) : library;
         newTensorHandle = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_new_tensor_handle");
         version = (delegate* unmanaged[Cdecl]<nint, long>)Symbol("_ZNK2at10TensorBase8_versionEv");
         isInference = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at6native12is_inferenceERKNS_6TensorE");
         isView = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_viewEv");
         baseOfView = (delegate* unmanaged[Cdecl]<nint, nint>)Symbol("_ZNK2at10TensorBase5_baseEv");
         dataPointer = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_get_data_ptr");
-        variableData = (delegate* unmanaged[Cdecl]<nint, nint, nint>)Symbol("_ZNK2at10TensorBase13variable_dataEv");
+        variableData = Symbol("_ZNK2at10TensorBase13variable_dataEv");
         isLeaf = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZNK2at10TensorBase7is_leafEv");
         isConjugate = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at25compositeimplicitautograd7is_conjERKNS_6TensorE");
         isNegative = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at25compositeimplicitautograd6is_negERKNS_6TensorE");
         engine = (delegate* unmanaged[Cdecl]<nint>)Symbol("_ZN5torch8autograd6Engine18get_default_engineEv");
         queueCallback = (delegate* unmanaged[Cdecl]<nint, nint*, void>)Symbol("_ZN5torch8autograd6Engine14queue_callbackESt8functionIFvvEE");
-        throwRuntimeError = Symbol("_ZSt21__throw_runtime_errorPKc");
         currentGraphTask = (delegate* unmanaged[Cdecl]<int>)Symbol("_ZN5torch8autograd25get_current_graph_task_idEv");
     }
 
@@ -44,27 +47,37 @@ static unsafe class LibTorch
     static readonly delegate* unmanaged[Cdecl]<int> currentGraphTask;
     static readonly delegate* unmanaged[Cdecl]<nint> engine;
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, void> queueCallback;
-    static readonly nint throwRuntimeError;
+    static readonly nint variableData;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isInference;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isView;
     static readonly delegate* unmanaged[Cdecl]<nint, nint> baseOfView;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isLeaf;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isConjugate;
     static readonly delegate* unmanaged[Cdecl]<nint, byte> isNegative;
-    static readonly delegate* unmanaged[Cdecl]<nint, nint, nint> variableData;
     static readonly delegate* unmanaged[Cdecl]<nint, nint*, int> dataPointer;
 
-    /// <summary>The address of an exported symbol.</summary>
+    /// <summary>The address of an exported symbol, by its name on Linux.</summary>
     /// <exception cref="PlatformNotSupportedException">The loaded libtorch does not export it.</exception>
     public static nint Symbol(string name) =>
-        NativeLibrary.TryGetExport(library, name, out var address) ? address : throw Unsupported($"no symbol {name}", "libtorch 2.10.0");
+        SymbolOrNull(name) is var address and not 0
+            ? address
+            : throw Unsupported($"no symbol {WindowsSymbols.Here(name) ?? name}", "libtorch 2.10.0");
 
     /// <summary>Likewise, also of the libraries that libtorch itself needs; null where there is none.</summary>
-    public static nint SymbolOrNull(string name) => NativeLibrary.TryGetExport(library, name, out var address) ? address : 0;
+    public static nint SymbolOrNull(string name)
+    {
+        if (WindowsSymbols.Here(name) is not { } here) return 0;
+        return NativeLibrary.TryGetExport(library, here, out var address) || NativeLibrary.TryGetExport(core, here, out address) ? address : 0;
+    }
 
     /// <summary>The address of a symbol in another library of torch's that the process has loaded; 0 where there is none.</summary>
-    public static nint SymbolIn(string file, string name) =>
-        LoadedPath(file) is { } path && NativeLibrary.TryGetExport(NativeLibrary.Load(path), name, out var address) ? address : 0;
+    /// <param name="file">The library's name on Linux, such as <c>libc10.so</c>.</param>
+    /// <param name="name">The symbol's name on Linux.</param>
+    public static nint SymbolIn(string file, string name)
+    {
+        if (WindowsSymbols.Here(name) is not { } here || LoadedPath(file) is not { } path) return 0;
+        return NativeLibrary.TryGetExport(NativeLibrary.Load(path), here, out var address) ? address : 0;
+    }
 
     /// <summary>A refusal that says what was found in the loaded libtorch and what was wanted.</summary>
     public static PlatformNotSupportedException Unsupported(string found, string wanted) => new(
@@ -114,19 +127,9 @@ static unsafe class LibTorch
     public static void FailBackward()
     {
         if (CurrentBackward < 0) return;
-        var callback = stackalloc nint[4];
-        "tensor is lost\0"u8.CopyTo(new Span<byte>(callback, 2 * sizeof(nint)));
-        callback[2] = (nint)(delegate* unmanaged[Cdecl]<nint*, nint*, int, byte>)&ManageText;
-        callback[3] = throwRuntimeError;
+        var callback = stackalloc nint[ThrowingFunction.Words];
+        ThrowingFunction.Make(callback);
         queueCallback(engine(), callback);
-    }
-
-    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static byte ManageText(nint* to, nint* from, int what)
-    {
-        const int Clone = 2;
-        if (what == Clone) (to[0], to[1]) = (from[0], from[1]);
-        return 0;
     }
 
     // A handle is a heap at::Tensor, and an at::Tensor is one counted pointer: move the pointer out and free the shell without running
@@ -138,10 +141,10 @@ static unsafe class LibTorch
     }
 
     /// <summary>The <c>at::Tensor</c> that a method of <paramref name="self"/> returns by value, for the caller to dispose.</summary>
-    public static Tensor Take(delegate* unmanaged[Cdecl]<nint, nint, nint> method, nint self)
+    public static Tensor Take(nint method, nint self)
     {
         var handle = (nint)NativeMemory.Alloc((nuint)sizeof(nint));
-        method(handle, self);
+        CppAbi.Call(method, self, handle);
         return Tensor.UnsafeCreateTensor(handle);
     }
 
@@ -186,17 +189,25 @@ static unsafe class LibTorch
     /// <summary>The tensor of which <paramref name="tensor"/> is a view, for the caller to dispose; null where it is none.</summary>
     public static Tensor? BaseOfView(Tensor tensor) => isView(tensor.Handle) == 0 ? null : Wrap(baseOfView(tensor.Handle));
 
-    static string LoadedLibrary(string file) => LoadedPath(file) ?? throw new PlatformNotSupportedException(
-        $"Actipress's saved-tensor hooks found no {file} in this process; wanted TorchSharp 0.107.0 with a linux-x64 native package.");
+    static string? LoadedPath(string file) => OnlyPath(file, LoadedFiles());
 
-    /// <summary>The path from which the process has loaded a library; null where it has not.</summary>
-    static string? LoadedPath(string file)
+    /// <summary>The path from which the process has loaded a library of torch's; null where it has not.</summary>
+    /// <exception cref="PlatformNotSupportedException">It has loaded two: tensors of one cannot be told from those of the other.</exception>
+    internal static string? OnlyPath(string file, IEnumerable<string> loaded)
     {
-        foreach (var line in File.ReadLines("/proc/self/maps"))
-        {
-            var path = line.IndexOf('/', StringComparison.Ordinal);
-            if (path > 0 && System.IO.Path.GetFileName(line.AsSpan(path)).SequenceEqual(file)) return line[path..];
-        }
-        return null;
+        var here = WindowsSymbols.File(file);
+        var asNamed = CppAbi.IsMicrosofts ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
+        var paths = loaded.Where(path => System.IO.Path.GetFileName(path).Equals(here, asNamed)).Distinct().ToArray();
+        return paths.Length < 2 ? paths.SingleOrDefault() : throw new PlatformNotSupportedException(
+            $"Actipress cannot place its saved-tensor hooks: found {paths.Length} copies of {here} in this process " +
+            $"({string.Join(", ", paths)}), wanted one. Load libtorch from one folder alone.");
+    }
+
+    static IEnumerable<string> LoadedFiles()
+    {
+        if (!CppAbi.IsMicrosofts)
+            return from line in File.ReadLines("/proc/self/maps") let path = line.IndexOf('/', StringComparison.Ordinal) where path > 0 select line[path..];
+        using var process = System.Diagnostics.Process.GetCurrentProcess();
+        return [.. process.Modules.Cast<System.Diagnostics.ProcessModule>().Select(module => module.FileName)];
     }
 }

@@ -156,15 +156,15 @@ static unsafe class OperationObserver
 
     static readonly Lazy<IReadOnlySet<string>> allNames = new(ReadNames);
 
-    // std::vector<c10::OperatorName>, by value: three words. An OperatorName is two std::strings of four words: data, length, room.
+    // std::vector<c10::OperatorName>, by value: three words. An OperatorName is two std::strings of four words.
     static HashSet<string> ReadNames()
     {
         const int WordsPerName = 8;
         var dispatcher = ((delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN3c1010Dispatcher13realSingletonEv"))();
         var vector = stackalloc nint[3];
-        ((delegate* unmanaged[Cdecl]<nint*, nint, nint>)LibTorch.Symbol("_ZN3c1010Dispatcher13getAllOpNamesEv"))(vector, dispatcher);
+        CppAbi.Call(LibTorch.Symbol("_ZN3c1010Dispatcher13getAllOpNamesEv"), dispatcher, (nint)vector);
         var names = new HashSet<string>();
-        for (var name = (nint*)vector[0]; name < (nint*)vector[1]; name += WordsPerName) names.Add(Marshal.PtrToStringUTF8(name[0], checked((int)name[1])));
+        for (var name = (nint*)vector[0]; name < (nint*)vector[1]; name += WordsPerName) names.Add(System.Text.Encoding.UTF8.GetString(CppAbi.Text(name)));
         return names;    // once in the life of the process: the vector is not freed
     }
 
@@ -242,8 +242,8 @@ static unsafe class OperationObserver
         }
     }
 
-    // A text is counted: a table of functions and the counts, then a std::string, which begins with the address of its letters.
-    static double FirstLetter(nint text) => *(byte*)((nint*)text)[2];
+    // A text is counted: a table of functions and the counts, then a std::string.
+    static double FirstLetter(nint text) => CppAbi.Text((nint*)text + 2) is [var first, ..] ? first : double.NaN;
 
     // A name's address is that of an operator's schema, which lives as long as the operator; its text is compared all the same. The engine's
     // names of nodes are made anew each time, at another address: they save nothing themselves, and are not kept.

@@ -18,8 +18,7 @@ static unsafe class RandomState
     /// <summary>The state, which the caller disposes.</summary>
     public static Tensor Get(Device device)
     {
-        var state = device.type == DeviceType.CPU ? OfCpu() : LibTorch.Take(
-            (delegate* unmanaged[Cdecl]<nint, nint, nint>)LibTorch.Symbol("_ZNK2at9Generator9get_stateEv"), Cuda(device));
+        var state = device.type == DeviceType.CPU ? OfCpu() : LibTorch.Take(LibTorch.Symbol("_ZNK2at9Generator9get_stateEv"), Cuda(device));
         state.DetachFromDisposeScope();
         return state;
     }

@@ -12,7 +12,7 @@ namespace Actipress.Autograd;
 /// </remarks>
 sealed unsafe class StorageReference : IDisposable
 {
-    const int TensorStorageWord = 2, CountsWord = 1, DataWord = 2, BytesWord = 6, DeletingDestructor = 1;
+    const int TensorStorageWord = 2, CountsWord = 1, DataWord = 2, BytesWord = 6;
     const long OneWeak = 1L << 32;
 
     nint storage;
@@ -74,8 +74,7 @@ sealed unsafe class StorageReference : IDisposable
         var address = Interlocked.Exchange(ref storage, 0);
         if (address == 0) return;
         if (Interlocked.Add(ref Counts(address), -OneWeak) >> 32 != 0) return;
-        var destructors = *(nint**)address;
-        ((delegate* unmanaged[Cdecl]<nint, void>)destructors[DeletingDestructor])(address);
+        CppAbi.Delete(address);
     }
 
     /// <summary>Proves the layout above on a tensor whose data pointer and size are known by other means.</summary>

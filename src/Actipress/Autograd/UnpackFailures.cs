@@ -38,8 +38,10 @@ sealed class UnpackFailures : IDisposable
         else CauseOfFailure.Of(failure);
     }
 
+    // On Windows libtorch's threads have no names.
     static bool IsEngineThread()
     {
+        if (!OperatingSystem.IsLinux()) return false;
         try { return File.ReadAllText("/proc/thread-self/comm").StartsWith(EngineThread, StringComparison.Ordinal); }
         catch (IOException) { return false; }
     }

@@ -73,7 +73,7 @@ sealed class GridOnGpu : IDisposable
                 {
                     var room = count * (long)layout.TilesPerUnit * 256;
                     using var coefficients = empty(room, float32, gpu.Device);
-                    UnpackTiles(plan, layout.OfCoefficients(firstUnit, room), KernelArgument.Of<byte>(coefficients), count * layout.ChunksPerUnit * GridKernels.StretchesPerChunk);
+                    UnpackTiles(plan, layout.OfCoefficients(firstUnit, room), KernelArgument.Of<byte>(coefficients), count * layout.ChunksPerUnit * KernelText.StretchesPerChunk);
                     Combine(plan, layout, units, coefficients, values);
                 }
             return map;
@@ -86,7 +86,7 @@ sealed class GridOnGpu : IDisposable
     }
 
     void UnpackTiles(GpuPlan plan, GpuMap layout, KernelArgument values, int groups) => gpu.Launch(
-        nameof(GridKernels.Unpack), groups, KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of<ushort>(levelBits),
+        GridKernel.Unpack, groups, KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of<ushort>(levelBits),
         KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0), KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(gpu.Cosines), values);
 
     void Combine(GpuPlan plan, GpuMap layout, GpuUnits units, Tensor coefficients, KernelArgument values)
@@ -98,7 +98,7 @@ sealed class GridOnGpu : IDisposable
             {
                 var whole = empty(level.Finest != 0 ? 1 : (long)units.Maps * level.Elements, float32, gpu.Device);
                 gpu.Launch(
-                    nameof(GridKernels.Combine), GridPackOnGpu.Groups(gpu, (long)units.Maps * level.Elements), KernelArgument.Of<float>(coefficients), KernelArgument.Of<float>(low ?? whole), KernelArgument.Of(units), KernelArgument.Of(level),
+                    GridKernel.Combine, GridPackOnGpu.Groups(gpu, (long)units.Maps * level.Elements), KernelArgument.Of<float>(coefficients), KernelArgument.Of<float>(low ?? whole), KernelArgument.Of(units), KernelArgument.Of(level),
                     KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole), values, KernelArgument.Of(layout), KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0));
                 low?.Dispose();
                 low = whole;

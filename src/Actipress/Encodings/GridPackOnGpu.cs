@@ -45,10 +45,10 @@ sealed class GridPackOnGpu : IDisposable
             using var contiguous = map.contiguous();
             KernelArgument values = KernelArgument.Of<byte>(contiguous);
             FindStep(gpu, plan, codec.Keep, values, layout, State);
-            if (plan.Tiles.Wavelet is not null) gpu.Launch(nameof(GridKernels.Look), Groups(gpu, layout.Elements), values, KernelArgument.Of(layout), State);
+            if (plan.Tiles.Wavelet is not null) gpu.Launch(GridKernel.Look, Groups(gpu, layout.Elements), values, KernelArgument.Of(layout), State);
             foreach (var (coefficients, part, groups) in Parts(gpu, plan, values, layout))
-                gpu.Launch(nameof(GridKernels.Measure), groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts, KernelArgument.Of<ushort>(levelBits), State);
-            gpu.Launch(nameof(GridKernels.Lay), 1, KernelArgument.Of(layout), Regions, Counts, KernelArgument.Of(plan.Tiles.Chunks), KernelArgument.Of(codec.ExactZeros ? 1 : 0), Places, State);
+                gpu.Launch(GridKernel.Measure, groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts, KernelArgument.Of<ushort>(levelBits), State);
+            gpu.Launch(GridKernel.Lay, 1, KernelArgument.Of(layout), Regions, Counts, KernelArgument.Of(plan.Tiles.Chunks), KernelArgument.Of(codec.ExactZeros ? 1 : 0), Places, State);
             reading = gpu.Read(stateMemory);
         }
         catch
@@ -76,7 +76,7 @@ sealed class GridPackOnGpu : IDisposable
         why = LeftRaw.NotFinite;
         if (found.NotFinite != 0) return null;
         why = LeftRaw.NotSmaller;
-        var wordBytes = (found.Bytes + GpuBits.Slack + 3) / 4 * 4;
+        var wordBytes = (found.Bytes + KernelText.Slack + 3) / 4 * 4;
         if (!codec.EvenIfLarger && wordBytes + stretches!.Bytes() + starts!.Bytes() + levelBits!.Bytes() >= map.Bytes()) return null;
         using var contiguous = map.contiguous();
         KernelArgument values = KernelArgument.Of<byte>(contiguous);
@@ -85,9 +85,9 @@ sealed class GridPackOnGpu : IDisposable
         {
             var bytes = KernelArgument.Of<uint>(words);
             foreach (var (coefficients, part, groups) in Parts(gpu, plan, values, layout))
-                gpu.Launch(nameof(GridKernels.Write), groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts, Places, State, bytes);
+                gpu.Launch(GridKernel.Write, groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts, Places, State, bytes);
             if (plan.Tiles.Wavelet is { } wavelet && found.HasZeros != 0)
-                gpu.Launch(nameof(GridKernels.KeepZeros), checked((int)wavelet.Units), values, KernelArgument.Of(layout), Regions, Counts, Places, State, bytes);
+                gpu.Launch(GridKernel.KeepZeros, checked((int)wavelet.Units), values, KernelArgument.Of(layout), Regions, Counts, Places, State, bytes);
         }
         catch
         {
@@ -121,19 +121,19 @@ sealed class GridPackOnGpu : IDisposable
         using var coefficients = plan.Tiles.Wavelet is not null
             ? Divided(gpu, plan, plan.SampledLevels, values, layout, new GpuUnits { Maps = plan.Sampled, ChosenFrom = plan.SampledFrom, MapsPerUnit = plan.Sampled }, plan.SampledCoefficients)
             : empty(plan.SampledCoefficients, float32, gpu.Device);
-        using var histogramMemory = zeros(GridKernels.Bins, int32, gpu.Device);
+        using var histogramMemory = zeros(KernelText.Bins, int32, gpu.Device);
         KernelArgument sample = KernelArgument.Of<float>(coefficients), histograms = KernelArgument.Of<int>(histogramMemory), count = KernelArgument.Of(plan.SampledCoefficients);
         var groups = Groups(gpu, plan.SampledCoefficients);
         if (plan.Tiles.Wavelet is null)
-            gpu.Launch(nameof(GridKernels.Sample), Groups(plan.Sampled, gpu.Threads / 16), values, KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(gpu.Cosines), KernelArgument.Of(plan.Sampled), sample);
+            gpu.Launch(GridKernel.Sample, Groups(plan.Sampled, gpu.Threads / 16), values, KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(gpu.Cosines), KernelArgument.Of(plan.Sampled), sample);
         if (keep is Keep.TopK top)
         {
-            gpu.Launch(nameof(GridKernels.Tally), groups, sample, count, histograms, state);
+            gpu.Launch(GridKernel.Tally, groups, sample, count, histograms, state);
             var wanted = KernelArgument.Of((int)Math.Min(TopK.Count(plan.SampledElements, top.Ratio), plan.SampledCoefficients));
-            for (var pass = 1; pass <= 2; pass++) gpu.Launch(nameof(GridKernels.Narrow), groups, sample, count, wanted, KernelArgument.Of(pass), histograms, state);
+            for (var pass = 1; pass <= 2; pass++) gpu.Launch(GridKernel.Narrow, groups, sample, count, wanted, KernelArgument.Of(pass), histograms, state);
         }
         var given = keep is Keep.Above above ? Math.Max(above.Threshold, GridSample.SmallestStep) : 0;
-        gpu.Launch(nameof(GridKernels.Settle), groups, sample, count, KernelArgument.Of(given), histograms, state);
+        gpu.Launch(GridKernel.Settle, groups, sample, count, KernelArgument.Of(given), histograms, state);
     }
 
     // What kernels that work on tiles are given, and their groups: the map at once, or under a wavelet some units' coefficients in turn.
@@ -148,7 +148,7 @@ sealed class GridPackOnGpu : IDisposable
         {
             var room = count * (long)layout.TilesPerUnit * 256;
             using var coefficients = Divided(gpu, plan, plan.Levels, values, layout, units, room);
-            yield return (KernelArgument.Of<byte>(coefficients), layout.OfCoefficients(firstUnit, room), count * layout.ChunksPerUnit * GridKernels.StretchesPerChunk);
+            yield return (KernelArgument.Of<byte>(coefficients), layout.OfCoefficients(firstUnit, room), count * layout.ChunksPerUnit * KernelText.StretchesPerChunk);
         }
     }
 
@@ -174,7 +174,7 @@ sealed class GridPackOnGpu : IDisposable
             {
                 var low = empty(level.Coarsest != 0 ? 1 : (long)units.Maps * level.HalfElements, float32, gpu.Device);
                 gpu.Launch(
-                    nameof(GridKernels.Divide), Groups(gpu, (long)units.Maps * level.HalfElements), values, KernelArgument.Of(layout), KernelArgument.Of(units), KernelArgument.Of(level),
+                    GridKernel.Divide, Groups(gpu, (long)units.Maps * level.HalfElements), values, KernelArgument.Of(layout), KernelArgument.Of(units), KernelArgument.Of(level),
                     KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole ?? low), KernelArgument.Of<float>(low), KernelArgument.Of<float>(coefficients));
                 whole?.Dispose();
                 whole = low;

@@ -136,46 +136,4 @@ static unsafe class AllocationWatch
         foreach (var meter in meters) meter.Reach(level);
         return level;
     }
-
-    /// <summary>A page of instructions.</summary>
-    sealed class MachineCode
-    {
-        const int Readable = 1, Writable = 2, Executable = 4, Private = 2, Anonymous = 0x20, PageBytes = 4096;
-
-        readonly nint page = mmap(0, PageBytes, Readable | Writable, Private | Anonymous, -1, 0);
-        int length;
-
-        public MachineCode()
-        {
-            if (page == -1) throw Refused("the system gave no memory page for code");
-        }
-
-        public nint Here => page + length;
-
-        public void Add(ReadOnlySpan<byte> instructions)
-        {
-            instructions.CopyTo(new Span<byte>((void*)Here, PageBytes - length));
-            length += instructions.Length;
-        }
-
-        public void Add(ReadOnlySpan<byte> instruction, nint constant)
-        {
-            Add(instruction);
-            MemoryMarshal.Write(new Span<byte>((void*)Here, sizeof(nint)), constant);
-            length += sizeof(nint);
-        }
-
-        public void Seal()
-        {
-            if (mprotect(page, PageBytes, Readable | Executable) != 0) throw Refused("the system forbids executable pages");
-        }
-
-        static PlatformNotSupportedException Refused(string why) => new($"The allocator's peak is not to be had here: {why}.");
-
-        [DllImport("libc")]
-        static extern nint mmap(nint address, nint length, int protection, int flags, int file, nint offset);
-
-        [DllImport("libc")]
-        static extern int mprotect(nint address, nint length, int protection);
-    }
 }

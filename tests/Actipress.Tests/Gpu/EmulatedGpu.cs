@@ -15,17 +15,17 @@ sealed class EmulatedGpu : GpuDevice, IDisposable
 
     readonly Context context = Context.Create(builder => builder.AddCPU(16 * Sixteens));
     readonly CPUAccelerator accelerator;
-    readonly Dictionary<string, (MethodInfo Method, Delegate Launch)> kernels = [];
+    readonly Dictionary<GridKernel, (MethodInfo Method, Delegate Launch)> kernels = [];
 
     public EmulatedGpu() : base(CPU) => accelerator = context.CreateCPUAccelerator(0);
 
     public override int Threads => 16 * Sixteens;
 
-    public override void Launch(string kernel, int groups, params ReadOnlySpan<KernelArgument> arguments)
+    public override void Launch(GridKernel kernel, int groups, params ReadOnlySpan<KernelArgument> arguments)
     {
         if (!kernels.TryGetValue(kernel, out var known))
         {
-            var method = typeof(GridKernels).GetMethod(kernel)!;
+            var method = typeof(GridKernels).GetMethod(kernel.ToString())!;
             var types = method.GetParameters().Select(parameter => parameter.ParameterType);
             var launcher = Expression.GetActionType([typeof(AcceleratorStream), typeof(KernelConfig), .. types]);
             var loaded = accelerator.LoadKernel(accelerator.CompileKernel(EntryPointDescription.FromExplicitlyGroupedKernel(method)));

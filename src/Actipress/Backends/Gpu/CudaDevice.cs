@@ -5,7 +5,7 @@ using Actipress.Autograd;
 
 namespace Actipress;
 
-/// <summary>Kernels on a CUDA device: compiled to PTX, loaded by the driver into torch's context, started on torch's current stream.</summary>
+/// <summary>Kernels on a CUDA device: loaded as PTX by the driver into torch's context, started on torch's current stream.</summary>
 sealed unsafe class CudaDevice : GpuDevice
 {
     static readonly ConcurrentDictionary<int, Lazy<(CudaDevice? Device, PlatformNotSupportedException? Refusal)>> devices = new();
@@ -17,7 +17,7 @@ sealed unsafe class CudaDevice : GpuDevice
     readonly List<(nint Event, Action Then)> pending = [];
     readonly Dictionary<long, Stack<nint>> spare = [];
     readonly Lock gate = new();
-    readonly Dictionary<string, nint> functions = [];
+    readonly Dictionary<GridKernel, nint> functions = [];
     readonly delegate* unmanaged[Cdecl]<int, nint*, int> currentStream;
 
     /// <param name="driver">The driver.</param>
@@ -29,20 +29,16 @@ sealed unsafe class CudaDevice : GpuDevice
         (this.driver, index) = (driver, Math.Max(0, device.index));
         this.currentStream = (delegate* unmanaged[Cdecl]<int, nint*, int>)currentStream;
         var (name, major, minor) = driver.Describe(index);
-        if ((major, minor).CompareTo((KernelCompiler.OldestMajor, KernelCompiler.OldestMinor)) < 0)
+        if ((major, minor).CompareTo((KernelText.OldestMajor, KernelText.OldestMinor)) < 0)
             throw new PlatformNotSupportedException(
-                $"The kernels cannot run on cuda:{index}: found {name} of compute capability {major}.{minor}, wanted {KernelCompiler.OldestMajor}.{KernelCompiler.OldestMinor} or newer.");
+                $"The kernels cannot run on cuda:{index}: found {name} of compute capability {major}.{minor}, wanted {KernelText.OldestMajor}.{KernelText.OldestMinor} or newer.");
         context = driver.Context(index);
         aside = new(() => driver.CreateStream(context));
-        foreach (var kernel in KernelCompiler.Kernels)
-        {
-            var (ptx, entry) = KernelCompiler.Compile(kernel, Threads);
-            functions[kernel] = driver.Load(context, ptx, entry);
-        }
+        foreach (var kernel in Enum.GetValues<GridKernel>()) functions[kernel] = driver.Load(context, KernelText.Of(kernel), KernelText.Entry(kernel));
     }
 
     /// <inheritdoc/>
-    public override int Threads => GridKernels.MostThreads;
+    public override int Threads => KernelText.MostThreads;
 
     /// <summary>The driver, and the context in which torch works.</summary>
     public CudaDriver Driver => driver;
@@ -50,7 +46,7 @@ sealed unsafe class CudaDevice : GpuDevice
     public nint Context => context;
 
     /// <inheritdoc/>
-    public override void Launch(string kernel, int groups, params ReadOnlySpan<KernelArgument> arguments) =>
+    public override void Launch(GridKernel kernel, int groups, params ReadOnlySpan<KernelArgument> arguments) =>
         driver.Launch(context, functions[kernel], kernel, CurrentStream(), groups, Threads, arguments);
 
     /// <inheritdoc/>

@@ -135,7 +135,7 @@ sealed unsafe class CudaDriver
         {
             var result = moduleLoadData(&module, data, 2, options, values);
             if (result is NoBinary or InvalidPtx or UnsupportedPtx)
-                throw Unsupported($"a driver for CUDA {Dotted(Version)} that cannot read the kernel {entry} ({Error(result)}{Log()})", $"one for CUDA {Dotted(OldestVersion)} or newer, and a GPU of compute capability {KernelCompiler.OldestMajor}.{KernelCompiler.OldestMinor} or newer");
+                throw Unsupported($"a driver for CUDA {Dotted(Version)} that cannot read the kernel {entry} ({Error(result)}{Log()})", $"one for CUDA {Dotted(OldestVersion)} or newer, and a GPU of compute capability {KernelText.OldestMajor}.{KernelText.OldestMinor} or newer");
             Check(result, $"loading the kernel {entry}{Log()}");
         }
         fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(entry + "\0")) Check(moduleGetFunction(&function, module, name), $"finding the kernel {entry}");
@@ -150,7 +150,7 @@ sealed unsafe class CudaDriver
 
     /// <summary>Starts a kernel on a stream; does not wait.</summary>
     /// <remarks><c>arguments</c>: as <see cref="KernelArgument.Bytes"/> has them. The driver copies them before it returns.</remarks>
-    public void Launch(nint context, nint function, string name, nint stream, int groups, int threads, ReadOnlySpan<KernelArgument> arguments)
+    public void Launch(nint context, nint function, GridKernel kernel, nint stream, int groups, int threads, ReadOnlySpan<KernelArgument> arguments)
     {
         using var entered = new Entered(this, context);
         var bytes = 0;
@@ -164,7 +164,7 @@ sealed unsafe class CudaDriver
             arguments[i].Bytes.CopyTo(new Span<byte>(at, arguments[i].Bytes.Length));
             at += (arguments[i].Bytes.Length + sizeof(long) - 1) / sizeof(long) * sizeof(long);
         }
-        Check(launchKernel(function, (uint)groups, 1, 1, (uint)threads, 1, 1, 0, stream, places, null), $"starting the kernel {name}");
+        Check(launchKernel(function, (uint)groups, 1, 1, (uint)threads, 1, 1, 0, stream, places, null), $"starting the kernel {kernel}");
     }
 
     /// <summary>Bytes of a GPU's memory that are free, and all of them: of every process that uses it.</summary>

@@ -36,7 +36,7 @@ readonly struct KernelArgument
     public static KernelArgument Of<T>(T value) where T : unmanaged => new(MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in value)).ToArray(), 0, 0, value);
 }
 
-/// <summary>Runs <see cref="GridKernels"/> on the memory of one torch device.</summary>
+/// <summary>Runs the kernels of src/Actipress.Kernels on the memory of one torch device.</summary>
 abstract class GpuDevice(torch.Device device)
 {
     // More than any model has kinds of maps.
@@ -48,14 +48,14 @@ abstract class GpuDevice(torch.Device device)
     /// <summary>Where tensors are.</summary>
     public torch.Device Device => device;
 
-    /// <summary>Threads of a group: a multiple of 16, at most <see cref="GridKernels.MostThreads"/>.</summary>
+    /// <summary>Threads of a group: a multiple of 16, at most <see cref="KernelText.MostThreads"/>.</summary>
     public abstract int Threads { get; }
 
     /// <summary>Starts a kernel after what was started before on torch's current stream.</summary>
-    /// <param name="kernel">A method of <see cref="GridKernels"/>.</param>
+    /// <param name="kernel">Which.</param>
     /// <param name="groups">Groups of <see cref="Threads"/>.</param>
-    /// <param name="arguments">As the method takes them.</param>
-    public abstract void Launch(string kernel, int groups, params ReadOnlySpan<KernelArgument> arguments);
+    /// <param name="arguments">As the kernel takes them.</param>
+    public abstract void Launch(GridKernel kernel, int groups, params ReadOnlySpan<KernelArgument> arguments);
 
     /// <summary>Begins to read a tensor's bytes, as they are after what was started before on torch's current stream.</summary>
     public virtual GpuReading Read(Tensor memory)
@@ -141,5 +141,5 @@ sealed class GpuPlan
     /// <summary>Under a wavelet its filters on the device, as <see cref="GridWavelet"/> has them one after the other.</summary>
     public Tensor? Filters { get; }
 
-    public int Stretches => checked(Tiles.Chunks * GridKernels.StretchesPerChunk);
+    public int Stretches => checked(Tiles.Chunks * KernelText.StretchesPerChunk);
 }

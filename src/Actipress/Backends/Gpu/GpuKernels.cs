@@ -29,7 +29,7 @@ public static class GpuKernels
 
     /// <summary>
     /// Why maps on a device do not go through the kernels but through torch's own operations; null where they do. The first time
-    /// compiles and loads the kernels and tries them on a few small maps.
+    /// loads the kernels and tries them on a few small maps.
     /// </summary>
     /// <param name="device">A CUDA device.</param>
     public static string? Refusal(torch.Device device)

@@ -1,26 +1,7 @@
 using ILGPU;
+using static Actipress.KernelText;
 
 namespace Actipress;
-
-/// <summary>What packing learns of a map, on the device; the host reads it once.</summary>
-struct GpuState
-{
-    /// <summary>Bytes of the grid, its header included.</summary>
-    public long Bytes;
-
-    public int NotFinite, AnyZero, AnyNegative, HasZeros;
-    public float Step, FirstOffset, OtherOffset;
-
-    // Sums of levels' fractions in units of 2^-23, which are whole numbers, and how many; the smallest magnitude (its bits inverted) and the largest.
-    public int Firsts;
-    public long FirstSum, OtherSum;
-    public int Others;
-    public uint SmallestInverted, Largest;
-
-    // What is known of the threshold after one and two of three histograms.
-    public uint PrefixOfOne, PrefixOfTwo;
-    public int WantedAfterOne, WantedAfterTwo;
-}
 
 /// <summary>
 /// Packing and unpacking of grid storage on a GPU, in the bytes of docs/format.md. A pack is nine launches: <see cref="Sample"/>,
@@ -31,15 +12,6 @@ struct GpuState
 /// </summary>
 static partial class GridKernels
 {
-    /// <summary>Tiles that one group of threads measures, writes or unpacks.</summary>
-    public const int TilesPerStretch = 64;
-
-    public const int StretchesPerChunk = GridTiles.TilesPerChunk / TilesPerStretch;
-    public const int MostThreads = 128;
-
-    /// <summary>Bins of the three histograms together.</summary>
-    public const int Bins = (1 << TopK.FirstBits) + (1 << TopK.SecondBits) + (1 << TopK.ThirdBits);
-
     const int MostCrews = MostThreads / 16, Quarters = 4;
     const float FractionUnits = 1 << 23;
 

@@ -2,12 +2,9 @@ using ILGPU;
 
 namespace Actipress;
 
-/// <summary>Bits at any place of a buffer of words; many threads may write side by side.</summary>
+/// <summary>Bits at any place of a buffer of words, which has <see cref="KernelText.Slack"/>; many threads may write side by side.</summary>
 static class GpuBits
 {
-    /// <summary>A buffer for so many bytes has this many more, which <see cref="Read"/> may touch.</summary>
-    public const int Slack = 12;
-
     /// <summary>Writes bits over zeros.</summary>
     public static void Write(ArrayView<uint> words, long at, ulong bits)
     {

@@ -3,15 +3,6 @@ using ILGPU;
 
 namespace Actipress;
 
-/// <summary>What some levels take in each stream of a chunk.</summary>
-struct GpuCounts
-{
-    public int Masks, Signs, LevelBits, Escapes;
-
-    public static GpuCounts operator +(GpuCounts a, GpuCounts b) =>
-        new() { Masks = a.Masks + b.Masks, Signs = a.Signs + b.Signs, LevelBits = a.LevelBits + b.LevelBits, Escapes = a.Escapes + b.Escapes };
-}
-
 /// <summary>Where the next bits of each stream go to or come from, in bits of the whole buffer.</summary>
 struct GpuStreams
 {
@@ -221,13 +212,4 @@ static class GpuLevels
         counts.Escapes = BitOperations.PopCount(alive);
         return counts;
     }
-}
-
-/// <summary>A grid's step and offsets, as <see cref="GridMagnitudes"/> has them.</summary>
-struct GpuSteps(float step, float first, float other)
-{
-    public float Step = step, FirstOffset = first, OtherOffset = other;
-
-    /// <summary>What a level from 1 on stands for.</summary>
-    public float Magnitude(int level) => (level + (level == 1 ? FirstOffset : OtherOffset)) * Step;
 }

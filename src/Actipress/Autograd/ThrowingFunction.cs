@@ -1,0 +1,63 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Actipress.Autograd;
+
+/// <summary>
+/// A <c>std::function&lt;void()&gt;</c> that throws a C++ exception, by a function of the C++ library that does nothing else.
+/// </summary>
+static unsafe class ThrowingFunction
+{
+    /// <summary>Words of a <c>std::function</c>: 8 on Windows, 4 elsewhere.</summary>
+    public const int Words = 8;
+
+    static readonly Lazy<nint> microsofts = new(MakeObject);
+
+    /// <summary>Makes one.</summary>
+    public static void Make(nint* function)
+    {
+        // On Windows: room for a small object, then the address of the object that does it.
+        if (CppAbi.IsMicrosofts) function[Words - 1] = microsofts.Value;
+        else MakeItaniums(function);
+    }
+
+    // 16 bytes of the function's own data, then two functions: one that manages the data, and one that is called with their address. Here
+    // the data are a text, and what is called with its address is libstdc++'s std::__throw_runtime_error(const char*).
+    static void MakeItaniums(nint* function)
+    {
+        "tensor is lost\0"u8.CopyTo(new Span<byte>(function, 2 * sizeof(nint)));
+        function[2] = (nint)(delegate* unmanaged[Cdecl]<nint*, nint*, int, byte>)&ManageText;
+        function[3] = LibTorch.Symbol("_ZSt21__throw_runtime_errorPKc");
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static byte ManageText(nint* to, nint* from, int what)
+    {
+        const int Clone = 2;
+        if (what == Clone) (to[0], to[1]) = (from[0], from[1]);
+        return 0;
+    }
+
+    // An object with virtual functions: copy, move, call, the target's type, delete, the target. This one lives as long as the process, so
+    // that a copy of it is itself, and being called it goes on to std::_Xruntime_error(const char*) with a text, by a jump: the exception
+    // passes no frame of ours.
+    static nint MakeObject()
+    {
+        var throws = NativeLibrary.GetExport(NativeLibrary.Load("msvcp140.dll"), "?_Xruntime_error@std@@YAXPEBD@Z");
+        var code = new MachineCode();
+        var call = code.Here;
+        code.Add([0x48, 0xB9], Marshal.StringToCoTaskMemUTF8("tensor is lost"));    // mov rcx, text
+        code.Add([0x48, 0xB8], throws);                                             // mov rax, _Xruntime_error
+        code.Add([0xFF, 0xE0]);                                                     // jmp rax
+        code.Seal();
+        var self = (nint)(delegate* unmanaged[Cdecl]<nint, nint>)&Self;
+        nint[] functions = [self, self, call, self, self, self];
+        var thrower = (nint*)NativeMemory.Alloc((nuint)functions.Length + 1, (nuint)sizeof(nint));
+        functions.CopyTo(new Span<nint>(thrower + 1, functions.Length));
+        thrower[0] = (nint)(thrower + 1);
+        return (nint)thrower;
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    static nint Self(nint self) => self;
+}

@@ -1,0 +1,35 @@
+namespace Actipress;
+
+/// <summary>
+/// The kernels as PTX, which ./dev kernels compiles from the C# of src/Actipress.Kernels, and what kernels and host agree on. The
+/// library carries the text, so that it needs no compiler of its own and the first map on a GPU does not wait for one.
+/// </summary>
+static class KernelText
+{
+    /// <summary>The oldest GPU that the PTX is for, which newer ones run too: Volta.</summary>
+    public const int OldestMajor = 7, OldestMinor = 0;
+
+    /// <summary>The most threads of a group, for which the PTX is compiled; fewer must be a multiple of 16.</summary>
+    public const int MostThreads = 128;
+
+    /// <summary>Tiles that one group of threads measures, writes or unpacks.</summary>
+    public const int TilesPerStretch = 64;
+
+    public const int StretchesPerChunk = GridTiles.TilesPerChunk / TilesPerStretch;
+
+    /// <summary>Bins of the three histograms together.</summary>
+    public const int Bins = (1 << TopK.FirstBits) + (1 << TopK.SecondBits) + (1 << TopK.ThirdBits);
+
+    /// <summary>A buffer for so many bytes of bits has this many more, which a kernel may read.</summary>
+    public const int Slack = 12;
+
+    /// <summary>The PTX of a kernel, for groups of <see cref="MostThreads"/>.</summary>
+    public static string Of(GridKernel kernel)
+    {
+        using var text = new StreamReader(typeof(KernelText).Assembly.GetManifestResourceStream($"{kernel}.ptx")!);
+        return text.ReadToEnd();
+    }
+
+    /// <summary>The name of a kernel in its PTX.</summary>
+    public static string Entry(GridKernel kernel) => $"Kernel_{kernel}";
+}
