@@ -97,18 +97,18 @@ public sealed class Ranks : IDisposable
 
     /// <summary>Reduces a tensor over all ranks, in place and bit for bit the same on every rank.</summary>
     /// <param name="tensor">On every rank of the same shape and type. Where it is a parameter, autograd learns that it has changed, and nothing else.</param>
-    /// <param name="reduction">What becomes of each element.</param>
+    /// <param name="operation">What becomes of each element.</param>
     /// <exception cref="ArgumentException">The tensor's type has no such reduction.</exception>
     /// <exception cref="RanksException">Another rank's tensor or reduction differs, or it is elsewhere.</exception>
-    public void AllReduce(Tensor tensor, Reduction reduction = Reduction.Sum)
+    public void AllReduce(Tensor tensor, ReduceOp operation = ReduceOp.Sum)
     {
         ArgumentNullException.ThrowIfNull(tensor);
         var sent = TypeSent(tensor.dtype) ?? throw new ArgumentException($"No reduction of {tensor.dtype}: wanted a tensor of floating-point numbers or integers.", nameof(tensor));
-        if (reduction == Reduction.Mean && !tensor.is_floating_point()) throw new ArgumentException($"No mean of {tensor.dtype}: wanted a tensor of floating-point numbers.", nameof(tensor));
-        Together($"AllReduce {reduction} of {Describe(tensor)}", tensor, sent, flat =>
+        if (operation == ReduceOp.Avg && !tensor.is_floating_point()) throw new ArgumentException($"No mean of {tensor.dtype}: wanted a tensor of floating-point numbers.", nameof(tensor));
+        Together($"AllReduce {operation} of {Describe(tensor)}", tensor, sent, flat =>
         {
-            Reduce(flat, reduction);
-            if (reduction != Reduction.Mean) return;
+            Reduce(flat, operation);
+            if (operation != ReduceOp.Avg) return;
             using var untracked = no_grad();
             flat.Div_(Size);
         });
@@ -132,7 +132,7 @@ public sealed class Ranks : IDisposable
         if (communication is null) return;
         using var untracked = no_grad();
         using var plain = tensor.detach();
-        using var flat = plain.to(sent, CPU).contiguous().MoveToOuterDisposeScope();
+        using var flat = plain.to(sent, CPU).contiguous();
         communication.Run(() =>
         {
             agreement!.On(what, Timeout);
@@ -160,7 +160,7 @@ public sealed class Ranks : IDisposable
     internal void AgreeHere(string description) => agreement!.On(description, Timeout);
 
     /// <summary>Reduces a contiguous tensor of the CPU's, likewise; a mean is still to be divided.</summary>
-    internal void Reduce(Tensor flat, Reduction reduction) => collectives!.AllReduce(LibTorch.Data(flat), flat.numel(), flat.dtype, flat.ElementSize, reduction, Timeout);
+    internal void Reduce(Tensor flat, ReduceOp operation) => collectives!.AllReduce(LibTorch.Data(flat), flat.numel(), flat.dtype, flat.ElementSize, operation, Timeout);
 
     /// <summary>Ends all ranks at once; MPI's launcher says that this one has ended them.</summary>
     /// <param name="exitCode">Of this process, and of the launcher.</param>

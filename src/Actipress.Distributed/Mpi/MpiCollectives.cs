@@ -22,13 +22,13 @@ sealed class MpiCollectives(MpiLibrary mpi, nint communicator)
         _ => mpi.Handles.Long,
     };
 
-    nint OperationOf(Reduction reduction) => reduction switch { Reduction.Min => mpi.Handles.Smallest, Reduction.Max => mpi.Handles.Largest, _ => mpi.Handles.Sum };
+    nint OperationOf(ReduceOp operation) => operation switch { ReduceOp.Min => mpi.Handles.Smallest, ReduceOp.Max => mpi.Handles.Largest, _ => mpi.Handles.Sum };
 
     /// <summary>Reduces in place; a mean is still to be divided.</summary>
-    public void AllReduce(nint data, long elements, ScalarType type, long elementBytes, Reduction reduction, TimeSpan patience)
+    public void AllReduce(nint data, long elements, ScalarType type, long elementBytes, ReduceOp operation, TimeSpan patience)
     {
         for (long done = 0; done < elements; done += MostAtOnce)
-            Finish(mpi.AllReduce(checked((nint)(data + done * elementBytes)), (int)Math.Min(MostAtOnce, elements - done), TypeOf(type), OperationOf(reduction), communicator), "reduction", patience);
+            Finish(mpi.AllReduce(checked((nint)(data + done * elementBytes)), (int)Math.Min(MostAtOnce, elements - done), TypeOf(type), OperationOf(operation), communicator), "reduction", patience);
     }
 
     /// <summary>Overwrites with what rank <paramref name="root"/> has.</summary>

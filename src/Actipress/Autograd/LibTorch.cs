@@ -107,22 +107,38 @@ static unsafe class LibTorch
         Return(standIn, result);
     }
 
-    // Queues a callback for the end of the backward pass that throws a C++ exception there, where libtorch expects exceptions. A
-    // std::function<void()> is 16 bytes of its own data, then two functions: one that manages the data, and one that is called with their
-    // address. Here the data are a text, and what is called with its address is libstdc++'s std::__throw_runtime_error(const char*).
     /// <summary>Makes this thread's backward pass throw when it ends, if one runs.</summary>
-    public static void FailBackward()
+    public static void FailBackward() => FailBackward("tensor is lost\0"u8);
+
+    /// <summary>Likewise, with a text of its own.</summary>
+    /// <param name="why">Up to 15 bytes and a zero: libtorch's error.</param>
+    public static void FailBackward(ReadOnlySpan<byte> why)
     {
         if (CurrentBackward < 0) return;
+        // A C++ exception where libtorch expects exceptions: what is called with the address of a text is libstdc++'s
+        // std::__throw_runtime_error(const char*).
+        var text = stackalloc nint[2];
+        why.CopyTo(new Span<byte>(text, 2 * sizeof(nint)));
+        AtEndOfBackward(text[0], text[1], throwRuntimeError);
+    }
+
+    /// <summary>Calls a function at the end of the backward pass that runs on this thread, if the pass comes to its end.</summary>
+    /// <param name="first">The first of two words, whose address the function gets.</param>
+    /// <param name="second">The second.</param>
+    /// <param name="function">Takes one pointer; the words are where it points to.</param>
+    public static void AtEndOfBackward(nint first, nint second, nint function)
+    {
+        // A std::function<void()> is 16 bytes of its own data, then two functions: one that manages the data, and one that is called with
+        // their address.
         var callback = stackalloc nint[4];
-        "tensor is lost\0"u8.CopyTo(new Span<byte>(callback, 2 * sizeof(nint)));
-        callback[2] = (nint)(delegate* unmanaged[Cdecl]<nint*, nint*, int, byte>)&ManageText;
-        callback[3] = throwRuntimeError;
+        (callback[0], callback[1]) = (first, second);
+        callback[2] = (nint)(delegate* unmanaged[Cdecl]<nint*, nint*, int, byte>)&ManageWords;
+        callback[3] = function;
         queueCallback(engine(), callback);
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static byte ManageText(nint* to, nint* from, int what)
+    static byte ManageWords(nint* to, nint* from, int what)
     {
         const int Clone = 2;
         if (what == Clone) (to[0], to[1]) = (from[0], from[1]);

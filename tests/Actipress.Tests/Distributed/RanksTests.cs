@@ -11,7 +11,7 @@ public sealed class RanksTests
     {
         Assert.Equal((0, 1, 0, 1, "none"), (Ranks.World.Rank, Ranks.World.Size, Ranks.World.LocalRank, Ranks.World.LocalSize, Ranks.World.Library));
         using var tensor = ones(3);
-        Ranks.World.AllReduce(tensor, Reduction.Mean);
+        Ranks.World.AllReduce(tensor, ReduceOp.Avg);
         Ranks.World.Broadcast(tensor);
         Ranks.World.Barrier();
         Assert.Equal([1f, 1f, 1f], tensor.data<float>().ToArray());
@@ -62,10 +62,10 @@ public sealed class RanksScenarios
         var (sum, n) = (World.Size * (World.Size + 1) / 2, World.Size);
         foreach (var type in (ScalarType[])[float32, float64, float16, bfloat16, int8, uint8, int16, int32, int64])
         {
-            foreach (var (reduction, wanted) in (((Reduction, double)[])[(Reduction.Sum, sum), (Reduction.Min, 1), (Reduction.Max, n)]))
+            foreach (var (operation, wanted) in (((ReduceOp, double)[])[(ReduceOp.Sum, sum), (ReduceOp.Min, 1), (ReduceOp.Max, n)]))
             {
                 using var x = full([2, 3], World.Rank + 1, type);
-                World.AllReduce(x, reduction);
+                World.AllReduce(x, operation);
                 Assert.Equal(Enumerable.Repeat(wanted, 6), Values(x));
             }
             using var y = full([5], World.Rank + 1, type);
@@ -73,7 +73,7 @@ public sealed class RanksScenarios
             Assert.Equal(Enumerable.Repeat((double)n, 5), Values(y));
         }
         using Tensor mean = full([], World.Rank + 1f), columns = arange(6f).view(2, 3).t(), flags = tensor(new[] { World.Rank == 0, true }), none = zeros(0);
-        World.AllReduce(mean, Reduction.Mean);
+        World.AllReduce(mean, ReduceOp.Avg);
         Assert.Equal((double)sum / n, Values(mean)[0], 6);
         World.AllReduce(columns);
         Assert.Equal(Array.ConvertAll((double[])[0, 3, 1, 4, 2, 5], value => value * n), Values(columns));
@@ -105,7 +105,7 @@ public sealed class RanksScenarios
         var odd = World.Rank == last;
         using Tensor three = ones(3), four = ones(4);
         Differs(() => World.AllReduce(odd ? four : three), "rank 0 has AllReduce Sum of Float32 [3]", $"rank {last} has AllReduce Sum of Float32 [4]");
-        Differs(() => World.AllReduce(three, odd ? Reduction.Max : Reduction.Sum), "AllReduce Sum", "AllReduce Max");
+        Differs(() => World.AllReduce(three, odd ? ReduceOp.Max : ReduceOp.Sum), "AllReduce Sum", "AllReduce Max");
         Differs(odd ? World.Barrier : () => World.Broadcast(three), "Broadcast of rank 0's Float32 [3]", $"rank {last} has Barrier");
         Differs(odd ? () => World.Broadcast(three, last) : () => World.Broadcast(three), "rank 0's", $"rank {last}'s");
         var many = string.Join('\n', Enumerable.Range(0, 1000).Select(line => $"line {line}"));

@@ -1,13 +1,13 @@
 namespace Actipress.Distributed;
 
-/// <summary>What becomes of each element over all ranks.</summary>
-public enum Reduction
+/// <summary>How ranks' elements become one, under torch's names.</summary>
+public enum ReduceOp
 {
     /// <summary>The sum.</summary>
     Sum,
 
     /// <summary>The sum divided by the number of ranks; of floating-point tensors.</summary>
-    Mean,
+    Avg,
 
     /// <summary>The smallest.</summary>
     Min,
