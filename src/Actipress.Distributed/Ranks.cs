@@ -29,8 +29,8 @@ public sealed class Ranks : IDisposable
     /// <exception cref="RanksException">They run different programs.</exception>
     public static Ranks World => world.Value;
 
-    /// <summary>Whether this process was started as one of several, by the environment; <see cref="World"/> is not made for that.</summary>
-    public static bool AreSeveral => Launch.Of(Environment.GetEnvironmentVariable) is not null;
+    /// <summary>Which this process is, by the environment alone; null where it was started alone. For messages before <see cref="World"/> is there.</summary>
+    public static int? Own => Launch.Of(Environment.GetEnvironmentVariable)?.Rank;
 
     internal Ranks(Launch? launch)
     {
@@ -162,32 +162,56 @@ public sealed class Ranks : IDisposable
     /// <summary>Reduces a contiguous tensor of the CPU's, likewise; a mean is still to be divided.</summary>
     internal void Reduce(Tensor flat, ReduceOp operation) => collectives!.AllReduce(LibTorch.Data(flat), flat.numel(), flat.dtype, flat.ElementSize, operation, Timeout);
 
+    /// <summary>Whether <paramref name="own"/> is true on any rank: all of them learn the same, such as that one was asked to stop.</summary>
+    public bool Any(bool own) => Sum(own ? 1 : 0) > 0;
+
+    /// <summary>The sum of a number over all ranks.</summary>
+    public double Sum(double own)
+    {
+        if (communication is null) return own;
+        using var one = from_array(new[] { own });
+        AllReduce(one);
+        return one.data<double>()[0];
+    }
+
+    /// <summary>What rank <paramref name="root"/> has, on every rank.</summary>
+    public byte[] Broadcast(byte[] own, int root = 0)
+    {
+        if (communication is null) return own;
+        var length = (long)Sum(Rank == root ? own.LongLength : 0);
+        using var bytes = Rank == root ? from_array(own) : zeros([length], ScalarType.Byte);
+        Broadcast(bytes, root);
+        return bytes.data<byte>().ToArray();
+    }
+
     /// <summary>Ends all ranks at once; MPI's launcher says that this one has ended them.</summary>
-    /// <param name="exitCode">Of this process, and of the launcher.</param>
-    public void Abort(int exitCode) => End(exitCode == 0 ? 1 : exitCode);
+    /// <param name="exitCode">Of this process, and of the launcher; not 0.</param>
+    public void Abort(int exitCode)
+    {
+        // From this thread: whatever the one that talks waits for may never come.
+        if (Interlocked.Exchange(ref ended, 1) == 0) mpi?.Abort(exitCode == 0 ? 1 : exitCode);
+    }
 
     /// <summary>Ends the ranks when all have come here; a later call does nothing.</summary>
     /// <exception cref="RanksException">Another rank is elsewhere.</exception>
     public void Dispose()
     {
-        if (communication is null || Interlocked.Exchange(ref ended, 1) != 0) return;
+        if (communication is null || ended != 0) return;
         communication.Run(() =>
         {
             agreement!.On("its end", Timeout);
             mpi!.End();
         });
+        ended = 1;
     }
 
     void End(int exitCode)
     {
-        if (exitCode == 0)
+        try
         {
-            try { Dispose(); }
-            catch (RanksException) { exitCode = 1; }
+            if (exitCode == 0) Dispose();
         }
-        if (exitCode == 0 || communication is null) return;
-        if (Interlocked.Exchange(ref ended, 2) == 2) return;
-        // Whatever the thread waits for, it will not come.
-        mpi!.Abort(exitCode);
+        catch (RanksException) { exitCode = 1; }
+        if (exitCode != 0) Abort(exitCode);
     }
 }
