@@ -34,4 +34,27 @@ static class Mpirun
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.Equal(ranks, ended.Output.Split("Total: 1, Errors: 0, Failed: 0, Skipped: 0").Length - 1);
     }
+
+    /// <summary>The process of one rank; null while it is not there.</summary>
+    public static int? ProcessOf(Process mpirun, int rank)
+    {
+        foreach (var folder in Directory.GetDirectories("/proc").Where(folder => int.TryParse(Path.GetFileName(folder), out _)))
+        {
+            try
+            {
+                // pid (name) state parent ...
+                var parent = File.ReadAllText(Path.Combine(folder, "stat")).Split(") ", 2)[1].Split(' ')[1];
+                if (parent == $"{mpirun.Id}" && File.ReadAllText(Path.Combine(folder, "environ")).Split('\0').Contains($"OMPI_COMM_WORLD_RANK={rank}")) return int.Parse(Path.GetFileName(folder), null);
+            }
+            catch (Exception gone) when (gone is IOException or UnauthorizedAccessException or IndexOutOfRangeException) { }
+        }
+        return null;
+    }
+
+    /// <summary>Sends a signal.</summary>
+    public static void Signal(string signal, int process)
+    {
+        using var kill = Process.Start("kill", [$"-{signal}", $"{process}"]);
+        kill.WaitForExit();
+    }
 }
