@@ -47,7 +47,8 @@ sealed unsafe class MpiLibrary
         var text = stackalloc byte[LongestText];
         int length;
         Check(((delegate* unmanaged[Cdecl]<byte*, int*, int>)Symbol("MPI_Get_library_version"))(text, &length), "asking for the library's version");
-        Version = Marshal.PtrToStringUTF8((nint)text, length).Split('\n', ',')[0].Trim().Replace('\t', ' ');
+        Version = Marshal.PtrToStringUTF8((nint)text, length).Split('\n', ',')[0].Replace("Version:", "", StringComparison.Ordinal);
+        Version = string.Join(' ', Version.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries));
         Handles = IsOpenMpi ? MpiHandles.OpenMpi(Symbol) : MpiHandles.Mpich;
         if (!IsOpenMpi && !NativeLibrary.TryGetExport(library, "MPIR_Dup_fn", out _))
             throw new PlatformNotSupportedException($"{file} is {Version}: wanted Open MPI, or MPICH and what shares its binary interface (Intel MPI, MVAPICH, Cray MPICH). {Launch.LibraryVariable} names another file.");

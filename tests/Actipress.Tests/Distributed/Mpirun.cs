@@ -10,27 +10,36 @@ static class Mpirun
         [("OMP_NUM_THREADS", "1"), ("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"), ("OMPI_MCA_btl_base_warn_component_unused", "0")];
 
     /// <summary>The command that starts so many of them.</summary>
-    public static string[] Command(int ranks, params string[] program)
+    public static string[] Command(int ranks, params string[] program) => ["/usr/bin/mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "-n", $"{ranks}", .. program];
+
+    /// <summary>Likewise by MPICH.</summary>
+    public static string[] MpichCommand(int ranks, params string[] program) => ["/usr/bin/mpiexec.mpich", "-n", $"{ranks}", .. program];
+
+    public static Process Start(string[] command, params (string Name, string? Value)[] more)
     {
-        if (!File.Exists("/usr/bin/mpirun.openmpi")) Assert.Skip("No mpirun.openmpi: on Debian, apt-get install openmpi-bin.");
-        return ["mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "-n", $"{ranks}", .. program];
+        if (!File.Exists(command[0])) Assert.Skip($"No {Path.GetFileName(command[0])}: on Debian, apt-get install {(command[0].EndsWith("mpich", StringComparison.Ordinal) ? "mpich" : "openmpi-bin")}.");
+        return ChildProcess.Start(command, null, [.. Environment, .. more]);
     }
 
-    public static Process Start(int ranks, string[] program, params (string Name, string? Value)[] more) => ChildProcess.Start(Command(ranks, program), null, [.. Environment, .. more]);
+    public static Process Start(int ranks, string[] program, params (string Name, string? Value)[] more) => Start(Command(ranks, program), more);
 
-    public static ChildProcess.Ended Run(int ranks, string[] program, params (string Name, string? Value)[] more)
+    public static ChildProcess.Ended Run(string[] command, params (string Name, string? Value)[] more)
     {
-        using var process = Start(ranks, program, more);
+        using var process = Start(command, more);
         return ChildProcess.Wait(process);
     }
+
+    public static ChildProcess.Ended Run(int ranks, string[] program, params (string Name, string? Value)[] more) => Run(Command(ranks, program), more);
 
     /// <summary>How one of this assembly's explicit tests is run.</summary>
     public static string[] Scenario(Type scenarios, string name) => [System.Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"];
 
     /// <summary>Runs one of this assembly's explicit tests on so many ranks, each of which must pass.</summary>
-    public static void RunScenario(int ranks, Type scenarios, string name, params (string Name, string? Value)[] more)
+    public static void RunScenario(int ranks, Type scenarios, string name) => AllPass(ranks, Run(ranks, Scenario(scenarios, name)));
+
+    /// <summary>Fails unless a scenario has passed on so many ranks.</summary>
+    public static void AllPass(int ranks, ChildProcess.Ended ended)
     {
-        var ended = Run(ranks, Scenario(scenarios, name), more);
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.Equal(ranks, ended.Output.Split("Total: 1, Errors: 0, Failed: 0, Skipped: 0").Length - 1);
     }

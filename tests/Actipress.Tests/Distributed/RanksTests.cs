@@ -1,4 +1,5 @@
 using Actipress.Distributed;
+using Actipress.Tests.Experiments;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Distributed;
@@ -21,6 +22,41 @@ public sealed class RanksTests
     [InlineData(2)]
     [InlineData(4)]
     public void Ranks_reduce_and_broadcast_tensors_of_every_kind(int ranks) => Mpirun.RunScenario(ranks, typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts));
+
+    [Fact]
+    public void Ranks_that_MPICH_started_do_too() => Mpirun.AllPass(4, Mpirun.Run(Mpirun.MpichCommand(4, Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts)))));
+
+    [Theory]
+    [InlineData("pmix", "openmpi")]
+    [InlineData("pmi2", "mpich")]
+    public void Ranks_that_Slurm_started_do_too(string interface_, string library)
+    {
+        using var node = SlurmNode.Start();
+        string[] run = ["/usr/bin/srun", "--overcommit", "-n", "2", $"--mpi={interface_}", "--kill-on-bad-exit=1", "--export=ALL"];
+        Mpirun.AllPass(2, Mpirun.Run([.. run, .. Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts))], [.. node.Environment, (RanksScenarios.Library, Installed(library))]));
+    }
+
+    [Theory]
+    [InlineData("openmpi", "/usr/bin/mpiexec.mpich", "MPICH's mpiexec started 2 processes (PMI_SIZE), but Open MPI v")]
+    [InlineData("mpich", "/usr/bin/mpirun.openmpi", "Open MPI's mpirun started 2 processes (OMPI_COMM_WORLD_SIZE), but MPICH ")]
+    [InlineData("nothing", "/usr/bin/mpirun.openmpi", "no MPI library is here for them to talk with: found none of /no/libmpi.so")]
+    [InlineData("libtorch", "/usr/bin/mpirun.openmpi", "has no MPI_Init_thread: wanted a library of MPI 3.0 or newer.")]
+    public void Another_MPI_than_the_one_that_started_them_is_told(string library, string launcher, string wanted)
+    {
+        var ended = Mpirun.Run([launcher, "-n", "2", .. ChildProcess.Cli, "train"], (RanksScenarios.Library, Installed(library)));
+        Assert.True(ended.ExitCode == 2, ended.All);
+        Assert.Contains(wanted, ended.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", ended.Error, StringComparison.Ordinal);
+    }
+
+    static string Installed(string library)
+    {
+        if (library == "nothing") return "/no/libmpi.so";
+        if (library == "libtorch") return Actipress.Autograd.LibTorch.Path;
+        var file = $"/usr/lib/x86_64-linux-gnu/{(library == "mpich" ? "libmpich.so.12" : "libmpi.so.40")}";
+        if (!File.Exists(file)) Assert.Skip($"No {file}: on Debian, apt-get install {(library == "mpich" ? "libmpich12" : "libopenmpi3")}.");
+        return file;
+    }
 
     [Theory]
     [InlineData(2)]
@@ -51,13 +87,16 @@ public sealed class RanksScenarios
     /// <summary>The variable that names a folder for what ranks have to say.</summary>
     public const string Folder = "ACTIPRESS_TEST_FOLDER";
 
+    /// <summary>The variable that names the MPI library.</summary>
+    public const string Library = "ACTIPRESS_MPI";
+
     static Ranks World => Ranks.World;
 
     [Fact(Explicit = true)]
     public void Reduces_and_broadcasts()
     {
         Assert.True(World.Size > 1);
-        Assert.StartsWith("Open MPI v", World.Library, StringComparison.Ordinal);
+        Assert.Matches("^(Open MPI v|MPICH )[0-9.]+ [(].*libmpi", World.Library);
         Assert.Equal((World.Rank, World.Size), (World.LocalRank, World.LocalSize));
         var (sum, n) = (World.Size * (World.Size + 1) / 2, World.Size);
         foreach (var type in (ScalarType[])[float32, float64, float16, bfloat16, int8, uint8, int16, int32, int64])

@@ -61,7 +61,7 @@ public sealed class TrainTogetherTests : IDisposable
     [Fact]
     public void Ctrl_C_ends_every_rank_and_what_was_saved_is_gone_on_with()
     {
-        using var training = ChildProcess.Start(["env", "--default-signal=INT", .. Mpirun.Command(2, Train(In("out")))], null, Mpirun.Environment);
+        using var training = Mpirun.Start(["/usr/bin/env", "--default-signal=INT", .. Mpirun.Command(2, Train(In("out")))]);
         WaitForEpochs(training, "out", 2);
         Mpirun.Signal("INT", training.Id);
         Assert.NotEqual(0, ChildProcess.Wait(training).ExitCode);
@@ -85,7 +85,7 @@ public sealed class TrainTogetherTests : IDisposable
     [Fact]
     public void Ranks_with_another_plan_or_other_data_are_told()
     {
-        var ended = ChildProcess.Run([.. Mpirun.Command(1, Train(In("out"))), ":", "-n", "1", .. Train(In("out"), "--learning-rate", "0.5")], null, Mpirun.Environment);
+        var ended = Mpirun.Run([.. Mpirun.Command(1, Train(In("out"))), ":", "-n", "1", .. Train(In("out"), "--learning-rate", "0.5")]);
         Assert.True(ended.ExitCode == 2, ended.All);
         Assert.Contains("Ranks differ in a training: rank 0 has {", ended.Error, StringComparison.Ordinal);
         Assert.Contains("\"learning_rate\":0.5", ended.Error, StringComparison.Ordinal);
@@ -94,7 +94,7 @@ public sealed class TrainTogetherTests : IDisposable
             foreach (var set in (string[])["train", "test"])
                 foreach (var name in (string[])["a", "b"])
                     Pictures(In($"{part}/cifar10_jpeg/{set}/{name}"), other);
-        ended = ChildProcess.Run([.. Mpirun.Command(1, OfPictures("one")), ":", "-n", "1", .. OfPictures("other")], null, Mpirun.Environment);
+        ended = Mpirun.Run([.. Mpirun.Command(1, OfPictures("one")), ":", "-n", "1", .. OfPictures("other")]);
         Assert.True(ended.ExitCode == 2, ended.All);
         Assert.Contains("Ranks differ in a training: rank 0 has cifar10_jpeg, 8 examples", ended.Error, StringComparison.Ordinal);
 
