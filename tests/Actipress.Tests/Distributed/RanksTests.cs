@@ -31,6 +31,8 @@ public sealed class RanksTests
     [InlineData("pmi2", "mpich")]
     public void Ranks_that_Slurm_started_do_too(string interface_, string library)
     {
+        // Slurm's plug-in on Debian loads the library by the name that only the development package has.
+        if (interface_ == "pmix" && !File.Exists("/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so")) Assert.Skip("No libpmix.so: on Debian, apt-get install libpmix-dev.");
         using var node = SlurmNode.Start();
         string[] run = ["/usr/bin/srun", "--overcommit", "-n", "2", $"--mpi={interface_}", "--kill-on-bad-exit=1", "--export=ALL"];
         Mpirun.AllPass(2, Mpirun.Run([.. run, .. Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts))], [.. node.Environment, (RanksScenarios.Library, Installed(library))]));
