@@ -41,6 +41,7 @@ sealed unsafe class BackwardReduction : IDisposable
         (wanted, bucketOf, known) = (new bool[parameters.Length], new GradientBucket?[parameters.Length], Array.ConvertAll(buffers, buffer => buffer.detach().clone().DetachFromDisposeScope()));
         foreach (var (name, parameter) in parameters)
             if (parameter.requires_grad && Ranks.TypeSent(parameter.dtype) is null) throw new ArgumentException($"Parameter {name}: found {parameter.dtype}, wanted a type of floating-point numbers that can be averaged.");
+        foreach (var (_, parameter) in parameters) ranks.Open(parameter.device);
         self = GCHandle.Alloc(this);
         for (var i = 0; i < parameters.Length; i++)
         {
@@ -105,15 +106,15 @@ sealed unsafe class BackwardReduction : IDisposable
         now.CopyTo(wanted, 0);
         var tensors = Array.ConvertAll(parameters, named => (Tensor)named.Parameter);
         var made = new List<GradientBucket>();
-        foreach (var kind in Enumerable.Range(0, parameters.Length).Reverse().Where(i => wanted[i]).GroupBy(i => Ranks.TypeSent(tensors[i].dtype)!.Value))
+        foreach (var kind in Enumerable.Range(0, parameters.Length).Reverse().Where(i => wanted[i]).GroupBy(Kind))
         {
-            var (members, size) = (new List<int>(), 0L);
+            var (members, size, from) = (new List<int>(), 0L, ranks.Reached(tensors[kind.First()].device));
             foreach (var i in kind)
             {
-                var own = tensors[i].numel() * (kind.Key == ScalarType.Float64 ? sizeof(double) : sizeof(float));
+                var own = tensors[i].numel() * (kind.Key.Type == ScalarType.Float64 ? sizeof(double) : sizeof(float));
                 if (own >= options.BucketBytes)
                 {
-                    made.Add(new(tensors, [i], kind.Key));
+                    made.Add(new(tensors, [i], kind.Key.Type, from));
                     continue;
                 }
                 if (size + own > options.BucketBytes) Close();
@@ -124,10 +125,12 @@ sealed unsafe class BackwardReduction : IDisposable
 
             void Close()
             {
-                if (members.Count > 0) made.Add(new(tensors, [.. members], kind.Key));
+                if (members.Count > 0) made.Add(new(tensors, [.. members], kind.Key.Type, from));
                 (members, size) = ([], 0);
             }
         }
+        (ScalarType Type, DeviceType, int) Kind(int i) => (Ranks.TypeSent(tensors[i].dtype)!.Value, tensors[i].device_type, tensors[i].device_index);
+
         // Sent in the order in which their last gradients come.
         buckets = [.. made.OrderByDescending(bucket => bucket.Members.Min())];
         foreach (var bucket in buckets)
@@ -145,14 +148,12 @@ sealed unsafe class BackwardReduction : IDisposable
 
     Communication.Pending Reduce(Tensor flat)
     {
-        var pass = current;
+        var (pass, reduce) = (current, ranks.Reduce(flat, ReduceOp.Avg));
         return ranks.Communication!.Begin(() =>
         {
             if (pass.Refusal is { } refusal) throw refusal;
             var begin = Stopwatch.GetTimestamp();
-            using var untracked = no_grad();
-            ranks.Reduce(flat, ReduceOp.Sum);
-            flat.Div_(ranks.Size);
+            reduce();
             Interlocked.Add(ref reducing, Stopwatch.GetTimestamp() - begin);
         });
     }

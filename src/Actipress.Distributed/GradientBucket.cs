@@ -9,7 +9,8 @@ namespace Actipress.Distributed;
 /// <param name="parameters">All parameters.</param>
 /// <param name="members">Their places.</param>
 /// <param name="sent">The type in which they are sent.</param>
-sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int> members, ScalarType sent)
+/// <param name="from">The device whose memory they are sent from.</param>
+sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int> members, ScalarType sent, Device from)
 {
     Tensor? buffer;
     Communication.Pending? pending;
@@ -55,19 +56,21 @@ sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int>
         pending = send(buffer);
     }
 
-    // A single gradient that MPI can read and write as it is.
+    // A single gradient that can be sent as it is.
     Tensor? WhereItLies()
     {
         if (members.Count > 1) return null;
         using var gradient = parameters[members[0]].grad;
-        if (gradient is null || gradient.dtype != sent || gradient.device_type != DeviceType.CPU || !gradient.is_contiguous() || gradient.is_sparse) return null;
+        if (gradient is null || gradient.dtype != sent || !IsThere(gradient) || !gradient.is_contiguous() || gradient.is_sparse) return null;
         return gradient.detach().DetachFromDisposeScope();
     }
+
+    bool IsThere(Tensor gradient) => gradient.device_type == from.type && gradient.device_index == from.index;
 
     Tensor Gathered()
     {
         gathered = true;
-        var flat = zeros([members.Sum(member => parameters[member].numel())], sent, CPU).DetachFromDisposeScope();
+        var flat = zeros([members.Sum(member => parameters[member].numel())], sent, from).DetachFromDisposeScope();
         ForEach(flat, (parameter, part) =>
         {
             using var gradient = parameter.grad;

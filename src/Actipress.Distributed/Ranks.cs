@@ -1,6 +1,7 @@
 using System.Reflection;
 using Actipress.Autograd;
 using Actipress.Distributed.Mpi;
+using Actipress.Distributed.Nccl;
 using static TorchSharp.torch;
 
 namespace Actipress.Distributed;
@@ -22,6 +23,7 @@ public sealed class Ranks : IDisposable
     readonly MpiLibrary? mpi;
     Agreement? agreement;
     MpiCollectives? collectives;
+    readonly Dictionary<(DeviceType, int), DeviceCollectives?> onDevices = [];
     int ended;
 
     /// <summary>All processes that were started together.</summary>
@@ -105,13 +107,7 @@ public sealed class Ranks : IDisposable
         ArgumentNullException.ThrowIfNull(tensor);
         var sent = TypeSent(tensor.dtype) ?? throw new ArgumentException($"No reduction of {tensor.dtype}: wanted a tensor of floating-point numbers or integers.", nameof(tensor));
         if (operation == ReduceOp.Avg && !tensor.is_floating_point()) throw new ArgumentException($"No mean of {tensor.dtype}: wanted a tensor of floating-point numbers.", nameof(tensor));
-        Together($"AllReduce {operation} of {Describe(tensor)}", tensor, sent, flat =>
-        {
-            Reduce(flat, operation);
-            if (operation != ReduceOp.Avg) return;
-            using var untracked = no_grad();
-            flat.Div_(Size);
-        });
+        Together($"AllReduce {operation} of {Describe(tensor)}", tensor, sent, flat => Reduce(flat, operation));
     }
 
     /// <summary>Overwrites a tensor with that of one rank.</summary>
@@ -123,20 +119,26 @@ public sealed class Ranks : IDisposable
     {
         ArgumentNullException.ThrowIfNull(tensor);
         if (root < 0 || root >= Size) throw new ArgumentOutOfRangeException(nameof(root), root, $"No rank {root}: wanted 0 to {Size - 1}.");
-        Together($"Broadcast of rank {root}'s {Describe(tensor)}", tensor, tensor.dtype, flat => collectives!.Broadcast(LibTorch.Data(flat), flat.numel() * flat.ElementSize, root, Timeout));
+        Together($"Broadcast of rank {root}'s {Describe(tensor)}", tensor, tensor.dtype, flat =>
+        {
+            if (OnDevice(flat.device) is not { } gpu) return () => collectives!.Broadcast(LibTorch.Data(flat), flat.numel() * flat.ElementSize, root, Timeout);
+            var mark = gpu.Mark();
+            return () => gpu.Broadcast(flat, root, mark, Timeout);
+        });
     }
 
-    // A tensor that lies elsewhere, in another order or in a type that MPI does not know goes through a copy.
-    void Together(string what, Tensor tensor, ScalarType sent, Action<Tensor> act)
+    // A tensor that is in another order, in a type that MPI does not know, or on a device whose memory it does not reach, goes through a copy.
+    void Together(string what, Tensor tensor, ScalarType sent, Func<Tensor, Action> begin)
     {
         if (communication is null) return;
         using var untracked = no_grad();
-        using var plain = tensor.detach();
-        using var flat = plain.to(sent, CPU).contiguous();
+        Open(tensor.device);
+        using Tensor plain = tensor.detach(), here = plain.to(sent, Reached(tensor.device)), flat = here.contiguous();
+        var act = begin(flat);
         communication.Run(() =>
         {
             agreement!.On(what, Timeout);
-            act(flat);
+            act();
         });
         if (LibTorch.Data(flat) != LibTorch.Data(plain)) plain.copy_(flat);
         else MarkChanged(plain);
@@ -159,8 +161,57 @@ public sealed class Ranks : IDisposable
     /// <summary>As <see cref="Agree"/>, on the thread that talks.</summary>
     internal void AgreeHere(string description) => agreement!.On(description, Timeout);
 
-    /// <summary>Reduces a contiguous tensor of the CPU's, likewise; a mean is still to be divided.</summary>
-    internal void Reduce(Tensor flat, ReduceOp operation) => collectives!.AllReduce(LibTorch.Data(flat), flat.numel(), flat.dtype, flat.ElementSize, operation, Timeout);
+    /// <summary>
+    /// What reduces a contiguous tensor where <see cref="Reached"/> has it, on the thread that talks: what torch has been told to do with the
+    /// tensor up to this call comes before.
+    /// </summary>
+    internal Action Reduce(Tensor flat, ReduceOp operation)
+    {
+        if (OnDevice(flat.device) is { } gpu)
+        {
+            // Before, in this thread's stream: the thread that talks may have another.
+            using (no_grad())
+                if (operation == ReduceOp.Avg) flat.Div_(Size);
+            var mark = gpu.Mark();
+            return () => gpu.AllReduce(flat, operation, mark, Timeout);
+        }
+        return () =>
+        {
+            collectives!.AllReduce(LibTorch.Data(flat), flat.numel(), flat.dtype, flat.ElementSize, operation, Timeout);
+            using var untracked = no_grad();
+            if (operation == ReduceOp.Avg) flat.Div_(Size);
+        };
+    }
+
+    /// <summary>Where a tensor of a device must be to be sent: on the device itself if all ranks have the means, else on the CPU.</summary>
+    internal Device Reached(Device device) => OnDevice(device) is null ? CPU : device;
+
+    DeviceCollectives? OnDevice(Device device) => onDevices.GetValueOrDefault((device.type, device.index));
+
+    /// <summary>Finds out, on all ranks together, how tensors of a device are sent; before any is.</summary>
+    internal void Open(Device device)
+    {
+        var known = (device.type, device.index);
+        if (device.type != DeviceType.CUDA || communication is null || onDevices.ContainsKey(known)) return;
+        onDevices[known] = null;    // while ranks talk about it they talk through the CPU
+        var index = Math.Max(0, device.index);
+        // What one rank lacks none uses.
+        if (!Any(NcclLibrary.Here is null)) onDevices[known] = Begin(NcclLibrary.Here!, TorchStream.Of(index));
+        else if (!Any(!mpi!.TakesGpuMemory)) onDevices[known] = new CudaAwareMpi(collectives!, TorchStream.Of(index));
+    }
+
+    NcclCollectives Begin(NcclLibrary nccl, TorchStream stream)
+    {
+        var id = Broadcast(Rank == 0 ? nccl.MakeUniqueId() : []);
+        NcclCollectives? begun = null;
+        communication!.Run(() => begun = new(nccl, stream, id, Rank, Size));
+        return begun!;
+    }
+
+    /// <summary>Sends tensors of a device by a library that is given; for tests without a GPU.</summary>
+    internal void Open(Device device, NcclLibrary nccl, TorchStream stream) => onDevices[(device.type, device.index)] = Begin(nccl, stream);
+
+    internal MpiCollectives? Collectives => collectives;
 
     /// <summary>Whether <paramref name="own"/> is true on any rank: all of them learn the same, such as that one was asked to stop.</summary>
     public bool Any(bool own) => Sum(own ? 1 : 0) > 0;
@@ -200,6 +251,7 @@ public sealed class Ranks : IDisposable
         communication.Run(() =>
         {
             agreement!.On("its end", Timeout);
+            foreach (var gpu in onDevices.Values.OfType<NcclCollectives>()) gpu.End();
             mpi!.End();
         });
         ended = 1;
