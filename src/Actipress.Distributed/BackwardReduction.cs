@@ -30,7 +30,7 @@ sealed unsafe class BackwardReduction : IDisposable
     readonly GradientBucket?[] bucketOf;
     Pass current = new();
     int graph = -1, begun, back;
-    long passes, bytes, held, mostHeld, waited;
+    long passes, bytes, messages, held, mostHeld, waited;
     long reducing;    // written by the thread that talks
     Exception? failure;
     bool broken;
@@ -53,7 +53,7 @@ sealed unsafe class BackwardReduction : IDisposable
     /// <summary>How many ask that nothing be sent.</summary>
     public int Apart { get; set; }
 
-    public ReductionFigures Figures => new(passes, bytes, mostHeld, Stopwatch.GetElapsedTime(0, Interlocked.Read(ref reducing)), Stopwatch.GetElapsedTime(0, waited));
+    public ReductionFigures Figures => new(passes, bytes, messages, mostHeld, Stopwatch.GetElapsedTime(0, Interlocked.Read(ref reducing)), Stopwatch.GetElapsedTime(0, waited));
 
     // Called by libtorch within a backward pass, on the thread that runs this part of it: nothing may be thrown.
     void Completed(int place)
@@ -142,6 +142,7 @@ sealed unsafe class BackwardReduction : IDisposable
         var room = bucket.BytesToHold;
         while (held > 0 && held + room > options.MostBucketBytes && back < buckets.Length && buckets[back].IsComplete) Return(buckets[back++]);
         bytes += bucket.Bytes;
+        messages++;
         bucket.Begin(Reduce);
         mostHeld = Math.Max(mostHeld, held += bucket.HeldBytes);
     }

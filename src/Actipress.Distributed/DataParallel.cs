@@ -83,10 +83,11 @@ public sealed class DataParallel : IDisposable
 /// <summary>What reducing gradients has cost so far.</summary>
 /// <param name="Passes">Backward passes that were reduced.</param>
 /// <param name="Bytes">What this rank gave to be reduced.</param>
+/// <param name="Messages">In so many pieces.</param>
 /// <param name="BufferBytes">The most that buckets have taken at one time beside the gradients.</param>
 /// <param name="Reducing">Time from the begin to the end of each reduction, added up.</param>
 /// <param name="Waiting">Time for which backward passes stood still for them, added up.</param>
-public readonly record struct ReductionFigures(long Passes, long Bytes, long BufferBytes, TimeSpan Reducing, TimeSpan Waiting)
+public readonly record struct ReductionFigures(long Passes, long Bytes, long Messages, long BufferBytes, TimeSpan Reducing, TimeSpan Waiting)
 {
     /// <summary>The share of the time of reducing that was hidden behind the backward pass.</summary>
     public double Hidden => Reducing > TimeSpan.Zero ? Math.Clamp(1 - Waiting / Reducing, 0, 1) : 1;
