@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Actipress.Benchmarks;
 using Actipress.Data;
+using Actipress.Distributed;
 using Actipress.Experiments;
 using Spectre.Console;
 using TorchSharp;
@@ -10,12 +11,14 @@ namespace Actipress.Cli;
 /// <summary><c>bench</c>: what codecs cost and give.</summary>
 static class BenchCommand
 {
+    const string Several = "ranks";
+
     static readonly string[] defaultCodecs = ["dct:10", "wt:haar:10", "wt:db3:10", "st:10", "quant:2"];
 
     public static Command Make()
     {
-        var parts = new Argument<string[]>("parts") { Description = $"Any of: {string.Join("; ", Suite.Parts.Select(part => $"{part.Name}, {part.Meaning}"))}. By default all.", Arity = ArgumentArity.ZeroOrMore };
-        parts.AcceptOnlyFromAmong([.. Suite.Parts.Select(part => part.Name)]);
+        var parts = new Argument<string[]>("parts") { Description = $"Any of: {string.Join("; ", Suite.Parts.Select(part => $"{part.Name}, {part.Meaning}"))}. By default all. {Several}, under mpirun alone, is what averaging ResNet-18's gradients over ranks costs.", Arity = ArgumentArity.ZeroOrMore };
+        parts.AcceptOnlyFromAmong([.. Suite.Parts.Select(part => part.Name), Several]);
         var codecs = new Option<string[]>("--codec") { Description = $"Codecs to time; the first is that of the training steps. By default {string.Join(", ", defaultCodecs)}.", HelpName = "codecs", AllowMultipleArgumentsPerToken = true };
         var maps = new Option<string[]>("--map") { Description = $"Activation maps to time them on: {string.Join(", ", RealMaps.Names)}. By default all, and a photo where there is a data folder.", HelpName = "maps", AllowMultipleArgumentsPerToken = true };
         maps.AcceptOnlyFromAmong([.. RealMaps.Names]);
@@ -31,6 +34,7 @@ static class BenchCommand
         { parts, codecs, maps, networks, rounds, dataDir, output, store, device, json };
         command.SetAction((parsed, cancellation) =>
         {
+            if (Ranks.Own is not null || parsed.GetValue(parts)!.Contains(Several)) return MeasureRanks(parsed.GetValue(parts)!, parsed.GetValue(output)!, parsed.GetValue(rounds), parsed.GetValue(json));
             var where = Devices.Parse(parsed.GetValue(device)!);
             var possible = where.type == DeviceType.CPU ? [.. Suite.Parts.Select(part => part.Name)] : Suite.OnGpus;
             var chosen = parsed.GetValue(parts) is { Length: > 0 } some ? some : possible;
@@ -58,6 +62,35 @@ static class BenchCommand
         return command;
     }
 
+    static Task<int> MeasureRanks(string[] parts, string output, int rounds, bool json)
+    {
+        if (parts is not [Several]) throw new ArgumentException($"Under mpirun: found {(parts.Length == 0 ? "no part" : string.Join(", ", parts))}, wanted {Several} alone.");
+        var ranks = Ranks.World;
+        if (ranks.Size == 1) throw new ArgumentException($"{Several} is measured by several processes: found one, wanted mpirun -n 2 ./actipress bench {Several}.");
+        using var subject = Subject.ResNet18(null, batch: 32);
+        var timing = RanksBenchmark.Run(subject, ranks, rounds, steps: 2);
+        if (ranks.Rank == 0)
+        {
+            var results = new ResultsFile(output);
+            results.Add(new { kind = Several, result = timing, provenance = Provenance.Here() });
+            if (json) Console.WriteLine(Json.Document(timing));
+            else ShowRanks(timing, results.Path);
+        }
+        ranks.Dispose();
+        return Task.FromResult(0);
+    }
+
+    static void ShowRanks(RanksTiming measured, string path)
+    {
+        ShowTable($"{measured.Ranks} ranks, {measured.Network}, {measured.Batch} examples each", [measured], ("step apart, ms", one => $"{one.ApartMs:0}"), ("together", one => $"{one.TogetherMs:0}"), ("ratio", one => $"{one.Ratio:0.00}"),
+            ("MiB sent", one => $"{one.Bytes / 1048576.0:0.0}"), ("messages", one => $"{one.Messages}"), ("buckets, MiB", one => $"{one.BufferBytes / 1048576.0:0.0}"), ("reducing, ms", one => $"{one.ReducingMs:0}"), ("waiting, ms", one => $"{one.WaitingMs:0}"), ("hidden", one => $"{100 * one.Hidden:0} %"));
+        var rows = new[] { 1.0, 30 }.SelectMany(faster => StatedNetwork.All.Select(network => (Network: network, Faster: faster)));
+        ShowTable("share of the time that ranks train, on paper", rows, ("network", row => $"{row.Network.Name}"), ("steps", row => row.Faster == 1 ? $"as measured" : (FormattableString)$"{row.Faster} times as fast"),
+            ("8 ranks", row => Share(row, 8)), ("64", row => Share(row, 64)), ("512", row => Share(row, 512)));
+        FormattableString Share((StatedNetwork Network, double Faster) row, int ranks) => $"{100 * row.Network.Efficiency(measured, ranks, row.Faster):0.0} %";
+        Console.WriteLine($"Results: {path}");
+    }
+
     static void Show(SuiteResult result, string path)
     {
         ShowTable("pack and unpack", result.Codecs.Concat(result.Large).Concat(result.Scaling), ("map", timing => $"{timing.Map}"), ("MiB", timing => $"{timing.Elements / (1 << 18)}"), ("threads", timing => $"{timing.Threads}"),
@@ -82,7 +115,7 @@ static class BenchCommand
         var table = new Table { Title = new TableTitle(title) };
         foreach (var (name, _) in columns) table.AddColumn(new TableColumn(name).NoWrap());
         foreach (var row in rows) table.AddRow([.. columns.Select(column => Markup.Escape(FormattableString.Invariant(column.Cell(row))))]);
-        if (Console.IsOutputRedirected) AnsiConsole.Profile.Width = 200;
+        if (Console.IsOutputRedirected || Ranks.Own is not null) AnsiConsole.Profile.Width = 200;
         AnsiConsole.Write(table);
     }
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using Actipress.Data;
+using Actipress.Distributed;
 using Actipress.Experiments;
 using Spectre.Console;
 
@@ -40,10 +41,14 @@ static class TrainCommand
         command.SetAction(async (parsed, cancellation) =>
         {
             var folder = DataFolder.Of(parsed.GetValue(dataDir));
+            var ranks = Ranks.World;
+            var isFirst = ranks.Rank == 0;
             if (parsed.GetValue(download))
             {
+                folder ??= "data";
                 using var status = new StatusLine();
-                await Mnist.DownloadAsync(DataFolder.Part(folder ??= "data", "mnist"), status, cancellation);
+                if (isFirst) await Mnist.DownloadAsync(DataFolder.Part(folder, "mnist"), status, cancellation);
+                ranks.Barrier();
             }
             var usual = Trainable.Find(parsed.GetValue(model)!).Plan(realData: folder is not null);
             var plan = usual with
@@ -64,29 +69,34 @@ static class TrainCommand
                 Extents = parsed.GetValue(extents) is { } size ? Extents(size) : null,
             };
             plan.Check();
-            var where = Devices.Parse(parsed.GetValue(device)!);
-            var results = new ResultsFile(parsed.GetValue(output)!);
+            var where = Devices.Of(ranks, parsed.GetValue(device)!);
+            var results = isFirst ? new ResultsFile(parsed.GetValue(output)!) : null;
             var state = new TrainingState(Path.Combine(parsed.GetValue(output)!, "training.state"), plan);
-            if (!parsed.GetValue(resume)) state.Delete();
-            else if (!state.Exists) throw new InvalidDataException($"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
+            if (isFirst && !parsed.GetValue(resume)) state.Delete();
+            else if (isFirst && !state.Exists) throw new InvalidDataException($"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
             var loaded = KnownData.Load(plan, folder);
-            await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}.");
-            using (Devices.Meter(where, out var refusal))
-                if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
-            using var progress = new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
-            var done = Training.Run(plan, loaded, results, state, progress, cancellation, where);
-            progress.Clear();
-            if (cancellation.IsCancellationRequested && state.Exists) await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
-            if (done is not var (result, report))
-            {
-                await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
-                return UserErrors.Interrupted;
-            }
-            if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
-            else Show(result, report, results.Path);
+            if (isFirst) await Announce(plan, loaded, ranks, where);
+            using var progress = isFirst ? new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null) : null;
+            var done = Training.Run(plan, loaded, results, state, progress, cancellation, where, ranks);
+            progress?.Clear();
+            if (isFirst && (done is null || done.Value.Result.Interrupted) && state.Exists) await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
+            if (isFirst && done is null) await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
+            // An exit code other than 0 would end ranks that are not that far.
+            ranks.Dispose();
+            if (done is not var (result, report)) return UserErrors.Interrupted;
+            if (isFirst && parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
+            else if (isFirst) Show(result, report, results!.Path);
             return result.Interrupted ? UserErrors.Interrupted : 0;
         });
         return command;
+    }
+
+    static async Task Announce(TrainingPlan plan, TrainingData data, Ranks ranks, TorchSharp.torch.Device where)
+    {
+        var together = ranks.Size > 1 ? $", {ranks.Size} ranks by {ranks.Library}, {plan.Batch / ranks.Size} of a batch's {plan.Batch} examples each" : "";
+        await Console.Error.WriteLineAsync($"{plan.Model} on {data.Name}: {data.Train.Count} examples to train on, {data.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}{together}.");
+        using (Devices.Meter(where, out var refusal))
+            if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
     }
 
     static Option<int?> Number(string name, string description)

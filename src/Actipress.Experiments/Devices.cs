@@ -22,6 +22,14 @@ public static class Devices
               "Where there is a GPU, build with TORCH_BACKEND=cuda-linux (or -p:TorchBackend=cuda-linux), or see docs/gpu.md for an installed PyTorch's libtorch.");
     }
 
+    /// <summary>Likewise; <c>cuda</c> alone is a GPU of its own for each rank of a machine.</summary>
+    /// <exception cref="ArgumentException">Another name, no such GPU, or fewer GPUs than the machine has ranks.</exception>
+    public static Device Of(Distributed.Ranks ranks, string name)
+    {
+        ArgumentNullException.ThrowIfNull(ranks);
+        return Parse(name == "cuda" && ranks.LocalSize > 1 ? $"cuda:{ranks.LocalRank}" : name);
+    }
+
     /// <summary>The device as results name it: <c>cpu</c>, or <c>cuda:0</c> with its GPU's name.</summary>
     public static string Name(Device device)
     {

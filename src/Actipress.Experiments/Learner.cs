@@ -1,10 +1,15 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
 using Actipress.Autograd;
+using Actipress.Distributed;
 using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>One training of one network, step by step: measures itself, and can be saved at any step and gone on with, bit for bit.</summary>
+/// <summary>
+/// One training of one network, step by step: measures itself, and can be saved at any step and gone on with, bit for bit. Several ranks
+/// share each batch, and end with the same network.
+/// </summary>
 public sealed class Learner : IDisposable
 {
     const int FidelityBatches = 4;
@@ -12,10 +17,12 @@ public sealed class Learner : IDisposable
     readonly TrainingPlan plan;
     readonly TrainingData data;
     readonly Device device;
+    readonly Ranks? ranks;
     readonly Objective objective;
     readonly nn.Module<Tensor, Tensor> model;
     readonly TorchSharp.Modules.OptimizerHelper optimizer;
     readonly ActivationCompression? compression;
+    readonly DataParallel? parallel;
     readonly AllocatorMeter? meter;
     readonly List<EpochResult> curve = [];
     readonly List<double> milliseconds = [];
@@ -29,15 +36,19 @@ public sealed class Learner : IDisposable
     /// <param name="plan">What to train.</param>
     /// <param name="data">What the plan asks for.</param>
     /// <param name="device">Where the network is trained; the CPU where none is given.</param>
-    /// <exception cref="ArgumentException">A layer pattern matches nothing, or a batch is larger than the training set.</exception>
+    /// <param name="ranks">Who trains it together; this process alone where none are given.</param>
+    /// <exception cref="ArgumentException">A layer pattern matches nothing, a batch is larger than the training set, or does not divide among ranks.</exception>
+    /// <exception cref="RanksException">Another rank trains something else.</exception>
     /// <exception cref="PlatformNotSupportedException">There is no place for the hooks here.</exception>
-    public Learner(TrainingPlan plan, TrainingData data, Device? device = null)
+    public Learner(TrainingPlan plan, TrainingData data, Device? device = null, Ranks? ranks = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(data);
         (this.plan, this.data, this.device) = (plan, data, device ?? CPU);
+        if (ranks is { Size: > 1 }) this.ranks = ranks;
         var network = Trainable.Find(plan.Model);
         if (plan.Batch > data.Train.Count) throw new ArgumentException($"No batch of {plan.Batch}: {data.Name} has {data.Train.Count} examples to train on.");
+        if (plan.Batch % Size != 0) throw new ArgumentException($"A batch of {plan.Batch} does not divide among {Size} ranks: wanted a multiple of {Size}, such as --batch {(plan.Batch + Size - 1) / Size * Size}.");
         var codec = ActivationCodec.Parse(plan.Codec);
         Name = codec == ActivationCodec.None ? "baseline" : "compressed";
         objective = network.Objective(plan.Loss);
@@ -47,9 +58,11 @@ public sealed class Learner : IDisposable
         {
             if (codec != ActivationCodec.None) compression = model.CompressActivations(options => LayerSet.Parse(plan.Layers, network).Configure(options, codec));
             meter = Devices.Meter(this.device, out _);
+            if (this.ranks is not null) parallel = model.DataParallel(this.ranks);
         }
         catch
         {
+            meter?.Dispose();
             compression?.Dispose();
             model.Dispose();
             throw;
@@ -69,6 +82,10 @@ public sealed class Learner : IDisposable
     /// <summary>Of the last compressed step of a whole batch.</summary>
     public CompressionReport? Report { get; private set; }
 
+    int Size => ranks?.Size ?? 1;
+
+    int Rank => ranks?.Rank ?? 0;
+
     int Steps => (data.Train.Count + plan.Batch - 1) / plan.Batch;
 
     /// <summary>Goes on to the end of the epoch at hand.</summary>
@@ -86,11 +103,13 @@ public sealed class Learner : IDisposable
         new Random(plan.Seed * 1000 + epoch).Shuffle(order);
         while (step < Steps)
         {
-            if (cancellation.IsCancellationRequested)
+            if (Stops(cancellation, ranks))
             {
                 KeepRandomState();
                 return false;
             }
+            // What chance does in a step is a rank's own, and a training that goes on needs to know no other rank's state.
+            if (ranks is not null) random.manual_seed(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * Size + Rank));
             var loss = Step(order[(step * plan.Batch)..Math.Min((step + 1) * plan.Batch, order.Length)], epoch);
             losses += loss;
             step++;
@@ -105,13 +124,17 @@ public sealed class Learner : IDisposable
         return true;
     }
 
+    /// <summary>Whether a training is to stop: all ranks do where one is asked to.</summary>
+    internal static bool Stops(CancellationToken cancellation, Ranks? ranks) => ranks?.Any(cancellation.IsCancellationRequested) ?? cancellation.IsCancellationRequested;
+
     // The batch is made here and not in the background, where its memory would be counted as the step's.
-    double Step(int[] indices, int epoch)
+    double Step(int[] whole, int epoch)
     {
+        var (indices, first, weight) = Part(whole);
         if (plan.Schedule == Schedule.Cosine)
             foreach (var group in optimizer.ParamGroups) group.LearningRate = plan.LearningRate * AlongCosine((double)Epochs * Steps + step, (double)plan.Epochs * Steps);
         using var scope = NewDisposeScope();
-        var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null));
+        var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, first + place)) : null));
         // A training that goes on is to take its first step as it would have without the break.
         if (!knowsSources) compression?.LearnSources(() => model.call(input));
         knowsSources = true;
@@ -122,14 +145,25 @@ public sealed class Learner : IDisposable
         optimizer.zero_grad();
         using var loss = Loss(input, target);
         if (meter is not null) afterForward.Add(meter.LevelBytes - before);
-        if (compression is null) loss.backward();
-        else compression.Backward(loss);
+        using var weighted = weight == 1 ? null : loss.Mul(weight);
+        if (compression is null) (weighted ?? loss).backward();
+        else compression.Backward(weighted ?? loss);
         optimizer.step();
         Devices.Synchronize(device);
         milliseconds.Add(watch.Elapsed.TotalMilliseconds);
         if (meter is not null) peak = Math.Max(peak, meter.PeakBytes - before);
-        if (compression is not null && indices.Length == plan.Batch) Report = compression.Report();
-        return loss.item<float>();
+        if (compression is not null && whole.Length == plan.Batch) Report = compression.Report();
+        var mean = loss.item<float>();
+        return ranks is null ? mean : ranks.Sum(mean * weight) / Size;
+    }
+
+    // This rank's part of a batch, where it begins, and what it weighs among the ranks' parts: the last batch of an epoch may not divide. A rank
+    // for which nothing is left computes something that weighs nothing.
+    (int[] Indices, int First, double Weight) Part(int[] whole)
+    {
+        if (ranks is null) return (whole, 0, 1);
+        var (from, to) = ((int)((long)whole.Length * Rank / Size), (int)((long)whole.Length * (Rank + 1) / Size));
+        return from == to ? ([whole[0]], 0, 0) : (whole[from..to], from, (double)(to - from) * Size / whole.Length);
     }
 
     // From 1 before the first step to 0 after the last.
@@ -157,13 +191,14 @@ public sealed class Learner : IDisposable
         model.eval();
         using var evaluation = no_grad();
         double scores = 0;
-        foreach (var indices in Enumerable.Range(0, part.Count).Chunk(4 * plan.Batch))
+        // Each rank takes every so many'th example.
+        foreach (var indices in Enumerable.Range(0, part.Count).Where(index => index % Size == Rank).Chunk(4 * plan.Batch / Size))
         {
             using var scope = NewDisposeScope();
             var (input, target) = OnDevice(part.Batch(indices));
             scores += objective.Scores(model.call(input), target);
         }
-        return scores / part.Count;
+        return (ranks?.Sum(scores) ?? scores) / part.Count;
     }
 
     /// <summary>What was measured up to the last whole epoch; at least one must be done.</summary>
@@ -173,7 +208,7 @@ public sealed class Learner : IDisposable
         var result = new RunResult(
             Last.TestAccuracy, Last.TestDsc, classification ? trained : null, classification ? null : trained, Last.TrainLoss,
             Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak);
-        if (compression is null || Report is null) return result;
+        if (compression is null || Report is null || Rank > 0) return result;
         var fidelity = Enumerable.Range(0, FidelityBatches).Select(Fidelity).ToArray();
         return result with
         {
@@ -197,6 +232,18 @@ public sealed class Learner : IDisposable
         return copy;
     }
 
+    /// <summary>The first digits of the SHA-256 of all parameters and buffers: equal where they are, bit for bit.</summary>
+    public string Fingerprint()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var tensor in model.parameters().Concat(model.buffers()))
+        {
+            using Tensor here = tensor.detach().to(CPU), whole = here.contiguous();
+            hash.AppendData(whole.bytes);
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset())[..12];
+    }
+
     /// <summary>The whole epochs, one after the other.</summary>
     public IReadOnlyList<EpochResult> Curve => curve;
 
@@ -205,7 +252,8 @@ public sealed class Learner : IDisposable
         model.train();
         using var scope = NewDisposeScope();
         var some = data.Train.Take(FidelityBatches * plan.Batch);
-        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)]));
+        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, plan.Batch / Size).Select(i => (i * FidelityBatches + batch) % some.Count)]));
+        using var apart = parallel?.NoSync();
         return compression!.MeasureFidelity(() => Loss(input, target));
     }
 
@@ -286,6 +334,7 @@ public sealed class Learner : IDisposable
     public void Dispose()
     {
         randomState?.Dispose();
+        parallel?.Dispose();
         meter?.Dispose();
         compression?.Dispose();
         optimizer.Dispose();

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using Actipress.Data;
 using static TorchSharp.torch;
 
@@ -21,6 +23,21 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
     {
         /// <summary>How many.</summary>
         public int Count => Data.Count;
+
+        /// <summary>Tells parts apart: the count, and the first digits of the SHA-256 of some examples at even distances.</summary>
+        public string Fingerprint()
+        {
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            for (var i = 0; i < Math.Min(Count, FingerprintExamples); i++)
+            {
+                var example = Data.Read((int)((long)i * Count / Math.Min(Count, FingerprintExamples)));
+                hash.AppendData(MemoryMarshal.AsBytes(example.Image.AsSpan()));
+                hash.AppendData(MemoryMarshal.AsBytes(example.Labels.AsSpan()));
+            }
+            return $"{Count} examples ({Convert.ToHexStringLower(hash.GetHashAndReset())[..12]})";
+        }
+
+        const int FingerprintExamples = 16;
 
         /// <summary>So many of them at even distances, since some data sets are in the order of their classes; all where there are no more.</summary>
         public Part Take(int? most) => most < Count ? new(Data.Subset([.. Enumerable.Range(0, most.Value).Select(i => (int)((long)i * Count / most.Value))])) : this;

@@ -72,6 +72,25 @@ public sealed class TrainingState(string path, TrainingPlan plan)
     {
         if (!Exists) return;
         using var file = File.OpenRead(Path);
+        Load(file, runs);
+    }
+
+    /// <summary>Sets the runs of all ranks back to what rank 0 has saved, which the others need not be able to read.</summary>
+    /// <exception cref="InvalidDataException">The file is damaged or another training's.</exception>
+    /// <exception cref="Distributed.RanksException">Another rank is elsewhere.</exception>
+    public void Load(Distributed.Ranks? ranks, params ReadOnlySpan<Learner> runs)
+    {
+        if (ranks is null or { Size: 1 })
+        {
+            Load(runs);
+            return;
+        }
+        using var bytes = new MemoryStream(ranks.Broadcast(ranks.Rank == 0 && Exists ? File.ReadAllBytes(Path) : []));
+        if (bytes.Length > 0) Load(bytes, runs);
+    }
+
+    void Load(Stream file, ReadOnlySpan<Learner> runs)
+    {
         var content = file.Length - SHA256.HashSizeInBytes;
         if (content < Magic.Length || !Sum(file, content).SequenceEqual(Rest(file))) throw Damaged("its checksum is wrong");
         file.Position = 0;
@@ -97,21 +116,21 @@ public sealed class TrainingState(string path, TrainingPlan plan)
     /// <summary>Removes the file.</summary>
     public void Delete() => WholeFile.Delete(Path);
 
-    static byte[] Sum(FileStream file, long bytes)
+    static byte[] Sum(Stream file, long bytes)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var buffer = new byte[1 << 20];
         while (bytes > 0)
         {
             var read = file.Read(buffer, 0, (int)Math.Min(buffer.Length, bytes));
-            if (read == 0) throw new EndOfStreamException($"{file.Name} became shorter while it was read.");
+            if (read == 0) throw new EndOfStreamException("The state became shorter while it was read.");
             hash.AppendData(buffer, 0, read);
             bytes -= read;
         }
         return hash.GetHashAndReset();
     }
 
-    static byte[] Rest(FileStream file)
+    static byte[] Rest(Stream file)
     {
         var rest = new byte[SHA256.HashSizeInBytes];
         file.ReadExactly(rest);

@@ -120,15 +120,25 @@ static unsafe class LibTorch
         Return(standIn, result);
     }
 
-    // Queues a callback for the end of the backward pass that throws a C++ exception there, where libtorch expects exceptions. A
-    // std::function<void()> is 16 bytes of its own data, then two functions: one that manages the data, and one that is called with their
-    // address. Here the data are a text, and what is called with its address is libstdc++'s std::__throw_runtime_error(const char*).
     /// <summary>Makes this thread's backward pass throw when it ends, if one runs.</summary>
-    public static void FailBackward()
+    /// <param name="why">libtorch's error: up to 15 letters.</param>
+    public static void FailBackward(string why = "tensor is lost")
     {
         if (CurrentBackward < 0) return;
-        var callback = stackalloc nint[ThrowingFunction.Words];
-        ThrowingFunction.Make(callback);
+        var callback = stackalloc nint[NativeFunction.Words];
+        NativeFunction.MakeThrowing(callback, why);
+        queueCallback(engine(), callback);
+    }
+
+    /// <summary>Calls a function at the end of the backward pass that runs on this thread, if the pass comes to its end.</summary>
+    /// <param name="first">The first of two words, whose address the function gets.</param>
+    /// <param name="second">The second.</param>
+    /// <param name="function">Takes one pointer; the words are where it points to.</param>
+    /// <exception cref="PlatformNotSupportedException">On Windows.</exception>
+    public static void AtEndOfBackward(nint first, nint second, nint function)
+    {
+        var callback = stackalloc nint[NativeFunction.Words];
+        NativeFunction.Make(callback, first, second, function);
         queueCallback(engine(), callback);
     }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -13,7 +14,10 @@ static unsafe class StandInDriver
     public const int OutOfMemory = 2, UnsupportedPtx = 222;
 
     static readonly List<PtxMachine> modules = [];
-    static nint current;
+    [ThreadStatic] static Stack<nint>? entered;
+
+    /// <summary>The context in which this thread works; 0 for none.</summary>
+    public static nint Current => entered is { Count: > 0 } ? entered.Peek() : 0;
 
     /// <summary>What it says of itself and of its GPU.</summary>
     public static int Version { get; set; } = 12080;
@@ -127,21 +131,21 @@ static unsafe class StandInDriver
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int Push(nint context)
     {
-        current = context;
+        (entered ??= []).Push(context);
         return Result("cuCtxPushCurrent_v2");
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int Pop(nint* context)
     {
-        (*context, current) = (current, 0);
-        return 0;
+        *context = Current;
+        return entered!.TryPop(out _) ? 0 : 201;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int Load(nint* module, byte* image, uint options, int* names, nint* values)
     {
-        if (current != TorchContext) return 201;
+        if (Current != TorchContext) return 201;
         if (Result("cuModuleLoadDataEx") is var failure and not 0)
         {
             "ptxas says no\0"u8.CopyTo(new Span<byte>((void*)values[0], (int)values[1]));
@@ -162,7 +166,7 @@ static unsafe class StandInDriver
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int Launch(nint function, uint groups, uint y, uint z, uint threads, uint threadsY, uint threadsZ, uint sharedBytes, nint stream, void** arguments, void** extra)
     {
-        if (current != TorchContext || stream != TorchStream || (y, z, threadsY, threadsZ) != (1, 1, 1, 1)) return 1;
+        if (Current != TorchContext || stream != TorchStream || (y, z, threadsY, threadsZ) != (1, 1, 1, 1)) return 1;
         if (Result("cuLaunchKernel") is var failure and not 0) return failure;
         Launches++;
         try { modules[(int)function - 1001].Run((int)groups, (int)threads, (byte**)arguments); }
@@ -178,13 +182,13 @@ static unsafe class StandInDriver
     static int MemoryInfo(nuint* free, nuint* total)
     {
         (*free, *total) = (1u << 30, 3u << 30);
-        return current == TorchContext ? 0 : 201;
+        return Current == TorchContext ? 0 : 201;
     }
 
     const nint OwnStream = 0x9ABC;
 
     /// <summary>Events that were made and not freed, and pinned memory likewise.</summary>
-    public static HashSet<nint> Events { get; } = [];
+    public static ConcurrentDictionary<nint, nint> Events { get; } = [];
 
     public static Dictionary<nint, long> Pinned { get; } = [];
 
@@ -194,8 +198,7 @@ static unsafe class StandInDriver
     /// <summary>Who waited for whom, in order.</summary>
     public static List<string> Waits { get; } = [];
 
-    static readonly Dictionary<nint, nint> recorded = [];
-    static nint lastEvent = 5000;
+    static long lastEvent = 5000;
 
     static string NameOf(nint stream) => stream switch { TorchStream => "torch", OwnStream => "aside", _ => "nobody" };
 
@@ -203,33 +206,32 @@ static unsafe class StandInDriver
     static int CreateStream(nint* stream, uint flags)
     {
         *stream = OwnStream;
-        return flags == 1 && current == TorchContext ? Result("cuStreamCreate") : 1;
+        return flags == 1 && Current == TorchContext ? Result("cuStreamCreate") : 1;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int WaitEvent(nint stream, nint mark, uint flags)
     {
-        if (!Events.Contains(mark)) return 400;
-        Waits.Add($"{NameOf(stream)} for {NameOf(recorded[mark])}");
+        if (!Events.ContainsKey(mark)) return 400;
+        lock (Waits) Waits.Add($"{NameOf(stream)} for {NameOf(Events[mark])}");
         return 0;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int CreateEvent(nint* mark, uint flags)
     {
-        Events.Add(*mark = ++lastEvent);
-        return current == TorchContext ? 0 : 201;
+        Events[*mark = (nint)Interlocked.Increment(ref lastEvent)] = 0;
+        return Current == TorchContext ? 0 : 201;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int RecordEvent(nint mark, nint stream)
     {
-        recorded[mark] = stream;
-        return Events.Contains(mark) ? 0 : 400;
+        return Events.TryUpdate(mark, stream, 0) ? 0 : 400;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static int QueryEvent(nint mark) => !Events.Contains(mark) ? 400 : Busy ? 600 : 0;
+    static int QueryEvent(nint mark) => !Events.ContainsKey(mark) ? 400 : Busy ? 600 : 0;
 
     /// <summary>How often the host waited for the GPU.</summary>
     public static int HostWaits { get; set; }
@@ -238,11 +240,11 @@ static unsafe class StandInDriver
     static int SynchronizeEvent(nint mark)
     {
         if (Busy) HostWaits++;
-        return Events.Contains(mark) ? 0 : 400;
+        return Events.ContainsKey(mark) ? 0 : 400;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static int DestroyEvent(nint mark) => Events.Remove(mark) ? 0 : 400;
+    static int DestroyEvent(nint mark) => Events.TryRemove(mark, out _) ? 0 : 400;
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int HostAllocate(nint* memory, nuint bytes, uint flags)
@@ -250,7 +252,7 @@ static unsafe class StandInDriver
         if (Result("cuMemHostAlloc") is var failure and not 0) return failure;
         *memory = (nint)NativeMemory.Alloc(bytes);
         Pinned[*memory] = (long)bytes;
-        return current == TorchContext ? 0 : 201;
+        return Current == TorchContext ? 0 : 201;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
@@ -264,7 +266,7 @@ static unsafe class StandInDriver
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int Copy(nint to, nint from, nuint bytes, nint stream)
     {
-        if (stream is not (OwnStream or TorchStream) || current != TorchContext) return 1;
+        if (stream is not (OwnStream or TorchStream) || Current != TorchContext) return 1;
         Buffer.MemoryCopy((void*)from, (void*)to, bytes, bytes);
         return 0;
     }

@@ -263,6 +263,22 @@ sealed unsafe class CudaDriver
         Check(copyToDevice(to, from, (nuint)bytes, stream), $"copying {bytes} bytes from the host");
     }
 
+    /// <summary>Makes a context this thread's until the result is disposed, for a library that asks the thread for it.</summary>
+    public IDisposable Use(nint context)
+    {
+        Check(pushContext(context), "entering a GPU's context");
+        return new Used(this);
+    }
+
+    sealed class Used(CudaDriver driver) : IDisposable
+    {
+        public void Dispose()
+        {
+            nint context;
+            driver.popContext(&context);
+        }
+    }
+
     readonly ref struct Entered
     {
         readonly CudaDriver driver;

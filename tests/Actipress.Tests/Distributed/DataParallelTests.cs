@@ -1,0 +1,347 @@
+using System.Globalization;
+using Actipress.Autograd;
+using Actipress.Distributed;
+using Actipress.Models;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Tests.Distributed;
+
+/// <summary>One network trained by several ranks.</summary>
+public sealed class DataParallelTests
+{
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void The_gradients_of_all_ranks_parts_are_those_of_the_whole_batch(int ranks) => Run(ranks, nameof(DataParallelScenarios.Averages_gradients));
+
+    [Fact]
+    public void Accumulated_gradients_are_sent_with_the_last_pass() => Run(2, nameof(DataParallelScenarios.Accumulates));
+
+    [Fact]
+    public void A_parameter_that_some_ranks_do_not_use_counts_as_zeros_there_and_one_that_none_uses_stays_without() => Run(3, nameof(DataParallelScenarios.Leaves_parameters_unused));
+
+    [Fact]
+    public void Compressed_checkpointed_and_plain_ranks_end_with_the_mean_of_their_own_gradients() => Run(2, nameof(DataParallelScenarios.Compresses_on_every_rank));
+
+    [Fact]
+    public void Buffers_are_averaged_unless_each_rank_keeps_its_own() => Run(2, nameof(DataParallelScenarios.Averages_buffers));
+
+    [Fact]
+    public void Models_that_differ_are_told_at_the_beginning() => Run(3, nameof(DataParallelScenarios.Tells_models_apart));
+
+    [Fact]
+    public void Passes_that_differ_are_an_error_of_the_backward_pass_on_every_rank() => Run(2, nameof(DataParallelScenarios.Tells_passes_apart));
+
+    [Fact]
+    public void A_replaced_parameter_is_told_before_a_rank_would_learn_alone() => Run(2, nameof(DataParallelScenarios.Tells_of_a_replaced_parameter));
+
+    [Fact]
+    public void Gradients_that_are_sent_together_never_hold_more_than_was_allowed() => Run(2, nameof(DataParallelScenarios.Holds_little));
+
+    static void Run(int ranks, string scenario) => Mpirun.RunScenario(ranks, typeof(DataParallelScenarios), scenario);
+
+    [Fact]
+    public void One_rank_alone_hooks_nothing()
+    {
+        using var model = Linear(3, 2);
+        using var parallel = model.DataParallel(Ranks.World);
+        using var x = randn(4, 3);
+        using (var loss = model.call(x).sum()) loss.backward();
+        Assert.Equal(0, parallel.Figures.Passes);
+    }
+
+    [Fact]
+    public void A_gradient_hook_is_called_once_with_the_whole_gradient_and_not_after_its_removal()
+    {
+        using var outer = NewDisposeScope();
+        var weight = Parameter(full([2], 3f));
+        var seen = new List<float>();
+        GradientHook.Set(weight, () =>
+        {
+            using var gradient = weight.grad!;
+            seen.Add(gradient[0].item<float>());
+        });
+        weight.mul(weight).add(weight).sum().backward();    // 2 * 3 + 1
+        weight.mul(weight).sum().backward();                // and 2 * 3 more
+        Assert.Equal([7f, 13f], seen);
+        GradientHook.Set(weight, () => throw new InvalidOperationException("goes nowhere"));
+        weight.sum().backward();
+        GradientHook.Set(weight, null);
+        weight.sum().backward();
+        Assert.Equal(2, seen.Count);
+        Assert.Equal(15, weight.grad![0].item<float>());
+    }
+
+    [Theory]
+    [InlineData(0, 1, "BucketBytes 0")]
+    [InlineData(100, 99, "MostBucketBytes 99")]
+    public void Buckets_of_no_size_are_refused(int bucket, int most, string wanted)
+    {
+        using var model = Linear(3, 2);
+        Assert.Contains(wanted, Assert.Throws<ArgumentException>(() => model.DataParallel(Ranks.World, new() { BucketBytes = bucket, MostBucketBytes = most })).Message, StringComparison.Ordinal);
+    }
+}
+
+/// <summary>What each rank does; run by <see cref="Mpirun"/>.</summary>
+public sealed class DataParallelScenarios
+{
+    static Ranks World => Ranks.World;
+
+    // The whole batch, and this rank's part of it, which is as long as every other's.
+    static (Tensor Whole, Tensor Part) Batch(params long[] shape)
+    {
+        random.manual_seed(7);
+        var whole = randn([shape[0] * World.Size, .. shape[1..]]);
+        return (whole, whole.narrow(0, World.Rank * shape[0], shape[0]));
+    }
+
+    static void Different(Module model)
+    {
+        using var _ = no_grad();
+        foreach (var parameter in model.parameters()) parameter.add_(World.Rank);
+    }
+
+    static Dictionary<string, Tensor?> Gradients(Module model) => model.named_parameters().ToDictionary(named => named.name, named => named.parameter.grad?.detach().clone());
+
+    static double RelativeError(Tensor? found, Tensor? wanted)
+    {
+        if (found is null || wanted is null) return found is null && wanted is null ? 0 : double.PositiveInfinity;
+        return (found - wanted).to(float64).norm().item<double>() / Math.Max(1e-30, wanted.to(float64).norm().item<double>());
+    }
+
+    static void AreNear(Dictionary<string, Tensor?> wanted, Dictionary<string, Tensor?> found, double most)
+    {
+        Assert.Equal(wanted.Keys, found.Keys);
+        foreach (var name in wanted.Keys) Assert.True(RelativeError(found[name], wanted[name]) < most, string.Create(CultureInfo.InvariantCulture, $"{name}: {RelativeError(found[name], wanted[name])}"));
+    }
+
+    // Layers without statistics of the batch, so that a mean over parts is the mean over the whole.
+    static TorchSharp.Modules.Sequential Small() => Sequential(Conv2d(3, 8, 3), ReLU(), Conv2d(8, 8, 3), ReLU(), Flatten(), Linear(8 * 8 * 8, 300), ReLU(), Linear(300, 10));
+
+    [Fact(Explicit = true)]
+    public void Averages_gradients()
+    {
+        foreach (var bucketBytes in (int[])[1, 10_000, 1 << 20])
+            foreach (var type in (ScalarType[])[float32, float64, bfloat16])
+            {
+                using var outer = NewDisposeScope();
+                random.manual_seed(3);
+                var model = Small().to(type);
+                var (whole, part) = Batch(6, 3, 12, 12);
+                (whole, part) = (whole.to(type), part.to(type));
+                model.call(whole).square().mean().backward();
+                var wanted = Gradients(model);
+                model.zero_grad();
+                if (World.Rank > 0) Different(model);    // rank 0's parameters come to all
+                using var parallel = model.DataParallel(World, new() { BucketBytes = bucketBytes, MostBucketBytes = 1 << 20 });
+                for (var pass = 0; pass < 2; pass++)
+                {
+                    model.zero_grad();
+                    model.call(part).square().mean().backward();
+                    AreNear(wanted, Gradients(model), type == bfloat16 ? 2e-2 : 1e-6);
+                }
+                Assert.Equal(2, parallel.Figures.Passes);
+                Assert.Equal(2 * model.parameters().Sum(parameter => parameter.numel() * (type == float64 ? 8 : 4)), parallel.Figures.Bytes);
+                Assert.True(parallel.Figures.Reducing > TimeSpan.Zero);
+            }
+    }
+
+    [Fact(Explicit = true)]
+    public void Accumulates()
+    {
+        using var outer = NewDisposeScope();
+        random.manual_seed(3);
+        var model = Small();
+        var (whole, part) = Batch(4, 3, 12, 12);
+        model.call(whole).square().mean().backward();
+        model.call(whole).abs().mean().backward();
+        var wanted = Gradients(model);
+        model.zero_grad();
+        using var parallel = model.DataParallel(World);
+        using (parallel.NoSync())
+        {
+            var first = model.call(part).square().mean();
+            first.backward();
+        }
+        Assert.Equal(0, parallel.Figures.Passes);
+        model.call(part).abs().mean().backward();
+        Assert.Equal(1, parallel.Figures.Passes);
+        AreNear(wanted, Gradients(model), 1e-6);
+
+        parallel.Dispose();
+        model.zero_grad();
+        model.call(part).square().mean().backward();
+        Assert.Equal(1, parallel.Figures.Passes);
+    }
+
+    [Fact(Explicit = true)]
+    public void Leaves_parameters_unused()
+    {
+        foreach (var bucketBytes in (int[])[1, 1 << 20])
+        {
+            using var outer = NewDisposeScope();
+            random.manual_seed(3);
+            var (first, some, never, last) = (Linear(4, 4), Linear(4, 4), Linear(4, 4), Linear(4, 4));
+            var model = Sequential(first, some, never, last);
+            foreach (var parameter in last.parameters()) parameter.requires_grad = false;
+            using var parallel = model.DataParallel(World, new() { BucketBytes = bucketBytes });
+            var (_, part) = Batch(5, 4);
+            for (var pass = 0; pass < 3; pass++)
+            {
+                model.zero_grad();
+                Tensor Loss() => last.call((World.Rank == 1 ? some.call(first.call(part)) : first.call(part)).square()).sum();
+                Gradient(Loss, out var own);
+                Loss().backward();
+                foreach (var parameter in never.parameters()) Assert.Null(parameter.grad);
+                foreach (var parameter in last.parameters()) Assert.Null(parameter.grad);
+                var wanted = own.clone();
+                World.AllReduce(wanted, ReduceOp.Avg);
+                Assert.True(RelativeError(some.weight.grad, wanted) < 1e-6);
+            }
+            // What is frozen later, on every rank, is sent no more.
+            var bytes = parallel.Figures.Bytes;
+            foreach (var parameter in never.parameters().Concat(some.parameters())) parameter.requires_grad = false;
+            first.call(part).sum().backward();
+            Assert.Equal(bytes + 20 * 4, parallel.Figures.Bytes);
+
+            void Gradient(Func<Tensor> loss, out Tensor own)
+            {
+                using (parallel.NoSync()) loss().backward();
+                own = some.weight.grad ?? zeros(4, 4);
+                model.zero_grad();
+                foreach (var parameter in model.parameters()) parameter.grad = null;
+            }
+        }
+    }
+
+    [Fact(Explicit = true)]
+    public void Compresses_on_every_rank()
+    {
+        using var outer = NewDisposeScope();
+        random.manual_seed(3);
+        var model = Small();
+        var (_, part) = Batch(8, 3, 12, 12);
+        using var parallel = model.DataParallel(World);
+        using (var compression = model.CompressActivations(ActivationCodec.Dct(ratio: 4)))
+        {
+            IsMeanOfOwn(() =>
+            {
+                using var loss = model.call(part).square().mean();
+                compression.Backward(loss);
+            });
+            Assert.True(compression.Report().KeptBytes < compression.Report().SavedBytes);
+            Assert.Equal(0, compression.LiveBytes);
+        }
+        using (model.CompressActivations(options => options.Default(ActivationCodec.Dct(ratio: 4)).Budget(2_000_000)))
+            IsMeanOfOwn(() => model.call(part).square().mean().backward());
+        using (Checkpoint.Blocks(model, "2")) IsMeanOfOwn(() => model.call(part).square().mean().backward());
+        IsMeanOfOwn(() => SavedTensors.Backward(model.call(part).square().mean()));
+
+        void IsMeanOfOwn(Action pass)
+        {
+            using (parallel.NoSync())
+            {
+                pass();    // what a first step learns is known to both that follow
+                model.zero_grad();
+                pass();
+            }
+            var wanted = Gradients(model);
+            foreach (var gradient in wanted.Values) World.AllReduce(gradient!, ReduceOp.Avg);
+            model.zero_grad();
+            var passes = parallel.Figures.Passes;
+            pass();
+            Assert.Equal(passes + 1, parallel.Figures.Passes);
+            AreNear(wanted, Gradients(model), 1e-6);
+            model.zero_grad();
+        }
+    }
+
+    [Fact(Explicit = true)]
+    public void Averages_buffers()
+    {
+        foreach (var buffers in (BuffersOfRanks[])[BuffersOfRanks.Averaged, BuffersOfRanks.Own])
+        {
+            using var outer = NewDisposeScope();
+            var (norm, still) = (BatchNorm1d(4), BatchNorm1d(4));
+            still.eval();
+            var model = Sequential(norm, still);
+            model.get_buffer("1.running_mean")!.fill_(1f / 3);
+            using var parallel = model.DataParallel(World, new() { Buffers = buffers });
+            var (whole, part) = Batch(16, 4);
+            still.call(norm.call(part)).square().sum().backward();
+            var (mean, own) = (model.get_buffer("0.running_mean")!, part.mean([0L]).mul(0.1));
+            Assert.True(RelativeError(mean, buffers == BuffersOfRanks.Averaged ? whole.mean([0L]).mul(0.1) : own) < 1e-5);
+            Assert.Equal(1f / 3, model.get_buffer("1.running_mean")![0].item<float>());
+        }
+    }
+
+    [Fact(Explicit = true)]
+    public void Tells_models_apart()
+    {
+        using var outer = NewDisposeScope();
+        var odd = World.Rank == 2;
+        Differs(Linear(odd ? 4 : 3, 2), "rank 0 has parameter weight Float32 [2, 3]; rank 2 has parameter weight Float32 [2, 4]");
+        Differs(Linear(3, 2, hasBias: !odd), "rank 0 has a model of 2 parameters", "rank 2 has a model of 1 parameters");
+        Differs(odd ? Linear(3, 2).@double() : Linear(3, 2), "rank 2 has parameter weight Float64 [2, 3]");
+        var frozen = Linear(3, 2);
+        frozen.bias!.requires_grad = !odd;
+        Differs(frozen, "rank 2 has parameter bias Float32 [2], frozen");
+        Differs(odd ? BatchNorm1d(2) : BatchNorm1d(2, track_running_stats: false), "rank 0 has nothing more; rank 2 has buffer");
+        using var same = Linear(3, 2).DataParallel(World);
+
+        static void Differs(Module model, params string[] parts)
+        {
+            var message = Assert.Throws<RanksException>(() => model.DataParallel(World)).Message;
+            foreach (var part in parts) Assert.Contains(part, message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact(Explicit = true)]
+    public void Tells_passes_apart()
+    {
+        using var outer = NewDisposeScope();
+        var model = Small();
+        using var parallel = model.DataParallel(World, new() { BucketBytes = 1000 });
+        var (_, part) = Batch(2, 3, 12, 12);
+        Pass();
+        // One rank is in a backward pass, and the other elsewhere; then the other way about.
+        foreach (var elsewhere in (int[])[1, 0])
+        {
+            var failure = World.Rank == elsewhere ? Assert.Throws<RanksException>(World.Barrier) : Assert.ThrowsAny<Exception>(Pass);
+            Assert.Contains("backward pass", failure.Message, StringComparison.Ordinal);
+            Assert.Contains($"rank {1} has {(elsewhere == 1 ? "Barrier" : "backward pass")}", failure.Message, StringComparison.Ordinal);
+        }
+        // Under a compression's or SavedTensors' own Backward it is the same exception.
+        if (World.Rank == 1) Assert.Throws<RanksException>(World.Barrier);
+        else Assert.Throws<RanksException>(() => SavedTensors.Backward(model.call(part).square().mean()));
+        World.Barrier();
+
+        void Pass() => model.call(part).square().mean().backward();
+    }
+
+    [Fact(Explicit = true)]
+    public void Tells_of_a_replaced_parameter()
+    {
+        using var outer = NewDisposeScope();
+        var model = Linear(3, 2);
+        using var parallel = model.DataParallel(World);
+        model.call(ones(1, 3)).sum().backward();
+        model.weight = Parameter(zeros(2, 3));
+        Assert.Contains("Parameter weight was replaced", Assert.Throws<InvalidOperationException>(() => model.call(ones(1, 3))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact(Explicit = true)]
+    public void Holds_little()
+    {
+        using var outer = NewDisposeScope();
+        // 64 gradients of 64 KiB that come from other ones' products in turn, and one of 4 MiB.
+        var model = Sequential([.. Enumerable.Range(0, 64).Select(i => ($"{i}", (Module<Tensor, Tensor>)Linear(128, 128, hasBias: false))), ("last", Linear(128, 8192, hasBias: false))]);
+        const int Most = 512 << 10;
+        using var parallel = model.DataParallel(World, new() { BucketBytes = 128 << 10, MostBucketBytes = Most });
+        var (_, part) = Batch(2, 128);
+        for (var pass = 0; pass < 2; pass++) model.call(part).sum().backward();
+        Assert.InRange(parallel.Figures.BufferBytes, 128 << 10, Most);
+        Assert.Equal(2 * 4 * (64 * 128 * 128 + 128 * 8192), parallel.Figures.Bytes);
+    }
+}
