@@ -11,8 +11,18 @@ sealed class NiftiHeader
     readonly string path;
     readonly bool second;
 
+    /// <summary>Reads the header of either version, and nothing behind it.</summary>
     /// <exception cref="InvalidDataException">No header, or cut short; the message says what was found where.</exception>
-    public NiftiHeader(byte[] bytes, string path)
+    public static NiftiHeader Read(Gzip.Content file, string path)
+    {
+        var bytes = new byte[Second];
+        var read = file.Fill(bytes.AsSpan(0, First));
+        if (read == First && (BinaryPrimitives.ReadInt32LittleEndian(bytes) == Second || BinaryPrimitives.ReadInt32BigEndian(bytes) == Second))
+            read += file.Fill(bytes.AsSpan(First));
+        return new(bytes[..read], path);
+    }
+
+    NiftiHeader(byte[] bytes, string path)
     {
         (this.bytes, this.path) = (bytes, path);
         if (bytes.Length < First) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted a header of {First}. Get the file again.");
@@ -30,6 +40,9 @@ sealed class NiftiHeader
             throw new InvalidDataException($"{path} is no NIfTI file: found '{magic.Replace("\0", "\\0", StringComparison.Ordinal)}' at byte {at}, wanted '{single}' or '{pair}'. Convert it to .nii.gz (an Analyze file has no such word).");
         IsPair = magic == pair;
     }
+
+    /// <summary>As in the file.</summary>
+    public ReadOnlySpan<byte> Bytes => bytes;
 
     /// <summary>Whether the numbers are in a file of their own, <c>.img</c>.</summary>
     public bool IsPair { get; }

@@ -1,0 +1,38 @@
+namespace Actipress.Data;
+
+/// <summary>The numbers that label files hold, where nothing else tells how many classes there are.</summary>
+static class LabelValues
+{
+    // More than any atlas has: what holds more is an image.
+    const int Most = 1024;
+
+    /// <summary>All of them, sorted; files that cannot be read are passed over, since reading their case will tell.</summary>
+    /// <param name="files">Each is read once.</param>
+    /// <param name="relabelling">What they become first.</param>
+    /// <exception cref="InvalidDataException">A file holds something other than labels; the message says what.</exception>
+    public static IReadOnlyList<int> In(IReadOnlyList<string> files, Relabelling relabelling)
+    {
+        var found = new SortedSet<int>[files.Count];
+        try { Parallel.For(0, files.Count, file => found[file] = Of(files[file], relabelling)); }
+        catch (AggregateException failures) { throw failures.InnerExceptions[0]; }
+        var all = new SortedSet<int>(found.SelectMany(values => values));
+        return all.SetEquals([0, 255]) && !relabelling.Classes.ContainsKey(255) ? [0, 1] : [.. all];
+    }
+
+    static SortedSet<int> Of(string file, Relabelling relabelling)
+    {
+        var values = new SortedSet<int>();
+        Volume volume;
+        try { volume = Nifti.Read(file); }
+        catch (Exception failure) when (failure is InvalidDataException or IOException or UnauthorizedAccessException) { return values; }
+        var last = float.NaN;
+        foreach (var value in volume.Values)
+        {
+            if (value == last) continue;
+            last = value;
+            if (relabelling.ClassOf(value) is not { } label) throw new InvalidDataException($"{file} holds {value}: wanted labels, which are whole numbers from 0 on. Give the folder of the labels, or say what a number becomes.");
+            if (values.Add(label) && values.Count > Most) throw new InvalidDataException($"{file} holds more than {Most} different numbers: wanted labels. Give the folder of the labels.");
+        }
+        return values;
+    }
+}
