@@ -11,8 +11,8 @@ static class TrainCommand
 {
     public static Command Make()
     {
-        var model = new Option<string>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}.", HelpName = "name", DefaultValueFactory = _ => "lenet" };
-        var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. By default the network's own, real where there is a data folder.", HelpName = "name" };
+        var model = new Option<string?>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}. By default unet3d for a folder of volumes, else lenet.", HelpName = "name" };
+        var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. or the path of a folder or .csv file of volumes (docs/data.md). By default the network's own, real where there is a data folder.", HelpName = "name" };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
         var epochs = Number("--epochs", $"Passes over the training set. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Epochs} for {network.Name}"))}.");
@@ -23,6 +23,8 @@ static class TrainCommand
         loss.AcceptOnlyFromAmong("dice", "cross-entropy", "both");
         var augmentation = new Option<Augmenting?>("--augmentation") { Description = "What chance does to examples while training: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).", HelpName = "flips|spleen|brats" };
         var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
+        var patch = new Option<string?>("--patch") { Description = "Depth, height and width of patches that are drawn from whole volumes, multiples of 16; volumes are then tested window by window. By default for a folder of volumes, of a size that their own suggests.", HelpName = "size" };
+        var volumes = new VolumeOptions();
         var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
         var most = Number("--train-examples", "Train on so many examples only, taken at even distances.");
         var mostTested = Number("--test-examples", "Test on so many examples only, likewise.");
@@ -35,7 +37,8 @@ static class TrainCommand
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
-        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download, output, resume, tensorBoard, device, json };
+        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch, dataDir, download, output, resume, tensorBoard, device, json };
+        volumes.AddTo(command);
 
         command.SetAction(async (parsed, cancellation) =>
         {
@@ -45,7 +48,8 @@ static class TrainCommand
                 using var status = new StatusLine();
                 await Mnist.DownloadAsync(DataFolder.Part(folder ??= "data", "mnist"), status, cancellation);
             }
-            var usual = Trainable.Find(parsed.GetValue(model)!).Plan(realData: folder is not null);
+            var isOwn = parsed.GetValue(data) is { } named && KnownData.All.All(known => known.Name != named);
+            var usual = Trainable.Find(parsed.GetValue(model) ?? (isOwn ? "unet3d" : "lenet")).Plan(realData: folder is not null);
             var plan = usual with
             {
                 Data = parsed.GetValue(data) ?? usual.Data,
@@ -61,7 +65,9 @@ static class TrainCommand
                 TrainExamples = parsed.GetValue(most),
                 TestExamples = parsed.GetValue(mostTested),
                 Features = parsed.GetValue(features),
-                Extents = parsed.GetValue(extents) is { } size ? Extents(size) : null,
+                Extents = parsed.GetValue(extents) is { } size ? Extents("--extents", size) : null,
+                Patch = parsed.GetValue(patch) is { } drawn ? Extents("--patch", drawn) : null,
+                Volumes = volumes.Of(parsed),
             };
             plan.Check();
             var where = Devices.Parse(parsed.GetValue(device)!);
@@ -70,11 +76,12 @@ static class TrainCommand
             if (!parsed.GetValue(resume)) state.Delete();
             else if (!state.Exists) throw new InvalidDataException($"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
             var loaded = KnownData.Load(plan, folder);
+            foreach (var line in loaded.Lines) await Console.Error.WriteLineAsync(line);
             await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}.");
             using (Devices.Meter(where, out var refusal))
                 if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
             using var progress = new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
-            var done = Training.Run(plan, loaded, results, state, progress, cancellation, where);
+            var done = Training.Run(plan, loaded, results, state, progress, cancellation, where, parsed.GetValue(output));
             progress.Clear();
             if (cancellation.IsCancellationRequested && state.Exists) await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
             if (done is not var (result, report))
@@ -83,7 +90,7 @@ static class TrainCommand
                 return UserErrors.Interrupted;
             }
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
-            else Show(result, report, results.Path);
+            else Show(result, report, results.Path, loaded.Scans?.ClassNames);
             return result.Interrupted ? UserErrors.Interrupted : 0;
         });
         return command;
@@ -99,13 +106,13 @@ static class TrainCommand
         return option;
     }
 
-    static int[] Extents(string size)
+    static int[] Extents(string option, string size)
     {
         try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
-        catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"--extents {size}: wanted three numbers such as 64x64x64.", failure); }
+        catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"{option} {size}: wanted three numbers such as 64x64x64.", failure); }
     }
 
-    static void Show(TrainingResult result, CompressionReport report, string path)
+    static void Show(TrainingResult result, CompressionReport report, string path, IReadOnlyList<string>? classNames)
     {
         var table = new Table { Title = new TableTitle($"{result.Model} on {result.Data}, {result.Epochs} epochs, seed {result.Seed}{(result.Interrupted ? " (interrupted)" : "")}") };
         table.AddColumn("");
@@ -114,6 +121,12 @@ static class TrainCommand
         var (plain, packed) = (result.Baseline, result.Compressed);
         void Row(string name, FormattableString baseline, FormattableString compressed) => table.AddRow(name, FormattableString.Invariant(baseline), FormattableString.Invariant(compressed));
         Row($"test {plain.ScoreName}", $"{100 * plain.TestScore:0.00} %", $"{100 * packed.TestScore:0.00} %");
+        if (plain.TestClasses is { } classes && packed.TestClasses is { } packedClasses)
+        {
+            foreach (var (one, other) in classes.Zip(packedClasses))
+                Row($"  of {Markup.Escape(classNames?[one.Class] ?? $"class {one.Class}")}, in {one.Present} of {one.Present + one.Absent}", $"{Percent(one)}", $"{Percent(other)}");
+            Row($"  by the paper's formula", $"{100 * plain.TestDscPaper:0.00} %", $"{100 * packed.TestDscPaper:0.00} %");
+        }
         Row($"train {plain.ScoreName}", $"{100 * plain.TrainScore:0.00} %", $"{100 * packed.TrainScore:0.00} %");
         Row("train loss", $"{plain.TrainLoss:0.0000}", $"{packed.TrainLoss:0.0000}");
         Row("saved activation maps", $"{MiB(packed.SavedBytes)}", $"{MiB(packed.KeptBytes)}");
@@ -126,7 +139,12 @@ static class TrainCommand
         AnsiConsole.Write(table);
         Console.WriteLine(report);
         Console.WriteLine($"Results: {path}");
+        foreach (var weights in result.Weights ?? []) Console.WriteLine($"Weights: {weights}");
     }
+
+    // What is in no example has no score; what is found where it is not is told.
+    static string Percent(ClassScore score) =>
+        $"{(score.Dsc is { } dsc ? FormattableString.Invariant($"{100 * dsc:0.00} %") : "absent")}{(score.FalseAlarms > 0 ? $" (found in {score.FalseAlarms} of {score.Absent} without it)" : "")}";
 
     static string MiB(long? bytes) => bytes is null ? "-" : FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
 }

@@ -25,7 +25,9 @@ public sealed record VolumeFiles : IDataSet
     /// <summary>How far apart, in voxels, affines may put a voxel and still be the same.</summary>
     public const double SamePlace = 1e-3;
 
-    readonly IReadOnlyList<VolumeCase> cases;
+    readonly int stored;
+    IReadOnlyList<VolumeCase> cases;
+    IReadOnlyList<int>? picked;    // of the channels in one file
 
     /// <summary>Names the files; none is read yet.</summary>
     /// <param name="name">As reports call it.</param>
@@ -39,7 +41,7 @@ public sealed record VolumeFiles : IDataSet
         if (cases.Count == 0) throw new InvalidDataException($"{name} has no cases: wanted at least one volume.");
         if (cases.GroupBy(one => one.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } several)
             throw new InvalidDataException($"{name} has {several.Count()} cases called {several.Key}: {string.Join(", ", several.Select(one => one.Images[0]))}. Wanted one of a name. Remove or rename the others.");
-        (Name, this.cases, Channels, Classes) = (name, cases, channels, classes);
+        (Name, this.cases, stored, Classes) = (name, cases, channels, classes);
     }
 
     /// <inheritdoc/>
@@ -49,7 +51,7 @@ public sealed record VolumeFiles : IDataSet
     public int Count => cases.Count;
 
     /// <inheritdoc/>
-    public int Channels { get; }
+    public int Channels => picked?.Count ?? stored;
 
     /// <inheritdoc/>
     public int Classes { get; init; }
@@ -81,6 +83,20 @@ public sealed record VolumeFiles : IDataSet
     /// <summary>Its files.</summary>
     public VolumeCase Files(int index) => cases[index];
 
+    /// <summary>The same with some of the channels, in this order.</summary>
+    /// <param name="channels">Numbers from 0.</param>
+    public VolumeFiles WithChannels(IReadOnlyList<int> channels)
+    {
+        ArgumentNullException.ThrowIfNull(channels);
+        var names = ChannelNames is null ? null : channels.Select(channel => ChannelNames[channel]).ToArray();
+        return cases[0].Images.Count == stored && stored > 1
+            ? new(Name, [.. cases.Select(one => one with { Images = [.. channels.Select(channel => one.Images[channel])] })], channels.Count, Classes)
+            {
+                Relabelling = Relabelling, ClassNames = ClassNames, ChannelNames = names, Misplaced = Misplaced, Notes = Notes,
+            }
+            : this with { picked = channels, ChannelNames = names };
+    }
+
     /// <inheritdoc/>
     public Example Read(int index)
     {
@@ -99,8 +115,9 @@ public sealed record VolumeFiles : IDataSet
                 values.CopyTo(image, channel * elements);
             }
         }
-        if (image.Length != (long)elements * Channels)
-            throw new InvalidDataException($"{files.Images[0]} is {VolumeGrid.Size(grid.Volume)}, so it has {image.Length / elements} channels: {Name} has {Channels}.");
+        if (image.Length != (long)elements * stored)
+            throw new InvalidDataException($"{files.Images[0]} is {VolumeGrid.Size(grid.Volume)}, so it has {image.Length / elements} channels: {Name} has {stored}.");
+        if (picked is not null) image = [.. picked.SelectMany(channel => image[(channel * elements)..((channel + 1) * elements)])];
         FillHoles(image, elements, files.Name);
         var labels = Labels(files, grid);
         var (orientation, extents) = (grid.Orientation, grid.Extents);

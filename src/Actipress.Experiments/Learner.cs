@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Actipress.Autograd;
+using Actipress.Data;
 using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
@@ -8,6 +9,9 @@ namespace Actipress.Experiments;
 public sealed class Learner : IDisposable
 {
     const int FidelityBatches = 4;
+
+    // nnU-Net's share of patches that hold a voxel of some class.
+    const double ForegroundShare = 1.0 / 3;
 
     readonly TrainingPlan plan;
     readonly TrainingData data;
@@ -23,6 +27,8 @@ public sealed class Learner : IDisposable
     long peak;
     int step;
     double losses;
+    readonly Patches? patches;
+    ScoreTally? tested;
     Tensor? randomState;
     bool knowsSources;
 
@@ -41,6 +47,8 @@ public sealed class Learner : IDisposable
         var codec = ActivationCodec.Parse(plan.Codec);
         Name = codec == ActivationCodec.None ? "baseline" : "compressed";
         objective = network.Objective(plan.Loss);
+        // Of turned patches the corners are cut off, so that no air comes in.
+        if (data.Patch is not null) patches = new([.. data.Patch.Select(extent => plan.Augmentation is Augmenting.Spleen or Augmenting.Brats ? extent + extent / 4 : extent)]) { Foreground = ForegroundShare };
         random.manual_seed(plan.Seed);
         model = network.Create(data.Channels, data.Classes, plan.Features ?? network.Features).to(this.device);
         try
@@ -99,7 +107,8 @@ public sealed class Learner : IDisposable
             KeepRandomState();
             betweenSteps();
         }
-        curve.Add(EpochResult.Of(objective, losses / Steps, Score(data.Test)));
+        tested = Score(data.Test);
+        curve.Add(EpochResult.Of(objective, losses / Steps, tested.Mean));
         progress?.Report(new(epoch, Name, step, Steps, Last.TrainLoss, double.NaN, objective.ScoreName, Last.TestScore));
         (step, losses) = (0, 0);
         return true;
@@ -111,7 +120,7 @@ public sealed class Learner : IDisposable
         if (plan.Schedule == Schedule.Cosine)
             foreach (var group in optimizer.ParamGroups) group.LearningRate = plan.LearningRate * AlongCosine((double)Epochs * Steps + step, (double)plan.Epochs * Steps);
         using var scope = NewDisposeScope();
-        var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, place)) : null));
+        var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is null && patches is null ? null : (example, place) => Vary(example, Chance(epoch, place))));
         // A training that goes on is to take its first step as it would have without the break.
         if (!knowsSources) compression?.LearnSources(() => model.call(input));
         knowsSources = true;
@@ -143,6 +152,13 @@ public sealed class Learner : IDisposable
             return (batch.Input.to(device), batch.Target.to(device));
     }
 
+    Example Vary(Example example, Random random)
+    {
+        if (patches is not null) example = patches.Take(example, random);
+        if (plan.Augmentation is { } augmentation) example = augmentation.Steps().Apply(example, random);
+        return patches is null ? example : example.Fit(data.Patch!);
+    }
+
     Random Chance(int epoch, int place) => new(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * plan.Batch + place));
 
     Tensor Loss(Tensor input, Tensor target)
@@ -152,27 +168,39 @@ public sealed class Learner : IDisposable
     }
 
     // In batches that take about as much memory as those of the training, which keeps maps besides.
-    double Score(TrainingData.Part part)
+    ScoreTally Score(TrainingData.Part part)
     {
         model.eval();
         using var evaluation = no_grad();
-        double scores = 0;
+        var scores = new ScoreTally();
+        if (part.Scans is not null)
+        {
+            var predictor = Predictor();
+            for (var index = 0; index < part.Count; index++)
+            {
+                var scan = part.Scans.Read(index);
+                scores.Add<ushort>(predictor.Predict(scan, part.Data.Read(index)), scan.Labels, data.Classes);
+            }
+            return scores;
+        }
         foreach (var indices in Enumerable.Range(0, part.Count).Chunk(4 * plan.Batch))
         {
             using var scope = NewDisposeScope();
             var (input, target) = OnDevice(part.Batch(indices));
-            scores += objective.Scores(model.call(input), target);
+            scores.Add(objective.Scores(model.call(input), target));
         }
-        return scores / part.Count;
+        return scores;
     }
 
     /// <summary>What was measured up to the last whole epoch; at least one must be done.</summary>
     public RunResult Result()
     {
-        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)));
+        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)).Mean);
         var result = new RunResult(
             Last.TestAccuracy, Last.TestDsc, classification ? trained : null, classification ? null : trained, Last.TrainLoss,
             Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak);
+        // In the middle of an epoch the weights are no longer those that were tested.
+        if (!classification && (step == 0 ? tested ??= Score(data.Test) : null) is { } tally) result = result with { TestDscPaper = tally.PaperMean, TestClasses = tally.Classes };
         if (compression is null || Report is null) return result;
         var fidelity = Enumerable.Range(0, FidelityBatches).Select(Fidelity).ToArray();
         return result with
@@ -197,6 +225,21 @@ public sealed class Learner : IDisposable
         return copy;
     }
 
+    /// <summary>Predicts scans with the network as it is now; only of scans.</summary>
+    Predictor Predictor() => new(model, data.Scans!, data.Classes, device) { IsOfSlices = Trainable.Find(plan.Model).Examples == ExampleKind.Slices };
+
+    /// <summary>Writes the network's weights and what they are of.</summary>
+    /// <param name="folder">Files are named after the plan and the run.</param>
+    /// <param name="provenance">Where and with what it was trained.</param>
+    /// <returns>The path of the <c>.safetensors</c>.</returns>
+    public string Write(string folder, Provenance provenance)
+    {
+        var network = Trainable.Find(plan.Model);
+        return ModelFile.Write(
+            Path.Combine(folder, $"{plan.Model}-{plan.Key()}-{Name}"), model,
+            new(plan.Model, Name, data.Channels, data.Classes, plan.Features ?? network.Features, data.Scans, plan, Epochs, Last.TestScore, provenance));
+    }
+
     /// <summary>The whole epochs, one after the other.</summary>
     public IReadOnlyList<EpochResult> Curve => curve;
 
@@ -205,7 +248,7 @@ public sealed class Learner : IDisposable
         model.train();
         using var scope = NewDisposeScope();
         var some = data.Train.Take(FidelityBatches * plan.Batch);
-        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)]));
+        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)], patches is null ? null : (example, place) => Vary(example, new Random(batch * plan.Batch + place))));
         return compression!.MeasureFidelity(() => Loss(input, target));
     }
 

@@ -1,0 +1,73 @@
+using Actipress.Data;
+
+namespace Actipress.Experiments;
+
+/// <summary>Volumes from files as a training takes them: looked at first, prepared once, and cut to one size or whole, to draw patches from.</summary>
+static class VolumeData
+{
+    // What volumes are cut or padded to where no patches are drawn.
+    static readonly IReadOnlyList<int> hippocampus = [32, 48, 32], usual = [96, 96, 96];
+
+    public static TrainingData Hippocampus(string folder, TrainingPlan plan) =>
+        Load(Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), plan, plan.Extents ?? hippocampus, outside: 0);
+
+    public static TrainingData Brats(string folder, TrainingPlan plan) =>
+        Load(Data.Brats.Open(folder, plan.Volumes?.Channels, Relabelled(plan)), new Preparation { CropToForeground = true, AmongNonZero = true }, plan, plan.Extents ?? usual);
+
+    public static TrainingData Ct(VolumeFiles files, TrainingPlan plan) =>
+        Load(files, new Preparation { Window = [-160, 240], Spacing = [4, 4, 4] }, plan, plan.Extents ?? usual);
+
+    /// <summary>A folder or a table that a user names.</summary>
+    public static TrainingData Folder(string path, TrainingPlan plan) =>
+        Load(VolumeLayout.Open(path, plan.Volumes?.Classes, plan.Volumes?.Channels, Relabelled(plan)), null, plan, plan.Extents);
+
+    static Relabelling? Relabelled(TrainingPlan plan) => plan.Volumes?.Relabel is { } text ? Relabelling.Parse(text) : null;
+
+    static TrainingData Load(VolumeFiles files, Preparation? preparation, TrainingPlan plan, IReadOnlyList<int>? extents, float? outside = null)
+    {
+        var choices = plan.Volumes ?? new VolumeChoices();
+        files = files with { Misplaced = choices.Misplaced ?? Misplaced.Refuse };
+        var fingerprint = Fingerprint.Of(files, choices.Unreadable ?? Unreadable.Stop, out var readable);
+        preparation ??= fingerprint.Preparation();
+        preparation = preparation with { Window = choices.Window ?? preparation.Window, Spacing = choices.Spacing ?? preparation.Spacing };
+        var cases = files.Subset(readable);
+        var slices = Trainable.Find(plan.Model).Examples == ExampleKind.Slices;
+        var chosen = plan.Patch is null && extents is null ? Usual(fingerprint, preparation) : null;
+        var window = plan.Patch ?? extents ?? chosen!;
+        var patch = slices ? null : plan.Patch ?? chosen;
+        var cutOff = new CutOff(files.ClassNames);
+        var prepared = patch is null
+            ? cases.Select(scan => cutOff.Fit(preparation.Apply(scan), window, outside), window).InMemory()
+            : cases.Select(preparation.Apply).InMemory();
+        var data = TrainingData.Of(prepared, slices, patch is null ? null : cases);
+        if (patch is not null && Enumerable.Range(0, prepared.Count).Select(prepared.Read).Count(scan => scan.Extents.Zip(patch, (extent, own) => extent < own).Any(smaller => smaller)) is > 0 and var small)
+            files.Notes.Add($"{small} of {prepared.Count} cases are smaller than a patch of {string.Join(" x ", patch)}, and are padded", files.Name);
+        return data with
+        {
+            Lines =
+            [
+                .. fingerprint.Lines(), $"prepared: {preparation}", $"{(patch is null ? "cut or padded to" : "patches of")} {string.Join(" x ", window)}{(chosen is null ? "" : patch is null ? ", chosen by their size (--extents)" : ", chosen by their size (--patch)")}",
+                .. files.Notes.Lines(), .. cutOff.Lines(),
+            ],
+            Scans = new(preparation, window, files.Relabelling, files.ClassNames, files.ChannelNames),
+            Patch = patch,
+        };
+    }
+
+    // The median size, as far as a step on two cores bears it, in the multiples of 16 that a U-Net of five levels wants.
+    static int[] Usual(Fingerprint fingerprint, Preparation preparation)
+    {
+        int[] usual =
+        [
+            .. Enumerable.Range(0, 3).Select(axis =>
+            {
+                var extent = fingerprint.Extents[axis].Median * (preparation.Spacing is { } spacing ? fingerprint.Spacing[axis].Median / spacing[axis] : 1);
+                return Math.Clamp((int)Math.Ceiling(extent / 16) * 16, 16, LargestUsual);
+            }),
+        ];
+        // At the coarsest level one voxel would be left, of which a batch norm learns nothing.
+        return usual is [16, 16, 16] ? [32, 32, 32] : usual;
+    }
+
+    const int LargestUsual = 64;
+}
