@@ -4,6 +4,7 @@ using Actipress.Cli;
 var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved for the backward pass.")
 {
     TrainCommand.Make(),
+    PredictCommand.Make(),
     MemoryCommand.Make(),
     ReproduceCommand.Make(),
     ReportCommand.Make(),

@@ -13,8 +13,12 @@ sealed class VolumeOptions
     readonly Option<string?> spacing = new("--spacing") { Description = "Resample volumes to this depth, height and width of a voxel in mm, such as 3x1.5x1.5. By default the median of a folder's where they differ.", HelpName = "mm" };
     readonly Option<string?> window = new("--window") { Description = "Cut values to these two, such as Hounsfield units -160,240. By default mean 0 and deviation 1; of a folder of CT the values inside classes.", HelpName = "from,to" };
     readonly Option<string?> relabel = new("--relabel") { Description = "What numbers in label files become, such as 4=3,255=1.", HelpName = "pairs" };
-    readonly Option<Misplaced?> misplaced = new("--misplaced") { Description = "What is done with channels and labels that do not lie on their image's voxels: refuse (the default) or resample.", HelpName = "refuse|resample" };
-    readonly Option<Unreadable?> unreadable = new("--unreadable") { Description = "What is done with a case that cannot be read: stop (the default) or skip.", HelpName = "stop|skip" };
+    readonly Option<Misplaced?> misplaced = Misplaced();
+    readonly Option<Unreadable?> unreadable = Unreadable();
+
+    public static Option<Misplaced?> Misplaced() => new("--misplaced") { Description = "What is done with channels and labels that do not lie on their image's voxels: refuse (the default) or resample.", HelpName = "refuse|resample" };
+
+    public static Option<Unreadable?> Unreadable() => new("--unreadable") { Description = "What is done with a case that cannot be read: stop (the default) or skip.", HelpName = "stop|skip" };
 
     public void AddTo(Command command)
     {

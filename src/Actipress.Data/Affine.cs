@@ -34,6 +34,9 @@ public sealed record Affine(IReadOnlyList<double> Rows)
     /// <summary>Whether the axes point in three directions, so that a place in the scanner is one in the volume.</summary>
     public bool SpansSpace => Determinant is var determinant && determinant != 0 && double.IsFinite(determinant);
 
+    /// <summary>Of a voxel, in cubic mm.</summary>
+    public double VoxelVolume => Math.Abs(Determinant);
+
     double Determinant => M(0, 0) * Minor(0, 0) + M(0, 1) * Minor(0, 1) + M(0, 2) * Minor(0, 2);
 
     double M(int row, int column) => Rows[row * 4 + column];

@@ -51,6 +51,17 @@ public static class Brats
             : throw new InvalidDataException($"{patient.Folder} has no {kind}: found {string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, take the patient out, or ask for the modalities that all have.");
     }
 
+    internal static bool IsModality(string name) => modalities.Any(known => known.Modality == name);
+
+    /// <summary>The patients of a folder to predict, with their labels where they have some.</summary>
+    internal static IReadOnlyList<VolumeCase> Scans(string folder, IReadOnlyList<string> wanted) =>
+    [
+        .. Patients(folder, new()).Select(patient => new VolumeCase(
+            Path.GetFileName(Path.GetFullPath(patient.Folder)), [.. wanted.Select(kind => patient.Files.TryGetValue(kind, out var file)
+                ? file : throw new InvalidDataException($"{patient.Folder} has no {kind}, which the network was trained with: found {string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, or take the patient out."))],
+            patient.Files.TryGetValue(Labels, out var label) ? [label] : [])),
+    ];
+
     const string Labels = "labels";
 
     // Patients that are links to folders count; a folder within itself does not.

@@ -96,6 +96,54 @@ sealed class NiftiHeader
         ]);
     }
 
+    /// <summary>This header, of a volume of three axes in one file with it, of these numbers without a slope; its place in space is untouched.</summary>
+    public byte[] OfMask(NiftiType type)
+    {
+        var size = second ? Second : First;
+        var mask = new byte[size + 4];    // no extensions follow
+        bytes.AsSpan(0, size).CopyTo(mask);
+        var bits = (short)(type == NiftiType.UInt8 ? 8 : 16);
+        if (second)
+        {
+            "n+2"u8.CopyTo(mask.AsSpan(4));
+            Set(12, (short)type);
+            Set(14, bits);
+            Long(16, 3);
+            for (var axis = 4; axis <= 7; axis++) Long(16 + 8 * axis, 1);
+            mask.AsSpan(80, 24).Clear();      // the intent's parameters
+            Long(168, mask.Length);
+            mask.AsSpan(176, 32).Clear();     // slope, intercept, greatest and smallest shown
+            mask.AsSpan(504, 20).Clear();     // the intent
+        }
+        else
+        {
+            "n+1"u8.CopyTo(mask.AsSpan(344));
+            mask.AsSpan(56, 14).Clear();
+            Set(70, (short)type);
+            Set(72, bits);
+            Set(40, 3);
+            for (var axis = 4; axis <= 7; axis++) Set(40 + 2 * axis, 1);
+            if (BigEndian) BinaryPrimitives.WriteSingleBigEndian(mask.AsSpan(108), mask.Length);
+            else BinaryPrimitives.WriteSingleLittleEndian(mask.AsSpan(108), mask.Length);
+            mask.AsSpan(112, 8).Clear();
+            mask.AsSpan(124, 8).Clear();
+            mask.AsSpan(328, 16).Clear();
+        }
+        return mask;
+
+        void Set(int at, short value)
+        {
+            if (BigEndian) BinaryPrimitives.WriteInt16BigEndian(mask.AsSpan(at), value);
+            else BinaryPrimitives.WriteInt16LittleEndian(mask.AsSpan(at), value);
+        }
+
+        void Long(int at, long value)
+        {
+            if (BigEndian) BinaryPrimitives.WriteInt64BigEndian(mask.AsSpan(at), value);
+            else BinaryPrimitives.WriteInt64LittleEndian(mask.AsSpan(at), value);
+        }
+    }
+
     short Int16(int at) => BigEndian ? BinaryPrimitives.ReadInt16BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt16LittleEndian(bytes.AsSpan(at));
     int Int32(int at) => BigEndian ? BinaryPrimitives.ReadInt32BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at));
     long Int64(int at) => BigEndian ? BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at));

@@ -47,6 +47,14 @@ public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Ba
     /// <summary>Whether the axes run to the right, to the front and to the top already.</summary>
     public bool IsRas => Axes is [0, 1, 2] && !Backwards.Contains(true);
 
+    /// <summary>Back from RAS to the file's order.</summary>
+    public Orientation Inverse()
+    {
+        var (axes, backwards) = (new int[3], new bool[3]);
+        for (var direction = 0; direction < 3; direction++) (axes[Axes[direction]], backwards[Axes[direction]]) = (direction, Backwards[direction]);
+        return new(axes, backwards);
+    }
+
     /// <summary>Where the file's axes run to, such as LPS.</summary>
     public override string ToString()
     {

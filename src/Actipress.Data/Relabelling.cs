@@ -1,24 +1,17 @@
 namespace Actipress.Data;
 
 /// <summary>What the numbers in label files become.</summary>
-public sealed class Relabelling
+/// <param name="Classes">Classes by the number in files; what is not among them stays itself.</param>
+public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
 {
     // Label files of floating-point numbers hold whole ones nearly.
     const float Tolerance = 1e-3f;
-
-    readonly IReadOnlyDictionary<int, int> classes;
-
-    /// <param name="classes">Classes by the number in files; what is not among them stays itself.</param>
-    public Relabelling(IReadOnlyDictionary<int, int> classes) => this.classes = classes;
 
     /// <summary>Every number stays itself.</summary>
     public static Relabelling None { get; } = new(new Dictionary<int, int>());
 
     /// <summary>Masks of 0 and 255.</summary>
     internal static Relabelling OfMasks { get; } = new(new Dictionary<int, int> { [255] = 1 });
-
-    /// <summary>The numbers that become others, with what they become.</summary>
-    public IReadOnlyDictionary<int, int> Classes => classes;
 
     /// <summary>Reads what people write, such as <c>4=3,255=1</c>.</summary>
     /// <exception cref="FormatException">It is not that.</exception>
@@ -37,16 +30,16 @@ public sealed class Relabelling
     {
         var rounded = MathF.Round(value);
         if (!(Math.Abs(value - rounded) <= Tolerance) || Math.Abs(rounded) > ushort.MaxValue) return null;
-        return classes.TryGetValue((int)rounded, out var label) ? label : rounded >= 0 ? (int)rounded : null;
+        return Classes.TryGetValue((int)rounded, out var label) ? label : rounded >= 0 ? (int)rounded : null;
     }
 
     /// <summary>The number that files have for a class: of those that become it the smallest, where none does, itself.</summary>
-    public int ValueOf(int label) => classes.Where(pair => pair.Value == label).Select(pair => pair.Key).DefaultIfEmpty(label).Min();
+    public int ValueOf(int label) => Classes.Where(pair => pair.Value == label).Select(pair => pair.Key).DefaultIfEmpty(label).Min();
 
     /// <summary>Whether these are 0 and 255 alone, and 255 is no class: a mask.</summary>
     internal bool IsMask(ReadOnlySpan<float> values, int most)
     {
-        if (most >= 255 || classes.ContainsKey(255)) return false;
+        if (most >= 255 || Classes.ContainsKey(255)) return false;
         var isMarked = false;
         foreach (var value in values)
             if (Math.Abs(value - 255) <= Tolerance) isMarked = true;
@@ -55,8 +48,8 @@ public sealed class Relabelling
     }
 
     /// <summary>What files may hold, for messages.</summary>
-    internal string Wanted(int most) => $"whole numbers from 0 to {most}{(classes.Count == 0 ? "" : $" after {this}")}";
+    internal string Wanted(int most) => $"whole numbers from 0 to {most}{(Classes.Count == 0 ? "" : $" after {this}")}";
 
     /// <summary>As <see cref="Parse"/> reads it.</summary>
-    public override string ToString() => string.Join(',', classes.OrderBy(pair => pair.Key).Select(pair => $"{pair.Key}={pair.Value}"));
+    public override string ToString() => string.Join(',', Classes.OrderBy(pair => pair.Key).Select(pair => $"{pair.Key}={pair.Value}"));
 }

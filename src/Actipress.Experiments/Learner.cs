@@ -237,7 +237,9 @@ public sealed class Learner : IDisposable
         var network = Trainable.Find(plan.Model);
         return ModelFile.Write(
             Path.Combine(folder, $"{plan.Model}-{plan.Key()}-{Name}"), model,
-            new(plan.Model, Name, data.Channels, data.Classes, plan.Features ?? network.Features, data.Scans, plan, Epochs, Last.TestScore, provenance));
+            new(plan.Model, Name, data.Channels, data.Classes, plan.Features ?? network.Features, data.Scans, plan, Epochs, Last.TestScore, provenance, Cases(data.Train), Cases(data.Test)));
+
+        string[] Cases(TrainingData.Part part) => data.Scans is null ? [] : [.. Enumerable.Range(0, part.Count).Select(part.Data.Case).Distinct(StringComparer.Ordinal)];
     }
 
     /// <summary>The whole epochs, one after the other.</summary>

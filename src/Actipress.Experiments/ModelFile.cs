@@ -14,8 +14,11 @@ namespace Actipress.Experiments;
 /// <param name="Epochs">How long.</param>
 /// <param name="TestScore">What it scored then.</param>
 /// <param name="Provenance">Where and with what.</param>
+/// <param name="TrainCases">The scans that it was trained on.</param>
+/// <param name="TestCases">Those that it was tested on.</param>
 public sealed record ModelDescription(
-    string Model, string Run, int Channels, int Classes, int Features, ScanDescription? Scans, TrainingPlan Plan, int Epochs, double TestScore, Provenance Provenance)
+    string Model, string Run, int Channels, int Classes, int Features, ScanDescription? Scans, TrainingPlan Plan, int Epochs, double TestScore, Provenance Provenance,
+    IReadOnlyList<string> TrainCases, IReadOnlyList<string> TestCases)
 {
     /// <summary>Makes the network, with fresh parameters; the caller disposes it.</summary>
     public nn.Module<Tensor, Tensor> Create() => Trainable.Find(Model).Create(Channels, Classes, Features);
