@@ -24,7 +24,7 @@ public static class Decathlon
         var (images, labels) = (VolumeFolder.Of(Path.Combine(folder, "imagesTr")), VolumeFolder.Of(Path.Combine(folder, "labelsTr")));
         var cases = description?.Listed is { Count: > 0 } listed ? Listed(folder, listed, description.Channels.Count) : InFolders(folder, images, labels, description?.Channels.Count);
         relabelling ??= description?.Relabelling ?? Relabelling.None;
-        var channels = description?.Channels.Count ?? cases[0].Images.Count;
+        var channels = description?.Channels.Count ?? (cases[0].Images.Count > 1 ? cases[0].Images.Count : Nifti.Channels(cases[0].Images[0]));
         var files = new VolumeFiles(
             description?.Name ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))), cases, channels,
             classes ?? description?.Classes.Count ?? LabelValues.In([.. cases.SelectMany(one => one.Labels)], relabelling).Append(1).Max() + 1)
@@ -53,6 +53,8 @@ public static class Decathlon
     /// <exception cref="InvalidDataException">A channel is missing; the message says which.</exception>
     internal static IReadOnlyList<VolumeCase> ByCase(VolumeFolder images, Func<string, bool> isCase, int? channels)
     {
+        // Channels are numbered from 0, and other names may end in numbers too.
+        var isNumbered = images.Volumes.Keys.Any(name => name.EndsWith("_0000", StringComparison.Ordinal));
         var cases = images.Volumes.Select(image => (Of: Split(image.Key), image.Value)).GroupBy(image => image.Of.Case, image => (image.Of.Channel, image.Value), StringComparer.Ordinal)
             .Select(one => (Name: one.Key, Channels: one.OrderBy(image => image.Channel).ToArray())).ToArray();
         // A file without a number may hold several channels itself.
@@ -61,7 +63,7 @@ public static class Decathlon
             throw new InvalidDataException($"{odd.Name} has {odd.Channels.Length} channels, {string.Join(", ", odd.Channels.Select(channel => channel.Value))}: wanted {wanted}, files that end in {string.Join(", ", Enumerable.Range(0, wanted).Select(channel => $"_{channel:0000}"))}. Add what is missing, or take the case out.");
         return [.. cases.Select(one => new VolumeCase(one.Name, [.. one.Channels.Select(channel => channel.Value)], []))];
 
-        (string Case, int Channel) Split(string name) => name.Length > 5 && name[^5] == '_' && int.TryParse(name.AsSpan(name.Length - 4), NumberStyles.None, CultureInfo.InvariantCulture, out var channel) && !isCase(name)
+        (string Case, int Channel) Split(string name) => isNumbered && name.Length > 5 && name[^5] == '_' && int.TryParse(name.AsSpan(name.Length - 4), NumberStyles.None, CultureInfo.InvariantCulture, out var channel) && !isCase(name)
             ? (name[..^5], channel)
             : (name, 0);
     }

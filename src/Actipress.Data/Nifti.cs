@@ -48,6 +48,9 @@ public static partial class Nifti
         return Numbers(file, header, path, 0);
     }
 
+    /// <summary>Channels in one file: the extent of its fourth axis, where it has one.</summary>
+    internal static int Channels(string path) => HeaderOf(Sibling(path, ".img", ".hdr") ?? path).Extents() is [_, _, _, var channels] ? channels : 1;
+
     // The numbers are read piece by piece, so that no more than the volume itself is held however it is stored.
     static Volume Numbers(Gzip.Content file, NiftiHeader header, string path, long position)
     {

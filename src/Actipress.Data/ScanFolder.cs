@@ -20,7 +20,7 @@ public static class ScanFolder
         if (images.Volumes.Count > 0)
         {
             var truth = labels is null ? null : VolumeFolder.Of(labels);
-            return [.. Decathlon.ByCase(images, name => truth?.Volumes.ContainsKey(name) == true || channels == 1 && !name.EndsWith("_0000", StringComparison.Ordinal), channels).Select(one => one with { Labels = Labels(truth, one.Name) })];
+            return [.. Decathlon.ByCase(images, name => truth?.Volumes.ContainsKey(name) == true, channels).Select(one => one with { Labels = Labels(truth, one.Name) })];
         }
         if (channelNames is not null && channelNames.All(Brats.IsModality) && Brats.Scans(folder, channelNames) is { Count: > 0 } patients) return patients;
         var subjects = Directory.GetDirectories(folder).Order(StringComparer.Ordinal)

@@ -36,7 +36,7 @@ static class VolumeTable
         }).ToArray();
         relabelling ??= Relabelling.None;
         // One file a case may hold several channels.
-        var channels = images.Length > 1 ? images.Length : Nifti.Read(cases[0].Images[0]).Extents is [_, _, _, var several] ? several : 1;
+        var channels = images.Length > 1 ? images.Length : Nifti.Channels(cases[0].Images[0]);
         return new(Path.GetFileNameWithoutExtension(path), cases, channels, classes ?? LabelValues.In([.. cases.Select(one => one.Labels[0])], relabelling).Append(1).Max() + 1)
         {
             Relabelling = relabelling,

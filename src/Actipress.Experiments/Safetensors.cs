@@ -74,6 +74,8 @@ static class Safetensors
         var stored = header.Where(entry => entry.Key != Metadata).Select(entry => entry.Key).ToArray();
         if (state.Keys.FirstOrDefault(name => !stored.Contains(name)) is { } missing) throw Other($"it has no {missing}");
         if (stored.FirstOrDefault(name => !state.ContainsKey(name)) is { } foreign) throw Other($"it has {foreign}, which the network has not");
+        using var scope = NewDisposeScope();    // for what TorchSharp returns of copy_
+        using var gradients = no_grad();
         foreach (var (name, tensor) in state)
         {
             var (type, shape, from, to) = Entry(header[name]);
@@ -83,7 +85,6 @@ static class Safetensors
             if (from < 0 || to - from != bytes.Length || to > file.Length - start) throw Damaged(path, $"{name} lies at {from} to {to} of {file.Length - start} bytes");
             file.Position = start + from;
             file.ReadExactly(bytes);
-            using var gradients = no_grad();
             using var read = empty(tensor.shape, tensor.dtype);
             bytes.CopyTo(read.bytes);
             tensor.copy_(read);
