@@ -24,6 +24,7 @@ static class TrainCommand
         var augmentation = new Option<Augmenting?>("--augmentation") { Description = "What chance does to examples while training: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).", HelpName = "flips|spleen|brats" };
         var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
         var patch = new Option<string?>("--patch") { Description = "Depth, height and width of patches that are drawn from whole volumes, multiples of 16; volumes are then tested window by window. By default for a folder of volumes, of a size that their own suggests.", HelpName = "size" };
+        var memory = new Option<string?>("--memory") { Description = "Bytes that a training step may take, such as 8GiB: the largest patch and batch within them are chosen for the codec, and for plain training what it would have been allowed.", HelpName = "bytes" };
         var volumes = new VolumeOptions();
         var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
         var most = Number("--train-examples", "Train on so many examples only, taken at even distances.");
@@ -37,7 +38,7 @@ static class TrainCommand
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
-        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch, dataDir, download, output, resume, tensorBoard, device, json };
+        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch, memory, dataDir, download, output, resume, tensorBoard, device, json };
         volumes.AddTo(command);
 
         command.SetAction(async (parsed, cancellation) =>
@@ -67,6 +68,7 @@ static class TrainCommand
                 Features = parsed.GetValue(features),
                 Extents = parsed.GetValue(extents) is { } size ? Extents("--extents", size) : null,
                 Patch = parsed.GetValue(patch) is { } drawn ? Extents("--patch", drawn) : null,
+                Memory = parsed.GetValue(memory) is { } bound ? Bytes(bound) : null,
                 Volumes = volumes.Of(parsed),
             };
             plan.Check();
@@ -106,6 +108,15 @@ static class TrainCommand
         return option;
     }
 
+    static readonly (string Unit, long Bytes)[] units = [("KiB", 1L << 10), ("MiB", 1L << 20), ("GiB", 1L << 30), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)];
+
+    static long Bytes(string text)
+    {
+        var (unit, bytes) = units.First(one => text.EndsWith(one.Unit, StringComparison.OrdinalIgnoreCase));
+        return double.TryParse(text[..^unit.Length], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number) && number * bytes is >= 1 and < long.MaxValue
+            ? (long)(number * bytes) : throw new FormatException($"--memory {text}: wanted a number of bytes such as 8GiB or 900MiB.");
+    }
+
     static int[] Extents(string option, string size)
     {
         try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
@@ -129,7 +140,13 @@ static class TrainCommand
         }
         Row($"train {plain.ScoreName}", $"{100 * plain.TrainScore:0.00} %", $"{100 * packed.TrainScore:0.00} %");
         Row("train loss", $"{plain.TrainLoss:0.0000}", $"{packed.TrainLoss:0.0000}");
-        Row("saved activation maps", $"{MiB(packed.SavedBytes)}", $"{MiB(packed.KeptBytes)}");
+        if (plain.Batch is not null && packed.Batch is not null)
+        {
+            Row("a step", $"{plain.Batch} of {string.Join("x", plain.Patch!)}", $"{packed.Batch} of {string.Join("x", packed.Patch!)}");
+            Row("maps that the compressed step saves", $"-", $"{MiB(packed.SavedBytes)}");
+            Row("maps as it keeps them", $"-", $"{MiB(packed.KeptBytes)}");
+        }
+        else Row("saved activation maps", $"{MiB(packed.SavedBytes)}", $"{MiB(packed.KeptBytes)}");
         Row("bytes an element", $"4", $"{packed.BytesPerElement:0.000}");
         Row("allocator after forward", $"{MiB(plain.AfterForwardBytes)}", $"{MiB(packed.AfterForwardBytes)}");
         Row("allocator peak in a step", $"{MiB(plain.PeakBytes)}", $"{MiB(packed.PeakBytes)}");

@@ -47,6 +47,8 @@ public static class KnownData
         if (known.Folder is not null && folder is null)
             throw new InvalidDataException($"No data folder for {known.Name}: give one with --data-dir, or set {DataFolder.Variable}; {network.Generated} needs none.");
         var data = known.Load(known.Folder is null ? "" : DataFolder.Part(folder!, known.Folder), plan);
+        if ((plan.Patch is not null || plan.Memory is not null) && data.Patch is null)
+            throw new ArgumentException($"No patches of {known.Name}, which the program draws in one size: wanted volumes from files, such as hippocampus or a folder's, or --extents.");
         using (var scope = torch.NewDisposeScope())
         {
             var (input, target) = data.Train.Batch([0]);

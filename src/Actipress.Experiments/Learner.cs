@@ -27,6 +27,7 @@ public sealed class Learner : IDisposable
     long peak;
     int step;
     double losses;
+    readonly int batch;
     readonly Patches? patches;
     ScoreTally? tested;
     Tensor? randomState;
@@ -43,7 +44,8 @@ public sealed class Learner : IDisposable
         ArgumentNullException.ThrowIfNull(data);
         (this.plan, this.data, this.device) = (plan, data, device ?? CPU);
         var network = Trainable.Find(plan.Model);
-        if (plan.Batch > data.Train.Count) throw new ArgumentException($"No batch of {plan.Batch}: {data.Name} has {data.Train.Count} examples to train on.");
+        batch = data.Batch ?? plan.Batch;
+        if (batch > data.Train.Count) throw new ArgumentException($"No batch of {batch}: {data.Name} has {data.Train.Count} examples to train on.");
         var codec = ActivationCodec.Parse(plan.Codec);
         Name = codec == ActivationCodec.None ? "baseline" : "compressed";
         objective = network.Objective(plan.Loss);
@@ -77,7 +79,7 @@ public sealed class Learner : IDisposable
     /// <summary>Of the last compressed step of a whole batch.</summary>
     public CompressionReport? Report { get; private set; }
 
-    int Steps => (data.Train.Count + plan.Batch - 1) / plan.Batch;
+    int Steps => (data.Train.Count + batch - 1) / batch;
 
     /// <summary>Goes on to the end of the epoch at hand.</summary>
     /// <param name="progress">Told after each step.</param>
@@ -99,7 +101,7 @@ public sealed class Learner : IDisposable
                 KeepRandomState();
                 return false;
             }
-            var loss = Step(order[(step * plan.Batch)..Math.Min((step + 1) * plan.Batch, order.Length)], epoch);
+            var loss = Step(order[(step * batch)..Math.Min((step + 1) * batch, order.Length)], epoch);
             losses += loss;
             step++;
             progress?.Report(new(epoch, Name, step, Steps, losses / step, loss, objective.ScoreName, null));
@@ -137,19 +139,19 @@ public sealed class Learner : IDisposable
         Devices.Synchronize(device);
         milliseconds.Add(watch.Elapsed.TotalMilliseconds);
         if (meter is not null) peak = Math.Max(peak, meter.PeakBytes - before);
-        if (compression is not null && indices.Length == plan.Batch) Report = compression.Report();
+        if (compression is not null && indices.Length == batch) Report = compression.Report();
         return loss.item<float>();
     }
 
     // From 1 before the first step to 0 after the last.
     internal static double AlongCosine(double done, double all) => (1 + Math.Cos(Math.PI * done / all)) / 2;
 
-    (Tensor Input, Tensor Target) OnDevice((Tensor Input, Tensor Target) batch)
+    (Tensor Input, Tensor Target) OnDevice((Tensor Input, Tensor Target) examples)
     {
-        if (device.type == DeviceType.CPU) return batch;
-        using (batch.Input)
-        using (batch.Target)
-            return (batch.Input.to(device), batch.Target.to(device));
+        if (device.type == DeviceType.CPU) return examples;
+        using (examples.Input)
+        using (examples.Target)
+            return (examples.Input.to(device), examples.Target.to(device));
     }
 
     Example Vary(Example example, Random random)
@@ -159,7 +161,7 @@ public sealed class Learner : IDisposable
         return patches is null ? example : example.Fit(data.Patch!);
     }
 
-    Random Chance(int epoch, int place) => new(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * plan.Batch + place));
+    Random Chance(int epoch, int place) => new(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * batch + place));
 
     Tensor Loss(Tensor input, Tensor target)
     {
@@ -183,7 +185,7 @@ public sealed class Learner : IDisposable
             }
             return scores;
         }
-        foreach (var indices in Enumerable.Range(0, part.Count).Chunk(4 * plan.Batch))
+        foreach (var indices in Enumerable.Range(0, part.Count).Chunk(4 * batch))
         {
             using var scope = NewDisposeScope();
             var (input, target) = OnDevice(part.Batch(indices));
@@ -198,7 +200,7 @@ public sealed class Learner : IDisposable
         var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)).Mean);
         var result = new RunResult(
             Last.TestAccuracy, Last.TestDsc, classification ? trained : null, classification ? null : trained, Last.TrainLoss,
-            Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak);
+            Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak, Patch: data.Patch, Batch: data.Batch);
         // In the middle of an epoch the weights are no longer those that were tested.
         if (!classification && (step == 0 ? tested ??= Score(data.Test) : null) is { } tally) result = result with { TestDscPaper = tally.PaperMean, TestClasses = tally.Classes };
         if (compression is null || Report is null) return result;
@@ -245,12 +247,12 @@ public sealed class Learner : IDisposable
     /// <summary>The whole epochs, one after the other.</summary>
     public IReadOnlyList<EpochResult> Curve => curve;
 
-    GradientFidelity Fidelity(int batch)
+    GradientFidelity Fidelity(int which)
     {
         model.train();
         using var scope = NewDisposeScope();
-        var some = data.Train.Take(FidelityBatches * plan.Batch);
-        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, plan.Batch).Select(i => (i * FidelityBatches + batch) % some.Count)], patches is null ? null : (example, place) => Vary(example, new Random(batch * plan.Batch + place))));
+        var some = data.Train.Take(FidelityBatches * batch);
+        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, batch).Select(i => (i * FidelityBatches + which) % some.Count)], patches is null ? null : (example, place) => Vary(example, new Random(which * batch + place))));
         return compression!.MeasureFidelity(() => Loss(input, target));
     }
 

@@ -39,7 +39,7 @@ public static class Training
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(results);
         var provenance = Provenance.Here(device);
-        using var baseline = new Learner(plan.Plain(), data, device);
+        using var baseline = new Learner(plan.Plain(), data.Plain(), device);
         using var compressed = new Learner(plan, data, device);
         Learner[] both = [baseline, compressed];
         state?.Load(both);

@@ -24,6 +24,17 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
     /// <summary>Depth, height and width of the patches that are drawn from whole scans to train on; null where examples are taken as they are.</summary>
     public IReadOnlyList<int>? Patch { get; init; }
 
+    /// <summary>Examples a step where a bound on memory decided; null: the plan's.</summary>
+    public int? Batch { get; init; }
+
+    /// <summary>What a bound on memory allows; null where there is none.</summary>
+    public PatchChoice? Memory { get; init; }
+
+    /// <summary>The same as training without compression takes it: under a bound on memory its patch and batch are smaller.</summary>
+    public TrainingData Plain() => Memory is null ? this : With(Memory.Plain);
+
+    internal TrainingData With(PatchStep step) => this with { Patch = step.Patch, Batch = step.Batch, Scans = Scans! with { Window = step.Patch } };
+
     /// <summary>Examples by number.</summary>
     /// <param name="Data">All of one size, or whole scans to draw patches from.</param>
     /// <param name="Scans">Of whole scans, each as it is in its file, where it is scored; null where examples are scored as they are.</param>

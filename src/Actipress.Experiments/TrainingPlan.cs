@@ -54,6 +54,9 @@ public sealed record TrainingPlan
     /// <summary>Depth, height and width of the patches that are drawn from whole volumes, which are then predicted window by window: multiples of 16.</summary>
     public IReadOnlyList<int>? Patch { get; init; }
 
+    /// <summary>Bytes that a step may take: the largest patch and batch within them are chosen, for this codec and for plain training.</summary>
+    public long? Memory { get; init; }
+
     /// <summary>What is said of volumes.</summary>
     public VolumeChoices? Volumes { get; init; }
 
@@ -84,6 +87,12 @@ public sealed record TrainingPlan
             else if (size is not null && (size.Count != 3 || size.Any(extent => extent < 16 || extent % 16 != 0)))
                 throw new ArgumentException($"{name} {string.Join(" x ", size)}: wanted depth, height and width, multiples of 16.");
         if (Patch is not null && network.Examples != ExampleKind.Volumes) throw new ArgumentException($"patch {string.Join(" x ", Patch)}: {Model} does not learn from volumes. Wanted {string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name))}.");
+        if (Memory is not null)
+        {
+            if (network.Examples != ExampleKind.Volumes) throw new ArgumentException($"memory {Memory}: the patch is chosen of networks that learn from volumes. Wanted {string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name))}.");
+            if (Patch is not null || Extents is not null) throw new ArgumentException($"memory {Memory} beside a patch or extents: wanted one of them, since memory chooses the patch.");
+            if (Layers != "all") throw new ArgumentException($"memory {Memory} with layers {Layers}: wanted all, for which memory is predicted.");
+        }
         Volumes?.Check();
 
         static ArgumentException Wrong(string name, int found) => new($"{name} {found}: wanted 1 or more.");

@@ -32,8 +32,10 @@ static class VolumeData
         preparation = preparation with { Window = choices.Window ?? preparation.Window, Spacing = choices.Spacing ?? preparation.Spacing };
         var cases = files.Subset(readable);
         var slices = Trainable.Find(plan.Model).Examples == ExampleKind.Slices;
-        var chosen = plan.Patch is null && extents is null ? Usual(fingerprint, preparation) : null;
-        var window = plan.Patch ?? extents ?? chosen!;
+        var chosen = plan.Memory is null && plan.Patch is null && extents is null ? Usual(Median(fingerprint, preparation)) : null;
+        var memory = plan.Memory is { } bytes ? Choose(bytes, files, Median(fingerprint, preparation), readable.Count, plan) : null;
+        if (memory is not null) chosen = [.. memory.Compressed.Patch];
+        var window = chosen ?? plan.Patch ?? extents!;
         var patch = slices ? null : plan.Patch ?? chosen;
         var cutOff = new CutOff(files.ClassNames);
         var prepared = patch is null
@@ -42,30 +44,38 @@ static class VolumeData
         var data = TrainingData.Of(prepared, slices, patch is null ? null : cases);
         if (patch is not null && Enumerable.Range(0, prepared.Count).Select(prepared.Read).Count(scan => scan.Extents.Zip(patch, (extent, own) => extent < own).Any(smaller => smaller)) is > 0 and var small)
             files.Notes.Add($"{small} of {prepared.Count} cases are smaller than a patch of {string.Join(" x ", patch)}, and are padded", files.Name);
-        return data with
+        data = data with
         {
             Lines =
             [
-                .. fingerprint.Lines(), $"prepared: {preparation}", $"{(patch is null ? "cut or padded to" : "patches of")} {string.Join(" x ", window)}{(chosen is null ? "" : patch is null ? ", chosen by their size (--extents)" : ", chosen by their size (--patch)")}",
+                .. fingerprint.Lines(), $"prepared: {preparation}", $"{(patch is null ? "cut or padded to" : "patches of")} {string.Join(" x ", window)}{(chosen is null || memory is not null ? "" : patch is null ? ", chosen by their size (--extents)" : ", chosen by their size (--patch)")}",
                 .. files.Notes.Lines(), .. cutOff.Lines(),
+                .. memory is null ? (string[])[] : [$"within {CompressionReport.Bytes(plan.Memory!.Value)} a step: compressed {memory.Compressed}; plain training {(memory.Plain.Fits ? memory.Plain : $"cannot be had, the least is {memory.Plain}")}"],
             ],
             Scans = new(preparation, window, files.Relabelling, files.ClassNames, files.ChannelNames),
             Patch = patch,
+            Memory = memory,
         };
+        return memory is null ? data : data.With(memory.Compressed);
     }
 
-    // The median size, as far as a step on two cores bears it, in the multiples of 16 that a U-Net of five levels wants.
-    static int[] Usual(Fingerprint fingerprint, Preparation preparation)
+    // Least batch 2, or what the user wants: of one patch a batch norm knows little.
+    static PatchChoice Choose(long bytes, VolumeFiles files, IReadOnlyList<int> median, int cases, TrainingPlan plan)
     {
-        int[] usual =
-        [
-            .. Enumerable.Range(0, 3).Select(axis =>
-            {
-                var extent = fingerprint.Extents[axis].Median * (preparation.Spacing is { } spacing ? fingerprint.Spacing[axis].Median / spacing[axis] : 1);
-                return Math.Clamp((int)Math.Ceiling(extent / 16) * 16, 16, LargestUsual);
-            }),
-        ];
-        // At the coarsest level one voxel would be left, of which a batch norm learns nothing.
+        var network = Trainable.Find(plan.Model);
+        return PatchChoice.Of(
+            () => network.Create(files.Channels, files.Classes, plan.Features ?? network.Features), files.Channels, median, plan.Batch, Math.Max(plan.Batch, cases / 4),
+            ActivationCodec.Parse(plan.Codec), network.Objective(plan.Loss), bytes);
+    }
+
+    static int[] Median(Fingerprint fingerprint, Preparation preparation) =>
+        [.. Enumerable.Range(0, 3).Select(axis => (int)Math.Ceiling(fingerprint.Extents[axis].Median * (preparation.Spacing is { } spacing ? fingerprint.Spacing[axis].Median / spacing[axis] : 1)))];
+
+    // As far as a step on two cores bears it, in the multiples of 16 that a U-Net of five levels wants. Of 16 x 16 x 16 one voxel would be
+    // left at the coarsest level, of which a batch norm learns nothing.
+    static int[] Usual(int[] median)
+    {
+        int[] usual = [.. median.Select(extent => Math.Clamp((extent + 15) / 16 * 16, 16, LargestUsual))];
         return usual is [16, 16, 16] ? [32, 32, 32] : usual;
     }
 
