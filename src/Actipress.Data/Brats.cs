@@ -21,7 +21,7 @@ public static class Brats
     // 2017 to 2022 have no label 3, and 4 is the enhancing tumour. In the other years every number is a class of its own: 2015 has 3, the
     // part that does not enhance; since 2023 3 is the enhancing tumour, and 2024's 4 is the resection cavity.
     static readonly int[] withoutThree = [0, 1, 2, 4];
-    static readonly Relabelling fourIsThree = new(new Dictionary<int, int> { [4] = 3 });
+    static readonly Relabelling fourIsThree = Relabelling.InOrder(withoutThree);
 
     /// <summary>Finds the patients' files.</summary>
     /// <param name="folder">The folder of folders.</param>

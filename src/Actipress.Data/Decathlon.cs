@@ -23,12 +23,12 @@ public static class Decathlon
         var description = File.Exists(path) ? Description.Read(path) : null;
         var (images, labels) = (VolumeFolder.Of(Path.Combine(folder, "imagesTr")), VolumeFolder.Of(Path.Combine(folder, "labelsTr")));
         var cases = description?.Listed is { Count: > 0 } listed ? Listed(folder, listed, description.Channels.Count) : InFolders(folder, images, labels, description?.Channels.Count);
-        relabelling ??= description?.Relabelling ?? Relabelling.None;
+        var (name, notes) = (description?.Name ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))), new DataNotes());
         var channels = description?.Channels.Count ?? (cases[0].Images.Count > 1 ? cases[0].Images.Count : Nifti.Channels(cases[0].Images[0]));
-        var files = new VolumeFiles(
-            description?.Name ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))), cases, channels,
-            classes ?? description?.Classes.Count ?? LabelValues.In([.. cases.SelectMany(one => one.Labels)], relabelling).Append(1).Max() + 1)
-        { Relabelling = relabelling, ClassNames = classes is null || classes == description?.Classes.Count ? description?.Classes : null, ChannelNames = description?.Channels };
+        var (become, count, classNames) = (classes ?? description?.Classes.Count) is { } known
+            ? (relabelling ?? description?.Relabelling ?? Relabelling.None, known, known == description?.Classes.Count ? description.Classes : null)
+            : LabelValues.Classes([.. cases.SelectMany(one => one.Labels)], relabelling, name, notes);
+        var files = new VolumeFiles(name, cases, channels, count) { Relabelling = become, ClassNames = classNames, ChannelNames = description?.Channels, Notes = notes };
         var used = cases.SelectMany(one => one.Images.Concat(one.Labels)).Select(Path.GetFullPath).ToHashSet(StringComparer.Ordinal);
         foreach (var file in images.Volumes.Values.Concat(labels.Volumes.Values).Where(file => !used.Contains(Path.GetFullPath(file))))
             files.Notes.Add(description?.Listed is { Count: > 0 } ? "not listed in dataset.json, left out" : "a label without its image, left out", file);
@@ -124,7 +124,7 @@ public static class Decathlon
                         if (!names.TryAdd(part.GetInt32(), label.Name)) names[part.GetInt32()] = $"{names[part.GetInt32()]} & {label.Name}";
             }
             if (names.Count == 0 || names.Keys.First() != 0) throw new FormatException("labels do not begin with background, 0.");
-            return ([.. names.Values], new(names.Keys.Index().Where(one => one.Index != one.Item).ToDictionary(one => one.Item, one => one.Index)));
+            return ([.. names.Values], names.Keys.Last() < names.Count ? Relabelling.None : Relabelling.InOrder(names.Keys));
         }
     }
 

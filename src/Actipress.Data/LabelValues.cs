@@ -19,6 +19,19 @@ static class LabelValues
         return all.SetEquals([0, 255]) && !relabelling.Classes.ContainsKey(255) ? [0, 1] : [.. all];
     }
 
+    /// <summary>The classes that files hold: a number that none has gets no class, so that 0, 1, 2 and 4 become 0 to 3.</summary>
+    /// <param name="files">Each is read once.</param>
+    /// <param name="relabelling">What the user says that numbers become; then classes are what comes of it.</param>
+    /// <param name="name">Of the data set, for a note of numbers that become others.</param>
+    /// <param name="notes">Gets it.</param>
+    public static (Relabelling Relabelling, int Classes, IReadOnlyList<string>? Names) Classes(IReadOnlyList<string> files, Relabelling? relabelling, string name, DataNotes notes)
+    {
+        int[] values = [.. In(files, relabelling ?? Relabelling.None).Prepend(0).Distinct()];
+        if (relabelling is not null || values[^1] < values.Length) return (relabelling ?? Relabelling.None, Math.Max(2, values[^1] + 1), null);
+        notes.Add($"labels {string.Join(", ", values)} become classes 0 to {values.Length - 1}, and are written as they were", name);
+        return (Relabelling.InOrder(values), values.Length, [.. values.Select(value => $"{value}")]);
+    }
+
     static SortedSet<int> Of(string file, Relabelling relabelling)
     {
         var values = new SortedSet<int>();

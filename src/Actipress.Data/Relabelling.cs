@@ -1,9 +1,12 @@
 namespace Actipress.Data;
 
 /// <summary>What the numbers in label files become.</summary>
-/// <param name="Classes">Classes by the number in files; what is not among them stays itself.</param>
+/// <param name="Classes">Classes by the number in files.</param>
 public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
 {
+    /// <summary>Whether files may hold these numbers only; else another number stays itself.</summary>
+    public bool Only { get; init; }
+
     // Label files of floating-point numbers hold whole ones nearly.
     const float Tolerance = 1e-3f;
 
@@ -30,7 +33,7 @@ public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
     {
         var rounded = MathF.Round(value);
         if (!(Math.Abs(value - rounded) <= Tolerance) || Math.Abs(rounded) > ushort.MaxValue) return null;
-        return Classes.TryGetValue((int)rounded, out var label) ? label : rounded >= 0 ? (int)rounded : null;
+        return Classes.TryGetValue((int)rounded, out var label) ? label : !Only && rounded >= 0 ? (int)rounded : null;
     }
 
     /// <summary>The number that files have for a class: of those that become it the smallest, where none does, itself.</summary>
@@ -48,7 +51,10 @@ public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
     }
 
     /// <summary>What files may hold, for messages.</summary>
-    internal string Wanted(int most) => $"whole numbers from 0 to {most}{(Classes.Count == 0 ? "" : $" after {this}")}";
+    internal string Wanted(int most) => Only ? string.Join(", ", Classes.Keys.Order()) : $"whole numbers from 0 to {most}{(Classes.Count == 0 ? "" : $" after {this}")}";
+
+    /// <summary>Classes from 0 on for these numbers, and for no others.</summary>
+    internal static Relabelling InOrder(IEnumerable<int> numbers) => new(numbers.Index().ToDictionary(one => one.Item, one => one.Index)) { Only = true };
 
     /// <summary>As <see cref="Parse"/> reads it.</summary>
     public override string ToString() => string.Join(',', Classes.OrderBy(pair => pair.Key).Select(pair => $"{pair.Key}={pair.Value}"));

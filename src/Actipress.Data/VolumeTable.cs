@@ -34,13 +34,13 @@ static class VolumeTable
                 named >= 0 && line.Cells[named].Length > 0 ? line.Cells[named] : VolumeFolder.Stem(files[0]) ?? Path.GetFileName(files[0]),
                 [.. files.Select(file => Path.GetFullPath(file, folder))], [Path.GetFullPath(line.Cells[label], folder)]);
         }).ToArray();
-        relabelling ??= Relabelling.None;
+        var (name, notes) = (Path.GetFileNameWithoutExtension(path), new DataNotes());
         // One file a case may hold several channels.
         var channels = images.Length > 1 ? images.Length : Nifti.Channels(cases[0].Images[0]);
-        return new(Path.GetFileNameWithoutExtension(path), cases, channels, classes ?? LabelValues.In([.. cases.Select(one => one.Labels[0])], relabelling).Append(1).Max() + 1)
+        var (become, count, classNames) = classes is { } known ? (relabelling ?? Relabelling.None, known, null) : LabelValues.Classes([.. cases.Select(one => one.Labels[0])], relabelling, name, notes);
+        return new(name, cases, channels, count)
         {
-            Relabelling = relabelling,
-            ChannelNames = images.Length > 1 ? [.. images.Select(column => names[column])] : null,
+            Relabelling = become, ClassNames = classNames, ChannelNames = images.Length > 1 ? [.. images.Select(column => names[column])] : null, Notes = notes,
         };
     }
 

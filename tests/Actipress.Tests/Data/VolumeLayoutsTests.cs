@@ -166,10 +166,29 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Equal(["background", "whole", "core"], files.ClassNames!);
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 3)), files.Read(0).Labels);
         Assert.Equal(4, files.Relabelling.ValueOf(2));
+        // A number that the description does not know is no class, although there is a class of this number.
+        Make("labelsTr/a.nii.gz", i => i % 3);
+        Assert.Contains("holds label 2 at voxel (2, 0, 0): wanted 0, 1, 4", Refusal(() => files.Read(0)), StringComparison.Ordinal);
         Describe("""{ "channel_names": { "0": "T1" }, "labels": { "background": 0, "left": 1, "ignore": 2 }, "file_ending": ".nii.gz" }""");
         Assert.Contains("--relabel 2=0", Refusal(() => Decathlon.Open(folder)), StringComparison.Ordinal);
         Describe("""{ "channel_names": { "0": "T1" }, "labels": { "background": 0, "left": 1 }, "file_ending": ".png" }""");
         Assert.Contains("end in .png: wanted .nii.gz or .nii", Refusal(() => Decathlon.Open(folder)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Numbers_that_no_file_has_get_no_class()
+    {
+        Make("imagesTr/a.nii", i => i);
+        Make("labelsTr/a.nii", i => i % 3 * 100);
+        var files = Decathlon.Open(folder);
+        Assert.Equal((3, "0,100,200"), (files.Classes, string.Join(',', files.ClassNames!)));
+        Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 3)), files.Read(0).Labels);
+        Assert.Equal([0, 100, 200], Enumerable.Range(0, 3).Select(files.Relabelling.ValueOf));
+        Assert.Contains("labels 0, 100, 200 become classes 0 to 2, and are written as they were", files.Notes.Lines().Single(), StringComparison.Ordinal);
+        // What a user says comes first, and then every number up to the largest is a class.
+        Assert.Equal(201, Decathlon.Open(folder, relabelling: Relabelling.Parse("100=1")).Classes);
+        Make("labelsTr/a.nii", i => 0);
+        Assert.Equal(2, Decathlon.Open(folder).Classes);
     }
 
     [Fact]
