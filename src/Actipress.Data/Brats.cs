@@ -27,28 +27,39 @@ public static class Brats
     /// <param name="folder">The folder of folders.</param>
     /// <param name="wanted">Modalities in the channels' order: t1, t1c, t2, flair; null: those of them that every patient has.</param>
     /// <param name="relabelling">What the numbers in label files become; null: as the year's names and what the files hold say.</param>
-    /// <exception cref="InvalidDataException">There is no patient, or one lacks a modality or its labels; the message names them.</exception>
+    /// <exception cref="InvalidDataException">There is no patient, or one lacks a modality or its labels; the message names
+    /// them.</exception>
     public static VolumeFiles Open(string folder, IReadOnlyList<string>? wanted = null, Relabelling? relabelling = null)
     {
         if (wanted?.FirstOrDefault(word => !modalities.Any(known => known.Modality == word)) is { } unknown)
-            throw new ArgumentException($"No modality '{unknown}': wanted {string.Join(", ", modalities.Select(known => known.Modality))}.", nameof(wanted));
+            throw new ArgumentException($"No modality '{unknown}': wanted "
+                + $"{string.Join(", ", modalities.Select(known => known.Modality))}.", nameof(wanted));
         var notes = new DataNotes();
         var patients = Patients(folder, notes).ToArray();
         if (patients.Length == 0)
-            throw new InvalidDataException($"No patients in {folder}: wanted a folder for each, with files such as {{patient}}_flair.nii.gz and {{patient}}_seg.nii.gz.");
-        wanted ??= [.. modalities.Select(known => known.Modality).Where(modality => patients.All(patient => patient.Files.ContainsKey(modality)))];
+            throw new InvalidDataException($"No patients in {folder}: wanted a folder for each, with files such as "
+                + $"{{patient}}_flair.nii.gz and {{patient}}_seg.nii.gz.");
+        wanted ??= [.. modalities.Select(known => known.Modality)
+            .Where(modality => patients.All(patient => patient.Files.ContainsKey(modality)))];
         if (wanted.Count == 0)
-            throw new InvalidDataException($"The patients in {folder} have no modality in common: wanted one of {string.Join(", ", modalities.Select(known => known.Modality))} in each folder.");
+            throw new InvalidDataException($"The patients in {folder} have no modality in common: wanted one of "
+                + $"{string.Join(", ", modalities.Select(known => known.Modality))} in each folder.");
         foreach (var patient in patients)
             foreach (var (kind, file) in patient.Files)
-                if (kind != Labels && !wanted.Contains(kind)) notes.Add("a modality that not every patient has, or none that is wanted, left out", file);
-        var cases = patients.Select(patient => new VolumeCase(Path.GetRelativePath(folder, patient.Folder) is var name && name != "." ? Path.GetFileName(name) : Path.GetFileName(Path.GetFullPath(folder)), [.. wanted.Select(kind => File(patient, kind))], [File(patient, Labels)])).ToArray();
+                if (kind != Labels && !wanted.Contains(kind)) notes.Add("a modality that not every patient has, or none that is wanted, "
+                    + "left out", file);
+        var cases = patients.Select(patient => new VolumeCase(Path.GetRelativePath(folder, patient.Folder) is var name && name != "."
+            ? Path.GetFileName(name) : Path.GetFileName(Path.GetFullPath(folder)), [.. wanted.Select(kind => File(patient, kind))],
+            [File(patient, Labels)])).ToArray();
         var (become, classes) = LabelsOf(folder, cases, relabelling, notes);
         return new("brats", cases, wanted.Count, classes) { Relabelling = become, ChannelNames = wanted, Notes = notes };
 
-        static string File((string Folder, Dictionary<string, string> Files) patient, string kind) => patient.Files.TryGetValue(kind, out var file)
+        static string File((string Folder, Dictionary<string, string> Files) patient, string kind) =>
+            patient.Files.TryGetValue(kind, out var file)
             ? file
-            : throw new InvalidDataException($"{patient.Folder} has no {kind}: found {string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, take the patient out, or ask for the modalities that all have.");
+            : throw new InvalidDataException($"{patient.Folder} has no {kind}: found "
+            + $"{string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, take the patient out, or ask for the "
+            + "modalities that all have.");
     }
 
     internal static bool IsModality(string name) => modalities.Any(known => known.Modality == name);
@@ -58,7 +69,8 @@ public static class Brats
     [
         .. Patients(folder, new()).Select(patient => new VolumeCase(
             Path.GetFileName(Path.GetFullPath(patient.Folder)), [.. wanted.Select(kind => patient.Files.TryGetValue(kind, out var file)
-                ? file : throw new InvalidDataException($"{patient.Folder} has no {kind}, which the network was trained with: found {string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, or take the patient out."))],
+                ? file : throw new InvalidDataException($"{patient.Folder} has no {kind}, which the network was trained with: found "
+                + $"{string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, or take the patient out."))],
             patient.Files.TryGetValue(Labels, out var label) ? [label] : [])),
     ];
 
@@ -92,7 +104,8 @@ public static class Brats
         {
             if (KindOf(stem) is not { } kind) notes.Add("neither a modality nor labels, left out", file);
             else if (!kinds.TryAdd(kind, file))
-                throw new InvalidDataException($"{folder} has two files of {kind}: {Path.GetFileName(kinds[kind])} and {Path.GetFileName(file)}. Wanted one of each. Take one out, or give each patient a folder.");
+                throw new InvalidDataException($"{folder} has two files of {kind}: {Path.GetFileName(kinds[kind])} and "
+                    + $"{Path.GetFileName(file)}. Wanted one of each. Take one out, or give each patient a folder.");
         }
         if (kinds.Count > 0) notes.AddLeftOut(found);
         return kinds;
@@ -116,12 +129,15 @@ public static class Brats
         if (relabelling is not null) return (relabelling, Math.Max(2, most));
         if (!middle.Contains(4) || middle.Except(withoutThree).Any()) return (none, Math.Max(oldest.Length > 0 ? 5 : 4, most));
         if (oldest.Length + since.Length > 0)
-            throw new InvalidDataException($"{folder} has patients of 2017 to 2022, whose enhancing tumour is label 4, and of other years, whose labels mean something else, such as {before[0]} and {oldest.Concat(since).First()}: wanted patients of one meaning. Give each a folder of its own.");
+            throw new InvalidDataException($"{folder} has patients of 2017 to 2022, whose enhancing tumour is label 4, and of other "
+                + $"years, whose labels mean something else, such as {before[0]} and {oldest.Concat(since).First()}: wanted patients of "
+                + "one meaning. Give each a folder of its own.");
         notes.Add("label 4, the enhancing tumour of 2017 to 2022, is class 3", folder);
         return (fourIsThree, 4);
     }
 
     // The first of the years whose files are named so.
-    static int Year(string labels) => VolumeFolder.Stem(labels)!.ToLowerInvariant() is var name && name.EndsWith("-seg", StringComparison.Ordinal) ? 2023
+    static int Year(string labels) => VolumeFolder.Stem(labels)!.ToLowerInvariant() is var name
+        && name.EndsWith("-seg", StringComparison.Ordinal) ? 2023
         : name.EndsWith("_seg", StringComparison.Ordinal) || name == "seg" ? 2017 : 2015;
 }

@@ -3,7 +3,8 @@ namespace Actipress.Data;
 /// <summary>Connected parts of masks.</summary>
 public static class Components
 {
-    /// <summary>Keeps of each class its largest connected part; the rest becomes background. Voxels are neighbours that share a face; of equal parts the first stays.</summary>
+    /// <summary>Keeps of each class its largest connected part; the rest becomes background. Voxels are neighbours that share a face; of
+    /// equal parts the first stays.</summary>
     /// <param name="labels">(depth, height, width), row-major; stays as it is.</param>
     /// <param name="extents">Depth, height and width.</param>
     public static ushort[] Largest(ushort[] labels, IReadOnlyList<int> extents)
@@ -38,7 +39,8 @@ public static class Components
                 queue.Enqueue(voxel);
             }
         }
-        var kept = Enumerable.Range(1, sizes.Count - 1).GroupBy(number => classes[number]).Select(own => own.MaxBy(number => sizes[number])).ToHashSet();
+        var kept = Enumerable.Range(1, sizes.Count - 1).GroupBy(number => classes[number]).Select(own => own.MaxBy(number => sizes[number]))
+            .ToHashSet();
         return [.. labels.Select((label, voxel) => kept.Contains(part[voxel]) ? label : (ushort)0)];
     }
 }

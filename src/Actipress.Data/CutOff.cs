@@ -34,10 +34,13 @@ public sealed class CutOff(IReadOnlyList<string>? classNames)
         var lines = new List<string>();
         for (var label = 1; label < shares.Values.Select(one => one.Count).DefaultIfEmpty(0).Max(); label++)
         {
-            var cut = shares.Where(one => one.Value.ElementAtOrDefault(label) > 0).Select(one => (one.Key, Share: one.Value[label])).ToArray();
+            var cut = shares.Where(one => one.Value.ElementAtOrDefault(label) > 0).Select(one => (one.Key, Share: one.Value[label]))
+                .ToArray();
             if (cut.Length == 0) continue;
             var worst = cut.MaxBy(one => one.Share);
-            lines.Add(FormattableString.Invariant($"the cut takes voxels of class {classNames?.ElementAtOrDefault(label) ?? $"{label}"} away in {cut.Length} of {shares.Count} cases, up to {100 * worst.Share:0.#} % ({worst.Key})"));
+            var most = FormattableString.Invariant($"up to {100 * worst.Share:0.#} % ({worst.Key})");
+            var name = classNames?.ElementAtOrDefault(label) ?? $"{label}";
+            lines.Add($"the cut takes voxels of class {name} away in {cut.Length} of {shares.Count} cases, {most}");
         }
         return lines;
     }

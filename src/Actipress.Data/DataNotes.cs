@@ -2,7 +2,8 @@ using System.Collections.Concurrent;
 
 namespace Actipress.Data;
 
-/// <summary>What is worth knowing of data that were read all the same: what was resampled, left out or taken for something. Any thread adds to them.</summary>
+/// <summary>What is worth knowing of data that were read all the same: what was resampled, left out or taken for something. Any thread adds
+/// to them.</summary>
 public sealed class DataNotes
 {
     const int Named = 3;
@@ -22,10 +23,12 @@ public sealed class DataNotes
     /// <summary>A line for each kind, with how many cases it holds for and the first of them.</summary>
     public IReadOnlyList<string> Lines() =>
     [
-        .. notes.Keys.GroupBy(note => note.What, note => note.Case, StringComparer.Ordinal).OrderBy(group => group.Key, StringComparer.Ordinal).Select(group =>
+        .. notes.Keys.GroupBy(note => note.What, note => note.Case, StringComparer.Ordinal)
+        .OrderBy(group => group.Key, StringComparer.Ordinal).Select(group =>
         {
             var cases = group.Order(StringComparer.Ordinal).ToArray();
-            return $"{string.Join(", ", cases.Take(Named))}{(cases.Length > Named ? $" and {cases.Length - Named} more" : "")}: {group.Key}";
+            return $"{string.Join(", ", cases.Take(Named))}{(cases.Length > Named ? $" and {cases.Length - Named} more" : "")}: "
+                + $"{group.Key}";
         }),
     ];
 }

@@ -21,7 +21,8 @@ public enum Unreadable
 /// <param name="Channels">What values each channel has.</param>
 /// <param name="Classes">Where each class is, background first.</param>
 public sealed record Fingerprint(
-    int Cases, IReadOnlyList<Spread> Extents, IReadOnlyList<Spread> Spacing, IReadOnlyList<ChannelValues> Channels, IReadOnlyList<ClassVoxels> Classes)
+    int Cases, IReadOnlyList<Spread> Extents, IReadOnlyList<Spread> Spacing, IReadOnlyList<ChannelValues> Channels,
+        IReadOnlyList<ClassVoxels> Classes)
 {
     const int SampledVoxels = 4096;
     const double Tail = 0.005, ZerosOfAMask = 0.25, CtBelow = -500;
@@ -33,7 +34,8 @@ public sealed record Fingerprint(
     /// <param name="progress">Told of each.</param>
     /// <param name="cancellation">Ends it between cases.</param>
     /// <exception cref="InvalidDataException">A case cannot be read, and the run is to stop at it; or none can.</exception>
-    public static Fingerprint Of(VolumeFiles files, Unreadable unreadable, out IReadOnlyList<int> readable, IProgress<string>? progress = null, CancellationToken cancellation = default)
+    public static Fingerprint Of(VolumeFiles files, Unreadable unreadable, out IReadOnlyList<int> readable,
+        IProgress<string>? progress = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(files);
         var (seen, done) = (new Seen?[files.Count], 0);
@@ -51,20 +53,27 @@ public sealed record Fingerprint(
         });
         if (unreadable == Unreadable.Stop && !refused.IsEmpty) throw refused.MinBy(one => one.Key).Value;
         var cases = seen.OfType<Seen>().ToArray();
-        if (cases.Length == 0) throw new InvalidDataException($"None of the {files.Count} cases of {files.Name} can be read. The first: {refused[0].Message}");
+        if (cases.Length == 0) throw new InvalidDataException($"None of the {files.Count} cases of {files.Name} can be read. The first: "
+            + $"{refused[0].Message}");
         readable = [.. Enumerable.Range(0, files.Count).Where(index => seen[index] is not null)];
         foreach (var same in readable.GroupBy(index => seen[index]!.Hash, StringComparer.Ordinal).Where(group => group.Count() > 1))
-            files.Notes.Add("the same image, so that a network may be tested on what it was trained on", string.Join(" = ", same.Select(files.Case)));
+            files.Notes.Add("the same image, so that a network may be tested on what it was trained on",
+                string.Join(" = ", same.Select(files.Case)));
         var classes = Enumerable.Range(0, files.Classes).Select(label => new ClassVoxels(
-            files.ClassNames?[label] ?? $"{label}", cases.Count(one => one.Voxels[label] > 0), cases.Average(one => (double)one.Voxels[label] / one.Voxels.Sum()))).ToArray();
-        foreach (var absent in classes.Skip(1).Where(one => one.Cases == 0)) files.Notes.Add("no case has a voxel of this class, and it has no score", $"class {absent.Name}");
+            files.ClassNames?[label] ?? $"{label}", cases.Count(one => one.Voxels[label] > 0),
+                cases.Average(one => (double)one.Voxels[label] / one.Voxels.Sum()))).ToArray();
+        foreach (var absent in classes.Skip(1).Where(one => one.Cases == 0)) files.Notes.Add("no case has a voxel of this class, and it "
+            + "has no score", $"class {absent.Name}");
         return new(
             cases.Length, [.. Enumerable.Range(0, 3).Select(axis => Spread.Of(cases.Select(one => (double)one.Extents[axis])))],
             [.. Enumerable.Range(0, 3).Select(axis => Spread.Of(cases.Select(one => one.Spacing[axis])))],
-            [.. Enumerable.Range(0, files.Channels).Select(channel => ChannelValues.Of(cases.SelectMany(one => one.Samples[channel]), cases.SelectMany(one => one.Foreground[channel])))], classes);
+            [.. Enumerable.Range(0, files.Channels)
+                .Select(channel => ChannelValues.Of(cases.SelectMany(one => one.Samples[channel]),
+                cases.SelectMany(one => one.Foreground[channel])))], classes);
     }
 
-    /// <summary>What is usually done with such scans: of CT a window of the values inside the classes, else mean and deviation; the median spacing where cases differ.</summary>
+    /// <summary>What is usually done with such scans: of CT a window of the values inside the classes, else mean and deviation; the median
+    /// spacing where cases differ.</summary>
     public Preparation Preparation() => new()
     {
         Window = Channels is [{ Low: < CtBelow } ct] ? [Math.Round(ct.ForegroundLow), Math.Round(ct.ForegroundHigh)] : null,
@@ -76,8 +85,8 @@ public sealed record Fingerprint(
     public IReadOnlyList<string> Lines() =>
     [
         $"{Cases} cases of {string.Join(" x ", Extents)} voxels, {string.Join(" x ", Spacing)} mm (depth, height, width)",
-        .. Channels.Index().Select(one => FormattableString.Invariant($"channel {one.Index}: 99 % of the values from {one.Item.Low:0.###} to {one.Item.High:0.###}, of those inside classes from {one.Item.ForegroundLow:0.###} to {one.Item.ForegroundHigh:0.###}; {100 * one.Item.Zeros:0} % are 0")),
-        .. Classes.Skip(1).Select(one => FormattableString.Invariant($"class {one.Name}: in {one.Cases} of {Cases} cases, {100 * one.Share:0.###} % of their voxels")),
+        .. Channels.Select((channel, number) => $"channel {number}: {channel}"),
+        .. Classes.Skip(1).Select(one => $"class {one.Name}: in {one.Cases} of {Cases} cases, {one.Percent} % of their voxels"),
     ];
 
     sealed record Seen(IReadOnlyList<int> Extents, double[] Spacing, long[] Voxels, float[][] Samples, float[][] Foreground, string Hash);
@@ -101,7 +110,8 @@ public sealed record Fingerprint(
         return [.. Enumerable.Range(0, taken).Select(i => values[voxel((int)((long)i * count / taken))])];
     }
 
-    internal static double Quantile(double[] sorted, double share) => sorted.Length == 0 ? double.NaN : sorted[(int)Math.Round(share * (sorted.Length - 1))];
+    internal static double Quantile(double[] sorted, double share) => sorted.Length == 0 ? double.NaN
+        : sorted[(int)Math.Round(share * (sorted.Length - 1))];
 
     internal static (double Low, double High) Middle(double[] sorted) => (Quantile(sorted, Tail), Quantile(sorted, 1 - Tail));
 }
@@ -116,7 +126,8 @@ public sealed record Spread(double Smallest, double Median, double Largest)
     }
 
     /// <inheritdoc/>
-    public override string ToString() => Smallest == Largest ? FormattableString.Invariant($"{Median:0.###}") : FormattableString.Invariant($"{Smallest:0.###}..{Median:0.###}..{Largest:0.###}");
+    public override string ToString() => Smallest == Largest ? FormattableString.Invariant($"{Median:0.###}")
+        : FormattableString.Invariant($"{Smallest:0.###}..{Median:0.###}..{Largest:0.###}");
 }
 
 /// <summary>Values of a channel.</summary>
@@ -127,6 +138,13 @@ public sealed record Spread(double Smallest, double Median, double Largest)
 /// <param name="ForegroundHigh">Likewise.</param>
 public sealed record ChannelValues(double Low, double High, double Zeros, double ForegroundLow, double ForegroundHigh)
 {
+    /// <inheritdoc/>
+    public override string ToString()
+    {
+        var all = FormattableString.Invariant($"99 % of the values from {Low:0.###} to {High:0.###}");
+        return FormattableString.Invariant($"{all}, of those inside classes from {ForegroundLow:0.###} to {ForegroundHigh:0.###}; {100 * Zeros:0} % are 0");
+    }
+
     internal static ChannelValues Of(IEnumerable<float> values, IEnumerable<float> foreground)
     {
         var sorted = values.Select(value => (double)value).Order().ToArray();
@@ -140,4 +158,7 @@ public sealed record ChannelValues(double Low, double High, double Zeros, double
 /// <param name="Name">Its name, or its number.</param>
 /// <param name="Cases">How many have it.</param>
 /// <param name="Share">Mean share of a case's voxels.</param>
-public sealed record ClassVoxels(string Name, int Cases, double Share);
+public sealed record ClassVoxels(string Name, int Cases, double Share)
+{
+    internal string Percent => FormattableString.Invariant($"{100 * Share:0.###}");
+}

@@ -23,7 +23,8 @@ static class Gzip
         {
             var isGzip = (file.ReadByte(), file.ReadByte()) == (0x1F, 0x8B);
             if (!isGzip && path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase))
-                throw new InvalidDataException($"{path} is {(file.Length < 2 ? "cut short" : "no gzip file")}: found {file.Length} bytes that do not begin with 1f 8b. Get the file again, or drop .gz from its name if it is not packed.");
+                throw new InvalidDataException($"{path} is {(file.Length < 2 ? "cut short" : "no gzip file")}: found {file.Length} bytes "
+                    + "that do not begin with 1f 8b. Get the file again, or drop .gz from its name if it is not packed.");
             file.Position = 0;
             return new(path, file, isGzip);
         }
@@ -34,7 +35,8 @@ static class Gzip
         }
     }
 
-    /// <summary>All of a file's content, unpacked where it is gzipped. What follows a gzip stream is no part of it, as for gzip itself.</summary>
+    /// <summary>All of a file's content, unpacked where it is gzipped. What follows a gzip stream is no part of it, as for gzip
+    /// itself.</summary>
     /// <exception cref="InvalidDataException">It is cut short or damaged; the message says where.</exception>
     public static byte[] All(string path)
     {
@@ -73,7 +75,8 @@ static class Gzip
             }
             catch (InvalidDataException failure)
             {
-                throw new InvalidDataException($"{path} is cut short or damaged: {failure.Message} After byte {read} of its content. Get the file again.", failure);
+                throw new InvalidDataException($"{path} is cut short or damaged: {failure.Message} After byte {read} of its content. Get "
+                    + "the file again.", failure);
             }
         }
 
@@ -83,14 +86,17 @@ static class Gzip
         {
             Skip(long.MaxValue);
             if (stream == file) return;
-            // The last four bytes of a gzip stream are its content's size, modulo 2^32. Something may follow it, or several streams one another.
+            // The last four bytes of a gzip stream are its content's size, modulo 2^32. Something may follow it, or several streams one
+            // another.
             var end = new byte[Math.Min(file.Length, LongestTail)];
             file.Position = file.Length - end.Length;
             file.ReadExactly(end);
             Span<byte> size = stackalloc byte[4];
             BinaryPrimitives.WriteUInt32LittleEndian(size, (uint)read);
-            if (end.Length < 4 || end.AsSpan().LastIndexOf(size) < 0 && BinaryPrimitives.ReadUInt32LittleEndian(end.AsSpan(end.Length - 4)) > read)
-                throw new InvalidDataException($"{path} is cut short: its content ends after {read} bytes, without the end of a gzip stream. Get the file again.");
+            if (end.Length < 4 || end.AsSpan().LastIndexOf(size) < 0
+                && BinaryPrimitives.ReadUInt32LittleEndian(end.AsSpan(end.Length - 4)) > read)
+                throw new InvalidDataException($"{path} is cut short: its content ends after {read} bytes, without the end of a gzip "
+                    + "stream. Get the file again.");
         }
 
         /// <summary>Passes over bytes.</summary>
@@ -106,18 +112,21 @@ static class Gzip
             }
             var nothing = new byte[Math.Min(bytes, 1 << 16)];
             var skipped = 0L;
-            while (skipped < bytes && Fill(nothing.AsSpan(0, (int)Math.Min(nothing.Length, bytes - skipped))) is > 0 and var count) skipped += count;
+            while (skipped < bytes && Fill(nothing.AsSpan(0, (int)Math.Min(nothing.Length, bytes - skipped)))
+                is > 0 and var count) skipped += count;
             return skipped;
         }
 
         internal byte[] ToEnd()
         {
-            if (stream == file && file.Length > Array.MaxLength) throw new InvalidDataException($"{path} has {file.Length} bytes: wanted at most {Array.MaxLength}.");
+            if (stream == file && file.Length > Array.MaxLength) throw new InvalidDataException($"{path} has {file.Length} bytes: wanted "
+                + $"at most {Array.MaxLength}.");
             using var all = new MemoryStream((int)Math.Min(Guess(), Array.MaxLength));
             var piece = new byte[1 << 16];
             while (Fill(piece) is > 0 and var count)
             {
-                if (all.Length + count > Array.MaxLength) throw new InvalidDataException($"{path} unpacks to more than {all.Length} bytes: wanted at most {Array.MaxLength}.");
+                if (all.Length + count > Array.MaxLength) throw new InvalidDataException($"{path} unpacks to more than {all.Length} "
+                    + $"bytes: wanted at most {Array.MaxLength}.");
                 all.Write(piece, 0, count);
             }
             Finish();

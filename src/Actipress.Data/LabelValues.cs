@@ -24,10 +24,12 @@ static class LabelValues
     /// <param name="relabelling">What the user says that numbers become; then classes are what comes of it.</param>
     /// <param name="name">Of the data set, for a note of numbers that become others.</param>
     /// <param name="notes">Gets it.</param>
-    public static (Relabelling Relabelling, int Classes, IReadOnlyList<string>? Names) Classes(IReadOnlyList<string> files, Relabelling? relabelling, string name, DataNotes notes)
+    public static (Relabelling Relabelling, int Classes, IReadOnlyList<string>? Names) Classes(IReadOnlyList<string> files,
+        Relabelling? relabelling, string name, DataNotes notes)
     {
         int[] values = [.. In(files, relabelling ?? Relabelling.None).Prepend(0).Distinct()];
-        if (relabelling is not null || values[^1] < values.Length) return (relabelling ?? Relabelling.None, Math.Max(2, values[^1] + 1), null);
+        if (relabelling is not null || values[^1] < values.Length) return (relabelling ?? Relabelling.None, Math.Max(2, values[^1] + 1),
+            null);
         notes.Add($"labels {string.Join(", ", values)} become classes 0 to {values.Length - 1}, and are written as they were", name);
         return (Relabelling.InOrder(values), values.Length, [.. values.Select(value => $"{value}")]);
     }
@@ -43,8 +45,10 @@ static class LabelValues
         {
             if (value == last) continue;
             last = value;
-            if (relabelling.ClassOf(value) is not { } label) throw new InvalidDataException($"{file} holds {value}: wanted labels, which are whole numbers from 0 on. Give the folder of the labels, or say what a number becomes.");
-            if (values.Add(label) && values.Count > Most) throw new InvalidDataException($"{file} holds more than {Most} different numbers: wanted labels. Give the folder of the labels.");
+            if (relabelling.ClassOf(value) is not { } label) throw new InvalidDataException($"{file} holds {value}: wanted labels, which "
+                + "are whole numbers from 0 on. Give the folder of the labels, or say what a number becomes.");
+            if (values.Add(label) && values.Count > Most) throw new InvalidDataException($"{file} holds more than {Most} different "
+                + "numbers: wanted labels. Give the folder of the labels.");
         }
         return values;
     }

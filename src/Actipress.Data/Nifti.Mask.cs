@@ -22,7 +22,8 @@ public static partial class Nifti
         var header = HeaderOf(Sibling(scan, ".img", ".hdr") ?? scan);
         var extents = header.Extents();
         if (extents.Length < 3 || labels.LongLength != (long)extents[0] * extents[1] * extents[2])
-            throw new ArgumentException($"{labels.Length} labels for {scan} of {string.Join(" x ", extents)}: wanted one a voxel.", nameof(labels));
+            throw new ArgumentException($"{labels.Length} labels for {scan} of {string.Join(" x ", extents)}: wanted one a voxel.",
+                nameof(labels));
         var orientation = Orientation.Of(header.Affine());
         var own = orientation.Inverse().Turn(labels, orientation.Turn(extents));
         var type = labels.Max() > byte.MaxValue ? NiftiType.UInt16 : NiftiType.UInt8;
@@ -34,7 +35,8 @@ public static partial class Nifti
         WholeFile.Write(path, part =>
         {
             using var file = File.Create(part);
-            using Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
+            using Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal)
+                : file;
             stream.Write(header.OfMask(type));
             stream.Write(bytes);
         });

@@ -4,7 +4,8 @@ namespace Actipress.Data;
 /// Which way a volume's axes run. Of the scanner's three directions, right, anterior and superior (RAS), each is nearest to one axis of the
 /// file, forwards or backwards; nibabel decides it in the same way (<c>io_orientation</c>).
 /// </summary>
-/// <param name="Axes">The file's axis, 0 for the width, 1 the height, 2 the depth, that runs to the right, to the front, to the top.</param>
+/// <param name="Axes">The file's axis, 0 for the width, 1 the height, 2 the depth, that runs to the right, to the front, to the
+/// top.</param>
 /// <param name="Backwards">Whether it runs the other way.</param>
 public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Backwards)
 {
@@ -51,7 +52,8 @@ public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Ba
     public Orientation Inverse()
     {
         var (axes, backwards) = (new int[3], new bool[3]);
-        for (var direction = 0; direction < 3; direction++) (axes[Axes[direction]], backwards[Axes[direction]]) = (direction, Backwards[direction]);
+        for (var direction = 0; direction < 3; direction++) (axes[Axes[direction]], backwards[Axes[direction]]) = (direction,
+            Backwards[direction]);
         return new(axes, backwards);
     }
 
@@ -98,7 +100,8 @@ public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Ba
         for (var (volume, to) = (0, 0); volume < values.Length; volume += elements)
             for (var z = 0; z < size[2]; z++)
                 for (var y = 0; y < size[1]; y++)
-                    for (var (x, from) = (0, volume + first + z * steps[2] + y * steps[1]); x < size[0]; x++, from += steps[0]) turned[to++] = values[from];
+                    for (var (x, from) = (0, volume + first + z * steps[2] + y * steps[1]); x < size[0]; x++,
+                        from += steps[0]) turned[to++] = values[from];
         return turned;
     }
 }

@@ -1,12 +1,14 @@
 namespace Actipress.Data;
 
-/// <summary>What is done with each scan before a network sees it, as data: a trained network keeps it, and predicts after the same.</summary>
+/// <summary>What is done with each scan before a network sees it, as data: a trained network keeps it, and predicts after the
+/// same.</summary>
 public sealed record Preparation
 {
     /// <summary>Cuts away what is nothing but the channels' smallest values, as around a skull stripped.</summary>
     public bool CropToForeground { get; init; }
 
-    /// <summary>Two numbers, such as Hounsfield units, to which values are cut, and which become -1 and 1; null: each channel gets mean 0 and deviation 1.</summary>
+    /// <summary>Two numbers, such as Hounsfield units, to which values are cut, and which become -1 and 1; null: each channel gets mean 0
+    /// and deviation 1.</summary>
     public IReadOnlyList<double>? Window { get; init; }
 
     /// <summary>Mean and deviation are those of the voxels other than 0, which stay 0.</summary>
@@ -20,7 +22,8 @@ public sealed record Preparation
     {
         if (CropToForeground) scan = scan.CropToForeground();
         scan = Window is [var low, var high] ? scan.Window((float)low, (float)high) : scan.ZScore(AmongNonZero);
-        return Spacing is [var depth, var height, var width] && !IsAt(scan, depth, height, width) ? scan.ToSpacing(depth, height, width) : scan;
+        return Spacing is [var depth, var height, var width] && !IsAt(scan, depth, height, width) ? scan.ToSpacing(depth, height, width)
+            : scan;
     }
 
     // A scan that has the spacing already stays as it is, to the voxel.
@@ -34,8 +37,9 @@ public sealed record Preparation
     {
         var words = new List<string>();
         if (CropToForeground) words.Add("cropped to what is not background");
-        words.Add(Window is [var low, var high] ? FormattableString.Invariant($"values from {low:0.###} to {high:0.###}") : $"mean 0 and deviation 1{(AmongNonZero ? " of what is not 0" : "")}");
-        if (Spacing is not null) words.Add($"{string.Join(" x ", Spacing.Select(one => FormattableString.Invariant($"{one:0.###}")))} mm a voxel");
+        words.Add(Window is [var low, var high] ? FormattableString.Invariant($"values from {low:0.###} to {high:0.###}")
+            : $"mean 0 and deviation 1{(AmongNonZero ? " of what is not 0" : "")}");
+        if (Spacing is not null) words.Add($"{string.Join(" x ", Spacing.Select(one => FormattableString.Invariant($"{one:0.###}")))} mm");
         return string.Join(", ", words);
     }
 }

@@ -23,8 +23,10 @@ public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
         ArgumentNullException.ThrowIfNull(text);
         var classes = new Dictionary<int, int>();
         foreach (var part in text.Split(','))
-            if (part.Split('=') is not [var from, var to] || !int.TryParse(from, out var number) || !int.TryParse(to, out var label) || label is < 0 or > ushort.MaxValue || !classes.TryAdd(number, label))
-                throw new FormatException($"No relabelling '{text}': wanted pairs of a number in the files and its class, each number once, such as 4=3,255=1.");
+            if (part.Split('=') is not [var from, var to] || !int.TryParse(from, out var number) || !int.TryParse(to, out var label)
+                || label is < 0 or > ushort.MaxValue || !classes.TryAdd(number, label))
+                throw new FormatException($"No relabelling '{text}': wanted pairs of a number in the files and its class, each number "
+                    + "once, such as 4=3,255=1.");
         return new(classes);
     }
 
@@ -51,10 +53,12 @@ public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
     }
 
     /// <summary>What files may hold, for messages.</summary>
-    internal string Wanted(int most) => Only ? string.Join(", ", Classes.Keys.Order()) : $"whole numbers from 0 to {most}{(Classes.Count == 0 ? "" : $" after {this}")}";
+    internal string Wanted(int most) => Only ? string.Join(", ", Classes.Keys.Order())
+        : $"whole numbers from 0 to {most}{(Classes.Count == 0 ? "" : $" after {this}")}";
 
     /// <summary>Classes from 0 on for these numbers, and for no others.</summary>
-    internal static Relabelling InOrder(IEnumerable<int> numbers) => new(numbers.Index().ToDictionary(one => one.Item, one => one.Index)) { Only = true };
+    internal static Relabelling InOrder(IEnumerable<int> numbers) =>
+        new(numbers.Index().ToDictionary(one => one.Item, one => one.Index)) { Only = true };
 
     /// <summary>As <see cref="Parse"/> reads it.</summary>
     public override string ToString() => string.Join(',', Classes.OrderBy(pair => pair.Key).Select(pair => $"{pair.Key}={pair.Value}"));

@@ -10,7 +10,8 @@ public static class ScanPicture
 
     static readonly SKColor truthColour = new(0x3D, 0xDC, 0x84), predictedColour = new(0xFF, 0x3B, 0x30), both = new(0xFF, 0xD6, 0x0A);
 
-    /// <summary>Draws transverse, coronal and sagittal planes through the middle of what is marked, with the patient's right at the left, as radiologists look at them.</summary>
+    /// <summary>Draws transverse, coronal and sagittal planes through the middle of what is marked, with the patient's right at the left,
+    /// as radiologists look at them.</summary>
     /// <param name="scan">Its first channel is drawn; its axes run to the top, the front and the right.</param>
     /// <param name="predicted">A class a voxel, outlined in red.</param>
     /// <param name="truth">Likewise in green, and in yellow where both have their edge; null where it is not known.</param>
@@ -19,13 +20,15 @@ public static class ScanPicture
     {
         ArgumentNullException.ThrowIfNull(scan);
         ArgumentNullException.ThrowIfNull(predicted);
-        var middle = Middle(truth ?? predicted, scan.Extents) ?? Middle(predicted, scan.Extents) ?? [.. scan.Extents.Select(extent => extent / 2)];
+        var middle = Middle(truth ?? predicted, scan.Extents) ?? Middle(predicted, scan.Extents)
+            ?? [.. scan.Extents.Select(extent => extent / 2)];
         var (low, high) = Range(scan.Channel(0));
         var spacing = scan.Affine?.Spacing ?? (1, 1, 1);
         double[] mm = [spacing.Depth, spacing.Height, spacing.Width];
         // (down, across) of each plane.
         var planes = new[] { (1, 2), (0, 2), (0, 1) }.Select(axes => Plane(axes.Item1, axes.Item2)).ToArray();
-        using var sheet = new SKBitmap(planes.Sum(plane => plane.Width) + Gap * (planes.Length - 1), planes.Max(plane => plane.Height), SKColorType.Rgba8888, SKAlphaType.Opaque);
+        using var sheet = new SKBitmap(planes.Sum(plane => plane.Width) + Gap * (planes.Length - 1), planes.Max(plane => plane.Height),
+            SKColorType.Rgba8888, SKAlphaType.Opaque);
         using (var canvas = new SKCanvas(sheet))
         {
             canvas.Clear(SKColors.Black);
@@ -54,7 +57,8 @@ public static class ScanPicture
                     var voxel = Voxel(y, x);
                     var grey = (byte)Math.Clamp(255 * (channel[voxel] - low) / Math.Max(high - low, 1e-20f), 0, 255);
                     var (isPredicted, isTrue) = (IsEdge(predicted, y, x), truth is not null && IsEdge(truth, y, x));
-                    picture.SetPixel(x, y, isPredicted && isTrue ? both : isPredicted ? predictedColour : isTrue ? truthColour : new SKColor(grey, grey, grey));
+                    picture.SetPixel(x, y, isPredicted && isTrue ? both : isPredicted ? predictedColour : isTrue ? truthColour
+                        : new SKColor(grey, grey, grey));
                 }
             return picture;
 
@@ -68,7 +72,8 @@ public static class ScanPicture
 
             // A pixel inside a class with one beside it that is not.
             bool IsEdge(ushort[] labels, int y, int x) => labels[Voxel(y, x)] is > 0 and var own
-                && (labels[Voxel(Math.Max(0, y - 1), x)] != own || labels[Voxel(Math.Min(height - 1, y + 1), x)] != own || labels[Voxel(y, Math.Max(0, x - 1))] != own || labels[Voxel(y, Math.Min(width - 1, x + 1))] != own);
+                && (labels[Voxel(Math.Max(0, y - 1), x)] != own || labels[Voxel(Math.Min(height - 1, y + 1), x)] != own
+                || labels[Voxel(y, Math.Max(0, x - 1))] != own || labels[Voxel(y, Math.Min(width - 1, x + 1))] != own);
         }
     }
 
@@ -76,7 +81,8 @@ public static class ScanPicture
     {
         var (count, z, y, x) = (0L, 0L, 0L, 0L);
         for (var voxel = 0; voxel < labels.Length; voxel++)
-            if (labels[voxel] != 0) (count, z, y, x) = (count + 1, z + voxel / extents[2] / extents[1], y + voxel / extents[2] % extents[1], x + voxel % extents[2]);
+            if (labels[voxel] != 0) (count, z, y, x) = (count + 1, z + voxel / extents[2] / extents[1], y
+                + voxel / extents[2] % extents[1], x + voxel % extents[2]);
         return count == 0 ? null : [(int)(z / count), (int)(y / count), (int)(x / count)];
     }
 

@@ -15,7 +15,8 @@ public static class SurfaceDistance
     /// <param name="extents">Depth, height and width.</param>
     /// <param name="spacing">Of neighbours along them, in mm.</param>
     /// <returns>In mm; null where either mask is empty.</returns>
-    public static double? Hd95(ReadOnlySpan<ushort> found, ReadOnlySpan<ushort> wanted, ushort label, IReadOnlyList<int> extents, IReadOnlyList<double> spacing)
+    public static double? Hd95(ReadOnlySpan<ushort> found, ReadOnlySpan<ushort> wanted, ushort label, IReadOnlyList<int> extents,
+        IReadOnlyList<double> spacing)
     {
         ArgumentNullException.ThrowIfNull(extents);
         ArgumentNullException.ThrowIfNull(spacing);
@@ -45,12 +46,14 @@ public static class SurfaceDistance
                     if (labels[voxel] != label) continue;
                     ReadOnlySpan<int> place = [z, y, x];
                     for (var axis = 0; axis < 3; axis++)
-                        surface[voxel] |= place[axis] == 0 || place[axis] + 1 == extents[axis] || labels[voxel - steps[axis]] != label || labels[voxel + steps[axis]] != label;
+                        surface[voxel] |= place[axis] == 0 || place[axis] + 1 == extents[axis] || labels[voxel - steps[axis]] != label
+                            || labels[voxel + steps[axis]] != label;
                 }
         return surface;
     }
 
-    // Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions (2012): along each axis in turn, the lower envelope of parabolas.
+    // Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions (2012): along each axis in turn, the lower envelope of
+    // parabolas.
     static double[] SquaredDistances(bool[] marked, IReadOnlyList<int> extents, IReadOnlyList<double> spacing)
     {
         var distances = Array.ConvertAll(marked, isMarked => isMarked ? 0 : double.PositiveInfinity);

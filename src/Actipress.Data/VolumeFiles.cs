@@ -40,7 +40,8 @@ public sealed record VolumeFiles : IDataSet
         ArgumentNullException.ThrowIfNull(cases);
         if (cases.Count == 0) throw new InvalidDataException($"{name} has no cases: wanted at least one volume.");
         if (cases.GroupBy(one => one.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } several)
-            throw new InvalidDataException($"{name} has {several.Count()} cases called {several.Key}: {string.Join(", ", several.Select(one => one.Images[0]))}. Wanted one of a name. Remove or rename the others.");
+            throw new InvalidDataException($"{name} has {several.Count()} cases called {several.Key}: "
+                + $"{string.Join(", ", several.Select(one => one.Images[0]))}. Wanted one of a name. Remove or rename the others.");
         (Name, this.cases, stored, Classes) = (name, cases, channels, classes);
     }
 
@@ -90,7 +91,8 @@ public sealed record VolumeFiles : IDataSet
         ArgumentNullException.ThrowIfNull(channels);
         var names = ChannelNames is null ? null : channels.Select(channel => ChannelNames[channel]).ToArray();
         return cases[0].Images.Count == stored && stored > 1
-            ? new(Name, [.. cases.Select(one => one with { Images = [.. channels.Select(channel => one.Images[channel])] })], channels.Count, Classes)
+            ? new(Name, [.. cases.Select(one => one with { Images = [.. channels.Select(channel => one.Images[channel])] })],
+            channels.Count, Classes)
             {
                 Relabelling = Relabelling, ClassNames = ClassNames, ChannelNames = names, Misplaced = Misplaced, Notes = Notes,
             }
@@ -109,14 +111,17 @@ public sealed record VolumeFiles : IDataSet
             for (var channel = 0; channel < files.Images.Count; channel++)
             {
                 var path = files.Images[channel];
-                var values = channel == 0 ? image.Length == elements ? image : grid.Volume.Values : On(grid, path, Nifti.Read(path), isLabel: false, files.Name);
+                var values = channel == 0 ? image.Length == elements ? image : grid.Volume.Values
+                    : On(grid, path, Nifti.Read(path), isLabel: false, files.Name);
                 if (values.Length != elements)
-                    throw new InvalidDataException($"{path} is {VolumeGrid.Size(grid.Volume)}: wanted three axes, since its case has {files.Images.Count} files of a channel each.");
+                    throw new InvalidDataException($"{path} is {VolumeGrid.Size(grid.Volume)}: wanted three axes, since its case has "
+                        + $"{files.Images.Count} files of a channel each.");
                 values.CopyTo(image, channel * elements);
             }
         }
         if (image.Length != (long)elements * stored)
-            throw new InvalidDataException($"{files.Images[0]} is {VolumeGrid.Size(grid.Volume)}, so it has {image.Length / elements} channels: {Name} has {stored}.");
+            throw new InvalidDataException($"{files.Images[0]} is {VolumeGrid.Size(grid.Volume)}, so it has {image.Length / elements} "
+                + $"channels: {Name} has {stored}.");
         if (picked is not null) image = [.. picked.SelectMany(channel => image[(channel * elements)..((channel + 1) * elements)])];
         FillHoles(image, elements, files.Name);
         var labels = Labels(files, grid);
@@ -140,7 +145,8 @@ public sealed record VolumeFiles : IDataSet
                 if (float.IsNaN(value)) holes++;
                 else smallest = Math.Min(smallest, value);
             if (holes == 0) continue;
-            if (holes == elements) throw new InvalidDataException($"Channel {channel} of {name} holds nothing but NaN: wanted numbers. Mend the file, or take the case out.");
+            if (holes == elements) throw new InvalidDataException($"Channel {channel} of {name} holds nothing but NaN: wanted numbers. "
+                + "Mend the file, or take the case out.");
             foreach (ref var value in values)
                 if (float.IsNaN(value)) value = smallest;
             Notes.Add("voxels of NaN are taken for the channel's smallest value", name);
@@ -151,7 +157,8 @@ public sealed record VolumeFiles : IDataSet
     {
         if (grid.TryPlace(volume, out var values)) return values;
         if (Misplaced == Misplaced.Refuse) throw grid.Refusal(path, volume);
-        Notes.Add($"{(isLabel ? "labels lie" : "a channel lies")} elsewhere than the image, and {(isLabel ? "are" : "is")} resampled onto its grid", name);
+        Notes.Add($"{(isLabel ? "labels lie" : "a channel lies")} elsewhere than the image, and {(isLabel ? "are" : "is")} resampled onto "
+            + "its grid", name);
         return grid.Resampled(path, volume, isLabel);
     }
 
@@ -162,7 +169,8 @@ public sealed record VolumeFiles : IDataSet
         {
             var path = files.Labels[file];
             var values = On(grid, path, Nifti.Read(path), isLabel: true, files.Name);
-            if (values.Length != labels.Length) throw new InvalidDataException($"{path} has {values.Length / labels.Length} labels a voxel: wanted one. Split it into a file for each, or join them.");
+            if (values.Length != labels.Length) throw new InvalidDataException($"{path} has {values.Length / labels.Length} labels a "
+                + "voxel: wanted one. Split it into a file for each, or join them.");
             var isOneOfSeveral = files.Labels.Count > 1;
             var (most, relabelling) = isOneOfSeveral ? (1, Relabelling.None) : (Classes - 1, Relabelling);
             if (relabelling.IsMask(values, most))
@@ -175,7 +183,9 @@ public sealed record VolumeFiles : IDataSet
                 if (relabelling.ClassOf(values[voxel]) is not { } label || label > most)
                 {
                     var (width, height) = (grid.Extents[0], grid.Extents[1]);
-                    throw new InvalidDataException($"{path} holds label {values[voxel]} at voxel ({voxel % width}, {voxel / width % height}, {voxel / width / height}): wanted {relabelling.Wanted(most)}. Say how many classes there are or what a label becomes, or mend the file.");
+                    throw new InvalidDataException($"{path} holds label {values[voxel]} at voxel ({voxel % width}, "
+                        + $"{voxel / width % height}, {voxel / width / height}): wanted {relabelling.Wanted(most)}. Say how many classes "
+                        + "there are or what a label becomes, or mend the file.");
                 }
                 if (!isOneOfSeveral) labels[voxel] = (ushort)label;
                 else if (label == 1)
@@ -195,7 +205,8 @@ public sealed record VolumeFiles : IDataSet
         var found = VolumeFolder.Of(folder);
         if (found.Volumes.Count == 0) throw new InvalidDataException($"No volumes in {folder}: wanted .nii or .nii.gz files.");
         var files = new VolumeFiles(
-            Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)), [.. found.Volumes.Select(file => new VolumeCase(file.Key, [file.Value], []))], channels: 1, classes: 1);
+            Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)),
+                [.. found.Volumes.Select(file => new VolumeCase(file.Key, [file.Value], []))], channels: 1, classes: 1);
         files.Notes.AddLeftOut(found);
         return files;
     }

@@ -17,7 +17,8 @@ namespace Actipress.Experiments;
 /// <param name="TrainCases">The scans that it was trained on.</param>
 /// <param name="TestCases">Those that it was tested on.</param>
 public sealed record ModelDescription(
-    string Model, string Run, int Channels, int Classes, int Features, ScanDescription? Scans, TrainingPlan Plan, int Epochs, double TestScore, Provenance Provenance,
+    string Model, string Run, int Channels, int Classes, int Features, ScanDescription? Scans, TrainingPlan Plan, int Epochs,
+        double TestScore, Provenance Provenance,
     IReadOnlyList<string> TrainCases, IReadOnlyList<string> TestCases)
 {
     /// <summary>Makes the network, with fresh parameters; the caller disposes it.</summary>
@@ -48,13 +49,15 @@ public static class ModelFile
     }
 
     /// <summary>Reads a network of either format onto the CPU, in evaluation mode; the caller disposes it.</summary>
-    /// <exception cref="InvalidDataException">It is missing or damaged, has no description, or holds other weights than this says; the message tells which.</exception>
+    /// <exception cref="InvalidDataException">It is missing or damaged, has no description, or holds other weights than this says; the
+    /// message tells which.</exception>
     public static (nn.Module<Tensor, Tensor> Model, ModelDescription Description) Read(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted weights that train saved, {Shared} or {Own}.");
         var isShared = path.EndsWith(Shared, StringComparison.OrdinalIgnoreCase);
-        if (!isShared && !path.EndsWith(Own, StringComparison.OrdinalIgnoreCase)) throw new InvalidDataException($"{path} is no file of weights: wanted {Shared} or {Own}, as train saves them.");
+        if (!isShared && !path.EndsWith(Own, StringComparison.OrdinalIgnoreCase)) throw new InvalidDataException($"{path} is no file of "
+            + $"weights: wanted {Shared} or {Own}, as train saves them.");
         var description = Described(path, isShared);
         var model = description.Create();
         try
@@ -75,19 +78,24 @@ public static class ModelFile
     {
         var beside = Path.ChangeExtension(path, Beside);
         var text = isShared ? Safetensors.Texts(path).GetValueOrDefault(Name)
-            : File.Exists(beside) ? File.ReadAllText(beside) : throw new InvalidDataException($"{path} has no {beside} beside it: wanted the description that train saved with it.");
+            : File.Exists(beside) ? File.ReadAllText(beside)
+            : throw new InvalidDataException($"{path} has no {beside} beside it: wanted the description that train saved with it.");
         var description = text is null ? null : Json.Read<ModelDescription>(text);
         try
         {
             if (description is null) throw new ArgumentException("it is missing or not whole.");
             _ = Trainable.Find(description.Model);
-            if (description.Channels < 1 || description.Classes < 1 || description.Features < 1) throw new ArgumentException("its numbers are below 1.");
-            if (description.Scans is { } scans && (scans.Window.Count != 3 || scans.Window.Any(extent => extent < 1))) throw new ArgumentException("its window has no three extents.");
+            if (description.Channels < 1 || description.Classes < 1 || description.Features < 1) throw new ArgumentException("its numbers "
+                + "are below 1.");
+            if (description.Scans is { } scans
+                && (scans.Window.Count != 3 || scans.Window.Any(extent => extent < 1))) throw new ArgumentException("its window has no "
+                + "three extents.");
             return description;
         }
         catch (ArgumentException failure)
         {
-            throw new InvalidDataException($"{(isShared ? path : beside)} does not say of which network its weights are: {failure.Message.Split(" (Parameter '")[0]} Wanted the description that train writes. Save the weights anew.", failure);
+            throw new InvalidDataException($"{(isShared ? path : beside)} does not say of which network its weights are: "
+                + $"{failure.Message.Split(" (Parameter '")[0]} Wanted the description that train writes. Save the weights anew.", failure);
         }
     }
 
@@ -97,7 +105,8 @@ public static class ModelFile
         // TorchSharp says in many ways that bytes are no parameters of a network.
         catch (Exception failure) when (failure is not OutOfMemoryException)
         {
-            throw new InvalidDataException($"{path} does not hold the weights that its description tells of: {failure.Message.TrimEnd('.')}. Give the file that was saved with it.", failure);
+            throw new InvalidDataException($"{path} does not hold the weights that its description tells of: "
+                + $"{failure.Message.TrimEnd('.')}. Give the file that was saved with it.", failure);
         }
     }
 }

@@ -14,7 +14,8 @@ public sealed record PatchStep(IReadOnlyList<int> Patch, int Batch, long Bytes, 
     public override string ToString() => $"{Batch} of {string.Join(" x ", Patch)}, {CompressionReport.Bytes(Bytes)}";
 }
 
-/// <summary>The largest patch and batch for a bound on a step's memory, with compressed maps and without: what compression is for.</summary>
+/// <summary>The largest patch and batch for a bound on a step's memory, with compressed maps and without: what compression is
+/// for.</summary>
 /// <param name="Compressed">With.</param>
 /// <param name="Plain">Without.</param>
 public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
@@ -25,7 +26,8 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
     // Adam's moments.
     const int OptimizerCopies = 2;
 
-    /// <summary>Chooses. The patch grows along the axis of which it covers the smallest share, up to the whole volume; then the batch doubles.</summary>
+    /// <summary>Chooses. The patch grows along the axis of which it covers the smallest share, up to the whole volume; then the batch
+    /// doubles.</summary>
     /// <param name="create">Makes the network on the CPU.</param>
     /// <param name="channels">Of its input.</param>
     /// <param name="whole">Depth, height and width of a usual volume.</param>
@@ -37,7 +39,8 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
     /// <exception cref="InsufficientMemoryException">Not even the smallest fits compressed; the message says what it takes.</exception>
     /// <exception cref="PlatformNotSupportedException">The allocator cannot be measured here.</exception>
     public static PatchChoice Of(
-        Func<nn.Module<Tensor, Tensor>> create, int channels, IReadOnlyList<int> whole, int batch, int mostBatch, ActivationCodec codec, Objective objective, long bytes)
+        Func<nn.Module<Tensor, Tensor>> create, int channels, IReadOnlyList<int> whole, int batch, int mostBatch, ActivationCodec codec,
+            Objective objective, long bytes)
     {
         ArgumentNullException.ThrowIfNull(create);
         ArgumentNullException.ThrowIfNull(objective);
@@ -46,7 +49,8 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
         var known = new Dictionary<int, (long Compressed, long Plain)>();
         var (compressed, plain) = (Largest(Compressed), Largest(Plain));
         if (!compressed.Fits)
-            throw new InsufficientMemoryException($"No patch fits in {CompressionReport.Bytes(bytes)}: the smallest, {compressed}, is too large. Give more memory, a network with fewer --features, or a coarser --codec.");
+            throw new InsufficientMemoryException($"No patch fits in {CompressionReport.Bytes(bytes)}: the smallest, {compressed}, is too "
+                + "large. Give more memory, a network with fewer --features, or a coarser --codec.");
         return new(compressed, plain);
 
         long Compressed(int step) => Predict(step).Compressed;
@@ -75,7 +79,8 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
             var (near, first) = (taken(fits), taken(0));
             var slope = (double)(near - first) / (Voxels(fits) - Voxels(0));
             var voxels = slope <= 0 ? double.PositiveInfinity : Voxels(fits) + (bytes - near) / slope;
-            return Math.Clamp(Enumerable.Range(0, steps.Count).TakeWhile(step => Voxels(step) <= voxels).LastOrDefault(), fits + 1, tooLarge - 1);
+            return Math.Clamp(Enumerable.Range(0, steps.Count).TakeWhile(step => Voxels(step) <= voxels).LastOrDefault(), fits + 1,
+                tooLarge - 1);
         }
 
         double Voxels(int step) => steps[step].Patch.Aggregate((double)steps[step].Batch, (product, extent) => product * extent);
@@ -83,7 +88,8 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
         (long Compressed, long Plain) Predict(int step)
         {
             if (known.TryGetValue(step, out var taken)) return taken;
-            var prediction = MemoryPrediction.Of(model, [steps[step].Batch, channels, .. steps[step].Patch.Select(extent => (long)extent)], codec, Loss);
+            var prediction = MemoryPrediction.Of(model, [steps[step].Batch, channels, .. steps[step].Patch.Select(extent => (long)extent)],
+                codec, Loss);
             var moments = OptimizerCopies * model.parameters().Sum(parameter => parameter.Bytes());
             return known[step] = (prediction.NeededBytes(compressed: true) + moments, prediction.NeededBytes(compressed: false) + moments);
         }
@@ -98,7 +104,8 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
     /// <summary>Patches and batches from the smallest on.</summary>
     internal static IReadOnlyList<(IReadOnlyList<int> Patch, int Batch)> Steps(IReadOnlyList<int> whole, int batch, int mostBatch)
     {
-        int[] most = [.. whole.Select(extent => Math.Max(Smallest, (extent + Grain - 1) / Grain * Grain))], patch = [Smallest, Smallest, Smallest];
+        int[] most = [.. whole.Select(extent => Math.Max(Smallest, (extent + Grain - 1) / Grain * Grain))],
+            patch = [Smallest, Smallest, Smallest];
         var steps = new List<(IReadOnlyList<int>, int)> { ([.. patch], batch) };
         while (Enumerable.Range(0, 3).Where(axis => patch[axis] < most[axis]).ToArray() is { Length: > 0 } open)
         {

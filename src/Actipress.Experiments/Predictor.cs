@@ -13,7 +13,8 @@ public sealed record Predictor(nn.Module<Tensor, Tensor> Model, ScanDescription 
     /// <summary>Whether the network learnt from slices across the depth.</summary>
     public bool IsOfSlices { get; init; }
 
-    /// <summary>Also predicts each window mirrored along each axis and along several, and adds what comes back: eight times the work, of slices four.</summary>
+    /// <summary>Also predicts each window mirrored along each axis and along several, and adds what comes back: eight times the work, of
+    /// slices four.</summary>
     public bool Flips { get; init; }
 
     /// <summary>Least share of a window that its neighbour has too.</summary>

@@ -9,4 +9,5 @@ namespace Actipress.Experiments;
 /// <param name="ClassNames">Background first; null where nothing told.</param>
 /// <param name="ChannelNames">In its inputs' order; null where nothing told.</param>
 public sealed record ScanDescription(
-    Preparation Preparation, IReadOnlyList<int> Window, Relabelling Relabelling, IReadOnlyList<string>? ClassNames, IReadOnlyList<string>? ChannelNames);
+    Preparation Preparation, IReadOnlyList<int> Window, Relabelling Relabelling, IReadOnlyList<string>? ClassNames,
+        IReadOnlyList<string>? ChannelNames);

@@ -32,7 +32,8 @@ public sealed class ScoreTally
 
     /// <summary>Class by class; none of images.</summary>
     public IReadOnlyList<ClassScore> Classes =>
-        [.. classes.Select((one, i) => new ClassScore(i + 1, one.Present == 0 ? null : one.Sum / one.Present, one.Present, one.Absent, one.FalseAlarms))];
+        [.. classes.Select((one, i) => new ClassScore(i + 1, one.Present == 0 ? null : one.Sum / one.Present, one.Present, one.Absent,
+            one.FalseAlarms))];
 
     /// <summary>Adds images, so many of them rightly classified.</summary>
     public static ScoreTally OfImages(long right, int images)

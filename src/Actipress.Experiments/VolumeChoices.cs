@@ -32,8 +32,10 @@ public sealed record VolumeChoices
     {
         if (Relabel is not null) Relabelling.Parse(Relabel);
         if (Spacing is not null && (Spacing.Count != 3 || Spacing.Any(one => !(one > 0 && double.IsFinite(one)))))
-            throw new ArgumentException($"spacing {string.Join(" x ", Spacing)}: wanted depth, height and width of a voxel in mm, such as 3x1.5x1.5.");
+            throw new ArgumentException($"spacing {string.Join(" x ", Spacing)}: wanted depth, height and width of a voxel in mm, such as "
+                + "3x1.5x1.5.");
         if (Window is not null && (Window is not [var low, var high] || !(low < high)))
-            throw new ArgumentException($"window {string.Join(", ", Window)}: wanted two numbers, the second the greater, such as -160,240.");
+            throw new ArgumentException($"window {string.Join(", ", Window)}: wanted two numbers, the second the greater, such as "
+                + "-160,240.");
     }
 }

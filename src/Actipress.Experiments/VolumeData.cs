@@ -2,17 +2,20 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>Volumes from files as a training takes them: looked at first, prepared once, and cut to one size or whole, to draw patches from.</summary>
+/// <summary>Volumes from files as a training takes them: looked at first, prepared once, and cut to one size or whole, to draw patches
+/// from.</summary>
 static class VolumeData
 {
     // What volumes are cut or padded to where no patches are drawn.
     static readonly IReadOnlyList<int> hippocampus = [32, 48, 32], usual = [96, 96, 96];
 
     public static TrainingData Hippocampus(string folder, TrainingPlan plan) =>
-        Load(Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), plan, plan.Extents ?? hippocampus, outside: 0);
+        Load(Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), plan, plan.Extents ?? hippocampus,
+            outside: 0);
 
     public static TrainingData Brats(string folder, TrainingPlan plan) =>
-        Load(Data.Brats.Open(folder, plan.Volumes?.Channels, Relabelled(plan)), new Preparation { CropToForeground = true, AmongNonZero = true }, plan, plan.Extents ?? usual);
+        Load(Data.Brats.Open(folder, plan.Volumes?.Channels, Relabelled(plan)),
+            new Preparation { CropToForeground = true, AmongNonZero = true }, plan, plan.Extents ?? usual);
 
     public static TrainingData Ct(VolumeFiles files, TrainingPlan plan) =>
         Load(files, new Preparation { Window = [-160, 240], Spacing = [4, 4, 4] }, plan, plan.Extents ?? usual);
@@ -23,7 +26,8 @@ static class VolumeData
 
     static Relabelling? Relabelled(TrainingPlan plan) => plan.Volumes?.Relabel is { } text ? Relabelling.Parse(text) : null;
 
-    static TrainingData Load(VolumeFiles files, Preparation? preparation, TrainingPlan plan, IReadOnlyList<int>? extents, float? outside = null)
+    static TrainingData Load(VolumeFiles files, Preparation? preparation, TrainingPlan plan, IReadOnlyList<int>? extents,
+        float? outside = null)
     {
         var choices = plan.Volumes ?? new VolumeChoices();
         files = files with { Misplaced = choices.Misplaced ?? Misplaced.Refuse };
@@ -42,16 +46,16 @@ static class VolumeData
             ? cases.Select(scan => cutOff.Fit(preparation.Apply(scan), window, outside), window).InMemory()
             : cases.Select(preparation.Apply).InMemory();
         var data = TrainingData.Of(prepared, slices, patch is null ? null : cases);
-        if (patch is not null && Enumerable.Range(0, prepared.Count).Select(prepared.Read).Count(scan => scan.Extents.Zip(patch, (extent, own) => extent < own).Any(smaller => smaller)) is > 0 and var small)
-            files.Notes.Add($"{small} of {prepared.Count} cases are smaller than a patch of {string.Join(" x ", patch)}, and are padded", files.Name);
+        if (patch is not null && Enumerable.Range(0, prepared.Count).Select(prepared.Read)
+            .Count(scan => scan.Extents.Zip(patch, (extent, own) => extent < own).Any(smaller => smaller)) is > 0 and var small)
+            files.Notes.Add($"{small} of {prepared.Count} cases are smaller than a patch of {string.Join(" x ", patch)}, and are padded",
+                files.Name);
+        var chosenBy = chosen is null || memory is not null ? "" : $", chosen by their size ({(patch is null ? "--extents" : "--patch")})";
+        var size = $"{(patch is null ? "cut or padded to" : "patches of")} {string.Join(" x ", window)}{chosenBy}";
         data = data with
         {
-            Lines =
-            [
-                .. fingerprint.Lines(), $"prepared: {preparation}", $"{(patch is null ? "cut or padded to" : "patches of")} {string.Join(" x ", window)}{(chosen is null || memory is not null ? "" : patch is null ? ", chosen by their size (--extents)" : ", chosen by their size (--patch)")}",
-                .. files.Notes.Lines(), .. cutOff.Lines(),
-                .. memory is null ? (string[])[] : [$"within {CompressionReport.Bytes(plan.Memory!.Value)} a step: compressed {memory.Compressed}; plain training {(memory.Plain.Fits ? memory.Plain : $"cannot be had, the least is {memory.Plain}")}"],
-            ],
+            Lines = [.. fingerprint.Lines(), $"prepared: {preparation}", size, .. files.Notes.Lines(), .. cutOff.Lines(),
+                .. Told(memory, plan)],
             Scans = new(preparation, window, files.Relabelling, files.ClassNames, files.ChannelNames),
             Patch = patch,
             Memory = memory,
@@ -59,17 +63,27 @@ static class VolumeData
         return memory is null ? data : data.With(memory.Compressed);
     }
 
+    static string[] Told(PatchChoice? memory, TrainingPlan plan)
+    {
+        if (memory is null) return [];
+        var plain = memory.Plain.Fits ? $"{memory.Plain}" : $"cannot be had, the least is {memory.Plain}";
+        return [$"within {CompressionReport.Bytes(plan.Memory!.Value)} a step: compressed {memory.Compressed}; plain training {plain}"];
+    }
+
     // Least batch 2, or what the user wants: of one patch a batch norm knows little.
     static PatchChoice Choose(long bytes, VolumeFiles files, IReadOnlyList<int> median, int cases, TrainingPlan plan)
     {
         var network = Trainable.Find(plan.Model);
         return PatchChoice.Of(
-            () => network.Create(files.Channels, files.Classes, plan.Features ?? network.Features), files.Channels, median, plan.Batch, Math.Max(plan.Batch, cases / 4),
+            () => network.Create(files.Channels, files.Classes, plan.Features ?? network.Features), files.Channels, median, plan.Batch,
+                Math.Max(plan.Batch, cases / 4),
             ActivationCodec.Parse(plan.Codec), network.Objective(plan.Loss), bytes);
     }
 
     static int[] Median(Fingerprint fingerprint, Preparation preparation) =>
-        [.. Enumerable.Range(0, 3).Select(axis => (int)Math.Ceiling(fingerprint.Extents[axis].Median * (preparation.Spacing is { } spacing ? fingerprint.Spacing[axis].Median / spacing[axis] : 1)))];
+        [.. Enumerable.Range(0, 3)
+            .Select(axis => (int)Math.Ceiling(fingerprint.Extents[axis].Median * (preparation.Spacing is { } spacing
+            ? fingerprint.Spacing[axis].Median / spacing[axis] : 1)))];
 
     // As far as a step on two cores bears it, in the multiples of 16 that a U-Net of five levels wants. Of 16 x 16 x 16 one voxel would be
     // left at the coarsest level, of which a batch norm learns nothing.

@@ -15,12 +15,14 @@ public sealed class FingerprintTests : IDisposable
         path = Path.Combine(folder, path);
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         if (extents.Length == 0) extents = [4, 3, 2];
-        Nifti.Write(path, new([.. Enumerable.Range(0, extents.Aggregate((a, b) => a * b)).Select(value)], extents, [1, 1, 2, 1], affine ?? Affine.Of(1, 1, 2)));
+        Nifti.Write(path, new([.. Enumerable.Range(0, extents.Aggregate((a, b) => a * b)).Select(value)], extents, [1, 1, 2, 1], affine
+            ?? Affine.Of(1, 1, 2)));
         return path;
     }
 
     VolumeFiles Cases(params string[] names) =>
-        new("some", [.. names.Select(name => new VolumeCase(name, [Path.Combine(folder, $"{name}.nii")], [Path.Combine(folder, $"{name}-label.nii")]))], channels: 1, classes: 3);
+        new("some", [.. names.Select(name => new VolumeCase(name, [Path.Combine(folder, $"{name}.nii")],
+            [Path.Combine(folder, $"{name}-label.nii")]))], channels: 1, classes: 3);
 
     void Case(string name, Func<int, float> image, Func<int, float> label, Affine? affine = null, params int[] extents)
     {
@@ -70,18 +72,23 @@ public sealed class FingerprintTests : IDisposable
         Case("a", i => i, i => i % 3);
         Case("b", i => i, i => i % 4);
         var files = Cases("a", "b");
-        Assert.Contains("Case b of some cannot be read: ", Assert.Throws<InvalidDataException>(() => Fingerprint.Of(files, Unreadable.Stop, out _, cancellation: Now)).Message, StringComparison.Ordinal);
+        Assert.Contains("Case b of some cannot be read: ",
+            Assert.Throws<InvalidDataException>(() => Fingerprint.Of(files, Unreadable.Stop, out _, cancellation: Now)).Message,
+                StringComparison.Ordinal);
         Assert.Equal(1, Fingerprint.Of(files, Unreadable.Skip, out var readable, cancellation: Now).Cases);
         Assert.Equal([0], readable);
         Assert.StartsWith("b: cannot be read, left out: ", files.Notes.Lines().Single(), StringComparison.Ordinal);
-        Assert.Contains("None of the 1 cases", Assert.Throws<InvalidDataException>(() => Fingerprint.Of(Cases("b"), Unreadable.Skip, out _, cancellation: Now)).Message, StringComparison.Ordinal);
+        Assert.Contains("None of the 1 cases",
+            Assert.Throws<InvalidDataException>(() => Fingerprint.Of(Cases("b"), Unreadable.Skip, out _, cancellation: Now)).Message,
+                StringComparison.Ordinal);
     }
 
     [Fact]
     public void What_a_cut_takes_away_is_measured()
     {
         var cut = new CutOff(["background", "tumour"]);
-        Example Volume(string name, Func<int, int> label) => new(name, new float[64], [.. Enumerable.Range(0, 64).Select(i => (ushort)label(i))], [4, 4, 4]);
+        Example Volume(string name, Func<int, int> label) =>
+            new(name, new float[64], [.. Enumerable.Range(0, 64).Select(i => (ushort)label(i))], [4, 4, 4]);
         cut.Fit(Volume("a", i => i < 16 ? 1 : 0), [2, 4, 4]);     // the first slice alone
         cut.Fit(Volume("b", i => i < 32 ? 1 : 0), [2, 4, 4]);     // the first two of four: one stays
         cut.Fit(Volume("c", i => i is >= 16 and < 32 ? 1 : 0), [2, 4, 4]);
@@ -98,7 +105,8 @@ public sealed class FingerprintTests : IDisposable
         Case("sub/b", i => i + 1, i => i % 2);
         Table("case,image,label\nfirst,\"sub/a, first.nii\",\"sub/a, first-label.nii\"\n,sub/b.nii,sub/b-label.nii\n\n");
         var files = VolumeLayout.Open(Path.Combine(folder, "table.csv"));
-        Assert.Equal(("table", 2, 1, 3, "first", "b"), (files.Name, files.Count, files.Channels, files.Classes, files.Case(0), files.Case(1)));
+        Assert.Equal(("table", 2, 1, 3, "first", "b"), (files.Name, files.Count, files.Channels, files.Classes, files.Case(0),
+            files.Case(1)));
         Assert.Equal([0, 1, 2], files.Read(0).Labels[..3]);
         Table("label,image2,image1\nsub/b-label.nii,sub/a, sub/b.nii\n");
         Table("label,image2,image1\nsub/b-label.nii,\"sub/a, first.nii\",sub/b.nii\n");
@@ -118,7 +126,8 @@ public sealed class FingerprintTests : IDisposable
     public void What_is_no_table_is_refused(string text, string says)
     {
         Table(text);
-        Assert.Contains(says, Assert.Throws<InvalidDataException>(() => VolumeLayout.Open(Path.Combine(folder, "table.csv"))).Message, StringComparison.Ordinal);
+        Assert.Contains(says, Assert.Throws<InvalidDataException>(() => VolumeLayout.Open(Path.Combine(folder, "table.csv"))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -128,20 +137,28 @@ public sealed class FingerprintTests : IDisposable
         Make("task/labelsTr/a.nii", i => i % 3);
         var task = VolumeLayout.Open(Path.Combine(folder, "task"), ["4"], ["1"]);
         Assert.Equal((1, 4, 24), (task.Channels, task.Classes, task.Read(0).Image[0]));
-        Assert.Contains("No channel '2'", Assert.Throws<ArgumentException>(() => VolumeLayout.Open(Path.Combine(folder, "task"), channels: ["2"])).Message, StringComparison.Ordinal);
-        Assert.Contains("--classes spleen: wanted a number", Assert.Throws<ArgumentException>(() => VolumeLayout.Open(Path.Combine(folder, "task"), ["spleen"])).Message, StringComparison.Ordinal);
+        Assert.Contains("No channel '2'",
+            Assert.Throws<ArgumentException>(() => VolumeLayout.Open(Path.Combine(folder, "task"), channels: ["2"])).Message,
+                StringComparison.Ordinal);
+        Assert.Contains("--classes spleen: wanted a number",
+            Assert.Throws<ArgumentException>(() => VolumeLayout.Open(Path.Combine(folder, "task"), ["spleen"])).Message,
+                StringComparison.Ordinal);
         Make("total/s1/ct.nii.gz", i => i);
         Make("total/s1/segmentations/liver.nii.gz", i => i % 2);
-        Assert.Contains("such as --classes spleen,liver. Found liver", Assert.Throws<ArgumentException>(() => VolumeLayout.Open(Path.Combine(folder, "total"))).Message, StringComparison.Ordinal);
+        Assert.Contains("such as --classes spleen,liver. Found liver",
+            Assert.Throws<ArgumentException>(() => VolumeLayout.Open(Path.Combine(folder, "total"))).Message, StringComparison.Ordinal);
         Assert.Equal(["background", "liver"], VolumeLayout.Open(Path.Combine(folder, "total"), ["liver"]).ClassNames!);
         Make("brats/p/p_flair.nii.gz", i => i);
         Make("brats/p/p_t1.nii.gz", i => i);
         Make("brats/p/p_seg.nii.gz", i => i % 2);
-        Assert.Equal((1, 4), (VolumeLayout.Open(Path.Combine(folder, "brats"), channels: ["flair"]).Channels, VolumeLayout.Open(Path.Combine(folder, "brats")).Classes));
+        Assert.Equal((1, 4), (VolumeLayout.Open(Path.Combine(folder, "brats"), channels: ["flair"]).Channels,
+            VolumeLayout.Open(Path.Combine(folder, "brats")).Classes));
         Make("loose/a.nii", i => i);
         Make("deep/x/a.nii", i => i);
         Directory.CreateDirectory(Path.Combine(folder, "deep", "none"));
-        foreach (var (path, says) in new[] { ("nowhere", "No folder"), ("loose", "Nothing is known of"), ("deep", "found folders and volumes"), ("deep/none", "found nothing") })
-            Assert.Contains(says, Assert.Throws<InvalidDataException>(() => VolumeLayout.Open(Path.Combine(folder, path))).Message, StringComparison.Ordinal);
+        foreach (var (path, says) in new[] { ("nowhere", "No folder"), ("loose", "Nothing is known of"),
+            ("deep", "found folders and volumes"), ("deep/none", "found nothing") })
+            Assert.Contains(says, Assert.Throws<InvalidDataException>(() => VolumeLayout.Open(Path.Combine(folder, path))).Message,
+                StringComparison.Ordinal);
     }
 }

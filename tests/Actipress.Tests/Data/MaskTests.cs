@@ -11,7 +11,9 @@ public sealed class MaskTests : IDisposable
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
-    public static TheoryData<string, string> Surfaces() => [.. File.ReadAllLines(TestData.Golden("surfaces.txt")).Skip(1).Select(line => (line[..line.IndexOf(" | ", StringComparison.Ordinal)], line))];
+    public static TheoryData<string, string> Surfaces() =>
+        [.. File.ReadAllLines(TestData.Golden("surfaces.txt")).Skip(1)
+            .Select(line => (line[..line.IndexOf(" | ", StringComparison.Ordinal)], line))];
 
     [Theory]
     [MemberData(nameof(Surfaces))]
@@ -67,7 +69,8 @@ public sealed class MaskTests : IDisposable
             Assert.Equal(volume.Affine.Rows, Nifti.Read(mask).Affine.Rows);
             Assert.Equal(volume.Extents[..3], Nifti.Read(mask).Extents);
         }
-        Assert.Contains("wanted one a voxel", Assert.Throws<ArgumentException>(() => Nifti.WriteMask(scan, scan, [1])).Message, StringComparison.Ordinal);
+        Assert.Contains("wanted one a voxel", Assert.Throws<ArgumentException>(() => Nifti.WriteMask(scan, scan, [1])).Message,
+            StringComparison.Ordinal);
 
         static byte[] Unpacked(string text)
         {
@@ -81,8 +84,11 @@ public sealed class MaskTests : IDisposable
     [Fact]
     public void A_picture_shows_both_outlines()
     {
-        ushort[] Box(int from) => [.. Enumerable.Range(0, 20 * 20 * 20).Select(i => (ushort)(new[] { i / 400, i / 20 % 20, i % 20 }.All(place => place >= from && place < from + 8) ? 1 : 0))];
-        var scan = new Example("one", [.. Enumerable.Range(0, 8000).Select(i => (float)(i % 20))], new ushort[8000], [20, 20, 20]) { Affine = Affine.Of(1, 1, 2) };
+        ushort[] Box(int from) =>
+            [.. Enumerable.Range(0, 20 * 20 * 20)
+                .Select(i => (ushort)(new[] { i / 400, i / 20 % 20, i % 20 }.All(place => place >= from && place < from + 8) ? 1 : 0))];
+        var scan = new Example("one", [.. Enumerable.Range(0, 8000).Select(i => (float)(i % 20))], new ushort[8000],
+            [20, 20, 20]) { Affine = Affine.Of(1, 1, 2) };
         var path = Path.Combine(folder, "picture.png");
         File.WriteAllBytes(path, ScanPicture.Draw(scan, Box(6), Box(8)));
         using var picture = Picture.Read(path);
@@ -91,7 +97,8 @@ public sealed class MaskTests : IDisposable
         int Count(float red, float green, float blue)
         {
             var pixels = values.Length / 3;
-            return Enumerable.Range(0, pixels).Count(i => values[i] == red && values[pixels + i] == green && values[2 * pixels + i] == blue);
+            return Enumerable.Range(0, pixels).Count(i => values[i] == red && values[pixels + i] == green
+                && values[2 * pixels + i] == blue);
         }
         Assert.All([Count(0xFF, 0x3B, 0x30), Count(0x3D, 0xDC, 0x84)], pixels => Assert.InRange(pixels, 400, 2500));
         // Right is at the left, where the scan is bright.

@@ -6,14 +6,16 @@ namespace Actipress.Tests.Data;
 public sealed class OrientationTests
 {
     public static TheoryData<string, string> Lines() =>
-        [.. File.ReadAllLines(TestData.Golden("orientation.txt")).Skip(1).Select(line => (line[..line.IndexOf(" | ", StringComparison.Ordinal)], line))];
+        [.. File.ReadAllLines(TestData.Golden("orientation.txt")).Skip(1)
+            .Select(line => (line[..line.IndexOf(" | ", StringComparison.Ordinal)], line))];
 
     static Volume Parsed(string text)
     {
         var parts = text.Split(" | ");
         var affine = new Affine(MemoryMarshal.Cast<byte, double>(Convert.FromHexString(parts[^2])).ToArray());
         var (depth, height, width) = affine.Spacing;
-        return new(MemoryMarshal.Cast<byte, float>(Convert.FromHexString(parts[^1])).ToArray(), [.. parts[^3].Split(' ').Select(int.Parse)], [width, height, depth], affine);
+        return new(MemoryMarshal.Cast<byte, float>(Convert.FromHexString(parts[^1])).ToArray(),
+            [.. parts[^3].Split(' ').Select(int.Parse)], [width, height, depth], affine);
     }
 
     [Theory]
@@ -56,7 +58,8 @@ public sealed class OrientationTests
     public void Axes_that_span_no_space_cannot_be_placed()
     {
         var flat = new Volume(new float[24], [2, 3, 4], [1, 1, 0], Affine.Of(1, 1, 0));
-        Assert.Contains("grid cannot be placed", Assert.Throws<InvalidDataException>(() => new VolumeGrid("grid", flat).Orientation).Message, StringComparison.Ordinal);
+        Assert.Contains("grid cannot be placed",
+            Assert.Throws<InvalidDataException>(() => new VolumeGrid("grid", flat).Orientation).Message, StringComparison.Ordinal);
         Assert.True(new VolumeGrid("grid", flat).TryPlace(flat, out _));
         Assert.False(new VolumeGrid("grid", flat).TryPlace(flat with { Affine = Affine.Of(1, 1, 1) }, out _));
     }

@@ -16,7 +16,8 @@ public sealed class VolumeLayoutsTests : IDisposable
         path = Path.Combine(folder, path);
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         if (extents.Length == 0) extents = [4, 3, 2];
-        Nifti.Write(path, new([.. Enumerable.Range(0, extents.Aggregate((a, b) => a * b)).Select(value)], extents, [1, 1, 2, 1], affine ?? own));
+        Nifti.Write(path, new([.. Enumerable.Range(0, extents.Aggregate((a, b) => a * b)).Select(value)], extents, [1, 1, 2, 1], affine
+            ?? own));
         return path;
     }
 
@@ -51,12 +52,14 @@ public sealed class VolumeLayoutsTests : IDisposable
         var image = Make("image.nii", i => i);
         var files = One(image, Make("label.nii", i => i % 4 == 3 ? 2 : 0, new([1, 0, 0, -1, 0, 1, 0, 0, 0, 0, 2, 0])));
         var refusal = Refusal(() => files.Read(0));
-        foreach (var part in (string[])["[1 0 0 -1; 0 1 0 0; 0 0 2 0]", "[1 0 0 0; 0 1 0 0; 0 0 2 0]", "up to 1 voxels apart", "--misplaced resample"]) Assert.Contains(part, refusal, StringComparison.Ordinal);
+        foreach (var part in (string[])["[1 0 0 -1; 0 1 0 0; 0 0 2 0]", "[1 0 0 0; 0 1 0 0; 0 0 2 0]", "up to 1 voxels apart",
+            "--misplaced resample"]) Assert.Contains(part, refusal, StringComparison.Ordinal);
         var resampled = files with { Misplaced = Misplaced.Resample };
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 4 == 2 ? 2 : 0)), resampled.Read(0).Labels);
         Assert.Equal(["a: labels lie elsewhere than the image, and are resampled onto its grid"], files.Notes.Lines());
 
-        var channels = new VolumeFiles("two", [new("a", [image, Make("other.nii", i => i, new([1, 0, 0, 0.5, 0, 1, 0, 0, 0, 0, 2, 0]))], [])], channels: 2, classes: 1);
+        var channels = new VolumeFiles("two",
+            [new("a", [image, Make("other.nii", i => i, new([1, 0, 0, 0.5, 0, 1, 0, 0, 0, 0, 2, 0]))], [])], channels: 2, classes: 1);
         Assert.Contains("0.5 voxels apart", Refusal(() => channels.Read(0)), StringComparison.Ordinal);
         var moved = (channels with { Misplaced = Misplaced.Resample }).Read(0).Channel(1).ToArray();
         Assert.Equal([0.5f, 1.5f, 2.5f], moved[1..4]);    // halfway between neighbours
@@ -80,11 +83,13 @@ public sealed class VolumeLayoutsTests : IDisposable
         var files = One(image, Make("mask.nii", i => i % 2 * 255));
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 2)), files.Read(0).Labels);
         Assert.Equal(["a: labels of 0 and 255 are taken for 0 and 1"], files.Notes.Lines());
-        Assert.Contains("holds label 255", Refusal(() => One(image, Make("three.nii", i => i == 3 ? 1 : i % 2 * 255)).Read(0)), StringComparison.Ordinal);
+        Assert.Contains("holds label 255", Refusal(() => One(image, Make("three.nii", i => i == 3 ? 1 : i % 2 * 255)).Read(0)),
+            StringComparison.Ordinal);
         Assert.Equal(255, One(image, Make("mask.nii", i => i % 2 * 255), classes: 256).Read(0).Labels.Max());
         var relabelled = One(image, Make("three.nii", i => i == 3 ? 1 : i % 2 * 255)) with { Relabelling = Relabelling.Parse("255=2,1=0") };
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i == 3 ? 0 : i % 2 * 2)), relabelled.Read(0).Labels);
-        foreach (var wrong in (string[])["", "4", "4=", "4=3,4=2", "a=1", "4=-1", "4=70000"]) Assert.Throws<FormatException>(() => Relabelling.Parse(wrong));
+        foreach (var wrong in (string[])["", "4", "4=", "4=3,4=2", "a=1", "4=-1", "4=70000"]) Assert.Throws<FormatException>(() =>
+            Relabelling.Parse(wrong));
         Assert.Equal("1=0,255=2", $"{Relabelling.Parse("255=2,1=0")}");
         Assert.Equal([0, 1, 255], Enumerable.Range(0, 3).Select(Relabelling.Parse("255=2").ValueOf));
     }
@@ -95,8 +100,10 @@ public sealed class VolumeLayoutsTests : IDisposable
         var files = One(Make("image.nii", i => i < 5 ? float.NaN : i), Make("label.nii", i => 0));
         Assert.Equal([5, 5, 5, 5, 5, 5, 6], files.Read(0).Image[..7]);
         Assert.Equal(["a: voxels of NaN are taken for the channel's smallest value"], files.Notes.Lines());
-        Assert.Contains("nothing but NaN", Refusal(() => One(Make("empty.nii", i => float.NaN), Make("label.nii", i => 0)).Read(0)), StringComparison.Ordinal);
-        Assert.Contains("holds label NaN", Refusal(() => One(Make("image.nii", i => i), Make("nan.nii", i => float.NaN)).Read(0)), StringComparison.Ordinal);
+        Assert.Contains("nothing but NaN", Refusal(() => One(Make("empty.nii", i => float.NaN), Make("label.nii", i => 0)).Read(0)),
+            StringComparison.Ordinal);
+        Assert.Contains("holds label NaN", Refusal(() => One(Make("image.nii", i => i), Make("nan.nii", i => float.NaN)).Read(0)),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -114,7 +121,8 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Equal((3, 1, 3), (files.Count, files.Channels, files.Classes));
         Assert.All(Enumerable.Range(0, 3), index => Assert.Equal(2, files.Read(index).Labels.Max()));
         Assert.Equal(
-            [$"{Path.Combine(folder, "labelsTr", "lone.nii")}: a label without its image, left out", $"{Path.Combine(folder, "imagesTr", "notes.txt")}: no volume, left out"],
+            [$"{Path.Combine(folder, "labelsTr", "lone.nii")}: a label without its image, left out",
+                $"{Path.Combine(folder, "imagesTr", "notes.txt")}: no volume, left out"],
             files.Notes.Lines());
     }
 
@@ -153,7 +161,9 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Equal((0, 100, "b"), (files.Read(1).Channel(0)[0], files.Read(1).Channel(1)[0], files.Case(1)));
         Assert.Empty(files.Notes.Lines());
         File.Delete(Path.Combine(folder, "imagesTr", "b_0001.nii.gz"));
-        Assert.Contains("b_0001.nii.gz", json.Contains("training", StringComparison.Ordinal) ? Refusal(() => files.Read(1)) : Refusal(() => Decathlon.Open(folder)).Replace("_0000, _0001", "b_0001.nii.gz", StringComparison.Ordinal), StringComparison.Ordinal);
+        Assert.Contains("b_0001.nii.gz", json.Contains("training", StringComparison.Ordinal) ? Refusal(() => files.Read(1))
+            : Refusal(() => Decathlon.Open(folder)).Replace("_0000, _0001", "b_0001.nii.gz", StringComparison.Ordinal),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -184,7 +194,8 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Equal((3, "0,100,200"), (files.Classes, string.Join(',', files.ClassNames!)));
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 3)), files.Read(0).Labels);
         Assert.Equal([0, 100, 200], Enumerable.Range(0, 3).Select(files.Relabelling.ValueOf));
-        Assert.Contains("labels 0, 100, 200 become classes 0 to 2, and are written as they were", files.Notes.Lines().Single(), StringComparison.Ordinal);
+        Assert.Contains("labels 0, 100, 200 become classes 0 to 2, and are written as they were", files.Notes.Lines().Single(),
+            StringComparison.Ordinal);
         // What a user says comes first, and then every number up to the largest is a class.
         Assert.Equal(201, Decathlon.Open(folder, relabelling: Relabelling.Parse("100=1")).Classes);
         Make("labelsTr/a.nii", i => 0);
@@ -235,7 +246,8 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Equal(4, files.Relabelling.ValueOf(3));
         Assert.Contains("label 4, the enhancing tumour of 2017 to 2022, is class 3", files.Notes.Lines()[0], StringComparison.Ordinal);
         Make("t1-study_0/again_t1.nii.gz", i => i);
-        Assert.Contains("two files of t1: again_t1.nii.gz and t1-study_0_t1.nii.gz", Refusal(() => Brats.Open(folder)), StringComparison.Ordinal);
+        Assert.Contains("two files of t1: again_t1.nii.gz and t1-study_0_t1.nii.gz", Refusal(() => Brats.Open(folder)),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -259,7 +271,8 @@ public sealed class VolumeLayoutsTests : IDisposable
         var files = Brats.Open(folder);
         Assert.Equal(1, files.Count);
         Assert.Equal(
-            [$"{Path.Combine(folder, "p", "again")}: a link to a folder that is read already, left out", $"{Path.Combine(folder, "p", "brainmask.nii.gz")}: neither a modality nor labels, left out"],
+            [$"{Path.Combine(folder, "p", "again")}: a link to a folder that is read already, left out",
+                $"{Path.Combine(folder, "p", "brainmask.nii.gz")}: neither a modality nor labels, left out"],
             files.Notes.Lines());
     }
 

@@ -16,7 +16,8 @@ public sealed class ModelFileTests : IDisposable
 
     static ModelDescription Description(string model = "unet3d", int features = 2) => new(
         model, "compressed", 1, 3, features,
-        new(new Preparation { Window = [-160, 240], Spacing = [3, 1, 1] }, [32, 32, 32], Relabelling.Parse("4=2"), ["background", "left", "right"], ["T1"]),
+        new(new Preparation { Window = [-160, 240], Spacing = [3, 1, 1] }, [32, 32, 32], Relabelling.Parse("4=2"),
+            ["background", "left", "right"], ["T1"]),
         new() { Model = model, Data = "somewhere" }, 5, 0.875, Provenance.Here(), ["a", "b"], ["c"]);
 
     string Write(ModelDescription description)
@@ -61,12 +62,15 @@ public sealed class ModelFileTests : IDisposable
         using Module narrow = Description().Create(), wide = Description(features: 4).Create();
         var tensors = Tensor.TotalCount;
         Safetensors.Read(path, wide);
-        Assert.Contains("its down1.conv1.weight is F32 (4, 1, 3, 3, 3), and the network's Float32 (2, 1, 3, 3, 3)", Refusal(() => Safetensors.Read(path, narrow)), StringComparison.Ordinal);
+        Assert.Contains("its down1.conv1.weight is F32 (4, 1, 3, 3, 3), and the network's Float32 (2, 1, 3, 3, 3)",
+            Refusal(() => Safetensors.Read(path, narrow)), StringComparison.Ordinal);
         Assert.Equal(tensors, Tensor.TotalCount);
         using var other = Trainable.Find("lenet").Create(1, 10, 16);
-        Assert.Contains("holds the weights of another network: it has no conv1.weight", Refusal(() => Safetensors.Read(path, other)), StringComparison.Ordinal);
+        Assert.Contains("holds the weights of another network: it has no conv1.weight", Refusal(() => Safetensors.Read(path, other)),
+            StringComparison.Ordinal);
         File.WriteAllText(Path.ChangeExtension(path, ".json"), Json.Document(Description()));
-        Assert.Contains("does not hold the weights that its description tells of", Refusal(() => ModelFile.Read(Path.ChangeExtension(path, ".dat"))), StringComparison.Ordinal);
+        Assert.Contains("does not hold the weights that its description tells of",
+            Refusal(() => ModelFile.Read(Path.ChangeExtension(path, ".dat"))), StringComparison.Ordinal);
     }
 
     static string Refusal(Action read) => Assert.Throws<InvalidDataException>(read).Message;
@@ -101,7 +105,8 @@ public sealed class ModelFileTests : IDisposable
                 path = Path.ChangeExtension(path, ".dat");
                 break;
             case "unknown":
-                File.WriteAllText(Path.ChangeExtension(path, ".json"), Json.Document(Description()).Replace("unet3d", "resnet19", StringComparison.Ordinal));
+                File.WriteAllText(Path.ChangeExtension(path, ".json"),
+                    Json.Document(Description()).Replace("unet3d", "resnet19", StringComparison.Ordinal));
                 path = Path.ChangeExtension(path, ".dat");
                 break;
         }

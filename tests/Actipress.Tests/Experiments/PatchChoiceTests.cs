@@ -13,11 +13,13 @@ public sealed class PatchChoiceTests
         Assert.Equal(
             ["2 of 32x32x32", "2 of 32x48x32", "2 of 32x64x32", "2 of 48x64x32", "2 of 48x80x32", "4 of 48x80x32", "8 of 48x80x32"],
             PatchChoice.Steps([40, 70, 20], 2, 8).Select(step => $"{step.Batch} of {string.Join('x', step.Patch)}"));
-        Assert.Equal(["1 of 32x32x32"], PatchChoice.Steps([5, 32, 20], 1, 1).Select(step => $"{step.Batch} of {string.Join('x', step.Patch)}"));
+        Assert.Equal(["1 of 32x32x32"], PatchChoice.Steps([5, 32, 20], 1, 1)
+            .Select(step => $"{step.Batch} of {string.Join('x', step.Patch)}"));
     }
 
     static PatchChoice Of(long bytes) => PatchChoice.Of(
-        () => new UNet3D(1, 3, 2), 1, [64, 64, 48], 2, 8, ActivationCodec.Parse("dct:10"), new Segmentation(SegmentationLoss.CrossEntropy), bytes);
+        () => new UNet3D(1, 3, 2), 1, [64, 64, 48], 2, 8, ActivationCodec.Parse("dct:10"), new Segmentation(SegmentationLoss.CrossEntropy),
+            bytes);
 
     [Fact]
     public void The_largest_that_fits_is_chosen_for_either_way_of_training()
@@ -29,9 +31,11 @@ public sealed class PatchChoiceTests
         Assert.True(Voxels(choice.Compressed) > Voxels(choice.Plain), $"{choice}");
         // A little more than the next one takes is too little for it: found by asking for exactly that.
         var steps = PatchChoice.Steps([64, 64, 48], 2, 8);
-        var next = steps[steps.ToList().FindIndex(step => step.Batch == choice.Compressed.Batch && step.Patch.SequenceEqual(choice.Compressed.Patch)) + 1];
+        var next = steps[steps.ToList().FindIndex(step => step.Batch == choice.Compressed.Batch
+            && step.Patch.SequenceEqual(choice.Compressed.Patch)) + 1];
         using var model = new UNet3D(1, 3, 2);
-        var needed = MemoryPrediction.Of(model, [next.Batch, 1, .. next.Patch.Select(extent => (long)extent)], ActivationCodec.Parse("dct:10")).NeededBytes(compressed: true);
+        var needed = MemoryPrediction.Of(model, [next.Batch, 1, .. next.Patch.Select(extent => (long)extent)],
+            ActivationCodec.Parse("dct:10")).NeededBytes(compressed: true);
         Assert.True(needed + 2 * model.parameters().Sum(parameter => parameter.Bytes()) > Bound * 0.95, $"{needed} for {next}");
 
         static long Voxels(PatchStep step) => step.Batch * step.Patch.Aggregate(1L, (product, extent) => product * extent);

@@ -31,23 +31,33 @@ public sealed class PredictionTests : IDisposable
         int[] extents = [18, 20, 14];
         var random = new Random(seed);
         var (image, label) = (new float[18 * 20 * 14], new float[18 * 20 * 14]);
-        var corners = new[] { 1, 7 }.Select(value => (Value: value, X: random.Next(2, 10), Y: random.Next(2, 12), Z: random.Next(1, 7))).ToArray();
+        var corners = new[] { 1, 7 }.Select(value => (Value: value, X: random.Next(2, 10), Y: random.Next(2, 12), Z: random.Next(1, 7)))
+            .ToArray();
         for (var i = 0; i < image.Length; i++)
         {
             var (x, y, z) = (i % 18, i / 18 % 20, i / 18 / 20);
             foreach (var corner in corners)
-                if (x >= corner.X && x < corner.X + 6 && y >= corner.Y && y < corner.Y + 6 && z >= corner.Z && z < corner.Z + 6) label[i] = corner.Value;
+                if (x >= corner.X && x < corner.X + 6 && y >= corner.Y && y < corner.Y + 6 && z >= corner.Z && z < corner.Z
+                    + 6) label[i] = corner.Value;
             image[i] = (label[i] == 1 ? 3 : label[i] == 7 ? -3 : 0) + random.NextSingle();
         }
         Directory.CreateDirectory(In("task", $"images{part}"));
         Directory.CreateDirectory(In("task", $"labels{part}"));
         Nifti.Write(In("task", $"images{part}", $"{name}.nii.gz"), new(image, extents, [1.9, 2.1, 2.5], turned));
-        if (labels) Nifti.Write(In("task", $"labels{part}", $"{name}.nii.gz"), new(label, extents, [1.9, 2.1, 2.5], turned), NiftiType.UInt8);
+        if (labels) Nifti.Write(In("task", $"labels{part}", $"{name}.nii.gz"), new(label, extents, [1.9, 2.1, 2.5], turned),
+            NiftiType.UInt8);
     }
 
     TrainingPlan Plan(VolumeChoices? volumes = null) => new()
     {
-        Model = "unet3d", Data = In("task"), Codec = "dct:10", Epochs = 1, Batch = 1, Features = 2, Patch = [32, 32, 16], Volumes = volumes ?? new() { Relabel = "7=2" },
+        Model = "unet3d",
+        Data = In("task"),
+        Codec = "dct:10",
+        Epochs = 1,
+        Batch = 1,
+        Features = 2,
+        Patch = [32, 32, 16],
+        Volumes = volumes ?? new() { Relabel = "7=2" },
     };
 
     (TrainingResult Result, TrainingData Data) Train(TrainingPlan plan)
@@ -57,12 +67,14 @@ public sealed class PredictionTests : IDisposable
         return (Training.Run(plan, data, new ResultsFile(In("out")), null, null, Now, weights: In("out"))!.Value.Result, data);
     }
 
-    PredictionResult Predict(string weights, string images, string output, Func<Prediction, Prediction>? change = null, DataNotes? notes = null)
+    PredictionResult Predict(string weights, string images, string output, Func<Prediction, Prediction>? change = null,
+        DataNotes? notes = null)
     {
         var (model, description) = ModelFile.Read(weights);
         using (model)
         {
-            var prediction = new Prediction(weights, ScanFolder.Open(images, null, description.Channels, description.Scans?.ChannelNames), output);
+            var prediction = new Prediction(weights, ScanFolder.Open(images, null, description.Channels, description.Scans?.ChannelNames),
+                output);
             return (change?.Invoke(prediction) ?? prediction).Run(model, description, CPU, null, notes ?? new(), Now);
         }
     }
@@ -80,7 +92,9 @@ public sealed class PredictionTests : IDisposable
         var predicted = Predict(weights, In("task", "imagesTs"), In("predicted"), notes: notes);
         Assert.Equal((2, 1), (predicted.Cases, predicted.Scored));
         Assert.Equal(result.Compressed.TestDsc!.Value, predicted.MeanDsc!.Value, 1e-12);
-        Assert.Equal(["index.html", $"{held}.nii.gz", $"{held}.png", "new.nii.gz", "new.png", "scores.csv"], Directory.GetFiles(In("predicted")).Select(Path.GetFileName).Order(StringComparer.Ordinal).OrderBy(name => name == "index.html" ? "" : name, StringComparer.Ordinal));
+        Assert.Equal(["index.html", $"{held}.nii.gz", $"{held}.png", "new.nii.gz", "new.png", "scores.csv"],
+            Directory.GetFiles(In("predicted")).Select(Path.GetFileName).Order(StringComparer.Ordinal).OrderBy(name => name == "index.html"
+                ? "" : name, StringComparer.Ordinal));
         foreach (var name in (string[])[held, "new"])
         {
             var mask = Nifti.Read(In("predicted", $"{name}.nii.gz"));
@@ -94,17 +108,22 @@ public sealed class PredictionTests : IDisposable
         Assert.Equal("case,class,dsc,hd95_mm,truth_ml,predicted_ml", lines[0]);
         foreach (var (value, cells) in new[] { (1, lines[1].Split(',')), (7, lines[2].Split(',')) })
         {
-            var (both, all) = (found.Zip(truth).Count(pair => pair.First == value && pair.Second == value), found.Count(one => one == value) + truth.Count(one => one == value));
+            var (both, all) = (found.Zip(truth).Count(pair => pair.First == value && pair.Second == value),
+                found.Count(one => one == value) + truth.Count(one => one == value));
             Assert.Equal((held, $"{value}"), (cells[0], cells[1]));
             Assert.Equal(2.0 * both / all, double.Parse(cells[2], System.Globalization.CultureInfo.InvariantCulture), 1e-6);
-            Assert.Equal(truth.Count(one => one == value) * turned.VoxelVolume / 1000, double.Parse(cells[4], System.Globalization.CultureInfo.InvariantCulture), 1e-4);
+            Assert.Equal(truth.Count(one => one == value) * turned.VoxelVolume / 1000,
+                double.Parse(cells[4], System.Globalization.CultureInfo.InvariantCulture), 1e-4);
         }
         Assert.StartsWith("new,1,,,,", lines[3], StringComparison.Ordinal);
         Assert.DoesNotContain(notes.Lines(), line => line.Contains("trained on it", StringComparison.Ordinal));
         Predict(weights, In("task", "imagesTr"), In("again"), notes: notes);
         Assert.Contains(notes.Lines(), line => line.Contains("and 1 more: the network was trained on it", StringComparison.Ordinal));
-        Assert.Contains("(--overwrite)", Assert.Throws<InvalidDataException>(() => Predict(weights, In("task", "imagesTs"), In("predicted"))).Message, StringComparison.Ordinal);
-        Assert.Equal(predicted.MeanDsc, Predict(weights, In("task", "imagesTs"), In("predicted"), one => one with { Overwrite = true }).MeanDsc);
+        Assert.Contains("(--overwrite)",
+            Assert.Throws<InvalidDataException>(() => Predict(weights, In("task", "imagesTs"), In("predicted"))).Message,
+                StringComparison.Ordinal);
+        Assert.Equal(predicted.MeanDsc, Predict(weights, In("task", "imagesTs"), In("predicted"), one =>
+            one with { Overwrite = true }).MeanDsc);
         Assert.Equal((2, 3), (data.Channels + 1, data.Classes));
 
         static bool Disposed(nn.Module module)
@@ -121,20 +140,25 @@ public sealed class PredictionTests : IDisposable
         var weights = result.Weights![0];
         Directory.CreateDirectory(In("two"));
         foreach (var channel in (int[])[0, 1]) File.Copy(In("task", "imagesTr", "c0.nii.gz"), In("two", $"a_{channel:0000}.nii.gz"));
-        Assert.Contains("a has 2 channels", Assert.Throws<InvalidDataException>(() => Predict(weights, In("two"), In("p1"))).Message, StringComparison.Ordinal);
+        Assert.Contains("a has 2 channels", Assert.Throws<InvalidDataException>(() => Predict(weights, In("two"), In("p1"))).Message,
+            StringComparison.Ordinal);
         Directory.CreateDirectory(In("mixed"));
         File.Copy(In("task", "imagesTr", "c0.nii.gz"), In("mixed", "good.nii.gz"));
         File.WriteAllText(In("mixed", "bad.nii.gz"), "no volume");
-        Assert.Contains("Case bad", Assert.Throws<InvalidDataException>(() => Predict(weights, In("mixed"), In("p2"))).Message, StringComparison.Ordinal);
+        Assert.Contains("Case bad", Assert.Throws<InvalidDataException>(() => Predict(weights, In("mixed"), In("p2"))).Message,
+            StringComparison.Ordinal);
         var rest = Predict(weights, In("mixed"), In("p3"), one => one with { Unreadable = Unreadable.Skip });
         Assert.Equal((1, 0, null), (rest.Cases, rest.Scored, rest.MeanDsc));
         Assert.Contains("Case bad", rest.Skipped.Single(), StringComparison.Ordinal);
         Directory.CreateDirectory(In("nothing"));
-        Assert.Contains("No scans in", Assert.Throws<InvalidDataException>(() => Predict(weights, In("nothing"), In("p4"))).Message, StringComparison.Ordinal);
+        Assert.Contains("No scans in", Assert.Throws<InvalidDataException>(() => Predict(weights, In("nothing"), In("p4"))).Message,
+            StringComparison.Ordinal);
         var digits = KnownData.Load(new TrainingPlan { Model = "lenet", Data = "digits", TrainExamples = 64, TestExamples = 10 }, null);
         var images = Training.Run(
-            new() { Model = "lenet", Data = "digits", Epochs = 1, Batch = 64, TrainExamples = 64, TestExamples = 10 }, digits, new ResultsFile(In("out")), null, null, Now, weights: In("out"))!.Value.Result.Weights![0];
-        Assert.Contains("is a lenet trained on digits", Assert.Throws<ArgumentException>(() => Predict(images, In("mixed"), In("p5"))).Message, StringComparison.Ordinal);
+            new() { Model = "lenet", Data = "digits", Epochs = 1, Batch = 64, TrainExamples = 64, TestExamples = 10 }, digits,
+                new ResultsFile(In("out")), null, null, Now, weights: In("out"))!.Value.Result.Weights![0];
+        Assert.Contains("is a lenet trained on digits",
+            Assert.Throws<ArgumentException>(() => Predict(images, In("mixed"), In("p5"))).Message, StringComparison.Ordinal);
     }
 
     // What it says of a voxel depends on this voxel alone, so that windows, mirrors and slices change nothing.
@@ -159,8 +183,10 @@ public sealed class PredictionTests : IDisposable
     {
         using var network = new Pointwise();
         var random = new Random(1);
-        var scan = new Example("one", [.. Enumerable.Range(0, 9 * 20 * 18).Select(_ => 2 * random.NextSingle())], [0], [9, 20, 18]) { Affine = turned };
-        var predictor = new Predictor(network, new(new Preparation { Window = [-1, 1] }, [16, 16, 16], Relabelling.None, null, null), 2, CPU) { Flips = flips, IsOfSlices = slices };
+        var scan = new Example("one", [.. Enumerable.Range(0, 9 * 20 * 18).Select(_ => 2 * random.NextSingle())], [0],
+            [9, 20, 18]) { Affine = turned };
+        var predictor = new Predictor(network, new(new Preparation { Window = [-1, 1] }, [16, 16, 16], Relabelling.None, null, null), 2,
+            CPU) { Flips = flips, IsOfSlices = slices };
         var prepared = scan with { Image = [.. scan.Image.Select(value => 2 * value - 1)] };
         Assert.Equal(prepared.Image.Select(value => (ushort)(value * value > value ? 1 : 0)), predictor.Predict(scan, prepared, Now));
         Assert.Equal([axes], network.Axes);
