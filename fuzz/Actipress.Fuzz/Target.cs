@@ -31,7 +31,7 @@ sealed record Target(
         new("labels", 4096, 1 << 8, (bytes, scratch) => ReadLabels(scratch.Write("volume.nii", bytes)), invalidData, Volumes),
         new("decathlon", 2048, 1 << 12, (bytes, scratch) => Decathlon.Open(scratch.Only("dataset.json", bytes)), invalidData, _ => Texts(Task)),
         // Deflate makes up to 1032 bytes of one, in a buffer that doubles as it grows.
-        new("gzip", 4096, 1 << 13, (bytes, scratch) => Gzip.Content(scratch.Write("content.gz", bytes)), invalidData, PackedVolumes),
+        new("gzip", 4096, 1 << 13, (bytes, scratch) => Gzip.All(scratch.Write("content.gz", bytes)), invalidData, PackedVolumes),
         new("nifti-gz", 4096, 1 << 14, (bytes, scratch) => Nifti.Read(scratch.Write("volume.nii.gz", bytes)), invalidData, PackedVolumes),
         new("npy", 1024, 1 << 6, ReadNpy, invalidData, Arrays),
         new("idx", 1024, 1 << 6, (bytes, scratch) => Mnist.Load(scratch.Only("train-images-idx3-ubyte", bytes)), invalidData, _ => Digits),

@@ -8,6 +8,7 @@ if (Ranks.Own is not null) Environment.SetEnvironmentVariable("TERM", "dumb");
 var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved for the backward pass.")
 {
     TrainCommand.Make(),
+    PredictCommand.Make(),
     MemoryCommand.Make(),
     ReproduceCommand.Make(),
     ReportCommand.Make(),

@@ -12,8 +12,8 @@ static class TrainCommand
 {
     public static Command Make()
     {
-        var model = new Option<string>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}.", HelpName = "name", DefaultValueFactory = _ => "lenet" };
-        var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. By default the network's own, real where there is a data folder.", HelpName = "name" };
+        var model = new Option<string?>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}. By default unet3d for a folder of volumes, else lenet.", HelpName = "name" };
+        var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. or the path of a folder or .csv file of volumes (docs/data.md). By default the network's own, real where there is a data folder.", HelpName = "name" };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
         var epochs = Number("--epochs", $"Passes over the training set. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Epochs} for {network.Name}"))}.");
@@ -24,6 +24,9 @@ static class TrainCommand
         loss.AcceptOnlyFromAmong("dice", "cross-entropy", "both");
         var augmentation = new Option<Augmenting?>("--augmentation") { Description = "What chance does to examples while training: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).", HelpName = "flips|spleen|brats" };
         var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
+        var patch = new Option<string?>("--patch") { Description = "Depth, height and width of patches that are drawn from whole volumes, multiples of 16; volumes are then tested window by window. By default for a folder of volumes, of a size that their own suggests.", HelpName = "size" };
+        var memory = new Option<string?>("--memory") { Description = "Bytes that a training step may take, such as 8GiB: the largest patch and batch within them are chosen for the codec, and for plain training what it would have been allowed.", HelpName = "bytes" };
+        var volumes = new VolumeOptions();
         var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
         var most = Number("--train-examples", "Train on so many examples only, taken at even distances.");
         var mostTested = Number("--test-examples", "Test on so many examples only, likewise.");
@@ -36,7 +39,8 @@ static class TrainCommand
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
-        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download, output, resume, tensorBoard, device, json };
+        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch, memory, dataDir, download, output, resume, tensorBoard, device, json };
+        volumes.AddTo(command);
 
         command.SetAction(async (parsed, cancellation) =>
         {
@@ -50,7 +54,8 @@ static class TrainCommand
                 if (isFirst) await Mnist.DownloadAsync(DataFolder.Part(folder, "mnist"), status, cancellation);
                 ranks.Barrier();
             }
-            var usual = Trainable.Find(parsed.GetValue(model)!).Plan(realData: folder is not null);
+            var isOwn = parsed.GetValue(data) is { } named && KnownData.All.All(known => known.Name != named);
+            var usual = Trainable.Find(parsed.GetValue(model) ?? (isOwn ? "unet3d" : "lenet")).Plan(realData: folder is not null);
             var plan = usual with
             {
                 Data = parsed.GetValue(data) ?? usual.Data,
@@ -66,7 +71,10 @@ static class TrainCommand
                 TrainExamples = parsed.GetValue(most),
                 TestExamples = parsed.GetValue(mostTested),
                 Features = parsed.GetValue(features),
-                Extents = parsed.GetValue(extents) is { } size ? Extents(size) : null,
+                Extents = parsed.GetValue(extents) is { } size ? Extents("--extents", size) : null,
+                Patch = parsed.GetValue(patch) is { } drawn ? Extents("--patch", drawn) : null,
+                Memory = parsed.GetValue(memory) is { } bound ? Bytes(bound) : null,
+                Volumes = volumes.Of(parsed),
             };
             plan.Check();
             var where = Devices.Of(ranks, parsed.GetValue(device)!);
@@ -75,9 +83,11 @@ static class TrainCommand
             if (isFirst && !parsed.GetValue(resume)) state.Delete();
             else if (isFirst && !state.Exists) throw new InvalidDataException($"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
             var loaded = KnownData.Load(plan, folder);
+            if (isFirst)
+                foreach (var line in loaded.Lines) await Console.Error.WriteLineAsync(line);
             if (isFirst) await Announce(plan, loaded, ranks, where);
             using var progress = isFirst ? new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null) : null;
-            var done = Training.Run(plan, loaded, results, state, progress, cancellation, where, ranks);
+            var done = Training.Run(plan, loaded, results, state, progress, cancellation, where, ranks, parsed.GetValue(output));
             progress?.Clear();
             if (isFirst && (done is null || done.Value.Result.Interrupted) && state.Exists) await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
             if (isFirst && done is null) await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
@@ -85,7 +95,7 @@ static class TrainCommand
             ranks.Dispose();
             if (done is not var (result, report)) return UserErrors.Interrupted;
             if (isFirst && parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
-            else if (isFirst) Show(result, report, results!.Path);
+            else if (isFirst) Show(result, report, results!.Path, loaded.Scans?.ClassNames);
             return result.Interrupted ? UserErrors.Interrupted : 0;
         });
         return command;
@@ -109,13 +119,22 @@ static class TrainCommand
         return option;
     }
 
-    static int[] Extents(string size)
+    static readonly (string Unit, long Bytes)[] units = [("KiB", 1L << 10), ("MiB", 1L << 20), ("GiB", 1L << 30), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)];
+
+    static long Bytes(string text)
     {
-        try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
-        catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"--extents {size}: wanted three numbers such as 64x64x64.", failure); }
+        var (unit, bytes) = units.First(one => text.EndsWith(one.Unit, StringComparison.OrdinalIgnoreCase));
+        return double.TryParse(text[..^unit.Length], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number) && number * bytes is >= 1 and < long.MaxValue
+            ? (long)(number * bytes) : throw new FormatException($"--memory {text}: wanted a number of bytes such as 8GiB or 900MiB.");
     }
 
-    static void Show(TrainingResult result, CompressionReport report, string path)
+    static int[] Extents(string option, string size)
+    {
+        try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
+        catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"{option} {size}: wanted three numbers such as 64x64x64.", failure); }
+    }
+
+    static void Show(TrainingResult result, CompressionReport report, string path, IReadOnlyList<string>? classNames)
     {
         var table = new Table { Title = new TableTitle($"{result.Model} on {result.Data}, {result.Epochs} epochs, seed {result.Seed}{(result.Interrupted ? " (interrupted)" : "")}") };
         table.AddColumn("");
@@ -124,9 +143,21 @@ static class TrainCommand
         var (plain, packed) = (result.Baseline, result.Compressed);
         void Row(string name, FormattableString baseline, FormattableString compressed) => table.AddRow(name, FormattableString.Invariant(baseline), FormattableString.Invariant(compressed));
         Row($"test {plain.ScoreName}", $"{100 * plain.TestScore:0.00} %", $"{100 * packed.TestScore:0.00} %");
+        if (plain.TestClasses is { } classes && packed.TestClasses is { } packedClasses)
+        {
+            foreach (var (one, other) in classes.Zip(packedClasses))
+                Row($"  of {Markup.Escape(classNames?[one.Class] ?? $"class {one.Class}")}, in {one.Present} of {one.Present + one.Absent}", $"{Percent(one)}", $"{Percent(other)}");
+            Row($"  by the paper's formula", $"{100 * plain.TestDscPaper:0.00} %", $"{100 * packed.TestDscPaper:0.00} %");
+        }
         Row($"train {plain.ScoreName}", $"{100 * plain.TrainScore:0.00} %", $"{100 * packed.TrainScore:0.00} %");
         Row("train loss", $"{plain.TrainLoss:0.0000}", $"{packed.TrainLoss:0.0000}");
-        Row("saved activation maps", $"{MiB(packed.SavedBytes)}", $"{MiB(packed.KeptBytes)}");
+        if (plain.Batch is not null && packed.Batch is not null)
+        {
+            Row("a step", $"{plain.Batch} of {string.Join("x", plain.Patch!)}", $"{packed.Batch} of {string.Join("x", packed.Patch!)}");
+            Row("maps that the compressed step saves", $"-", $"{MiB(packed.SavedBytes)}");
+            Row("maps as it keeps them", $"-", $"{MiB(packed.KeptBytes)}");
+        }
+        else Row("saved activation maps", $"{MiB(packed.SavedBytes)}", $"{MiB(packed.KeptBytes)}");
         Row("bytes an element", $"4", $"{packed.BytesPerElement:0.000}");
         Row("allocator after forward", $"{MiB(plain.AfterForwardBytes)}", $"{MiB(packed.AfterForwardBytes)}");
         Row("allocator peak in a step", $"{MiB(plain.PeakBytes)}", $"{MiB(packed.PeakBytes)}");
@@ -136,7 +167,12 @@ static class TrainCommand
         AnsiConsole.Write(table);
         Console.WriteLine(report);
         Console.WriteLine($"Results: {path}");
+        foreach (var weights in result.Weights ?? []) Console.WriteLine($"Weights: {weights}");
     }
+
+    // What is in no example has no score; what is found where it is not is told.
+    static string Percent(ClassScore score) =>
+        $"{(score.Dsc is { } dsc ? FormattableString.Invariant($"{100 * dsc:0.00} %") : "absent")}{(score.FalseAlarms > 0 ? $" (found in {score.FalseAlarms} of {score.Absent} without it)" : "")}";
 
     static string MiB(long? bytes) => bytes is null ? "-" : FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
 }

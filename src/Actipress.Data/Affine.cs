@@ -31,14 +31,46 @@ public sealed record Affine(IReadOnlyList<double> Rows)
                        select Enumerable.Range(0, 3).Sum(k => Rows[4 * row + k] * first.Rows[4 * k + column]) + (column == 3 ? Rows[4 * row + 3] : 0)]);
     }
 
+    /// <summary>Whether the axes point in three directions, so that a place in the scanner is one in the volume.</summary>
+    public bool SpansSpace => Determinant is var determinant && determinant != 0 && double.IsFinite(determinant);
+
+    /// <summary>Of a voxel, in cubic mm.</summary>
+    public double VoxelVolume => Math.Abs(Determinant);
+
+    double Determinant => M(0, 0) * Minor(0, 0) + M(0, 1) * Minor(0, 1) + M(0, 2) * Minor(0, 2);
+
+    double M(int row, int column) => Rows[row * 4 + column];
+
+    double Minor(int row, int column) => M((row + 1) % 3, (column + 1) % 3) * M((row + 2) % 3, (column + 2) % 3) - M((row + 1) % 3, (column + 2) % 3) * M((row + 2) % 3, (column + 1) % 3);
+
+    /// <summary>How far the other moves a voxel of a grid from where this has it, in voxels of this: the most of the grid's corners.</summary>
+    /// <param name="other">Of the same grid.</param>
+    /// <param name="extents">Width, height and depth of the grid.</param>
+    /// <exception cref="InvalidDataException">This one's axes do not span space, and the other is not the same.</exception>
+    public double Distance(Affine other, IReadOnlyList<int> extents)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        if (Rows.SequenceEqual(other.Rows)) return 0;
+        var moved = Inverse().After(other);
+        var most = 0.0;
+        for (var corner = 0; corner < 8; corner++)
+        {
+            var (i, j, k) = ((corner & 1) * (extents[0] - 1), (corner >> 1 & 1) * (extents[1] - 1), (corner >> 2) * (extents[2] - 1));
+            var (x, y, z) = moved.At(i, j, k);
+            most = Math.Max(most, Math.Sqrt((x - i) * (x - i) + (y - j) * (y - j) + (z - k) * (z - k)));
+        }
+        return most;
+    }
+
+    /// <summary>The rows as people read them.</summary>
+    public override string ToString() => $"[{string.Join("; ", Rows.Chunk(4).Select(row => string.Join(' ', row.Select(number => FormattableString.Invariant($"{number:0.####}")))))}]";
+
     /// <summary>From the scanner to voxels.</summary>
     /// <exception cref="InvalidDataException">The axes do not span space.</exception>
     public Affine Inverse()
     {
-        double M(int row, int column) => Rows[row * 4 + column];
-        double Minor(int row, int column) => M((row + 1) % 3, (column + 1) % 3) * M((row + 2) % 3, (column + 2) % 3) - M((row + 1) % 3, (column + 2) % 3) * M((row + 2) % 3, (column + 1) % 3);
-        var determinant = M(0, 0) * Minor(0, 0) + M(0, 1) * Minor(0, 1) + M(0, 2) * Minor(0, 2);
-        if (determinant == 0 || !double.IsFinite(determinant))
+        var determinant = Determinant;
+        if (!SpansSpace)
             throw new InvalidDataException($"The affine [{string.Join(", ", Rows)}] has determinant {determinant}: wanted axes that span space. Set the volume's s-form or q-form.");
         var linear = new Affine([.. from row in Enumerable.Range(0, 3) from column in Enumerable.Range(0, 4) select column == 3 ? 0 : Minor(column, row) / determinant]);
         var (x, y, z) = linear.At(M(0, 3), M(1, 3), M(2, 3));

@@ -56,7 +56,7 @@ static class CifarRecords
 
     static IEnumerable<ReadOnlyMemory<byte>> Read(string name, string path, int[] classes)
     {
-        var bytes = Gzip.Content(path);
+        var bytes = Gzip.All(path);
         var record = classes.Length + Pixels;
         if (bytes.Length == 0 || bytes.Length % record != 0)
             throw new InvalidDataException($"{path} is cut short or no file of {name}: found {bytes.Length} bytes, wanted a multiple of {record}. Get the file again.");

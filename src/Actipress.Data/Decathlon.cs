@@ -1,48 +1,159 @@
+using System.Globalization;
 using System.Text.Json;
 
 namespace Actipress.Data;
 
-/// <summary>A task of the Medical Segmentation Decathlon: NIfTI volumes in <c>imagesTr</c>, and of the same names in <c>labelsTr</c>.</summary>
+/// <summary>
+/// A task of the Medical Segmentation Decathlon, or one in nnU-Net's layout, which follows it: NIfTI volumes in <c>imagesTr</c>, and of the
+/// same names in <c>labelsTr</c>. Several channels are one file of four axes, or files that end in <c>_0000</c>, <c>_0001</c> and so on.
+/// </summary>
 public static class Decathlon
 {
     /// <summary>
-    /// A task as published: <c>dataset.json</c> names it, its modalities and its classes, and lists the volumes of <c>imagesTr</c> and
-    /// <c>labelsTr</c>. Without that file, one modality and what the folders hold.
+    /// A task as published: <c>dataset.json</c> names its channels (<c>modality</c>, or nnU-Net 2's <c>channel_names</c>) and its classes,
+    /// and may list the volumes. Without that file, what the folders hold.
     /// </summary>
     /// <param name="folder">The task's folder.</param>
-    /// <param name="classes">Needed where there is no <c>dataset.json</c>.</param>
+    /// <param name="classes">How many; null: as <c>dataset.json</c> says, else as the label files hold.</param>
+    /// <param name="relabelling">What the numbers in label files become.</param>
     /// <exception cref="InvalidDataException">A folder or file is missing or not what it should be; the message says which.</exception>
-    public static VolumeFiles Open(string folder, int? classes = null)
+    public static VolumeFiles Open(string folder, int? classes = null, Relabelling? relabelling = null)
     {
-        var description = Path.Combine(folder, "dataset.json");
-        if (File.Exists(description)) return Described(folder, description, classes);
-        var (images, labels) = (VolumeFiles.In(Path.Combine(folder, "imagesTr")), VolumeFiles.In(Path.Combine(folder, "labelsTr")));
-        if (images.Count == 0)
-            throw new InvalidDataException($"No volumes in {Path.Combine(folder, "imagesTr")}: wanted a task of the Medical Segmentation Decathlon, with .nii.gz files in imagesTr and labelsTr.");
-        if (images.Keys.FirstOrDefault(name => !labels.ContainsKey(name)) is { } lone)
-            throw new InvalidDataException($"{images[lone]} has no labels: wanted {lone}.nii.gz in {Path.Combine(folder, "labelsTr")}. Add them, or take the image out.");
-        if (classes is null) throw new InvalidDataException($"No {description}: wanted it to tell how many classes there are. Add it, or give the number of classes.");
-        return new(Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)), [.. images.Select(image => new VolumeCase(image.Key, [image.Value], [labels[image.Key]]))], channels: 1, classes.Value);
+        var path = Path.Combine(folder, "dataset.json");
+        var description = File.Exists(path) ? Description.Read(path) : null;
+        var (images, labels) = (VolumeFolder.Of(Path.Combine(folder, "imagesTr")), VolumeFolder.Of(Path.Combine(folder, "labelsTr")));
+        var cases = description?.Listed is { Count: > 0 } listed ? Listed(folder, listed, description.Channels.Count)
+            : InFolders(folder, images, labels, description?.Channels.Count);
+        var (name, notes) = (description?.Name ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))),
+            new DataNotes());
+        var channels = description?.Channels.Count
+            ?? (cases[0].Images.Count > 1 ? cases[0].Images.Count : Nifti.Channels(cases[0].Images[0]));
+        var (become, count, classNames) = (classes ?? description?.Classes.Count) is { } known
+            ? (relabelling ?? description?.Relabelling ?? Relabelling.None, known, known == description?.Classes.Count
+            ? description.Classes : null)
+            : LabelValues.Classes([.. cases.SelectMany(one => one.Labels)], relabelling, name, notes);
+        var files = new VolumeFiles(name, cases, channels, count) { Relabelling = become, ClassNames = classNames,
+            ChannelNames = description?.Channels, Notes = notes };
+        var used = cases.SelectMany(one => one.Images.Concat(one.Labels)).Select(Path.GetFullPath).ToHashSet(StringComparer.Ordinal);
+        foreach (var file in images.Volumes.Values.Concat(labels.Volumes.Values).Where(file => !used.Contains(Path.GetFullPath(file))))
+            files.Notes.Add(description?.Listed is { Count: > 0 } ? "not listed in dataset.json, left out"
+                : "a label without its image, left out", file);
+        files.Notes.AddLeftOut(images);
+        files.Notes.AddLeftOut(labels);
+        return files;
     }
 
-    static VolumeFiles Described(string folder, string description, int? classes)
+    static VolumeCase[] InFolders(string folder, VolumeFolder images, VolumeFolder labels, int? channels)
     {
-        try
-        {
-            using var json = JsonDocument.Parse(File.ReadAllText(description));
-            var root = json.RootElement;
-            var listed = root.GetProperty("training").EnumerateArray().Select(one => (Image: one.GetProperty("image").GetString()!, Label: one.GetProperty("label").GetString()!));
-            var cases = listed.Select(one => new VolumeCase(Path.GetFileName(one.Image).Split(".nii")[0], [In(one.Image)], [In(one.Label)])).OrderBy(one => one.Name, StringComparer.Ordinal);
-            return new(root.GetProperty("name").GetString()!.ToLowerInvariant(), [.. cases], Entries("modality"), classes ?? Entries("labels"));
+        if (images.Volumes.Count == 0)
+            throw new InvalidDataException($"No volumes in {Path.Combine(folder, "imagesTr")}: wanted a task of the Medical Segmentation "
+                + "Decathlon or of nnU-Net, with .nii.gz files in imagesTr and labelsTr.");
+        return [.. ByCase(images, name => labels.Volumes.ContainsKey(name), channels)
+            .Select(one => labels.Volumes.TryGetValue(one.Name, out var label)
+            ? one with { Labels = [label] }
+            : throw new InvalidDataException($"{one.Images[0]} has no labels: wanted {one.Name}.nii.gz in "
+            + $"{Path.Combine(folder, "labelsTr")}. Add them, or take the image out."))];
+    }
 
-            int Entries(string name) => root.GetProperty(name).EnumerateObject().Count();
-        }
-        catch (Exception failure) when (failure is JsonException or KeyNotFoundException or InvalidOperationException or NullReferenceException or ArgumentException)
-        {
-            throw new InvalidDataException($"{description} is no description of a task: {failure.Message} Wanted name, modality, labels, and training as a list of image and label.", failure);
-        }
+    /// <summary>Images by case: channel 0 of a case is <c>case_0000</c>, channel 1 <c>case_0001</c>, and a name of another kind is a case
+    /// of its own.</summary>
+    /// <param name="images">The folder's.</param>
+    /// <param name="isCase">Whether there are labels of a name: then a number at its end belongs to the name.</param>
+    /// <param name="channels">How many each has to have; null: all as many.</param>
+    /// <exception cref="InvalidDataException">A channel is missing; the message says which.</exception>
+    internal static IReadOnlyList<VolumeCase> ByCase(VolumeFolder images, Func<string, bool> isCase, int? channels)
+    {
+        // Channels are numbered from 0, and other names may end in numbers too.
+        var isNumbered = images.Volumes.Keys.Any(name => name.EndsWith("_0000", StringComparison.Ordinal));
+        var cases = images.Volumes.Select(image => (Of: Split(image.Key), image.Value)).GroupBy(image => image.Of.Case, image =>
+            (image.Of.Channel, image.Value), StringComparer.Ordinal)
+            .Select(one => (Name: one.Key, Channels: one.OrderBy(image => image.Channel).ToArray())).ToArray();
+        // A file without a number may hold several channels itself.
+        var wanted = channels is > 1 && cases.All(one => one.Channels.Length == 1) ? 1 : channels ?? cases.Max(one => one.Channels.Length);
+        if (cases.FirstOrDefault(one => one.Channels.Length != wanted) is { Name: not null } odd)
+            throw new InvalidDataException($"{odd.Name} has {odd.Channels.Length} channels, "
+                + $"{string.Join(", ", odd.Channels.Select(channel => channel.Value))}: wanted {wanted}, files that end in "
+                + $"{string.Join(", ", Enumerable.Range(0, wanted).Select(channel => $"_{channel:0000}"))}. Add what is missing, or take "
+                + "the case out.");
+        return [.. cases.Select(one => new VolumeCase(one.Name, [.. one.Channels.Select(channel => channel.Value)], []))];
+
+        (string Case, int Channel) Split(string name) => isNumbered && name.Length > 5 && name[^5] == '_'
+            && int.TryParse(name.AsSpan(name.Length - 4), NumberStyles.None, CultureInfo.InvariantCulture, out var channel) && !isCase(name)
+            ? (name[..^5], channel)
+            : (name, 0);
+    }
+
+    static VolumeCase[] Listed(string folder, IReadOnlyList<(string Image, string Label)> listed, int channels)
+    {
+        return [.. listed.Select(one => new VolumeCase(VolumeFolder.Stem(one.Image) ?? Path.GetFileName(one.Image), Images(In(one.Image)),
+            [In(one.Label)])).OrderBy(one => one.Name, StringComparer.Ordinal)];
 
         string In(string file) => Path.GetFullPath(file, Path.GetFullPath(folder));
+
+        // nnU-Net's first version lists case.nii.gz and means case_0000.nii.gz and so on.
+        IReadOnlyList<string> Images(string image)
+        {
+            if (File.Exists(image) || VolumeFolder.Stem(image) is not { } stem) return [image];
+            var (beginning, ending) = (Path.Combine(Path.GetDirectoryName(image)!, stem), Path.GetFileName(image)[stem.Length..]);
+            string[] numbered = [.. Enumerable.Range(0, channels).Select(channel => $"{beginning}_{channel:0000}{ending}")];
+            return File.Exists(numbered[0]) ? numbered : [image];
+        }
+    }
+
+    /// <summary>What <c>dataset.json</c> says.</summary>
+    sealed record Description(string? Name, IReadOnlyList<string> Channels, IReadOnlyList<string> Classes, Relabelling Relabelling,
+        IReadOnlyList<(string Image, string Label)> Listed)
+    {
+        public static Description Read(string path)
+        {
+            try
+            {
+                using var json = JsonDocument.Parse(File.ReadAllText(path));
+                var root = json.RootElement;
+                var channels = root.TryGetProperty("channel_names", out var names) ? names : root.GetProperty("modality");
+                if (root.TryGetProperty("file_ending", out var ending) && ending.GetString() is { } own && VolumeFolder.Stem("x" + own)
+                    is null)
+                    throw new InvalidDataException($"{path} has volumes that end in {own}: wanted .nii.gz or .nii. Convert them to NIfTI.");
+                var (classes, relabelling) = Labels(root.GetProperty("labels"), path);
+                return new(
+                    root.TryGetProperty("name", out var name) ? name.GetString()!.ToLowerInvariant() : null,
+                    [.. channels.EnumerateObject()
+                        .Select(channel => (Number: int.Parse(channel.Name, NumberStyles.None, CultureInfo.InvariantCulture),
+                        channel.Value)).OrderBy(channel => channel.Number).Select(channel => channel.Value.GetString()!)],
+                    classes, relabelling,
+                    root.TryGetProperty("training", out var training)
+                        ? [.. training.EnumerateArray()
+                        .Select(one => (one.GetProperty("image").GetString()!, one.GetProperty("label").GetString()!))] : []);
+            }
+            catch (Exception failure) when (failure
+                is JsonException or KeyNotFoundException or InvalidOperationException or NullReferenceException or ArgumentException
+                or FormatException or OverflowException)
+            {
+                throw new InvalidDataException($"{path} is no description of a task: {failure.Message} Wanted modality or channel_names, "
+                    + "labels, and where volumes are listed, training as a list of image and label.", failure);
+            }
+        }
+
+        // The Decathlon has names by number, nnU-Net numbers by name, or a list of numbers for a region made of several labels.
+        static (IReadOnlyList<string> Classes, Relabelling Relabelling) Labels(JsonElement labels, string path)
+        {
+            var names = new SortedDictionary<int, string>();
+            foreach (var label in labels.EnumerateObject())
+            {
+                if (label.Name == "ignore")
+                    throw new InvalidDataException($"{path} has a label to ignore: wanted a class for each voxel. Take 'ignore' out of "
+                        + $"its labels, and say what {label.Value} becomes (--relabel {label.Value}=0 makes it background).");
+                if (label.Value.ValueKind == JsonValueKind.String
+                    && int.TryParse(label.Name, NumberStyles.None, CultureInfo.InvariantCulture,
+                    out var number)) names[number] = label.Value.GetString()!;
+                else if (label.Value.ValueKind == JsonValueKind.Number) names[label.Value.GetInt32()] = label.Name;
+                else
+                    foreach (var part in label.Value.EnumerateArray())
+                        if (!names.TryAdd(part.GetInt32(), label.Name)) names[part.GetInt32()] = $"{names[part.GetInt32()]} & {label.Name}";
+            }
+            if (names.Count == 0 || names.Keys.First() != 0) throw new FormatException("labels do not begin with background, 0.");
+            return ([.. names.Values], names.Keys.Last() < names.Count ? Relabelling.None : Relabelling.InOrder(names.Keys));
+        }
     }
 
     /// <summary>Reads the first volumes of a task of one modality, cut or padded with zeros about their middle to one size.</summary>
@@ -51,15 +162,19 @@ public static class Decathlon
     /// <param name="most">How many volumes.</param>
     /// <param name="extents">The size.</param>
     /// <param name="classes">Labels go from 0 to one less.</param>
-    /// <exception cref="InvalidDataException">A folder or file is missing, or a file is not what it should be; the message says which.</exception>
+    /// <exception cref="InvalidDataException">A folder or file is missing, or a file is not what it should be; the message says
+    /// which.</exception>
     public static LabelledVolumes Load(string name, string folder, int most, (int Depth, int Height, int Width) extents, int classes)
     {
         var files = Open(folder, classes);
-        if (files.Channels != 1) throw new InvalidDataException($"{folder} has {files.Channels} modalities: wanted one. Use Decathlon.Open.");
+        if (files.Channels != 1) throw new InvalidDataException($"{folder} has {files.Channels} modalities: wanted one. Use "
+            + "Decathlon.Open.");
         int[] size = [extents.Depth, extents.Height, extents.Width];
-        var data = files.Subset([.. Enumerable.Range(0, Math.Min(most, files.Count))]).Select(volume => volume.ZScore().Fit(size, outside: 0), size).InMemory();
+        var data = files.Subset([.. Enumerable.Range(0, Math.Min(most, files.Count))])
+            .Select(volume => volume.ZScore().Fit(size, outside: 0), size).InMemory();
         var volumes = Enumerable.Range(0, data.Count).Select(data.Read).ToArray();
-        return new(name, [.. volumes.Select(volume => volume.Image)], [.. volumes.Select(volume => Array.ConvertAll(volume.Labels, label => (byte)label))], extents, classes)
+        return new(name, [.. volumes.Select(volume => volume.Image)],
+            [.. volumes.Select(volume => Array.ConvertAll(volume.Labels, label => (byte)label))], extents, classes)
         {
             Cases = [.. volumes.Select(volume => volume.Case)],
         };

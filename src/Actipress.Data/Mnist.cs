@@ -41,7 +41,7 @@ public static class Mnist
 
     static byte[] Read(string path, int magic, int count, string md5)
     {
-        var bytes = Gzip.Content(path);
+        var bytes = Gzip.All(path);
         var header = magic == ImagesMagic ? 16 : 8;
         var wanted = header + count * (magic == ImagesMagic ? 28 * 28 : 1);
         if (bytes.Length < 4) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted {wanted}. Get the file again.");

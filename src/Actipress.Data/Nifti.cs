@@ -25,6 +25,8 @@ public enum NiftiType
 /// </summary>
 public static partial class Nifti
 {
+    const int NumbersAtOnce = 1 << 16;
+
     /// <summary>Reads a volume; its values are those stored, times the file's slope, plus its intercept.</summary>
     /// <param name="path">The file; of a pair, either.</param>
     /// <exception cref="InvalidDataException">Not such a file, cut short, or of a type without plain numbers; the message says what was found where.</exception>
@@ -33,43 +35,67 @@ public static partial class Nifti
         ArgumentNullException.ThrowIfNull(path);
         if (Sibling(path, ".img", ".hdr") is { } headerPath) return Read(headerPath);
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a NIfTI volume, .nii, .nii.gz or .hdr beside .img.");
-        var content = Gzip.Content(path);
-        var header = new NiftiHeader(content, path);
-        if (header.IsPair)
+        NiftiHeader header;
+        using (var beginning = Gzip.Open(path))
         {
-            path = Sibling(path, ".hdr", ".img")
-                ?? throw new InvalidDataException($"{path} has its numbers in a file of their own: wanted one beside it, of the same name with .hdr for .img. Convert both to one .nii.gz.");
-            if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted the numbers that belong to the header beside it.");
-            content = Gzip.Content(path);
+            header = NiftiHeader.Read(beginning, path);
+            if (!header.IsPair) return Numbers(beginning, header, path, header.Bytes.Length);
         }
+        path = Sibling(path, ".hdr", ".img")
+            ?? throw new InvalidDataException($"{path} has its numbers in a file of their own: wanted one beside it, of the same name with .hdr for .img. Convert both to one .nii.gz.");
+        if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted the numbers that belong to the header beside it.");
+        using var file = Gzip.Open(path);
+        return Numbers(file, header, path, 0);
+    }
+
+    /// <summary>Channels in one file: the extent of its fourth axis, where it has one.</summary>
+    internal static int Channels(string path) => HeaderOf(Sibling(path, ".img", ".hdr") ?? path).Extents() is [_, _, _, var channels] ? channels : 1;
+
+    // The numbers are read piece by piece, so that no more than the volume itself is held however it is stored.
+    static Volume Numbers(Gzip.Content file, NiftiHeader header, string path, long position)
+    {
         var extents = header.Extents();
         var (count, start, size) = (extents.Aggregate(1L, (product, extent) => product * extent), header.DataStart, Size(header.DataType, path));
-        if (start < 0 || content.Length - start < count * size)
-            throw new InvalidDataException($"{path} is cut short: wanted {count} numbers of {size} bytes from byte {start} on, but the file has {content.Length} bytes. Get the file again.");
-        var numbers = content.AsSpan((int)start, checked((int)(count * size)));
-        if (header.BigEndian) Reverse(numbers, size);
+        if (start < position)
+            throw new InvalidDataException($"{path} has its numbers from byte {start} on, inside its header of {position} bytes: wanted them behind it. Convert the file to .nii.gz anew.");
+        if (file.MostBytes - start < count * size) throw CutShort(file.MostBytes);
+        if (file.Skip(start - position) is var skipped && skipped < start - position) throw CutShort(position + skipped);
         var (slope, intercept) = header.Scale();
         var values = new float[count];
-        switch (header.DataType)
+        var piece = new byte[Math.Min(count, NumbersAtOnce) * size];
+        for (var done = 0L; done < count;)
         {
-            case NiftiType.UInt8: Scale<byte>(); break;
-            case NiftiType.Int8: Scale<sbyte>(); break;
-            case NiftiType.Int16: Scale<short>(); break;
-            case NiftiType.UInt16: Scale<ushort>(); break;
-            case NiftiType.Int32: Scale<int>(); break;
-            case NiftiType.UInt32: Scale<uint>(); break;
-            case NiftiType.Int64: Scale<long>(); break;
-            case NiftiType.UInt64: Scale<ulong>(); break;
-            case NiftiType.Float32: Scale<float>(); break;
-            case NiftiType.Float64: Scale<double>(); break;
+            var wanted = (int)Math.Min(count - done, NumbersAtOnce);
+            var bytes = piece.AsSpan(0, wanted * size);
+            if (file.Fill(bytes) is var got && got < bytes.Length) throw CutShort(start + done * size + got);
+            if (header.BigEndian) Reverse(bytes, size);
+            var into = values.AsSpan((int)done, wanted);
+            switch (header.DataType)
+            {
+                case NiftiType.UInt8: Scale<byte>(bytes, into); break;
+                case NiftiType.Int8: Scale<sbyte>(bytes, into); break;
+                case NiftiType.Int16: Scale<short>(bytes, into); break;
+                case NiftiType.UInt16: Scale<ushort>(bytes, into); break;
+                case NiftiType.Int32: Scale<int>(bytes, into); break;
+                case NiftiType.UInt32: Scale<uint>(bytes, into); break;
+                case NiftiType.Int64: Scale<long>(bytes, into); break;
+                case NiftiType.UInt64: Scale<ulong>(bytes, into); break;
+                case NiftiType.Float32: Scale<float>(bytes, into); break;
+                case NiftiType.Float64: Scale<double>(bytes, into); break;
+            }
+            done += wanted;
         }
+        file.Finish();
         return new(values, extents, header.Spacing(extents.Length), header.Affine());
 
-        void Scale<T>() where T : unmanaged, INumberBase<T>
+        void Scale<T>(ReadOnlySpan<byte> bytes, Span<float> into) where T : unmanaged, INumberBase<T>
         {
-            var stored = MemoryMarshal.Cast<byte, T>(content.AsSpan((int)start));
-            for (var i = 0; i < values.Length; i++) values[i] = (float)(double.CreateTruncating(stored[i]) * slope + intercept);
+            var stored = MemoryMarshal.Cast<byte, T>(bytes);
+            for (var i = 0; i < into.Length; i++) into[i] = (float)(double.CreateTruncating(stored[i]) * slope + intercept);
         }
+
+        InvalidDataException CutShort(long found) =>
+            new($"{path} is cut short: wanted {count} numbers of {size} bytes from byte {start} on, but it has {found} bytes at most. Get the file again.");
     }
 
     static int Size(NiftiType type, string path) => type switch

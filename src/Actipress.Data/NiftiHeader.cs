@@ -11,8 +11,18 @@ sealed class NiftiHeader
     readonly string path;
     readonly bool second;
 
+    /// <summary>Reads the header of either version, and nothing behind it.</summary>
     /// <exception cref="InvalidDataException">No header, or cut short; the message says what was found where.</exception>
-    public NiftiHeader(byte[] bytes, string path)
+    public static NiftiHeader Read(Gzip.Content file, string path)
+    {
+        var bytes = new byte[Second];
+        var read = file.Fill(bytes.AsSpan(0, First));
+        if (read == First && (BinaryPrimitives.ReadInt32LittleEndian(bytes) == Second || BinaryPrimitives.ReadInt32BigEndian(bytes) == Second))
+            read += file.Fill(bytes.AsSpan(First));
+        return new(bytes[..read], path);
+    }
+
+    NiftiHeader(byte[] bytes, string path)
     {
         (this.bytes, this.path) = (bytes, path);
         if (bytes.Length < First) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted a header of {First}. Get the file again.");
@@ -30,6 +40,9 @@ sealed class NiftiHeader
             throw new InvalidDataException($"{path} is no NIfTI file: found '{magic.Replace("\0", "\\0", StringComparison.Ordinal)}' at byte {at}, wanted '{single}' or '{pair}'. Convert it to .nii.gz (an Analyze file has no such word).");
         IsPair = magic == pair;
     }
+
+    /// <summary>As in the file.</summary>
+    public ReadOnlySpan<byte> Bytes => bytes;
 
     /// <summary>Whether the numbers are in a file of their own, <c>.img</c>.</summary>
     public bool IsPair { get; }
@@ -81,6 +94,54 @@ sealed class NiftiHeader
             2 * (b * c + a * d) * spacing[0], (a * a + c * c - b * b - d * d) * spacing[1], 2 * (c * d - a * b) * z, Q(4),
             2 * (b * d - a * c) * spacing[0], 2 * (c * d + a * b) * spacing[1], (a * a + d * d - b * b - c * c) * z, Q(5),
         ]);
+    }
+
+    /// <summary>This header, of a volume of three axes in one file with it, of these numbers without a slope; its place in space is untouched.</summary>
+    public byte[] OfMask(NiftiType type)
+    {
+        var size = second ? Second : First;
+        var mask = new byte[size + 4];    // no extensions follow
+        bytes.AsSpan(0, size).CopyTo(mask);
+        var bits = (short)(type == NiftiType.UInt8 ? 8 : 16);
+        if (second)
+        {
+            "n+2"u8.CopyTo(mask.AsSpan(4));
+            Set(12, (short)type);
+            Set(14, bits);
+            Long(16, 3);
+            for (var axis = 4; axis <= 7; axis++) Long(16 + 8 * axis, 1);
+            mask.AsSpan(80, 24).Clear();      // the intent's parameters
+            Long(168, mask.Length);
+            mask.AsSpan(176, 32).Clear();     // slope, intercept, greatest and smallest shown
+            mask.AsSpan(504, 20).Clear();     // the intent
+        }
+        else
+        {
+            "n+1"u8.CopyTo(mask.AsSpan(344));
+            mask.AsSpan(56, 14).Clear();
+            Set(70, (short)type);
+            Set(72, bits);
+            Set(40, 3);
+            for (var axis = 4; axis <= 7; axis++) Set(40 + 2 * axis, 1);
+            if (BigEndian) BinaryPrimitives.WriteSingleBigEndian(mask.AsSpan(108), mask.Length);
+            else BinaryPrimitives.WriteSingleLittleEndian(mask.AsSpan(108), mask.Length);
+            mask.AsSpan(112, 8).Clear();
+            mask.AsSpan(124, 8).Clear();
+            mask.AsSpan(328, 16).Clear();
+        }
+        return mask;
+
+        void Set(int at, short value)
+        {
+            if (BigEndian) BinaryPrimitives.WriteInt16BigEndian(mask.AsSpan(at), value);
+            else BinaryPrimitives.WriteInt16LittleEndian(mask.AsSpan(at), value);
+        }
+
+        void Long(int at, long value)
+        {
+            if (BigEndian) BinaryPrimitives.WriteInt64BigEndian(mask.AsSpan(at), value);
+            else BinaryPrimitives.WriteInt64LittleEndian(mask.AsSpan(at), value);
+        }
     }
 
     short Int16(int at) => BigEndian ? BinaryPrimitives.ReadInt16BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt16LittleEndian(bytes.AsSpan(at));

@@ -15,16 +15,16 @@ public static class TotalSegmentator
         ArgumentNullException.ThrowIfNull(organs);
         if (organs.Count == 0) throw new ArgumentException("No organs: wanted at least one, such as spleen.", nameof(organs));
         var cases = (Directory.Exists(folder) ? Directory.GetDirectories(folder) : []).Order(StringComparer.Ordinal)
-            .Select(subject => (Folder: subject, Image: VolumeFiles.In(subject).FirstOrDefault(file => file.Key is "ct" or "mri").Value))
+            .Select(subject => (Folder: subject, Image: VolumeFolder.Of(subject).Volumes.FirstOrDefault(file => file.Key is "ct" or "mri").Value))
             .Where(subject => subject.Image is not null)
             .Select(subject => new VolumeCase(Path.GetFileName(subject.Folder), [subject.Image], Masks(subject.Folder)))
             .ToArray();
         if (cases.Length == 0) throw new InvalidDataException($"No subjects in {folder}: wanted a folder for each, with ct.nii.gz or mri.nii.gz, and masks in segmentations.");
-        return new(string.Join("+", organs), cases, channels: 1, organs.Count + 1);
+        return new(string.Join("+", organs), cases, channels: 1, organs.Count + 1) { ClassNames = ["background", .. organs] };
 
         string[] Masks(string subject)
         {
-            var masks = VolumeFiles.In(Path.Combine(subject, "segmentations"));
+            var masks = VolumeFolder.Of(Path.Combine(subject, "segmentations")).Volumes;
             return [.. organs.Select(organ => masks.TryGetValue(organ, out var file)
                 ? file
                 : throw new InvalidDataException($"{subject} has no mask of '{organ}': found {(masks.Count == 0 ? "none" : string.Join(", ", masks.Keys))} in segmentations. Choose among them, or take the subject out."))];

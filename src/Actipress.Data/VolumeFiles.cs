@@ -6,37 +6,71 @@ namespace Actipress.Data;
 /// <param name="Labels">One file with a class a voxel, or masks, of which the k-th, from 1, marks class k; none: all is background.</param>
 public sealed record VolumeCase(string Name, IReadOnlyList<string> Images, IReadOnlyList<string> Labels);
 
-/// <summary>Volumes that are read from their files when they are asked for.</summary>
-public sealed class VolumeFiles : IDataSet
+/// <summary>What is done with channels and labels that do not lie on the grid of their image.</summary>
+public enum Misplaced
 {
-    readonly IReadOnlyList<VolumeCase> cases;
-    readonly Func<float, float> relabel;
+    /// <summary>The case cannot be read.</summary>
+    Refuse,
+
+    /// <summary>They are resampled onto it: channels by trilinear interpolation, labels at the nearest voxel.</summary>
+    Resample,
+}
+
+/// <summary>
+/// Volumes that are read from their files when they are asked for. Whatever way a file's axes run, an example's depth goes to the top, its
+/// height to the front and its width to the right (RAS); channels and labels lie where the first channel lies.
+/// </summary>
+public sealed record VolumeFiles : IDataSet
+{
+    /// <summary>How far apart, in voxels, affines may put a voxel and still be the same.</summary>
+    public const double SamePlace = 1e-3;
+
+    readonly int stored;
+    IReadOnlyList<VolumeCase> cases;
+    IReadOnlyList<int>? picked;    // of the channels in one file
 
     /// <summary>Names the files; none is read yet.</summary>
     /// <param name="name">As reports call it.</param>
     /// <param name="cases">At least one.</param>
     /// <param name="channels">Of each image.</param>
     /// <param name="classes">Labels go from 0 to one less.</param>
-    /// <param name="relabel">What a label in the files becomes; null: itself.</param>
-    /// <exception cref="InvalidDataException">There are no cases.</exception>
-    public VolumeFiles(string name, IReadOnlyList<VolumeCase> cases, int channels, int classes, Func<float, float>? relabel = null)
+    /// <exception cref="InvalidDataException">There are no cases, or two of one name.</exception>
+    public VolumeFiles(string name, IReadOnlyList<VolumeCase> cases, int channels, int classes)
     {
         ArgumentNullException.ThrowIfNull(cases);
         if (cases.Count == 0) throw new InvalidDataException($"{name} has no cases: wanted at least one volume.");
-        (Name, this.cases, Channels, Classes, this.relabel) = (name, cases, channels, classes, relabel ?? (label => label));
+        if (cases.GroupBy(one => one.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } several)
+            throw new InvalidDataException($"{name} has {several.Count()} cases called {several.Key}: "
+                + $"{string.Join(", ", several.Select(one => one.Images[0]))}. Wanted one of a name. Remove or rename the others.");
+        (Name, this.cases, stored, Classes) = (name, cases, channels, classes);
     }
 
     /// <inheritdoc/>
-    public string Name { get; }
+    public string Name { get; init; }
 
     /// <inheritdoc/>
     public int Count => cases.Count;
 
     /// <inheritdoc/>
-    public int Channels { get; }
+    public int Channels => picked?.Count ?? stored;
 
     /// <inheritdoc/>
-    public int Classes { get; }
+    public int Classes { get; init; }
+
+    /// <summary>What is written in label files for each class.</summary>
+    public Relabelling Relabelling { get; init; } = Relabelling.None;
+
+    /// <summary>What classes are called, background first; null where nothing tells.</summary>
+    public IReadOnlyList<string>? ClassNames { get; init; }
+
+    /// <summary>What channels are called; null where nothing tells.</summary>
+    public IReadOnlyList<string>? ChannelNames { get; init; }
+
+    /// <summary>What is done with channels and labels that lie elsewhere than their image.</summary>
+    public Misplaced Misplaced { get; init; }
+
+    /// <summary>What was noticed of the folder, and is noticed of cases as they are read.</summary>
+    public DataNotes Notes { get; init; } = new();
 
     /// <inheritdoc/>
     public bool IsSegmentation => true;
@@ -50,75 +84,130 @@ public sealed class VolumeFiles : IDataSet
     /// <summary>Its files.</summary>
     public VolumeCase Files(int index) => cases[index];
 
+    /// <summary>The same with some of the channels, in this order.</summary>
+    /// <param name="channels">Numbers from 0.</param>
+    public VolumeFiles WithChannels(IReadOnlyList<int> channels)
+    {
+        ArgumentNullException.ThrowIfNull(channels);
+        var names = ChannelNames is null ? null : channels.Select(channel => ChannelNames[channel]).ToArray();
+        return cases[0].Images.Count == stored && stored > 1
+            ? new(Name, [.. cases.Select(one => one with { Images = [.. channels.Select(channel => one.Images[channel])] })],
+            channels.Count, Classes)
+            {
+                Relabelling = Relabelling, ClassNames = ClassNames, ChannelNames = names, Misplaced = Misplaced, Notes = Notes,
+            }
+            : this with { picked = channels, ChannelNames = names };
+    }
+
     /// <inheritdoc/>
     public Example Read(int index)
     {
         var files = cases[index];
-        var first = Nifti.Read(files.Images[0]);
-        int[] extents = [.. first.Extents.Take(3)];
-        if (extents.Length < 3) throw new InvalidDataException($"{files.Images[0]} is {Size(first)}: wanted a volume of three axes, or four with the channel last.");
-        var elements = extents[0] * extents[1] * extents[2];
-        var image = first.Values;
+        var grid = new VolumeGrid(files.Images[0], Nifti.Read(files.Images[0]));
+        var (image, elements) = (grid.Volume.Values, grid.Elements);
         if (files.Images.Count > 1)
         {
             image = new float[checked(elements * files.Images.Count)];
             for (var channel = 0; channel < files.Images.Count; channel++)
             {
-                var volume = channel == 0 ? first : Nifti.Read(files.Images[channel]);
-                if (!volume.Extents.SequenceEqual(extents))
-                    throw new InvalidDataException($"{files.Images[channel]} is {Size(volume)}, but {files.Images[0]} is {Size(first)}: wanted all channels of one size. Resample one to the other.");
-                volume.Values.CopyTo(image, channel * elements);
+                var path = files.Images[channel];
+                var values = channel == 0 ? image.Length == elements ? image : grid.Volume.Values
+                    : On(grid, path, Nifti.Read(path), isLabel: false, files.Name);
+                if (values.Length != elements)
+                    throw new InvalidDataException($"{path} is {VolumeGrid.Size(grid.Volume)}: wanted three axes, since its case has "
+                        + $"{files.Images.Count} files of a channel each.");
+                values.CopyTo(image, channel * elements);
             }
         }
-        if (image.Length != (long)elements * Channels)
-            throw new InvalidDataException($"{files.Images[0]} is {Size(first)}, so it has {image.Length / elements} channels: {Name} has {Channels}.");
-        return new(files.Name, image, Labels(files, extents), [extents[2], extents[1], extents[0]]) { Affine = first.Affine };
+        if (image.Length != (long)elements * stored)
+            throw new InvalidDataException($"{files.Images[0]} is {VolumeGrid.Size(grid.Volume)}, so it has {image.Length / elements} "
+                + $"channels: {Name} has {stored}.");
+        if (picked is not null) image = [.. picked.SelectMany(channel => image[(channel * elements)..((channel + 1) * elements)])];
+        FillHoles(image, elements, files.Name);
+        var labels = Labels(files, grid);
+        var (orientation, extents) = (grid.Orientation, grid.Extents);
+        if (!orientation.IsRas) Notes.Add($"its axes run {orientation}, and are turned to RAS", files.Name);
+        int[] turned = orientation.Turn(extents);
+        return new(files.Name, orientation.Turn(image, extents), orientation.Turn(labels, extents), [turned[2], turned[1], turned[0]])
+        {
+            Affine = orientation.Turn(grid.Volume.Affine, extents),
+        };
     }
 
-    ushort[] Labels(VolumeCase files, int[] extents)
+    // A background of NaN, as some programs write it, is air like any other.
+    void FillHoles(float[] image, int elements, string name)
     {
-        var labels = new ushort[extents[0] * extents[1] * extents[2]];
+        for (var channel = 0; channel < Channels; channel++)
+        {
+            var values = image.AsSpan(channel * elements, elements);
+            var (smallest, holes) = (float.PositiveInfinity, 0);
+            foreach (var value in values)
+                if (float.IsNaN(value)) holes++;
+                else smallest = Math.Min(smallest, value);
+            if (holes == 0) continue;
+            if (holes == elements) throw new InvalidDataException($"Channel {channel} of {name} holds nothing but NaN: wanted numbers. "
+                + "Mend the file, or take the case out.");
+            foreach (ref var value in values)
+                if (float.IsNaN(value)) value = smallest;
+            Notes.Add("voxels of NaN are taken for the channel's smallest value", name);
+        }
+    }
+
+    float[] On(VolumeGrid grid, string path, Volume volume, bool isLabel, string name)
+    {
+        if (grid.TryPlace(volume, out var values)) return values;
+        if (Misplaced == Misplaced.Refuse) throw grid.Refusal(path, volume);
+        Notes.Add($"{(isLabel ? "labels lie" : "a channel lies")} elsewhere than the image, and {(isLabel ? "are" : "is")} resampled onto "
+            + "its grid", name);
+        return grid.Resampled(path, volume, isLabel);
+    }
+
+    ushort[] Labels(VolumeCase files, VolumeGrid grid)
+    {
+        var labels = new ushort[grid.Elements];
         for (var file = 0; file < files.Labels.Count; file++)
         {
-            var (path, volume) = (files.Labels[file], Nifti.Read(files.Labels[file]));
-            if (!volume.Extents.SequenceEqual(extents))
-                throw new InvalidDataException($"{path} is {Size(volume)}, but its image {files.Images[0]} is {string.Join(" x ", extents)}: wanted a label for each voxel. Resample the labels, or give those that belong to the image.");
-            var isMask = files.Labels.Count > 1;
+            var path = files.Labels[file];
+            var values = On(grid, path, Nifti.Read(path), isLabel: true, files.Name);
+            if (values.Length != labels.Length) throw new InvalidDataException($"{path} has {values.Length / labels.Length} labels a "
+                + "voxel: wanted one. Split it into a file for each, or join them.");
+            var isOneOfSeveral = files.Labels.Count > 1;
+            var (most, relabelling) = isOneOfSeveral ? (1, Relabelling.None) : (Classes - 1, Relabelling);
+            if (relabelling.IsMask(values, most))
+            {
+                relabelling = Relabelling.OfMasks;
+                Notes.Add("labels of 0 and 255 are taken for 0 and 1", files.Name);
+            }
             for (var voxel = 0; voxel < labels.Length; voxel++)
             {
-                var (value, most) = isMask ? (volume.Values[voxel], 1) : (relabel(volume.Values[voxel]), Classes - 1);
-                if (!(value >= 0 && value <= most && value == (int)value))
-                    throw new InvalidDataException($"{path} holds label {volume.Values[voxel]} at voxel ({voxel % extents[0]}, {voxel / extents[0] % extents[1]}, {voxel / extents[0] / extents[1]}): wanted whole numbers from 0 to {most}. Say how many classes there are, or mend the file.");
-                if (!isMask) labels[voxel] = (ushort)value;
-                else if (value == 1) labels[voxel] = (ushort)(file + 1);
+                if (relabelling.ClassOf(values[voxel]) is not { } label || label > most)
+                {
+                    var (width, height) = (grid.Extents[0], grid.Extents[1]);
+                    throw new InvalidDataException($"{path} holds label {values[voxel]} at voxel ({voxel % width}, "
+                        + $"{voxel / width % height}, {voxel / width / height}): wanted {relabelling.Wanted(most)}. Say how many classes "
+                        + "there are or what a label becomes, or mend the file.");
+                }
+                if (!isOneOfSeveral) labels[voxel] = (ushort)label;
+                else if (label == 1)
+                {
+                    if (labels[voxel] != 0) Notes.Add("masks overlap, and the later one wins", files.Name);
+                    labels[voxel] = (ushort)(file + 1);
+                }
             }
         }
         return labels;
     }
 
-    static string Size(Volume volume) => string.Join(" x ", volume.Extents);
-
-    /// <summary>Every NIfTI file of a folder as a case of its own, all background: to predict from, or to look at.</summary>
+    /// <summary>Every NIfTI file of a folder as a case of its own, all background: to look at.</summary>
     /// <exception cref="InvalidDataException">There is none.</exception>
-    public static VolumeFiles Unlabelled(string folder) => In(folder) is { Count: > 0 } files
-        ? new(Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)), [.. files.Select(file => new VolumeCase(file.Key, [file.Value], []))], channels: 1, classes: 1)
-        : throw new InvalidDataException($"No volumes in {folder}: wanted .nii or .nii.gz files.");
-
-    /// <summary>The NIfTI files of a folder by name, without their endings; hidden files, which archives from macOS hold, are no volumes.</summary>
-    internal static SortedDictionary<string, string> In(string folder, SearchOption depth = SearchOption.TopDirectoryOnly)
+    public static VolumeFiles Unlabelled(string folder)
     {
-        var found = new SortedDictionary<string, string>(StringComparer.Ordinal);
-        if (!Directory.Exists(folder)) return found;
-        foreach (var file in Directory.GetFiles(folder, "*.nii*", depth).Order(StringComparer.Ordinal))
-            if (!Path.GetFileName(file).StartsWith('.') && Stem(file) is { } stem) found[stem] = file;
-        return found;
-    }
-
-    static string? Stem(string file)
-    {
-        var name = Path.GetFileName(file);
-        foreach (var ending in (string[])[".nii.gz", ".nii"])
-            if (name.EndsWith(ending, StringComparison.OrdinalIgnoreCase)) return name[..^ending.Length];
-        return null;
+        var found = VolumeFolder.Of(folder);
+        if (found.Volumes.Count == 0) throw new InvalidDataException($"No volumes in {folder}: wanted .nii or .nii.gz files.");
+        var files = new VolumeFiles(
+            Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)),
+                [.. found.Volumes.Select(file => new VolumeCase(file.Key, [file.Value], []))], channels: 1, classes: 1);
+        files.Notes.AddLeftOut(found);
+        return files;
     }
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
 using Actipress.Autograd;
+using Actipress.Data;
 using Actipress.Distributed;
 using static TorchSharp.torch;
 
@@ -13,6 +14,9 @@ namespace Actipress.Experiments;
 public sealed class Learner : IDisposable
 {
     const int FidelityBatches = 4;
+
+    // nnU-Net's share of patches that hold a voxel of some class.
+    const double ForegroundShare = 1.0 / 3;
 
     readonly TrainingPlan plan;
     readonly TrainingData data;
@@ -30,6 +34,9 @@ public sealed class Learner : IDisposable
     long peak;
     int step;
     double losses;
+    readonly int batch;
+    readonly Patches? patches;
+    ScoreTally? tested;
     Tensor? randomState;
     bool knowsSources;
 
@@ -47,11 +54,14 @@ public sealed class Learner : IDisposable
         (this.plan, this.data, this.device) = (plan, data, device ?? CPU);
         if (ranks is { Size: > 1 }) this.ranks = ranks;
         var network = Trainable.Find(plan.Model);
-        if (plan.Batch > data.Train.Count) throw new ArgumentException($"No batch of {plan.Batch}: {data.Name} has {data.Train.Count} examples to train on.");
-        if (plan.Batch % Size != 0) throw new ArgumentException($"A batch of {plan.Batch} does not divide among {Size} ranks: wanted a multiple of {Size}, such as --batch {(plan.Batch + Size - 1) / Size * Size}.");
+        batch = data.Batch ?? plan.Batch;
+        if (batch > data.Train.Count) throw new ArgumentException($"No batch of {batch}: {data.Name} has {data.Train.Count} examples to train on.");
+        if (batch % Size != 0) throw new ArgumentException($"A batch of {batch} does not divide among {Size} ranks: wanted a multiple of {Size}, such as --batch {(batch + Size - 1) / Size * Size}.");
         var codec = ActivationCodec.Parse(plan.Codec);
         Name = codec == ActivationCodec.None ? "baseline" : "compressed";
         objective = network.Objective(plan.Loss);
+        // Of turned patches the corners are cut off, so that no air comes in.
+        if (data.Patch is not null) patches = new([.. data.Patch.Select(extent => plan.Augmentation is Augmenting.Spleen or Augmenting.Brats ? extent + extent / 4 : extent)]) { Foreground = ForegroundShare };
         random.manual_seed(plan.Seed);
         model = network.Create(data.Channels, data.Classes, plan.Features ?? network.Features).to(this.device);
         try
@@ -86,7 +96,7 @@ public sealed class Learner : IDisposable
 
     int Rank => ranks?.Rank ?? 0;
 
-    int Steps => (data.Train.Count + plan.Batch - 1) / plan.Batch;
+    int Steps => (data.Train.Count + batch - 1) / batch;
 
     /// <summary>Goes on to the end of the epoch at hand.</summary>
     /// <param name="progress">Told after each step.</param>
@@ -110,7 +120,7 @@ public sealed class Learner : IDisposable
             }
             // What chance does in a step is a rank's own, and a training that goes on needs to know no other rank's state.
             if (ranks is not null) random.manual_seed(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * Size + Rank));
-            var loss = Step(order[(step * plan.Batch)..Math.Min((step + 1) * plan.Batch, order.Length)], epoch);
+            var loss = Step(order[(step * batch)..Math.Min((step + 1) * batch, order.Length)], epoch);
             losses += loss;
             step++;
             progress?.Report(new(epoch, Name, step, Steps, losses / step, loss, objective.ScoreName, null));
@@ -118,7 +128,8 @@ public sealed class Learner : IDisposable
             KeepRandomState();
             betweenSteps();
         }
-        curve.Add(EpochResult.Of(objective, losses / Steps, Score(data.Test)));
+        tested = Score(data.Test);
+        curve.Add(EpochResult.Of(objective, losses / Steps, tested.Mean));
         progress?.Report(new(epoch, Name, step, Steps, Last.TrainLoss, double.NaN, objective.ScoreName, Last.TestScore));
         (step, losses) = (0, 0);
         return true;
@@ -134,7 +145,7 @@ public sealed class Learner : IDisposable
         if (plan.Schedule == Schedule.Cosine)
             foreach (var group in optimizer.ParamGroups) group.LearningRate = plan.LearningRate * AlongCosine((double)Epochs * Steps + step, (double)plan.Epochs * Steps);
         using var scope = NewDisposeScope();
-        var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is { } augmentation ? (example, place) => augmentation.Steps().Apply(example, Chance(epoch, first + place)) : null));
+        var (input, target) = OnDevice(data.Train.Batch(indices, plan.Augmentation is null && patches is null ? null : (example, place) => Vary(example, Chance(epoch, first + place))));
         // A training that goes on is to take its first step as it would have without the break.
         if (!knowsSources) compression?.LearnSources(() => model.call(input));
         knowsSources = true;
@@ -152,7 +163,7 @@ public sealed class Learner : IDisposable
         Devices.Synchronize(device);
         milliseconds.Add(watch.Elapsed.TotalMilliseconds);
         if (meter is not null) peak = Math.Max(peak, meter.PeakBytes - before);
-        if (compression is not null && whole.Length == plan.Batch) Report = compression.Report();
+        if (compression is not null && whole.Length == batch) Report = compression.Report();
         var mean = loss.item<float>();
         return ranks is null ? mean : ranks.Sum(mean * weight) / Size;
     }
@@ -169,15 +180,22 @@ public sealed class Learner : IDisposable
     // From 1 before the first step to 0 after the last.
     internal static double AlongCosine(double done, double all) => (1 + Math.Cos(Math.PI * done / all)) / 2;
 
-    (Tensor Input, Tensor Target) OnDevice((Tensor Input, Tensor Target) batch)
+    (Tensor Input, Tensor Target) OnDevice((Tensor Input, Tensor Target) examples)
     {
-        if (device.type == DeviceType.CPU) return batch;
-        using (batch.Input)
-        using (batch.Target)
-            return (batch.Input.to(device), batch.Target.to(device));
+        if (device.type == DeviceType.CPU) return examples;
+        using (examples.Input)
+        using (examples.Target)
+            return (examples.Input.to(device), examples.Target.to(device));
     }
 
-    Random Chance(int epoch, int place) => new(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * plan.Batch + place));
+    Example Vary(Example example, Random random)
+    {
+        if (patches is not null) example = patches.Take(example, random);
+        if (plan.Augmentation is { } augmentation) example = augmentation.Steps().Apply(example, random);
+        return patches is null ? example : example.Fit(data.Patch!);
+    }
+
+    Random Chance(int epoch, int place) => new(unchecked((plan.Seed * 1000 + epoch) * 1_000_003 + step * batch + place));
 
     Tensor Loss(Tensor input, Tensor target)
     {
@@ -186,28 +204,41 @@ public sealed class Learner : IDisposable
     }
 
     // In batches that take about as much memory as those of the training, which keeps maps besides.
-    double Score(TrainingData.Part part)
+    ScoreTally Score(TrainingData.Part part)
     {
         model.eval();
         using var evaluation = no_grad();
-        double scores = 0;
+        var scores = new ScoreTally();
         // Each rank takes every so many'th example.
-        foreach (var indices in Enumerable.Range(0, part.Count).Where(index => index % Size == Rank).Chunk(4 * plan.Batch / Size))
+        var own = Enumerable.Range(0, part.Count).Where(index => index % Size == Rank);
+        if (part.Scans is not null)
+        {
+            var predictor = Predictor();
+            foreach (var index in own)
+            {
+                var scan = part.Scans.Read(index);
+                scores.Add<ushort>(predictor.Predict(scan, part.Data.Read(index)), scan.Labels, data.Classes);
+            }
+            return scores.OfAll(ranks, data.Classes);
+        }
+        foreach (var indices in own.Chunk(4 * batch / Size))
         {
             using var scope = NewDisposeScope();
             var (input, target) = OnDevice(part.Batch(indices));
-            scores += objective.Scores(model.call(input), target);
+            scores.Add(objective.Scores(model.call(input), target));
         }
-        return (ranks?.Sum(scores) ?? scores) / part.Count;
+        return scores.OfAll(ranks, data.Classes);
     }
 
     /// <summary>What was measured up to the last whole epoch; at least one must be done.</summary>
     public RunResult Result()
     {
-        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)));
+        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)).Mean);
         var result = new RunResult(
             Last.TestAccuracy, Last.TestDsc, classification ? trained : null, classification ? null : trained, Last.TrainLoss,
-            Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak);
+            Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak, Patch: data.Patch, Batch: data.Batch);
+        // In the middle of an epoch the weights are no longer those that were tested.
+        if (!classification && (step == 0 ? tested ??= Score(data.Test) : null) is { } tally) result = result with { TestDscPaper = tally.PaperMean, TestClasses = tally.Classes };
         if (compression is null || Report is null || Rank > 0) return result;
         var fidelity = Enumerable.Range(0, FidelityBatches).Select(Fidelity).ToArray();
         return result with
@@ -244,15 +275,32 @@ public sealed class Learner : IDisposable
         return Convert.ToHexStringLower(hash.GetHashAndReset())[..12];
     }
 
+    /// <summary>Predicts scans with the network as it is now; only of scans.</summary>
+    Predictor Predictor() => new(model, data.Scans!, data.Classes, device) { IsOfSlices = Trainable.Find(plan.Model).Examples == ExampleKind.Slices };
+
+    /// <summary>Writes the network's weights and what they are of.</summary>
+    /// <param name="folder">Files are named after the plan and the run.</param>
+    /// <param name="provenance">Where and with what it was trained.</param>
+    /// <returns>The path of the <c>.safetensors</c>.</returns>
+    public string Write(string folder, Provenance provenance)
+    {
+        var network = Trainable.Find(plan.Model);
+        return ModelFile.Write(
+            Path.Combine(folder, $"{plan.Model}-{plan.Key()}-{Name}"), model,
+            new(plan.Model, Name, data.Channels, data.Classes, plan.Features ?? network.Features, data.Scans, plan, Epochs, Last.TestScore, provenance, Cases(data.Train), Cases(data.Test)));
+
+        string[] Cases(TrainingData.Part part) => data.Scans is null ? [] : [.. Enumerable.Range(0, part.Count).Select(part.Data.Case).Distinct(StringComparer.Ordinal)];
+    }
+
     /// <summary>The whole epochs, one after the other.</summary>
     public IReadOnlyList<EpochResult> Curve => curve;
 
-    GradientFidelity Fidelity(int batch)
+    GradientFidelity Fidelity(int which)
     {
         model.train();
         using var scope = NewDisposeScope();
-        var some = data.Train.Take(FidelityBatches * plan.Batch);
-        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, plan.Batch / Size).Select(i => (i * FidelityBatches + batch) % some.Count)]));
+        var some = data.Train.Take(FidelityBatches * batch);
+        var (input, target) = OnDevice(some.Batch([.. Enumerable.Range(0, batch / Size).Select(i => (i * FidelityBatches + which) % some.Count)], patches is null ? null : (example, place) => Vary(example, new Random(which * batch + place))));
         using var apart = parallel?.NoSync();
         return compression!.MeasureFidelity(() => Loss(input, target));
     }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
@@ -13,8 +14,8 @@ public abstract record Objective
     /// <param name="target">Classes, (n, ...) int64.</param>
     public abstract Tensor Loss(Tensor output, Tensor target);
 
-    /// <summary>The sum of all examples' scores, each from 0 to 1.</summary>
-    public abstract double Scores(Tensor output, Tensor target);
+    /// <summary>All examples' scores, each from 0 to 1.</summary>
+    public abstract ScoreTally Scores(Tensor output, Tensor target);
 }
 
 /// <summary>One class for each image.</summary>
@@ -25,11 +26,11 @@ public sealed record Classification(bool LogProbabilities) : Objective
 
     public override Tensor Loss(Tensor output, Tensor target) => LogProbabilities ? nn.functional.nll_loss(output, target) : nn.functional.cross_entropy(output, target);
 
-    public override double Scores(Tensor output, Tensor target)
+    public override ScoreTally Scores(Tensor output, Tensor target)
     {
         ArgumentNullException.ThrowIfNull(output);
         using Tensor found = output.argmax(1), right = found.eq(target), sum = right.sum();
-        return sum.item<long>();
+        return ScoreTally.OfImages(sum.item<long>(), (int)found.shape[0]);
     }
 }
 
@@ -66,15 +67,16 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
         return mean.neg();
     }
 
-    /// <summary>The mean DSC of each example's masks (equations 31 and 33, with the most probable class of each voxel), summed over examples.</summary>
-    public override double Scores(Tensor output, Tensor target)
+    /// <summary>The mean DSC of each example's masks, with the most probable class of each voxel; by the paper's formula (equations 31 and 33) too.</summary>
+    public override ScoreTally Scores(Tensor output, Tensor target)
     {
         ArgumentNullException.ThrowIfNull(output);
-        long[] voxels = [.. Enumerable.Range(2, (int)output.dim() - 2)];
-        using Tensor classes = output.argmax(1), u = Masks(classes, output.shape[1], output.dtype), v = Masks(target, output.shape[1], output.dtype);
-        using Tensor products = u * v, common = products.sum(voxels), found = u.sum(voxels), wanted = v.sum(voxels);
-        using Tensor dice = Dice(common, found, wanted), masks = dice.narrow(1, 1, dice.shape[1] - 1), means = masks.mean([1L]), sum = means.sum();
-        return sum.item<float>();
+        using Tensor found = output.argmax(1), here = found.cpu(), contiguous = here.contiguous(), targetHere = target.cpu(), wanted = targetHere.contiguous();
+        var (tally, examples, voxels) = (new ScoreTally(), (int)found.shape[0], checked((int)(found.NumberOfElements / found.shape[0])));
+        ReadOnlySpan<long> u = MemoryMarshal.Cast<byte, long>(contiguous.bytes), v = MemoryMarshal.Cast<byte, long>(wanted.bytes);
+        for (var example = 0; example < examples; example++)
+            tally.Add(u.Slice(example * voxels, voxels), v.Slice(example * voxels, voxels), (int)output.shape[1]);
+        return tally;
     }
 
     static Tensor Dice(Tensor common, Tensor found, Tensor wanted)

@@ -42,6 +42,6 @@ public static class Robustness
         using var evaluation = no_grad();
         using var generator = new Generator((ulong)seed, input.device);
         using Tensor normal = randn(input.shape, device: input.device, generator: generator), noise = normal.Mul(deviation), noisy = input.Add(noise), output = model.call(noisy);
-        return new Classification(LogProbabilities: true).Scores(output, target) / input.shape[0];
+        return new Classification(LogProbabilities: true).Scores(output, target).Mean;
     }
 }

@@ -4,7 +4,7 @@ namespace Actipress.Experiments;
 
 /// <summary>One run, plain or compressed. Scores go from 0 to 1: accuracy of classifiers, mean DSC of segmentations.</summary>
 /// <param name="TestAccuracy">Share of the test set.</param>
-/// <param name="TestDsc">Mean over the test set of each example's masks' mean.</param>
+/// <param name="TestDsc">Mean over the test set of each example's masks' mean; masks that are empty are left out.</param>
 /// <param name="TrainAccuracy">The same over as many examples of the training set.</param>
 /// <param name="TrainDsc">Likewise.</param>
 /// <param name="TrainLoss">Mean over the last epoch.</param>
@@ -16,9 +16,14 @@ namespace Actipress.Experiments;
 /// <param name="BytesPerElement">Kept bytes by elements of the saved maps.</param>
 /// <param name="GradientCosine">Of the gradient with compression to the exact one, at the trained parameters, mean over batches.</param>
 /// <param name="GradientNormRatio">Likewise.</param>
+/// <param name="TestDscPaper">The test set's DSC by the paper's formula, in which a mask that is empty and rightly not found counts as 1.</param>
+/// <param name="TestClasses">The test set's DSC class by class.</param>
+/// <param name="Patch">Depth, height and width of the patches that were drawn; null where none were.</param>
+/// <param name="Batch">Examples a step where a bound on memory decided.</param>
 public sealed record RunResult(
     double? TestAccuracy, double? TestDsc, double? TrainAccuracy, double? TrainDsc, double TrainLoss, double StepMs, long? AfterForwardBytes, long? PeakBytes,
-    long? SavedBytes = null, long? KeptBytes = null, double? BytesPerElement = null, double? GradientCosine = null, double? GradientNormRatio = null)
+    long? SavedBytes = null, long? KeptBytes = null, double? BytesPerElement = null, double? GradientCosine = null, double? GradientNormRatio = null,
+    double? TestDscPaper = null, IReadOnlyList<ClassScore>? TestClasses = null, IReadOnlyList<int>? Patch = null, int? Batch = null)
 {
     /// <summary>Whichever there is.</summary>
     [JsonIgnore]

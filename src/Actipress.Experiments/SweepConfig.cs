@@ -47,6 +47,9 @@ public sealed record SweepConfig
     /// <summary>As in <see cref="TrainingPlan.Extents"/>.</summary>
     public IReadOnlyList<int>? Extents { get; init; }
 
+    /// <summary>As in <see cref="TrainingPlan.Patch"/>.</summary>
+    public IReadOnlyList<int>? Patch { get; init; }
+
     /// <summary>As in <see cref="TrainingPlan.Seed"/>.</summary>
     public IReadOnlyList<int> Seeds { get; init; } = [1];
 
@@ -99,6 +102,7 @@ public sealed record SweepConfig
                         TestExamples = TestExamples,
                         Features = Features,
                         Extents = Extents,
+                        Patch = Patch,
                         Seed = seed,
                         Layers = layers,
                         Codec = $"{ActivationCodec.Parse(codec)}",

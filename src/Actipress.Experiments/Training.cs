@@ -4,7 +4,8 @@ namespace Actipress.Experiments;
 
 /// <summary>Both runs, as <c>train --json</c> prints them.</summary>
 public sealed record TrainingResult(
-    string Model, string Data, string Codec, string Layers, int Epochs, int Seed, RunResult Baseline, RunResult Compressed, bool Interrupted, TrainingPlan Plan, Provenance Provenance);
+    string Model, string Data, string Codec, string Layers, int Epochs, int Seed, RunResult Baseline, RunResult Compressed, bool Interrupted, TrainingPlan Plan, Provenance Provenance,
+    IReadOnlyList<string>? Weights = null);
 
 /// <summary>Where training stands.</summary>
 /// <param name="Epoch">From 1.</param>
@@ -31,19 +32,21 @@ public static class Training
     /// <param name="cancellation">Ends the training after the step at hand; what was done is in the result and in the state.</param>
     /// <param name="device">Where the networks are trained; the CPU where none is given.</param>
     /// <param name="ranks">Who trains together; this process alone where none are given. Each rank makes the same call.</param>
+    /// <param name="weights">The folder for the trained networks' weights; null: they are not kept.</param>
     /// <returns>The summary and the report of the last compressed step; null where not even one epoch of both runs was done.</returns>
     /// <exception cref="ArgumentException">A layer pattern matches nothing, or the plan is not to be had.</exception>
     /// <exception cref="InvalidDataException">The state is damaged or another training's.</exception>
     /// <exception cref="RanksException">Another rank has another plan, other data, or ended with other parameters.</exception>
     public static (TrainingResult Result, CompressionReport Report)? Run(
-        TrainingPlan plan, TrainingData data, ResultsFile? results, TrainingState? state, IProgress<TrainingProgress>? progress, CancellationToken cancellation, torch.Device? device = null, Ranks? ranks = null)
+        TrainingPlan plan, TrainingData data, ResultsFile? results, TrainingState? state, IProgress<TrainingProgress>? progress, CancellationToken cancellation, torch.Device? device = null,
+        Ranks? ranks = null, string? weights = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(data);
         var isFirst = ranks is null or { Rank: 0 };
         ranks?.Agree($"a training\n{Json.Line(plan)}\n{data.Name}, {data.Train.Fingerprint()} to train on, {data.Test.Fingerprint()} to test on");
         var provenance = Provenance.Here(device);
-        using var baseline = new Learner(plan.Plain(), data, device, ranks);
+        using var baseline = new Learner(plan.Plain(), data.Plain(), device, ranks);
         using var compressed = new Learner(plan, data, device, ranks);
         Learner[] both = [baseline, compressed];
         state?.Load(ranks, both);
@@ -77,7 +80,8 @@ public static class Training
         if (isFirst && epochs == plan.Epochs) state?.Delete();
         else if (isFirst) state?.Save(both);
         if (epochs == 0) return null;
-        var result = new TrainingResult(plan.Model, data.Name, plan.Codec, plan.Layers, epochs, plan.Seed, baseline.Result(), compressed.Result(), epochs < plan.Epochs, plan, provenance);
+        var saved = weights is null || !isFirst || epochs < plan.Epochs ? null : both.Select(learner => learner.Write(weights, provenance)).ToArray();
+        var result = new TrainingResult(plan.Model, data.Name, plan.Codec, plan.Layers, epochs, plan.Seed, baseline.Result(), compressed.Result(), epochs < plan.Epochs, plan, provenance, saved);
         if (isFirst) results?.Add(new { kind = "train", result });
         return (result, compressed.Report!);
     }

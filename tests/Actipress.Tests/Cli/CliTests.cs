@@ -200,6 +200,23 @@ public sealed class CliTests : IDisposable
     [InlineData("multiples of 16", "train", "--model", "unet3d", "--extents", "32x40x32")]
     [InlineData("multiples of 16", "train", "--model", "unet3d", "--extents", "32x0x32")]
     [InlineData("multiples of 16", "train", "--model", "unet3d", "--extents", "32x32")]
+    [InlineData("multiples of 16", "train", "--model", "unet3d", "--patch", "32x40x32")]
+    [InlineData("patch 32 x 32 x 32: lenet does not learn from volumes", "train", "--patch", "32x32x32")]
+    [InlineData("extents and patch: wanted one of them", "train", "--model", "unet3d", "--patch", "32x32x32", "--extents", "32x32x32")]
+    [InlineData("one voxel would be left", "train", "--model", "unet3d", "--extents", "16x16x16", "--batch", "1")]
+    [InlineData("No patches of volumes", "train", "--model", "unet3d", "--data", "volumes", "--patch", "32x32x32")]
+    [InlineData("--memory much: wanted a number of bytes", "train", "--model", "unet3d", "--memory", "much")]
+    [InlineData("memory 1073741824 beside a patch", "train", "--model", "unet3d", "--memory", "1GiB", "--patch", "32x32x32")]
+    [InlineData("memory 1500000 with layers relu*", "train", "--model", "unet3d", "--memory", "1.5MB", "--layers", "relu*")]
+    [InlineData("spacing 1 x 2: wanted depth, height and width", "train", "--spacing", "1x2")]
+    [InlineData("--spacing 1xa: wanted numbers", "train", "--spacing", "1xa")]
+    [InlineData("window 3, 2: wanted two numbers", "train", "--window", "3,2")]
+    [InlineData("No relabelling '4'", "train", "--relabel", "4")]
+    [InlineData("No folder ./nowhere", "train", "--data", "./nowhere")]
+    [InlineData("No file nowhere.safetensors", "predict", "--weights", "nowhere.safetensors", "--images", ".", "--out", "nowhere")]
+    [InlineData("--overlap 1: wanted at least 0 and below 1", "predict", "--weights", "w.safetensors", "--images", ".", "--out", "nowhere", "--overlap", "1")]
+    [InlineData("No folder /no/masks", "predict", "--weights", "w.safetensors", "--images", ".", "--out", "nowhere", "--labels", "/no/masks")]
+    [InlineData("'--weights' is required", "predict", "--images", ".", "--out", "nowhere")]
     [InlineData("learning_rate 0: wanted a number above 0", "train", "--learning-rate", "0")]
     [InlineData("learning_rate NaN: wanted a number above 0", "train", "--learning-rate", "NaN")]
     [InlineData("wanted 1 or more", "train", "--test-examples", "0")]
@@ -231,7 +248,7 @@ public sealed class CliTests : IDisposable
     {
         var ended = Run();
         Assert.Equal(0, ended.ExitCode);
-        foreach (var command in (string[])["train", "memory", "reproduce", "report", "compress", "sweep", "bench", "status"]) Assert.Contains($"  {command} ", ended.Output, StringComparison.Ordinal);
+        foreach (var command in (string[])["train", "predict", "memory", "reproduce", "report", "compress", "sweep", "bench", "status"]) Assert.Contains($"  {command} ", ended.Output, StringComparison.Ordinal);
         foreach (var hidden in (string[])["readme", "maps"]) Assert.DoesNotContain($"  {hidden} ", ended.Output, StringComparison.Ordinal);    // for developers
     }
 

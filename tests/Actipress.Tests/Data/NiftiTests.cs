@@ -261,6 +261,27 @@ public sealed class NiftiTests : IDisposable
         }
     }
 
+    [Theory, InlineData(1), InlineData(511), InlineData(3000)]
+    public void What_follows_a_gzip_stream_is_passed_over(int bytes)
+    {
+        var path = PathOf("tail.nii.gz");
+        float[] values = [.. Enumerable.Range(0, 6000).Select(i => (float)Math.Sin(i * i))];
+        Nifti.Write(path, new(values, [30, 40, 5], [1, 1, 1], turned));
+        File.AppendAllBytes(path, [.. Enumerable.Repeat((byte)'\n', bytes)]);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Equal(values, Nifti.Read(path).Values);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);    // the tail's numbers ask for more
+    }
+
+    [Fact]
+    public void Numbers_are_read_in_whole_pieces()
+    {
+        var path = PathOf("long.nii");
+        float[] values = [.. Enumerable.Range(0, 70_000 * 3).Select(i => (float)(i % 30_011))];
+        Nifti.Write(path, new(values, [7000, 10, 3], [1, 1, 1], turned), NiftiType.Int16);
+        Assert.Equal(values, Nifti.Read(path).Values);
+    }
+
     [Fact]
     public void An_affine_times_its_inverse_changes_nothing()
     {

@@ -30,15 +30,36 @@ public sealed class ObjectiveTests
         Assert.Equal(tensors, Tensor.TotalCount);
     }
 
-    [Fact]
-    public void The_dice_score_is_the_mean_of_masks_and_an_empty_one_rightly_left_empty_counts_1()
+    static ScoreTally Scores(long[] found, long[] wanted, int examples)
     {
         using var scope = NewDisposeScope();
-        var found = tensor(new long[] { 0, 1, 1, 1, 0, 0, 0, 0 }).view(2, 1, 4);
-        var wanted = tensor(new long[] { 0, 1, 1, 0, 0, 0, 0, 2 }).view(2, 1, 4);
-        var logits = nn.functional.one_hot(found, 3).permute(0, 3, 1, 2).to(float32);
-        // First: mask 1 has 2 of 3 and 2, mask 2 is empty in both. Second: mask 1 is empty in both, mask 2 is missed.
-        Assert.Equal((2 * 2.0 / 5 + 1) / 2 + (1 + 0) / 2.0, new Segmentation(SegmentationLoss.Dice).Scores(logits, wanted), 1e-4);
+        var logits = nn.functional.one_hot(tensor(found).view(examples, 1, -1), 3).permute(0, 3, 1, 2).to(float32);
+        return new Segmentation(SegmentationLoss.Dice).Scores(logits, tensor(wanted).view(examples, 1, -1));
+    }
+
+    [Fact]
+    public void A_mask_that_is_empty_is_left_out_and_counts_1_by_the_papers_formula_where_rightly_not_found()
+    {
+        // First: mask 1 has 2 of 3 and 2, mask 2 is empty in both. Second: mask 1 is empty in both, mask 2 is missed. Third: both are empty, mask 2 is found.
+        var tally = Scores([0, 1, 1, 1, 0, 0, 0, 0, 2, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0], 3);
+        Assert.Equal(2, tally.Counted);
+        Assert.Equal((2 * 2.0 / 5 + 0) / 2, tally.Mean, 1e-12);
+        Assert.Equal(((2 * 2.0 / 5 + 1) / 2 + (1 + 0) / 2.0 + (1 + 0) / 2.0) / 3, tally.PaperMean, 1e-4);
+        Assert.Equal([new(1, 0.8, 1, 2, 0), new(2, 0, 1, 2, 1)], tally.Classes);
+        var twice = new ScoreTally();
+        twice.Add(tally);
+        twice.Add(tally);
+        Assert.Equal((tally.Mean, tally.PaperMean, 4), (twice.Mean, twice.PaperMean, twice.Counted));
+        Assert.Equal([new(1, 0.8, 2, 4, 0), new(2, 0, 2, 4, 2)], twice.Classes);
+    }
+
+    [Fact]
+    public void A_class_that_is_nowhere_has_no_score_and_learning_nothing_scores_nothing()
+    {
+        var tally = Scores([0, 0, 0, 0], [1, 0, 1, 0], 2);
+        Assert.Equal((0, 0.5), (tally.Mean, Math.Round(tally.PaperMean, 3)));
+        Assert.Equal([new(1, 0, 2, 0, 0), new(2, null, 0, 2, 0)], tally.Classes);
+        Assert.True(double.IsNaN(Scores([0, 0], [0, 0], 1).Mean));
     }
 
     [Theory]

@@ -106,7 +106,7 @@ public sealed class BesideTheCollectorTests : IDisposable
         {
             var loss = objective.Loss(output, target);
             var gradient = SavedTensors.Grad([loss], [output])[0]!;
-            return [.. Bytes(loss, gradient), .. BitConverter.GetBytes(objective.Scores(output, target))];
+            return [.. Bytes(loss, gradient), .. BitConverter.GetBytes(objective.Scores(output, target).Mean)];
         });
         foreach (var kind in Enum.GetValues<SegmentationLoss>()) Loss($"{kind}", new Segmentation(kind), images, dense);
         Loss("soft Dice of one example", new Segmentation(SegmentationLoss.Dice), images.narrow(0, 0, 1), dense.narrow(0, 0, 1));

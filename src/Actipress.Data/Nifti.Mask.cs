@@ -1,0 +1,51 @@
+using System.Buffers.Binary;
+using System.IO.Compression;
+
+namespace Actipress.Data;
+
+public static partial class Nifti
+{
+    /// <summary>
+    /// Writes a class a voxel in the space of a scan: the scan's own header, so that every program places both alike, whatever it takes
+    /// from there, with another number type.
+    /// </summary>
+    /// <param name="path">The file, gzipped where its name ends in <c>.gz</c>; replaced when the new one is complete.</param>
+    /// <param name="scan">The scan's file; of a pair, either.</param>
+    /// <param name="labels">As <see cref="VolumeFiles"/> reads the scan: depth to the top, height to the front, width to the right.</param>
+    /// <exception cref="InvalidDataException">The scan cannot be read.</exception>
+    /// <exception cref="ArgumentException">There is not a label for each voxel.</exception>
+    public static void WriteMask(string path, string scan, ushort[] labels)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(scan);
+        ArgumentNullException.ThrowIfNull(labels);
+        var header = HeaderOf(Sibling(scan, ".img", ".hdr") ?? scan);
+        var extents = header.Extents();
+        if (extents.Length < 3 || labels.LongLength != (long)extents[0] * extents[1] * extents[2])
+            throw new ArgumentException($"{labels.Length} labels for {scan} of {string.Join(" x ", extents)}: wanted one a voxel.",
+                nameof(labels));
+        var orientation = Orientation.Of(header.Affine());
+        var own = orientation.Inverse().Turn(labels, orientation.Turn(extents));
+        var type = labels.Max() > byte.MaxValue ? NiftiType.UInt16 : NiftiType.UInt8;
+        var bytes = new byte[type == NiftiType.UInt8 ? own.Length : 2L * own.Length];
+        for (var voxel = 0; voxel < own.Length; voxel++)
+            if (type == NiftiType.UInt8) bytes[voxel] = (byte)own[voxel];
+            else if (header.BigEndian) BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(2 * voxel), own[voxel]);
+            else BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(2 * voxel), own[voxel]);
+        WholeFile.Write(path, part =>
+        {
+            using var file = File.Create(part);
+            using Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal)
+                : file;
+            stream.Write(header.OfMask(type));
+            stream.Write(bytes);
+        });
+    }
+
+    static NiftiHeader HeaderOf(string path)
+    {
+        if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a NIfTI volume.");
+        using var file = Gzip.Open(path);
+        return NiftiHeader.Read(file, path);
+    }
+}

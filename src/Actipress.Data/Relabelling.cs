@@ -1,0 +1,65 @@
+namespace Actipress.Data;
+
+/// <summary>What the numbers in label files become.</summary>
+/// <param name="Classes">Classes by the number in files.</param>
+public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
+{
+    /// <summary>Whether files may hold these numbers only; else another number stays itself.</summary>
+    public bool Only { get; init; }
+
+    // Label files of floating-point numbers hold whole ones nearly.
+    const float Tolerance = 1e-3f;
+
+    /// <summary>Every number stays itself.</summary>
+    public static Relabelling None { get; } = new(new Dictionary<int, int>());
+
+    /// <summary>Masks of 0 and 255.</summary>
+    internal static Relabelling OfMasks { get; } = new(new Dictionary<int, int> { [255] = 1 });
+
+    /// <summary>Reads what people write, such as <c>4=3,255=1</c>.</summary>
+    /// <exception cref="FormatException">It is not that.</exception>
+    public static Relabelling Parse(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var classes = new Dictionary<int, int>();
+        foreach (var part in text.Split(','))
+            if (part.Split('=') is not [var from, var to] || !int.TryParse(from, out var number) || !int.TryParse(to, out var label)
+                || label is < 0 or > ushort.MaxValue || !classes.TryAdd(number, label))
+                throw new FormatException($"No relabelling '{text}': wanted pairs of a number in the files and its class, each number "
+                    + "once, such as 4=3,255=1.");
+        return new(classes);
+    }
+
+    /// <summary>The class of a number in a file; null where it is no whole number within a thousandth, or negative.</summary>
+    public int? ClassOf(float value)
+    {
+        var rounded = MathF.Round(value);
+        if (!(Math.Abs(value - rounded) <= Tolerance) || Math.Abs(rounded) > ushort.MaxValue) return null;
+        return Classes.TryGetValue((int)rounded, out var label) ? label : !Only && rounded >= 0 ? (int)rounded : null;
+    }
+
+    /// <summary>The number that files have for a class: of those that become it the smallest, where none does, itself.</summary>
+    public int ValueOf(int label) => Classes.Where(pair => pair.Value == label).Select(pair => pair.Key).DefaultIfEmpty(label).Min();
+
+    /// <summary>Whether these are 0 and 255 alone, and 255 is no class: a mask.</summary>
+    internal bool IsMask(ReadOnlySpan<float> values, int most)
+    {
+        if (most >= 255 || Classes.ContainsKey(255)) return false;
+        var isMarked = false;
+        foreach (var value in values)
+            if (Math.Abs(value - 255) <= Tolerance) isMarked = true;
+            else if (!(Math.Abs(value) <= Tolerance)) return false;
+        return isMarked;
+    }
+
+    /// <summary>What files may hold, for messages.</summary>
+    internal string Wanted(int most) => Only ? string.Join(", ", Classes.Keys.Order())
+        : $"whole numbers from 0 to {most}{(Classes.Count == 0 ? "" : $" after {this}")}";
+
+    /// <summary>Classes from 0 on for these numbers, and for no others.</summary>
+    internal static Relabelling InOrder(IEnumerable<int> numbers) =>
+        new(numbers.Index().ToDictionary(one => one.Item, one => one.Index)) { Only = true };
+
+    /// <summary>As <see cref="Parse"/> reads it.</summary>
+    public override string ToString() => string.Join(',', Classes.OrderBy(pair => pair.Key).Select(pair => $"{pair.Key}={pair.Value}"));
+}

@@ -1,0 +1,54 @@
+namespace Actipress.Data;
+
+/// <summary>The scans of a folder to predict, with the masks that are at hand.</summary>
+public static class ScanFolder
+{
+    /// <summary>Finds them.</summary>
+    /// <param name="folder">A folder of volumes, one file a case or one a channel (<c>case_0000</c>, <c>case_0001</c>), or BraTS' folders
+    /// of patients, or TotalSegmentator's of subjects; or one file.</param>
+    /// <param name="labels">The folder of masks of the same names; null: beside <c>imagesTr</c> is <c>labelsTr</c>, beside <c>imagesTs</c>
+    /// <c>labelsTs</c>, where there is one.</param>
+    /// <param name="channels">Of a scan.</param>
+    /// <param name="channelNames">What they are called, where that is known: of BraTS' patients the modalities.</param>
+    /// <returns>Cases, of which those without masks have no label files.</returns>
+    /// <exception cref="InvalidDataException">There are none, or one lacks a channel; the message says what was found.</exception>
+    public static IReadOnlyList<VolumeCase> Open(string folder, string? labels, int channels, IReadOnlyList<string>? channelNames)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        if (File.Exists(folder)) return [new(VolumeFolder.Stem(folder)
+            ?? throw new InvalidDataException($"{folder} is no volume: wanted .nii.gz or .nii."), [folder],
+            Labels(null, VolumeFolder.Stem(folder)!))];
+        if (!Directory.Exists(folder)) throw new InvalidDataException($"No folder {folder}: wanted scans to predict.");
+        var images = VolumeFolder.Of(folder);
+        labels ??= Beside(folder);
+        if (images.Volumes.Count > 0)
+        {
+            var truth = labels is null ? null : VolumeFolder.Of(labels);
+            return [.. Decathlon.ByCase(images, name => truth?.Volumes.ContainsKey(name) == true, channels)
+                .Select(one => one with { Labels = Labels(truth, one.Name) })];
+        }
+        if (channelNames is not null && channelNames.All(Brats.IsModality) && Brats.Scans(folder, channelNames)
+            is { Count: > 0 } patients) return patients;
+        var subjects = Directory.GetDirectories(folder).Order(StringComparer.Ordinal)
+            .Select(subject => (Name: Path.GetFileName(subject), Image: VolumeFolder.Of(subject).Volumes.FirstOrDefault(file => file.Key
+            is "ct" or "mri").Value))
+            .Where(subject => subject.Image is not null).ToArray();
+        if (subjects.Length > 0) return [.. subjects.Select(subject =>
+            new VolumeCase(subject.Name, [subject.Image], Labels(labels is null ? null : VolumeFolder.Of(labels), subject.Name)))];
+        throw new InvalidDataException($"No scans in {folder}: found "
+            + $"{VolumeFolder.Holds(folder)}; wanted .nii.gz or .nii files, a folder for each patient, or the folder within that holds "
+            + "them, such as imagesTs.");
+
+        IReadOnlyList<string> Labels(VolumeFolder? truth, string name) =>
+            (truth ?? (labels is null ? null : VolumeFolder.Of(labels)))?.Volumes.TryGetValue(name, out var file) == true ? [file] : [];
+    }
+
+    static string? Beside(string folder)
+    {
+        var name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
+        if (!name.StartsWith("images", StringComparison.Ordinal)) return null;
+        var beside = Path.Combine(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)))!, "labels"
+            + name["images".Length..]);
+        return Directory.Exists(beside) ? beside : null;
+    }
+}

@@ -1,0 +1,54 @@
+namespace Actipress.Data;
+
+/// <summary>The NIfTI files of a folder, by name without their endings, and the files that are none.</summary>
+sealed class VolumeFolder
+{
+    // The longer first. An .img is read through its header.
+    static readonly string[] endings = [".nii.gz", ".nii", ".hdr.gz", ".hdr"], numbers = [".img.gz", ".img"];
+
+    VolumeFolder(SortedDictionary<string, string> volumes, IReadOnlyList<string> leftOut) => (Volumes, LeftOut) = (volumes, leftOut);
+
+    /// <summary>Paths by name.</summary>
+    public SortedDictionary<string, string> Volumes { get; }
+
+    /// <summary>Paths of files that are no volumes; hidden ones, which archives from macOS hold, are not told.</summary>
+    public IReadOnlyList<string> LeftOut { get; }
+
+    /// <summary>Lists a folder; nothing where there is none.</summary>
+    /// <exception cref="InvalidDataException">Two volumes have one name, or a link leads nowhere; the message names them.</exception>
+    public static VolumeFolder Of(string folder)
+    {
+        var (volumes, leftOut) = (new SortedDictionary<string, string>(StringComparer.Ordinal), new List<string>());
+        foreach (var file in Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal)
+            : Enumerable.Empty<string>())
+        {
+            var name = Path.GetFileName(file);
+            if (name.StartsWith('.')) continue;
+            if (Stem(name) is not { } stem)
+            {
+                if (!numbers.Any(ending => name.EndsWith(ending, StringComparison.OrdinalIgnoreCase))) leftOut.Add(file);
+                continue;
+            }
+            if (new FileInfo(file) is { LinkTarget: not null } link && link.ResolveLinkTarget(returnFinalTarget: true)
+                is not { Exists: true })
+                throw new InvalidDataException($"{file} is a link to {link.LinkTarget}, where there is no file: wanted a volume. Mend or "
+                    + "remove the link.");
+            if (!volumes.TryAdd(stem, file))
+                throw new InvalidDataException($"{file} has the name of {volumes[stem]}: wanted one volume of a name. Remove or rename "
+                    + "one of them.");
+        }
+        return new(volumes, leftOut);
+    }
+
+    /// <summary>The first few names in a folder, for messages.</summary>
+    public static string Holds(string folder) => string.Join(
+        ", ", Directory.GetFileSystemEntries(folder).Select(Path.GetFileName).Order(StringComparer.Ordinal).Take(5).DefaultIfEmpty("nothing"));
+
+    /// <summary>A file's name without the ending of a volume; null where it has none, in whatever case.</summary>
+    public static string? Stem(string file)
+    {
+        var name = Path.GetFileName(file);
+        return endings.FirstOrDefault(ending => name.EndsWith(ending, StringComparison.OrdinalIgnoreCase)) is { } own ? name[..^own.Length]
+            : null;
+    }
+}

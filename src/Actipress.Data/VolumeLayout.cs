@@ -1,0 +1,75 @@
+using System.Globalization;
+
+namespace Actipress.Data;
+
+/// <summary>Opens a folder of volumes by what lies in it.</summary>
+public static class VolumeLayout
+{
+    const string Known = "a task of the Medical Segmentation Decathlon or of nnU-Net (dataset.json, imagesTr, labelsTr), BraTS' patients "
+        + "(a folder each, with files such as *_flair.nii.gz and *_seg.nii.gz),"
+        + " TotalSegmentator's subjects (a folder each, with ct.nii.gz and segmentations), or a .csv file with columns image and label";
+
+    /// <summary>Opens it.</summary>
+    /// <param name="path">The folder, or a .csv file.</param>
+    /// <param name="classes">A number of classes, or names of masks of TotalSegmentator's; null: what there is.</param>
+    /// <param name="channels">BraTS' modalities, or of other layouts names or numbers of channels; null: all.</param>
+    /// <param name="relabelling">What the numbers in label files become; null: what the layout says.</param>
+    /// <exception cref="InvalidDataException">It has no layout that is known, or is not what its layout asks for; the message says
+    /// what.</exception>
+    public static VolumeFiles Open(string path, IReadOnlyList<string>? classes = null, IReadOnlyList<string>? channels = null,
+        Relabelling? relabelling = null)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        int? count = classes is [var one] && int.TryParse(one, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number
+            : null;
+        if (count < 2) throw new ArgumentException($"--classes {count}: wanted 2 or more, background included.", nameof(classes));
+        if (IsTable(path)) return Chosen(VolumeTable.Open(path, NoNames(), relabelling), channels);
+        if (!Directory.Exists(path)) throw new InvalidDataException($"No folder {path}: wanted {Known}.");
+        if (File.Exists(Path.Combine(path, "dataset.json")) || Directory.Exists(Path.Combine(path, "imagesTr")))
+            return Chosen(Decathlon.Open(path, NoNames(), relabelling), channels);
+        var folders = Directory.GetDirectories(path).Order(StringComparer.Ordinal).ToArray();
+        if (folders.FirstOrDefault(folder => Directory.Exists(Path.Combine(folder, "segmentations"))) is { } subject)
+        {
+            if (relabelling is not null) throw new ArgumentException($"{path} has a mask for each class: nothing to relabel.",
+                nameof(relabelling));
+            if (classes is null || count is not null)
+                throw new ArgumentException($"{path} has a mask for each organ: wanted their names, such as --classes spleen,liver. Found "
+                    + $"{string.Join(", ", VolumeFolder.Of(Path.Combine(subject, "segmentations")).Volumes.Keys)}.", nameof(classes));
+            return Chosen(TotalSegmentator.Open(path, classes), channels);
+        }
+        if (folders.Length == 0 && VolumeFolder.Of(path).Volumes.Count == 0)
+            throw new InvalidDataException($"Nothing is known of {path}: found "
+                + $"{VolumeFolder.Holds(path)}; wanted {Known}.");
+        VolumeFiles files;
+        try { files = Brats.Open(path, channels, relabelling); }
+        catch (InvalidDataException failure) when (failure.Message.StartsWith("No patients", StringComparison.Ordinal))
+        {
+            throw new InvalidDataException($"Nothing is known of {path}: found folders and volumes, wanted {Known}.", failure);
+        }
+        return NoNames() is { } own ? files with { Classes = own } : files;
+
+        int? NoNames() => classes is null || count is not null ? count
+            : throw new ArgumentException($"--classes {string.Join(',', classes)}: wanted a number, since {path} has no mask for each "
+            + "class.", nameof(classes));
+    }
+
+    /// <summary>Whether a path is that of a table of images and labels.</summary>
+    public static bool IsTable(string path) => path.EndsWith(".csv", StringComparison.OrdinalIgnoreCase);
+
+    static VolumeFiles Chosen(VolumeFiles files, IReadOnlyList<string>? channels)
+    {
+        if (channels is null) return files;
+        return files.WithChannels([.. channels.Select(Number)]);
+
+        int Number(string channel)
+        {
+            for (var i = 0; i < files.ChannelNames?.Count; i++)
+                if (files.ChannelNames[i].Equals(channel, StringComparison.OrdinalIgnoreCase)) return i;
+            if (int.TryParse(channel, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+                && number < files.Channels) return number;
+            throw new ArgumentException($"No channel '{channel}' in {files.Name}: wanted "
+                + $"{string.Join(", ", files.ChannelNames ?? [])}{(files.ChannelNames is null ? "" : ", or ")}a number from 0 to "
+                + $"{files.Channels - 1}.", nameof(channels));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+using Actipress.Data;
+using static TorchSharp.torch;
+
+namespace Actipress.Experiments;
+
+/// <summary>A patch and a batch, and what a training step of them takes.</summary>
+/// <param name="Patch">Depth, height and width.</param>
+/// <param name="Batch">Patches a step.</param>
+/// <param name="Bytes">Parameters, the optimizer's two moments of each, input, and the step's peak, as predicted.</param>
+/// <param name="Fits">Whether that is within the bound; else it is the least there is.</param>
+public sealed record PatchStep(IReadOnlyList<int> Patch, int Batch, long Bytes, bool Fits)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{Batch} of {string.Join(" x ", Patch)}, {CompressionReport.Bytes(Bytes)}";
+}
+
+/// <summary>The largest patch and batch for a bound on a step's memory, with compressed maps and without: what compression is
+/// for.</summary>
+/// <param name="Compressed">With.</param>
+/// <param name="Plain">Without.</param>
+public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
+{
+    // A U-Net of five levels halves four times; below two voxels at the coarsest its batch norms learn nothing.
+    const int Grain = 16, Smallest = 32;
+
+    // Adam's moments.
+    const int OptimizerCopies = 2;
+
+    /// <summary>Chooses. The patch grows along the axis of which it covers the smallest share, up to the whole volume; then the batch
+    /// doubles.</summary>
+    /// <param name="create">Makes the network on the CPU.</param>
+    /// <param name="channels">Of its input.</param>
+    /// <param name="whole">Depth, height and width of a usual volume.</param>
+    /// <param name="batch">The least batch.</param>
+    /// <param name="mostBatch">The largest: cases to train on.</param>
+    /// <param name="codec">How maps will be stored.</param>
+    /// <param name="objective">What is minimised.</param>
+    /// <param name="bytes">The bound.</param>
+    /// <exception cref="InsufficientMemoryException">Not even the smallest fits compressed; the message says what it takes.</exception>
+    /// <exception cref="PlatformNotSupportedException">The allocator cannot be measured here.</exception>
+    public static PatchChoice Of(
+        Func<nn.Module<Tensor, Tensor>> create, int channels, IReadOnlyList<int> whole, int batch, int mostBatch, ActivationCodec codec,
+            Objective objective, long bytes)
+    {
+        ArgumentNullException.ThrowIfNull(create);
+        ArgumentNullException.ThrowIfNull(objective);
+        var steps = Steps(whole, batch, mostBatch);
+        using var model = create();
+        var known = new Dictionary<int, (long Compressed, long Plain)>();
+        var (compressed, plain) = (Largest(Compressed), Largest(Plain));
+        if (!compressed.Fits)
+            throw new InsufficientMemoryException($"No patch fits in {CompressionReport.Bytes(bytes)}: the smallest, {compressed}, is too "
+                + "large. Give more memory, a network with fewer --features, or a coarser --codec.");
+        return new(compressed, plain);
+
+        long Compressed(int step) => Predict(step).Compressed;
+
+        long Plain(int step) => Predict(step).Plain;
+
+        // What a step takes grows with its voxels, so that the largest is found by halving.
+        PatchStep Largest(Func<int, long> taken)
+        {
+            var (fits, tooLarge) = (-1, steps.Count);
+            while (tooLarge - fits > 1)
+            {
+                var middle = Next(taken, fits, tooLarge);
+                if (taken(middle) <= bytes) fits = middle;
+                else tooLarge = middle;
+            }
+            var best = Math.Max(0, fits);
+            return new(steps[best].Patch, steps[best].Batch, taken(best), fits >= 0);
+        }
+
+        // Two steps that were predicted tell by a straight line where the bound will be met, so that few large ones are run.
+        int Next(Func<int, long> taken, int fits, int tooLarge)
+        {
+            if (fits < 0) return 0;
+            if (fits == 0) return Math.Min(1, tooLarge - 1);
+            var (near, first) = (taken(fits), taken(0));
+            var slope = (double)(near - first) / (Voxels(fits) - Voxels(0));
+            var voxels = slope <= 0 ? double.PositiveInfinity : Voxels(fits) + (bytes - near) / slope;
+            return Math.Clamp(Enumerable.Range(0, steps.Count).TakeWhile(step => Voxels(step) <= voxels).LastOrDefault(), fits + 1,
+                tooLarge - 1);
+        }
+
+        double Voxels(int step) => steps[step].Patch.Aggregate((double)steps[step].Batch, (product, extent) => product * extent);
+
+        (long Compressed, long Plain) Predict(int step)
+        {
+            if (known.TryGetValue(step, out var taken)) return taken;
+            var prediction = MemoryPrediction.Of(model, [steps[step].Batch, channels, .. steps[step].Patch.Select(extent => (long)extent)],
+                codec, Loss);
+            var moments = OptimizerCopies * model.parameters().Sum(parameter => parameter.Bytes());
+            return known[step] = (prediction.NeededBytes(compressed: true) + moments, prediction.NeededBytes(compressed: false) + moments);
+        }
+
+        Tensor Loss(Tensor output)
+        {
+            using var target = zeros([output.shape[0], .. output.shape[2..]], int64);
+            return objective.Loss(output, target);
+        }
+    }
+
+    /// <summary>Patches and batches from the smallest on.</summary>
+    internal static IReadOnlyList<(IReadOnlyList<int> Patch, int Batch)> Steps(IReadOnlyList<int> whole, int batch, int mostBatch)
+    {
+        int[] most = [.. whole.Select(extent => Math.Max(Smallest, (extent + Grain - 1) / Grain * Grain))],
+            patch = [Smallest, Smallest, Smallest];
+        var steps = new List<(IReadOnlyList<int>, int)> { ([.. patch], batch) };
+        while (Enumerable.Range(0, 3).Where(axis => patch[axis] < most[axis]).ToArray() is { Length: > 0 } open)
+        {
+            patch[open.MinBy(axis => (double)patch[axis] / whole[axis])] += Grain;
+            steps.Add(([.. patch], batch));
+        }
+        for (var more = 2 * batch; more <= mostBatch; more *= 2) steps.Add(([.. patch], more));
+        return steps;
+    }
+}

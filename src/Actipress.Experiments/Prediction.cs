@@ -1,0 +1,173 @@
+using System.Globalization;
+using Actipress.Data;
+
+namespace Actipress.Experiments;
+
+/// <summary>How one class of one scan was predicted.</summary>
+/// <param name="Case">The scan.</param>
+/// <param name="Class">Its name, or its number.</param>
+/// <param name="Dsc">From 0 to 1; null where the truth has no such class.</param>
+/// <param name="Hd95Mm">See <see cref="SurfaceDistance.Hd95"/>; null where either has no such class.</param>
+/// <param name="TruthMl">Its volume; null where the truth is not known.</param>
+/// <param name="PredictedMl">Likewise as predicted.</param>
+public sealed record PredictedClass(string Case, string Class, double? Dsc, double? Hd95Mm, double? TruthMl, double PredictedMl);
+
+/// <summary>What came of predicting a folder of scans.</summary>
+/// <param name="Weights">The network's file.</param>
+/// <param name="Cases">How many scans were predicted.</param>
+/// <param name="Skipped">Those that could not be read, with the reason.</param>
+/// <param name="Scored">How many had masks.</param>
+/// <param name="MeanDsc">Mean over these of the mean over the classes that they have: as training scores; null where there are
+/// none.</param>
+/// <param name="Classes">Each class of each scan.</param>
+public sealed record PredictionResult(string Weights, int Cases, IReadOnlyList<string> Skipped, int Scored, double? MeanDsc,
+    IReadOnlyList<PredictedClass> Classes);
+
+/// <summary>Predicts scans from files: masks as NIfTI in each scan's own space, a picture beside each, scores where masks are at hand, and
+/// a page of all.</summary>
+/// <param name="Weights">The network's file.</param>
+/// <param name="Cases">See <see cref="ScanFolder"/>.</param>
+/// <param name="Folder">Where results go.</param>
+public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases, string Folder)
+{
+    const string Table = "scores.csv", Page = "index.html";
+    const double CubicMmPerMl = 1000;
+
+    /// <summary>Whether of each class the largest connected part alone is kept.</summary>
+    public bool Largest { get; init; }
+
+    /// <summary>Whether windows are predicted mirrored too.</summary>
+    public bool Flips { get; init; }
+
+    /// <summary>Least share of a window that its neighbour has too.</summary>
+    public double Overlap { get; init; } = 0.5;
+
+    /// <summary>Whether what lies in the folder may be replaced.</summary>
+    public bool Overwrite { get; init; }
+
+    /// <summary>What is done with channels and masks that lie elsewhere than their scan.</summary>
+    public Misplaced Misplaced { get; init; }
+
+    /// <summary>What is done with a scan that cannot be read.</summary>
+    public Unreadable Unreadable { get; init; }
+
+    /// <summary>Predicts every case.</summary>
+    /// <param name="model">In evaluation mode; moved to the device, not disposed.</param>
+    /// <param name="description">Of the model.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <param name="progress">Told of each case.</param>
+    /// <param name="notes">Gets what was noticed of cases.</param>
+    /// <param name="cancellation">Ends it between windows; what is written stays.</param>
+    /// <exception cref="ArgumentException">The network does not segment scans.</exception>
+    /// <exception cref="InvalidDataException">A scan cannot be read, and the run is to stop at it, or the folder holds results; the message
+    /// says what.</exception>
+    public PredictionResult Run(
+        torch.nn.Module<torch.Tensor, torch.Tensor> model, ModelDescription description, torch.Device device, IProgress<string>? progress,
+            DataNotes notes, CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(description);
+        ArgumentNullException.ThrowIfNull(notes);
+        var scans = description.Scans
+            ?? throw new ArgumentException($"{Weights} is a {description.Model} trained on {description.Plan.Data}, which is no set of "
+            + "scans from files: wanted a network that segments such scans, such as unet3d trained on a folder of volumes.",
+            nameof(description));
+        Directory.CreateDirectory(Folder);
+        if (!Overwrite && Directory.EnumerateFileSystemEntries(Folder).FirstOrDefault() is { } there)
+            throw new InvalidDataException($"{Folder} is not empty: found {Path.GetFileName(there)}. Give another folder, or let its "
+                + "results be replaced (--overwrite).");
+        if (Cases.FirstOrDefault(one => one.Images.Count > 1 && one.Images.Count != description.Channels) is { } odd)
+            throw new InvalidDataException($"{odd.Name} has {odd.Images.Count} channels: {Weights} was trained with "
+                + $"{description.Channels}{(scans.ChannelNames is null ? "" : $", {string.Join(", ", scans.ChannelNames)}")}. Give scans "
+                + "with these.");
+        model.to(device);
+        var isOfSlices = Trainable.Find(description.Model).Examples == ExampleKind.Slices;
+        var predictor = new Predictor(model, scans, description.Classes, device) { IsOfSlices = isOfSlices, Flips = Flips, Overlap = Overlap };
+        var files = new VolumeFiles(Path.GetFileName(Weights), Cases, description.Channels, description.Classes)
+        {
+            Relabelling = scans.Relabelling,
+            Misplaced = Misplaced,
+            Notes = notes,
+        };
+        var (rows, skipped, tally, page) = (new List<PredictedClass>(), new List<string>(), new ScoreTally(),
+            new HtmlPage($"{Cases.Count} scans, predicted by {Path.GetFileName(Weights)}"));
+        for (var index = 0; index < files.Count; index++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            progress?.Report($"{index + 1} of {files.Count}: {files.Case(index)}");
+            Example scan;
+            try { scan = files.ReadNamed(index); }
+            catch (InvalidDataException failure) when (Unreadable == Unreadable.Skip)
+            {
+                skipped.Add(failure.Message);
+                continue;
+            }
+            if (files.Files(index).Labels.Count > 0 && description.TrainCases.Contains(scan.Case))
+                notes.Add("the network was trained on it, so that its score tells nothing of other scans", scan.Case);
+            Scan(scan, files.Files(index), predictor, cancellation, rows, tally, page);
+        }
+        WriteTable(rows);
+        page.Section("Scores");
+        page.Table(["case", "class", "DSC, %", "HD95, mm", "truth, ml", "predicted, ml"], rows.Select(row => Cells(row, 100)));
+        WholeFile.Write(Path.Combine(Folder, Page), part => File.WriteAllText(part, $"{page}"));
+        return new(Weights, files.Count - skipped.Count, skipped, tally.Counted, tally.Counted == 0 ? null : tally.Mean, rows);
+    }
+
+    void Scan(Example scan, VolumeCase files, Predictor predictor, CancellationToken cancellation, List<PredictedClass> rows,
+        ScoreTally tally, HtmlPage page)
+    {
+        var labels = predictor.Predict(scan, cancellation);
+        if (Largest) labels = Components.Largest(labels, scan.Extents);
+        var truth = files.Labels.Count > 0 ? scan.Labels : null;
+        if (truth is not null) tally.Add<ushort>(labels, truth, predictor.Classes);
+        var own = Enumerable.Range(1, predictor.Classes - 1).Select(label => Score(scan, labels, truth, (ushort)label, predictor.Scans))
+            .ToArray();
+        rows.AddRange(own);
+        var values = Enumerable.Range(0, predictor.Classes).Select(label => (ushort)predictor.Scans.Relabelling.ValueOf(label)).ToArray();
+        Nifti.WriteMask(Path.Combine(Folder, $"{scan.Case}.nii.gz"), files.Images[0], Array.ConvertAll(labels, label => values[label]));
+        var picture = ScanPicture.Draw(scan, labels, truth);
+        WholeFile.Write(Path.Combine(Folder, $"{scan.Case}.png"), part => File.WriteAllBytes(part, picture));
+        page.Section(scan.Case);
+        page.Image(picture, $"red: predicted{(truth is null ? "" : ", green: truth, yellow: both")}; "
+            + string.Join(", ", own.Select(row =>
+            FormattableString.Invariant($"{row.Class} {(row.Dsc is { } dsc ? $"DSC {100 * dsc:0.0} %, " : "")}{row.PredictedMl:0.0} ml"))));
+    }
+
+    static PredictedClass Score(Example scan, ushort[] labels, ushort[]? truth, ushort label, ScanDescription scans)
+    {
+        var affine = scan.Affine!;
+        var (depth, height, width) = affine.Spacing;
+        var ml = affine.VoxelVolume / CubicMmPerMl;
+        var (found, wanted, common) = (0L, 0L, 0L);
+        for (var voxel = 0; voxel < labels.Length; voxel++)
+        {
+            if (labels[voxel] == label) found++;
+            if (truth?[voxel] != label) continue;
+            wanted++;
+            if (labels[voxel] == label) common++;
+        }
+        return new(
+            scan.Case, scans.ClassNames?[label] ?? $"{scans.Relabelling.ValueOf(label)}", wanted == 0 ? null
+                : 2.0 * common / (found + wanted),
+            truth is null ? null : SurfaceDistance.Hd95(labels, truth, label, scan.Extents, [depth, height, width]), truth is null ? null
+                : wanted * ml, found * ml);
+    }
+
+    void WriteTable(List<PredictedClass> rows)
+    {
+        var lines = rows.Select(row => string.Join(',', Cells(row, 1).Select(Quoted)))
+            .Prepend("case,class,dsc,hd95_mm,truth_ml,predicted_ml");
+        WholeFile.Write(Path.Combine(Folder, Table), part => File.WriteAllLines(part, lines));
+
+        static string Quoted(string cell) => cell.AsSpan().IndexOfAny(",\"\n") < 0 ? cell
+            : $"\"{cell.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
+    }
+
+    static string[] Cells(PredictedClass row, int dice)
+    {
+        return [row.Case, row.Class, Number(row.Dsc * dice, dice == 1 ? "0.######" : "0.0"), Number(row.Hd95Mm, "0.###"),
+            Number(row.TruthMl, "0.####"), Number(row.PredictedMl, "0.####")];
+
+        static string Number(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "";
+    }
+}

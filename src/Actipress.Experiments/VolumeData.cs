@@ -1,0 +1,97 @@
+using Actipress.Data;
+
+namespace Actipress.Experiments;
+
+/// <summary>Volumes from files as a training takes them: looked at first, prepared once, and cut to one size or whole, to draw patches
+/// from.</summary>
+static class VolumeData
+{
+    // What volumes are cut or padded to where no patches are drawn.
+    static readonly IReadOnlyList<int> hippocampus = [32, 48, 32], usual = [96, 96, 96];
+
+    public static TrainingData Hippocampus(string folder, TrainingPlan plan) =>
+        Load(Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), plan, plan.Extents ?? hippocampus,
+            outside: 0);
+
+    public static TrainingData Brats(string folder, TrainingPlan plan) =>
+        Load(Data.Brats.Open(folder, plan.Volumes?.Channels, Relabelled(plan)),
+            new Preparation { CropToForeground = true, AmongNonZero = true }, plan, plan.Extents ?? usual);
+
+    public static TrainingData Ct(VolumeFiles files, TrainingPlan plan) =>
+        Load(files, new Preparation { Window = [-160, 240], Spacing = [4, 4, 4] }, plan, plan.Extents ?? usual);
+
+    /// <summary>A folder or a table that a user names.</summary>
+    public static TrainingData Folder(string path, TrainingPlan plan) =>
+        Load(VolumeLayout.Open(path, plan.Volumes?.Classes, plan.Volumes?.Channels, Relabelled(plan)), null, plan, plan.Extents);
+
+    static Relabelling? Relabelled(TrainingPlan plan) => plan.Volumes?.Relabel is { } text ? Relabelling.Parse(text) : null;
+
+    static TrainingData Load(VolumeFiles files, Preparation? preparation, TrainingPlan plan, IReadOnlyList<int>? extents,
+        float? outside = null)
+    {
+        var choices = plan.Volumes ?? new VolumeChoices();
+        files = files with { Misplaced = choices.Misplaced ?? Misplaced.Refuse };
+        var fingerprint = Fingerprint.Of(files, choices.Unreadable ?? Unreadable.Stop, out var readable);
+        preparation ??= fingerprint.Preparation();
+        preparation = preparation with { Window = choices.Window ?? preparation.Window, Spacing = choices.Spacing ?? preparation.Spacing };
+        var cases = files.Subset(readable);
+        var slices = Trainable.Find(plan.Model).Examples == ExampleKind.Slices;
+        var chosen = plan.Memory is null && plan.Patch is null && extents is null ? Usual(Median(fingerprint, preparation)) : null;
+        var memory = plan.Memory is { } bytes ? Choose(bytes, files, Median(fingerprint, preparation), readable.Count, plan) : null;
+        if (memory is not null) chosen = [.. memory.Compressed.Patch];
+        var window = chosen ?? plan.Patch ?? extents!;
+        var patch = slices ? null : plan.Patch ?? chosen;
+        var cutOff = new CutOff(files.ClassNames);
+        var prepared = patch is null
+            ? cases.Select(scan => cutOff.Fit(preparation.Apply(scan), window, outside), window).InMemory()
+            : cases.Select(preparation.Apply).InMemory();
+        var data = TrainingData.Of(prepared, slices, patch is null ? null : cases);
+        if (patch is not null && Enumerable.Range(0, prepared.Count).Select(prepared.Read)
+            .Count(scan => scan.Extents.Zip(patch, (extent, own) => extent < own).Any(smaller => smaller)) is > 0 and var small)
+            files.Notes.Add($"{small} of {prepared.Count} cases are smaller than a patch of {string.Join(" x ", patch)}, and are padded",
+                files.Name);
+        var chosenBy = chosen is null || memory is not null ? "" : $", chosen by their size ({(patch is null ? "--extents" : "--patch")})";
+        var size = $"{(patch is null ? "cut or padded to" : "patches of")} {string.Join(" x ", window)}{chosenBy}";
+        data = data with
+        {
+            Lines = [.. fingerprint.Lines(), $"prepared: {preparation}", size, .. files.Notes.Lines(), .. cutOff.Lines(),
+                .. Told(memory, plan)],
+            Scans = new(preparation, window, files.Relabelling, files.ClassNames, files.ChannelNames),
+            Patch = patch,
+            Memory = memory,
+        };
+        return memory is null ? data : data.With(memory.Compressed);
+    }
+
+    static string[] Told(PatchChoice? memory, TrainingPlan plan)
+    {
+        if (memory is null) return [];
+        var plain = memory.Plain.Fits ? $"{memory.Plain}" : $"cannot be had, the least is {memory.Plain}";
+        return [$"within {CompressionReport.Bytes(plan.Memory!.Value)} a step: compressed {memory.Compressed}; plain training {plain}"];
+    }
+
+    // Least batch 2, or what the user wants: of one patch a batch norm knows little.
+    static PatchChoice Choose(long bytes, VolumeFiles files, IReadOnlyList<int> median, int cases, TrainingPlan plan)
+    {
+        var network = Trainable.Find(plan.Model);
+        return PatchChoice.Of(
+            () => network.Create(files.Channels, files.Classes, plan.Features ?? network.Features), files.Channels, median, plan.Batch,
+                Math.Max(plan.Batch, cases / 4),
+            ActivationCodec.Parse(plan.Codec), network.Objective(plan.Loss), bytes);
+    }
+
+    static int[] Median(Fingerprint fingerprint, Preparation preparation) =>
+        [.. Enumerable.Range(0, 3)
+            .Select(axis => (int)Math.Ceiling(fingerprint.Extents[axis].Median * (preparation.Spacing is { } spacing
+            ? fingerprint.Spacing[axis].Median / spacing[axis] : 1)))];
+
+    // As far as a step on two cores bears it, in the multiples of 16 that a U-Net of five levels wants. Of 16 x 16 x 16 one voxel would be
+    // left at the coarsest level, of which a batch norm learns nothing.
+    static int[] Usual(int[] median)
+    {
+        int[] usual = [.. median.Select(extent => Math.Clamp((extent + 15) / 16 * 16, 16, LargestUsual))];
+        return usual is [16, 16, 16] ? [32, 32, 32] : usual;
+    }
+
+    const int LargestUsual = 64;
+}
