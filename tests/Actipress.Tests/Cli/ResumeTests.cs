@@ -22,7 +22,8 @@ public sealed class ResumeTests : IDisposable
         Assert.True(ended.ExitCode == 0, ended.All);
         var result = JsonDocument.Parse(ended.Output).RootElement;
         return [.. ((string[])["baseline", "compressed"]).SelectMany(run => result.GetProperty(run).EnumerateObject().Where(one => one.Name is not ("step_ms" or "after_forward_bytes" or "peak_bytes")).Select(one => $"{run} {one}")),
-            .. result.EnumerateObject().Where(one => one.Name is not ("baseline" or "compressed" or "provenance")).Select(one => $"{one}")];
+            .. result.EnumerateObject().Where(one => one.Name is not ("baseline" or "compressed" or "provenance" or "weights")).Select(one => $"{one}"),
+            .. result.GetProperty("weights").EnumerateArray().Select(path => Path.GetFileName(path.GetString()!))];
     }
 
     static string[] Epochs(string output) => [.. File.ReadAllLines(Path.Combine(output, "results.jsonl")).Where(line => line.StartsWith("{\"kind\":\"epoch\"", StringComparison.Ordinal))];
