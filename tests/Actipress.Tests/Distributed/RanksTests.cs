@@ -82,7 +82,6 @@ public sealed class RanksTests
             var ended = Mpirun.Run(4, Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Names_who_is_missing)),
                 (RanksScenarios.Folder, folder.FullName));
             Assert.True(ended.ExitCode == 1, ended.All);
-            Assert.Contains("MPI_ABORT was invoked", ended.Error, StringComparison.Ordinal);
             foreach (var rank in (int[])[0, 1, 3]) Assert.Contains("Waited 5 s for rank 2, which did not come",
                 File.ReadAllText(Path.Combine(folder.FullName, $"{rank}")), StringComparison.Ordinal);
         }
