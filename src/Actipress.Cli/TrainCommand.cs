@@ -12,8 +12,12 @@ static class TrainCommand
 {
     public static Command Make()
     {
-        var model = new Option<string?>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}. By default unet3d for a folder of volumes, else lenet.", HelpName = "name" };
-        var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. or the path of a folder or .csv file of volumes (docs/data.md). By default the network's own, real where there is a data folder.", HelpName = "name" };
+        var model = new Option<string?>("--model") { Description = $"The network: "
+            + $"{string.Join(", ", Trainable.All.Select(network => network.Name))}. By default unet3d for a folder of volumes, else "
+            + "lenet.", HelpName = "name" };
+        var data = new Option<string?>("--data") { Description = $"The data set: "
+            + $"{string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}; or the path of a folder or .csv "
+            + "file of volumes (docs/volumes.md). By default the network's own, real where there is a data folder.", HelpName = "name" };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
         var epochs = Number("--epochs", $"Passes over the training set. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Epochs} for {network.Name}"))}.");
@@ -24,8 +28,12 @@ static class TrainCommand
         loss.AcceptOnlyFromAmong("dice", "cross-entropy", "both");
         var augmentation = new Option<Augmenting?>("--augmentation") { Description = "What chance does to examples while training: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).", HelpName = "flips|spleen|brats" };
         var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
-        var patch = new Option<string?>("--patch") { Description = "Depth, height and width of patches that are drawn from whole volumes, multiples of 16; volumes are then tested window by window. By default for a folder of volumes, of a size that their own suggests.", HelpName = "size" };
-        var memory = new Option<string?>("--memory") { Description = "Bytes that a training step may take, such as 8GiB: the largest patch and batch within them are chosen for the codec, and for plain training what it would have been allowed.", HelpName = "bytes" };
+        var patch = new Option<string?>("--patch") { Description = "Depth, height and width of patches that are drawn from whole volumes, "
+            + "multiples of 16; volumes are then tested window by window. By default for a folder of volumes, of a size that their own "
+            + "suggests.", HelpName = "size" };
+        var memory = new Option<string?>("--memory") { Description = "Bytes that a training step may take, such as 8GiB: the largest "
+            + "patch and batch within them are chosen for the codec, and for plain training what it would have been allowed.",
+            HelpName = "bytes" };
         var volumes = new VolumeOptions();
         var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
         var most = Number("--train-examples", "Train on so many examples only, taken at even distances.");
@@ -39,7 +47,8 @@ static class TrainCommand
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
-        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch, memory, dataDir, download, output, resume, tensorBoard, device, json };
+        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch,
+            memory, dataDir, download, output, resume, tensorBoard, device, json };
         volumes.AddTo(command);
 
         command.SetAction(async (parsed, cancellation) =>
@@ -119,19 +128,24 @@ static class TrainCommand
         return option;
     }
 
-    static readonly (string Unit, long Bytes)[] units = [("KiB", 1L << 10), ("MiB", 1L << 20), ("GiB", 1L << 30), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)];
+    static readonly (string Unit, long Bytes)[] units = [("KiB", 1L << 10), ("MiB", 1L << 20), ("GiB", 1L << 30), ("kB", 1000),
+        ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)];
 
     static long Bytes(string text)
     {
         var (unit, bytes) = units.First(one => text.EndsWith(one.Unit, StringComparison.OrdinalIgnoreCase));
-        return double.TryParse(text[..^unit.Length], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number) && number * bytes is >= 1 and < long.MaxValue
+        return double.TryParse(text[..^unit.Length], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
+            && number * bytes is >= 1 and < long.MaxValue
             ? (long)(number * bytes) : throw new FormatException($"--memory {text}: wanted a number of bytes such as 8GiB or 900MiB.");
     }
 
     static int[] Extents(string option, string size)
     {
         try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
-        catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"{option} {size}: wanted three numbers such as 64x64x64.", failure); }
+        catch (Exception failure) when (failure is FormatException or OverflowException)
+        {
+            throw new FormatException($"{option} {size}: wanted three numbers such as 64x64x64.", failure);
+        }
     }
 
     static void Show(TrainingResult result, CompressionReport report, string path, IReadOnlyList<string>? classNames)
@@ -146,7 +160,8 @@ static class TrainCommand
         if (plain.TestClasses is { } classes && packed.TestClasses is { } packedClasses)
         {
             foreach (var (one, other) in classes.Zip(packedClasses))
-                Row($"  of {Markup.Escape(classNames?[one.Class] ?? $"class {one.Class}")}, in {one.Present} of {one.Present + one.Absent}", $"{Percent(one)}", $"{Percent(other)}");
+                Row($"  of {Markup.Escape(classNames?[one.Class] ?? $"class {one.Class}")}, in {one.Present} of "
+                    + $"{one.Present + one.Absent}", $"{Percent(one)}", $"{Percent(other)}");
             Row($"  by the paper's formula", $"{100 * plain.TestDscPaper:0.00} %", $"{100 * packed.TestDscPaper:0.00} %");
         }
         Row($"train {plain.ScoreName}", $"{100 * plain.TrainScore:0.00} %", $"{100 * packed.TrainScore:0.00} %");

@@ -41,9 +41,11 @@ public sealed record Affine(IReadOnlyList<double> Rows)
 
     double M(int row, int column) => Rows[row * 4 + column];
 
-    double Minor(int row, int column) => M((row + 1) % 3, (column + 1) % 3) * M((row + 2) % 3, (column + 2) % 3) - M((row + 1) % 3, (column + 2) % 3) * M((row + 2) % 3, (column + 1) % 3);
+    double Minor(int row, int column) => M((row + 1) % 3, (column + 1) % 3) * M((row + 2) % 3, (column + 2) % 3) - M((row + 1) % 3,
+        (column + 2) % 3) * M((row + 2) % 3, (column + 1) % 3);
 
-    /// <summary>How far the other moves a voxel of a grid from where this has it, in voxels of this: the most of the grid's corners.</summary>
+    /// <summary>How far the other moves a voxel of a grid from where this has it, in voxels of this: the most of the grid's
+    /// corners.</summary>
     /// <param name="other">Of the same grid.</param>
     /// <param name="extents">Width, height and depth of the grid.</param>
     /// <exception cref="InvalidDataException">This one's axes do not span space, and the other is not the same.</exception>
@@ -63,7 +65,8 @@ public sealed record Affine(IReadOnlyList<double> Rows)
     }
 
     /// <summary>The rows as people read them.</summary>
-    public override string ToString() => $"[{string.Join("; ", Rows.Chunk(4).Select(row => string.Join(' ', row.Select(number => FormattableString.Invariant($"{number:0.####}")))))}]";
+    public override string ToString() =>
+        $"[{string.Join("; ", Rows.Chunk(4).Select(row => string.Join(' ', row.Select(number => FormattableString.Invariant($"{number:0.####}")))))}]";
 
     /// <summary>From the scanner to voxels.</summary>
     /// <exception cref="InvalidDataException">The axes do not span space.</exception>

@@ -32,8 +32,13 @@ public static class Decathlon
             ? (relabelling ?? description?.Relabelling ?? Relabelling.None, known, known == description?.Classes.Count
             ? description.Classes : null)
             : LabelValues.Classes([.. cases.SelectMany(one => one.Labels)], relabelling, name, notes);
-        var files = new VolumeFiles(name, cases, channels, count) { Relabelling = become, ClassNames = classNames,
-            ChannelNames = description?.Channels, Notes = notes };
+        var files = new VolumeFiles(name, cases, channels, count)
+        {
+            Relabelling = become,
+            ClassNames = classNames,
+            ChannelNames = description?.Channels,
+            Notes = notes
+        };
         var used = cases.SelectMany(one => one.Images.Concat(one.Labels)).Select(Path.GetFullPath).ToHashSet(StringComparer.Ordinal);
         foreach (var file in images.Volumes.Values.Concat(labels.Volumes.Values).Where(file => !used.Contains(Path.GetFullPath(file))))
             files.Notes.Add(description?.Listed is { Count: > 0 } ? "not listed in dataset.json, left out"

@@ -42,14 +42,16 @@ public static partial class Nifti
             if (!header.IsPair) return Numbers(beginning, header, path, header.Bytes.Length);
         }
         path = Sibling(path, ".hdr", ".img")
-            ?? throw new InvalidDataException($"{path} has its numbers in a file of their own: wanted one beside it, of the same name with .hdr for .img. Convert both to one .nii.gz.");
+            ?? throw new InvalidDataException($"{path} has its numbers in a file of their own: wanted one beside it, of the same name "
+            + "with .hdr for .img. Convert both to one .nii.gz.");
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted the numbers that belong to the header beside it.");
         using var file = Gzip.Open(path);
         return Numbers(file, header, path, 0);
     }
 
     /// <summary>Channels in one file: the extent of its fourth axis, where it has one.</summary>
-    internal static int Channels(string path) => HeaderOf(Sibling(path, ".img", ".hdr") ?? path).Extents() is [_, _, _, var channels] ? channels : 1;
+    internal static int Channels(string path) => HeaderOf(Sibling(path, ".img", ".hdr") ?? path).Extents() is [_, _, _, var channels]
+        ? channels : 1;
 
     // The numbers are read piece by piece, so that no more than the volume itself is held however it is stored.
     static Volume Numbers(Gzip.Content file, NiftiHeader header, string path, long position)
@@ -57,7 +59,8 @@ public static partial class Nifti
         var extents = header.Extents();
         var (count, start, size) = (extents.Aggregate(1L, (product, extent) => product * extent), header.DataStart, Size(header.DataType, path));
         if (start < position)
-            throw new InvalidDataException($"{path} has its numbers from byte {start} on, inside its header of {position} bytes: wanted them behind it. Convert the file to .nii.gz anew.");
+            throw new InvalidDataException($"{path} has its numbers from byte {start} on, inside its header of {position} bytes: wanted "
+                + "them behind it. Convert the file to .nii.gz anew.");
         if (file.MostBytes - start < count * size) throw CutShort(file.MostBytes);
         if (file.Skip(start - position) is var skipped && skipped < start - position) throw CutShort(position + skipped);
         var (slope, intercept) = header.Scale();
@@ -95,7 +98,8 @@ public static partial class Nifti
         }
 
         InvalidDataException CutShort(long found) =>
-            new($"{path} is cut short: wanted {count} numbers of {size} bytes from byte {start} on, but it has {found} bytes at most. Get the file again.");
+            new($"{path} is cut short: wanted {count} numbers of {size} bytes from byte {start} on, but it has {found} bytes at most. Get "
+                + "the file again.");
     }
 
     static int Size(NiftiType type, string path) => type switch

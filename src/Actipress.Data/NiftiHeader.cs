@@ -17,7 +17,8 @@ sealed class NiftiHeader
     {
         var bytes = new byte[Second];
         var read = file.Fill(bytes.AsSpan(0, First));
-        if (read == First && (BinaryPrimitives.ReadInt32LittleEndian(bytes) == Second || BinaryPrimitives.ReadInt32BigEndian(bytes) == Second))
+        if (read == First && (BinaryPrimitives.ReadInt32LittleEndian(bytes) == Second
+            || BinaryPrimitives.ReadInt32BigEndian(bytes) == Second))
             read += file.Fill(bytes.AsSpan(First));
         return new(bytes[..read], path);
     }
@@ -96,7 +97,8 @@ sealed class NiftiHeader
         ]);
     }
 
-    /// <summary>This header, of a volume of three axes in one file with it, of these numbers without a slope; its place in space is untouched.</summary>
+    /// <summary>This header, of a volume of three axes in one file with it, of these numbers without a slope; its place in space is
+    /// untouched.</summary>
     public byte[] OfMask(NiftiType type)
     {
         var size = second ? Second : First;

@@ -15,7 +15,8 @@ public static class TotalSegmentator
         ArgumentNullException.ThrowIfNull(organs);
         if (organs.Count == 0) throw new ArgumentException("No organs: wanted at least one, such as spleen.", nameof(organs));
         var cases = (Directory.Exists(folder) ? Directory.GetDirectories(folder) : []).Order(StringComparer.Ordinal)
-            .Select(subject => (Folder: subject, Image: VolumeFolder.Of(subject).Volumes.FirstOrDefault(file => file.Key is "ct" or "mri").Value))
+            .Select(subject => (Folder: subject, Image: VolumeFolder.Of(subject).Volumes.FirstOrDefault(file => file.Key
+            is "ct" or "mri").Value))
             .Where(subject => subject.Image is not null)
             .Select(subject => new VolumeCase(Path.GetFileName(subject.Folder), [subject.Image], Masks(subject.Folder)))
             .ToArray();

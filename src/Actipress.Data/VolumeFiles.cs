@@ -94,7 +94,11 @@ public sealed record VolumeFiles : IDataSet
             ? new(Name, [.. cases.Select(one => one with { Images = [.. channels.Select(channel => one.Images[channel])] })],
             channels.Count, Classes)
             {
-                Relabelling = Relabelling, ClassNames = ClassNames, ChannelNames = names, Misplaced = Misplaced, Notes = Notes,
+                Relabelling = Relabelling,
+                ClassNames = ClassNames,
+                ChannelNames = names,
+                Misplaced = Misplaced,
+                Notes = Notes,
             }
             : this with { picked = channels, ChannelNames = names };
     }

@@ -66,11 +66,15 @@ sealed class VolumeGrid(string path, Volume volume)
                 + $"wanted at most {ushort.MaxValue}.");
             var numbers = values.Index().ToDictionary(one => one.Item, one => (ushort)(one.Index + 1));
             var labels = new Example(otherPath, [], [.. other.Values.Select(value => numbers[value])],
-                from) { Affine = other.Affine }.Onto(to, Volume.Affine).Labels;
+                from)
+            { Affine = other.Affine }.Onto(to, Volume.Affine).Labels;
             return [.. labels.Select(number => number == 0 ? 0 : values[number - 1])];
         }
-        catch (InvalidDataException failure) { throw new InvalidDataException($"{otherPath} cannot be resampled onto {path}: "
-            + $"{failure.Message}", failure); }
+        catch (InvalidDataException failure)
+        {
+            throw new InvalidDataException($"{otherPath} cannot be resampled onto {path}: "
+            + $"{failure.Message}", failure);
+        }
     }
 
     /// <summary>Why a volume is not taken that lies elsewhere.</summary>

@@ -45,23 +45,33 @@ static class VolumeTable
             : LabelValues.Classes([.. cases.Select(one => one.Labels[0])], relabelling, name, notes);
         return new(name, cases, channels, count)
         {
-            Relabelling = become, ClassNames = classNames, ChannelNames = images.Length > 1 ? [.. images.Select(column => names[column])]
-                : null, Notes = notes,
+            Relabelling = become,
+            ClassNames = classNames,
+            ChannelNames = images.Length > 1 ? [.. images.Select(column => names[column])]
+                : null,
+            Notes = notes,
         };
     }
 
     static IEnumerable<(int Number, string[] Cells)> Rows(string path)
     {
-        using var parser = new TextFieldParser(path) { TextFieldType = FieldType.Delimited, HasFieldsEnclosedInQuotes = true,
-            TrimWhiteSpace = true };
+        using var parser = new TextFieldParser(path)
+        {
+            TextFieldType = FieldType.Delimited,
+            HasFieldsEnclosedInQuotes = true,
+            TrimWhiteSpace = true
+        };
         parser.SetDelimiters(",");
         while (!parser.EndOfData)
         {
             var number = parser.LineNumber;
             string[] cells;
             try { cells = parser.ReadFields()!; }
-            catch (MalformedLineException failure) { throw new InvalidDataException($"{path} has a quote that does not end in line "
-                + $"{failure.LineNumber}.", failure); }
+            catch (MalformedLineException failure)
+            {
+                throw new InvalidDataException($"{path} has a quote that does not end in line "
+                + $"{failure.LineNumber}.", failure);
+            }
             yield return ((int)number, cells);
         }
     }

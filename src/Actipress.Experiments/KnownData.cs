@@ -24,16 +24,21 @@ public static class KnownData
         new("cifar100", "CIFAR-100 in its binary version", "cifar100", (folder, _) => TrainingData.Of(Cifar100.Load(folder))),
         new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", VolumeData.Hippocampus),
         new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", VolumeData.Brats),
-        new("spleen", "the Decathlon's spleen: CT from -160 to 240 Hounsfield units, 4 mm a voxel", "msd_spleen", (folder, plan) => VolumeData.Ct(Decathlon.Open(folder, classes: 2), plan)),
-        new("ct-spleen", "likewise TotalSegmentator's CT subjects with the mask of their spleen", "totalsegmentator", (folder, plan) => VolumeData.Ct(TotalSegmentator.Open(folder, "spleen"), plan)),
+        new("spleen", "the Decathlon's spleen: CT from -160 to 240 Hounsfield units, 4 mm a voxel", "msd_spleen", (folder, plan) =>
+            VolumeData.Ct(Decathlon.Open(folder, classes: 2), plan)),
+        new("ct-spleen", "likewise TotalSegmentator's CT subjects with the mask of their spleen", "totalsegmentator", (folder, plan) =>
+            VolumeData.Ct(TotalSegmentator.Open(folder, "spleen"), plan)),
     ];
 
     /// <summary>The one called <paramref name="name"/>, or the volumes in the folder or table of this path.</summary>
     /// <exception cref="ArgumentException">There is none; the message lists all.</exception>
     public static KnownDataSet Find(string name) =>
         All.FirstOrDefault(data => data.Name == name)
-        ?? (Directory.Exists(name) || VolumeLayout.IsTable(name) || name.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal) ? new KnownDataSet(name, "volumes of one's own", null, (_, plan) => VolumeData.Folder(name, plan)) : null)
-        ?? throw new ArgumentException($"No data set '{name}'. Known: {string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}, or the path of a folder or .csv file of volumes.", nameof(name));
+        ?? (Directory.Exists(name) || VolumeLayout.IsTable(name) || name.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal)
+        ? new KnownDataSet(name, "volumes of one's own", null, (_, plan) => VolumeData.Folder(name, plan)) : null)
+        ?? throw new ArgumentException($"No data set '{name}'. Known: "
+        + $"{string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}, or the path of a folder or .csv file of volumes.",
+        nameof(name));
 
     /// <summary>What a plan trains on, as far as it asks for.</summary>
     /// <param name="plan">Its network must take what the data set has.</param>
@@ -48,7 +53,8 @@ public static class KnownData
             throw new InvalidDataException($"No data folder for {known.Name}: give one with --data-dir, or set {DataFolder.Variable}; {network.Generated} needs none.");
         var data = known.Load(known.Folder is null ? "" : DataFolder.Part(folder!, known.Folder), plan);
         if ((plan.Patch is not null || plan.Memory is not null) && data.Patch is null)
-            throw new ArgumentException($"No patches of {known.Name}, which the program draws in one size: wanted volumes from files, such as hippocampus or a folder's, or --extents.");
+            throw new ArgumentException($"No patches of {known.Name}, which the program draws in one size: wanted volumes from files, "
+                + "such as hippocampus or a folder's, or --extents.");
         using (var scope = torch.NewDisposeScope())
         {
             var (input, target) = data.Train.Batch([0]);

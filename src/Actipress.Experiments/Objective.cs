@@ -67,11 +67,13 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
         return mean.neg();
     }
 
-    /// <summary>The mean DSC of each example's masks, with the most probable class of each voxel; by the paper's formula (equations 31 and 33) too.</summary>
+    /// <summary>The mean DSC of each example's masks, with the most probable class of each voxel; by the paper's formula (equations 31 and
+    /// 33) too.</summary>
     public override ScoreTally Scores(Tensor output, Tensor target)
     {
         ArgumentNullException.ThrowIfNull(output);
-        using Tensor found = output.argmax(1), here = found.cpu(), contiguous = here.contiguous(), targetHere = target.cpu(), wanted = targetHere.contiguous();
+        using Tensor found = output.argmax(1), here = found.cpu(), contiguous = here.contiguous(), targetHere = target.cpu(),
+            wanted = targetHere.contiguous();
         var (tally, examples, voxels) = (new ScoreTally(), (int)found.shape[0], checked((int)(found.NumberOfElements / found.shape[0])));
         ReadOnlySpan<long> u = MemoryMarshal.Cast<byte, long>(contiguous.bytes), v = MemoryMarshal.Cast<byte, long>(wanted.bytes);
         for (var example = 0; example < examples; example++)

@@ -16,13 +16,15 @@ namespace Actipress.Experiments;
 /// <param name="BytesPerElement">Kept bytes by elements of the saved maps.</param>
 /// <param name="GradientCosine">Of the gradient with compression to the exact one, at the trained parameters, mean over batches.</param>
 /// <param name="GradientNormRatio">Likewise.</param>
-/// <param name="TestDscPaper">The test set's DSC by the paper's formula, in which a mask that is empty and rightly not found counts as 1.</param>
+/// <param name="TestDscPaper">The test set's DSC by the paper's formula, in which a mask that is empty and rightly not found counts as
+/// 1.</param>
 /// <param name="TestClasses">The test set's DSC class by class.</param>
 /// <param name="Patch">Depth, height and width of the patches that were drawn; null where none were.</param>
 /// <param name="Batch">Examples a step where a bound on memory decided.</param>
 public sealed record RunResult(
     double? TestAccuracy, double? TestDsc, double? TrainAccuracy, double? TrainDsc, double TrainLoss, double StepMs, long? AfterForwardBytes, long? PeakBytes,
-    long? SavedBytes = null, long? KeptBytes = null, double? BytesPerElement = null, double? GradientCosine = null, double? GradientNormRatio = null,
+    long? SavedBytes = null, long? KeptBytes = null, double? BytesPerElement = null, double? GradientCosine = null,
+        double? GradientNormRatio = null,
     double? TestDscPaper = null, IReadOnlyList<ClassScore>? TestClasses = null, IReadOnlyList<int>? Patch = null, int? Batch = null)
 {
     /// <summary>Whichever there is.</summary>

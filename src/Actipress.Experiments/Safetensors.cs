@@ -29,8 +29,11 @@ static class Safetensors
     /// <param name="texts">Go under <c>__metadata__</c>.</param>
     public static void Write(string path, nn.Module model, IReadOnlyDictionary<string, string> texts)
     {
-        var header = new JsonObject { [Metadata] = new JsonObject(texts.Select(text =>
-            KeyValuePair.Create(text.Key, (JsonNode?)text.Value))) };
+        var header = new JsonObject
+        {
+            [Metadata] = new JsonObject(texts.Select(text =>
+            KeyValuePair.Create(text.Key, (JsonNode?)text.Value)))
+        };
         var (state, at) = (model.state_dict(), 0L);
         foreach (var (name, tensor) in state)
         {
@@ -38,9 +41,12 @@ static class Safetensors
                 ?? throw new ArgumentException($"{name} is of {tensor.dtype}: wanted {string.Join(", ", types.Select(one => one.Type))}.",
                 nameof(model));
             var bytes = tensor.NumberOfElements * tensor.ElementSize;
-            header[name] = new JsonObject { ["dtype"] = type,
+            header[name] = new JsonObject
+            {
+                ["dtype"] = type,
                 ["shape"] = new JsonArray([.. tensor.shape.Select(extent => JsonValue.Create(extent))]),
-                    ["data_offsets"] = new JsonArray(at, at + bytes) };
+                ["data_offsets"] = new JsonArray(at, at + bytes)
+            };
             at += bytes;
         }
         var text = JsonSerializer.SerializeToUtf8Bytes(header);
@@ -106,11 +112,17 @@ static class Safetensors
 
         (string Type, long[] Shape, long From, long To) Entry(JsonNode? entry)
         {
-            try { return ((string)entry!["dtype"]!, [.. entry["shape"]!.AsArray().Select(extent => (long)extent!)],
-                (long)entry["data_offsets"]![0]!, (long)entry["data_offsets"]![1]!); }
+            try
+            {
+                return ((string)entry!["dtype"]!, [.. entry["shape"]!.AsArray().Select(extent => (long)extent!)],
+                (long)entry["data_offsets"]![0]!, (long)entry["data_offsets"]![1]!);
+            }
             catch (Exception failure) when (failure
-                is InvalidOperationException or NullReferenceException or FormatException or ArgumentException) { throw Damaged(path,
-                    failure.Message); }
+                is InvalidOperationException or NullReferenceException or FormatException or ArgumentException)
+            {
+                throw Damaged(path,
+                    failure.Message);
+            }
         }
     }
 

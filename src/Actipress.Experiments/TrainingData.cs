@@ -23,7 +23,8 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
     /// <summary>What predicting other scans needs; null where these are none.</summary>
     public ScanDescription? Scans { get; init; }
 
-    /// <summary>Depth, height and width of the patches that are drawn from whole scans to train on; null where examples are taken as they are.</summary>
+    /// <summary>Depth, height and width of the patches that are drawn from whole scans to train on; null where examples are taken as they
+    /// are.</summary>
     public IReadOnlyList<int>? Patch { get; init; }
 
     /// <summary>Examples a step where a bound on memory decided; null: the plan's.</summary>
@@ -35,11 +36,13 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
     /// <summary>The same as training without compression takes it: under a bound on memory its patch and batch are smaller.</summary>
     public TrainingData Plain() => Memory is null ? this : With(Memory.Plain);
 
-    internal TrainingData With(PatchStep step) => this with { Patch = step.Patch, Batch = step.Batch, Scans = Scans! with { Window = step.Patch } };
+    internal TrainingData With(PatchStep step) =>
+        this with { Patch = step.Patch, Batch = step.Batch, Scans = Scans! with { Window = step.Patch } };
 
     /// <summary>Examples by number.</summary>
     /// <param name="Data">All of one size, or whole scans to draw patches from.</param>
-    /// <param name="Scans">Of whole scans, each as it is in its file, where it is scored; null where examples are scored as they are.</param>
+    /// <param name="Scans">Of whole scans, each as it is in its file, where it is scored; null where examples are scored as they
+    /// are.</param>
     public sealed record Part(IDataSet Data, IDataSet? Scans = null)
     {
         /// <summary>How many.</summary>
@@ -97,7 +100,9 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
     {
         ArgumentNullException.ThrowIfNull(data);
         if (data.Count < 2)
-            throw new InvalidDataException($"{data.Name} has {data.Count} case that can be read{(data.Count == 1 ? $", {data.Case(0)}" : "")}: wanted two at least, one to train on and one to test on. Add others.");
+            throw new InvalidDataException($"{data.Name} has {data.Count} case that can be "
+                + $"read{(data.Count == 1 ? $", {data.Case(0)}" : "")}: wanted two at least, one to train on and one to test on. Add "
+                + "others.");
         var (first, second) = (Parts(slices ? new Slices(data) : data), scans is null ? null : Parts(scans));
         return new(data.Name, new(first.Train, second?.Train), new(first.Test, second?.Test));
 

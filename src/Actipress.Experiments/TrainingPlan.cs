@@ -51,10 +51,12 @@ public sealed record TrainingPlan
     /// <summary>Depth, height and width to which volumes are cut or padded: multiples of 16.</summary>
     public IReadOnlyList<int>? Extents { get; init; }
 
-    /// <summary>Depth, height and width of the patches that are drawn from whole volumes, which are then predicted window by window: multiples of 16.</summary>
+    /// <summary>Depth, height and width of the patches that are drawn from whole volumes, which are then predicted window by window:
+    /// multiples of 16.</summary>
     public IReadOnlyList<int>? Patch { get; init; }
 
-    /// <summary>Bytes that a step may take: the largest patch and batch within them are chosen, for this codec and for plain training.</summary>
+    /// <summary>Bytes that a step may take: the largest patch and batch within them are chosen, for this codec and for plain
+    /// training.</summary>
     public long? Memory { get; init; }
 
     /// <summary>What is said of volumes.</summary>
@@ -80,18 +82,26 @@ public sealed record TrainingPlan
         if (TestExamples < 1) throw Wrong("test_examples", TestExamples.Value);
         if (Features < 1) throw Wrong("features", Features.Value);
         if (!(LearningRate > 0 && double.IsFinite(LearningRate))) throw new ArgumentException($"learning_rate {LearningRate}: wanted a number above 0.");
-        if (Extents is not null && Patch is not null) throw new ArgumentException("extents and patch: wanted one of them. Volumes are cut to one size, or patches are drawn from whole ones.");
+        if (Extents is not null && Patch is not null) throw new ArgumentException("extents and patch: wanted one of them. Volumes are cut "
+            + "to one size, or patches are drawn from whole ones.");
         foreach (var (name, size) in ((string, IReadOnlyList<int>?)[])[("extents", Extents), ("patch", Patch)])
             if (size is [16, 16, 16] && Batch == 1 && network.Examples == ExampleKind.Volumes)
-                throw new ArgumentException($"{name} 16 x 16 x 16 in a batch of 1: one voxel would be left at the network's coarsest level, of which a batch norm learns nothing. Wanted a larger size or batch.");
+                throw new ArgumentException($"{name} 16 x 16 x 16 in a batch of 1: one voxel would be left at the network's coarsest "
+                    + "level, of which a batch norm learns nothing. Wanted a larger size or batch.");
             else if (size is not null && (size.Count != 3 || size.Any(extent => extent < 16 || extent % 16 != 0)))
                 throw new ArgumentException($"{name} {string.Join(" x ", size)}: wanted depth, height and width, multiples of 16.");
-        if (Patch is not null && network.Examples != ExampleKind.Volumes) throw new ArgumentException($"patch {string.Join(" x ", Patch)}: {Model} does not learn from volumes. Wanted {string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name))}.");
+        if (Patch is not null && network.Examples != ExampleKind.Volumes) throw new ArgumentException($"patch "
+            + $"{string.Join(" x ", Patch)}: {Model} does not learn from volumes. Wanted "
+            + $"{string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name))}.");
         if (Memory is not null)
         {
-            if (network.Examples != ExampleKind.Volumes) throw new ArgumentException($"memory {Memory}: the patch is chosen of networks that learn from volumes. Wanted {string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name))}.");
-            if (Patch is not null || Extents is not null) throw new ArgumentException($"memory {Memory} beside a patch or extents: wanted one of them, since memory chooses the patch.");
-            if (Layers != "all") throw new ArgumentException($"memory {Memory} with layers {Layers}: wanted all, for which memory is predicted.");
+            if (network.Examples != ExampleKind.Volumes) throw new ArgumentException($"memory {Memory}: the patch is chosen of networks "
+                + "that learn from volumes. Wanted "
+                + $"{string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name))}.");
+            if (Patch is not null || Extents is not null) throw new ArgumentException($"memory {Memory} beside a patch or extents: wanted "
+                + "one of them, since memory chooses the patch.");
+            if (Layers != "all") throw new ArgumentException($"memory {Memory} with layers {Layers}: wanted all, for which memory is "
+                + "predicted.");
         }
         Volumes?.Check();
 

@@ -248,7 +248,8 @@ public sealed class CliTests : IDisposable
     {
         var ended = Run();
         Assert.Equal(0, ended.ExitCode);
-        foreach (var command in (string[])["train", "predict", "memory", "reproduce", "report", "compress", "sweep", "bench", "status"]) Assert.Contains($"  {command} ", ended.Output, StringComparison.Ordinal);
+        foreach (var command in (string[])["train", "predict", "memory", "reproduce", "report", "compress", "sweep", "bench",
+            "status"]) Assert.Contains($"  {command} ", ended.Output, StringComparison.Ordinal);
         foreach (var hidden in (string[])["readme", "maps"]) Assert.DoesNotContain($"  {hidden} ", ended.Output, StringComparison.Ordinal);    // for developers
     }
 

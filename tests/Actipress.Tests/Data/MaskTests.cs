@@ -88,7 +88,8 @@ public sealed class MaskTests : IDisposable
             [.. Enumerable.Range(0, 20 * 20 * 20)
                 .Select(i => (ushort)(new[] { i / 400, i / 20 % 20, i % 20 }.All(place => place >= from && place < from + 8) ? 1 : 0))];
         var scan = new Example("one", [.. Enumerable.Range(0, 8000).Select(i => (float)(i % 20))], new ushort[8000],
-            [20, 20, 20]) { Affine = Affine.Of(1, 1, 2) };
+            [20, 20, 20])
+        { Affine = Affine.Of(1, 1, 2) };
         var path = Path.Combine(folder, "picture.png");
         File.WriteAllBytes(path, ScanPicture.Draw(scan, Box(6), Box(8)));
         using var picture = Picture.Read(path);

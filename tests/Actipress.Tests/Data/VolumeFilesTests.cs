@@ -103,7 +103,8 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Equal(3, data.Classes);
         var example = data.Read(0);
         var aorta = Nifti.Read(Path.Combine(real, "aorta__aorta.nii.gz"));    // LPS: width and height run backwards
-        Assert.Equal(aorta.Values.Chunk(aorta.Extents[0] * aorta.Extents[1]).SelectMany(slice => slice.Reverse()).Select(value => value == 1), example.Labels.Select(label => label == 1));
+        Assert.Equal(aorta.Values.Chunk(aorta.Extents[0] * aorta.Extents[1]).SelectMany(slice => slice.Reverse())
+            .Select(value => value == 1), example.Labels.Select(label => label == 1));
         Assert.Contains((ushort)2, example.Labels);
         Assert.Contains("no mask of 'spleen': found aorta, vertebrae_T12", Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, "spleen")).Message, StringComparison.Ordinal);
     }

@@ -184,9 +184,11 @@ public sealed class PredictionTests : IDisposable
         using var network = new Pointwise();
         var random = new Random(1);
         var scan = new Example("one", [.. Enumerable.Range(0, 9 * 20 * 18).Select(_ => 2 * random.NextSingle())], [0],
-            [9, 20, 18]) { Affine = turned };
+            [9, 20, 18])
+        { Affine = turned };
         var predictor = new Predictor(network, new(new Preparation { Window = [-1, 1] }, [16, 16, 16], Relabelling.None, null, null), 2,
-            CPU) { Flips = flips, IsOfSlices = slices };
+            CPU)
+        { Flips = flips, IsOfSlices = slices };
         var prepared = scan with { Image = [.. scan.Image.Select(value => 2 * value - 1)] };
         Assert.Equal(prepared.Image.Select(value => (ushort)(value * value > value ? 1 : 0)), predictor.Predict(scan, prepared, Now));
         Assert.Equal([axes], network.Axes);
