@@ -26,18 +26,18 @@ static class PiecewiseConvolution
         var pieceBytes = Pieces.Bytes(sizes[0] * exampleBytes, input.Scale);
         var shape = MapShape.Of(sizes);
         var mapsOfExample = shape.Maps / sizes[0];
-        if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight))
+        if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight) && (sizes[0] == 1 || !IsNative(sizes[1], sizes[2])))
         {
             for (long example = 0; example < sizes[0]; example++) Slabs(example);
             return sums.Done();
         }
-        var together = Math.Max(1, pieceBytes / exampleBytes);
-        for (long first = 0; first < sizes[0]; first += together)
+        var together = Math.Max(IsNative(sizes[1], sizes[2]) ? 2 : 1, pieceBytes / exampleBytes);
+        for (long first = 0, count; first < sizes[0]; first += count)
         {
             using var scope = NewDisposeScope();
-            var count = Math.Min(together, sizes[0] - first);
+            count = sizes[0] - first <= together + 1 && together > 1 ? sizes[0] - first : Math.Min(together, sizes[0] - first);    // none is left alone
             var of = gradient.narrow(0, first, count);
-            var parts = count == 1 ? Parts(exampleBytes) : [(0, sizes[1])];    // an example's channels lie side by side, as examples do
+            var parts = count == 1 ? Parts(exampleBytes, sizes[2]) : [(0, sizes[1])];    // an example's channels lie side by side, as examples do
             foreach (var (channel, channels) in parts)
             {
                 using var part = NewDisposeScope();
@@ -54,7 +54,8 @@ static class PiecewiseConvolution
             var (rows, outputs) = (sizes[2], gradient.shape[2]);
             var rowBytes = exampleBytes / rows;
             var wanted = Math.Max(RowsPerHalo * reach, Math.Max(1, pieceBytes / rowBytes));
-            var pieces = Math.Max(1, (rows + wanted / 2) / wanted);
+            while (wanted < rows && IsNative(sizes[1], wanted)) wanted++;
+            var pieces = Math.Max(1, rows / wanted);
             var within = call with { Padding = [0, .. call.Padding[1..]] };
             for (long piece = 0; piece < pieces; piece++)
             {
@@ -64,7 +65,7 @@ static class PiecewiseConvolution
                 var (before, after) = (from * stride - padding, (to - 1) * stride - padding + reach + 1);
                 var (first, end) = (Math.Clamp(before, 0, rows), Math.Clamp(after, 0, rows));
                 var of = gradient.narrow(0, example, 1).narrow(2, from, to - from);
-                foreach (var (channel, channels) in Parts((end - first) * rowBytes))
+                foreach (var (channel, channels) in Parts((end - first) * rowBytes, end - first))
                 {
                     using var part = NewDisposeScope();
                     var slab = Placeholder.Read(input, new MapRange(example * mapsOfExample + channel, channels, (int)first, (int)(end - first)));
@@ -77,19 +78,25 @@ static class PiecewiseConvolution
         }
 
         // Parts of the channels of a piece that is larger than it should be: both gradients of a convolution without groups divide over them.
-        IEnumerable<(long First, long Count)> Parts(long bytes)
+        IEnumerable<(long First, long Count)> Parts(long bytes, long rows)
         {
-            var parts = call.Groups > 1 || call.IsTransposed || mapsOfExample != sizes[1] ? 1 : Math.Max(1, bytes / pieceBytes);
-            var each = Math.Max(ChannelsOfBlock, sizes[1] / parts / ChannelsOfBlock * ChannelsOfBlock);
-            if (parts == 1) each = sizes[1];
+            var each = call.Groups > 1 || call.IsTransposed || mapsOfExample != sizes[1] ? sizes[1] : sizes[1] * pieceBytes / bytes / ChannelsOfBlock * ChannelsOfBlock;
+            each = Math.Clamp(each, Math.Min(ChannelsOfBlock, sizes[1]), sizes[1]);
+            while (each < sizes[1] && (IsNative(each, rows) || (sizes[1] % each is > 0 and var rest && IsNative(rest, rows)))) each = Math.Min(sizes[1], each + ChannelsOfBlock);
             for (long first = 0; first < sizes[1]; first += each) yield return (first, Math.Min(each, sizes[1] - first));
         }
+
+        // Whether libtorch would take its own kernels for a piece of one example, which lay out matrices many times as large.
+        bool IsNative(long channels, long rows) => call.Groups == 1 && sizes.Length > 3 && channels * rows * sizes[3] <= MostOfNativeKernels;
 
         Tensor OfWeight(long channel, long channels) => channels == sizes[1] ? weight : weight.narrow(1, channel, channels);
     }
 
     // The gradient by the bias comes with the first channels.
     static ConvolutionCall Of(ConvolutionCall call, long channel) => channel == 0 ? call : call with { Wants = call.Wants with { Bias = false } };
+
+    // libtorch takes oneDNN where the product of an example's first three extents is larger.
+    const long MostOfNativeKernels = 20480;
 
     // oneDNN computes with so many channels at once.
     const long ChannelsOfBlock = 16;
