@@ -12,7 +12,7 @@ static class BenchCommand
 {
     static readonly string[] defaultCodecs = ["dct:10", "wt:haar:10", "wt:db3:10", "st:10", "quant:2"];
 
-    public static Command Make()
+    public static Command Make(Interruption interruption)
     {
         var parts = new Argument<string[]>("parts") { Description = $"Any of: {string.Join("; ", Suite.Parts.Select(part => $"{part.Name}, {part.Meaning}"))}. By default all.", Arity = ArgumentArity.ZeroOrMore };
         parts.AcceptOnlyFromAmong([.. Suite.Parts.Select(part => part.Name)]);
@@ -21,7 +21,7 @@ static class BenchCommand
         maps.AcceptOnlyFromAmong([.. RealMaps.Names]);
         var networks = new Option<string[]>("--network") { Description = $"Networks whose training steps to time: {string.Join(", ", Suite.Networks)}. By default all.", HelpName = "networks", AllowMultipleArgumentsPerToken = true };
         networks.AcceptOnlyFromAmong([.. Suite.Networks]);
-        var rounds = CommonOptions.Positive("--rounds", "Repetitions of each timing; the median counts.", 9);
+        var rounds = Values.Count("--rounds", "Repetitions of each timing; the median counts.", 9);
         var dataDir = CommonOptions.DataDir();
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl.", HelpName = "folder", DefaultValueFactory = _ => "runs/bench" };
         var store = new Option<string?>("--store") { Description = "The repository: adds the results to its experiments codec-bench and resnet20-fidelity, from which ./dev readme writes. ./dev bench --store names it by itself.", HelpName = "folder" };
@@ -29,7 +29,7 @@ static class BenchCommand
         var json = CommonOptions.Json();
         var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, the observer of operations, gradient fidelity.")
         { parts, codecs, maps, networks, rounds, dataDir, output, store, device, json };
-        command.SetAction((parsed, cancellation) =>
+        command.SetAction(parsed =>
         {
             var where = Devices.Parse(parsed.GetValue(device)!);
             var possible = where.type == DeviceType.CPU ? [.. Suite.Parts.Select(part => part.Name)] : Suite.OnGpus;
@@ -46,14 +46,16 @@ static class BenchCommand
                 DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
             };
             var stored = parsed.GetValue(store) is { } repository ? Path.Combine(repository, "experiments") : null;
-            var results = new ResultsFile(stored is null ? parsed.GetValue(output)! : Path.Combine(stored, CodecTable.Folder));
+            var results = new ResultsFile(
+                stored is null ? Outputs.Folder("--out", parsed.GetValue(output)!) : Path.Combine(stored, CodecTable.Folder));
             var fidelity = stored is null ? results : new ResultsFile(Path.Combine(stored, "resnet20-fidelity"));
             using var progress = new StatusLine();
-            var result = new Suite(plan, part => part == "fidelity" ? fidelity : results, progress, cancellation).Run();
+            using var afterStep = interruption.AfterStep();
+            var result = new Suite(plan, part => part == "fidelity" ? fidelity : results, progress, interruption.Token).Run();
             progress.Clear();
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result, results.Path);
-            return Task.FromResult(cancellation.IsCancellationRequested ? UserErrors.Interrupted : 0);
+            return interruption.Token.IsCancellationRequested ? UserErrors.Interrupted : 0;
         });
         return command;
     }

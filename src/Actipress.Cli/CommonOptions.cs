@@ -45,14 +45,4 @@ static class CommonOptions
     };
 
     public static Option<string?> DataDir() => new("--data-dir") { Description = $"The folder with real data; else the one in {DataFolder.Variable}.", HelpName = "folder" };
-
-    public static Option<int> Positive(string name, string description, int value)
-    {
-        var option = new Option<int>(name) { Description = description, DefaultValueFactory = _ => value };
-        option.Validators.Add(found =>
-        {
-            if (found.GetValueOrDefault<int>() < 1) found.AddError($"{name} {found.GetValueOrDefault<int>()}: wanted 1 or more.");
-        });
-        return option;
-    }
 }

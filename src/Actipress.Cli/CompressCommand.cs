@@ -17,12 +17,16 @@ static class CompressCommand
         command.SetAction(parsed =>
         {
             var path = parsed.GetValue(file)!;
-            var folder = parsed.GetValue(output) ?? Path.GetDirectoryName(Path.GetFullPath(path));
-            var (result, written) = RoundTrip.Run(path, ActivationCodec.Parse(parsed.GetValue(codec)!), folder, Devices.Parse(parsed.GetValue(device)!));
+            var (how, where) = (ActivationCodec.Parse(parsed.GetValue(codec)!), Devices.Parse(parsed.GetValue(device)!));
+            if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a .npy array, or a PNG or JPEG picture.");
+            var folder = Outputs.Folder("--out", parsed.GetValue(output) ?? Path.GetDirectoryName(Path.GetFullPath(path))!);
+            var (result, written) = RoundTrip.Run(path, how, folder, where);
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else
             {
-                Console.WriteLine(FormattableString.Invariant($"{result.Codec}: ({string.Join(", ", result.Shape)}) float32, {result.InputBytes} bytes -> {result.PackedBytes} bytes ({100.0 * result.PackedBytes / result.InputBytes:0.00} %)"));
+                var each = result.InputBytes / result.Shape.Aggregate(1L, (product, extent) => product * extent);
+                Console.WriteLine(FormattableString.Invariant($"{result.Codec}: ({string.Join(", ", result.Shape)}) of {each} bytes each, ")
+                    + FormattableString.Invariant($"{result.InputBytes} bytes -> {result.PackedBytes} bytes ({100.0 * result.PackedBytes / result.InputBytes:0.00} %)"));
                 Console.WriteLine(FormattableString.Invariant($"MSE {result.Mse:0.######}, PSNR {result.PsnrDb:0.00} dB"));
                 foreach (var name in written) Console.WriteLine($"wrote {name}");
             }

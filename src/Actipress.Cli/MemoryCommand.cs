@@ -13,7 +13,7 @@ static class MemoryCommand
     public static Command Make()
     {
         var network = new Argument<string>("network") { Description = $"One of: {string.Join(", ", Networks.All.Select(known => known.Name))}.", DefaultValueFactory = _ => "ResNet18" };
-        var batch = new Option<int?>("--batch") { Description = "Examples of a step; by default the paper's." };
+        var batch = Values.OptionalCount("--batch", "Examples of a step; by default the paper's.");
         var input = new Option<string?>("--input") { Description = "Shape of one example, channels first, such as 3x32x32; by default the paper's.", HelpName = "shape" };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
@@ -24,12 +24,12 @@ static class MemoryCommand
         var json = CommonOptions.Json();
         var command = new Command("memory", "Measure what a network of the paper holds after its forward pass and at the peak of the whole step, plain and compressed, by layer.")
         { network, batch, input, codec, layers, forwardOnly, timeline, predict, device, json };
-        command.SetAction((parsed, cancellation) =>
+        command.SetAction(parsed =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
             var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly), Devices.Parse(parsed.GetValue(device)!));
-            if (plan.Batch < 1) throw new ArgumentException($"--batch {plan.Batch}: wanted 1 or more.");
             if (plan.Device is { type: not DeviceType.CPU } && (parsed.GetValue(predict) || parsed.GetValue(timeline) is not null)) throw new ArgumentException($"--predict and --timeline follow the CPU's allocator, not that of {plan.Device}: leave one of the options out.");
+            if (parsed.GetValue(timeline) is { } figure) Outputs.File("--timeline", figure, ".svg", ".png");
             using var progress = new StatusLine();
             if (parsed.GetValue(predict))
             {
@@ -38,14 +38,14 @@ static class MemoryCommand
                 progress.Clear();
                 if (parsed.GetValue(json)) Console.WriteLine(Json.Document(prediction));
                 else Show(plan, prediction);
-                return Task.FromResult(0);
+                return 0;
             }
-            var result = MemoryMeasure.Run(plan, progress, out var timelines, cancellation)[0];
+            var result = MemoryMeasure.Run(plan, progress, out var timelines, CancellationToken.None)[0];
             progress.Clear();
             if (parsed.GetValue(timeline) is { } file) TimelineFigure.Draw($"{known.Name}, batch {plan.Batch}", timelines).Save(file);
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result);
-            return Task.FromResult(0);
+            return 0;
         });
         return command;
     }
@@ -53,9 +53,9 @@ static class MemoryCommand
     static long[] Shape(string text, long[] example)
     {
         var extents = text.Split('x').Select(extent => long.TryParse(extent, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : -1).ToArray();
-        return extents.Length == example.Length && extents.All(extent => extent > 0)
-            ? extents
-            : throw new ArgumentException($"--input {text}: wanted {example.Length} extents, channels first, such as {string.Join('x', example)}.");
+        if (extents.Length == example.Length && extents.All(extent => extent > 0) && extents.Aggregate(1.0, (a, b) => a * b) <= int.MaxValue) return extents;
+        var wanted = $"{example.Length} extents, channels first, and fewer than 2^31 numbers, such as {string.Join('x', example)}";
+        throw new ArgumentException($"--input {text}: wanted {wanted}.");
     }
 
     static void Show(MemoryPlan plan, MemoryPrediction prediction)

@@ -1,15 +1,16 @@
 using System.CommandLine;
 using Actipress.Cli;
 
+using var interruption = new Interruption();
 var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved for the backward pass.")
 {
-    TrainCommand.Make(),
+    TrainCommand.Make(interruption),
     MemoryCommand.Make(),
-    ReproduceCommand.Make(),
+    ReproduceCommand.Make(interruption),
     ReportCommand.Make(),
     CompressCommand.Make(),
-    SweepCommand.Make(),
-    BenchCommand.Make(),
+    SweepCommand.Make(interruption),
+    BenchCommand.Make(interruption),
     StatusCommand.Make(),
     ReadmeCommand.Make(),
     MapsCommand.Make(),

@@ -16,12 +16,12 @@ static class ReportCommand
         { output, figures, experiments };
         command.SetAction(parsed =>
         {
+            var file = Outputs.File("--out", parsed.GetValue(output)!);
+            if (parsed.GetValue(figures) is { } into) Outputs.Folder("--figures", into);
             var folder = parsed.GetValue(experiments)!;
             var page = Reproduction.Page(Reproduction.All, new(DataFolder.Of(null), folder), StoredPiece.ReadAll(folder));
-            var file = Path.GetFullPath(parsed.GetValue(output)!);
-            Directory.CreateDirectory(Path.GetDirectoryName(file)!);
-            File.WriteAllText(file, page.ToString());
-            if (parsed.GetValue(figures) is { } into) page.SaveFigures(into);
+            page.Save(file);
+            if (parsed.GetValue(figures) is { } pictures) page.SaveFigures(pictures);
             Console.WriteLine(file);
             return 0;
         });

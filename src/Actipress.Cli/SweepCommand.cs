@@ -9,11 +9,11 @@ namespace Actipress.Cli;
 /// <summary><c>sweep</c>: an experiment's trainings, here or on a cluster.</summary>
 static class SweepCommand
 {
-    public static Command Make()
+    public static Command Make(Interruption interruption)
     {
         var config = new Argument<string>("config") { Description = "An experiment's config.json or its folder, such as experiments/figure6a-mnist." };
-        var workers = CommonOptions.Positive("--workers", "Trainings at work at once, each in a process of its own. By default one for each core.", Environment.ProcessorCount);
-        var threads = CommonOptions.Positive("--threads", "Threads of each training.", 1);
+        var workers = Values.Count("--workers", "Trainings at work at once, each in a process of its own. By default one a core.", Environment.ProcessorCount);
+        var threads = Values.Count("--threads", "Threads of each training.", 1);
         var list = new Option<bool>("--list") { Description = "Only say what is done and what is not." };
         var slurm = new Option<bool>("--slurm") { Description = "Hand what is not done to Slurm as a job array; the experiment's folder must be visible from its nodes." };
         var slurmOptions = new Option<string[]>("--slurm-option") { Description = "A further option of sbatch, such as --slurm-option=--time=1:00:00; may be given several times.", HelpName = "option" };
@@ -25,8 +25,10 @@ static class SweepCommand
         var command = new Command("sweep", "Train for every layer set, codec, ratio and seed of an experiment. What is done is skipped, what was begun is gone on with: a sweep may be ended or killed at any moment and started again.")
         { config, workers, threads, list, slurm, slurmOptions, dataDir, device, json, worker, only };
 
-        command.SetAction(async (parsed, cancellation) =>
+        command.SetAction(async (parsed, _) =>
         {
+            using var afterStep = interruption.AfterStep(silently: parsed.GetValue(worker));
+            var cancellation = interruption.Token;
             set_num_threads(parsed.GetValue(threads));
             var sweep = new Sweep(parsed.GetValue(config)!) { Device = Devices.Parse(parsed.GetValue(device)!) };
             var folder = DataFolder.Of(parsed.GetValue(dataDir)) is { } named ? Path.GetFullPath(named) : null;

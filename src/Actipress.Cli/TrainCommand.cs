@@ -9,24 +9,25 @@ namespace Actipress.Cli;
 /// <summary><c>train</c>: a network with and without compression, side by side.</summary>
 static class TrainCommand
 {
-    public static Command Make()
+    public static Command Make(Interruption interruption)
     {
         var model = new Option<string>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}.", HelpName = "name", DefaultValueFactory = _ => "lenet" };
         var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. By default the network's own, real where there is a data folder.", HelpName = "name" };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
-        var epochs = Number("--epochs", $"Passes over the training set. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Epochs} for {network.Name}"))}.");
-        var batch = Number("--batch", $"Examples a step. By default {string.Join(", ", Trainable.All.Select(network => $"{network.Batch} for {network.Name}"))}.");
-        var rate = new Option<double>("--learning-rate") { Description = "Step size of Adam; the paper's is 1e-4, for 50 to 70 epochs.", HelpName = "rate", DefaultValueFactory = _ => new TrainingPlan { Model = "", Data = "" }.LearningRate };
-        var schedule = new Option<Schedule>("--schedule") { Description = "How the step size goes on: constant as in the paper, or down to zero along half a cosine.", HelpName = "constant|cosine" };
-        var loss = new Option<string>("--loss") { Description = "What a segmentation minimises: dice as in the paper, cross-entropy, or both.", HelpName = "dice|cross-entropy|both" };
-        loss.AcceptOnlyFromAmong("dice", "cross-entropy", "both");
-        var augmentation = new Option<Augmenting?>("--augmentation") { Description = "What chance does to examples while training: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).", HelpName = "flips|spleen|brats" };
+        var epochs = Values.OptionalCount("--epochs", $"Passes over the training set. By default {ByNetwork(network => network.Epochs)}.");
+        var batch = Values.OptionalCount("--batch", $"Examples a step. By default {ByNetwork(network => network.Batch)}.");
+        var usualRate = new TrainingPlan { Model = "", Data = "" }.LearningRate;
+        var rate = Values.Fraction("--learning-rate", "Step size of Adam; the paper's is 1e-4, for 50 to 70 epochs.", usualRate);
+        var schedule = Values.OneOf<Schedule>("--schedule", "How the step size goes on: constant as in the paper, or down to zero along a cosine.");
+        var loss = Values.OneOf<SegmentationLoss>("--loss", "What a segmentation minimises: dice as in the paper, cross-entropy, or both.");
+        var augmentation = Values.OneOf<Augmenting>(
+            "--augmentation", "What chance does to examples: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).");
         var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
-        var seed = new Option<int>("--seed") { Description = "Decides parameters, order and dropout; the same seed gives the same run.", DefaultValueFactory = _ => 1 };
-        var most = Number("--train-examples", "Train on so many examples only, taken at even distances.");
-        var mostTested = Number("--test-examples", "Test on so many examples only, likewise.");
-        var features = Number("--features", "Channels of the network's first level.");
+        var seed = Values.Number("--seed", "Decides parameters, order and dropout; the same seed gives the same run.", 1);
+        var most = Values.OptionalCount("--train-examples", "Train on so many examples only, taken at even distances.");
+        var mostTested = Values.OptionalCount("--test-examples", "Test on so many examples only, likewise.");
+        var features = Values.OptionalCount("--features", "Channels of the network's first level.");
         var dataDir = CommonOptions.DataDir();
         var download = new Option<bool>("--download") { Description = "Get MNIST's files into the data folder first (internet)." };
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl, and for the training's state until it is finished.", HelpName = "folder", DefaultValueFactory = _ => "runs" };
@@ -37,14 +38,9 @@ static class TrainCommand
         var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
         { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download, output, resume, tensorBoard, device, json };
 
-        command.SetAction(async (parsed, cancellation) =>
+        command.SetAction(async (parsed, ending) =>
         {
-            var folder = DataFolder.Of(parsed.GetValue(dataDir));
-            if (parsed.GetValue(download))
-            {
-                using var status = new StatusLine();
-                await Mnist.DownloadAsync(DataFolder.Part(folder ??= "data", "mnist"), status, cancellation);
-            }
+            var folder = DataFolder.Of(parsed.GetValue(dataDir)) ?? (parsed.GetValue(download) ? "data" : null);
             var usual = Trainable.Find(parsed.GetValue(model)!).Plan(realData: folder is not null);
             var plan = usual with
             {
@@ -54,8 +50,8 @@ static class TrainCommand
                 Epochs = parsed.GetValue(epochs) ?? usual.Epochs,
                 Batch = parsed.GetValue(batch) ?? usual.Batch,
                 LearningRate = parsed.GetValue(rate),
-                Schedule = parsed.GetValue(schedule),
-                Loss = parsed.GetValue(loss) switch { "dice" => SegmentationLoss.Dice, "cross-entropy" => SegmentationLoss.CrossEntropy, "both" => SegmentationLoss.Both, _ => null },
+                Schedule = parsed.GetValue(schedule) ?? default,
+                Loss = parsed.GetValue(loss),
                 Augmentation = parsed.GetValue(augmentation),
                 Seed = parsed.GetValue(seed),
                 TrainExamples = parsed.GetValue(most),
@@ -65,18 +61,35 @@ static class TrainCommand
             };
             plan.Check();
             var where = Devices.Parse(parsed.GetValue(device)!);
-            var results = new ResultsFile(parsed.GetValue(output)!);
-            var state = new TrainingState(Path.Combine(parsed.GetValue(output)!, "training.state"), plan);
-            if (!parsed.GetValue(resume)) state.Delete();
-            else if (!state.Exists) throw new InvalidDataException($"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
+            var into = Outputs.Folder("--out", parsed.GetValue(output)!);
+            if (parsed.GetValue(tensorBoard) is { } logFolder) Outputs.Folder("--tensorboard", logFolder);
+            if (parsed.GetValue(download))
+            {
+                using var status = new StatusLine();
+                await Mnist.DownloadAsync(DataFolder.Part(folder!, "mnist"), status, ending);
+            }
+            var state = new TrainingState(Path.Combine(into, "training.state"), plan);
+            using var alone = state.Alone();
+            if (parsed.GetValue(resume) && !state.Exists)
+                throw new InvalidDataException(
+                    $"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
+            if (!parsed.GetValue(resume) && state.Exists)
+            {
+                var which = state.PlanOfFile() is { } begun ? $", of {CommandLine(begun, into)}" : "";
+                throw new InvalidDataException($"{state.Path} is an unfinished training{which}. "
+                    + "The same command with --resume goes on with it, another --out folder leaves it alone, and removing the file gives it up.");
+            }
+            var results = new ResultsFile(into);
             var loaded = KnownData.Load(plan, folder);
+            using var afterStep = interruption.AfterStep();
             await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}.");
             using (Devices.Meter(where, out var refusal))
                 if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
             using var progress = new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
-            var done = Training.Run(plan, loaded, results, state, progress, cancellation, where);
+            var done = Training.Run(plan, loaded, results, state, progress, interruption.Token, where);
             progress.Clear();
-            if (cancellation.IsCancellationRequested && state.Exists) await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
+            if (interruption.Token.IsCancellationRequested && state.Exists)
+                await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
             if (done is not var (result, report))
             {
                 await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
@@ -89,14 +102,26 @@ static class TrainCommand
         return command;
     }
 
-    static Option<int?> Number(string name, string description)
+    static string ByNetwork(Func<Trainable, int> value) => string.Join(", ", Trainable.All.Select(network => $"{value(network)} for {network.Name}"));
+
+    // What trains this plan, without the network's usual choices.
+    static string CommandLine(TrainingPlan plan, string into)
     {
-        var option = new Option<int?>(name) { Description = description, HelpName = "number" };
-        option.Validators.Add(found =>
-        {
-            if (found.GetValueOrDefault<int?>() < 1) found.AddError($"{name} {found.GetValueOrDefault<int?>()}: wanted 1 or more.");
-        });
-        return option;
+        var usual = Trainable.Find(plan.Model).Plan(realData: false) with { Data = plan.Data };
+        (string Option, object? Value, object? Usual)[] options =
+        [
+            ("codec", plan.Codec, usual.Codec), ("layers", plan.Layers, usual.Layers), ("epochs", plan.Epochs, usual.Epochs),
+            ("batch", plan.Batch, usual.Batch), ("learning-rate", plan.LearningRate, usual.LearningRate),
+            ("schedule", plan.Schedule, usual.Schedule), ("loss", plan.Loss, usual.Loss), ("augmentation", plan.Augmentation, usual.Augmentation),
+            ("seed", plan.Seed, usual.Seed), ("train-examples", plan.TrainExamples, usual.TrainExamples),
+            ("test-examples", plan.TestExamples, usual.TestExamples), ("features", plan.Features, usual.Features),
+            ("extents", plan.Extents is { } size ? string.Join('x', size) : null, null),
+        ];
+        var given = options.Where(option => !Equals(option.Value, option.Usual))
+            .Select(option => string.Create(CultureInfo.InvariantCulture, $" --{option.Option} {Word(option.Value)}"));
+        return $"'./actipress train --model {plan.Model} --data {plan.Data}{string.Concat(given)} --out {into}'";
+
+        static object? Word(object? value) => value is Enum one ? Values.Word(one) : value;
     }
 
     static int[] Extents(string size)
@@ -114,15 +139,15 @@ static class TrainCommand
         var (plain, packed) = (result.Baseline, result.Compressed);
         void Row(string name, FormattableString baseline, FormattableString compressed) => table.AddRow(name, FormattableString.Invariant(baseline), FormattableString.Invariant(compressed));
         Row($"test {plain.ScoreName}", $"{100 * plain.TestScore:0.00} %", $"{100 * packed.TestScore:0.00} %");
-        Row($"train {plain.ScoreName}", $"{100 * plain.TrainScore:0.00} %", $"{100 * packed.TrainScore:0.00} %");
+        if (double.IsFinite(plain.TrainScore)) Row($"train {plain.ScoreName}", $"{100 * plain.TrainScore:0.00} %", $"{100 * packed.TrainScore:0.00} %");
         Row("train loss", $"{plain.TrainLoss:0.0000}", $"{packed.TrainLoss:0.0000}");
         Row("saved activation maps", $"{MiB(packed.SavedBytes)}", $"{MiB(packed.KeptBytes)}");
         Row("bytes an element", $"4", $"{packed.BytesPerElement:0.000}");
         Row("allocator after forward", $"{MiB(plain.AfterForwardBytes)}", $"{MiB(packed.AfterForwardBytes)}");
         Row("allocator peak in a step", $"{MiB(plain.PeakBytes)}", $"{MiB(packed.PeakBytes)}");
         Row("time a batch", $"{plain.StepMs:0.0} ms", $"{packed.StepMs:0.0} ms");
-        Row("gradient cosine", $"1", $"{packed.GradientCosine:0.0000}");
-        Row("gradient norm ratio", $"1", $"{packed.GradientNormRatio:0.000}");
+        if (packed.GradientCosine is { } cosine) Row("gradient cosine", $"1", $"{cosine:0.0000}");
+        if (packed.GradientNormRatio is { } norms) Row("gradient norm ratio", $"1", $"{norms:0.000}");
         AnsiConsole.Write(table);
         Console.WriteLine(report);
         Console.WriteLine($"Results: {path}");

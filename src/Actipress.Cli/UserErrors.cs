@@ -1,31 +1,44 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
+using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
 /// <summary>Runs the command line: a user's mistake is one message and exit code 2, Ctrl-C is 130.</summary>
 static class UserErrors
 {
-    public const int Mistake = 2, Interrupted = 130;
+    public const int Fault = 1, Mistake = 2, Interrupted = 130;
 
     public static async Task<int> Run(RootCommand root, string[] args)
     {
-        var parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
-        if (parsed.Errors.Count > 0)
-        {
-            foreach (var error in parsed.Errors) await Console.Error.WriteLineAsync($"actipress: {error.Message}");
-            await Console.Error.WriteLineAsync($"actipress: './actipress {string.Join(' ', parsed.CommandResult.Command is RootCommand ? ["--help"] : [parsed.CommandResult.Command.Name, "--help"])}' says what is wanted.");
-            return Mistake;
-        }
         try
         {
-            using var interruption = new Interruption();
-            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interruption.Token);
+            var parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
+            if (parsed.Errors.Count > 0)
+            {
+                foreach (var error in parsed.Errors) await Console.Error.WriteLineAsync($"actipress: {error.Message}");
+                var command = parsed.CommandResult.Command is RootCommand ? "" : $"{parsed.CommandResult.Command.Name} ";
+                await Console.Error.WriteLineAsync($"actipress: './actipress {command}--help' says what is wanted.");
+                return Mistake;
+            }
+            return await parsed.InvokeAsync(new() { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
         catch (Exception mistake) when (mistake is FormatException or ArgumentException or IOException or InvalidDataException or UnauthorizedAccessException or PlatformNotSupportedException or HttpRequestException or InsufficientMemoryException or BudgetException)
         {
             await Console.Error.WriteLineAsync($"actipress: {mistake.Message.Split(" (Parameter '")[0]}");
             return Mistake;
         }
+        catch (ExternalException refusal)
+        {
+            await Console.Error.WriteLineAsync($"actipress: libtorch refuses: {refusal.Said()}");
+            return Mistake;
+        }
         catch (OperationCanceledException) { return Interrupted; }
+        catch (Exception fault)
+        {
+            await Console.Error.WriteLineAsync(
+                $"actipress: a fault of Actipress, not yours. Please report it, with the command and these lines:\n{fault}");
+            return Fault;
+        }
     }
 }

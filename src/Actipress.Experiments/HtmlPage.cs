@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text;
+using Actipress.Data;
 using ScottPlot;
 
 namespace Actipress.Experiments;
@@ -65,6 +66,9 @@ public sealed class HtmlPage
         body.AppendLine($"<figure>{svg[svg.IndexOf("<svg", StringComparison.Ordinal)..]}<figcaption>{Text(caption)}</figcaption></figure>");
         figures.Add((string.Concat(name.Select(letter => char.IsLetterOrDigit(letter) || letter is '-' or '.' ? letter : '-')), plot, width, height));
     }
+
+    /// <summary>Writes the page.</summary>
+    public void Save(string file) => WholeFile.Write(file, part => File.WriteAllText(part, ToString()));
 
     /// <summary>Writes every figure as .svg and .png.</summary>
     /// <param name="folder">Made where it does not exist.</param>

@@ -45,7 +45,10 @@ public sealed class Learner : IDisposable
         model = network.Create(data.Channels, data.Classes, plan.Features ?? network.Features).to(this.device);
         try
         {
-            if (codec != ActivationCodec.None) compression = model.CompressActivations(options => LayerSet.Parse(plan.Layers, network).Configure(options, codec));
+            EnsureTakesExamples();
+            var layers = LayerSet.Parse(plan.Layers, network);
+            layers.EnsureIn(model);
+            if (codec != ActivationCodec.None) compression = model.CompressActivations(options => layers.Configure(options, codec));
             meter = Devices.Meter(this.device, out _);
         }
         catch
@@ -55,6 +58,18 @@ public sealed class Learner : IDisposable
             throw;
         }
         optimizer = new Adam(model.parameters(), plan.LearningRate);
+    }
+
+    // On an example of its own: none of what the training draws by chance.
+    void EnsureTakesExamples()
+    {
+        using var inference = no_grad();
+        using var scope = NewDisposeScope();
+        var (input, _) = OnDevice(data.Train.Batch([0]));
+        model.eval();
+        var what = $"{plan.Model} does not take {data.Name}, whose examples are {string.Join(" x ", input.shape[1..])}";
+        _ = TorchErrors.WhereItFits(what, "Choose another with --data.", () => model.call(input));
+        model.train();
     }
 
     /// <summary>baseline or compressed.</summary>
@@ -99,7 +114,12 @@ public sealed class Learner : IDisposable
             KeepRandomState();
             betweenSteps();
         }
-        curve.Add(EpochResult.Of(objective, losses / Steps, Score(data.Test)));
+        if (Score(data.Test, cancellation) is not { } score)
+        {
+            KeepRandomState();
+            return false;
+        }
+        curve.Add(EpochResult.Of(objective, losses / Steps, score));
         progress?.Report(new(epoch, Name, step, Steps, Last.TrainLoss, double.NaN, objective.ScoreName, Last.TestScore));
         (step, losses) = (0, 0);
         return true;
@@ -152,13 +172,15 @@ public sealed class Learner : IDisposable
     }
 
     // In batches that take about as much memory as those of the training, which keeps maps besides.
-    double Score(TrainingData.Part part)
+    // Null where it is cancelled.
+    double? Score(TrainingData.Part part, CancellationToken cancellation)
     {
         model.eval();
         using var evaluation = no_grad();
         double scores = 0;
         foreach (var indices in Enumerable.Range(0, part.Count).Chunk(4 * plan.Batch))
         {
+            if (cancellation.IsCancellationRequested) return null;
             using var scope = NewDisposeScope();
             var (input, target) = OnDevice(part.Batch(indices));
             scores += objective.Scores(model.call(input), target);
@@ -167,21 +189,23 @@ public sealed class Learner : IDisposable
     }
 
     /// <summary>What was measured up to the last whole epoch; at least one must be done.</summary>
-    public RunResult Result()
+    /// <param name="cancellation">Leaves out what is measured at the end only: the training score and the gradient's fidelity.</param>
+    public RunResult Result(CancellationToken cancellation)
     {
-        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)));
+        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count), cancellation));
         var result = new RunResult(
             Last.TestAccuracy, Last.TestDsc, classification ? trained : null, classification ? null : trained, Last.TrainLoss,
             Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak);
         if (compression is null || Report is null) return result;
-        var fidelity = Enumerable.Range(0, FidelityBatches).Select(Fidelity).ToArray();
+        var batches = Enumerable.Range(0, FidelityBatches).TakeWhile(_ => !cancellation.IsCancellationRequested);
+        var fidelity = batches.Select(Fidelity).ToArray();
         return result with
         {
             SavedBytes = Report.SavedBytes,
             KeptBytes = Report.KeptBytes,
             BytesPerElement = (double)Report.KeptBytes / (Report.SavedBytes / sizeof(float)),
-            GradientCosine = fidelity.Average(one => one.Cosine),
-            GradientNormRatio = fidelity.Average(one => one.NormRatio),
+            GradientCosine = fidelity.Length < FidelityBatches ? null : fidelity.Average(one => one.Cosine),
+            GradientNormRatio = fidelity.Length < FidelityBatches ? null : fidelity.Average(one => one.NormRatio),
         };
     }
 

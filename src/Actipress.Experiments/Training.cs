@@ -65,11 +65,14 @@ public static class Training
             }
         }
         var epochs = both.Min(learner => learner.Epochs);
-        if (epochs == plan.Epochs) state?.Delete();
-        else state?.Save(both);
+        if (epochs < plan.Epochs) state?.Save(both);
         if (epochs == 0) return null;
-        var result = new TrainingResult(plan.Model, data.Name, plan.Codec, plan.Layers, epochs, plan.Seed, baseline.Result(), compressed.Result(), epochs < plan.Epochs, plan, provenance);
+        var (plain, packed) = (baseline.Result(cancellation), compressed.Result(cancellation));
+        var interrupted = epochs < plan.Epochs || cancellation.IsCancellationRequested;
+        var result = new TrainingResult(
+            plan.Model, data.Name, plan.Codec, plan.Layers, epochs, plan.Seed, plain, packed, interrupted, plan, provenance);
         results.Add(new { kind = "train", result });
+        if (!interrupted) state?.Delete();
         return (result, compressed.Report!);
     }
 }

@@ -69,12 +69,18 @@ public abstract class Reproduction
     }
 
     /// <summary>The page of some reproductions, from stored pieces.</summary>
-    public static HtmlPage Page(IEnumerable<Reproduction> chosen, Context context, IReadOnlyDictionary<string, StoredPiece> done)
+    /// <param name="chosen">Which.</param>
+    /// <param name="context">As for <see cref="Pieces"/>.</param>
+    /// <param name="done">The pieces that are done, by key.</param>
+    /// <param name="interrupted">Whether the run was ended before all of them were, which the page says.</param>
+    public static HtmlPage Page(
+        IEnumerable<Reproduction> chosen, Context context, IReadOnlyDictionary<string, StoredPiece> done, bool interrupted = false)
     {
         ArgumentNullException.ThrowIfNull(chosen);
         ArgumentNullException.ThrowIfNull(done);
         var page = new HtmlPage("Actipress: the paper's tables and figures, made anew");
         page.Paragraph("Vu, Garpebring, Nyholm and Löfstedt: Compressing the Activation Maps in Deep Neural Networks and Its Regularizing Effect, TMLR 03/2024. Every figure that is not marked as the paper's was measured or computed by this program.");
+        if (interrupted) page.Paragraph("The run was interrupted: what follows is not all of it. The same command goes on from there.");
         if (done.Count > 0)
             page.Paragraph($"Measured on {string.Join("; ", done.Values.Select(piece => piece.Machine).Distinct())}.");
         foreach (var one in chosen) one.Show(page, context, done);

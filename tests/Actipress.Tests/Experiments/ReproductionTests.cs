@@ -63,6 +63,14 @@ public sealed class ReproductionTests : IDisposable
         Assert.Contains("<h2 id=\"s1\">Letters &lt; words</h2>", page);
         Assert.Contains("<td>a</td><td class=\"doubtful\">x<br>y</td>", page);
         Assert.DoesNotContain("src=\"http", page);
+        Assert.DoesNotContain("interrupted", page);
+        Assert.Contains("<p>The run was interrupted", Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results), interrupted: true).ToString());
+        File.CreateSymbolicLink(Path.Combine(folder, "page.html.part"), "/dev/full");
+        var file = Path.Combine(folder, "page.html");
+        Assert.Throws<IOException>(() => Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results)).Save(file));
+        Assert.False(File.Exists(file) || File.Exists(file + ".part"));
+        Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results)).Save(file);
+        Assert.Equal(page, File.ReadAllText(file));
     }
 
     [Fact]
