@@ -14,7 +14,7 @@ static class BenchCommand
 
     public static Command Make(Interruption interruption)
     {
-        var parts = new Argument<string[]>("parts") { Description = $"Any of: {string.Join("; ", Suite.Parts.Select(part => $"{part.Name}, {part.Meaning}"))}. By default all.", Arity = ArgumentArity.ZeroOrMore };
+        var parts = new Argument<string[]>("parts") { Description = "Any of the parts below; by default all.", HelpName = "parts", Arity = ArgumentArity.ZeroOrMore };
         parts.AcceptOnlyFromAmong([.. Suite.Parts.Select(part => part.Name)]);
         var codecs = new Option<string[]>("--codec") { Description = $"Codecs to time; the first is that of the training steps. By default {string.Join(", ", defaultCodecs)}.", HelpName = "codecs", AllowMultipleArgumentsPerToken = true };
         var maps = new Option<string[]>("--map") { Description = $"Activation maps to time them on: {string.Join(", ", RealMaps.Names)}. By default all, and a photo where there is a data folder.", HelpName = "maps", AllowMultipleArgumentsPerToken = true };
@@ -27,8 +27,17 @@ static class BenchCommand
         var store = new Option<string?>("--store") { Description = "The repository: adds the results to its experiments codec-bench and resnet20-fidelity, from which ./dev readme writes. ./dev bench --store names it by itself.", HelpName = "folder" };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, the observer of operations, gradient fidelity.")
-        { parts, codecs, maps, networks, rounds, dataDir, output, store, device, json };
+        var command = new CliCommand("bench", "Measure codecs and training steps on this machine.")
+        {
+            Details = "Pack and unpack stand beside clone and copy of the same activation map, quality beside ZFP. Medians count.",
+            Lists = [("Parts", Suite.Parts), CommonOptions.Codecs],
+            Examples =
+            [
+                ("codecs --rounds 3", "a first look, in a few minutes"),
+                ("steps --network resnet18 --codec dct:10 dct:4", "whole training steps of one network"),
+                ("", "everything: an hour"),
+            ],
+        }.With(parts, codecs, maps, networks, rounds, dataDir, output, store, device, json);
         command.SetAction(parsed =>
         {
             var where = Devices.Parse(parsed.GetValue(device)!);
@@ -84,7 +93,6 @@ static class BenchCommand
         var table = new Table { Title = new TableTitle(title) };
         foreach (var (name, _) in columns) table.AddColumn(new TableColumn(name).NoWrap());
         foreach (var row in rows) table.AddRow([.. columns.Select(column => Markup.Escape(FormattableString.Invariant(column.Cell(row))))]);
-        if (Console.IsOutputRedirected) AnsiConsole.Profile.Width = 200;
         AnsiConsole.Write(table);
     }
 }

@@ -13,7 +13,16 @@ static class CompressCommand
         var output = new Option<string?>("--out") { Description = "The folder for the rebuilt array and, for a picture, both side by side. By default the file's own.", HelpName = "folder" };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("compress", "Pack and unpack an array or a picture: bytes, mean squared error, PSNR, and the result to look at.") { file, codec, output, device, json };
+        var command = new CliCommand("compress", "Pack and unpack an array or a picture.")
+        {
+            Details = "Tells bytes, mean squared error and PSNR, and writes the result to look at.",
+            Lists = [CommonOptions.Codecs],
+            Examples =
+            [
+                ("photo.png", "the picture beside its rebuilt self, in its own folder"),
+                ("map.npy --codec wt:haar:20 --out runs", "an array's last two axes are planes"),
+            ],
+        }.With(file, codec, output, device, json);
         command.SetAction(parsed =>
         {
             var path = parsed.GetValue(file)!;

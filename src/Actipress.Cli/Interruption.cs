@@ -36,12 +36,9 @@ sealed class Interruption : IDisposable
     {
         // What is not cancelled is left to the system, which ends the process. Two signals may be handled at once.
         signal.Cancel = Volatile.Read(ref atWork) > 0 && Interlocked.Increment(ref asked) == 1;
-        if (!silent) Console.Error.WriteLine(Clear + (signal.Cancel ? "Ending after this step; Ctrl-C again to end now." : "Interrupted."));
+        if (!silent) Terminal.Say(signal.Cancel ? "Ending after this step; Ctrl-C again to end now." : "Interrupted.");
         if (signal.Cancel) source.Cancel();
     }
-
-    // What the terminal has echoed, and a line of progress.
-    static string Clear => Console.IsErrorRedirected ? "" : "\r\e[K";
 
     public void Dispose()
     {

@@ -22,8 +22,18 @@ static class MemoryCommand
         var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("memory", "Measure what a network of the paper holds after its forward pass and at the peak of the whole step, plain and compressed, by layer.")
-        { network, batch, input, codec, layers, forwardOnly, timeline, predict, device, json };
+        var command = new CliCommand("memory", "Measure what a network holds, plain and compressed.")
+        {
+            Details = "A network of the paper, after its forward pass and at the peak of the whole step, by layer.",
+            Lists = [CommonOptions.Codecs, CommonOptions.LayerSets],
+            Examples =
+            [
+                ("", "ResNet18 at the paper's batch: ten seconds and 1 GiB"),
+                ("UNet3D --predict", "what a large step will take, from small ones"),
+                ("ResNet18 --timeline level.svg", "the level through both steps, drawn"),
+                ("ResNet20 --batch 32 --codec dct:4", "finer"),
+            ],
+        }.With(network, batch, input, codec, layers, forwardOnly, timeline, predict, device, json);
         command.SetAction(parsed =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);

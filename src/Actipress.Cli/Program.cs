@@ -1,6 +1,8 @@
 using System.CommandLine;
 using Actipress.Cli;
+using Spectre.Console;
 
+if (Console.IsOutputRedirected) AnsiConsole.Profile.Width = 200;
 using var interruption = new Interruption();
 var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved for the backward pass.")
 {
@@ -15,4 +17,5 @@ var root = new RootCommand("Actipress: train bigger TorchSharp networks in the m
     ReadmeCommand.Make(),
     MapsCommand.Make(),
 };
+CliCommand.ExtendHelp(root);
 return await UserErrors.Run(root, args);

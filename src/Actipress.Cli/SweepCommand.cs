@@ -22,8 +22,17 @@ static class SweepCommand
         var json = CommonOptions.Json();
         var worker = new Option<bool>("--worker") { Hidden = true };
         var only = new Option<string?>("--only") { Hidden = true };
-        var command = new Command("sweep", "Train for every layer set, codec, ratio and seed of an experiment. What is done is skipped, what was begun is gone on with: a sweep may be ended or killed at any moment and started again.")
-        { config, workers, threads, list, slurm, slurmOptions, dataDir, device, json, worker, only };
+        var command = new CliCommand("sweep", "Train all runs of an experiment.")
+        {
+            Details = "Each layer set, codec, ratio and seed of its config.json. What is done is skipped, what was begun is gone on with: "
+                + "end or kill a sweep at any moment and start it again.",
+            Examples =
+            [
+                ("experiments/mnist-lenet-10-epochs --list", "what is done and what is not"),
+                ("experiments/mnist-lenet-10-epochs --data-dir DATA", "on all cores"),
+                ("my-experiment --slurm --slurm-option=--time=2:00:00", "as a job array"),
+            ],
+        }.With(config, workers, threads, list, slurm, slurmOptions, dataDir, device, json, worker, only);
 
         command.SetAction(async (parsed, _) =>
         {
@@ -60,7 +69,7 @@ static class SweepCommand
     {
         var plan = sweep.Plans.FirstOrDefault(plan => plan.Key() == key) ?? throw new ArgumentException($"No run {key} in {sweep.ConfigPath}: it was changed since the job array was made. Make another with --slurm.");
         var failed = false;
-        var progress = new ProgressLine();
+        using var progress = new ProgressLine(plan.Epochs, runs: 1);
         sweep.Train(plan, folder, new Told(told =>
         {
             if (told.At is not null) progress.Report(told.At);
@@ -91,7 +100,6 @@ static class SweepCommand
             table.AddRow([.. ((FormattableString[])[
                 $"{row.Layers}", $"{row.Codec}", $"{row.Seeds}", WithError(row.TestAccuracy ?? row.TestDsc, row.StandardError, "0.00"), WithError(row.Difference, row.DifferenceStandardError, "+0.00;-0.00"),
                 $"{100 * row.TrainScore:0.00}", $"{row.KeptPercent:0.0}", $"{row.GradientCosine:0.000}", $"{row.StepMs:0.0}"]).Select(cell => Markup.Escape(FormattableString.Invariant(cell)))]);
-        if (Console.IsOutputRedirected) AnsiConsole.Profile.Width = 200;
         AnsiConsole.Write(table);
         Console.WriteLine($"Results: {path}");
     }

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Globalization;
 using Actipress.Data;
 using Actipress.Experiments;
-using Spectre.Console;
 
 namespace Actipress.Cli;
 
@@ -11,15 +10,15 @@ static class TrainCommand
 {
     public static Command Make(Interruption interruption)
     {
-        var model = new Option<string>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}.", HelpName = "name", DefaultValueFactory = _ => "lenet" };
-        var data = new Option<string?>("--data") { Description = $"The data set: {string.Join("; ", KnownData.All.Select(known => $"{known.Name}, {known.Meaning}"))}. By default the network's own, real where there is a data folder.", HelpName = "name" };
+        var model = new Option<string?>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}. By default resnet20, with --download lenet.", HelpName = "name" };
+        var data = new Option<string?>("--data") { Description = "The data set: one of those below. By default the network's own, real where there is a data folder.", HelpName = "name" };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
         var epochs = Values.OptionalCount("--epochs", $"Passes over the training set. By default {ByNetwork(network => network.Epochs)}.");
         var batch = Values.OptionalCount("--batch", $"Examples a step. By default {ByNetwork(network => network.Batch)}.");
         var usualRate = new TrainingPlan { Model = "", Data = "" }.LearningRate;
         var rate = Values.Fraction("--learning-rate", "Step size of Adam; the paper's is 1e-4, for 50 to 70 epochs.", usualRate);
-        var schedule = Values.OneOf<Schedule>("--schedule", "How the step size goes on: constant as in the paper, or down to zero along a cosine.");
+        var schedule = Values.OneOf<Schedule>("--schedule", "How the step size goes on: constant as in the paper, or down to zero along a cosine, resnet20's default.");
         var loss = Values.OneOf<SegmentationLoss>("--loss", "What a segmentation minimises: dice as in the paper, cross-entropy, or both.");
         var augmentation = Values.OneOf<Augmenting>(
             "--augmentation", "What chance does to examples: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).");
@@ -35,13 +34,34 @@ static class TrainCommand
         var tensorBoard = new Option<string?>("--tensorboard") { Description = "The folder for TensorBoard's logs.", HelpName = "folder" };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("train", "Train a network twice from the same seed, plain and with compressed activation maps: accuracy or DSC, memory, time and gradient fidelity side by side. Without a data folder, on data that the program draws.")
-        { model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download, output, resume, tensorBoard, device, json };
+        var command = new CliCommand("train", "Train a network plain and compressed, side by side.")
+        {
+            Details = "Both runs begin from the same seed and take turns, an epoch each. Accuracy or DSC, memory, time and the gradient's fidelity are measured in them. "
+                + "Without a data folder they train on data that the program draws.",
+            Lists =
+            [
+                ("Data sets", KnownData.All.Select(known => (known.Name, known.Meaning))), CommonOptions.Codecs, CommonOptions.LayerSets,
+            ],
+            Examples =
+            [
+                ("", "a residual network on drawn digits: a minute or two"),
+                ("--codec dct:4 --layers all:bn", "finer, and the batch norms only"),
+                ("--model unet3d", "a segmentation of volumes"),
+                ("--model lenet --data mnist --download", "get MNIST and train on it"),
+                ("--epochs 20 --out runs/long", "into a folder of its own; Ctrl-C keeps the state, and"),
+                ("--epochs 20 --out runs/long --resume", "goes on with it"),
+            ],
+        }.With(
+            model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download,
+            output, resume, tensorBoard, device, json);
 
         command.SetAction(async (parsed, ending) =>
         {
-            var folder = DataFolder.Of(parsed.GetValue(dataDir)) ?? (parsed.GetValue(download) ? "data" : null);
-            var usual = Trainable.Find(parsed.GetValue(model)!).Plan(realData: folder is not null);
+            var (given, downloads) = (parsed.GetValue(dataDir), parsed.GetValue(download));
+            var folder = DataFolder.Of(given) ?? (downloads ? "data" : null);
+            var network = Trainable.Find(parsed.GetValue(model) ?? (downloads ? "lenet" : "resnet20"));
+            // A folder that only the environment names need not have this network's data.
+            var usual = network.Plan(realData: given is not null || downloads || folder is not null && KnownData.IsIn(folder, network.Data));
             var plan = usual with
             {
                 Data = parsed.GetValue(data) ?? usual.Data,
@@ -50,7 +70,7 @@ static class TrainCommand
                 Epochs = parsed.GetValue(epochs) ?? usual.Epochs,
                 Batch = parsed.GetValue(batch) ?? usual.Batch,
                 LearningRate = parsed.GetValue(rate),
-                Schedule = parsed.GetValue(schedule) ?? default,
+                Schedule = parsed.GetValue(schedule) ?? usual.Schedule,
                 Loss = parsed.GetValue(loss),
                 Augmentation = parsed.GetValue(augmentation),
                 Seed = parsed.GetValue(seed),
@@ -63,7 +83,7 @@ static class TrainCommand
             var where = Devices.Parse(parsed.GetValue(device)!);
             var into = Outputs.Folder("--out", parsed.GetValue(output)!);
             if (parsed.GetValue(tensorBoard) is { } logFolder) Outputs.Folder("--tensorboard", logFolder);
-            if (parsed.GetValue(download))
+            if (downloads)
             {
                 using var status = new StatusLine();
                 await Mnist.DownloadAsync(DataFolder.Part(folder!, "mnist"), status, ending);
@@ -85,7 +105,7 @@ static class TrainCommand
             await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}.");
             using (Devices.Meter(where, out var refusal))
                 if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
-            using var progress = new ProgressLine(parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
+            using var progress = new ProgressLine(plan.Epochs, runs: 2, parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
             var done = Training.Run(plan, loaded, results, state, progress, interruption.Token, where);
             progress.Clear();
             if (interruption.Token.IsCancellationRequested && state.Exists)
@@ -96,7 +116,7 @@ static class TrainCommand
                 return UserErrors.Interrupted;
             }
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
-            else Show(result, report, results.Path);
+            else TrainingTable.Show(result, report, loaded.Test.Count, results.Path);
             return result.Interrupted ? UserErrors.Interrupted : 0;
         });
         return command;
@@ -129,29 +149,4 @@ static class TrainCommand
         try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
         catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"--extents {size}: wanted three numbers such as 64x64x64.", failure); }
     }
-
-    static void Show(TrainingResult result, CompressionReport report, string path)
-    {
-        var table = new Table { Title = new TableTitle($"{result.Model} on {result.Data}, {result.Epochs} epochs, seed {result.Seed}{(result.Interrupted ? " (interrupted)" : "")}") };
-        table.AddColumn("");
-        table.AddColumn(new TableColumn("baseline").RightAligned());
-        table.AddColumn(new TableColumn(Markup.Escape(result.Codec)).RightAligned());
-        var (plain, packed) = (result.Baseline, result.Compressed);
-        void Row(string name, FormattableString baseline, FormattableString compressed) => table.AddRow(name, FormattableString.Invariant(baseline), FormattableString.Invariant(compressed));
-        Row($"test {plain.ScoreName}", $"{100 * plain.TestScore:0.00} %", $"{100 * packed.TestScore:0.00} %");
-        if (double.IsFinite(plain.TrainScore)) Row($"train {plain.ScoreName}", $"{100 * plain.TrainScore:0.00} %", $"{100 * packed.TrainScore:0.00} %");
-        Row("train loss", $"{plain.TrainLoss:0.0000}", $"{packed.TrainLoss:0.0000}");
-        Row("saved activation maps", $"{MiB(packed.SavedBytes)}", $"{MiB(packed.KeptBytes)}");
-        Row("bytes an element", $"4", $"{packed.BytesPerElement:0.000}");
-        Row("allocator after forward", $"{MiB(plain.AfterForwardBytes)}", $"{MiB(packed.AfterForwardBytes)}");
-        Row("allocator peak in a step", $"{MiB(plain.PeakBytes)}", $"{MiB(packed.PeakBytes)}");
-        Row("time a batch", $"{plain.StepMs:0.0} ms", $"{packed.StepMs:0.0} ms");
-        if (packed.GradientCosine is { } cosine) Row("gradient cosine", $"1", $"{cosine:0.0000}");
-        if (packed.GradientNormRatio is { } norms) Row("gradient norm ratio", $"1", $"{norms:0.000}");
-        AnsiConsole.Write(table);
-        Console.WriteLine(report);
-        Console.WriteLine($"Results: {path}");
-    }
-
-    static string MiB(long? bytes) => bytes is null ? "-" : FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
 }

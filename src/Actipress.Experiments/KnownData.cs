@@ -44,6 +44,9 @@ public static class KnownData
         All.FirstOrDefault(data => data.Name == name)
         ?? throw new ArgumentException($"No data set '{name}'. Known: {string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}.", nameof(name));
 
+    /// <summary>Whether files of a data set lie in the folder, or in the part of it that has the data set's name.</summary>
+    public static bool IsIn(string folder, string name) => FoundData.In(folder).Contains(Find(name));
+
     /// <summary>What a plan trains on, as far as it asks for.</summary>
     /// <param name="plan">Its network must take what the data set has.</param>
     /// <param name="folder">Real data; null where there are none.</param>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json;
 using Actipress.Data;
 using static TorchSharp.torch;
@@ -17,7 +18,7 @@ public sealed class CliTests : IDisposable
     [Fact]
     public void Train_prints_one_document_and_keeps_every_result()
     {
-        var ended = Run("train", "--epochs", "1", "--batch", "400", "--json", "--out", folder);
+        var ended = Run("train", "--model", "lenet", "--epochs", "1", "--batch", "400", "--json", "--out", folder);
         Assert.True(ended.ExitCode == 0, ended.All);
         var result = JsonDocument.Parse(ended.Output).RootElement;
         foreach (var key in (string[])["model", "data", "codec", "layers", "epochs", "seed"]) Assert.True(result.TryGetProperty(key, out _), key);
@@ -28,6 +29,21 @@ public sealed class CliTests : IDisposable
             Assert.True(result.GetProperty("compressed").GetProperty(key).GetDouble() > 0, key);
         Assert.Contains("test accuracy", ended.Error, StringComparison.Ordinal);
         Assert.Equal(["epoch", "epoch", "train"], Lines().Select(line => line.GetProperty("kind").GetString()));
+    }
+
+    [Fact]
+    public void The_first_command_shows_that_memory_falls_and_says_so_in_a_sentence()
+    {
+        var ended = Run("train", "--epochs", "1", "--train-examples", "64", "--test-examples", "40", "--out", folder);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var peaks = System.Text.RegularExpressions.Regex.Match(ended.Output, "peak memory of a step *│ *([0-9.]+) MiB *│ *([0-9.]+) MiB");
+        Assert.True(peaks.Success, ended.Output);
+        var (plain, compressed) = (double.Parse(peaks.Groups[1].Value, CultureInfo.InvariantCulture), double.Parse(peaks.Groups[2].Value, CultureInfo.InvariantCulture));
+        Assert.True(compressed < 0.6 * plain, $"{compressed} and {plain} MiB");
+        Assert.Contains($"Compressed, resnet20 needs {peaks.Groups[2]} MiB at the peak of a step in place of {peaks.Groups[1]} MiB", ended.Output, StringComparison.Ordinal);
+        foreach (var word in (string[])["derived ", "signs ", "one in 3 of their DCT coefficients", "Next:\n  ./actipress train --codec dct:4\n"])
+            Assert.Contains(word, ended.Output, StringComparison.Ordinal);
+        Assert.Contains("layer1.0.bn1 (BatchNorm2d)", File.ReadAllText(Path.Combine(folder, "layers.txt")), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -64,7 +80,7 @@ public sealed class CliTests : IDisposable
     public void Ctrl_C_ends_training_and_keeps_what_was_done()
     {
         // A shell's background job ignores the signal, and so would whatever it starts.
-        using var training = ChildProcess.Start(["env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--epochs", "1000", "--batch", "400", "--out", folder]);
+        using var training = ChildProcess.Start(["env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "1000", "--batch", "400", "--out", folder]);
         try
         {
             var path = Path.Combine(folder, "results.jsonl");
@@ -269,7 +285,8 @@ public sealed class CliTests : IDisposable
     [InlineData("--colour", "train", "--colour")]
     public void A_mistake_is_one_message_and_exit_code_2(string says, params string[] args)
     {
-        var ended = Run(args[0] == "train" && !args.Contains("--out") ? [.. args, "--out", folder] : args);
+        if (args[0] == "train" && !args.Contains("--out")) args = [.. args, "--out", folder];
+        var ended = Run(args[0] == "train" && !args.Contains("--model") ? [.. args, "--model", "lenet"] : args);
         Assert.True(ended.ExitCode == 2, ended.All);
         Assert.Contains(says, ended.Error, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", ended.Error, StringComparison.Ordinal);
@@ -283,6 +300,12 @@ public sealed class CliTests : IDisposable
         var ended = Run();
         Assert.Equal(0, ended.ExitCode);
         foreach (var command in (string[])["train", "memory", "reproduce", "report", "compress", "sweep", "bench", "status"]) Assert.Contains($"  {command} ", ended.Output, StringComparison.Ordinal);
+        foreach (var name in (string[])["train", "memory", "reproduce", "report", "compress", "sweep", "bench", "status"])
+        {
+            var help = Run(name, "--help");
+            Assert.True(help.ExitCode == 0, help.All);
+            Assert.Contains($"\nExamples:\n  ./actipress {name}", help.Output, StringComparison.Ordinal);
+        }
         foreach (var hidden in (string[])["readme", "maps"]) Assert.DoesNotContain($"  {hidden} ", ended.Output, StringComparison.Ordinal);    // for developers
     }
 

@@ -12,7 +12,7 @@ public sealed class ResumeTests : IDisposable
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     static string[] Train(string output) =>
-        [.. ChildProcess.Cli, "train", "--epochs", "8", "--batch", "50", "--train-examples", "600", "--test-examples", "200", "--seed", "3", "--layers", "conv2,relu*", "--schedule", "cosine", "--json", "--out", output];
+        [.. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "8", "--batch", "50", "--train-examples", "600", "--test-examples", "200", "--seed", "3", "--layers", "conv2,relu*", "--schedule", "cosine", "--json", "--out", output];
 
     string In(string name) => Path.Combine(folder, name);
 

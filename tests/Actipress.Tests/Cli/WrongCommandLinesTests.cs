@@ -10,7 +10,7 @@ public sealed class WrongCommandLinesTests : IDisposable
     // Quick where a slip leaves them right.
     string[][] Right =>
     [
-        ["train", "--epochs", "1", "--batch", "16", "--train-examples", "16", "--test-examples", "4", "--seed", "2", "--learning-rate", "0.001", "--layers", "all", "--out", folder],
+        ["train", "--model", "lenet", "--epochs", "1", "--batch", "16", "--train-examples", "16", "--test-examples", "4", "--seed", "2", "--learning-rate", "0.001", "--layers", "all", "--out", folder],
         ["train", "--model", "unet2d", "--epochs", "1", "--batch", "2", "--train-examples", "4", "--test-examples", "2", "--extents", "16x16x16", "--loss", "both", "--schedule", "cosine", "--augmentation", "flips", "--out", folder],
         ["memory", "LeNet", "--batch", "2", "--input", "1x28x28", "--codec", "dct:10", "--layers", "conv1", "--json"],
         ["memory", "LeNet", "--batch", "2", "--predict"],
