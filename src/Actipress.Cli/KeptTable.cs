@@ -14,7 +14,7 @@ static class KeptTable
         ["small"] = "too small to be worth it: as they are",
         ["rule"] = "of layers that are not to be compressed: as they are",
         ["type"] = "no floating-point numbers: as they are",
-        ["raw"] = "packed they would not be smaller: as they are",
+        ["raw"] = "as they are: within a budget, or since packed they would not be smaller",
         ["as it is"] = "still whole for a measurement, or by your rule",
     };
 
@@ -29,14 +29,21 @@ static class KeptTable
         return table;
     }
 
+    /// <summary>The words by which a report says how maps were kept, each with its meaning.</summary>
+    public static IEnumerable<(string Word, string Meaning)> Words(CompressionReport report) =>
+        report.Layers.SelectMany(layer => Ways(layer.KeptAs)).Distinct().Select(way => (way, Meaning(way))).Where(word => word.Item2.Length > 0);
+
     static string MiB(long bytes) => FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
 
     // A layer's ways are told with commas between them; what is too small hardly counts.
     static string Way(string keptAs)
     {
-        var ways = keptAs.Split(", ").Select(way => way.StartsWith("derived from", StringComparison.Ordinal) ? "derived" : way.Split(": ")[0]).ToArray();
+        var ways = Ways(keptAs);
         return ways.FirstOrDefault(way => way != "small") ?? ways[0];
     }
+
+    static string[] Ways(string keptAs) =>
+        [.. keptAs.Split(", ").Select(way => way.StartsWith("derived from", StringComparison.Ordinal) ? "derived" : way.Split(": ")[0])];
 
     static string Meaning(string way)
     {

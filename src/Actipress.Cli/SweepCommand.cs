@@ -95,7 +95,7 @@ static class SweepCommand
     {
         var table = new Table { Title = new TableTitle($"{summary.Experiment}: {summary.Done} of {summary.Runs} runs") };
         foreach (var (name, right) in ((string, bool)[])[("layers", false), ("codec", false), ("seeds", true), ("test %", true), ("against plain", true), ("train %", true), ("kept %", true), ("cosine", true), ("ms a step", true)])
-            table.AddColumn(right ? new TableColumn(name).RightAligned().NoWrap() : new TableColumn(name).NoWrap());
+            table.AddColumn(right ? new TableColumn(name).RightAligned() : new TableColumn(name).NoWrap());
         foreach (var row in summary.Rows)
             table.AddRow([.. ((FormattableString[])[
                 $"{row.Layers}", $"{row.Codec}", $"{row.Seeds}", WithError(row.TestAccuracy ?? row.TestDsc, row.StandardError, "0.00"), WithError(row.Difference, row.DifferenceStandardError, "+0.00;-0.00"),

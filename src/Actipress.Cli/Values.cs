@@ -30,6 +30,26 @@ static class Values
     public static Option<double> Fraction(string name, string description, double value) => Make(name, description, value, found => Parse(found, Real,
         (string text, out double number) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number)));
 
+    /// <summary>A number of bytes; null where none is given.</summary>
+    public static Option<long?> Bytes(string name, string description) => new(name)
+    {
+        Description = description,
+        HelpName = "size",
+        CustomParser = found => Parse(found, "a size such as 800MiB or 2GiB", (string text, out long bytes) => TryBytes(text, out bytes)),
+    };
+
+    static bool TryBytes(string text, out long bytes)
+    {
+        bytes = 0;
+        var unit = Array.FindIndex(units, unit => text.EndsWith(unit, StringComparison.Ordinal));
+        if (unit < 0 || !double.TryParse(text[..^units[unit].Length], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)) return false;
+        var whole = number * Math.Pow(1024, unit + 1);
+        bytes = whole is >= 1 and < 1L << 60 ? (long)whole : 0;
+        return bytes > 0;
+    }
+
+    static readonly string[] units = ["KiB", "MiB", "GiB"];
+
     /// <summary>One of an enumeration's values, in lower case with hyphens; null where none is given.</summary>
     public static Option<T?> OneOf<T>(string name, string description) where T : struct, Enum
     {
