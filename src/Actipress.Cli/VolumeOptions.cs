@@ -22,18 +22,13 @@ sealed class VolumeOptions
     readonly Option<Misplaced?> misplaced = Misplaced();
     readonly Option<Unreadable?> unreadable = Unreadable();
 
-    public static Option<Misplaced?> Misplaced() =>
-        new("--misplaced") { Description = "What is done with channels and labels that do not lie on their image's voxels: refuse (the "
-            + "default) or resample.", HelpName = "refuse|resample" };
+    public static Option<Misplaced?> Misplaced() => Values.OneOf<Misplaced>(
+        "--misplaced", "What is done with channels and labels that do not lie on their image's voxels: refuse (the default) or resample.");
 
     public static Option<Unreadable?> Unreadable() =>
-        new("--unreadable") { Description = "What is done with a case that cannot be read: stop (the default) or skip.",
-            HelpName = "stop|skip" };
+        Values.OneOf<Unreadable>("--unreadable", "What is done with a case that cannot be read: stop (the default) or skip.");
 
-    public void AddTo(Command command)
-    {
-        foreach (var option in (Option[])[classes, channels, spacing, window, relabel, misplaced, unreadable]) command.Add(option);
-    }
+    public IReadOnlyList<Option> All => [classes, channels, spacing, window, relabel, misplaced, unreadable];
 
     /// <summary>Null where nothing is said.</summary>
     public VolumeChoices? Of(ParseResult parsed)
@@ -50,6 +45,18 @@ sealed class VolumeOptions
         };
         return choices == new VolumeChoices() ? null : choices;
     }
+
+    /// <summary>The choices as they are typed, without the hyphens; null where nothing is said.</summary>
+    public static IEnumerable<(string Option, string? Value)> Typed(VolumeChoices? choices) =>
+    [
+        ("classes", Joined(choices?.Classes, ',')), ("channels", Joined(choices?.Channels, ',')), ("spacing", Joined(choices?.Spacing, 'x')),
+        ("window", Joined(choices?.Window, ',')), ("relabel", choices?.Relabel),
+        ("misplaced", choices?.Misplaced is { } place ? Values.Word(place) : null),
+        ("unreadable", choices?.Unreadable is { } other ? Values.Word(other) : null),
+    ];
+
+    static string? Joined<T>(IReadOnlyList<T>? values, char between) where T : IConvertible =>
+        values is null ? null : string.Join(between, values.Select(value => value.ToString(CultureInfo.InvariantCulture)));
 
     static double[]? Numbers(string option, string? text, char between)
     {
