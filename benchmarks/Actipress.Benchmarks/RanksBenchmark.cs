@@ -5,7 +5,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
 
-/// <summary>Training steps of several ranks, each on a batch of its own, beside the same steps of the same ranks that send nothing.</summary>
+/// <summary>
+/// Training steps of several ranks, each on a batch of its own, beside the same steps of the same ranks that send nothing.
+/// </summary>
 /// <param name="Network">Which.</param>
 /// <param name="Ranks">How many.</param>
 /// <param name="Batch">Examples of each in a step.</param>
@@ -20,7 +22,8 @@ namespace Actipress.Benchmarks;
 /// <param name="WaitingMs">Of that, time for which the backward pass stood still.</param>
 /// <param name="Hidden">The share that was hidden behind the backward pass.</param>
 public sealed record RanksTiming(
-    string Network, int Ranks, int Batch, double ApartMs, double TogetherMs, double Ratio, double BackwardMs, long Bytes, long Messages, long BufferBytes, double ReducingMs, double WaitingMs, double Hidden);
+    string Network, int Ranks, int Batch, double ApartMs, double TogetherMs, double Ratio, double BackwardMs, long Bytes, long Messages,
+        long BufferBytes, double ReducingMs, double WaitingMs, double Hidden);
 
 /// <summary>What it costs to average gradients.</summary>
 public static class RanksBenchmark
@@ -37,7 +40,8 @@ public static class RanksBenchmark
         subject.Model.train();
         using var parallel = subject.Model.DataParallel(ranks);
         using var optimizer = new Adam(subject.Model.parameters());
-        var (apart, together, backward, ratios, number) = (new List<double>(), new List<double>(), new List<double>(), new List<double>(), ranks.Rank);
+        var (apart, together, backward, ratios, number) = (new List<double>(), new List<double>(), new List<double>(), new List<double>(),
+            ranks.Rank);
         var before = parallel.Figures;
         for (var round = -1; round < rounds; round++)
         {
@@ -59,8 +63,10 @@ public static class RanksBenchmark
         var passes = Math.Max(1, figures.Passes - before.Passes);
         var (reducing, waiting) = (figures.Reducing - before.Reducing, figures.Waiting - before.Waiting);
         return new(
-            subject.Name, ranks.Size, subject.Batch, CodecBenchmark.Median(apart), CodecBenchmark.Median(together), CodecBenchmark.Median(ratios), CodecBenchmark.Median(backward),
-            (figures.Bytes - before.Bytes) / passes, (figures.Messages - before.Messages) / passes, figures.BufferBytes, reducing.TotalMilliseconds / passes, waiting.TotalMilliseconds / passes, 1 - waiting / reducing);
+            subject.Name, ranks.Size, subject.Batch, CodecBenchmark.Median(apart), CodecBenchmark.Median(together),
+                CodecBenchmark.Median(ratios), CodecBenchmark.Median(backward),
+            (figures.Bytes - before.Bytes) / passes, (figures.Messages - before.Messages) / passes, figures.BufferBytes,
+                reducing.TotalMilliseconds / passes, waiting.TotalMilliseconds / passes, 1 - waiting / reducing);
 
         double Steps(bool sends)
         {
@@ -99,9 +105,9 @@ public sealed record StatedNetwork(string Name, double BytesASecond, TimeSpan La
     ];
 
     /// <summary>
-    /// The share of their time for which so many ranks train, on paper. A reduction takes 2 (n - 1) / n of its bytes at the network's speed and
-    /// 2 log2 n latencies a message. What takes no longer than the backward pass is hidden behind it, except the last message, whose gradients
-    /// are complete only at its end.
+    /// The share of their time for which so many ranks train, on paper. A reduction takes 2 (n - 1) / n of its bytes at the network's speed
+    /// and 2 log2 n latencies a message. What takes no longer than the backward pass is hidden behind it, except the last message, whose
+    /// gradients are complete only at its end.
     /// </summary>
     /// <param name="measured">A step, its backward pass and its bytes.</param>
     /// <param name="ranks">How many.</param>
@@ -114,6 +120,7 @@ public sealed record StatedNetwork(string Name, double BytesASecond, TimeSpan La
         var all = measured.Messages * message;
         return step / (step + Math.Min(all, Math.Max(0, all - backward) + message));
 
-        double Time(double bytes) => 1e3 * 2 * (ranks - 1) / ranks * bytes / BytesASecond + 2 * Math.Log2(ranks) * Latency.TotalMilliseconds;
+        double Time(double bytes) =>
+            1e3 * 2 * (ranks - 1) / ranks * bytes / BytesASecond + 2 * Math.Log2(ranks) * Latency.TotalMilliseconds;
     }
 }

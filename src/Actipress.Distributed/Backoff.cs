@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Distributed;
 
-/// <summary>Waits for what must be asked for again and again, without taking the core from the threads that compute, and not for ever.</summary>
+/// <summary>
+/// Waits for what must be asked for again and again, without taking the core from the threads that compute, and not for ever.
+/// </summary>
 struct Backoff(TimeSpan patience)
 {
     // Most small messages arrive within the first tries. Then sleeps of this many microseconds, each twice the one before.

@@ -7,9 +7,9 @@ using static TorchSharp.torch;
 namespace Actipress.Distributed;
 
 /// <summary>
-/// Averages gradients over ranks while a backward pass goes on. libtorch tells when each gradient is complete; a bucket is sent with its last
-/// one, in the same order on every rank. At the end of the pass what is missing is sent as zeros, then for each parameter whether the rank
-/// has a gradient, and the buffers; then all come back.
+/// Averages gradients over ranks while a backward pass goes on. libtorch tells when each gradient is complete; a bucket is sent with its
+/// last one, in the same order on every rank. At the end of the pass what is missing is sent as zeros, then for each parameter whether the
+/// rank has a gradient, and the buffers; then all come back.
 /// </summary>
 sealed unsafe class BackwardReduction : IDisposable
 {
@@ -35,12 +35,15 @@ sealed unsafe class BackwardReduction : IDisposable
     Exception? failure;
     bool broken;
 
-    public BackwardReduction(Ranks ranks, (string Name, TorchSharp.Modules.Parameter Parameter)[] parameters, Tensor[] buffers, DataParallelOptions options)
+    public BackwardReduction(Ranks ranks, (string Name, TorchSharp.Modules.Parameter Parameter)[] parameters, Tensor[] buffers,
+        DataParallelOptions options)
     {
         (this.ranks, this.parameters, this.buffers, this.options) = (ranks, parameters, buffers, options);
-        (wanted, bucketOf, known) = (new bool[parameters.Length], new GradientBucket?[parameters.Length], Array.ConvertAll(buffers, buffer => buffer.detach().clone().DetachFromDisposeScope()));
+        (wanted, bucketOf) = (new bool[parameters.Length], new GradientBucket?[parameters.Length]);
+        known = Array.ConvertAll(buffers, buffer => buffer.detach().clone().DetachFromDisposeScope());
         foreach (var (name, parameter) in parameters)
-            if (parameter.requires_grad && Ranks.TypeSent(parameter.dtype) is null) throw new ArgumentException($"Parameter {name}: found {parameter.dtype}, wanted a type of floating-point numbers that can be averaged.");
+            if (parameter.requires_grad && Ranks.TypeSent(parameter.dtype) is null) throw new ArgumentException($"Parameter {name}: " +
+                $"found {parameter.dtype}, wanted a type of floating-point numbers that can be averaged.");
         foreach (var (_, parameter) in parameters) ranks.Open(parameter.device);
         self = GCHandle.Alloc(this);
         for (var i = 0; i < parameters.Length; i++)
@@ -53,7 +56,10 @@ sealed unsafe class BackwardReduction : IDisposable
     /// <summary>How many ask that nothing be sent.</summary>
     public int Apart { get; set; }
 
-    public ReductionFigures Figures => new(passes, bytes, messages, mostHeld, Stopwatch.GetElapsedTime(0, Interlocked.Read(ref reducing)), Stopwatch.GetElapsedTime(0, waited));
+    public ReductionFigures Figures =>
+        new(passes, bytes, messages, mostHeld, Time(Interlocked.Read(ref reducing)), Time(waited));
+
+    static TimeSpan Time(long ticks) => Stopwatch.GetElapsedTime(0, ticks);
 
     // Called by libtorch within a backward pass, on the thread that runs this part of it: nothing may be thrown.
     void Completed(int place)
@@ -80,7 +86,8 @@ sealed unsafe class BackwardReduction : IDisposable
         if (broken) return;    // the failure stays
         (begun, back, held, failure, current) = (0, 0, 0, null, new());
         if (unfinished)
-            throw new RanksException("The backward pass before this one did not come to its end on this rank, so that other ranks wait for its gradients: wanted every backward pass to end on every rank, or the process to end.");
+            throw new RanksException("The backward pass before this one did not come to its end on this rank, so that other ranks wait " +
+                "for its gradients: wanted every backward pass to end on every rank, or the process to end.");
         Plan();
         var (pass, description) = (current, $"backward pass {++passes} over {wanted.Count(one => one)} parameters");
         ranks.Communication!.Begin(() =>
@@ -129,7 +136,8 @@ sealed unsafe class BackwardReduction : IDisposable
                 (members, size) = ([], 0);
             }
         }
-        (ScalarType Type, DeviceType, int) Kind(int i) => (Ranks.TypeSent(tensors[i].dtype)!.Value, tensors[i].device_type, tensors[i].device_index);
+        (ScalarType Type, DeviceType, int) Kind(int i) =>
+            (Ranks.TypeSent(tensors[i].dtype)!.Value, tensors[i].device_type, tensors[i].device_index);
 
         // Sent in the order in which their last gradients come.
         buckets = [.. made.OrderByDescending(bucket => bucket.Members.Min())];
@@ -140,7 +148,8 @@ sealed unsafe class BackwardReduction : IDisposable
     void Send(GradientBucket bucket)
     {
         var room = bucket.BytesToHold;
-        while (held > 0 && held + room > options.MostBucketBytes && back < buckets.Length && buckets[back].IsComplete) Return(buckets[back++]);
+        while (held > 0 && held + room > options.MostBucketBytes && back < buckets.Length && buckets[back].IsComplete)
+            Return(buckets[back++]);
         bytes += bucket.Bytes;
         messages++;
         bucket.Begin(Reduce);
@@ -242,7 +251,8 @@ sealed unsafe class BackwardReduction : IDisposable
         }
     }
 
-    // After a refusal that all ranks know of they can go on with another pass. After anything else it is not known what is still written where.
+    // After a refusal that all ranks know of they can go on with another pass. After anything else it is not known what is still written
+    // where.
     void Fail(Exception thrown)
     {
         failure ??= thrown;

@@ -6,8 +6,8 @@ namespace Actipress.Distributed;
 public static class DataParallelExtensions
 {
     /// <summary>
-    /// From now on every rank has rank 0's parameters and buffers, and after each backward pass the mean of all ranks' gradients. The training
-    /// loop stays as it is; each rank gives its own part of the batch.
+    /// From now on every rank has rank 0's parameters and buffers, and after each backward pass the mean of all ranks' gradients. The
+    /// training loop stays as it is; each rank gives its own part of the batch.
     /// </summary>
     /// <param name="model">The same on every rank, already on its device.</param>
     /// <param name="ranks">Who trains; for one rank nothing happens.</param>

@@ -15,7 +15,8 @@ public sealed record DataParallelOptions
     internal void Check()
     {
         if (BucketBytes < 1) throw new ArgumentException($"{nameof(BucketBytes)} {BucketBytes}: wanted 1 or more.");
-        if (MostBucketBytes < BucketBytes) throw new ArgumentException($"{nameof(MostBucketBytes)} {MostBucketBytes}: wanted {nameof(BucketBytes)}, which is {BucketBytes}, or more.");
+        if (MostBucketBytes < BucketBytes) throw new ArgumentException($"{nameof(MostBucketBytes)} {MostBucketBytes}: " +
+            $"wanted {nameof(BucketBytes)}, which is {BucketBytes}, or more.");
     }
 }
 

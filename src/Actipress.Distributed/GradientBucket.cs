@@ -23,7 +23,8 @@ sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int>
     public bool IsComplete => missing == 0;
 
     /// <summary>Bytes that travel.</summary>
-    public long Bytes { get; } = members.Sum(member => parameters[member].numel()) * (sent == ScalarType.Float64 ? sizeof(double) : sizeof(float));
+    public long Bytes { get; } =
+        members.Sum(member => parameters[member].numel()) * (sent == ScalarType.Float64 ? sizeof(double) : sizeof(float));
 
     /// <summary>Bytes that it takes beside the gradients while it travels.</summary>
     public long HeldBytes => gathered ? Bytes : 0;
@@ -61,7 +62,8 @@ sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int>
     {
         if (members.Count > 1) return null;
         using var gradient = parameters[members[0]].grad;
-        if (gradient is null || gradient.dtype != sent || !IsThere(gradient) || !gradient.is_contiguous() || gradient.is_sparse) return null;
+        if (gradient is null || gradient.dtype != sent || !IsThere(gradient)) return null;
+        if (!gradient.is_contiguous() || gradient.is_sparse) return null;
         return gradient.detach().DetachFromDisposeScope();
     }
 

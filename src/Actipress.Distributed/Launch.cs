@@ -13,7 +13,8 @@ sealed record Launch(string Launcher, string Variable, int Size, int Rank, IRead
     /// <summary>The variable that names the MPI library's file where it has another name or lies elsewhere.</summary>
     public const string LibraryVariable = "ACTIPRESS_MPI";
 
-    static readonly string[] openMpi = ["libmpi.so.40", "libmpi.so.80", "libmpi.so.20"], mpich = ["libmpich.so.12", "libmpi.so.12", "libmpi_gnu.so.12", "libmpi_cray.so.12"];
+    static readonly string[] openMpi = ["libmpi.so.40", "libmpi.so.80", "libmpi.so.20"],
+        mpich = ["libmpich.so.12", "libmpi.so.12", "libmpi_gnu.so.12", "libmpi_cray.so.12"];
 
     // PMI's variables are MPICH's and Intel MPI's. Slurm's are there under each kind of srun --mpi, and only in steps.
     static readonly (string Launcher, string Size, string Rank, string[] Libraries)[] known =

@@ -27,11 +27,15 @@ public sealed class Ranks : IDisposable
     int ended;
 
     /// <summary>All processes that were started together.</summary>
-    /// <exception cref="PlatformNotSupportedException">Several were started, and the MPI library is missing, or is another than that which started them.</exception>
+    /// <exception cref="PlatformNotSupportedException">
+    /// Several were started, and the MPI library is missing, or is another than that which started them.
+    /// </exception>
     /// <exception cref="RanksException">They run different programs.</exception>
     public static Ranks World => world.Value;
 
-    /// <summary>Which this process is, by the environment alone; null where it was started alone. For messages before <see cref="World"/> is there.</summary>
+    /// <summary>
+    /// Which this process is, by the environment alone; null where it was started alone. For messages before <see cref="World"/> is there.
+    /// </summary>
     public static int? Own => Launch.Of(Environment.GetEnvironmentVariable)?.Rank;
 
     internal Ranks(Launch? launch)
@@ -52,8 +56,10 @@ public sealed class Ranks : IDisposable
         (Rank, Size) = library.Place(library.Handles.World);
         if (Size != launch.Size)
             throw new PlatformNotSupportedException(
-                $"{launch.Launcher} started {launch.Size} processes ({launch.Variable}), but {Library} finds {Size}: the processes were started by another MPI than the one that was found. " +
-                $"Start them by that library's own mpirun, by srun --mpi with what it speaks (pmix for Open MPI, pmi2 for MPICH), or name the right library's file in {Launch.LibraryVariable}.");
+                $"{launch.Launcher} started {launch.Size} processes ({launch.Variable}), but {Library} finds {Size}: the processes were " +
+                    $"started by another MPI than the one that was found. " +
+                $"Start them by that library's own mpirun, by srun --mpi with what it speaks (pmix for Open MPI, pmi2 for MPICH), or " +
+                    $"name the right library's file in {Launch.LibraryVariable}.");
         (LocalRank, LocalSize) = library.Place(library.OfThisMachine(library.Handles.World));
         agreement = new Agreement(library, library.Duplicate(library.Handles.World), Rank, Size);
         collectives = new MpiCollectives(library, library.Duplicate(library.Handles.World));
@@ -63,7 +69,8 @@ public sealed class Ranks : IDisposable
     static string Program()
     {
         var entry = Assembly.GetEntryAssembly() ?? typeof(Ranks).Assembly;
-        return $"{entry.GetName().Name} {entry.ManifestModule.ModuleVersionId}, Actipress {typeof(SavedTensors).Assembly.ManifestModule.ModuleVersionId}";
+        return $"{entry.GetName().Name} {entry.ManifestModule.ModuleVersionId}, " +
+            $"Actipress {typeof(SavedTensors).Assembly.ManifestModule.ModuleVersionId}";
     }
 
     /// <summary>This process among all: from 0.</summary>
@@ -84,7 +91,9 @@ public sealed class Ranks : IDisposable
     /// <summary>How long ranks wait for one that does not come; then they end with an error that names it.</summary>
     public TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(30);
 
-    /// <summary>Ranks go on together only if all of them come here with the same description; what differs is an error on every rank.</summary>
+    /// <summary>
+    /// Ranks go on together only if all of them come here with the same description; what differs is an error on every rank.
+    /// </summary>
     /// <param name="description">A name; further lines are compared too, and the first that differs is told.</param>
     /// <exception cref="RanksException">Another rank has another description or is elsewhere.</exception>
     public void Agree(string description)
@@ -98,15 +107,19 @@ public sealed class Ranks : IDisposable
     public void Barrier() => Agree("Barrier");
 
     /// <summary>Reduces a tensor over all ranks, in place and bit for bit the same on every rank.</summary>
-    /// <param name="tensor">On every rank of the same shape and type. Where it is a parameter, autograd learns that it has changed, and nothing else.</param>
+    /// <param name="tensor">
+    /// On every rank of the same shape and type. Where it is a parameter, autograd learns that it has changed, and nothing else.
+    /// </param>
     /// <param name="operation">What becomes of each element.</param>
     /// <exception cref="ArgumentException">The tensor's type has no such reduction.</exception>
     /// <exception cref="RanksException">Another rank's tensor or reduction differs, or it is elsewhere.</exception>
     public void AllReduce(Tensor tensor, ReduceOp operation = ReduceOp.Sum)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        var sent = TypeSent(tensor.dtype) ?? throw new ArgumentException($"No reduction of {tensor.dtype}: wanted a tensor of floating-point numbers or integers.", nameof(tensor));
-        if (operation == ReduceOp.Avg && !tensor.is_floating_point()) throw new ArgumentException($"No mean of {tensor.dtype}: wanted a tensor of floating-point numbers.", nameof(tensor));
+        var sent = TypeSent(tensor.dtype) ?? throw new ArgumentException($"No reduction of {tensor.dtype}: wanted a tensor of " +
+            $"floating-point numbers or integers.", nameof(tensor));
+        if (operation == ReduceOp.Avg && !tensor.is_floating_point()) throw new ArgumentException($"No mean of {tensor.dtype}: wanted a " +
+            $"tensor of floating-point numbers.", nameof(tensor));
         Together($"AllReduce {operation} of {Describe(tensor)}", tensor, sent, flat => Reduce(flat, operation));
     }
 
@@ -121,13 +134,15 @@ public sealed class Ranks : IDisposable
         if (root < 0 || root >= Size) throw new ArgumentOutOfRangeException(nameof(root), root, $"No rank {root}: wanted 0 to {Size - 1}.");
         Together($"Broadcast of rank {root}'s {Describe(tensor)}", tensor, tensor.dtype, flat =>
         {
-            if (OnDevice(flat.device) is not { } gpu) return () => collectives!.Broadcast(LibTorch.Data(flat), flat.numel() * flat.ElementSize, root, Timeout);
+            if (OnDevice(flat.device) is not { } gpu) return () =>
+                collectives!.Broadcast(LibTorch.Data(flat), flat.numel() * flat.ElementSize, root, Timeout);
             var mark = gpu.Mark();
             return () => gpu.Broadcast(flat, root, mark, Timeout);
         });
     }
 
-    // A tensor that is in another order, in a type that MPI does not know, or on a device whose memory it does not reach, goes through a copy.
+    // A tensor that is in another order, in a type that MPI does not know, or on a device whose memory it does not reach, goes through a
+    // copy.
     void Together(string what, Tensor tensor, ScalarType sent, Func<Tensor, Action> begin)
     {
         if (communication is null) return;
@@ -154,7 +169,8 @@ public sealed class Ranks : IDisposable
     static string Describe(Tensor tensor) => $"{tensor.dtype} [{string.Join(", ", tensor.shape)}]";
 
     // MPI knows no numbers of 16 bits that are not integers.
-    internal static ScalarType? TypeSent(ScalarType type) => type is ScalarType.Float16 or ScalarType.BFloat16 ? ScalarType.Float32 : MpiCollectives.Knows(type) ? type : null;
+    internal static ScalarType? TypeSent(ScalarType type) =>
+        type is ScalarType.Float16 or ScalarType.BFloat16 ? ScalarType.Float32 : MpiCollectives.Knows(type) ? type : null;
 
     internal Communication? Communication => communication;
 
@@ -162,8 +178,8 @@ public sealed class Ranks : IDisposable
     internal void AgreeHere(string description) => agreement!.On(description, Timeout);
 
     /// <summary>
-    /// What reduces a contiguous tensor where <see cref="Reached"/> has it, on the thread that talks: what torch has been told to do with the
-    /// tensor up to this call comes before.
+    /// What reduces a contiguous tensor where <see cref="Reached"/> has it, on the thread that talks: what torch has been told to do with
+    /// the tensor up to this call comes before.
     /// </summary>
     internal Action Reduce(Tensor flat, ReduceOp operation)
     {
@@ -213,7 +229,9 @@ public sealed class Ranks : IDisposable
 
     internal MpiCollectives? Collectives => collectives;
 
-    /// <summary>Whether <paramref name="own"/> is true on any rank: all of them learn the same, such as that one was asked to stop.</summary>
+    /// <summary>
+    /// Whether <paramref name="own"/> is true on any rank: all of them learn the same, such as that one was asked to stop.
+    /// </summary>
     public bool Any(bool own) => Sum(own ? 1 : 0) > 0;
 
     /// <summary>The sum of a number over all ranks.</summary>

@@ -17,14 +17,16 @@ sealed unsafe class TorchStream(CudaDriver driver, int index, nint currentStream
     public static TorchStream Of(int index)
     {
         var stream = LibTorch.SymbolIn("libtorch_cuda.so", "aoti_torch_get_current_cuda_stream");
-        return stream != 0 ? new(CudaDriver.Here, index, stream) : throw LibTorch.Unsupported("no CUDA in this libtorch", "TorchSharp-cuda-linux, or an installed PyTorch's libtorch, of version 2.10");
+        return stream != 0 ? new(CudaDriver.Here, index, stream) : throw LibTorch.Unsupported("no CUDA in this " +
+            "libtorch", "TorchSharp-cuda-linux, or an installed PyTorch's libtorch, of version 2.10");
     }
 
     /// <summary>An event that comes when torch's stream has done what this thread has given to it so far.</summary>
     public nint Mark()
     {
         nint stream;
-        if (((delegate* unmanaged[Cdecl]<int, nint*, int>)currentStream)(index, &stream) != 0) throw new ExternalException($"libtorch gave no current stream of cuda:{index}.");
+        if (((delegate* unmanaged[Cdecl]<int, nint*, int>)currentStream)(index,
+            &stream) != 0) throw new ExternalException($"libtorch gave no current stream of cuda:{index}.");
         return driver.Record(context, stream);
     }
 

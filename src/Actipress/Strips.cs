@@ -50,16 +50,23 @@ readonly struct Strips
     }
 
     /// <summary>All of the tensor in pieces of whole strips, one after the other.</summary>
-    public IEnumerable<MapRange> Pieces()
+    /// <param name="elements">The most of a piece, where a strip is not larger.</param>
+    public IEnumerable<MapRange> Pieces(long elements = PieceElements)
     {
         var (whole, all) = (shape, this);
-        if (whole.MapElements <= PieceElements)
+        if (OfMap == 1)
         {
-            var many = Math.Max(maps, PieceElements / whole.MapElements / maps * maps);
+            var many = Math.Max(maps, elements / whole.MapElements / maps * maps);
             for (long first = 0; first < whole.Maps; first += many) yield return MapRange.Whole(whole, first, Math.Min(many, whole.Maps - first));
             yield break;
         }
-        var together = Math.Max(1, (int)(PieceElements / MostElements));
+        if (whole.MapElements <= elements)
+        {
+            var many = elements / whole.MapElements;
+            for (long first = 0; first < whole.Maps; first += many) yield return MapRange.Whole(whole, first, Math.Min(many, whole.Maps - first));
+            yield break;
+        }
+        var together = Math.Max(1, (int)(elements / MostElements));
         for (long map = 0; map < whole.Maps; map++)
             for (var strip = 0; strip < all.OfMap; strip += together)
             {

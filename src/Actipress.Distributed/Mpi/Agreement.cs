@@ -5,8 +5,8 @@ using System.Security.Cryptography;
 namespace Actipress.Distributed.Mpi;
 
 /// <summary>
-/// Before ranks do something together, each tells rank 0 what it is about to do, and goes on only if all are about to do the same: what would
-/// hang, or mix numbers of different things, is an error on every rank that says which rank differs.
+/// Before ranks do something together, each tells rank 0 what it is about to do, and goes on only if all are about to do the same: what
+/// would hang, or mix numbers of different things, is an error on every rank that says which rank differs.
 /// </summary>
 /// <remarks>
 /// Each rank sends a header: the length and SHA-256 of its description, and as much of the description as fits. Rank 0 answers "same", or
@@ -14,7 +14,8 @@ namespace Actipress.Distributed.Mpi;
 /// </remarks>
 sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int size)
 {
-    const int HeaderBytes = 512, AnswerBytes = 2048, FirstText = sizeof(int) + SHA256.HashSizeInBytes, TextInHeader = HeaderBytes - FirstText, FirstAnswer = 2 * sizeof(int);
+    const int HeaderBytes = 512, AnswerBytes = 2048, FirstText = sizeof(int) + SHA256.HashSizeInBytes,
+        TextInHeader = HeaderBytes - FirstText, FirstAnswer = 2 * sizeof(int);
     const int HeaderTag = 1, TextTag = 2, AnswerTag = 3;
     const int Same = 0, SendText = 1, Different = 2, Broken = 3;
 
@@ -24,7 +25,8 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
     static readonly TimeSpan grace = TimeSpan.FromSeconds(10);
 
     // Pinned: MPI writes here while this object lives.
-    readonly byte[] headers = GC.AllocateArray<byte>(rank == 0 ? size * HeaderBytes : HeaderBytes, pinned: true), answer = GC.AllocateArray<byte>(AnswerBytes, pinned: true);
+    readonly byte[] headers = GC.AllocateArray<byte>(rank == 0 ? size * HeaderBytes : HeaderBytes, pinned: true),
+        answer = GC.AllocateArray<byte>(AnswerBytes, pinned: true);
     long agreements;
 
     /// <summary>Returns when all ranks have come to the same.</summary>
@@ -56,16 +58,19 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
                 case SendText:
                     fixed (byte* whole = text) Finish([mpi.Send((nint)whole, text.Length, 0, TextTag, communicator)]);
                     continue;
-                case Different: throw new RanksException(utf8.GetString(answer, FirstAnswer, BinaryPrimitives.ReadInt32LittleEndian(answer.AsSpan(sizeof(int))))) { IsShared = true };
-                default: throw new RanksException(utf8.GetString(answer, FirstAnswer, BinaryPrimitives.ReadInt32LittleEndian(answer.AsSpan(sizeof(int)))));
+                case Different: throw new RanksException(TextOfAnswer()) { IsShared = true };
+                default: throw new RanksException(TextOfAnswer());
             }
         }
     }
 
+    string TextOfAnswer() => utf8.GetString(answer, FirstAnswer, BinaryPrimitives.ReadInt32LittleEndian(answer.AsSpan(sizeof(int))));
+
     void Judge(string own, TimeSpan patience)
     {
         var requests = new nint[size - 1];
-        for (var other = 1; other < size; other++) requests[other - 1] = mpi.Receive(At(headers) + other * HeaderBytes, HeaderBytes, other, HeaderTag, communicator);
+        for (var other = 1; other < size; other++)
+            requests[other - 1] = mpi.Receive(At(headers) + other * HeaderBytes, HeaderBytes, other, HeaderTag, communicator);
         RanksException? difference = null;
         if (!MpiWait.All(mpi, requests, patience))
         {
@@ -74,7 +79,7 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
         }
         else
         {
-            var differing = Enumerable.Range(1, size - 1).Where(other => !Header(other)[..FirstText].SequenceEqual(Header(0)[..FirstText])).ToArray();
+            var differing = Enumerable.Range(1, size - 1).Where(Differs).ToArray();
             if (differing.Length > 0) difference = Difference(own, differing, patience);
         }
         var message = utf8.GetBytes(difference?.Message ?? "");
@@ -83,6 +88,8 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
         Answer(difference is null ? Same : together ? Different : Broken, message, Enumerable.Range(1, size - 1), wait: together);
         if (difference is not null) throw difference;
     }
+
+    bool Differs(int other) => !Header(other)[..FirstText].SequenceEqual(Header(0)[..FirstText]);
 
     RanksException Difference(string own, int[] differing, TimeSpan patience)
     {
@@ -93,20 +100,25 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
         {
             var whole = GC.AllocateArray<byte>(length, pinned: true);
             Answer(SendText, [], [other], wait: true);
-            if (!MpiWait.All(mpi, [mpi.Receive(At(whole), length, other, TextTag, communicator)], patience)) return Missing($"rank {other}", First(own), patience);
+            var request = mpi.Receive(At(whole), length, other, TextTag, communicator);
+            if (!MpiWait.All(mpi, [request], patience)) return Missing($"rank {other}", First(own), patience);
             theirs = utf8.GetString(whole);
         }
         var (ownLines, otherLines) = (own.Split('\n'), theirs.Split('\n'));
-        var line = Enumerable.Range(0, Math.Max(ownLines.Length, otherLines.Length)).First(i => ownLines.ElementAtOrDefault(i) != otherLines.ElementAtOrDefault(i));
+        var line = 0;
+        while (ownLines.ElementAtOrDefault(line) == otherLines.ElementAtOrDefault(line)) line++;
         var others = differing.Length == 1 ? $"rank {other}" : $"rank {other} (one of {differing.Length} that differ)";
         var where = line == 0 ? "" : $" in {ownLines[0]}";
-        return new($"Ranks differ{where}: rank 0 has {ownLines.ElementAtOrDefault(line) ?? "nothing more"}; {others} has {otherLines.ElementAtOrDefault(line) ?? "nothing more"}. Wanted the same on every rank, in the same order.") { IsShared = true };
+        var (found, wanted) = (otherLines.ElementAtOrDefault(line) ?? "nothing more", ownLines.ElementAtOrDefault(line) ?? "nothing more");
+        var message = $"Ranks differ{where}: rank 0 has {wanted}; {others} has {found}. Wanted the same on every rank, in the same order.";
+        return new(message) { IsShared = true };
     }
 
     Span<byte> Header(int of) => headers.AsSpan(of * HeaderBytes, HeaderBytes);
 
     RanksException Missing(string who, string what, TimeSpan patience) =>
-        new($"Waited {patience.TotalSeconds:0.#} s for {who}, which did not come: rank {rank} of {size} was at {what}, its agreement number {agreements}. Either a rank hangs, or it went another way.");
+        new($"Waited {patience.TotalSeconds:0.#} s for {who}, which did not come: rank {rank} of {size} was at {what}, its agreement " +
+            $"number {agreements}. Either a rank hangs, or it went another way.");
 
     static string First(string description) => description.Split('\n')[0];
 
@@ -117,13 +129,16 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
         text.CopyTo(answer, FirstAnswer);
         var requests = to.Select(other => mpi.Send(At(answer), AnswerBytes, other, AnswerTag, communicator)).ToArray();
         // A rank that is missing takes no message; the buffer stays as it is, since nothing is said after a failure.
-        if (!MpiWait.All(mpi, requests, grace) && wait) throw new RanksException($"Rank 0 could not answer all ranks within {grace.TotalSeconds:0} s.");
+        if (!MpiWait.All(mpi, requests, grace) && wait) throw new RanksException($"Rank 0 could not answer all ranks " +
+            $"within {grace.TotalSeconds:0} s.");
     }
 
     void Finish(Span<nint> requests)
     {
-        if (!MpiWait.All(mpi, requests, grace)) throw new RanksException($"Rank {rank} of {size} could not tell rank 0 what it is about to do within {grace.TotalSeconds:0} s.");
+        if (!MpiWait.All(mpi, requests, grace)) throw new RanksException($"Rank {rank} of {size} could not tell rank 0 what it is about " +
+            $"to do within {grace.TotalSeconds:0} s.");
     }
 
-    static nint At(byte[] pinned) => (nint)System.Runtime.CompilerServices.Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(pinned));
+    static nint At(byte[] pinned) =>
+        (nint)System.Runtime.CompilerServices.Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(pinned));
 }

@@ -43,18 +43,22 @@ sealed unsafe class MpiLibrary
         iReceive = (delegate* unmanaged[Cdecl]<nint, int, nint, int, int, nint, nint*, int>)Symbol("MPI_Irecv");
         test = (delegate* unmanaged[Cdecl]<nint*, int*, nint, int>)Symbol("MPI_Test");
         abort = (delegate* unmanaged[Cdecl]<nint, int, int>)Symbol("MPI_Abort");
-        if (NativeLibrary.TryGetExport(library, "MPIX_Query_cuda_support", out var query)) queryCuda = (delegate* unmanaged[Cdecl]<int>)query;
+        if (NativeLibrary.TryGetExport(library, "MPIX_Query_cuda_support", out var query))
+            queryCuda = (delegate* unmanaged[Cdecl]<int>)query;
         var text = stackalloc byte[LongestText];
         int length;
-        Check(((delegate* unmanaged[Cdecl]<byte*, int*, int>)Symbol("MPI_Get_library_version"))(text, &length), "asking for the library's version");
+        Check(((delegate* unmanaged[Cdecl]<byte*, int*, int>)Symbol("MPI_Get_library_version"))(text, &length),
+            "asking for the library's version");
         Version = Marshal.PtrToStringUTF8((nint)text, length).Split('\n', ',')[0].Replace("Version:", "", StringComparison.Ordinal);
         Version = string.Join(' ', Version.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries));
         Handles = IsOpenMpi ? MpiHandles.OpenMpi(Symbol) : MpiHandles.Mpich;
         if (!IsOpenMpi && !NativeLibrary.TryGetExport(library, "MPIR_Dup_fn", out _))
-            throw new PlatformNotSupportedException($"{file} is {Version}: wanted Open MPI, or MPICH and what shares its binary interface (Intel MPI, MVAPICH, Cray MPICH). {Launch.LibraryVariable} names another file.");
+            throw new PlatformNotSupportedException($"{file} is {Version}: wanted Open MPI, or MPICH and what shares its binary " +
+                $"interface (Intel MPI, MVAPICH, Cray MPICH). {Launch.LibraryVariable} names another file.");
 
         nint Symbol(string name) => NativeLibrary.TryGetExport(library, name, out var address) ? address
-            : throw new PlatformNotSupportedException($"{file} has no {name}: wanted a library of MPI 3.0 or newer. {Launch.LibraryVariable} names another file.");
+            : throw new PlatformNotSupportedException($"{file} has no {name}: wanted a library of MPI 3.0 or " +
+                $"newer. {Launch.LibraryVariable} names another file.");
     }
 
     /// <summary>The file as it was loaded.</summary>
@@ -81,7 +85,8 @@ sealed unsafe class MpiLibrary
             if (OpenLibrary(file, Now | Global) is var library and not 0) return new(file, library);
         }
         throw new PlatformNotSupportedException(
-            $"{launch.Launcher} started {launch.Size} processes ({launch.Variable}), and no MPI library is here for them to talk with: found none of {string.Join(", ", launch.Libraries)}. " +
+            $"{launch.Launcher} started {launch.Size} processes ({launch.Variable}), and no MPI library is here for them to talk with: " +
+                $"found none of {string.Join(", ", launch.Libraries)}. " +
             $"On Debian: apt-get install libopenmpi3 openmpi-bin. Where it lies elsewhere, {Launch.LibraryVariable} names its file.");
     }
 
@@ -89,13 +94,15 @@ sealed unsafe class MpiLibrary
     static extern nint OpenLibrary([MarshalAs(UnmanagedType.LPUTF8Str)] string file, int flags);
 
     [DllImport("libc", EntryPoint = "setenv", CharSet = CharSet.Ansi, BestFitMapping = false, ThrowOnUnmappableChar = true)]
-    static extern int SetEnvironment([MarshalAs(UnmanagedType.LPUTF8Str)] string name, [MarshalAs(UnmanagedType.LPUTF8Str)] string value, int overwrite);
+    static extern int SetEnvironment([MarshalAs(UnmanagedType.LPUTF8Str)] string name, [MarshalAs(UnmanagedType.LPUTF8Str)] string value,
+        int overwrite);
 
     public void Start()
     {
         int provided;
         Check(initThread(null, 0, Funneled, &provided), "MPI_Init_thread");
-        if (provided < Funneled) throw new PlatformNotSupportedException($"{Version} ({File}) supports no program of several threads: found level {provided}, wanted MPI_THREAD_FUNNELED.");
+        if (provided < Funneled) throw new PlatformNotSupportedException($"{Version} ({File}) supports no program of several threads: " +
+            $"found level {provided}, wanted MPI_THREAD_FUNNELED.");
     }
 
     public void End() => Check(finalize(), "MPI_Finalize");
@@ -172,6 +179,7 @@ sealed unsafe class MpiLibrary
         if (result == Success) return;
         var text = stackalloc byte[LongestText];
         int length;
-        throw new RanksException($"{doing} failed: {(errorString(result, text, &length) == Success ? Marshal.PtrToStringUTF8((nint)text, length) : $"error {result}")}.");
+        var words = errorString(result, text, &length) == Success ? Marshal.PtrToStringUTF8((nint)text, length) : $"error {result}";
+        throw new RanksException($"{doing} failed: {words}.");
     }
 }

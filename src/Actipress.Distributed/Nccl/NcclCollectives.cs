@@ -38,10 +38,12 @@ sealed class NcclCollectives : DeviceCollectives
     static int OperationOf(ReduceOp operation) => operation switch { ReduceOp.Max => 2, ReduceOp.Min => 3, _ => 0 };
 
     public override void AllReduce(Tensor flat, ReduceOp operation, nint after, TimeSpan patience) =>
-        Finish(after, queue => nccl.AllReduce(LibTorch.Data(flat), flat.numel(), TypeOf(flat.dtype), OperationOf(operation), communicator, queue), patience);
+        Finish(after, queue => nccl.AllReduce(LibTorch.Data(flat), flat.numel(), TypeOf(flat.dtype), OperationOf(operation), communicator,
+            queue), patience);
 
     public override void Broadcast(Tensor flat, int root, nint after, TimeSpan patience) =>
-        Finish(after, queue => nccl.Broadcast(LibTorch.Data(flat), flat.numel() * flat.ElementSize, TypeOf(ScalarType.Byte), root, communicator, queue), patience);
+        Finish(after, queue => nccl.Broadcast(LibTorch.Data(flat), flat.numel() * flat.ElementSize, TypeOf(ScalarType.Byte), root,
+            communicator, queue), patience);
 
     void Finish(nint after, Action<nint> start, TimeSpan patience)
     {
@@ -53,7 +55,8 @@ sealed class NcclCollectives : DeviceCollectives
             while (!stream.HasCome(done))
             {
                 nccl.ThrowIfFailed(communicator);
-                if (!backoff.Pause()) throw new RanksException($"What all ranks had begun on their GPUs was not over after {patience.TotalSeconds:0.#} s: a rank hangs, or the network is down.");
+                if (!backoff.Pause()) throw new RanksException($"What all ranks had begun on their GPUs was not over " +
+                    $"after {patience.TotalSeconds:0.#} s: a rank hangs, or the network is down.");
             }
         }
         catch (RanksException)

@@ -37,9 +37,11 @@ sealed unsafe class NcclLibrary
     static readonly Lazy<NcclLibrary?> here = new(() =>
     {
         if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named)
-            return NativeLibrary.TryLoad(named, out var own) ? new(Exports(own), named) : throw new PlatformNotSupportedException($"{Variable} names {named}: found no library there, wanted NCCL's libnccl.so.2.");
+            return NativeLibrary.TryLoad(named, out var own) ? new(Exports(own), named)
+                : throw new PlatformNotSupportedException($"{Variable} names {named}: found no library there, wanted NCCL's libnccl.so.2.");
         // PyTorch's own builds bring it within libtorch_cuda.so.
-        if (LibTorch.SymbolIn("libtorch_cuda.so", "ncclCommInitRank") != 0) return new(name => LibTorch.SymbolIn("libtorch_cuda.so", name), "libtorch_cuda.so");
+        if (LibTorch.SymbolIn("libtorch_cuda.so", "ncclCommInitRank") != 0) return new(name => LibTorch.SymbolIn("libtorch_cuda.so", name),
+            "libtorch_cuda.so");
         return NativeLibrary.TryLoad("libnccl.so.2", out var library) ? new(Exports(library), "libnccl.so.2") : null;
     });
 
@@ -60,14 +62,18 @@ sealed unsafe class NcclLibrary
         broadcast = (delegate* unmanaged[Cdecl]<nint, nint, nuint, int, int, nint, nint, int>)Symbol("ncclBroadcast");
         int version;
         Check(((delegate* unmanaged[Cdecl]<int*, int>)Symbol("ncclGetVersion"))(&version), "ncclGetVersion");
-        if (version < OldestVersion) throw new PlatformNotSupportedException($"{file} is NCCL of version code {version}: wanted {OldestVersion} (2.4) or newer.");
+        if (version < OldestVersion) throw new PlatformNotSupportedException($"{file} is NCCL of version code {version}: " +
+            $"wanted {OldestVersion} (2.4) or newer.");
         Version = $"NCCL {Dotted(version)} ({file})";
 
-        nint Symbol(string name) => symbol(name) is var address and not 0 ? address : throw new PlatformNotSupportedException($"{file} has no {name}: wanted NCCL 2.4 or newer.");
+        nint Symbol(string name) =>
+            symbol(name) is var address and not 0 ? address : throw new PlatformNotSupportedException($"{file} has no {name}: wanted " +
+            $"NCCL 2.4 or newer.");
     }
 
     // 2804 is 2.8.4; since 2.9 five digits: 21805 is 2.18.5.
-    static string Dotted(int code) => code < 10_000 ? $"{code / 1000}.{code % 1000 / 100}.{code % 100}" : $"{code / 10_000}.{code % 10_000 / 100}.{code % 100}";
+    static string Dotted(int code) =>
+        code < 10_000 ? $"{code / 1000}.{code % 1000 / 100}.{code % 100}" : $"{code / 10_000}.{code % 10_000 / 100}.{code % 100}";
 
     /// <summary>Its name, version and file.</summary>
     public string Version { get; }
@@ -109,6 +115,7 @@ sealed unsafe class NcclLibrary
 
     void Check(int result, string doing)
     {
-        if (result is not (Success or InProgress)) throw new RanksException($"{doing} failed: {Marshal.PtrToStringUTF8(getErrorString(result))} (error {result}). NCCL_DEBUG=WARN in the environment says more.");
+        if (result is not (Success or InProgress)) throw new RanksException($"{doing} " +
+            $"failed: {Marshal.PtrToStringUTF8(getErrorString(result))} (error {result}). NCCL_DEBUG=WARN in the environment says more.");
     }
 }

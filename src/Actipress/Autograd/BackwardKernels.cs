@@ -277,6 +277,8 @@ static unsafe class BackwardKernels
 
         public long[] Sizes => held!.shape;
 
+        public double Scale => 1;
+
         Tensor IMapPieces.Read(MapRange range)
         {
             Read++;

@@ -67,7 +67,8 @@ static unsafe class GradientHook
             leaf.Add(leaf).backward();
             Place(leaf, null);
             leaf.Add(leaf).backward();
-            return seen is [2f] ? null : LibTorch.Unsupported($"the gradients [{string.Join(", ", seen)}] at the hook of a trial", "2 for x + x, once");
+            return seen is [2f] ? null : LibTorch.Unsupported($"the gradients [{string.Join(", ", seen)}] at the hook of a trial", "2 " +
+                "for x + x, once");
         }
         catch (PlatformNotSupportedException failure) { return failure; }
         catch (ExternalException failure) { return LibTorch.Unsupported(failure.Message, "a hook that is told of a gradient"); }

@@ -9,6 +9,9 @@ interface IMapPieces
     /// <summary>The shape of the tensor that was saved.</summary>
     long[] Sizes { get; }
 
+    /// <summary>By which pieces are smaller than they would be in a real step.</summary>
+    double Scale { get; }
+
     /// <summary>A range of the map, (maps, rows, elements of a row), for the caller to dispose.</summary>
     Tensor Read(MapRange range);
 

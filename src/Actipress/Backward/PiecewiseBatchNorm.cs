@@ -27,13 +27,14 @@ static unsafe class PiecewiseBatchNorm
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(BatchNormCall call, Tensor gradient, IMapPieces input, bool mayOverwrite)
     {
         var (shape, channels) = (MapShape.Of(input.Sizes), input.Sizes[1]);
+        var pieces = new Strips(shape).Pieces((long)(Strips.PieceElements * input.Scale));
         var given = gradient.contiguous();
         var elements = shape.Elements / channels;
         double[] means = Numbers(call.Mean, channels, 0), weights = Numbers(call.Weight, channels, 1);
         var inverses = Numbers(call.Deviation, channels, 1);
         if (!call.IsTraining) inverses = [.. inverses.Select(variance => 1 / Math.Sqrt(variance + call.Epsilon))];
         var (sums, dots) = (new double[channels], new double[channels]);
-        foreach (var piece in new Strips(shape).Pieces())
+        foreach (var piece in pieces)
         {
             using var scope = NewDisposeScope();
             AddUp(given, Placeholder.Read(input, piece), piece, shape, means, sums, dots);
@@ -53,7 +54,7 @@ static unsafe class PiecewiseBatchNorm
             constant[c] = (float)(-scale * sums[c] / elements);
         }
         var byInput = mayOverwrite || !ReferenceEquals(given, gradient) && StorageReference.AddressOf(given) != StorageReference.AddressOf(gradient) ? given : empty_like(given);
-        foreach (var piece in new Strips(shape).Pieces())
+        foreach (var piece in pieces)
         {
             using var scope = NewDisposeScope();
             Combine(given, Placeholder.Read(input, piece), byInput, piece, shape, means, ofGradient, ofInput, constant);

@@ -23,7 +23,7 @@ static class PiecewiseConvolution
         var sizes = input.Sizes;
         var sums = new Sums(call, sizes, gradient, weight);
         var exampleBytes = gradient.ElementSize * sizes[1..].Aggregate(1L, (product, size) => product * size);
-        var pieceBytes = PieceBytes(sizes[0] * exampleBytes);
+        var pieceBytes = Pieces.Bytes(sizes[0] * exampleBytes, input.Scale);
         var shape = MapShape.Of(sizes);
         var mapsOfExample = shape.Maps / sizes[0];
         if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight))
@@ -53,7 +53,7 @@ static class PiecewiseConvolution
             var (stride, padding, reach) = (call.Stride[0], call.Padding[0], call.Dilation[0] * (weight.shape[2] - 1));
             var (rows, outputs) = (sizes[2], gradient.shape[2]);
             var rowBytes = exampleBytes / rows;
-            var wanted = Math.Max(RowsPerHalo * reach, pieceBytes / rowBytes);
+            var wanted = Math.Max(RowsPerHalo * reach, Math.Max(1, pieceBytes / rowBytes));
             var pieces = Math.Max(1, (rows + wanted / 2) / wanted);
             var within = call with { Padding = [0, .. call.Padding[1..]] };
             for (long piece = 0; piece < pieces; piece++)
@@ -93,14 +93,6 @@ static class PiecewiseConvolution
 
     // oneDNN computes with so many channels at once.
     const long ChannelsOfBlock = 16;
-
-    // A map of less is no peak, and of more there are no more pieces.
-    const long LeastPiece = 4 << 20, MostPieces = 16;
-
-    /// <summary>The bytes of a map from which on it is read in pieces.</summary>
-    public const long LeastBytes = 2 * LeastPiece;
-
-    static long PieceBytes(long bytes) => Math.Max(LeastPiece, bytes / MostPieces);
 
     // Each row of the output is made of some row of the input.
     static bool HasSlabs(ConvolutionCall call, long[] sizes, Tensor weight) =>

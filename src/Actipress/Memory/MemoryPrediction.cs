@@ -122,15 +122,19 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
             {
                 return (Along(ActivationCodec.None), Along(codec));
 
-                StepMemory Along(ActivationCodec codec) =>
-                    Trial.Extrapolate(Trial.Run(model, With(input, axis, small), codec, loss), Trial.Run(model, With(input, axis, middle), codec, loss), (double)(input[axis] - middle) / (middle - small));
+                StepMemory Along(ActivationCodec codec)
+                {
+                    return Trial.Extrapolate(Of(small), Of(middle), (double)(input[axis] - middle) / (middle - small));
+
+                    Trial Of(long extent) => Trial.Run(model, With(input, axis, extent), codec, loss, (double)extent / input[axis]);
+                }
             }
             catch (System.Runtime.InteropServices.ExternalException) { }    // libtorch's own: the model does not take an input of this shape
         return (Whole(ActivationCodec.None), Whole(codec));
 
         StepMemory Whole(ActivationCodec codec)
         {
-            var trial = Trial.Run(model, input, codec, loss);
+            var trial = Trial.Run(model, input, codec, loss, scale: 1);
             return Trial.Extrapolate(trial, trial, 0);
         }
     }
@@ -157,9 +161,10 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
     {
         const long Slack = 64 << 10;
 
-        public static Trial Run(nn.Module<Tensor, Tensor> model, long[] shape, ActivationCodec codec, Func<Tensor, Tensor> loss)
+        public static Trial Run(nn.Module<Tensor, Tensor> model, long[] shape, ActivationCodec codec, Func<Tensor, Tensor> loss, double scale)
         {
             using var compression = model.CompressActivations(codec);
+            compression.Store.Scale = scale;
             using var x = randn(shape);
             Step(null);    // libtorch allocates some things once
             AllocatorMeter.Settle();

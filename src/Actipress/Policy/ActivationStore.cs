@@ -67,7 +67,10 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     public bool HandsOutOriginals { get; init; } = true;
 
     /// <summary>Whether our own backward kernels read large maps in pieces, where there are such kernels.</summary>
-    public bool ReadsInPieces { get => field && BackwardKernels.Refusal is null; init; } = true;
+    public bool ReadsInPieces { get; init => field = value && BackwardKernels.Refusal is null; } = BackwardKernels.Refusal is null;
+
+    /// <summary>The size of this step by that of the step for which it stands: pieces are as much smaller.</summary>
+    public double Scale { get; set; } = 1;
 
     /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
@@ -630,12 +633,14 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
 
         /// <summary>Whether there is a kernel that reads this map in pieces, and the map is large enough.</summary>
         public bool IsReadInPieces =>
-            PiecewiseConvolution.LeastBytes <= Map.SavedBytes && Autograd.Placeholder.Suits(By) && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
+            Pieces.LeastBytes * store.Scale <= Map.SavedBytes && Autograd.Placeholder.Suits(By) && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
             && Map.HasRanges() && !Map.IsHeldRaw && Map.Geometry.SameLayout(Geometry) && Geometry.Sizes.Length > 3;
 
         public Placeholder Placeholder => placeholder ??= new(this, Type);
 
         long[] IMapPieces.Sizes => Geometry.Sizes;
+
+        double IMapPieces.Scale => store.Scale;
 
         Tensor IMapPieces.Read(MapRange range)
         {

@@ -13,16 +13,19 @@ public sealed class DataParallelTests
     [Theory]
     [InlineData(2)]
     [InlineData(4)]
-    public void The_gradients_of_all_ranks_parts_are_those_of_the_whole_batch(int ranks) => Run(ranks, nameof(DataParallelScenarios.Averages_gradients));
+    public void The_gradients_of_all_ranks_parts_are_those_of_the_whole_batch(int ranks) =>
+        Run(ranks, nameof(DataParallelScenarios.Averages_gradients));
 
     [Fact]
     public void Accumulated_gradients_are_sent_with_the_last_pass() => Run(2, nameof(DataParallelScenarios.Accumulates));
 
     [Fact]
-    public void A_parameter_that_some_ranks_do_not_use_counts_as_zeros_there_and_one_that_none_uses_stays_without() => Run(3, nameof(DataParallelScenarios.Leaves_parameters_unused));
+    public void A_parameter_that_some_ranks_do_not_use_counts_as_zeros_there_and_one_that_none_uses_stays_without() =>
+        Run(3, nameof(DataParallelScenarios.Leaves_parameters_unused));
 
     [Fact]
-    public void Compressed_checkpointed_and_plain_ranks_end_with_the_mean_of_their_own_gradients() => Run(2, nameof(DataParallelScenarios.Compresses_on_every_rank));
+    public void Compressed_checkpointed_and_plain_ranks_end_with_the_mean_of_their_own_gradients() =>
+        Run(2, nameof(DataParallelScenarios.Compresses_on_every_rank));
 
     [Fact]
     public void Buffers_are_averaged_unless_each_rank_keeps_its_own() => Run(2, nameof(DataParallelScenarios.Averages_buffers));
@@ -31,10 +34,12 @@ public sealed class DataParallelTests
     public void Models_that_differ_are_told_at_the_beginning() => Run(3, nameof(DataParallelScenarios.Tells_models_apart));
 
     [Fact]
-    public void Passes_that_differ_are_an_error_of_the_backward_pass_on_every_rank() => Run(2, nameof(DataParallelScenarios.Tells_passes_apart));
+    public void Passes_that_differ_are_an_error_of_the_backward_pass_on_every_rank() =>
+        Run(2, nameof(DataParallelScenarios.Tells_passes_apart));
 
     [Fact]
-    public void A_replaced_parameter_is_told_before_a_rank_would_learn_alone() => Run(2, nameof(DataParallelScenarios.Tells_of_a_replaced_parameter));
+    public void A_replaced_parameter_is_told_before_a_rank_would_learn_alone() =>
+        Run(2, nameof(DataParallelScenarios.Tells_of_a_replaced_parameter));
 
     [Fact]
     public void Gradients_that_are_sent_together_never_hold_more_than_was_allowed() => Run(2, nameof(DataParallelScenarios.Holds_little));
@@ -79,7 +84,9 @@ public sealed class DataParallelTests
     public void Buckets_of_no_size_are_refused(int bucket, int most, string wanted)
     {
         using var model = Linear(3, 2);
-        Assert.Contains(wanted, Assert.Throws<ArgumentException>(() => model.DataParallel(Ranks.World, new() { BucketBytes = bucket, MostBucketBytes = most })).Message, StringComparison.Ordinal);
+        Assert.Contains(wanted,
+            Assert.Throws<ArgumentException>(() => model.DataParallel(Ranks.World,
+            new() { BucketBytes = bucket, MostBucketBytes = most })).Message, StringComparison.Ordinal);
     }
 }
 
@@ -102,7 +109,8 @@ public sealed class DataParallelScenarios
         foreach (var parameter in model.parameters()) parameter.add_(World.Rank);
     }
 
-    static Dictionary<string, Tensor?> Gradients(Module model) => model.named_parameters().ToDictionary(named => named.name, named => named.parameter.grad?.detach().clone());
+    static Dictionary<string, Tensor?> Gradients(Module model) =>
+        model.named_parameters().ToDictionary(named => named.name, named => named.parameter.grad?.detach().clone());
 
     static double RelativeError(Tensor? found, Tensor? wanted)
     {
@@ -113,11 +121,13 @@ public sealed class DataParallelScenarios
     static void AreNear(Dictionary<string, Tensor?> wanted, Dictionary<string, Tensor?> found, double most)
     {
         Assert.Equal(wanted.Keys, found.Keys);
-        foreach (var name in wanted.Keys) Assert.True(RelativeError(found[name], wanted[name]) < most, string.Create(CultureInfo.InvariantCulture, $"{name}: {RelativeError(found[name], wanted[name])}"));
+        foreach (var name in wanted.Keys) Assert.True(RelativeError(found[name], wanted[name]) < most,
+            string.Create(CultureInfo.InvariantCulture, $"{name}: {RelativeError(found[name], wanted[name])}"));
     }
 
     // Layers without statistics of the batch, so that a mean over parts is the mean over the whole.
-    static TorchSharp.Modules.Sequential Small() => Sequential(Conv2d(3, 8, 3), ReLU(), Conv2d(8, 8, 3), ReLU(), Flatten(), Linear(8 * 8 * 8, 300), ReLU(), Linear(300, 10));
+    static TorchSharp.Modules.Sequential Small() =>
+        Sequential(Conv2d(3, 8, 3), ReLU(), Conv2d(8, 8, 3), ReLU(), Flatten(), Linear(8 * 8 * 8, 300), ReLU(), Linear(300, 10));
 
     [Fact(Explicit = true)]
     public void Averages_gradients()
@@ -142,7 +152,8 @@ public sealed class DataParallelScenarios
                     AreNear(wanted, Gradients(model), type == bfloat16 ? 2e-2 : 1e-6);
                 }
                 Assert.Equal(2, parallel.Figures.Passes);
-                Assert.Equal(2 * model.parameters().Sum(parameter => parameter.numel() * (type == float64 ? 8 : 4)), parallel.Figures.Bytes);
+                Assert.Equal(2 * model.parameters().Sum(parameter => parameter.numel() * (type == float64 ? 8 : 4)),
+                    parallel.Figures.Bytes);
                 Assert.True(parallel.Figures.Reducing > TimeSpan.Zero);
             }
     }
@@ -328,7 +339,8 @@ public sealed class DataParallelScenarios
         using var parallel = model.DataParallel(World);
         model.call(ones(1, 3)).sum().backward();
         model.weight = Parameter(zeros(2, 3));
-        Assert.Contains("Parameter weight was replaced", Assert.Throws<InvalidOperationException>(() => model.call(ones(1, 3))).Message, StringComparison.Ordinal);
+        Assert.Contains("Parameter weight was replaced", Assert.Throws<InvalidOperationException>(() => model.call(ones(1, 3))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact(Explicit = true)]
@@ -336,7 +348,8 @@ public sealed class DataParallelScenarios
     {
         using var outer = NewDisposeScope();
         // 64 gradients of 64 KiB that come from other ones' products in turn, and one of 4 MiB.
-        var model = Sequential([.. Enumerable.Range(0, 64).Select(i => ($"{i}", (Module<Tensor, Tensor>)Linear(128, 128, hasBias: false))), ("last", Linear(128, 8192, hasBias: false))]);
+        var model = Sequential([.. Enumerable.Range(0, 64).Select(i => ($"{i}", (Module<Tensor, Tensor>)Linear(128, 128, hasBias: false))),
+            ("last", Linear(128, 8192, hasBias: false))]);
         const int Most = 512 << 10;
         using var parallel = model.DataParallel(World, new() { BucketBytes = 128 << 10, MostBucketBytes = Most });
         var (_, part) = Batch(2, 128);

@@ -2,26 +2,34 @@ using System.Diagnostics;
 
 namespace Actipress.Tests.Distributed;
 
-/// <summary>Several processes of one program on this machine, started by Open MPI's <c>mpirun</c>; tests skip by name where it is not installed.</summary>
+/// <summary>
+/// Several processes of one program on this machine, started by Open MPI's <c>mpirun</c>; tests skip by name where it is not installed.
+/// </summary>
 static class Mpirun
 {
-    /// <summary>What ranks have in their environment: one thread each, and Open MPI's leave to be root, which it is in a container.</summary>
+    /// <summary>
+    /// What ranks have in their environment: one thread each, and Open MPI's leave to be root, which it is in a container.
+    /// </summary>
     public static (string Name, string? Value)[] Environment { get; } =
-        [("OMP_NUM_THREADS", "1"), ("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"), ("OMPI_MCA_btl_base_warn_component_unused", "0")];
+        [("OMP_NUM_THREADS", "1"), ("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+            ("OMPI_MCA_btl_base_warn_component_unused", "0")];
 
     /// <summary>The command that starts so many of them.</summary>
-    public static string[] Command(int ranks, params string[] program) => ["/usr/bin/mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "-n", $"{ranks}", .. program];
+    public static string[] Command(int ranks, params string[] program) =>
+        ["/usr/bin/mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "-n", $"{ranks}", .. program];
 
     /// <summary>Likewise by MPICH.</summary>
     public static string[] MpichCommand(int ranks, params string[] program) => ["/usr/bin/mpiexec.mpich", "-n", $"{ranks}", .. program];
 
     public static Process Start(string[] command, params (string Name, string? Value)[] more)
     {
-        if (!File.Exists(command[0])) Assert.Skip($"No {Path.GetFileName(command[0])}: on Debian, apt-get install {(command[0].EndsWith("mpich", StringComparison.Ordinal) ? "mpich" : "openmpi-bin")}.");
+        if (!File.Exists(command[0])) Assert.Skip($"No {Path.GetFileName(command[0])}: on Debian, apt-get " +
+            $"install {(command[0].EndsWith("mpich", StringComparison.Ordinal) ? "mpich" : "openmpi-bin")}.");
         return ChildProcess.Start(command, null, [.. Environment, .. more]);
     }
 
-    public static Process Start(int ranks, string[] program, params (string Name, string? Value)[] more) => Start(Command(ranks, program), more);
+    public static Process Start(int ranks, string[] program, params (string Name, string? Value)[] more) =>
+        Start(Command(ranks, program), more);
 
     public static ChildProcess.Ended Run(string[] command, params (string Name, string? Value)[] more)
     {
@@ -29,10 +37,12 @@ static class Mpirun
         return ChildProcess.Wait(process);
     }
 
-    public static ChildProcess.Ended Run(int ranks, string[] program, params (string Name, string? Value)[] more) => Run(Command(ranks, program), more);
+    public static ChildProcess.Ended Run(int ranks, string[] program, params (string Name, string? Value)[] more) =>
+        Run(Command(ranks, program), more);
 
     /// <summary>How one of this assembly's explicit tests is run.</summary>
-    public static string[] Scenario(Type scenarios, string name) => [System.Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"];
+    public static string[] Scenario(Type scenarios, string name) =>
+        [System.Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"];
 
     /// <summary>Runs one of this assembly's explicit tests on so many ranks, each of which must pass.</summary>
     public static void RunScenario(int ranks, Type scenarios, string name) => AllPass(ranks, Run(ranks, Scenario(scenarios, name)));
@@ -53,7 +63,9 @@ static class Mpirun
             {
                 // pid (name) state parent ...
                 var parent = File.ReadAllText(Path.Combine(folder, "stat")).Split(") ", 2)[1].Split(' ')[1];
-                if (parent == $"{mpirun.Id}" && File.ReadAllText(Path.Combine(folder, "environ")).Split('\0').Contains($"OMPI_COMM_WORLD_RANK={rank}")) return int.Parse(Path.GetFileName(folder), null);
+                if (parent == $"{mpirun.Id}"
+                    && File.ReadAllText(Path.Combine(folder,
+                    "environ")).Split('\0').Contains($"OMPI_COMM_WORLD_RANK={rank}")) return int.Parse(Path.GetFileName(folder), null);
             }
             catch (Exception gone) when (gone is IOException or UnauthorizedAccessException or IndexOutOfRangeException) { }
         }

@@ -22,7 +22,8 @@ public sealed class NcclTests : IDisposable
 
     static readonly TimeSpan patience = TimeSpan.FromSeconds(0.2);
 
-    static NcclCollectives Begin() => new(StandInNccl.Open(), StandInNccl.Stream(), [.. Enumerable.Range(0, 128).Select(i => (byte)i)], 1, 2);
+    static NcclCollectives Begin() =>
+        new(StandInNccl.Open(), StandInNccl.Stream(), [.. Enumerable.Range(0, 128).Select(i => (byte)i)], 1, 2);
 
     [Fact]
     public void A_collective_waits_for_torchs_stream_on_a_stream_of_its_own()
@@ -35,7 +36,8 @@ public sealed class NcclTests : IDisposable
         nccl.AllReduce(integers, ReduceOp.Min, nccl.Mark(), patience);
         nccl.Broadcast(doubles, 1, nccl.Mark(), patience);
         nccl.End();
-        Assert.Equal(["begin 1 of 2", "reduce 5 Float32 by 0", "reduce 2 Float64 by 2", "reduce 3 Int64 by 3", "broadcast 16 of 1", "end"], StandInNccl.Calls);
+        Assert.Equal(["begin 1 of 2", "reduce 5 Float32 by 0", "reduce 2 Float64 by 2", "reduce 3 Int64 by 3", "broadcast 16 of 1", "end"],
+            StandInNccl.Calls);
         Assert.Equal(Enumerable.Repeat("aside for torch", 4), StandInDriver.Waits);
         Assert.Empty(StandInDriver.Events);
     }
@@ -105,9 +107,11 @@ public sealed class NcclScenarios
             model.zero_grad();
             StandInNccl.Calls.Clear();
             model.call(x.narrow(0, 6 * world.Rank, 6)).square().mean().backward();
-            foreach (var (found, parameter) in model.parameters().Zip(wanted)) Assert.True((found.grad! - parameter).norm().item<float>() < 1e-6 * parameter.norm().item<float>());
+            foreach (var (found, gradient) in model.parameters().Zip(wanted))
+                Assert.True((found.grad! - gradient).norm().item<float>() < 1e-6 * gradient.norm().item<float>());
             // Two large gradients, the biases together, and what ends a pass.
-            Assert.Equal(["reduce 4 Float64 by 0", "reduce 304 Float32 by 0", "reduce 1200 Float32 by 0", "reduce 2400 Float32 by 0"], StandInNccl.Calls.Order(StringComparer.Ordinal).OrderBy(call => call.Length));
+            Assert.Equal(["reduce 4 Float64 by 0", "reduce 304 Float32 by 0", "reduce 1200 Float32 by 0", "reduce 2400 Float32 by 0"],
+                StandInNccl.Calls.Order(StringComparer.Ordinal).OrderBy(call => call.Length));
         }
         Assert.Empty(StandInDriver.Events);
     }

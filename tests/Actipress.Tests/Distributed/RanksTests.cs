@@ -10,7 +10,8 @@ public sealed class RanksTests
     [Fact]
     public void A_process_that_was_started_alone_is_one_rank_of_one_and_needs_no_MPI()
     {
-        Assert.Equal((0, 1, 0, 1, "none"), (Ranks.World.Rank, Ranks.World.Size, Ranks.World.LocalRank, Ranks.World.LocalSize, Ranks.World.Library));
+        Assert.Equal((0, 1, 0, 1, "none"),
+            (Ranks.World.Rank, Ranks.World.Size, Ranks.World.LocalRank, Ranks.World.LocalSize, Ranks.World.Library));
         using var tensor = ones(3);
         Ranks.World.AllReduce(tensor, ReduceOp.Avg);
         Ranks.World.Broadcast(tensor);
@@ -21,10 +22,13 @@ public sealed class RanksTests
     [Theory]
     [InlineData(2)]
     [InlineData(4)]
-    public void Ranks_reduce_and_broadcast_tensors_of_every_kind(int ranks) => Mpirun.RunScenario(ranks, typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts));
+    public void Ranks_reduce_and_broadcast_tensors_of_every_kind(int ranks) =>
+        Mpirun.RunScenario(ranks, typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts));
 
     [Fact]
-    public void Ranks_that_MPICH_started_do_too() => Mpirun.AllPass(4, Mpirun.Run(Mpirun.MpichCommand(4, Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts)))));
+    public void Ranks_that_MPICH_started_do_too() =>
+        Mpirun.AllPass(4, Mpirun.Run(Mpirun.MpichCommand(4,
+        Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts)))));
 
     [Theory]
     [InlineData("pmix", "openmpi")]
@@ -32,10 +36,12 @@ public sealed class RanksTests
     public void Ranks_that_Slurm_started_do_too(string interface_, string library)
     {
         // Slurm's plug-in on Debian loads the library by the name that only the development package has.
-        if (interface_ == "pmix" && !File.Exists("/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so")) Assert.Skip("No libpmix.so: on Debian, apt-get install libpmix-dev.");
+        if (interface_ == "pmix" && !File.Exists("/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so")) Assert.Skip("No libpmix.so: on " +
+            "Debian, apt-get install libpmix-dev.");
         using var node = SlurmNode.Start();
         string[] run = ["/usr/bin/srun", "--overcommit", "-n", "2", $"--mpi={interface_}", "--kill-on-bad-exit=1", "--export=ALL"];
-        Mpirun.AllPass(2, Mpirun.Run([.. run, .. Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts))], [.. node.Environment, (RanksScenarios.Library, Installed(library))]));
+        Mpirun.AllPass(2, Mpirun.Run([.. run, .. Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts))],
+            [.. node.Environment, (RanksScenarios.Library, Installed(library))]));
     }
 
     [Theory]
@@ -56,14 +62,16 @@ public sealed class RanksTests
         if (library == "nothing") return "/no/libmpi.so";
         if (library == "libtorch") return Actipress.Autograd.LibTorch.Path;
         var file = $"/usr/lib/x86_64-linux-gnu/{(library == "mpich" ? "libmpich.so.12" : "libmpi.so.40")}";
-        if (!File.Exists(file)) Assert.Skip($"No {file}: on Debian, apt-get install {(library == "mpich" ? "libmpich12" : "libopenmpi3")}.");
+        if (!File.Exists(file)) Assert.Skip($"No {file}: on Debian, apt-get " +
+            $"install {(library == "mpich" ? "libmpich12" : "libopenmpi3")}.");
         return file;
     }
 
     [Theory]
     [InlineData(2)]
     [InlineData(4)]
-    public void What_differs_between_ranks_is_an_error_on_every_rank(int ranks) => Mpirun.RunScenario(ranks, typeof(RanksScenarios), nameof(RanksScenarios.Tells_what_differs));
+    public void What_differs_between_ranks_is_an_error_on_every_rank(int ranks) =>
+        Mpirun.RunScenario(ranks, typeof(RanksScenarios), nameof(RanksScenarios.Tells_what_differs));
 
     [Fact]
     public void A_rank_that_does_not_come_is_named_on_every_other_and_all_end()
@@ -71,16 +79,19 @@ public sealed class RanksTests
         var folder = Directory.CreateTempSubdirectory("actipress-test");
         try
         {
-            var ended = Mpirun.Run(4, Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Names_who_is_missing)), (RanksScenarios.Folder, folder.FullName));
+            var ended = Mpirun.Run(4, Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Names_who_is_missing)),
+                (RanksScenarios.Folder, folder.FullName));
             Assert.True(ended.ExitCode == 1, ended.All);
             Assert.Contains("MPI_ABORT was invoked", ended.Error, StringComparison.Ordinal);
-            foreach (var rank in (int[])[0, 1, 3]) Assert.Contains("Waited 2 s for rank 2, which did not come", File.ReadAllText(Path.Combine(folder.FullName, $"{rank}")), StringComparison.Ordinal);
+            foreach (var rank in (int[])[0, 1, 3]) Assert.Contains("Waited 5 s for rank 2, which did not come",
+                File.ReadAllText(Path.Combine(folder.FullName, $"{rank}")), StringComparison.Ordinal);
         }
         finally { folder.Delete(recursive: true); }
     }
 
     [Fact]
-    public void A_null_reference_is_still_an_exception_beside_MPI() => Mpirun.RunScenario(2, typeof(RanksScenarios), nameof(RanksScenarios.Catches_a_null_reference));
+    public void A_null_reference_is_still_an_exception_beside_MPI() =>
+        Mpirun.RunScenario(2, typeof(RanksScenarios), nameof(RanksScenarios.Catches_a_null_reference));
 }
 
 /// <summary>What each rank does; run by <see cref="Mpirun"/>.</summary>
@@ -113,7 +124,8 @@ public sealed class RanksScenarios
             World.Broadcast(y, root: n - 1);
             Assert.Equal(Enumerable.Repeat((double)n, 5), Values(y));
         }
-        using Tensor mean = full([], World.Rank + 1f), columns = arange(6f).view(2, 3).t(), flags = tensor(new[] { World.Rank == 0, true }), none = zeros(0);
+        using Tensor mean = full([], World.Rank + 1f), columns = arange(6f).view(2, 3).t(),
+            flags = tensor(new[] { World.Rank == 0, true }), none = zeros(0);
         World.AllReduce(mean, ReduceOp.Avg);
         Assert.Equal((double)sum / n, Values(mean)[0], 6);
         World.AllReduce(columns);
@@ -129,7 +141,8 @@ public sealed class RanksScenarios
         using var loss = weight.mul(weight).sum();
         World.Broadcast(weight);
         Assert.Equal([1, 1, 1], Values(weight));
-        Assert.Contains("modified by an inplace operation", Assert.ThrowsAny<Exception>(() => loss.backward()).Message, StringComparison.Ordinal);
+        Assert.Contains("modified by an inplace operation", Assert.ThrowsAny<Exception>(() => loss.backward()).Message,
+            StringComparison.Ordinal);
         World.Barrier();
     }
 
@@ -145,14 +158,17 @@ public sealed class RanksScenarios
         var last = World.Size - 1;
         var odd = World.Rank == last;
         using Tensor three = ones(3), four = ones(4);
-        Differs(() => World.AllReduce(odd ? four : three), "rank 0 has AllReduce Sum of Float32 [3]", $"rank {last} has AllReduce Sum of Float32 [4]");
+        Differs(() => World.AllReduce(odd ? four : three), "rank 0 has AllReduce Sum of Float32 [3]",
+            $"rank {last} has AllReduce Sum of Float32 [4]");
         Differs(() => World.AllReduce(three, odd ? ReduceOp.Max : ReduceOp.Sum), "AllReduce Sum", "AllReduce Max");
         Differs(odd ? World.Barrier : () => World.Broadcast(three), "Broadcast of rank 0's Float32 [3]", $"rank {last} has Barrier");
         Differs(odd ? () => World.Broadcast(three, last) : () => World.Broadcast(three), "rank 0's", $"rank {last}'s");
         var many = string.Join('\n', Enumerable.Range(0, 1000).Select(line => $"line {line}"));
         World.Agree(many);
-        Differs(() => World.Agree(odd ? many + "\nmore" : many), "Ranks differ in line 0", "rank 0 has nothing more", $"rank {last} has more");
-        Differs(() => World.Agree(odd ? many.Replace("line 999", "another", StringComparison.Ordinal) : many), "rank 0 has line 999", $"rank {last} has another");
+        Differs(() => World.Agree(odd ? many + "\nmore" : many), "Ranks differ in line 0", "rank 0 has nothing more",
+            $"rank {last} has more");
+        Differs(() => World.Agree(odd ? many.Replace("line 999", "another", StringComparison.Ordinal) : many), "rank 0 has line 999",
+            $"rank {last} has another");
         World.AllReduce(three);    // and they go on together
         Assert.Equal(World.Size, three[0].item<float>());
 
@@ -166,7 +182,8 @@ public sealed class RanksScenarios
     [Fact(Explicit = true)]
     public void Names_who_is_missing()
     {
-        World.Timeout = TimeSpan.FromSeconds(2);
+        World.Barrier();    // from here on they are together, however slowly they started
+        World.Timeout = TimeSpan.FromSeconds(5);
         if (World.Rank == 2) Thread.Sleep(System.Threading.Timeout.Infinite);    // until mpirun ends it
         var message = Assert.Throws<RanksException>(World.Barrier).Message;
         Assert.Contains("Ranks cannot talk any more", Assert.Throws<RanksException>(World.Barrier).Message, StringComparison.Ordinal);

@@ -8,8 +8,8 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Distributed;
 
 /// <summary>
-/// NCCL in C#: its functions take what the real ones take and check it, and ranks reduce what lies in the CPU's memory by MPI. It can be told
-/// to fail.
+/// NCCL in C#: its functions take what the real ones take and check it, and ranks reduce what lies in the CPU's memory by MPI. It can be
+/// told to fail.
 /// </summary>
 static unsafe class StandInNccl
 {
@@ -93,17 +93,19 @@ static unsafe class StandInNccl
     static int AllReduce(nint from, nint to, nuint count, int type, int operation, nint communicator, nint stream)
     {
         if (from != to || communicator != Communicator || stream == StandInDriver.TorchStream || stream == 0) return InvalidArgument;
-        var (of, bytes) = type switch { 7 => (ScalarType.Float32, 4), 8 => (ScalarType.Float64, 8), 4 => (ScalarType.Int64, 8), _ => (ScalarType.Bool, 0) };
+        var (of, bytes) = type switch { 7 => (ScalarType.Float32, 4), 8 => (ScalarType.Float64, 8), 4 => (ScalarType.Int64, 8), _ => default };
         if (bytes == 0) return InvalidArgument;
-        if (Ranks.World.Collectives is { } mpi) mpi.AllReduce(to, (long)count, of, bytes, operation switch { 2 => ReduceOp.Max, 3 => ReduceOp.Min, _ => ReduceOp.Sum }, TimeSpan.FromMinutes(1));
+        var by = operation switch { 2 => ReduceOp.Max, 3 => ReduceOp.Min, _ => ReduceOp.Sum };
+        Ranks.World.Collectives?.AllReduce(to, (long)count, of, bytes, by, TimeSpan.FromMinutes(1));
         return Said($"reduce {count} {of} by {operation}", "ncclAllReduce");
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int Broadcast(nint from, nint to, nuint count, int type, int root, nint communicator, nint stream)
     {
-        if (from != to || communicator != Communicator || type != 1 || stream == StandInDriver.TorchStream || stream == 0) return InvalidArgument;
-        if (Ranks.World.Collectives is { } mpi) mpi.Broadcast(to, (long)count, root, TimeSpan.FromMinutes(1));
+        if (from != to || communicator != Communicator || type != 1) return InvalidArgument;
+        if (stream == StandInDriver.TorchStream || stream == 0) return InvalidArgument;
+        Ranks.World.Collectives?.Broadcast(to, (long)count, root, TimeSpan.FromMinutes(1));
         return Said($"broadcast {count} of {root}", "ncclBroadcast");
     }
 

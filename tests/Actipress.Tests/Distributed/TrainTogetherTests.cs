@@ -25,18 +25,25 @@ public sealed class TrainTogetherTests : IDisposable
     }
 
     static string[] Lines(string output, string kind) =>
-        File.Exists(Path.Combine(output, "results.jsonl")) ? [.. File.ReadAllLines(Path.Combine(output, "results.jsonl")).Where(line => line.StartsWith($"{{\"kind\":\"{kind}\"", StringComparison.Ordinal))] : [];
+        File.Exists(Path.Combine(output, "results.jsonl"))
+            ? [.. File.ReadAllLines(Path.Combine(output, "results.jsonl")).Where(line => line.StartsWith($"{{\"kind\":\"{kind}\"",
+            StringComparison.Ordinal))] : [];
 
     // What a training found: everything but times, the allocator's levels, and where it ran.
     static string[] Outcome(ChildProcess.Ended ended)
     {
         Assert.True(ended.ExitCode == 0, ended.All);
         var result = JsonDocument.Parse(ended.Output).RootElement;
-        return [.. ((string[])["baseline", "compressed"]).SelectMany(run => result.GetProperty(run).EnumerateObject().Where(one => one.Name is not ("step_ms" or "after_forward_bytes" or "peak_bytes")).Select(one => $"{run} {one}"))];
+        return [.. ((string[])["baseline", "compressed"]).SelectMany(Of)];
+
+        IEnumerable<string> Of(string run) => result.GetProperty(run).EnumerateObject().Where(Lasts).Select(one => $"{run} {one}");
+
+        static bool Lasts(JsonProperty one) => one.Name is not ("step_ms" or "after_forward_bytes" or "peak_bytes");
     }
 
     void WaitForEpochs(Process training, string output, int epochs) =>
-        Assert.True(SpinWait.SpinUntil(() => training.HasExited || Lines(In(output), "epoch").Length >= epochs, TimeSpan.FromMinutes(3)), "No epoch was done.");
+        Assert.True(SpinWait.SpinUntil(() => training.HasExited || Lines(In(output), "epoch").Length >= epochs, TimeSpan.FromMinutes(3)),
+            "No epoch was done.");
 
     [Fact]
     public void Ranks_write_one_log_and_one_result()
@@ -106,7 +113,9 @@ public sealed class TrainTogetherTests : IDisposable
         Assert.True(ended.ExitCode == 2, ended.All);
         Assert.Contains("Ranks differ in a training: rank 0 has cifar10_jpeg, 8 examples", ended.Error, StringComparison.Ordinal);
 
-        string[] OfPictures(string part) => [.. ChildProcess.Cli, "train", "--model", "resnet20", "--data", "cifar10-jpeg", "--data-dir", In(part), "--batch", "2", "--epochs", "1", "--out", In("out")];
+        string[] OfPictures(string part) =>
+            [.. ChildProcess.Cli, "train", "--model", "resnet20", "--data", "cifar10-jpeg", "--data-dir", In(part), "--batch", "2",
+            "--epochs", "1", "--out", In("out")];
     }
 
     static void Pictures(string folder, int shade)
@@ -135,7 +144,8 @@ public sealed class TrainTogetherTests : IDisposable
             var (output, rank, milliseconds) = ($"{time}", chance.Next(4), chance.Next(100, 12_000));
             using var training = Mpirun.Start(4, Train(In(output), "--epochs", "1000"));
             int? process = null;
-            Assert.True(SpinWait.SpinUntil(() => (process = Mpirun.ProcessOf(training, rank)) is not null, TimeSpan.FromMinutes(1)), "No ranks.");
+            Assert.True(SpinWait.SpinUntil(() => (process = Mpirun.ProcessOf(training, rank)) is not null, TimeSpan.FromMinutes(1)),
+                "No ranks.");
             // The moment is any of a training's, its start included.
             training.WaitForExit(milliseconds);
             Mpirun.Signal("KILL", process!.Value);
