@@ -43,7 +43,8 @@ sealed class CliCommand(string name, string description) : Command(name, descrip
         {
             options.Invoke(parsed);
             if (parsed.CommandResult.Command is CliCommand command) command.Write(parsed.InvocationConfiguration.Output);
-            else parsed.InvocationConfiguration.Output.WriteLine("Begin with './actipress train'; './actipress train --help' and so on say more of each command.\n");
+            else
+                parsed.InvocationConfiguration.Output.WriteLine("Begin with './actipress train'; './actipress train --help' and so on say more of each command.\n");
             return 0;
         }
     }
@@ -56,7 +57,8 @@ sealed class CliCommand(string name, string description) : Command(name, descrip
             foreach (var line in Wrapped(Details, width)) output.WriteLine(line);
             output.WriteLine();
         }
-        foreach (var (title, words) in Lists.Append(("Examples", Examples.Select(example => ($"./actipress {Name} {example.Arguments}".TrimEnd(), example.Meaning)))))
+        var examples = Examples.Select(example => ($"./actipress {Name} {example.Arguments}".TrimEnd(), example.Meaning));
+        foreach (var (title, words) in Lists.Append(("Examples", examples)))
         {
             var column = words.Max(word => word.Item1.Length) + 4;
             output.WriteLine($"{title}:");

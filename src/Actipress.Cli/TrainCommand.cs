@@ -10,18 +10,27 @@ static class TrainCommand
 {
     public static Command Make(Interruption interruption)
     {
-        var model = new Option<string?>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}. By default resnet20, with --download lenet.", HelpName = "name" };
-        var data = new Option<string?>("--data") { Description = "The data set: one of those below. By default the network's own, real where there is a data folder.", HelpName = "name" };
+        var model = new Option<string?>("--model")
+        {
+            Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}. By default resnet20, with --download lenet.",
+            HelpName = "name",
+        };
+        var data = new Option<string?>("--data")
+        {
+            Description = "The data set: one of those below. By default the network's own, real where there is a data folder.",
+            HelpName = "name",
+        };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
         var epochs = Values.OptionalCount("--epochs", $"Passes over the training set. By default {ByNetwork(network => network.Epochs)}.");
         var batch = Values.OptionalCount("--batch", $"Examples a step. By default {ByNetwork(network => network.Batch)}.");
         var usualRate = new TrainingPlan { Model = "", Data = "" }.LearningRate;
         var rate = Values.Fraction("--learning-rate", "Step size of Adam; the paper's is 1e-4, for 50 to 70 epochs.", usualRate);
-        var schedule = Values.OneOf<Schedule>("--schedule", "How the step size goes on: constant as in the paper, or down to zero along a cosine, resnet20's default.");
+        var schedule = Values.OneOf<Schedule>(
+            "--schedule", "How the step size goes on: constant as in the paper, or to zero along a cosine, resnet20's default.");
         var loss = Values.OneOf<SegmentationLoss>("--loss", "What a segmentation minimises: dice as in the paper, cross-entropy, or both.");
         var augmentation = Values.OneOf<Augmenting>(
-            "--augmentation", "What chance does to examples: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).");
+            "--augmentation", "What chance does to examples: flips (the paper's for CIFAR), spleen (turned, scaled, shifted), brats (both).");
         var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
         var seed = Values.Number("--seed", "Decides parameters, order and dropout; the same seed gives the same run.", 1);
         var most = Values.OptionalCount("--train-examples", "Train on so many examples only, taken at even distances.");
@@ -36,8 +45,8 @@ static class TrainCommand
         var json = CommonOptions.Json();
         var command = new CliCommand("train", "Train a network plain and compressed, side by side.")
         {
-            Details = "Both runs begin from the same seed and take turns, an epoch each. Accuracy or DSC, memory, time and the gradient's fidelity are measured in them. "
-                + "Without a data folder they train on data that the program draws.",
+            Details = "Both runs begin from the same seed and take turns, an epoch each. Accuracy or DSC, memory, time and the gradient's "
+                + "fidelity are measured in them. Without a data folder they train on data that the program draws.",
             Lists =
             [
                 ("Data sets", KnownData.All.Select(known => (known.Name, known.Meaning))), CommonOptions.Codecs, CommonOptions.LayerSets,
@@ -52,8 +61,8 @@ static class TrainCommand
                 ("--epochs 20 --out runs/long --resume", "goes on with it"),
             ],
         }.With(
-            model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir, download,
-            output, resume, tensorBoard, device, json);
+            model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, dataDir,
+            download, output, resume, tensorBoard, device, json);
 
         command.SetAction(async (parsed, ending) =>
         {
@@ -61,7 +70,8 @@ static class TrainCommand
             var folder = DataFolder.Of(given) ?? (downloads ? "data" : null);
             var network = Trainable.Find(parsed.GetValue(model) ?? (downloads ? "lenet" : "resnet20"));
             // A folder that only the environment names need not have this network's data.
-            var usual = network.Plan(realData: given is not null || downloads || folder is not null && KnownData.IsIn(folder, network.Data));
+            var isReal = given is not null || downloads || folder is not null && KnownData.IsIn(folder, network.Data);
+            var usual = network.Plan(isReal);
             var plan = usual with
             {
                 Data = parsed.GetValue(data) ?? usual.Data,
@@ -97,7 +107,7 @@ static class TrainCommand
             {
                 var which = state.PlanOfFile() is { } begun ? $", of {CommandLine(begun, into)}" : "";
                 throw new InvalidDataException($"{state.Path} is an unfinished training{which}. "
-                    + "The same command with --resume goes on with it, another --out folder leaves it alone, and removing the file gives it up.");
+                    + "The same command with --resume goes on with it, another --out folder leaves it alone, removing the file gives it up.");
             }
             var results = new ResultsFile(into);
             var loaded = KnownData.Load(plan, folder);
@@ -105,7 +115,8 @@ static class TrainCommand
             await Console.Error.WriteLineAsync($"{plan.Model} on {loaded.Name}: {loaded.Train.Count} examples to train on, {loaded.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}.");
             using (Devices.Meter(where, out var refusal))
                 if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
-            using var progress = new ProgressLine(plan.Epochs, runs: 2, parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null);
+            var log = parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null;
+            using var progress = new ProgressLine(plan.Epochs, runs: 2, log);
             var done = Training.Run(plan, loaded, results, state, progress, interruption.Token, where);
             progress.Clear();
             if (interruption.Token.IsCancellationRequested && state.Exists)
@@ -122,7 +133,8 @@ static class TrainCommand
         return command;
     }
 
-    static string ByNetwork(Func<Trainable, int> value) => string.Join(", ", Trainable.All.Select(network => $"{value(network)} for {network.Name}"));
+    static string ByNetwork(Func<Trainable, int> value) =>
+        string.Join(", ", Trainable.All.Select(network => $"{value(network)} for {network.Name}"));
 
     // What trains this plan, without the network's usual choices.
     static string CommandLine(TrainingPlan plan, string into)
@@ -132,8 +144,8 @@ static class TrainCommand
         [
             ("codec", plan.Codec, usual.Codec), ("layers", plan.Layers, usual.Layers), ("epochs", plan.Epochs, usual.Epochs),
             ("batch", plan.Batch, usual.Batch), ("learning-rate", plan.LearningRate, usual.LearningRate),
-            ("schedule", plan.Schedule, usual.Schedule), ("loss", plan.Loss, usual.Loss), ("augmentation", plan.Augmentation, usual.Augmentation),
-            ("seed", plan.Seed, usual.Seed), ("train-examples", plan.TrainExamples, usual.TrainExamples),
+            ("schedule", plan.Schedule, usual.Schedule), ("loss", plan.Loss, usual.Loss),
+            ("augmentation", plan.Augmentation, usual.Augmentation), ("seed", plan.Seed, usual.Seed), ("train-examples", plan.TrainExamples, usual.TrainExamples),
             ("test-examples", plan.TestExamples, usual.TestExamples), ("features", plan.Features, usual.Features),
             ("extents", plan.Extents is { } size ? string.Join('x', size) : null, null),
         ];
