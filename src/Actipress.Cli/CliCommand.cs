@@ -42,8 +42,9 @@ sealed class CliCommand(string name, string description) : Command(name, descrip
         public override int Invoke(ParseResult parsed)
         {
             options.Invoke(parsed);
-            if (parsed.CommandResult.Command is CliCommand command) command.Write(program, parsed.InvocationConfiguration.Output);
-            else parsed.InvocationConfiguration.Output.WriteLine($"Begin with '{program} train'; '{program} train --help' and so on say more of each command.\n");
+            var output = parsed.InvocationConfiguration.Output;
+            if (parsed.CommandResult.Command is CliCommand command) command.Write(program, output);
+            else output.WriteLine($"Begin with '{program} train'; '{program} train --help' and so on say more of each command.\n");
             return 0;
         }
     }
@@ -56,7 +57,8 @@ sealed class CliCommand(string name, string description) : Command(name, descrip
             foreach (var line in Wrapped(Details, width)) output.WriteLine(line);
             output.WriteLine();
         }
-        foreach (var (title, words) in Lists.Append(("Examples", Examples.Select(example => ($"{program} {Name} {example.Arguments}".TrimEnd(), example.Meaning)))))
+        var examples = Examples.Select(example => ($"{program} {Name} {example.Arguments}".TrimEnd(), example.Meaning));
+        foreach (var (title, words) in Lists.Append(("Examples", examples)))
         {
             var column = words.Max(word => word.Item1.Length) + 4;
             output.WriteLine($"{title}:");

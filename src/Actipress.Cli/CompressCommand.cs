@@ -35,7 +35,8 @@ static class CompressCommand
             {
                 var each = result.InputBytes / result.Shape.Aggregate(1L, (product, extent) => product * extent);
                 Console.WriteLine(FormattableString.Invariant($"{result.Codec}: ({string.Join(", ", result.Shape)}) of {each} bytes each, ")
-                    + FormattableString.Invariant($"{result.InputBytes} bytes -> {result.PackedBytes} bytes ({100.0 * result.PackedBytes / result.InputBytes:0.00} %)"));
+                    + FormattableString.Invariant($"{result.InputBytes} bytes -> {result.PackedBytes} bytes ")
+                    + FormattableString.Invariant($"({100.0 * result.PackedBytes / result.InputBytes:0.00} %)"));
                 Console.WriteLine(FormattableString.Invariant($"MSE {result.Mse:0.######}, PSNR {result.PsnrDb:0.00} dB"));
                 foreach (var name in written) Console.WriteLine($"wrote {name}");
             }

@@ -22,16 +22,22 @@ static class KeptTable
     public static Table Of(CompressionReport report)
     {
         var table = new Table { Border = TableBorder.None };
-        foreach (var name in (string[])["kept as", "saved", "kept", ""])
-            table.AddColumn(new TableColumn(name) { Alignment = name is "saved" or "kept" ? Justify.Right : Justify.Left, NoWrap = name is not "" });
-        foreach (var way in report.Layers.Where(layer => layer.SavedBytes > 0).GroupBy(layer => Way(layer.KeptAs)).OrderByDescending(way => way.Sum(layer => layer.SavedBytes)))
-            table.AddRow(Markup.Escape(way.Key), MiB(way.Sum(layer => layer.SavedBytes)), MiB(way.Sum(layer => layer.KeptBytes)), Markup.Escape(Meaning(way.Key)));
+        table.AddColumn(new TableColumn("kept as").NoWrap());
+        foreach (var bytes in (string[])["saved", "kept"]) table.AddColumn(new TableColumn(bytes).RightAligned().NoWrap());
+        table.AddColumn("");
+        var ways = report.Layers.Where(layer => layer.SavedBytes > 0).GroupBy(layer => Way(layer.KeptAs));
+        foreach (var way in ways.OrderByDescending(way => way.Sum(layer => layer.SavedBytes)))
+        {
+            var (saved, kept) = (way.Sum(layer => layer.SavedBytes), way.Sum(layer => layer.KeptBytes));
+            table.AddRow(Markup.Escape(way.Key), MiB(saved), MiB(kept), Markup.Escape(Meaning(way.Key)));
+        }
         return table;
     }
 
     /// <summary>The words by which a report says how maps were kept, each with its meaning.</summary>
     public static IEnumerable<(string Word, string Meaning)> Words(CompressionReport report) =>
-        report.Layers.SelectMany(layer => Ways(layer.KeptAs)).Distinct().Select(way => (way, Meaning(way))).Where(word => word.Item2.Length > 0);
+        report.Layers.SelectMany(layer => Ways(layer.KeptAs)).Distinct()
+            .Select(way => (way, Meaning(way))).Where(word => word.Item2.Length > 0);
 
     static string MiB(long bytes) => FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
 
@@ -51,7 +57,14 @@ static class KeptTable
         if (!way.Contains(':', StringComparison.Ordinal) && ActivationCodec.Known.All(known => known.Example != way)) return "";
         var codec = ActivationCodec.Parse(way);
         return codec.Keep is Keep.TopK { Ratio: var ratio }
-            ? FormattableString.Invariant($"one in {ratio} of {(codec.Transform switch { Identity => "their numbers", Dct => "their DCT coefficients", _ => "their wavelet coefficients" })}")
+            ? FormattableString.Invariant($"one in {ratio} of {Coefficients(codec.Transform)}")
             : codec.Encoding is Quantized { Bits: var bits } ? $"rounded to {bits} bits, in groups of 256" : "rounded to 16 bits";
     }
+
+    static string Coefficients(Transform transform) => transform switch
+    {
+        Identity => "their numbers",
+        Dct => "their DCT coefficients",
+        _ => "their wavelet coefficients",
+    };
 }

@@ -20,8 +20,12 @@ static class MemoryCommand
         var forwardOnly = new Option<bool>("--forward-only") { Description = "Leave out the backward pass, and with it the peak: a third of the time." };
         var timeline = new Option<string?>("--timeline") { Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.", HelpName = "file" };
         var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
-        var budget = Values.Bytes("--budget", "Choose each layer's ratio so that the compressed step's peak keeps to so much; with --fits, the memory to fit in.");
-        var fits = new Option<bool>("--fits") { Description = "Do not run the step: predict the largest batch that fits in this machine's memory, or in --budget." };
+        var budget = Values.Bytes(
+            "--budget", "Choose each layer's ratio so that the compressed step's peak keeps to so much; with --fits, the memory to fit in.");
+        var fits = new Option<bool>("--fits")
+        {
+            Description = "Do not run the step: predict the largest batch that fits in this machine's memory, or in --budget.",
+        };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new CliCommand("memory", "Measure what a network holds, plain and compressed.")
@@ -45,7 +49,9 @@ static class MemoryCommand
                 parsed.GetValue(budget));
             if (plan.Budget is not null && (plan.ForwardOnly || parsed.GetValue(predict)))
                 throw new ArgumentException("--budget is of the whole step, which is run: leave --forward-only or --predict out.");
-            if (plan.Device is { type: not DeviceType.CPU } && (parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null || parsed.GetValue(timeline) is not null)) throw new ArgumentException($"--predict, --fits, --budget and --timeline follow the CPU's allocator, not that of {plan.Device}: leave one of the options out.");
+            var ofCpu = parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null || parsed.GetValue(timeline) is not null;
+            if (ofCpu && plan.Device is { type: not DeviceType.CPU })
+                throw new ArgumentException($"--predict, --fits, --budget and --timeline follow the CPU's allocator, not that of {plan.Device}: leave one of the options out.");
             if (parsed.GetValue(timeline) is { } figure) Outputs.File("--timeline", figure, ".svg", ".png");
             using var progress = new StatusLine();
             if (parsed.GetValue(fits))
@@ -79,7 +85,8 @@ static class MemoryCommand
     static long[] Shape(string text, long[] example)
     {
         var extents = text.Split('x').Select(extent => long.TryParse(extent, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : -1).ToArray();
-        if (extents.Length == example.Length && extents.All(extent => extent > 0) && extents.Aggregate(1.0, (a, b) => a * b) <= int.MaxValue) return extents;
+        var elements = extents.Aggregate(1.0, (product, extent) => product * extent);
+        if (extents.Length == example.Length && extents.All(extent => extent > 0) && elements <= int.MaxValue) return extents;
         var wanted = $"{example.Length} extents, channels first, and fewer than 2^31 numbers, such as {string.Join('x', example)}";
         throw new ArgumentException($"--input {text}: wanted {wanted}.");
     }
@@ -100,7 +107,8 @@ static class MemoryCommand
 
     static void Show(MemoryFit fit)
     {
-        Console.WriteLine($"{fit.Network}, examples of {string.Join(" x ", fit.Input)}: the largest batches whose step fits in {MiB(fit.MemoryBytes)} MiB with model and input, predicted");
+        Console.WriteLine($"{fit.Network}, examples of {string.Join(" x ", fit.Input)}: the largest batches that fit in {MiB(fit.MemoryBytes)} MiB,");
+        Console.WriteLine("with model, input and step, but without an optimizer's own state; predicted");
         Console.WriteLine($"  plain         {fit.LargestPlain,8}    a batch of {fit.Batch} takes {MiB(fit.PlainBytes)} MiB");
         Console.WriteLine($"  {fit.Codec,-12}  {fit.LargestCompressed,8}    a batch of {fit.Batch} takes {MiB(fit.CompressedBytes)} MiB");
     }
@@ -123,7 +131,8 @@ static class MemoryCommand
         var report = new CompressionReport { Layers = result.Layers, LiveBytes = 0, Notes = [] };
         Console.WriteLine(report);
         foreach (var (word, meaning) in KeptTable.Words(report)) Console.WriteLine($"{word}: {meaning}.");
-        Console.WriteLine("error: the length of a rebuilt map's error by that of the map. A layer of 0 B saves only what another one has saved.");
+        Console.WriteLine("error: the length of a rebuilt map's error by that of the map.");
+        Console.WriteLine("A layer of 0 B saves only what another one has saved.");
         Console.WriteLine();
         if (result.AliveAtPeak.Count > 0) Console.WriteLine("Alive at the compressed run's peak:");
         foreach (var block in result.AliveAtPeak.Take(12)) Console.WriteLine($"{MiB(block.Bytes),11} MiB  {block.What}");

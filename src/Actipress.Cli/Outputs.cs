@@ -19,7 +19,8 @@ static class Outputs
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException or ArgumentException)
         {
             if (System.IO.File.Exists(folder)) throw new IOException($"{option} {folder}: found a file, wanted a folder.", failure);
-            throw new IOException($"{option} {folder}: it cannot be written, wanted a folder that can be ({failure.Message.TrimEnd('.')}).", failure);
+            throw new IOException(
+                $"{option} {folder}: it cannot be written, wanted a folder that can be ({failure.Message.TrimEnd('.')}).", failure);
         }
     }
 

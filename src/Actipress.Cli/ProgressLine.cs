@@ -19,18 +19,18 @@ sealed class ProgressLine(int epochs, int runs, IProgress<TrainingProgress>? als
         if (value.TestScore is { } score)
         {
             Terminal.Say(FormattableString.Invariant(
-                $"epoch {value.Epoch} of {epochs}  {Name(value),-10}  loss {value.Loss:0.0000}  test {value.ScoreName} {100 * score:0.00} %"));
+                $"{At(value)}  loss {value.Loss:0.0000}  test {value.ScoreName} {100 * score:0.00} %"));
             return;
         }
         done++;
         if (sinceShown.Elapsed < between) return;
         sinceShown.Restart();
         Terminal.Show(FormattableString.Invariant(
-            $"epoch {value.Epoch} of {epochs}  {Name(value),-10}  step {value.Step} of {value.Steps}{Left(value)}  loss {value.Loss:0.0000} "));
+            $"{At(value)}  step {value.Step} of {value.Steps}{Left(value)}  loss {value.Loss:0.0000} "));
     }
 
-    // As the table has it.
-    static string Name(TrainingProgress value) => value.Run == "baseline" ? "plain" : value.Run;
+    // The runs by the names that the table gives them.
+    string At(TrainingProgress value) => $"epoch {value.Epoch} of {epochs}  {(value.Run == "baseline" ? "plain" : value.Run),-10}";
 
     // The runs take turns, an epoch each: what is left is told by the steps that were taken since this began.
     string Left(TrainingProgress value)

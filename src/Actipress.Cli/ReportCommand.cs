@@ -14,7 +14,7 @@ static class ReportCommand
         var experiments = CommonOptions.Experiments();
         var command = new CliCommand("report", "Write one page of all that was measured.")
         {
-            Details = "Every table and figure that the stored results have, the paper's beside ours. Runs nothing: see reproduce and sweep.",
+            Details = "Every table and figure that the stored results have, the paper's beside ours. It runs nothing: see reproduce.",
             Examples =
             [
                 ("", "runs/report.html, from the experiments of the sources"),

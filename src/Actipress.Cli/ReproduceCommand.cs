@@ -9,7 +9,12 @@ static class ReproduceCommand
 {
     public static Command Make(Interruption interruption)
     {
-        var names = new Argument<string[]>("what") { Description = "Any of the tables and figures below.", HelpName = "what", Arity = ArgumentArity.OneOrMore };
+        var names = new Argument<string[]>("what")
+        {
+            Description = "Any of the tables and figures below.",
+            HelpName = "what",
+            Arity = ArgumentArity.OneOrMore,
+        };
         names.AcceptOnlyFromAmong([.. Reproduction.All.Select(known => known.Name)]);
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl and report.html. What its results have already is not run again.", HelpName = "folder", DefaultValueFactory = _ => "runs/reproduce" };
         var showOnly = new Option<bool>("--show-only") { Description = "Run nothing: write the page from the results that are there." };
@@ -19,7 +24,8 @@ static class ReproduceCommand
         var json = CommonOptions.Json();
         var command = new CliCommand("reproduce", "Make the paper's tables and figures anew.")
         {
-            Details = "The paper's figures, ours in its storage and ours by default, side by side in one page. An interrupted run goes on where it was.",
+            Details = "The paper's figures, ours in its storage and ours by default, side by side in one page. "
+                + "An interrupted run goes on where it was.",
             Lists = [("Tables and figures", Reproduction.All.Select(known => (known.Name, known.Meaning)))],
             Examples =
             [

@@ -12,7 +12,7 @@ static class SweepCommand
     public static Command Make(Interruption interruption)
     {
         var config = new Argument<string>("config") { Description = "An experiment's config.json or its folder, such as experiments/figure6a-mnist." };
-        var workers = Values.Count("--workers", "Trainings at work at once, each in a process of its own. By default one a core.", Environment.ProcessorCount);
+        var workers = Values.Count("--workers", "Trainings at once, each in a process of its own. By default one a core.", Environment.ProcessorCount);
         var threads = Values.Count("--threads", "Threads of each training.", 1);
         var list = new Option<bool>("--list") { Description = "Only say what is done and what is not." };
         var slurm = new Option<bool>("--slurm") { Description = "Hand what is not done to Slurm as a job array; the experiment's folder must be visible from its nodes." };

@@ -41,7 +41,8 @@ static class SweepWorkers
             if (Json.Read<Said>(line) is { } said) board.Show(number, said);
         await process.WaitForExitAsync(CancellationToken.None);
         var crashed = process.ExitCode is not (0 or UserErrors.Interrupted);    // trainings that fail are told
-        if (crashed) Terminal.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
+        if (crashed)
+            Terminal.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
         return crashed;
     }
 

@@ -1,12 +1,13 @@
 namespace Actipress.Cli;
 
-/// <summary>Standard error as a terminal whose last line is rewritten; not where it is redirected, or the terminal cannot (TERM=dumb).</summary>
+/// <summary>Standard error as a terminal whose last line is rewritten; not where it is redirected, or TERM is dumb.</summary>
 static class Terminal
 {
     const string Clearing = "\r\e[K";
 
     /// <summary>Whether a line can be rewritten.</summary>
-    public static bool Rewrites { get; } = !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "" or "dumb");
+    public static bool Rewrites { get; } =
+        !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "" or "dumb");
 
     /// <summary>Shows a line in place of the last one, as far as there is room for it.</summary>
     public static void Show(string line)

@@ -11,21 +11,38 @@ static class TrainCommand
 {
     public static Command Make(Interruption interruption)
     {
-        var model = new Option<string?>("--model") { Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}. By default resnet20, with --download lenet, for volumes of your own unet3d.", HelpName = "name" };
-        var data = new Option<string?>("--data") { Description = "The data set: one of those below, or the path of a folder or .csv file of volumes (docs/data.md). By default the network's own, real where there is a data folder.", HelpName = "name" };
+        var model = new Option<string?>("--model")
+        {
+            Description = $"The network: {string.Join(", ", Trainable.All.Select(network => network.Name))}. "
+                + "By default resnet20, with --download lenet, for volumes of your own unet3d.",
+            HelpName = "name",
+        };
+        var data = new Option<string?>("--data")
+        {
+            Description = "The data set: one of those below, or the path of a folder or .csv file of volumes (docs/data.md). "
+                + "By default the network's own, real where there is a data folder.",
+            HelpName = "name",
+        };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
         var epochs = Values.OptionalCount("--epochs", $"Passes over the training set. By default {ByNetwork(network => network.Epochs)}.");
         var batch = Values.OptionalCount("--batch", $"Examples a step. By default {ByNetwork(network => network.Batch)}.");
         var usualRate = new TrainingPlan { Model = "", Data = "" }.LearningRate;
         var rate = Values.Fraction("--learning-rate", "Step size of Adam; the paper's is 1e-4, for 50 to 70 epochs.", usualRate);
-        var schedule = Values.OneOf<Schedule>("--schedule", "How the step size goes on: constant as in the paper, or down to zero along a cosine, resnet20's default.");
+        var schedule = Values.OneOf<Schedule>(
+            "--schedule", "How the step size goes on: constant as in the paper, or to zero along a cosine, resnet20's default.");
         var loss = Values.OneOf<SegmentationLoss>("--loss", "What a segmentation minimises: dice as in the paper, cross-entropy, or both.");
         var augmentation = Values.OneOf<Augmenting>(
-            "--augmentation", "What chance does to examples: flips (the paper's for CIFAR), spleen (turned, scaled, shifted a little), brats (both).");
+            "--augmentation", "What chance does to examples: flips (the paper's for CIFAR), spleen (turned, scaled, shifted), brats (both).");
         var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
-        var patch = new Option<string?>("--patch") { Description = "Depth, height and width of patches that are drawn from whole volumes, multiples of 16; volumes are then tested window by window. By default for a folder of volumes, of a size that their own suggests.", HelpName = "size" };
-        var memory = Values.Bytes("--memory", "What a training step may take, such as 8GiB: the largest patch and batch within it are chosen for the codec, and for plain training what it would have been allowed.");
+        var patch = new Option<string?>("--patch")
+        {
+            Description = "Depth, height and width of patches that are drawn from whole volumes, multiples of 16; volumes are then tested "
+                + "window by window. By default for a folder of volumes, of a size that their own suggests.",
+            HelpName = "size",
+        };
+        var memory = Values.Bytes("--memory", "What a training step may take, such as 8GiB: the largest patch and batch within it are chosen "
+            + "for the codec, and for plain training what it would have been allowed.");
         var volumes = new VolumeOptions();
         var seed = Values.Number("--seed", "Decides parameters, order and dropout; the same seed gives the same run.", 1);
         var most = Values.OptionalCount("--train-examples", "Train on so many examples only, taken at even distances.");
@@ -40,8 +57,8 @@ static class TrainCommand
         var json = CommonOptions.Json();
         var command = new CliCommand("train", "Train a network plain and compressed, side by side.")
         {
-            Details = "Both runs begin from the same seed and take turns, an epoch each. Accuracy or DSC, memory, time and the gradient's fidelity are measured in them. "
-                + "Without a data folder they train on data that the program draws.",
+            Details = "Both runs begin from the same seed and take turns, an epoch each. Accuracy or DSC, memory, time and the gradient's "
+                + "fidelity are measured in them. Without a data folder they train on data that the program draws.",
             Lists =
             [
                 ("Data sets", KnownData.All.Select(known => (known.Name, known.Meaning))), CommonOptions.Codecs, CommonOptions.LayerSets,
@@ -58,8 +75,8 @@ static class TrainCommand
             ],
         }.With(
         [
-            model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch, memory,
-            .. volumes.All, dataDir, download, output, resume, tensorBoard, device, json,
+            model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch,
+            memory, .. volumes.All, dataDir, download, output, resume, tensorBoard, device, json,
         ]);
 
         command.SetAction(async (parsed, ending) =>
@@ -71,7 +88,8 @@ static class TrainCommand
             var isOwn = parsed.GetValue(data) is { } named && KnownData.All.All(known => known.Name != named);
             var network = Trainable.Find(parsed.GetValue(model) ?? (isOwn ? "unet3d" : downloads ? "lenet" : "resnet20"));
             // A folder that only the environment names need not have this network's data.
-            var usual = network.Plan(realData: given is not null || downloads || folder is not null && KnownData.IsIn(folder, network.Data));
+            var isReal = given is not null || downloads || folder is not null && KnownData.IsIn(folder, network.Data);
+            var usual = network.Plan(isReal);
             var plan = usual with
             {
                 Data = parsed.GetValue(data) ?? usual.Data,
@@ -114,12 +132,14 @@ static class TrainCommand
             // Each rank is asked, and the first one says so.
             using var afterStep = interruption.AfterStep(silently: !isFirst);
             if (isFirst) await Announce(plan, loaded, ranks, where);
-            using var progress = isFirst ? new ProgressLine(plan.Epochs, runs: 2, parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null) : null;
+            var log = isFirst && parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null;
+            using var progress = isFirst ? new ProgressLine(plan.Epochs, runs: 2, log) : null;
             var done = Training.Run(plan, loaded, results, state, progress, interruption.Token, where, ranks, into);
             progress?.Clear();
             if (isFirst && (done is null || done.Value.Result.Interrupted) && state.Exists)
                 await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
-            if (isFirst && done is null) await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
+            if (isFirst && done is null)
+                await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
             // An exit code other than 0 would end ranks that are not that far.
             ranks.Dispose();
             if (done is not var (result, report)) return UserErrors.Interrupted;
@@ -138,19 +158,22 @@ static class TrainCommand
         if (resumes || !state.Exists) return;
         var which = state.PlanOfFile() is { } begun ? $", of {CommandLine(begun, into)}" : "";
         throw new InvalidDataException($"{state.Path} is an unfinished training{which}. "
-            + "The same command with --resume goes on with it, another --out folder leaves it alone, and removing the file gives it up.");
+            + "The same command with --resume goes on with it, another --out folder leaves it alone, removing the file gives it up.");
     }
 
     static async Task Announce(TrainingPlan plan, TrainingData data, Ranks ranks, TorchSharp.torch.Device where)
     {
         foreach (var line in data.Lines) await Console.Error.WriteLineAsync(line);
-        var together = ranks.Size > 1 ? $", {ranks.Size} ranks by {ranks.Library}, {plan.Batch / ranks.Size} of a batch's {plan.Batch} examples each" : "";
-        await Console.Error.WriteLineAsync($"{plan.Model} on {data.Name}: {data.Train.Count} examples to train on, {data.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}{together}.");
+        var together = ranks.Size > 1
+            ? $", {ranks.Size} ranks by {ranks.Library}, {plan.Batch / ranks.Size} of a batch's {plan.Batch} examples each" : "";
+        await Console.Error.WriteLineAsync($"{plan.Model} on {data.Name}: {data.Train.Count} examples to train on, "
+            + $"{data.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}{together}.");
         using (Devices.Meter(where, out var refusal))
             if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
     }
 
-    static string ByNetwork(Func<Trainable, int> value) => string.Join(", ", Trainable.All.Select(network => $"{value(network)} for {network.Name}"));
+    static string ByNetwork(Func<Trainable, int> value) =>
+        string.Join(", ", Trainable.All.Select(network => $"{value(network)} for {network.Name}"));
 
     // What trains this plan, without the network's usual choices.
     static string CommandLine(TrainingPlan plan, string into)
@@ -160,8 +183,8 @@ static class TrainCommand
         [
             ("codec", plan.Codec, usual.Codec), ("layers", plan.Layers, usual.Layers), ("epochs", plan.Epochs, usual.Epochs),
             ("batch", plan.Batch, usual.Batch), ("learning-rate", plan.LearningRate, usual.LearningRate),
-            ("schedule", plan.Schedule, usual.Schedule), ("loss", plan.Loss, usual.Loss), ("augmentation", plan.Augmentation, usual.Augmentation),
-            ("seed", plan.Seed, usual.Seed), ("train-examples", plan.TrainExamples, usual.TrainExamples),
+            ("schedule", plan.Schedule, usual.Schedule), ("loss", plan.Loss, usual.Loss),
+            ("augmentation", plan.Augmentation, usual.Augmentation), ("seed", plan.Seed, usual.Seed), ("train-examples", plan.TrainExamples, usual.TrainExamples),
             ("test-examples", plan.TestExamples, usual.TestExamples), ("features", plan.Features, usual.Features),
             ("extents", plan.Extents is { } size ? string.Join('x', size) : null, null),
             ("patch", plan.Patch is { } drawn ? string.Join('x', drawn) : null, null),

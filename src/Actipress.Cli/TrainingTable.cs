@@ -33,7 +33,8 @@ static class TrainingTable
     static Table Table(TrainingResult result, IReadOnlyList<string>? classNames)
     {
         var epochs = $"{result.Epochs} {(result.Epochs == 1 ? "epoch" : "epochs")}";
-        var table = new Table { Title = new TableTitle($"{result.Model} on {result.Data}, {epochs}, seed {result.Seed}{(result.Interrupted ? " (interrupted)" : "")}") };
+        var title = $"{result.Model} on {result.Data}, {epochs}, seed {result.Seed}{(result.Interrupted ? " (interrupted)" : "")}";
+        var table = new Table { Title = new TableTitle(title) };
         table.AddColumn("");
         foreach (var column in (string[])["plain", result.Codec]) table.AddColumn(new TableColumn(Markup.Escape(column)).RightAligned());
         var (plain, packed) = (result.Baseline, result.Compressed);
@@ -74,23 +75,30 @@ static class TrainingTable
     internal static string Sentence(TrainingResult result, int tested)
     {
         var (plain, packed) = (result.Baseline, result.Compressed);
-        var text = "Compressed, ";
+        var (who, whose, memory) = (result.Model, $"{result.Model}'s", "");
         if (result.Plan.Memory is { } bound)
-            text += $"a step of {result.Model} takes {Examples(packed)} voxels within {MiB(bound)} in place of {Examples(plain)}, and ";
+        {
+            (who, whose) = ("", "its");
+            memory = $"a step of {result.Model} takes {Examples(packed)} voxels within {MiB(bound)} in place of {Examples(plain)}, and ";
+        }
         else if (plain.PeakBytes is { } before && packed.PeakBytes is { } after)
-            text += after < before
-                ? $"{result.Model} needs {MiB(after)} at the peak of a step in place of {MiB(before)} ({Number(100.0 * after / before, "0")} %), and "
-                : $"{result.Model} needs {MiB(after)} at the peak of a step, no less than the plain network's {MiB(before)}, and ";
-        var isUnsaid = plain.PeakBytes is null && result.Plan.Memory is null;
+        {
+            (who, whose) = ("", "its");
+            memory = $"{result.Model} needs {MiB(after)} at the peak of a step" + (after < before
+                ? $" in place of {MiB(before)} ({Number(100.0 * after / before, "0")} %), and "
+                : $", no less than the plain network's {MiB(before)}, and ");
+        }
         var difference = 100 * (packed.TestScore - plain.TestScore);
         // Two accuracies by as many examples: twice the standard error of their difference. For other scores their spread is not known.
         var chance = plain.TestAccuracy is null ? 0 : 200 * Math.Sqrt((Variance(plain.TestScore) + Variance(packed.TestScore)) / tested);
         var points = $"{Number(Math.Abs(difference), "0.00")} points";
         var isChance = Math.Abs(difference) <= chance;
-        text += isChance && chance <= MostChance
-            ? $"{(isUnsaid ? $"{result.Model} " : "")}learns as well: its test {plain.ScoreName} is the plain network's within {points}, which {tested} examples cannot tell from chance. "
-            : $"{(isUnsaid ? $"{result.Model}'s" : "its")} test {plain.ScoreName} is {points} {(difference < 0 ? "lower" : "higher")}{(isChance ? $", which {tested} examples cannot tell from chance" : "")}. ";
-        return $"{text}A step takes {Number(packed.StepMs / plain.StepMs, "0.0")} times as long. Memory is what a step adds to the model and its optimizer.";
+        var untold = isChance ? $", which {tested} examples cannot tell from chance" : "";
+        var score = isChance && chance <= MostChance
+            ? $"{who} learns as well: its test {plain.ScoreName} is the plain network's within {points}{untold}. ".TrimStart()
+            : $"{whose} test {plain.ScoreName} is {points} {(difference < 0 ? "lower" : "higher")}{untold}. ";
+        var time = $"A step takes {Number(packed.StepMs / plain.StepMs, "0.0")} times as long. ";
+        return $"Compressed, {memory}{score}{time}Memory is what a step adds to the model and its optimizer.";
 
         static double Variance(double share) => share * (1 - share);
     }
@@ -105,7 +113,8 @@ static class TrainingTable
 
     static string MiB(long? bytes) => bytes is null ? "-" : FormattableString.Invariant($"{bytes / 1048576.0:0.0} MiB");
 
-    static string Number(double? value, string format) => value is { } known && double.IsFinite(known) ? known.ToString(format, CultureInfo.InvariantCulture) : "-";
+    static string Number(double? value, string format) =>
+        value is { } known && double.IsFinite(known) ? known.ToString(format, CultureInfo.InvariantCulture) : "-";
 
     static string Percent(double share) => double.IsFinite(share) ? $"{Number(100 * share, "0.00")} %" : "-";
 }

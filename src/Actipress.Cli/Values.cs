@@ -5,7 +5,7 @@ using System.Text.Json;
 
 namespace Actipress.Cli;
 
-/// <summary>Options whose value is a number or a word of a list. What is neither gets one message: what was found, and what was wanted.</summary>
+/// <summary>Options whose value is a number or a word of a list. What is neither gets one message.</summary>
 static class Values
 {
     const string Positive = "a whole number of 1 or more, such as 10", Any = "a whole number, such as 1", Real = "a number, such as 0.001";
@@ -23,12 +23,12 @@ static class Values
     };
 
     /// <summary>Any whole number.</summary>
-    public static Option<int> Number(string name, string description, int value) => Make(name, description, value, found => Parse(found, Any,
-        (string text, out int number) => int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number)));
+    public static Option<int> Number(string name, string description, int value) => Make(name, description, value, found => Parse(
+        found, Any, (string text, out int number) => int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number)));
 
     /// <summary>Any number.</summary>
-    public static Option<double> Fraction(string name, string description, double value) => Make(name, description, value, found => Parse(found, Real,
-        (string text, out double number) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number)));
+    public static Option<double> Fraction(string name, string description, double value) => Make(name, description, value, found => Parse(
+        found, Real, (string text, out double number) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number)));
 
     /// <summary>A number of bytes; null where none is given.</summary>
     public static Option<long?> Bytes(string name, string description) => new(name)
@@ -42,7 +42,9 @@ static class Values
     {
         bytes = 0;
         var unit = Array.FindIndex(units, unit => text.EndsWith(unit.Name, StringComparison.OrdinalIgnoreCase));
-        if (unit < 0 || !double.TryParse(text[..^units[unit].Name.Length], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)) return false;
+        if (unit < 0) return false;
+        var digits = text[..^units[unit].Name.Length];
+        if (!double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)) return false;
         var whole = number * units[unit].Bytes;
         bytes = whole is >= 1 and < 1L << 60 ? (long)whole : 0;
         return bytes > 0;

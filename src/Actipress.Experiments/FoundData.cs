@@ -6,7 +6,8 @@ namespace Actipress.Experiments;
 static class FoundData
 {
     /// <summary>Those whose files lie in the folder, or in the part of it that has the data set's name.</summary>
-    public static IReadOnlyList<KnownDataSet> In(string folder) => [.. KnownData.All.Where(known => known.Folder is not null && Lies(known, folder))];
+    public static IReadOnlyList<KnownDataSet> In(string folder) =>
+        [.. KnownData.All.Where(known => known.Folder is not null && Lies(known, folder))];
 
     static bool Lies(KnownDataSet known, string folder) =>
         known.Files.Any(pattern => Matches(DataFolder.Part(folder, known.Folder!), pattern.Split('/')));
@@ -24,7 +25,7 @@ static class FoundData
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException) { return false; }
     }
 
-    /// <summary>A sentence that names what was found in place of <paramref name="wanted"/>; empty where that is there, or nothing is.</summary>
+    /// <summary>A sentence that names what is there in place of <paramref name="wanted"/>; empty where there is nothing else.</summary>
     public static string Sentence(string folder, KnownDataSet wanted)
     {
         var found = In(folder);

@@ -97,7 +97,7 @@ public sealed class HtmlPage
     {
         ArgumentNullException.ThrowIfNull(plot);
         var svg = plot.GetSvgXml(width, height);
-        body.AppendLine($"<figure class=\"drawn\">{Scalable(svg, width, height)}<figcaption>{Text(caption)}</figcaption></figure>");
+        body.AppendLine($"<figure class=\"drawn\" style=\"width:min(100%,{width}px)\">{Scalable(svg, width, height)}<figcaption>{Text(caption)}</figcaption></figure>");
         figures.Add((string.Concat(name.Select(letter => char.IsLetterOrDigit(letter) || letter is '-' or '.' ? letter : '-')), plot, width, height));
     }
 
@@ -134,23 +134,30 @@ public sealed class HtmlPage
         <!doctype html>
         <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{{Text(Title)}}</title>
         <style>
-        :root { color-scheme: light dark; --text: #222; --quiet: #595959; --ground: #fff; --line: #d8d8d8; --strong: #888; --mark: #fff3d6; --link: #0b57d0 }
+        :root {
+          color-scheme: light dark; --text: #222; --quiet: #595959; --ground: #fff; --line: #d8d8d8; --strong: #888; --mark: #fff3d6; --link: #0b57d0
+        }
         @media (prefers-color-scheme: dark) {
           :root { --text: #e8e8e8; --quiet: #b0b0b0; --ground: #16181b; --line: #3a3d42; --strong: #888; --mark: #4a3a12; --link: #8ab4f8 }
           figure.drawn svg, .legend i { filter: invert(.91) hue-rotate(180deg) }
         }
-        body { font: 16px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 1.5rem auto; padding: 0 1rem; color: var(--text); background: var(--ground) }
-        a { color: var(--link) } h1, h2, h3 { line-height: 1.2 } h1 { margin: 0 0 .5rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
+        body { font: 16px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 1.5rem auto; padding: 0 1rem;
+          color: var(--text); background: var(--ground) }
+        a { color: var(--link) } h1, h2, h3 { line-height: 1.2 }
+        h1 { margin: 0 0 .5rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
         nav ul { padding: 0; margin: .5rem 0; list-style: none } nav li { display: inline-block; margin-right: 1rem }
         .wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
         th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top }
-        th:first-child, td:first-child, th:last-child, td:last-child { text-align: left } thead th { border-bottom: 2px solid var(--strong) }
-        .legend span { margin-right: 1.25rem; white-space: nowrap } .legend i { display: inline-block; width: 1.5rem; height: 3px; margin-right: .4rem; vertical-align: middle }
+        th:first-child, td:first-child, th:last-child, td:last-child { text-align: left }
+        thead th { border-bottom: 2px solid var(--strong) }
+        .legend span { display: inline-block; margin-right: 1.25rem }
+        .legend i { display: inline-block; width: 1.5rem; height: 3px; margin-right: .4rem; vertical-align: middle }
         figure.drawn svg text { font-family: system-ui, sans-serif }
         .beside { display: flex; flex-wrap: wrap; gap: 0 2.5rem } .beside > div { max-width: 100% } .beside h3 { margin: 1rem 0 .25rem }
         .beside td:last-child, .beside th:last-child { text-align: right }
         details { margin: .5rem 0 } summary { cursor: pointer; color: var(--link) } p, figcaption { overflow-wrap: anywhere }
-        td.doubtful { background: var(--mark) } figure { margin: 1rem 1rem 1rem 0; display: inline-block; vertical-align: top; max-width: 100% }
+        td.doubtful { background: var(--mark) }
+        figure { margin: 1rem 1rem 1rem 0; display: inline-block; vertical-align: top; max-width: 100% }
         figure svg, figure img { max-width: 100%; height: auto } figcaption { color: var(--quiet); font-size: 14px; max-width: 46rem }
         @media (max-width: 600px) { body { margin: .75rem auto } figure { margin-right: 0 } th, td { padding: .25rem .4rem } }
         </style></head><body>

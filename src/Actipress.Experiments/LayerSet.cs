@@ -75,7 +75,8 @@ public sealed partial record LayerSet
         var among = patterns.Length == 0 ? "all layers" : string.Join(", ", patterns);
         var found = there.Length == 0 ? "none of the known kinds" : string.Join(", ", there);
         throw new ArgumentException(
-            $"No layer of kind {string.Join(" or ", kinds)} among {among}: found {found}. Leave out ':{string.Join('+', kinds)}', or name another kind.");
+            $"No layer of kind {string.Join(" or ", kinds)} among {among}: found {found}. "
+            + $"Leave out ':{string.Join('+', kinds)}', or name another kind.");
     }
 
     /// <summary>Whether a layer is one of these.</summary>

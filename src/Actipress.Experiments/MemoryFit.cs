@@ -11,7 +11,8 @@ namespace Actipress.Experiments;
 /// <param name="LargestPlain">The largest batch that fits, plain; 0 where not one example does.</param>
 /// <param name="LargestCompressed">The same, compressed.</param>
 public sealed record MemoryFit(
-    string Network, IReadOnlyList<long> Input, string Codec, long MemoryBytes, int Batch, long PlainBytes, long CompressedBytes, long LargestPlain, long LargestCompressed)
+    string Network, IReadOnlyList<long> Input, string Codec, long MemoryBytes, int Batch, long PlainBytes, long CompressedBytes,
+    long LargestPlain, long LargestCompressed)
 {
     /// <summary>Predicts a plan's batch and two others, between which memory grows in a straight line.</summary>
     /// <param name="plan">Its first codec counts, on all layers.</param>
@@ -24,7 +25,8 @@ public sealed record MemoryFit(
         var memory = memoryBytes ?? MemoryPrediction.AvailableBytes;
         return new(
             plan.Network.Name, plan.Input, $"{plan.Codecs[0]}", memory, plan.Batch,
-            (long)At(plan.Batch, compressed: false), (long)At(plan.Batch, compressed: true), Largest(compressed: false), Largest(compressed: true));
+            (long)At(plan.Batch, compressed: false), (long)At(plan.Batch, compressed: true),
+            Largest(compressed: false), Largest(compressed: true));
 
         double At(double batch, bool compressed)
         {

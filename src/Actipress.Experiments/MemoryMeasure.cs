@@ -13,8 +13,9 @@ namespace Actipress.Experiments;
 /// <param name="ForwardOnly">Whether the backward pass, and with it the peak, is left out: a third of the time.</param>
 /// <param name="Budget">Bytes that the compressed step is to keep to, by which codecs are chosen; null for the codec as it is.</param>
 /// <param name="Device">Where it runs; the CPU where none is given. What was alive at a moment is known of the CPU only.</param>
-public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all", bool ForwardOnly = false, Device? Device = null,
-    long? Budget = null);
+public sealed record MemoryPlan(
+    Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all",
+    bool ForwardOnly = false, Device? Device = null, long? Budget = null);
 
 /// <summary>
 /// Memory of one network, plain and compressed: what the allocator gained since before the step, and parameters, buffers, input and

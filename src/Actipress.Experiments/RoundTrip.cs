@@ -32,7 +32,8 @@ public static class RoundTrip
         using var rebuilt = unpacked.cpu();
         var inputBytes = isPicture ? original.Bytes() : original.NumberOfElements * Npy.BytesOfNumber(file);
         var result = new RoundTripResult(
-            $"{codec}", original.shape, inputBytes, packed.Bytes, Quality.Mse(original, rebuilt), Quality.Psnr(original, rebuilt, isPicture ? 255 : null));
+            $"{codec}", original.shape, inputBytes, packed.Bytes,
+            Quality.Mse(original, rebuilt), Quality.Psnr(original, rebuilt, isPicture ? 255 : null));
         return (result, folder is null ? [] : Write());
 
         List<string> Write()

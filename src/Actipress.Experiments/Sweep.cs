@@ -144,7 +144,8 @@ public sealed class Sweep
             state.Save(learner);
             return;
         }
-        var run = new SweepRun("run", plan.Key(), plan, result, learner.Curve, torch.get_num_threads(), watch.Elapsed.TotalSeconds, provenance);
+        var run = new SweepRun("run", plan.Key(), plan, result, learner.Curve, torch.get_num_threads(),
+            watch.Elapsed.TotalSeconds, provenance);
         Results.AddUnless(line => IsResultOf(line, run.Key), run);
         state.Delete();
         progress?.Report(new(plan, null));

@@ -134,7 +134,8 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         if (reader.ReadInt32() is var version and not Version) throw Damaged($"found version {version}, wanted {Version}");
         var (found, wanted) = (reader.ReadString(), Json.Line(plan));
         if (found != wanted)
-            throw new InvalidDataException($"{Path} is the state of another training: found {found}, wanted {wanted}. Give its options, or another folder.");
+            throw new InvalidDataException(
+                $"{Path} is the state of another training: found {found}, wanted {wanted}. Give its options, or another folder.");
         if (reader.ReadInt32() is var count && count != runs.Length) throw Damaged($"found {count} runs, wanted {runs.Length}");
         foreach (var run in runs) run.Load(reader);
     }

@@ -106,7 +106,8 @@ public sealed class CompressionOptions
         get;
         set => field = value >= 0
             ? value
-            : throw new ArgumentOutOfRangeException(nameof(value), $"SmallestBytes {value}: wanted 0, which compresses every map, or more.");
+            : throw new ArgumentOutOfRangeException(
+                nameof(value), $"SmallestBytes {value}: wanted 0, which compresses every map, or more.");
     } = 4096;
 
     /// <summary>

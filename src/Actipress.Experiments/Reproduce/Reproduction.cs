@@ -83,8 +83,8 @@ public abstract class Reproduction
         ArgumentNullException.ThrowIfNull(done);
         var page = new HtmlPage("Actipress: the paper's tables and figures, made anew");
         ReportSummary.Show(page, context, done);
-        page.Paragraph("Paper: Vu, Garpebring, Nyholm and Löfstedt, Compressing the Activation Maps in Deep Neural Networks and Its Regularizing Effect, TMLR 03/2024. "
-            + "What is not marked as the paper's was measured or computed by this program.");
+        page.Paragraph("Paper: Vu, Garpebring, Nyholm and Löfstedt, Compressing the Activation Maps in Deep Neural Networks and Its "
+            + "Regularizing Effect, TMLR 03/2024. What is not marked as the paper's was measured or computed by this program.");
         if (interrupted) page.Paragraph("The run was interrupted: what follows is not all of it. The same command goes on from there.");
         foreach (var one in chosen) one.Show(page, context, done);
         if (done.Count == 0) return page;

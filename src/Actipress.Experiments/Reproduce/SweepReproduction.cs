@@ -75,11 +75,14 @@ sealed class SweepReproduction(
                 var points = panel.Select(row => (Row: row, At: Ratio(row.Codec))).Where(point => point.At is not null).ToArray();
                 if (points.Select(point => point.At!.Value.Ratio).Distinct().Count() < FewestRatios) continue;
                 var drawn = points.Select(point => (point.Row, point.At!.Value.Family, point.At.Value.Ratio)).ToArray();
-                if (!isLegendShown) page.Legend([.. drawn.Select(point => point.Family).Distinct().Select((family, index) => (ColorOf(index).ToHex(), family)), (Colors.Gray.ToHex(), "plain")]);
+                var lines = drawn.Select(point => point.Family).Distinct().Select((family, index) => (ColorOf(index).ToHex(), family));
+                if (!isLegendShown) page.Legend([.. lines, (Colors.Gray.ToHex(), "plain")]);
                 isLegendShown = true;
-                page.Figure(Draw(panel.Key, axis(runs[0].Result), drawn, plain), $"{name}-{Path.GetFileName(study)}-{panel.Key}", Caption(panel.Key, drawn), 560, 320);
+                var figure = Draw(panel.Key, axis(runs[0].Result), drawn, plain);
+                page.Figure(figure, $"{name}-{Path.GetFileName(study)}-{panel.Key}", Caption(panel.Key, drawn), 560, 320);
             }
-            string[] columns = ["layers", "codec", "seeds", $"{axis(runs[0].Result)}\n± standard error", "difference from plain\n± standard error", "kept bytes", "gradient cosine"];
+            const string Error = "\n± standard error";
+            string[] columns = ["layers", "codec", "seeds", axis(runs[0].Result) + Error, "difference from plain" + Error, "kept bytes", "gradient cosine"];
             if (rows.Count < Many) page.Table(columns, rows.Select(Cells));
             else page.TableBehind($"The values of all {rows.Count} settings", columns, rows.Select(Cells));
         }
@@ -88,7 +91,8 @@ sealed class SweepReproduction(
     // More rows than these are shown when they are asked for.
     const int Many = 40;
 
-    sealed record Row(string Layers, string Codec, int Seeds, double Mean, double Error, double Difference, double DifferenceError, double? KeptPercent, double? Cosine);
+    sealed record Row(
+        string Layers, string Codec, int Seeds, double Mean, double Error, double Difference, double DifferenceError, double? KeptPercent, double? Cosine);
 
     IReadOnlyList<Row> Rows(IReadOnlyList<SweepRun> runs)
     {
@@ -96,24 +100,26 @@ sealed class SweepReproduction(
         return [.. runs.GroupBy(run => (run.Plan.Layers, run.Plan.Codec)).Select(row =>
         {
             var (mean, error) = Statistics.Mean([.. row.Select(run => value(run.Result))]);
-            var pairs = row.Key.Codec == "none" ? [] : row.Where(run => plain.ContainsKey(run.Plan.Seed)).Select(run => value(run.Result) - plain[run.Plan.Seed]).ToArray();
-            var (difference, differenceError) = Statistics.Mean(pairs);
-            return new Row(row.Key.Layers, row.Key.Codec, row.Count(), mean, error, difference, differenceError,
-                100.0 * row.Sum(run => run.Result.KeptBytes) / row.Sum(run => run.Result.SavedBytes), row.Average(run => run.Result.GradientCosine));
+            var paired = row.Where(run => run.Plan.Codec != "none" && plain.ContainsKey(run.Plan.Seed));
+            var (difference, differenceError) = Statistics.Mean([.. paired.Select(run => value(run.Result) - plain[run.Plan.Seed])]);
+            var kept = 100.0 * row.Sum(run => run.Result.KeptBytes) / row.Sum(run => run.Result.SavedBytes);
+            var cosine = row.Average(run => run.Result.GradientCosine);
+            return new Row(row.Key.Layers, row.Key.Codec, row.Count(), mean, error, difference, differenceError, kept, cosine);
         })];
     }
 
     static string[] Cells(Row row) =>
     [
-        row.Layers, row.Codec, $"{row.Seeds}", PlusMinus(row.Mean, row.Error, "0.00"), PlusMinus(row.Difference, row.DifferenceError, "+0.00;-0.00"),
-        row.KeptPercent is { } kept && double.IsFinite(kept) ? $"{Number(kept)} %" : "", row.Cosine is { } cosine ? Number(cosine, "0.000") : "",
+        row.Layers, row.Codec, $"{row.Seeds}", PlusMinus(row.Mean, row.Error, "0.00"),
+        PlusMinus(row.Difference, row.DifferenceError, "+0.00;-0.00"),
+        row.KeptPercent is { } kept && double.IsFinite(kept) ? $"{Number(kept)} %" : "", Number(row.Cosine ?? double.NaN, "0.000"),
     ];
 
     string Caption(string layers, (Row Row, string Family, double Ratio)[] points)
     {
         var span = points.Max(point => point.Row.Mean) - points.Min(point => point.Row.Mean);
         if (span == 0) return $"{layers}. All trainings are the same: what these layers save comes back exact.";
-        return span <= flat ? $"{layers}. Flat: all values lie within {Number(span)}, so that what is compressed here hardly matters." : layers;
+        return span <= flat ? $"{layers}. Flat: all values lie within {Number(span)}, so compressing these hardly matters." : layers;
     }
 
     // The first line of its text, without the mark of a heading.
@@ -136,7 +142,8 @@ sealed class SweepReproduction(
         foreach (var (index, family) in points.GroupBy(point => point.Family).Index())
         {
             var sorted = family.OrderBy(point => point.Ratio).ToArray();
-            plot.Add.Scatter(sorted.Select(point => (double)Array.IndexOf(ratios, point.Ratio)).ToArray(), sorted.Select(point => point.Row.Mean).ToArray(), ColorOf(index));
+            double[] places = [.. sorted.Select(point => (double)Array.IndexOf(ratios, point.Ratio))], means = [.. sorted.Select(point => point.Row.Mean)];
+            plot.Add.Scatter(places, means, ColorOf(index));
         }
         if (plain is not null) plot.Add.HorizontalLine(plain.Mean, color: Colors.Gray);
         plot.Axes.Bottom.SetTicks([.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
@@ -145,10 +152,12 @@ sealed class SweepReproduction(
 
     static Color ColorOf(int family) => new ScottPlot.Palettes.Category10().GetColor(family);
 
-    static string PlusMinus(double value, double error, string format) => double.IsFinite(error) ? $"{Number(value, format)} ± {Number(error)}" : Number(value, format);
+    static string PlusMinus(double value, double error, string format) =>
+        double.IsFinite(error) ? $"{Number(value, format)} ± {Number(error)}" : Number(value, format);
 
     // Empty where there is none, such as the error of a single seed.
-    static string Number(double number, string format = "0.00") => double.IsFinite(number) ? number.ToString(format, CultureInfo.InvariantCulture) : "";
+    static string Number(double number, string format = "0.00") =>
+        double.IsFinite(number) ? number.ToString(format, CultureInfo.InvariantCulture) : "";
 
     /// <summary>Figures 6, 7 and 8.</summary>
     public static IReadOnlyList<Reproduction> Figures { get; } =

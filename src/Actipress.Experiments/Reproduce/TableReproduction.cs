@@ -87,8 +87,8 @@ sealed class TableReproduction(string table) : Reproduction
 
     /// <summary>The paper's lowest figure for this network: of Table 2, where every column but two is of a set of layers.</summary>
     internal static double? Lowest(PaperRow[] rows, MemoryResult result) => rows
-        .Where(row => row.Network == result.Network && row.Batch == result.Batch && row.Input.SequenceEqual(result.Input)).SelectMany(row => row.Cells)
-        .Where(cell => cell.Column is not ("others" or "baseline")).Select(cell => (double?)cell.Paper).Min();
+        .Where(row => row.Network == result.Network && row.Batch == result.Batch && row.Input.SequenceEqual(result.Input))
+        .SelectMany(row => row.Cells).Where(cell => cell.Column is not ("others" or "baseline")).Select(cell => (double?)cell.Paper).Min();
 
     // The paper's lowest figure for this network at this ratio.
     static double? Best(PaperRow[] rows, MemoryResult result) => rows

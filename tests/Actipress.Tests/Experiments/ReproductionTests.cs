@@ -221,7 +221,7 @@ public sealed class ReproductionTests : IDisposable
         File.WriteAllText(path, Reproduction.Page(Reproduction.All, nowhere, StoredPiece.Read(results)).ToString());
         var shown = ChildProcess.Run([browser, "--headless", "--no-sandbox", "--disable-gpu", $"--user-data-dir={Path.Combine(folder, "profile")}", "--dump-dom", "file://" + path]).Output;
         Assert.Contains("<h1>Actipress", shown);
-        Assert.Contains("<figure class=\"drawn\"><svg viewBox=", shown);
+        Assert.Contains("<figure class=\"drawn\" style=\"width:min(100%,760px)\"><svg viewBox=", shown);
         Assert.Contains("Table 2", shown);
 
         static string? Where(string program) => Environment.GetEnvironmentVariable("PATH")!.Split(':').Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
