@@ -15,20 +15,37 @@ build_when_changed() {
     build "$project" && touch "$program" && echo "${TORCH_BACKEND:-}" >"$program.backend"
 }
 
-# Silent where it works; the compiler's own words where it does not.
+# The seconds since a process began, on a terminal, until it ends.
+show_seconds() {
+    local begun=$SECONDS
+    [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] || return 0
+    while kill -0 "$1" 2>/dev/null; do
+        [ $((SECONDS - begun)) -lt 2 ] || printf '\r\e[Kactipress: building, %s s (the first time takes a minute)' $((SECONDS - begun)) >&2
+        sleep 1
+    done
+    printf '\r\e[K' >&2
+}
+
+# Silent but for the seconds where it works; the compiler's own words where it does not.
 build() {
-    local log; log=$(mktemp)
     if ! mkdir -p "$root/artifacts" 2>/dev/null || ! [ -w "$root/artifacts" ]; then
         echo "actipress: cannot build: found that $root/artifacts cannot be written, wanted a folder for what is built." >&2
         echo "  way out: copy this folder to where you may write." >&2
         exit 2
     fi
-    if ! (cd "$root" && dotnet build "$1" -c Release -v q -m:1 -p:NuGetAudit=false ${TORCH_BACKEND:+-p:TorchBackend=$TORCH_BACKEND}) >"$log" 2>&1; then
+    local log building; log=$(mktemp)
+    (cd "$root" && exec dotnet build "$1" -c Release -v q -m:1 -p:NuGetAudit=false ${TORCH_BACKEND:+-p:TorchBackend=$TORCH_BACKEND}) >"$log" 2>&1 &
+    building=$!
+    # What runs in the background does not hear Ctrl-C.
+    trap 'kill $building; rm -f "$log"; exit 130' INT TERM
+    show_seconds $building
+    if ! wait $building; then
         cat "$log" >&2
         rm -f "$log"
         echo "actipress: building $1 failed; see the lines above." >&2
         exit 2
     fi
+    trap - INT TERM
     rm -f "$log"
     fit_to_libstdcxx
 }

@@ -15,24 +15,37 @@ static class BenchCommand
 
     static readonly string[] defaultCodecs = ["dct:10", "wt:haar:10", "wt:db3:10", "st:10", "quant:2"];
 
-    public static Command Make()
+    public static Command Make(Interruption interruption)
     {
-        var parts = new Argument<string[]>("parts") { Description = $"Any of: {string.Join("; ", Suite.Parts.Select(part => $"{part.Name}, {part.Meaning}"))}. By default all. {Several}, under mpirun alone, is what averaging ResNet-18's gradients over ranks costs.", Arity = ArgumentArity.ZeroOrMore };
+        var parts = new Argument<string[]>("parts") { Description = "Any of the parts below; by default all but ranks.", HelpName = "parts", Arity = ArgumentArity.ZeroOrMore };
         parts.AcceptOnlyFromAmong([.. Suite.Parts.Select(part => part.Name), Several]);
         var codecs = new Option<string[]>("--codec") { Description = $"Codecs to time; the first is that of the training steps. By default {string.Join(", ", defaultCodecs)}.", HelpName = "codecs", AllowMultipleArgumentsPerToken = true };
         var maps = new Option<string[]>("--map") { Description = $"Activation maps to time them on: {string.Join(", ", RealMaps.Names)}. By default all, and a photo where there is a data folder.", HelpName = "maps", AllowMultipleArgumentsPerToken = true };
         maps.AcceptOnlyFromAmong([.. RealMaps.Names]);
         var networks = new Option<string[]>("--network") { Description = $"Networks whose training steps to time: {string.Join(", ", Suite.Networks)}. By default all.", HelpName = "networks", AllowMultipleArgumentsPerToken = true };
         networks.AcceptOnlyFromAmong([.. Suite.Networks]);
-        var rounds = CommonOptions.Positive("--rounds", "Repetitions of each timing; the median counts.", 9);
+        var rounds = Values.Count("--rounds", "Repetitions of each timing; the median counts.", 9);
         var dataDir = CommonOptions.DataDir();
         var output = new Option<string>("--out") { Description = "The folder for results.jsonl.", HelpName = "folder", DefaultValueFactory = _ => "runs/bench" };
         var store = new Option<string?>("--store") { Description = "The repository: adds the results to its experiments codec-bench and resnet20-fidelity, from which ./dev readme writes. ./dev bench --store names it by itself.", HelpName = "folder" };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("bench", "Measure on this machine: pack and unpack beside clone and copy of the same activation map, bytes, quality beside ZFP, whole training steps, the observer of operations, gradient fidelity.")
-        { parts, codecs, maps, networks, rounds, dataDir, output, store, device, json };
-        command.SetAction((parsed, cancellation) =>
+        var command = new CliCommand("bench", "Measure codecs and training steps on this machine.")
+        {
+            Details = "Pack and unpack stand beside clone and copy of the same activation map, quality beside ZFP. Medians count.",
+            Lists =
+            [
+                ("Parts", Suite.Parts.Append((Several, "under mpirun alone: what averaging ResNet-18's gradients over ranks costs"))),
+                CommonOptions.Codecs,
+            ],
+            Examples =
+            [
+                ("codecs --rounds 3", "a first look, in a few minutes"),
+                ("steps --network resnet18 --codec dct:10 dct:4", "whole training steps of one network"),
+                ("", "everything: an hour"),
+            ],
+        }.With(parts, codecs, maps, networks, rounds, dataDir, output, store, device, json);
+        command.SetAction(parsed =>
         {
             if (Ranks.Own is not null || parsed.GetValue(parts)!.Contains(Several)) return MeasureRanks(parsed.GetValue(parts)!, parsed.GetValue(output)!, parsed.GetValue(rounds), parsed.GetValue(json));
             var where = Devices.Parse(parsed.GetValue(device)!);
@@ -50,19 +63,21 @@ static class BenchCommand
                 DataFolder = DataFolder.Of(parsed.GetValue(dataDir)),
             };
             var stored = parsed.GetValue(store) is { } repository ? Path.Combine(repository, "experiments") : null;
-            var results = new ResultsFile(stored is null ? parsed.GetValue(output)! : Path.Combine(stored, CodecTable.Folder));
+            var results = new ResultsFile(
+                stored is null ? Outputs.Folder("--out", parsed.GetValue(output)!) : Path.Combine(stored, CodecTable.Folder));
             var fidelity = stored is null ? results : new ResultsFile(Path.Combine(stored, "resnet20-fidelity"));
             using var progress = new StatusLine();
-            var result = new Suite(plan, part => part == "fidelity" ? fidelity : results, progress, cancellation).Run();
+            using var afterStep = interruption.AfterStep();
+            var result = new Suite(plan, part => part == "fidelity" ? fidelity : results, progress, interruption.Token).Run();
             progress.Clear();
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result, results.Path);
-            return Task.FromResult(cancellation.IsCancellationRequested ? UserErrors.Interrupted : 0);
+            return interruption.Token.IsCancellationRequested ? UserErrors.Interrupted : 0;
         });
         return command;
     }
 
-    static Task<int> MeasureRanks(string[] parts, string output, int rounds, bool json)
+    static int MeasureRanks(string[] parts, string output, int rounds, bool json)
     {
         if (parts is not [Several]) throw new ArgumentException($"Under mpirun: found {(parts.Length == 0 ? "no part" : string.Join(", ", parts))}, wanted {Several} alone.");
         var ranks = Ranks.World;
@@ -71,13 +86,13 @@ static class BenchCommand
         var timing = RanksBenchmark.Run(subject, ranks, rounds, steps: 2);
         if (ranks.Rank == 0)
         {
-            var results = new ResultsFile(output);
+            var results = new ResultsFile(Outputs.Folder("--out", output));
             results.Add(new { kind = Several, result = timing, provenance = Provenance.Here() });
             if (json) Console.WriteLine(Json.Document(timing));
             else ShowRanks(timing, results.Path);
         }
         ranks.Dispose();
-        return Task.FromResult(0);
+        return 0;
     }
 
     static void ShowRanks(RanksTiming measured, string path)
@@ -115,7 +130,6 @@ static class BenchCommand
         var table = new Table { Title = new TableTitle(title) };
         foreach (var (name, _) in columns) table.AddColumn(new TableColumn(name).NoWrap());
         foreach (var row in rows) table.AddRow([.. columns.Select(column => Markup.Escape(FormattableString.Invariant(column.Cell(row))))]);
-        if (Console.IsOutputRedirected || Ranks.Own is not null) AnsiConsole.Profile.Width = 200;
         AnsiConsole.Write(table);
     }
 }

@@ -10,17 +10,29 @@ static class CommonOptions
 
     public static Option<string> Codec() => new("--codec")
     {
-        Description = $"How activation maps are stored: {string.Join("; ", ActivationCodec.Known.Select(known => $"{known.Example} {known.Meaning}"))}.",
+        Description = "How activation maps are stored: one of the codecs below.",
         HelpName = "codec",
         DefaultValueFactory = _ => "dct:10",
     };
 
     public static Option<string> Layers() => new("--layers")
     {
-        Description = "Which layers are compressed: all; names and patterns such as conv1,relu*; the paper's blocks such as block0-2; with :bn, :conv+bn or :conv+bn+relu at the end these kinds only.",
+        Description = "Which layers are compressed: one of the sets below.",
         HelpName = "names",
         DefaultValueFactory = _ => "all",
     };
+
+    /// <summary>What <see cref="Codec"/> takes, for a command's help.</summary>
+    public static (string, IEnumerable<(string, string)>) Codecs => ("Codecs", ActivationCodec.Known);
+
+    /// <summary>What <see cref="Layers"/> takes, for a command's help.</summary>
+    public static (string, IEnumerable<(string, string)>) LayerSets => ("Layers",
+    [
+        ("all", "every layer"),
+        ("conv1,relu*", "layers by name, and by pattern"),
+        ("block0-2", "the paper's blocks"),
+        ("block0-2:bn", "of these the batch norms; so too :conv, :relu, :conv+bn, :conv+bn+relu"),
+    ]);
 
     public static Option<string> Experiments() => new("--experiments")
     {
@@ -45,14 +57,4 @@ static class CommonOptions
     };
 
     public static Option<string?> DataDir() => new("--data-dir") { Description = $"The folder with real data; else the one in {DataFolder.Variable}.", HelpName = "folder" };
-
-    public static Option<int> Positive(string name, string description, int value)
-    {
-        var option = new Option<int>(name) { Description = description, DefaultValueFactory = _ => value };
-        option.Validators.Add(found =>
-        {
-            if (found.GetValueOrDefault<int>() < 1) found.AddError($"{name} {found.GetValueOrDefault<int>()}: wanted 1 or more.");
-        });
-        return option;
-    }
 }

@@ -13,16 +13,30 @@ static class CompressCommand
         var output = new Option<string?>("--out") { Description = "The folder for the rebuilt array and, for a picture, both side by side. By default the file's own.", HelpName = "folder" };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("compress", "Pack and unpack an array or a picture: bytes, mean squared error, PSNR, and the result to look at.") { file, codec, output, device, json };
+        var command = new CliCommand("compress", "Pack and unpack an array or a picture.")
+        {
+            Details = "Tells bytes, mean squared error and PSNR, and writes the result to look at.",
+            Lists = [CommonOptions.Codecs],
+            Examples =
+            [
+                ("photo.png", "the picture beside its rebuilt self, in its own folder"),
+                ("map.npy --codec wt:haar:20 --out runs", "an array's last two axes are planes"),
+            ],
+        }.With(file, codec, output, device, json);
         command.SetAction(parsed =>
         {
             var path = parsed.GetValue(file)!;
-            var folder = parsed.GetValue(output) ?? Path.GetDirectoryName(Path.GetFullPath(path));
-            var (result, written) = RoundTrip.Run(path, ActivationCodec.Parse(parsed.GetValue(codec)!), folder, Devices.Parse(parsed.GetValue(device)!));
+            var (how, where) = (ActivationCodec.Parse(parsed.GetValue(codec)!), Devices.Parse(parsed.GetValue(device)!));
+            if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a .npy array, or a PNG or JPEG picture.");
+            var folder = Outputs.Folder("--out", parsed.GetValue(output) ?? Path.GetDirectoryName(Path.GetFullPath(path))!);
+            var (result, written) = RoundTrip.Run(path, how, folder, where);
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else
             {
-                Console.WriteLine(FormattableString.Invariant($"{result.Codec}: ({string.Join(", ", result.Shape)}) float32, {result.InputBytes} bytes -> {result.PackedBytes} bytes ({100.0 * result.PackedBytes / result.InputBytes:0.00} %)"));
+                var each = result.InputBytes / result.Shape.Aggregate(1L, (product, extent) => product * extent);
+                Console.WriteLine(FormattableString.Invariant($"{result.Codec}: ({string.Join(", ", result.Shape)}) of {each} bytes each, ")
+                    + FormattableString.Invariant($"{result.InputBytes} bytes -> {result.PackedBytes} bytes ")
+                    + FormattableString.Invariant($"({100.0 * result.PackedBytes / result.InputBytes:0.00} %)"));
                 Console.WriteLine(FormattableString.Invariant($"MSE {result.Mse:0.######}, PSNR {result.PsnrDb:0.00} dB"));
                 foreach (var name in written) Console.WriteLine($"wrote {name}");
             }

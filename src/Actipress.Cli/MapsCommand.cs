@@ -13,12 +13,12 @@ static class MapsCommand
         var dataDir = CommonOptions.DataDir();
         var command = new Command("maps", "Train the benchmarks' networks on real data and write their activation maps.") { folder, dataDir };
         command.Hidden = true;
-        command.SetAction((parsed, cancellation) =>
+        command.SetAction(parsed =>
         {
             var data = DataFolder.Of(parsed.GetValue(dataDir)) ?? throw new InvalidDataException($"No real data to train on: give --data-dir, or set {DataFolder.Variable}, to a folder with mnist/, cifar10_first4000/ and msd_hippocampus/.");
             using var progress = new StatusLine();
-            RealMaps.Capture(data, parsed.GetValue(folder)!, progress, cancellation);
-            return Task.FromResult(0);
+            RealMaps.Capture(data, parsed.GetValue(folder)!, progress, CancellationToken.None);
+            return 0;
         });
         return command;
     }

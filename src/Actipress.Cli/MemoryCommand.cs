@@ -13,24 +13,56 @@ static class MemoryCommand
     public static Command Make()
     {
         var network = new Argument<string>("network") { Description = $"One of: {string.Join(", ", Networks.All.Select(known => known.Name))}.", DefaultValueFactory = _ => "ResNet18" };
-        var batch = new Option<int?>("--batch") { Description = "Examples of a step; by default the paper's." };
+        var batch = Values.OptionalCount("--batch", "Examples of a step; by default the paper's.");
         var input = new Option<string?>("--input") { Description = "Shape of one example, channels first, such as 3x32x32; by default the paper's.", HelpName = "shape" };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
         var forwardOnly = new Option<bool>("--forward-only") { Description = "Leave out the backward pass, and with it the peak: a third of the time." };
         var timeline = new Option<string?>("--timeline") { Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.", HelpName = "file" };
         var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
+        var budget = Values.Bytes(
+            "--budget", "Choose each layer's ratio so that the compressed step's peak keeps to so much; with --fits, the memory to fit in.");
+        var fits = new Option<bool>("--fits")
+        {
+            Description = "Do not run the step: predict the largest batch that fits in this machine's memory, or in --budget.",
+        };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("memory", "Measure what a network of the paper holds after its forward pass and at the peak of the whole step, plain and compressed, by layer.")
-        { network, batch, input, codec, layers, forwardOnly, timeline, predict, device, json };
-        command.SetAction((parsed, cancellation) =>
+        var command = new CliCommand("memory", "Measure what a network holds, plain and compressed.")
+        {
+            Details = "A network of the paper, after its forward pass and at the peak of the whole step, by layer.",
+            Lists = [CommonOptions.Codecs, CommonOptions.LayerSets],
+            Examples =
+            [
+                ("", "ResNet18 at the paper's batch: ten seconds and 1 GiB"),
+                ("UNet3D --predict", "what a large step will take, from small ones"),
+                ("ResNet18 --fits", "the largest batch that fits in this machine, plain and compressed"),
+                ("ResNet20 --budget 60MiB", "the finest codecs that keep a step's peak below 60 MiB"),
+                ("ResNet18 --timeline level.svg", "the level through both steps, drawn"),
+                ("ResNet20 --batch 32 --codec dct:4", "finer"),
+            ],
+        }.With(network, batch, input, codec, layers, forwardOnly, timeline, predict, budget, fits, device, json);
+        command.SetAction(parsed =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
-            var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly), Devices.Parse(parsed.GetValue(device)!));
-            if (plan.Batch < 1) throw new ArgumentException($"--batch {plan.Batch}: wanted 1 or more.");
-            if (plan.Device is { type: not DeviceType.CPU } && (parsed.GetValue(predict) || parsed.GetValue(timeline) is not null)) throw new ArgumentException($"--predict and --timeline follow the CPU's allocator, not that of {plan.Device}: leave one of the options out.");
+            var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly), Devices.Parse(parsed.GetValue(device)!),
+                parsed.GetValue(budget));
+            if (plan.Budget is not null && (plan.ForwardOnly || parsed.GetValue(predict)))
+                throw new ArgumentException("--budget is of the whole step, which is run: leave --forward-only or --predict out.");
+            var ofCpu = parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null || parsed.GetValue(timeline) is not null;
+            if (ofCpu && plan.Device is { type: not DeviceType.CPU })
+                throw new ArgumentException($"--predict, --fits, --budget and --timeline follow the CPU's allocator, not that of {plan.Device}: leave one of the options out.");
+            if (parsed.GetValue(timeline) is { } figure) Outputs.File("--timeline", figure, ".svg", ".png");
             using var progress = new StatusLine();
+            if (parsed.GetValue(fits))
+            {
+                ((IProgress<string>)progress).Report("small steps, to see what large ones will take");
+                var fit = MemoryFit.Of(plan, plan.Budget);
+                progress.Clear();
+                if (parsed.GetValue(json)) Console.WriteLine(Json.Document(fit));
+                else Show(fit);
+                return 0;
+            }
             if (parsed.GetValue(predict))
             {
                 ((IProgress<string>)progress).Report("small steps, to see what the large one will take");
@@ -38,14 +70,14 @@ static class MemoryCommand
                 progress.Clear();
                 if (parsed.GetValue(json)) Console.WriteLine(Json.Document(prediction));
                 else Show(plan, prediction);
-                return Task.FromResult(0);
+                return 0;
             }
-            var result = MemoryMeasure.Run(plan, progress, out var timelines, cancellation)[0];
+            var result = MemoryMeasure.Run(plan, progress, out var timelines, CancellationToken.None)[0];
             progress.Clear();
             if (parsed.GetValue(timeline) is { } file) TimelineFigure.Draw($"{known.Name}, batch {plan.Batch}", timelines).Save(file);
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
-            else Show(result);
-            return Task.FromResult(0);
+            else Show(result, plan.Budget);
+            return 0;
         });
         return command;
     }
@@ -53,9 +85,10 @@ static class MemoryCommand
     static long[] Shape(string text, long[] example)
     {
         var extents = text.Split('x').Select(extent => long.TryParse(extent, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : -1).ToArray();
-        return extents.Length == example.Length && extents.All(extent => extent > 0)
-            ? extents
-            : throw new ArgumentException($"--input {text}: wanted {example.Length} extents, channels first, such as {string.Join('x', example)}.");
+        var elements = extents.Aggregate(1.0, (product, extent) => product * extent);
+        if (extents.Length == example.Length && extents.All(extent => extent > 0) && elements <= int.MaxValue) return extents;
+        var wanted = $"{example.Length} extents, channels first, and fewer than 2^31 numbers, such as {string.Join('x', example)}";
+        throw new ArgumentException($"--input {text}: wanted {wanted}.");
     }
 
     static void Show(MemoryPlan plan, MemoryPrediction prediction)
@@ -72,9 +105,17 @@ static class MemoryCommand
         Console.WriteLine($"This machine has {MiB(MemoryPrediction.AvailableBytes)} MiB available.");
     }
 
-    static void Show(MemoryResult result)
+    static void Show(MemoryFit fit)
     {
-        var table = new Table { Title = new TableTitle($"{result.Network}, batch {result.Batch} of {string.Join(" x ", result.Input)}, {Markup.Escape(result.Codec)} on {Markup.Escape(result.Blocks)}") };
+        Console.WriteLine($"{fit.Network}, examples of {string.Join(" x ", fit.Input)}: the largest batches that fit in {MiB(fit.MemoryBytes)} MiB,");
+        Console.WriteLine("with model, input and step, but without an optimizer's own state; predicted");
+        Console.WriteLine($"  plain         {fit.LargestPlain,8}    a batch of {fit.Batch} takes {MiB(fit.PlainBytes)} MiB");
+        Console.WriteLine($"  {fit.Codec,-12}  {fit.LargestCompressed,8}    a batch of {fit.Batch} takes {MiB(fit.CompressedBytes)} MiB");
+    }
+
+    static void Show(MemoryResult result, long? budget)
+    {
+        var table = new Table { Title = new TableTitle($"{result.Network}, batch {result.Batch} of {string.Join(" x ", result.Input)}, {Markup.Escape(result.Codec)} on {Markup.Escape(result.Blocks)}{(budget is { } bytes ? $", a step in {MiB(bytes)} MiB" : "")}") };
         table.AddColumn("MiB");
         table.AddColumn(new TableColumn("plain").RightAligned());
         table.AddColumn(new TableColumn("compressed").RightAligned());
@@ -85,8 +126,14 @@ static class MemoryCommand
         table.AddRow("others, as the paper counts", MiB(result.OthersBytes), "", "");
         AnsiConsole.Write(table);
         Console.WriteLine(FormattableString.Invariant($"eta {result.EtaPercent:0.0} % as the paper counts, {result.EtaOfFloorPercent:0.0} % of what lies above the floor; {(result.PeakBytes is null ? "forward" : "forward and backward")} {result.BaselineMs:0} ms plain, {result.StepMs:0} ms compressed (once each)"));
+        Console.WriteLine("eta: what was saved, of what could be at all; -100 % would leave nothing but the others, or the floor.");
         Console.WriteLine();
-        Console.WriteLine(new CompressionReport { Layers = result.Layers, LiveBytes = 0, Notes = [] });
+        var report = new CompressionReport { Layers = result.Layers, LiveBytes = 0, Notes = [] };
+        Console.WriteLine(report);
+        foreach (var (word, meaning) in KeptTable.Words(report)) Console.WriteLine($"{word}: {meaning}.");
+        Console.WriteLine("error: the length of a rebuilt map's error by that of the map.");
+        Console.WriteLine("A layer of 0 B saves only what another one has saved.");
+        Console.WriteLine();
         if (result.AliveAtPeak.Count > 0) Console.WriteLine("Alive at the compressed run's peak:");
         foreach (var block in result.AliveAtPeak.Take(12)) Console.WriteLine($"{MiB(block.Bytes),11} MiB  {block.What}");
     }

@@ -8,55 +8,37 @@ namespace Actipress.Cli;
 /// <summary><c>predict</c>: masks of scans by a trained network.</summary>
 static class PredictCommand
 {
-    public static Command Make()
+    public static Command Make(Interruption interruption)
     {
-        var weights = new Option<string>("--weights")
-        {
-            Description = "The network: a .safetensors or .dat file that train wrote.",
-            HelpName = "file",
-            Required = true
-        };
-        var images = new Option<string>("--images")
-        {
-            Description = "Scans: a folder of .nii.gz files, one a case or one a channel "
-            + "(case_0000, case_0001), or of BraTS' patients, or one file.",
-            HelpName = "folder",
-            Required = true
-        };
-        var output = new Option<string>("--out")
-        {
-            Description = "The folder for masks, pictures, scores.csv and index.html.",
-            HelpName = "folder",
-            Required = true
-        };
-        var labels = new Option<string?>("--labels")
-        {
-            Description = "The folder of masks to score by, named as the scans. By default "
-            + "labelsTr beside imagesTr, and labelsTs beside imagesTs.",
-            HelpName = "folder"
-        };
+        var weights = new Option<string>("--weights") { Description = "The network: a .safetensors or .dat file that train wrote.",
+            HelpName = "file", Required = true };
+        var images = new Option<string>("--images") { Description = "Scans: a folder of .nii.gz files, one a case or one a channel "
+            + "(case_0000, case_0001), or of BraTS' patients, or one file.", HelpName = "folder", Required = true };
+        var output = new Option<string>("--out") { Description = "The folder for masks, pictures, scores.csv and index.html.",
+            HelpName = "folder", Required = true };
+        var labels = new Option<string?>("--labels") { Description = "The folder of masks to score by, named as the scans. By default "
+            + "labelsTr beside imagesTr, and labelsTs beside imagesTs.", HelpName = "folder" };
         var largest = new Option<bool>("--largest") { Description = "Keep of each class the largest connected part." };
-        var flips = new Option<bool>("--flips")
-        {
-            Description = "Predict each window mirrored along every axis too, and add: eight times "
-            + "the work."
-        };
-        var overlap = new Option<double>("--overlap")
-        {
-            Description = "Least share of a window that its neighbour has too, from 0 to "
-            + "below 1.",
-            HelpName = "share",
-            DefaultValueFactory = _ => 0.5
-        };
+        var flips = new Option<bool>("--flips") { Description = "Predict each window mirrored along every axis too, and add: eight times "
+            + "the work." };
+        var overlap = Values.Fraction("--overlap", "Least share of a window that its neighbour has too, from 0 to below 1.", 0.5);
         var overwrite = new Option<bool>("--overwrite") { Description = "Replace what the --out folder holds." };
         var misplaced = VolumeOptions.Misplaced();
         var unreadable = VolumeOptions.Unreadable();
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
-        var command = new Command("predict", "Segment scans with a trained network: masks as NIfTI in each scan's own space, a picture "
-            + "beside each, and scores (DSC, HD95, volumes) where masks are at hand.")
-        { weights, images, output, labels, largest, flips, overlap, overwrite, misplaced, unreadable, device, json };
-        command.SetAction((parsed, cancellation) =>
+        var command = new CliCommand("predict", "Segment scans with a trained network.")
+        {
+            Details = "Masks are NIfTI in each scan's own space, with a picture beside each, and scores (DSC, HD95, volumes) where masks are at hand. "
+                + "train says at its end where the weights are.",
+            Examples =
+            [
+                ("--weights WEIGHTS --images scans --out masks", "masks and pictures of every scan in a folder"),
+                ("--weights WEIGHTS --images scan.nii.gz --out masks --largest", "of one scan, each class in one piece"),
+                ("--weights WEIGHTS --images imagesTs --labels labelsTs --out masks", "with scores"),
+            ],
+        }.With(weights, images, output, labels, largest, flips, overlap, overwrite, misplaced, unreadable, device, json);
+        command.SetAction(parsed =>
         {
             var where = Devices.Parse(parsed.GetValue(device)!);
             if (parsed.GetValue(overlap) is var share && !(share >= 0 && share < 1)) throw new ArgumentException($"--overlap {share}: "
@@ -70,21 +52,19 @@ static class PredictCommand
                     description.Scans?.ChannelNames);
                 var notes = new DataNotes();
                 using var progress = new StatusLine();
-                var result = new Prediction(parsed.GetValue(weights)!, cases, parsed.GetValue(output)!)
+                using var afterStep = interruption.AfterStep();
+                var result = new Prediction(parsed.GetValue(weights)!, cases, Outputs.Folder("--out", parsed.GetValue(output)!))
                 {
-                    Largest = parsed.GetValue(largest),
-                    Flips = parsed.GetValue(flips),
-                    Overlap = share,
-                    Overwrite = parsed.GetValue(overwrite),
-                    Misplaced = parsed.GetValue(misplaced) ?? Data.Misplaced.Refuse,
-                    Unreadable = parsed.GetValue(unreadable)
+                    Largest = parsed.GetValue(largest), Flips = parsed.GetValue(flips), Overlap = share,
+                        Overwrite = parsed.GetValue(overwrite),
+                    Misplaced = parsed.GetValue(misplaced) ?? Data.Misplaced.Refuse, Unreadable = parsed.GetValue(unreadable)
                         ?? Data.Unreadable.Stop,
-                }.Run(model, description, where, progress, notes, cancellation);
+                }.Run(model, description, where, progress, notes, interruption.Token);
                 progress.Clear();
                 foreach (var line in notes.Lines().Concat(result.Skipped)) Console.Error.WriteLine(line);
                 if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
                 else Show(result, parsed.GetValue(output)!);
-                return Task.FromResult(0);
+                return 0;
             }
         });
         return command;

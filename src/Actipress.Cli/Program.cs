@@ -1,22 +1,26 @@
 using System.CommandLine;
 using Actipress.Cli;
 using Actipress.Distributed;
+using Spectre.Console;
 
 // mpirun gives its processes a terminal, although it passes on what they write to a file: .NET would begin with the terminal's control codes.
 if (Ranks.Own is not null) Environment.SetEnvironmentVariable("TERM", "dumb");
 
+if (Console.IsOutputRedirected || Ranks.Own is not null) AnsiConsole.Profile.Width = 200;
+using var interruption = new Interruption();
 var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved for the backward pass.")
 {
-    TrainCommand.Make(),
-    PredictCommand.Make(),
+    TrainCommand.Make(interruption),
+    PredictCommand.Make(interruption),
     MemoryCommand.Make(),
-    ReproduceCommand.Make(),
+    ReproduceCommand.Make(interruption),
     ReportCommand.Make(),
     CompressCommand.Make(),
-    SweepCommand.Make(),
-    BenchCommand.Make(),
+    SweepCommand.Make(interruption),
+    BenchCommand.Make(interruption),
     StatusCommand.Make(),
     ReadmeCommand.Make(),
     MapsCommand.Make(),
 };
+CliCommand.ExtendHelp(root);
 return await UserErrors.Run(root, args);

@@ -12,16 +12,23 @@ static class ReportCommand
         var output = new Option<string>("--out") { Description = "The page.", HelpName = "file", DefaultValueFactory = _ => "runs/report.html" };
         var figures = new Option<string?>("--figures") { Description = "Write each figure as .svg and .png into this folder too.", HelpName = "folder" };
         var experiments = CommonOptions.Experiments();
-        var command = new Command("report", "Write one self-contained page with every table and figure that the stored results have, the paper's beside ours. Runs nothing: see reproduce and sweep.")
-        { output, figures, experiments };
+        var command = new CliCommand("report", "Write one page of all that was measured.")
+        {
+            Details = "Every table and figure that the stored results have, the paper's beside ours. It runs nothing: see reproduce.",
+            Examples =
+            [
+                ("", "runs/report.html, from the experiments of the sources"),
+                ("--out page.html --figures figures", "each figure as .svg and .png too"),
+            ],
+        }.With(output, figures, experiments);
         command.SetAction(parsed =>
         {
+            var file = Outputs.File("--out", parsed.GetValue(output)!);
+            if (parsed.GetValue(figures) is { } into) Outputs.Folder("--figures", into);
             var folder = parsed.GetValue(experiments)!;
             var page = Reproduction.Page(Reproduction.All, new(DataFolder.Of(null), folder), StoredPiece.ReadAll(folder));
-            var file = Path.GetFullPath(parsed.GetValue(output)!);
-            Directory.CreateDirectory(Path.GetDirectoryName(file)!);
-            File.WriteAllText(file, page.ToString());
-            if (parsed.GetValue(figures) is { } into) page.SaveFigures(into);
+            page.Save(file);
+            if (parsed.GetValue(figures) is { } pictures) page.SaveFigures(pictures);
             Console.WriteLine(file);
             return 0;
         });

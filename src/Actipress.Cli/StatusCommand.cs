@@ -13,7 +13,11 @@ static class StatusCommand
     {
         var dataDir = CommonOptions.DataDir();
         var json = CommonOptions.Json();
-        var command = new Command("status", "Say what works on this machine: platform, hooks, device, codecs and their faces, data found.") { dataDir, json };
+        var command = new CliCommand("status", "Say what works on this machine.")
+        {
+            Details = "Platform, hooks, device, codecs and their faces, data found.",
+            Examples = [("", "as lines"), ("--data-dir DATA --json", "as JSON, with the data sets in a folder")],
+        }.With(dataDir, json);
         command.SetAction(parsed =>
         {
             var hooks = "work";

@@ -2,23 +2,59 @@ using System.Diagnostics;
 
 namespace Actipress.Cli;
 
-/// <summary>What is being done, on standard error: one line that is rewritten on a terminal, elsewhere a line every few seconds.</summary>
+/// <summary>
+/// What is being done, on standard error: on a terminal one line that is rewritten, with the time that it has taken once that is two
+/// seconds; elsewhere a line every few seconds.
+/// </summary>
 sealed class StatusLine : IProgress<string>, IDisposable
 {
-    readonly Stopwatch sinceShown = new();
+    static readonly TimeSpan patience = TimeSpan.FromSeconds(2);
+    readonly Stopwatch sinceShown = new(), sinceBegun = Stopwatch.StartNew();
+    readonly Lock one = new();
+    readonly Timer? clock;
+    string? shown;
+
+    public StatusLine()
+    {
+        if (Terminal.Rewrites) clock = new(_ => Show(), null, patience, TimeSpan.FromSeconds(1));
+    }
 
     public void Report(string value)
     {
-        if (!Console.IsErrorRedirected) Console.Error.Write($"\r\e[K{value}");
-        else if (!sinceShown.IsRunning || sinceShown.Elapsed > TimeSpan.FromSeconds(2)) Console.Error.WriteLine(value);
-        else return;
-        sinceShown.Restart();
+        lock (one)
+        {
+            if (clock is not null)
+            {
+                if (shown != value) sinceBegun.Restart();
+                shown = value;
+                Show();
+            }
+            else if (!sinceShown.IsRunning || sinceShown.Elapsed > patience)
+            {
+                Console.Error.WriteLine(value);
+                sinceShown.Restart();
+            }
+        }
+    }
+
+    void Show()
+    {
+        lock (one)
+            if (shown is not null) Terminal.Show(sinceBegun.Elapsed < patience ? shown : $"{shown}  ({Terminal.Time(sinceBegun.Elapsed)})");
     }
 
     public void Clear()
     {
-        if (!Console.IsErrorRedirected) Console.Error.Write("\r\e[K");
+        lock (one)
+        {
+            shown = null;
+            Terminal.Clear();
+        }
     }
 
-    public void Dispose() => Clear();
+    public void Dispose()
+    {
+        Clear();
+        clock?.Dispose();
+    }
 }

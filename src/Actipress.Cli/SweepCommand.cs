@@ -9,11 +9,11 @@ namespace Actipress.Cli;
 /// <summary><c>sweep</c>: an experiment's trainings, here or on a cluster.</summary>
 static class SweepCommand
 {
-    public static Command Make()
+    public static Command Make(Interruption interruption)
     {
         var config = new Argument<string>("config") { Description = "An experiment's config.json or its folder, such as experiments/figure6a-mnist." };
-        var workers = CommonOptions.Positive("--workers", "Trainings at work at once, each in a process of its own. By default one for each core.", Environment.ProcessorCount);
-        var threads = CommonOptions.Positive("--threads", "Threads of each training.", 1);
+        var workers = Values.Count("--workers", "Trainings at once, each in a process of its own. By default one a core.", Environment.ProcessorCount);
+        var threads = Values.Count("--threads", "Threads of each training.", 1);
         var list = new Option<bool>("--list") { Description = "Only say what is done and what is not." };
         var slurm = new Option<bool>("--slurm") { Description = "Hand what is not done to Slurm as a job array; the experiment's folder must be visible from its nodes." };
         var slurmOptions = new Option<string[]>("--slurm-option") { Description = "A further option of sbatch, such as --slurm-option=--time=1:00:00; may be given several times.", HelpName = "option" };
@@ -22,11 +22,22 @@ static class SweepCommand
         var json = CommonOptions.Json();
         var worker = new Option<bool>("--worker") { Hidden = true };
         var only = new Option<string?>("--only") { Hidden = true };
-        var command = new Command("sweep", "Train for every layer set, codec, ratio and seed of an experiment. What is done is skipped, what was begun is gone on with: a sweep may be ended or killed at any moment and started again.")
-        { config, workers, threads, list, slurm, slurmOptions, dataDir, device, json, worker, only };
-
-        command.SetAction(async (parsed, cancellation) =>
+        var command = new CliCommand("sweep", "Train all runs of an experiment.")
         {
+            Details = "Each layer set, codec, ratio and seed of its config.json. What is done is skipped, what was begun is gone on with: "
+                + "end or kill a sweep at any moment and start it again.",
+            Examples =
+            [
+                ("experiments/mnist-lenet-10-epochs --list", "what is done and what is not"),
+                ("experiments/mnist-lenet-10-epochs --data-dir DATA", "on all cores"),
+                ("my-experiment --slurm --slurm-option=--time=2:00:00", "as a job array"),
+            ],
+        }.With(config, workers, threads, list, slurm, slurmOptions, dataDir, device, json, worker, only);
+
+        command.SetAction(async (parsed, _) =>
+        {
+            using var afterStep = interruption.AfterStep(silently: parsed.GetValue(worker));
+            var cancellation = interruption.Token;
             set_num_threads(parsed.GetValue(threads));
             var sweep = new Sweep(parsed.GetValue(config)!) { Device = Devices.Parse(parsed.GetValue(device)!) };
             var folder = DataFolder.Of(parsed.GetValue(dataDir)) is { } named ? Path.GetFullPath(named) : null;
@@ -58,7 +69,7 @@ static class SweepCommand
     {
         var plan = sweep.Plans.FirstOrDefault(plan => plan.Key() == key) ?? throw new ArgumentException($"No run {key} in {sweep.ConfigPath}: it was changed since the job array was made. Make another with --slurm.");
         var failed = false;
-        var progress = new ProgressLine();
+        using var progress = new ProgressLine(plan.Epochs, runs: 1);
         sweep.Train(plan, folder, new Told(told =>
         {
             if (told.At is not null) progress.Report(told.At);
@@ -84,12 +95,11 @@ static class SweepCommand
     {
         var table = new Table { Title = new TableTitle($"{summary.Experiment}: {summary.Done} of {summary.Runs} runs") };
         foreach (var (name, right) in ((string, bool)[])[("layers", false), ("codec", false), ("seeds", true), ("test %", true), ("against plain", true), ("train %", true), ("kept %", true), ("cosine", true), ("ms a step", true)])
-            table.AddColumn(right ? new TableColumn(name).RightAligned().NoWrap() : new TableColumn(name).NoWrap());
+            table.AddColumn(right ? new TableColumn(name).RightAligned() : new TableColumn(name).NoWrap());
         foreach (var row in summary.Rows)
             table.AddRow([.. ((FormattableString[])[
                 $"{row.Layers}", $"{row.Codec}", $"{row.Seeds}", WithError(row.TestAccuracy ?? row.TestDsc, row.StandardError, "0.00"), WithError(row.Difference, row.DifferenceStandardError, "+0.00;-0.00"),
                 $"{100 * row.TrainScore:0.00}", $"{row.KeptPercent:0.0}", $"{row.GradientCosine:0.000}", $"{row.StepMs:0.0}"]).Select(cell => Markup.Escape(FormattableString.Invariant(cell)))]);
-        if (Console.IsOutputRedirected) AnsiConsole.Profile.Width = 200;
         AnsiConsole.Write(table);
         Console.WriteLine($"Results: {path}");
     }

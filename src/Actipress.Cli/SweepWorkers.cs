@@ -41,7 +41,8 @@ static class SweepWorkers
             if (Json.Read<Said>(line) is { } said) board.Show(number, said);
         await process.WaitForExitAsync(CancellationToken.None);
         var crashed = process.ExitCode is not (0 or UserErrors.Interrupted);    // trainings that fail are told
-        if (crashed) board.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
+        if (crashed)
+            Terminal.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
         return crashed;
     }
 
@@ -94,25 +95,20 @@ static class SweepWorkers
                 var plan = plans[said.Key];
                 var name = $"{plan.Layers} {plan.Codec} seed {plan.Seed}";
                 if (said.Failed) Failed++;
-                if (said.Notice is not null) Say($"{name}: {said.Notice}");
+                if (said.Notice is not null) Terminal.Say($"{name}: {said.Notice}");
                 if (said.At is not null) at[worker] = $"{name}: {said.At}";
                 else if (said.Notice is null || said.Failed)
                 {
                     at.Remove(worker);
                     ended++;
-                    if (!said.Failed) Say($"{sweep.Plans.Count - remaining + ended} of {sweep.Plans.Count}  {name}{Left()}");
+                    if (!said.Failed) Terminal.Say($"{sweep.Plans.Count - remaining + ended} of {sweep.Plans.Count}  {name}{Left()}");
                 }
-                if (!Console.IsErrorRedirected) Console.Error.Write($"\r\e[K{string.Join(" | ", at.Values)}");
+                Terminal.Show(string.Join(" | ", at.Values));
             }
         }
 
-        string Left() => ended == remaining ? "" : FormattableString.Invariant($"  (about {watch.Elapsed.TotalMinutes / ended * (remaining - ended):0} min left)");
+        string Left() => ended == remaining ? "" : $"  (about {Terminal.Time(watch.Elapsed / ended * (remaining - ended))} left)";
 
-        public void Say(string line) => Console.Error.WriteLine(Console.IsErrorRedirected ? line : $"\r\e[K{line}");
-
-        public void Dispose()
-        {
-            if (!Console.IsErrorRedirected) Console.Error.Write("\r\e[K");
-        }
+        public void Dispose() => Terminal.Clear();
     }
 }

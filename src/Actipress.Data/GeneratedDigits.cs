@@ -56,7 +56,7 @@ public static class GeneratedDigits
             var pixels = new byte[grey.Count * 3 * Wide * Wide];
             Parallel.For(0, grey.Count, i =>
             {
-                var random = new Random(unchecked(seed * 2_000_003 + i));
+                var random = new Random(Mixed(unchecked(seed * 2_000_003 + i)));
                 for (var channel = 0; channel < 3; channel++)
                 {
                     var (ground, slope, ink) = (20 + 120 * random.NextDouble(), 3 * (random.NextDouble() - 0.5), 0.4 + 0.4 * random.NextDouble());
@@ -70,6 +70,19 @@ public static class GeneratedDigits
                 }
             });
             return new(pixels, grey.Labels, Wide, Wide, Channels: 3) { Name = "generated digits in colour", Classes = 10 };
+        }
+    }
+
+    // The first number of a Random is nearly linear in its seed, as the digit is, which is such a number too: without this the ground's
+    // colour would tell the digit. MurmurHash3's last step.
+    static int Mixed(int seed)
+    {
+        unchecked
+        {
+            var mixed = (uint)seed;
+            mixed = (mixed ^ (mixed >> 16)) * 0x85ebca6b;
+            mixed = (mixed ^ (mixed >> 13)) * 0xc2b2ae35;
+            return (int)(mixed ^ (mixed >> 16));
         }
     }
 

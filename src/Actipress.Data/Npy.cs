@@ -9,6 +9,18 @@ namespace Actipress.Data;
 /// <summary>NumPy's file format for one array, versions 1 and 2: little-endian floats and integers in C order.</summary>
 public static partial class Npy
 {
+    /// <summary>Bytes of one number in the file, by its type's name in NumPy.</summary>
+    /// <exception cref="InvalidDataException">Not such a file.</exception>
+    public static int BytesOfNumber(string path)
+    {
+        using var file = new BinaryReader(File.OpenRead(path));
+        var start = file.ReadBytes(1 << 12);
+        var type = Descr().Match(System.Text.Encoding.Latin1.GetString(start)).Groups[1].Value;
+        return start.AsSpan().StartsWith(Magic) && char.IsAsciiDigit(type.LastOrDefault())
+            ? type[^1] - '0'
+            : throw new InvalidDataException($"{path} is no .npy file whose numbers' type can be told: save it with numpy.save.");
+    }
+
     static ReadOnlySpan<byte> Magic => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
 
     /// <summary>Reads an array as float32, whatever number type it has; the caller disposes it.</summary>

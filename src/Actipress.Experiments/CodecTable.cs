@@ -73,6 +73,13 @@ public static class CodecTable
         static long Mebibytes(JsonElement line) => (Integer(line, "elements") * sizeof(float) + (1 << 19)) >> 20;
     }
 
+    /// <summary>Training steps with every layer compressed, of each network the newest: how much longer than plain ones.</summary>
+    internal static IReadOnlyList<(string Network, string Codec, double Ratio)> Steps(IEnumerable<string> results) =>
+    [
+        .. results.Select(Json.TryParse).OfType<JsonElement>().Where(line => Text(line, "kind") == "steps")
+            .Select(line => Object(line, "result")).GroupBy(step => Text(step, "network")).Select(same => (same.Key, Text(same.Last(), "codec"), Number(same.Last(), "ratio"))),
+    ];
+
     static string Text(JsonElement line, string name) => Field(line, name, JsonValueKind.String, "text").GetString()!;
 
     static double Number(JsonElement line, string name) => Field(line, name, JsonValueKind.Number, "number").GetDouble();

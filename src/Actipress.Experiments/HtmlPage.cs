@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text;
+using Actipress.Data;
 using ScottPlot;
 
 namespace Actipress.Experiments;
@@ -7,20 +8,22 @@ namespace Actipress.Experiments;
 /// <summary>One self-contained page of text, tables and figures: nothing in it is loaded from elsewhere.</summary>
 public sealed class HtmlPage
 {
-    readonly StringBuilder body = new();
+    readonly StringBuilder top = new(), below = new();
     readonly StringBuilder contents = new();
     readonly List<(string Name, Plot Plot, int Width, int Height)> figures = [];
+    StringBuilder body;
     int sections;
 
     /// <param name="title">Above everything.</param>
-    public HtmlPage(string title) => Title = title;
+    public HtmlPage(string title) => (Title, body) = (title, top);
 
     /// <summary>Above everything.</summary>
     public string Title { get; }
 
-    /// <summary>Begins a section, which the page's head links to.</summary>
+    /// <summary>Begins a section, to which the page links behind what came before the first one.</summary>
     public void Section(string title)
     {
+        body = below;
         sections++;
         contents.AppendLine($"<li><a href=\"#s{sections}\">{Text(title)}</a></li>");
         body.AppendLine($"<h2 id=\"s{sections}\">{Text(title)}</h2>");
@@ -29,8 +32,40 @@ public sealed class HtmlPage
     /// <summary>A heading within a section.</summary>
     public void Heading(string title) => body.AppendLine($"<h3>{Text(title)}</h3>");
 
+    /// <summary>A heading with its table and what there is to say of it, beside others; see <see cref="BeginBeside"/>.</summary>
+    public void Part(string title, IReadOnlyList<string> columns, IEnumerable<IReadOnlyList<string>> rows, string below)
+    {
+        body.AppendLine("<div>");
+        Heading(title);
+        Table(columns, rows);
+        body.AppendLine($"<figcaption>{Text(below)}</figcaption></div>");
+    }
+
     /// <summary>A paragraph.</summary>
     public void Paragraph(string text) => body.AppendLine($"<p>{Text(text)}</p>");
+
+    /// <summary>Begins parts that stand beside each other where there is room: tables with a heading each.</summary>
+    public void BeginBeside() => body.AppendLine("<div class=\"beside\">");
+
+    /// <summary>Ends what <see cref="BeginBeside"/> began.</summary>
+    public void EndBeside() => body.AppendLine("</div>");
+
+    /// <summary>What the colours of the figures that follow mean.</summary>
+    /// <param name="entries">A colour such as #1f77b4, and its name.</param>
+    public void Legend(IEnumerable<(string Color, string Name)> entries)
+    {
+        ArgumentNullException.ThrowIfNull(entries);
+        var names = entries.Select(entry => $"<span><i style=\"background:{Text(entry.Color)}\"></i>{Text(entry.Name)}</span>");
+        body.AppendLine($"<p class=\"legend\">{string.Concat(names)}</p>");
+    }
+
+    /// <summary>A table that opens when its name is clicked.</summary>
+    public void TableBehind(string name, IReadOnlyList<string> columns, IEnumerable<IReadOnlyList<string>> rows)
+    {
+        body.AppendLine($"<details><summary>{Text(name)}</summary>");
+        Table(columns, rows);
+        body.AppendLine("</details>");
+    }
 
     /// <summary>A table; a cell's lines are set below each other, and a cell that begins with <see cref="Doubtful"/> is marked.</summary>
     public void Table(IReadOnlyList<string> columns, IEnumerable<IReadOnlyList<string>> rows)
@@ -62,8 +97,18 @@ public sealed class HtmlPage
     {
         ArgumentNullException.ThrowIfNull(plot);
         var svg = plot.GetSvgXml(width, height);
-        body.AppendLine($"<figure>{svg[svg.IndexOf("<svg", StringComparison.Ordinal)..]}<figcaption>{Text(caption)}</figcaption></figure>");
+        body.AppendLine($"<figure class=\"drawn\" style=\"width:min(100%,{width}px)\">{Scalable(svg, width, height)}<figcaption>{Text(caption)}</figcaption></figure>");
         figures.Add((string.Concat(name.Select(letter => char.IsLetterOrDigit(letter) || letter is '-' or '.' ? letter : '-')), plot, width, height));
+    }
+
+    /// <summary>Writes the page.</summary>
+    public void Save(string file) => WholeFile.Write(file, part => File.WriteAllText(part, ToString()));
+
+    // By its own extents, so that a narrow page shows it smaller; SkiaSharp gives the size in pixels alone.
+    static string Scalable(string svg, int width, int height)
+    {
+        var begin = svg.IndexOf("<svg", StringComparison.Ordinal) + "<svg".Length;
+        return $"<svg viewBox=\"0 0 {width} {height}\"{svg[begin..]}";
     }
 
     /// <summary>Writes every figure as .svg and .png.</summary>
@@ -89,17 +134,37 @@ public sealed class HtmlPage
         <!doctype html>
         <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{{Text(Title)}}</title>
         <style>
-        body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
-        h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc }
+        :root {
+          color-scheme: light dark; --text: #222; --quiet: #595959; --ground: #fff; --line: #d8d8d8; --strong: #888; --mark: #fff3d6; --link: #0b57d0
+        }
+        @media (prefers-color-scheme: dark) {
+          :root { --text: #e8e8e8; --quiet: #b0b0b0; --ground: #16181b; --line: #3a3d42; --strong: #888; --mark: #4a3a12; --link: #8ab4f8 }
+          figure.drawn svg, .legend i { filter: invert(.91) hue-rotate(180deg) }
+        }
+        body { font: 16px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 1.5rem auto; padding: 0 1rem;
+          color: var(--text); background: var(--ground) }
+        a { color: var(--link) } h1, h2, h3 { line-height: 1.2 }
+        h1 { margin: 0 0 .5rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
+        nav ul { padding: 0; margin: .5rem 0; list-style: none } nav li { display: inline-block; margin-right: 1rem }
         .wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
-        th, td { padding: .25rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: right; vertical-align: top }
-        th:first-child, td:first-child, th:last-child, td:last-child { text-align: left } thead th { border-bottom: 2px solid #888 }
-        td.doubtful { background: #fff3d6 } figure { margin: 1rem 0; display: inline-block; vertical-align: top } figure svg, figure img { max-width: 100%; height: auto } figcaption { color: #555; font-size: 14px }
+        th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top }
+        th:first-child, td:first-child, th:last-child, td:last-child { text-align: left }
+        thead th { border-bottom: 2px solid var(--strong) }
+        .legend span { display: inline-block; margin-right: 1.25rem }
+        .legend i { display: inline-block; width: 1.5rem; height: 3px; margin-right: .4rem; vertical-align: middle }
+        figure.drawn svg text { font-family: system-ui, sans-serif }
+        .beside { display: flex; flex-wrap: wrap; gap: 0 2.5rem } .beside > div { max-width: 100% } .beside h3 { margin: 1rem 0 .25rem }
+        .beside td:last-child, .beside th:last-child { text-align: right }
+        details { margin: .5rem 0 } summary { cursor: pointer; color: var(--link) } p, figcaption { overflow-wrap: anywhere }
+        td.doubtful { background: var(--mark) }
+        figure { margin: 1rem 1rem 1rem 0; display: inline-block; vertical-align: top; max-width: 100% }
+        figure svg, figure img { max-width: 100%; height: auto } figcaption { color: var(--quiet); font-size: 14px; max-width: 46rem }
+        @media (max-width: 600px) { body { margin: .75rem auto } figure { margin-right: 0 } th, td { padding: .25rem .4rem } }
         </style></head><body>
         <h1>{{Text(Title)}}</h1>
-        <ul>
-        {{contents}}</ul>
-        {{body}}</body></html>
+        {{top}}<nav><ul>
+        {{contents}}</ul></nav>
+        {{below}}</body></html>
 
         """;
 

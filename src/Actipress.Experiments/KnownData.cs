@@ -7,7 +7,9 @@ namespace Actipress.Experiments;
 /// <param name="Meaning">What it is.</param>
 /// <param name="Folder">The part of the data folder that holds it; null where the program draws it.</param>
 /// <param name="Load">Reads it from that folder.</param>
-public sealed record KnownDataSet(string Name, string Meaning, string? Folder, Func<string, TrainingPlan, TrainingData> Load);
+/// <param name="Files">Files by which that folder is known: patterns, with a slash between folders.</param>
+public sealed record KnownDataSet(
+    string Name, string Meaning, string? Folder, Func<string, TrainingPlan, TrainingData> Load, params string[] Files);
 
 /// <summary>The data sets by name. A line here adds one.</summary>
 public static class KnownData
@@ -18,27 +20,31 @@ public static class KnownData
         new("digits", "digits that the program draws, 28 x 28", null, (_, _) => TrainingData.Of(GeneratedDigits.Make())),
         new("colour-digits", "the same in colour, 32 x 32", null, (_, _) => TrainingData.Of(GeneratedDigits.InColour())),
         new("volumes", "volumes of two balls that the program draws", null, (_, plan) => Volumes(GeneratedVolumes.Make(50, Extents(plan)), plan)),
-        new("mnist", "MNIST's four files", "mnist", (folder, _) => TrainingData.Of(Mnist.Load(folder))),
-        new("cifar10", "CIFAR-10 in its binary version", "cifar10_first4000", (folder, _) => TrainingData.Of(Cifar10.Load(folder))),
-        new("cifar10-jpeg", "CIFAR-10 as train/class/*.jpg and test/class/*.jpg", "cifar10_jpeg", (folder, _) => TrainingData.Of(ImageFolder.Load(folder))),
-        new("cifar100", "CIFAR-100 in its binary version", "cifar100", (folder, _) => TrainingData.Of(Cifar100.Load(folder))),
-        new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", VolumeData.Hippocampus),
-        new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", VolumeData.Brats),
-        new("spleen", "the Decathlon's spleen: CT from -160 to 240 Hounsfield units, 4 mm a voxel", "msd_spleen", (folder, plan) =>
-            VolumeData.Ct(Decathlon.Open(folder, classes: 2), plan)),
-        new("ct-spleen", "likewise TotalSegmentator's CT subjects with the mask of their spleen", "totalsegmentator", (folder, plan) =>
-            VolumeData.Ct(TotalSegmentator.Open(folder, "spleen"), plan)),
+        new("mnist", "MNIST's four files", "mnist", (folder, _) => TrainingData.Of(Mnist.Load(folder)), "train-images-idx3-ubyte*"),
+        new("cifar10", "CIFAR-10 in its binary version", "cifar10_first4000", (folder, _) => TrainingData.Of(Cifar10.Load(folder)),
+            "*batch*.bin*", "cifar10_*.bin*"),
+        new("cifar10-jpeg", "CIFAR-10 as train/class/*.jpg and test/class/*.jpg", "cifar10_jpeg", (folder, _) => TrainingData.Of(ImageFolder.Load(folder)),
+            "train/*/*.jpg"),
+        new("cifar100", "CIFAR-100 in its binary version", "cifar100", (folder, _) => TrainingData.Of(Cifar100.Load(folder)),
+            "train.bin*", "cifar100*.bin*"),
+        new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", VolumeData.Hippocampus, "imagesTr/hippocampus_*.nii*"),
+        new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", VolumeData.Brats,
+            "*/*flair*"),
+        new("spleen", "the Decathlon's spleen: CT from -160 to 240 Hounsfield units, 4 mm a voxel", "msd_spleen",
+            (folder, plan) => VolumeData.Ct(Decathlon.Open(folder, classes: 2), plan), "imagesTr/spleen_*.nii*"),
+        new("ct-spleen", "likewise TotalSegmentator's CT subjects with the mask of their spleen", "totalsegmentator",
+            (folder, plan) => VolumeData.Ct(TotalSegmentator.Open(folder, "spleen"), plan), "s*/ct.nii*"),
     ];
 
     /// <summary>The one called <paramref name="name"/>, or the volumes in the folder or table of this path.</summary>
     /// <exception cref="ArgumentException">There is none; the message lists all.</exception>
     public static KnownDataSet Find(string name) =>
         All.FirstOrDefault(data => data.Name == name)
-        ?? (Directory.Exists(name) || VolumeLayout.IsTable(name) || name.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal)
-        ? new KnownDataSet(name, "volumes of one's own", null, (_, plan) => VolumeData.Folder(name, plan)) : null)
-        ?? throw new ArgumentException($"No data set '{name}'. Known: "
-        + $"{string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}, or the path of a folder or .csv file of volumes.",
-        nameof(name));
+        ?? (Directory.Exists(name) || VolumeLayout.IsTable(name) || name.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal) ? new KnownDataSet(name, "volumes of one's own", null, (_, plan) => VolumeData.Folder(name, plan)) : null)
+        ?? throw new ArgumentException($"No data set '{name}'. Known: {string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}, or the path of a folder or .csv file of volumes.", nameof(name));
+
+    /// <summary>Whether files of a data set lie in the folder, or in the part of it that has the data set's name.</summary>
+    public static bool IsIn(string folder, string name) => FoundData.In(folder).Contains(Find(name));
 
     /// <summary>What a plan trains on, as far as it asks for.</summary>
     /// <param name="plan">Its network must take what the data set has.</param>
@@ -51,10 +57,14 @@ public static class KnownData
         var (network, known) = (Trainable.Find(plan.Model), Find(plan.Data));
         if (known.Folder is not null && folder is null)
             throw new InvalidDataException($"No data folder for {known.Name}: give one with --data-dir, or set {DataFolder.Variable}; {network.Generated} needs none.");
-        var data = known.Load(known.Folder is null ? "" : DataFolder.Part(folder!, known.Folder), plan);
+        TrainingData data;
+        try { data = known.Load(known.Folder is null ? "" : DataFolder.Part(folder!, known.Folder), plan); }
+        catch (InvalidDataException failure) when (known.Folder is not null)
+        {
+            throw new InvalidDataException(failure.Message + FoundData.Sentence(folder!, known), failure);
+        }
         if ((plan.Patch is not null || plan.Memory is not null) && data.Patch is null)
-            throw new ArgumentException($"No patches of {known.Name}, which the program draws in one size: wanted volumes from files, "
-                + "such as hippocampus or a folder's, or --extents.");
+            throw new ArgumentException($"No patches of {known.Name}, which the program draws in one size: wanted volumes from files, such as hippocampus or a folder's, or --extents.");
         using (var scope = torch.NewDisposeScope())
         {
             var (input, target) = data.Train.Batch([0]);

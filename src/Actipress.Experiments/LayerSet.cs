@@ -64,6 +64,21 @@ public sealed partial record LayerSet
         else options.Default(ActivationCodec.None).Where(OfKind, codec);
     }
 
+    /// <summary>Makes sure that the kinds after the colon are there; <see cref="CompressActivations"/> tries names and patterns.</summary>
+    /// <exception cref="ArgumentException">There is no such layer in the model: the set would compress nothing.</exception>
+    public void EnsureIn(torch.nn.Module model)
+    {
+        if (kinds.Length == 0) return;
+        Layer[] named = [.. new ModelLayers(model).All.Where(layer => patterns.Length == 0 || patterns.Any(layer.Matches))];
+        if (named.Length == 0 || named.Any(OfKind)) return;
+        var there = known.Where(kind => named.Any(kind.Value)).Select(kind => kind.Key).ToArray();
+        var among = patterns.Length == 0 ? "all layers" : string.Join(", ", patterns);
+        var found = there.Length == 0 ? "none of the known kinds" : string.Join(", ", there);
+        throw new ArgumentException(
+            $"No layer of kind {string.Join(" or ", kinds)} among {among}: found {found}. "
+            + $"Leave out ':{string.Join('+', kinds)}', or name another kind.");
+    }
+
     /// <summary>Whether a layer is one of these.</summary>
     public bool Contains(Layer layer)
     {

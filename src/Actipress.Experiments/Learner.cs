@@ -66,7 +66,10 @@ public sealed class Learner : IDisposable
         model = network.Create(data.Channels, data.Classes, plan.Features ?? network.Features).to(this.device);
         try
         {
-            if (codec != ActivationCodec.None) compression = model.CompressActivations(options => LayerSet.Parse(plan.Layers, network).Configure(options, codec));
+            EnsureTakesExamples();
+            var layers = LayerSet.Parse(plan.Layers, network);
+            layers.EnsureIn(model);
+            if (codec != ActivationCodec.None) compression = model.CompressActivations(options => layers.Configure(options, codec));
             meter = Devices.Meter(this.device, out _);
             if (this.ranks is not null) parallel = model.DataParallel(this.ranks);
         }
@@ -78,6 +81,18 @@ public sealed class Learner : IDisposable
             throw;
         }
         optimizer = new Adam(model.parameters(), plan.LearningRate);
+    }
+
+    // On an example of its own: none of what the training draws by chance.
+    void EnsureTakesExamples()
+    {
+        using var inference = no_grad();
+        using var scope = NewDisposeScope();
+        var (input, _) = OnDevice(data.Train.Batch([0], patches is null ? null : (example, _) => example.Fit(data.Patch!)));
+        model.eval();
+        var what = $"{plan.Model} does not take {data.Name}, whose examples are {string.Join(" x ", input.shape[1..])}";
+        _ = TorchErrors.WhereItFits(what, "Choose another with --data.", () => model.call(input));
+        model.train();
     }
 
     /// <summary>baseline or compressed.</summary>
@@ -128,8 +143,13 @@ public sealed class Learner : IDisposable
             KeepRandomState();
             betweenSteps();
         }
-        tested = Score(data.Test);
-        curve.Add(EpochResult.Of(objective, losses / Steps, tested.Mean));
+        if (Score(data.Test, cancellation) is not { } score)
+        {
+            KeepRandomState();
+            return false;
+        }
+        tested = score;
+        curve.Add(EpochResult.Of(objective, losses / Steps, score.Mean));
         progress?.Report(new(epoch, Name, step, Steps, Last.TrainLoss, double.NaN, objective.ScoreName, Last.TestScore));
         (step, losses) = (0, 0);
         return true;
@@ -204,50 +224,62 @@ public sealed class Learner : IDisposable
     }
 
     // In batches that take about as much memory as those of the training, which keeps maps besides.
-    ScoreTally Score(TrainingData.Part part)
+    // Null where any rank's cancellation cut it short, on all of them.
+    ScoreTally? Score(TrainingData.Part part, CancellationToken cancellation)
     {
         model.eval();
         using var evaluation = no_grad();
         var scores = new ScoreTally();
         // Each rank takes every so many'th example.
         var own = Enumerable.Range(0, part.Count).Where(index => index % Size == Rank);
-        if (part.Scans is not null)
+        var isWhole = part.Scans is not null ? AddScans() : AddBatches();
+        return (ranks?.Any(!isWhole) ?? !isWhole) ? null : scores.OfAll(ranks, data.Classes);
+
+        bool AddScans()
         {
             var predictor = Predictor();
             foreach (var index in own)
             {
+                if (cancellation.IsCancellationRequested) return false;
                 var scan = part.Scans.Read(index);
                 scores.Add<ushort>(predictor.Predict(scan, part.Data.Read(index)), scan.Labels, data.Classes);
             }
-            return scores.OfAll(ranks, data.Classes);
+            return true;
         }
-        foreach (var indices in own.Chunk(4 * batch / Size))
+
+        bool AddBatches()
         {
-            using var scope = NewDisposeScope();
-            var (input, target) = OnDevice(part.Batch(indices));
-            scores.Add(objective.Scores(model.call(input), target));
+            foreach (var indices in own.Chunk(4 * batch / Size))
+            {
+                if (cancellation.IsCancellationRequested) return false;
+                using var scope = NewDisposeScope();
+                var (input, target) = OnDevice(part.Batch(indices));
+                scores.Add(objective.Scores(model.call(input), target));
+            }
+            return true;
         }
-        return scores.OfAll(ranks, data.Classes);
     }
 
     /// <summary>What was measured up to the last whole epoch; at least one must be done.</summary>
-    public RunResult Result()
+    /// <param name="cancellation">Leaves out what is measured at the end only: the training score and the gradient's fidelity.</param>
+    public RunResult Result(CancellationToken cancellation)
     {
-        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count)).Mean);
+        var (classification, trained) = (objective is Classification, Score(data.Train.Take(data.Test.Count), cancellation)?.Mean);
         var result = new RunResult(
             Last.TestAccuracy, Last.TestDsc, classification ? trained : null, classification ? null : trained, Last.TrainLoss,
             Statistics.Median(milliseconds), meter is null ? null : (long)Statistics.Median(afterForward.Select(bytes => (double)bytes)), meter is null ? null : peak, Patch: data.Patch, Batch: data.Batch);
         // In the middle of an epoch the weights are no longer those that were tested.
-        if (!classification && (step == 0 ? tested ??= Score(data.Test) : null) is { } tally) result = result with { TestDscPaper = tally.PaperMean, TestClasses = tally.Classes };
+        if (!classification && (step == 0 ? tested ??= Score(data.Test, cancellation) : null) is { } tally) result = result with { TestDscPaper = tally.PaperMean, TestClasses = tally.Classes };
         if (compression is null || Report is null || Rank > 0) return result;
-        var fidelity = Enumerable.Range(0, FidelityBatches).Select(Fidelity).ToArray();
+        var batches = Enumerable.Range(0, FidelityBatches).TakeWhile(_ => !cancellation.IsCancellationRequested);
+        var fidelity = batches.Select(Fidelity).ToArray();
         return result with
         {
             SavedBytes = Report.SavedBytes,
             KeptBytes = Report.KeptBytes,
             BytesPerElement = (double)Report.KeptBytes / (Report.SavedBytes / sizeof(float)),
-            GradientCosine = fidelity.Average(one => one.Cosine),
-            GradientNormRatio = fidelity.Average(one => one.NormRatio),
+            GradientCosine = fidelity.Length < FidelityBatches ? null : fidelity.Average(one => one.Cosine),
+            GradientNormRatio = fidelity.Length < FidelityBatches ? null : fidelity.Average(one => one.NormRatio),
         };
     }
 

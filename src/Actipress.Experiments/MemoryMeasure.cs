@@ -11,8 +11,11 @@ namespace Actipress.Experiments;
 /// <param name="Codecs">How maps are stored, one after the other.</param>
 /// <param name="Layers">Which layers' maps; see <see cref="LayerSet"/>.</param>
 /// <param name="ForwardOnly">Whether the backward pass, and with it the peak, is left out: a third of the time.</param>
+/// <param name="Budget">Bytes that the compressed step is to keep to, by which codecs are chosen; null for the codec as it is.</param>
 /// <param name="Device">Where it runs; the CPU where none is given. What was alive at a moment is known of the CPU only.</param>
-public sealed record MemoryPlan(Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all", bool ForwardOnly = false, Device? Device = null);
+public sealed record MemoryPlan(
+    Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all",
+    bool ForwardOnly = false, Device? Device = null, long? Budget = null);
 
 /// <summary>
 /// Memory of one network, plain and compressed: what the allocator gained since before the step, and parameters, buffers, input and
@@ -46,6 +49,9 @@ public sealed record MemoryResult(
 /// <summary>Measures a network's memory: after the forward pass, as the paper does, and at the peak of the whole step.</summary>
 public static class MemoryMeasure
 {
+    // A budget measures the first step; the second one may show it more.
+    const int BudgetSteps = 2;
+
     // As few as a batch norm takes.
     const int FewExamples = 2;
 
@@ -55,7 +61,7 @@ public static class MemoryMeasure
     /// <param name="timelines">The allocator's level through each step, the plain one first.</param>
     /// <param name="cancellation">Ends it after the step at hand.</param>
     /// <returns>One for each codec.</returns>
-    /// <exception cref="ArgumentException">The layers name a block or layer that the network does not have.</exception>
+    /// <exception cref="ArgumentException">The network does not have a layer that is named, or does not take the input.</exception>
     /// <exception cref="InsufficientMemoryException">The plain step does not fit this machine; nothing large was started.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public static IReadOnlyList<MemoryResult> Run(MemoryPlan plan, IProgress<string>? progress, out IReadOnlyList<TimelineFigure.Curve> timelines, CancellationToken cancellation)
@@ -67,11 +73,12 @@ public static class MemoryMeasure
         var device = plan.Device ?? CPU;
         _ = AllocatorMeter.BytesOn(device);    // refuses before anything runs
         using var model = plan.Network.Create().to(device);
-        if (device.type == DeviceType.CPU) EnsureFits(model, plan);
-        var x = randn([plan.Batch, .. plan.Input]).to(device);
+        layers.EnsureIn(model);
+        if (device.type == DeviceType.CPU) WhereItFits(plan, () => EnsureFits(model, plan));
+        var x = WhereItFits(plan, () => randn([plan.Batch, .. plan.Input]).to(device));
 
         progress?.Report("a forward pass, to see what is saved");
-        var trace = ForwardTrace.Record(model, x);
+        var trace = WhereItFits(plan, () => ForwardTrace.Record(model, x));
         using var meter = AllocatorMeter.Start(device);
         using var step = new Step(plan.Network, model, x, meter, trace.ParameterBytes + trace.InputBytes, plan.ForwardOnly);
         var curves = new List<TimelineFigure.Curve>();
@@ -94,8 +101,14 @@ public static class MemoryMeasure
         {
             cancellation.ThrowIfCancellationRequested();
             progress?.Report($"{name}, {(plan.ForwardOnly ? "the forward pass" : "the whole step")}");
-            using var compression = model.CompressActivations(options => layers.Configure(options, codec));
+            var budget = codec == ActivationCodec.None ? null : plan.Budget;
+            using var compression = model.CompressActivations(options =>
+            {
+                layers.Configure(options, codec);
+                if (budget is { } bytes) options.Budget(bytes);
+            });
             using (var few = x.narrow(0, 0, Math.Min(FewExamples, x.shape[0]))) compression.LearnSources(() => model.call(few));
+            for (var before = budget is null ? 0 : BudgetSteps; before > 0; before--) step.Run(compression.Backward);
             using var recorded = device.type == DeviceType.CPU ? compression.StartTimeline() : null;
             var measured = step.Run(compression.Backward);
             recorded?.Dispose();
@@ -113,15 +126,23 @@ public static class MemoryMeasure
         ArgumentNullException.ThrowIfNull(plan);
         random.manual_seed(1);
         using var model = plan.Network.Create();
-        return MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codecs[0]);
+        return WhereItFits(plan, () => MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codecs[0]));
     }
 
+    static T WhereItFits<T>(MemoryPlan plan, Func<T> first) =>
+        TorchErrors.WhereItFits(
+            $"{plan.Network.Name} does not take a batch of {plan.Batch} of {Extents(plan.Input)}",
+            $"The paper's is {plan.Network.Batch} of {Extents(plan.Network.Input)}.", first);
+
+    static string Extents(IEnumerable<long> extents) => string.Join(" x ", extents);
+
     // Only where a forward pass of a part of the input tells that it may not fit are whole small steps worth their time.
-    static void EnsureFits(nn.Module<Tensor, Tensor> model, MemoryPlan plan)
+    static bool EnsureFits(nn.Module<Tensor, Tensor> model, MemoryPlan plan)
     {
         long[] whole = [plan.Batch, .. plan.Input];
         if (MemoryPrediction.MapBytes(model, whole) > MemoryPrediction.AvailableBytes / 2)
             MemoryPrediction.Of(model, whole, plan.Codecs[0]).EnsureFits(compressed: false);
+        return true;
     }
 
     sealed record StepMeasured(long AfterForward, long? Peak, double Milliseconds);

@@ -26,12 +26,14 @@ public static class RoundTrip
         {
             LeftRaw.Empty => "it has no elements",
             LeftRaw.NotFinite => "it holds NaN, infinities or numbers above 1e30",
-            _ => $"stored this way it would not be smaller than its {original.Bytes()} bytes. Choose a higher ratio",
+            _ => $"stored this way it would not be smaller than the {original.Bytes()} bytes of a float32 map. Choose a higher ratio",
         }}.");
         using var unpacked = packed.Unpack();
         using var rebuilt = unpacked.cpu();
+        var inputBytes = isPicture ? original.Bytes() : original.NumberOfElements * Npy.BytesOfNumber(file);
         var result = new RoundTripResult(
-            $"{codec}", original.shape, original.Bytes(), packed.Bytes, Quality.Mse(original, rebuilt), Quality.Psnr(original, rebuilt, isPicture ? 255 : null));
+            $"{codec}", original.shape, inputBytes, packed.Bytes,
+            Quality.Mse(original, rebuilt), Quality.Psnr(original, rebuilt, isPicture ? 255 : null));
         return (result, folder is null ? [] : Write());
 
         List<string> Write()

@@ -138,7 +138,14 @@ public sealed class Sweep
             state.Save(learner);
             if (!whole) return;
         }
-        var run = new SweepRun("run", plan.Key(), plan, learner.Result(), learner.Curve, torch.get_num_threads(), watch.Elapsed.TotalSeconds, provenance);
+        var result = learner.Result(cancellation);
+        if (cancellation.IsCancellationRequested)
+        {
+            state.Save(learner);
+            return;
+        }
+        var run = new SweepRun("run", plan.Key(), plan, result, learner.Curve, torch.get_num_threads(),
+            watch.Elapsed.TotalSeconds, provenance);
         Results.AddUnless(line => IsResultOf(line, run.Key), run);
         state.Delete();
         progress?.Report(new(plan, null));
@@ -186,6 +193,8 @@ public sealed class Sweep
         var network = Trainable.Find(plan.Model);
         using var scope = torch.NewDisposeScope();
         using var model = network.Create(network.Examples == ExampleKind.Colour ? 3 : 1, 2, 4);
-        using var compression = model.CompressActivations(options => LayerSet.Parse(plan.Layers, network).Configure(options, ActivationCodec.None));
+        var layers = LayerSet.Parse(plan.Layers, network);
+        layers.EnsureIn(model);
+        using var compression = model.CompressActivations(options => layers.Configure(options, ActivationCodec.None));
     }
 }

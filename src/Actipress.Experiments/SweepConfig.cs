@@ -70,12 +70,16 @@ public sealed record SweepConfig
     public static SweepConfig Read(string path)
     {
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted an experiment's config.json, or the folder that holds it.");
+        var text = File.ReadAllText(path);
         try
         {
-            var config = Json.ReadStrictly<SweepConfig>(File.ReadAllText(path));
+            var config = Json.ReadStrictly<SweepConfig>(text);
             return config.Codecs.Concat(config.Layers).All(text => text is not null) ? config : throw new JsonException("Found null among codecs or layers, wanted texts.");
         }
-        catch (JsonException failure) { throw new InvalidDataException($"{path} is no experiment's configuration: {failure.Message}", failure); }
+        catch (JsonException failure)
+        {
+            throw new InvalidDataException($"{path} is no experiment's configuration: {ConfigFault.In(text, failure)}", failure);
+        }
     }
 
     /// <summary>Every training once, in the order of codecs, ratios, layers, seeds.</summary>

@@ -30,7 +30,7 @@ public static class TimelineFigure
         plot.Add.VerticalLine(1, color: Colors.Gray);
         plot.Axes.Bottom.SetTicks([0, 1, 2], ["forward", "backward", "end"]);
         plot.Axes.SetLimitsX(0, 2);
-        plot.ShowLegend(Alignment.UpperRight);
+        plot.ShowLegend(Alignment.LowerCenter);
         return plot;
     }
 

@@ -13,14 +13,17 @@ namespace Actipress.Experiments;
 /// <param name="Generated">The one that the program draws itself.</param>
 /// <param name="Epochs">Passes over either.</param>
 /// <param name="Batch">Examples a step: the paper's, or what a small data set allows.</param>
+/// <param name="Schedule">How its step size goes on.</param>
 public sealed record Trainable(
-    string Name, Func<int, int, int, nn.Module<Tensor, Tensor>> Create, IReadOnlyList<string[]> Blocks, int Features, ExampleKind Examples, string Data, string Generated, int Epochs, int Batch)
+    string Name, Func<int, int, int, nn.Module<Tensor, Tensor>> Create, IReadOnlyList<string[]> Blocks, int Features, ExampleKind Examples,
+    string Data, string Generated, int Epochs, int Batch, Schedule Schedule = Schedule.Constant)
 {
     /// <summary>All of them. A line here adds one; tests train each.</summary>
     public static IReadOnlyList<Trainable> All { get; } =
     [
         new("lenet", (_, _, _) => new LeNet(), LeNet.Blocks, 16, ExampleKind.Grey, "mnist", "digits", 3, 128),
-        new("resnet20", (_, classes, features) => new ResNet("ResNet20", [3, 3, 3], bottleneck: false, classes, features), [.. ResNet.Blocks.Take(4)], 16, ExampleKind.Colour, "cifar10", "colour-digits", 3, 64),
+        new("resnet20", (_, classes, features) => new ResNet("ResNet20", [3, 3, 3], bottleneck: false, classes, features), [.. ResNet.Blocks.Take(4)], 16,
+            ExampleKind.Colour, "cifar10", "colour-digits", 2, 64, Schedule.Cosine),
         new("resnet18", (_, classes, features) => new ResNet("ResNet18", [2, 2, 2, 2], bottleneck: false, classes, features), ResNet.Blocks, 64, ExampleKind.Colour, "cifar10", "colour-digits", 1, 128),
         new("unet2d", (channels, classes, features) => new UNet2D(channels, classes, features), UNet.Blocks, 16, ExampleKind.Slices, "hippocampus", "volumes", 3, 32),
         new("unet3d", (channels, classes, features) => new UNet3D(channels, classes, features), UNet.Blocks, 8, ExampleKind.Volumes, "hippocampus", "volumes", 10, 2),
@@ -37,7 +40,8 @@ public sealed record Trainable(
 
     /// <summary>The usual plan: real data where there is a folder with them, else generated ones.</summary>
     /// <param name="realData">Whether there is.</param>
-    public TrainingPlan Plan(bool realData) => new() { Model = Name, Data = realData ? Data : Generated, Epochs = Epochs, Batch = Batch };
+    public TrainingPlan Plan(bool realData) =>
+        new() { Model = Name, Data = realData ? Data : Generated, Epochs = Epochs, Batch = Batch, Schedule = Schedule };
 }
 
 /// <summary>Kinds of examples, by what they need of a network.</summary>

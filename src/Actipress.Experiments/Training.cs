@@ -77,12 +77,15 @@ public static class Training
             }
         }
         var epochs = both.Min(learner => learner.Epochs);
-        if (isFirst && epochs == plan.Epochs) state?.Delete();
-        else if (isFirst) state?.Save(both);
+        if (isFirst && epochs < plan.Epochs) state?.Save(both);
         if (epochs == 0) return null;
-        var saved = weights is null || !isFirst || epochs < plan.Epochs ? null : both.Select(learner => learner.Write(weights, provenance)).ToArray();
-        var result = new TrainingResult(plan.Model, data.Name, plan.Codec, plan.Layers, epochs, plan.Seed, baseline.Result(), compressed.Result(), epochs < plan.Epochs, plan, provenance, saved);
+        var (plain, packed) = (baseline.Result(cancellation), compressed.Result(cancellation));
+        var interrupted = Learner.Stops(cancellation, ranks) || epochs < plan.Epochs;
+        var saved = weights is null || !isFirst || interrupted ? null : both.Select(learner => learner.Write(weights, provenance)).ToArray();
+        var result = new TrainingResult(
+            plan.Model, data.Name, plan.Codec, plan.Layers, epochs, plan.Seed, plain, packed, interrupted, plan, provenance, saved);
         if (isFirst) results?.Add(new { kind = "train", result });
+        if (isFirst && !interrupted) state?.Delete();
         return (result, compressed.Report!);
     }
 }

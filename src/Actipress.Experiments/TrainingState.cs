@@ -103,12 +103,39 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         }
     }
 
+    /// <summary>Lets no other process train into the same file until the result is disposed, or this process ends in any way.</summary>
+    /// <exception cref="IOException">Somebody does already.</exception>
+    public IDisposable Alone()
+    {
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path))!);
+        try { return new FileStream(Path + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
+        catch (IOException failure) when (File.Exists(Path + ".lock"))
+        {
+            var folder = System.IO.Path.GetDirectoryName(Path);
+            throw new IOException($"Another training is at work in {folder}: wait for its end, or train into another folder.", failure);
+        }
+    }
+
+    /// <summary>The plan of the training whose state the file is; null where it cannot be told.</summary>
+    public TrainingPlan? PlanOfFile()
+    {
+        try
+        {
+            using var reader = new BinaryReader(File.OpenRead(Path));
+            var isOne = reader.ReadBytes(Magic.Length).AsSpan().SequenceEqual(Magic) && reader.ReadInt32() == Version;
+            return isOne ? Json.Read<TrainingPlan>(reader.ReadString()) : null;
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException or FormatException) { return null; }
+    }
+
     void Read(BinaryReader reader, ReadOnlySpan<Learner> runs)
     {
         if (!reader.ReadBytes(Magic.Length).AsSpan().SequenceEqual(Magic)) throw Damaged("it does not begin with ACTPTRAI");
         if (reader.ReadInt32() is var version and not Version) throw Damaged($"found version {version}, wanted {Version}");
         var (found, wanted) = (reader.ReadString(), Json.Line(plan));
-        if (found != wanted) throw new InvalidDataException($"{Path} is the state of another training: found {found}, wanted {wanted}. Give the same options, or begin anew without --resume.");
+        if (found != wanted)
+            throw new InvalidDataException(
+                $"{Path} is the state of another training: found {found}, wanted {wanted}. Give its options, or another folder.");
         if (reader.ReadInt32() is var count && count != runs.Length) throw Damaged($"found {count} runs, wanted {runs.Length}");
         foreach (var run in runs) run.Load(reader);
     }
@@ -137,5 +164,5 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         return rest;
     }
 
-    InvalidDataException Damaged(string why) => new($"{Path} is no whole state of a training: {why}. Begin anew without --resume.");
+    InvalidDataException Damaged(string why) => new($"{Path} is no whole state of a training: {why}. Remove it to begin anew.");
 }

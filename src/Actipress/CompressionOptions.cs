@@ -100,7 +100,15 @@ public sealed class CompressionOptions
     public bool ReadInPieces { get; set; } = true;
 
     /// <summary>Saved tensors smaller than this many bytes pass as they are. 4 KiB by default.</summary>
-    public int SmallestBytes { get; set; } = 4096;
+    /// <exception cref="ArgumentOutOfRangeException">Below zero.</exception>
+    public int SmallestBytes
+    {
+        get;
+        set => field = value >= 0
+            ? value
+            : throw new ArgumentOutOfRangeException(
+                nameof(value), $"SmallestBytes {value}: wanted 0, which compresses every map, or more.");
+    } = 4096;
 
     /// <summary>
     /// A cosine that the whole gradient is to keep to the exact one: <see cref="KeptFidelity"/> measures the first steps, then gives each map that

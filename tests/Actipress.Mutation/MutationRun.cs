@@ -39,8 +39,8 @@ sealed class MutationRun
         folder = Path.Combine(repository, "artifacts", "mutation");
         Directory.CreateDirectory(folder);
         var copy = Path.Combine(folder, "tree");
-        tree = new(repository, copy);
         var list = written is null ? null : new WrittenEdits(written, repository, copy);
+        tree = new(repository, copy);
         this.paths = paths = list?.Folders ?? paths;
         equivalent = Equivalent.Read(repository);
 

@@ -40,7 +40,7 @@ root.SetAction((arguments, cancel) => Task.Run(() =>
     }
     MutationRun run;
     try { run = new(Environment.CurrentDirectory, paths, arguments.GetValue(edits), arguments.GetValue(classes) ?? []); }
-    catch (Exception error) when (error is FormatException or IOException)
+    catch (Exception error) when (error is FormatException or IOException or UnauthorizedAccessException)
     {
         Console.Error.WriteLine($"mutate: {error.Message}");
         return 2;

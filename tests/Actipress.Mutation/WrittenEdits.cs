@@ -19,10 +19,11 @@ sealed class WrittenEdits : IEdits
     /// <param name="path">The list.</param>
     /// <param name="repository">The repository's root.</param>
     /// <param name="root">The root of its mutated copy.</param>
-    /// <exception cref="FormatException">A line is not an edit, or names a file that is not there.</exception>
+    /// <exception cref="FormatException">There is no edit, a line is not one, or it names a file that is not there.</exception>
     public WrittenEdits(string path, string repository, string root)
     {
         this.root = root;
+        if (Directory.Exists(path)) throw new FormatException($"{path} is a folder: wanted a list of edits, one a line.");
         text = File.ReadAllText(path);
         var lines = text.Split('\n').Select((line, index) => (Text: line.TrimEnd('\r'), Number: index + 1));
         edits = lines.Where(line => line.Text.Trim().Length > 0 && line.Text[0] != '#').Select(line =>
@@ -36,6 +37,7 @@ sealed class WrittenEdits : IEdits
 
             FormatException Wrong(string what) => new($"{path}, line {line.Number}: {what}.");
         }).ToLookup(edit => edit.Place, edit => edit.After);
+        if (edits.Count == 0) throw new FormatException($"{path} has no edits: wanted at least one line of file, line, before and after, separated by tabs.");
     }
 
     /// <summary>The folders of the edited files, such as src/Actipress/Memory and src/Actipress.Data.</summary>

@@ -63,7 +63,7 @@ sealed class FootprintReproduction : Reproduction
             var found = codecs.Select(codec => done.GetValueOrDefault(Key(codec, shape))?.As<Footprint>()).OfType<Footprint>().ToArray();
             if (found.Length == 0)
             {
-                page.Paragraph($"{string.Join(" x ", shape)}: not run yet.");
+                NotRunYet(page, $"{string.Join(" x ", shape)}. ");
                 continue;
             }
             page.Figure(Draw(shape, found), $"fig4-{string.Join('x', shape)}", $"Tensor of {string.Join(" x ", shape)}: the paper's stages, and ours in place of Π.");

@@ -84,7 +84,7 @@ sealed class ImageReproduction : Reproduction
         var found = new[] { Photo, Drawn }.SelectMany(picture => families.SelectMany(family => ratios.Select(ratio => done.GetValueOrDefault(Key(picture, family.Name, ratio))?.As<Rebuilt>()))).OfType<Rebuilt>().ToArray();
         if (found.Length == 0)
         {
-            page.Paragraph("Not run yet.");
+            NotRunYet(page);
             return;
         }
         var shown = found.Where(one => one.Picture == found[0].Picture).ToArray();
@@ -113,7 +113,8 @@ sealed class ImageReproduction : Reproduction
             }
             plot.Axes.Bottom.SetTicks([.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
             plot.ShowLegend(Alignment.UpperRight);
-            page.Figure(plot, $"fig5-{name}", $"{axis} over ratios", 420, 300);
+            plot.XLabel("ratio");
+            page.Figure(plot, $"fig5-{name}", $"{axis} over ratios", 560, 360);
 
             double Shown(double value) => logarithmic ? Math.Log10(Math.Max(value, 1e-12)) : value;
         }

@@ -31,6 +31,9 @@ public abstract class Reproduction
     /// <param name="Device">Where those run that <see cref="RunsOnGpus"/>; the CPU where none is given.</param>
     public sealed record Context(string? DataFolder, string Experiments, torch.Device? Device = null);
 
+    /// <summary>Says that there are no results, and what makes them.</summary>
+    protected void NotRunYet(HtmlPage page, string what = "") => page.Paragraph($"{what}Not run yet: ./actipress reproduce {Name}");
+
     /// <summary>Whether it can be run on a GPU.</summary>
     public virtual bool RunsOnGpus => false;
 
@@ -69,15 +72,25 @@ public abstract class Reproduction
     }
 
     /// <summary>The page of some reproductions, from stored pieces.</summary>
-    public static HtmlPage Page(IEnumerable<Reproduction> chosen, Context context, IReadOnlyDictionary<string, StoredPiece> done)
+    /// <param name="chosen">Which.</param>
+    /// <param name="context">As for <see cref="Pieces"/>.</param>
+    /// <param name="done">The pieces that are done, by key.</param>
+    /// <param name="interrupted">Whether the run was ended before all of them were, which the page says.</param>
+    public static HtmlPage Page(
+        IEnumerable<Reproduction> chosen, Context context, IReadOnlyDictionary<string, StoredPiece> done, bool interrupted = false)
     {
         ArgumentNullException.ThrowIfNull(chosen);
         ArgumentNullException.ThrowIfNull(done);
         var page = new HtmlPage("Actipress: the paper's tables and figures, made anew");
-        page.Paragraph("Vu, Garpebring, Nyholm and Löfstedt: Compressing the Activation Maps in Deep Neural Networks and Its Regularizing Effect, TMLR 03/2024. Every figure that is not marked as the paper's was measured or computed by this program.");
-        if (done.Count > 0)
-            page.Paragraph($"Measured on {string.Join("; ", done.Values.Select(piece => piece.Machine).Distinct())}.");
+        ReportSummary.Show(page, context, done);
+        page.Paragraph("Paper: Vu, Garpebring, Nyholm and Löfstedt, Compressing the Activation Maps in Deep Neural Networks and Its "
+            + "Regularizing Effect, TMLR 03/2024. What is not marked as the paper's was measured or computed by this program.");
+        if (interrupted) page.Paragraph("The run was interrupted: what follows is not all of it. The same command goes on from there.");
         foreach (var one in chosen) one.Show(page, context, done);
+        if (done.Count == 0) return page;
+        page.Section("Where this was measured");
+        foreach (var machine in done.Values.GroupBy(piece => piece.Machine).OrderByDescending(pieces => pieces.Count()))
+            page.Paragraph($"{machine.Key}: {machine.Count()} {(machine.Count() == 1 ? "piece" : "pieces")}.");
         return page;
     }
 }

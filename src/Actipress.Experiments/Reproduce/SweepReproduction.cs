@@ -12,8 +12,10 @@ namespace Actipress.Experiments;
 /// <param name="meaning">In a few words.</param>
 /// <param name="explanation">Below the title.</param>
 /// <param name="axis">What is shown, with its unit.</param>
-/// <param name="value">What is shown of a row.</param>
-sealed class SweepReproduction(string name, string title, string meaning, string explanation, Func<SweepRow, string> axis, Func<SweepRow, double> value) : Reproduction
+/// <param name="flat">Panels whose values are all within so much are said to be flat.</param>
+/// <param name="value">What is shown of a training.</param>
+sealed class SweepReproduction(
+    string name, string title, string meaning, string explanation, Func<RunResult, string> axis, double flat, Func<RunResult, double> value) : Reproduction
 {
     // Panels of these are figures, the others are tables.
     const int FewestRatios = 3;
@@ -56,23 +58,68 @@ sealed class SweepReproduction(string name, string title, string meaning, string
         ArgumentNullException.ThrowIfNull(context);
         foreach (var study in Studies(context.Experiments))
         {
-            var summary = SweepSummary.Of(new Sweep(study));
-            if (summary.Done == 0) continue;
-            page.Heading($"{summary.Experiment}: {summary.Done} of {summary.Runs} trainings");
+            var sweep = new Sweep(study);
+            var runs = sweep.Done();
+            if (runs.Count == 0)
+            {
+                page.Paragraph($"{Path.GetFileName(study)} is not run yet: ./actipress sweep {study}");
+                continue;
+            }
+            page.Heading($"{Path.GetFileName(study)}: {runs.Count} of {sweep.Plans.Count} trainings");
             if (File.Exists(Path.Combine(study, "question.md"))) page.Paragraph(Question(study));
-            var plain = summary.Rows.FirstOrDefault(row => row.Codec == "none");
-            foreach (var panel in summary.Rows.Where(row => row.Codec != "none").GroupBy(row => row.Layers))
+            var rows = Rows(runs);
+            var plain = rows.FirstOrDefault(row => row.Codec == "none");
+            var isLegendShown = false;
+            foreach (var panel in rows.Where(row => row.Codec != "none").GroupBy(row => row.Layers))
             {
                 var points = panel.Select(row => (Row: row, At: Ratio(row.Codec))).Where(point => point.At is not null).ToArray();
                 if (points.Select(point => point.At!.Value.Ratio).Distinct().Count() < FewestRatios) continue;
-                page.Figure(Draw(panel.Key, points.Select(point => (point.Row, point.At!.Value.Family, point.At.Value.Ratio)).ToArray(), plain), $"{name}-{summary.Experiment}-{panel.Key}", panel.Key, 420, 280);
+                var drawn = points.Select(point => (point.Row, point.At!.Value.Family, point.At.Value.Ratio)).ToArray();
+                var lines = drawn.Select(point => point.Family).Distinct().Select((family, index) => (ColorOf(index).ToHex(), family));
+                if (!isLegendShown) page.Legend([.. lines, (Colors.Gray.ToHex(), "plain")]);
+                isLegendShown = true;
+                var figure = Draw(panel.Key, axis(runs[0].Result), drawn, plain);
+                page.Figure(figure, $"{name}-{Path.GetFileName(study)}-{panel.Key}", Caption(panel.Key, drawn), 560, 320);
             }
-            page.Table(["layers", "codec", "seeds", axis(summary.Rows[0]), "± standard error", "from plain", "kept bytes", "gradient cosine"], summary.Rows.Where(row => summary.Rows.Count < 40 || row.Codec == "none").Select(row => (string[])
-            [
-                row.Layers, row.Codec, $"{row.Seeds}", Number(value(row)), row.StandardError is { } error ? Percent(error) : "", row.Difference is { } difference ? Percent(difference) : "",
-                row.KeptPercent is { } kept ? $"{Number(kept)} %" : "", row.GradientCosine is { } cosine ? cosine.ToString("0.000", CultureInfo.InvariantCulture) : "",
-            ]));
+            const string Error = "\n± standard error";
+            string[] columns = ["layers", "codec", "seeds", axis(runs[0].Result) + Error, "difference from plain" + Error, "kept bytes", "gradient cosine"];
+            if (rows.Count < Many) page.Table(columns, rows.Select(Cells));
+            else page.TableBehind($"The values of all {rows.Count} settings", columns, rows.Select(Cells));
         }
+    }
+
+    // More rows than these are shown when they are asked for.
+    const int Many = 40;
+
+    sealed record Row(
+        string Layers, string Codec, int Seeds, double Mean, double Error, double Difference, double DifferenceError, double? KeptPercent, double? Cosine);
+
+    IReadOnlyList<Row> Rows(IReadOnlyList<SweepRun> runs)
+    {
+        var plain = runs.Where(run => run.Plan.Codec == "none").ToDictionary(run => run.Plan.Seed, run => value(run.Result));
+        return [.. runs.GroupBy(run => (run.Plan.Layers, run.Plan.Codec)).Select(row =>
+        {
+            var (mean, error) = Statistics.Mean([.. row.Select(run => value(run.Result))]);
+            var paired = row.Where(run => run.Plan.Codec != "none" && plain.ContainsKey(run.Plan.Seed));
+            var (difference, differenceError) = Statistics.Mean([.. paired.Select(run => value(run.Result) - plain[run.Plan.Seed])]);
+            var kept = 100.0 * row.Sum(run => run.Result.KeptBytes) / row.Sum(run => run.Result.SavedBytes);
+            var cosine = row.Average(run => run.Result.GradientCosine);
+            return new Row(row.Key.Layers, row.Key.Codec, row.Count(), mean, error, difference, differenceError, kept, cosine);
+        })];
+    }
+
+    static string[] Cells(Row row) =>
+    [
+        row.Layers, row.Codec, $"{row.Seeds}", PlusMinus(row.Mean, row.Error, "0.00"),
+        PlusMinus(row.Difference, row.DifferenceError, "+0.00;-0.00"),
+        row.KeptPercent is { } kept && double.IsFinite(kept) ? $"{Number(kept)} %" : "", Number(row.Cosine ?? double.NaN, "0.000"),
+    ];
+
+    string Caption(string layers, (Row Row, string Family, double Ratio)[] points)
+    {
+        var span = points.Max(point => point.Row.Mean) - points.Min(point => point.Row.Mean);
+        if (span == 0) return $"{layers}. All trainings are the same: what these layers save comes back exact.";
+        return span <= flat ? $"{layers}. Flat: all values lie within {Number(span)}, so compressing these hardly matters." : layers;
     }
 
     // The first line of its text, without the mark of a heading.
@@ -85,39 +132,44 @@ sealed class SweepReproduction(string name, string title, string meaning, string
         return family.Value is null ? null : (family.Value + (codec.Contains(",storage=paper", StringComparison.Ordinal) ? ", paper's storage" : ""), ratio);
     }
 
-    Plot Draw(string layers, (SweepRow Row, string Family, double Ratio)[] points, SweepRow? plain)
+    static Plot Draw(string layers, string axis, (Row Row, string Family, double Ratio)[] points, Row? plain)
     {
         var plot = new Plot();
         plot.Title(layers);
-        plot.YLabel(axis(points[0].Row));
+        plot.XLabel("ratio");
+        plot.YLabel(axis);
         var ratios = points.Select(point => point.Ratio).Distinct().Order().ToArray();
-        foreach (var family in points.GroupBy(point => point.Family))
+        foreach (var (index, family) in points.GroupBy(point => point.Family).Index())
         {
             var sorted = family.OrderBy(point => point.Ratio).ToArray();
-            var line = plot.Add.Scatter(sorted.Select(point => (double)Array.IndexOf(ratios, point.Ratio)).ToArray(), sorted.Select(point => value(point.Row)).ToArray());
-            line.LegendText = family.Key;
+            double[] places = [.. sorted.Select(point => (double)Array.IndexOf(ratios, point.Ratio))], means = [.. sorted.Select(point => point.Row.Mean)];
+            plot.Add.Scatter(places, means, ColorOf(index));
         }
-        if (plain is not null) plot.Add.HorizontalLine(value(plain), color: Colors.Gray).LegendText = "plain";
+        if (plain is not null) plot.Add.HorizontalLine(plain.Mean, color: Colors.Gray);
         plot.Axes.Bottom.SetTicks([.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
-        plot.ShowLegend(Edge.Right);
         return plot;
     }
 
-    static string Number(double number) => number.ToString("0.00", CultureInfo.InvariantCulture);
+    static Color ColorOf(int family) => new ScottPlot.Palettes.Category10().GetColor(family);
 
-    static string Percent(double share) => $"{(100 * share).ToString("0.00", CultureInfo.InvariantCulture)} points";
+    static string PlusMinus(double value, double error, string format) =>
+        double.IsFinite(error) ? $"{Number(value, format)} ± {Number(error)}" : Number(value, format);
+
+    // Empty where there is none, such as the error of a single seed.
+    static string Number(double number, string format = "0.00") =>
+        double.IsFinite(number) ? number.ToString(format, CultureInfo.InvariantCulture) : "";
 
     /// <summary>Figures 6, 7 and 8.</summary>
     public static IReadOnlyList<Reproduction> Figures { get; } =
     [
         new SweepReproduction("fig6", "Figure 6: performance over ratios", "accuracy or DSC over ratios, by layers",
             "Score on the test set over compression ratios, by compressed layers; the grey line is plain training with the same seeds.",
-            row => row.TestDsc is null ? "test accuracy, %" : "test DSC, %", row => 100 * (row.TestAccuracy ?? row.TestDsc ?? double.NaN)),
+            run => $"test {run.ScoreName}, %", flat: 0.3, run => 100 * run.TestScore),
         new SweepReproduction("fig7", "Figure 7: regularisation", "what training gains over test, over ratios",
             "Score on as many examples of the training set minus score on the test set: where compression regularises, the gap is narrower than that of plain training.",
-            _ => "training minus test, points", row => 100 * (row.TrainScore - (row.TestAccuracy ?? row.TestDsc ?? double.NaN))),
+            _ => "training minus test, points", flat: 0.3, run => 100 * (run.TrainScore - run.TestScore)),
         new SweepReproduction("fig8", "Figure 8: time a batch", "time of a step over ratios",
             "Median time of forward pass, backward pass and optimizer. Trainings of a sweep share a machine with each other: compare within a panel.",
-            _ => "ms a batch", row => row.StepMs),
+            _ => "ms a batch", flat: 0, run => run.StepMs),
     ];
 }

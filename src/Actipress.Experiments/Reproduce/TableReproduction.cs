@@ -44,7 +44,7 @@ sealed class TableReproduction(string table) : Reproduction
         page.Section(table == "table2" ? "Table 2: memory after the forward pass, by network" : "Table 3: memory after the forward pass, by ratio");
         if (!done.TryGetValue(RowsKey, out var stored))
         {
-            page.Paragraph("Not run yet.");
+            NotRunYet(page);
             return;
         }
         var rows = stored.As<PaperRow[]>();
@@ -78,8 +78,17 @@ sealed class TableReproduction(string table) : Reproduction
     }
 
     // The whole step's where it was run, otherwise the forward pass's.
-    static MemoryResult[] Measured(IReadOnlyDictionary<string, StoredPiece> done, string network, int batch, long[] input) =>
+    internal static MemoryResult[] Measured(IReadOnlyDictionary<string, StoredPiece> done, string network, int batch, long[] input) =>
         (done.GetValueOrDefault(Key(network, batch, input, false)) ?? done.GetValueOrDefault(Key(network, batch, input, true)))?.As<MemoryResult[]>() ?? [];
+
+    /// <summary>The paper's rows of Table 2 as they were stored; none where it was not run.</summary>
+    internal static PaperRow[] StoredRows(IReadOnlyDictionary<string, StoredPiece> done) =>
+        done.TryGetValue(new TableReproduction("table2").RowsKey, out var stored) ? stored.As<PaperRow[]>() : [];
+
+    /// <summary>The paper's lowest figure for this network: of Table 2, where every column but two is of a set of layers.</summary>
+    internal static double? Lowest(PaperRow[] rows, MemoryResult result) => rows
+        .Where(row => row.Network == result.Network && row.Batch == result.Batch && row.Input.SequenceEqual(result.Input))
+        .SelectMany(row => row.Cells).Where(cell => cell.Column is not ("others" or "baseline")).Select(cell => (double?)cell.Paper).Min();
 
     // The paper's lowest figure for this network at this ratio.
     static double? Best(PaperRow[] rows, MemoryResult result) => rows

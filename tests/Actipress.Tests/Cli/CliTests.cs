@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json;
 using Actipress.Data;
 using static TorchSharp.torch;
@@ -17,7 +18,7 @@ public sealed class CliTests : IDisposable
     [Fact]
     public void Train_prints_one_document_and_keeps_every_result()
     {
-        var ended = Run("train", "--epochs", "1", "--batch", "400", "--json", "--out", folder);
+        var ended = Run("train", "--model", "lenet", "--epochs", "1", "--batch", "400", "--json", "--out", folder);
         Assert.True(ended.ExitCode == 0, ended.All);
         var result = JsonDocument.Parse(ended.Output).RootElement;
         foreach (var key in (string[])["model", "data", "codec", "layers", "epochs", "seed"]) Assert.True(result.TryGetProperty(key, out _), key);
@@ -28,6 +29,21 @@ public sealed class CliTests : IDisposable
             Assert.True(result.GetProperty("compressed").GetProperty(key).GetDouble() > 0, key);
         Assert.Contains("test accuracy", ended.Error, StringComparison.Ordinal);
         Assert.Equal(["epoch", "epoch", "train"], Lines().Select(line => line.GetProperty("kind").GetString()));
+    }
+
+    [Fact]
+    public void The_first_command_shows_that_memory_falls_and_says_so_in_a_sentence()
+    {
+        var ended = Run("train", "--epochs", "1", "--train-examples", "64", "--test-examples", "40", "--out", folder);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var peaks = System.Text.RegularExpressions.Regex.Match(ended.Output, "peak memory of a step *│ *([0-9.]+) MiB *│ *([0-9.]+) MiB");
+        Assert.True(peaks.Success, ended.Output);
+        var (plain, compressed) = (double.Parse(peaks.Groups[1].Value, CultureInfo.InvariantCulture), double.Parse(peaks.Groups[2].Value, CultureInfo.InvariantCulture));
+        Assert.True(compressed < 0.6 * plain, $"{compressed} and {plain} MiB");
+        Assert.Contains($"Compressed, resnet20 needs {peaks.Groups[2]} MiB at the peak of a step in place of {peaks.Groups[1]} MiB", ended.Output, StringComparison.Ordinal);
+        foreach (var word in (string[])["derived ", "signs ", "one in 3 of their DCT coefficients", "Next:\n  ./actipress train --codec dct:4\n"])
+            Assert.Contains(word, ended.Output, StringComparison.Ordinal);
+        Assert.Contains("layer1.0.bn1 (BatchNorm2d)", File.ReadAllText(Path.Combine(folder, "layers.txt")), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -64,7 +80,7 @@ public sealed class CliTests : IDisposable
     public void Ctrl_C_ends_training_and_keeps_what_was_done()
     {
         // A shell's background job ignores the signal, and so would whatever it starts.
-        using var training = ChildProcess.Start(["env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--epochs", "1000", "--batch", "400", "--out", folder]);
+        using var training = ChildProcess.Start(["env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "1000", "--batch", "400", "--out", folder]);
         try
         {
             var path = Path.Combine(folder, "results.jsonl");
@@ -84,32 +100,52 @@ public sealed class CliTests : IDisposable
         Assert.Equal("train", Lines()[^1].GetProperty("kind").GetString());
     }
 
-    [Fact]
-    public void A_second_Ctrl_C_ends_a_long_step_at_once_without_a_stack_trace()
+    // Of twelve seconds of a core, of which four are enough to see that it does not go on.
+    static readonly string[] longStep = ["train", "--model", "unet3d", "--extents", "96x96x96", "--features", "32", "--batch", "2", "--train-examples", "2", "--test-examples", "1"];
+
+    static Process WithDefaultSignal(params string[] arguments) => ChildProcess.Start(["env", "--default-signal=INT", "OMP_NUM_THREADS=1", .. ChildProcess.Cli, .. arguments]);
+
+    // Kills what still computes.
+    static ChildProcess.Ended EndsAtOnce(Process process)
     {
-        // A step of twelve seconds of a core, of which four are enough to see that it does not go on.
-        using var measuring = ChildProcess.Start(["env", "--default-signal=INT", "OMP_NUM_THREADS=1", .. ChildProcess.Cli, "memory", "UNet3D", "--batch", "2"]);
-        Assert.NotNull(measuring.StandardError.ReadLine());    // its progress: it is at work
-        var (pressed, before, most) = (0, measuring.TotalProcessorTime, TimeSpan.FromSeconds(4));
-        while (!measuring.HasExited && Used() - before < most)
-        {
-            PressCtrlC(measuring);
-            pressed++;
-            measuring.WaitForExit(TimeSpan.FromMilliseconds(200));
-        }
-        if (!measuring.HasExited) measuring.Kill();
-        var ended = ChildProcess.Wait(measuring);
-        // The first one lets the step go on.
-        Assert.True(pressed >= 2, $"pressed {pressed} times: {ended.All}");
-        Assert.True(ended.ExitCode == 130, $"pressed {pressed} times: {ended.All}");
-        Assert.DoesNotContain("   at ", ended.All, StringComparison.Ordinal);
+        var (most, begun) = (TimeSpan.FromSeconds(4), Used());
+        while (!process.WaitForExit(TimeSpan.FromMilliseconds(50)) && Used() - begun < most) { }
+        if (!process.HasExited) process.Kill();
+        return ChildProcess.Wait(process);
 
         TimeSpan Used()
         {
-            measuring.Refresh();
-            try { return measuring.TotalProcessorTime; }
-            catch (InvalidOperationException) { return before; }    // it has just ended
+            process.Refresh();
+            try { return process.TotalProcessorTime; }
+            catch (InvalidOperationException) { return TimeSpan.Zero; }    // it has just ended
         }
+    }
+
+    [Fact]
+    public void The_first_Ctrl_C_says_that_the_step_ends_and_a_second_one_ends_it_at_once()
+    {
+        using var training = WithDefaultSignal([.. longStep, "--out", folder]);
+        Assert.StartsWith("unet3d on generated volumes", training.StandardError.ReadLine(), StringComparison.Ordinal);
+        PressCtrlC(training);
+        Assert.Equal("Ending after this step; Ctrl-C again to end now.", training.StandardError.ReadLine());
+        Assert.False(training.HasExited);
+        PressCtrlC(training);
+        var ended = EndsAtOnce(training);
+        Assert.True(ended.ExitCode == 130, ended.All);
+        Assert.Equal("Interrupted.\n", ended.Error);
+        Assert.Equal("", ended.Output);
+    }
+
+    [Fact]
+    public void A_command_that_has_nothing_to_keep_ends_at_the_first_Ctrl_C()
+    {
+        using var measuring = WithDefaultSignal("memory", "UNet3D", "--batch", "2");
+        Assert.NotNull(measuring.StandardError.ReadLine());    // its progress: it is at work
+        PressCtrlC(measuring);
+        var ended = EndsAtOnce(measuring);
+        Assert.True(ended.ExitCode == 130, ended.All);
+        Assert.EndsWith("Interrupted.\n", ended.Error, StringComparison.Ordinal);
+        Assert.Equal("", ended.Output);
     }
 
     static void PressCtrlC(Process process)
@@ -133,6 +169,17 @@ public sealed class CliTests : IDisposable
         Assert.True(result.GetProperty("psnr_db").GetDouble() > 5);
         using var rebuilt = Npy.Read(Path.Combine(folder, "map.dct-10.npy"));
         Assert.Equal([2, 3, 32, 32], rebuilt.shape);
+    }
+
+    [Fact]
+    public void Compress_counts_numbers_by_their_size_in_the_file()
+    {
+        var array = Path.Combine(folder, "doubles.npy");
+        const string Header = "{'descr': '<f8', 'fortran_order': False, 'shape': (32, 32), }";
+        File.WriteAllBytes(array, [0x93, .. "NUMPY"u8, 1, 0, 118, 0, .. System.Text.Encoding.ASCII.GetBytes(Header.PadRight(117) + '\n'), .. Enumerable.Range(0, 1024).SelectMany(i => BitConverter.GetBytes(i % 13 / 13.0))]);
+        var ended = Run("compress", array);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        Assert.StartsWith("dct:10: (32, 32) of 8 bytes each, 8192 bytes -> ", ended.Output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -205,7 +252,7 @@ public sealed class CliTests : IDisposable
     [InlineData("extents and patch: wanted one of them", "train", "--model", "unet3d", "--patch", "32x32x32", "--extents", "32x32x32")]
     [InlineData("one voxel would be left", "train", "--model", "unet3d", "--extents", "16x16x16", "--batch", "1")]
     [InlineData("No patches of volumes", "train", "--model", "unet3d", "--data", "volumes", "--patch", "32x32x32")]
-    [InlineData("--memory much: wanted a number of bytes", "train", "--model", "unet3d", "--memory", "much")]
+    [InlineData("--memory much: wanted a size such as 800MiB or 2GiB", "train", "--model", "unet3d", "--memory", "much")]
     [InlineData("memory 1073741824 beside a patch", "train", "--model", "unet3d", "--memory", "1GiB", "--patch", "32x32x32")]
     [InlineData("memory 1500000 with layers relu*", "train", "--model", "unet3d", "--memory", "1.5MB", "--layers", "relu*")]
     [InlineData("spacing 1 x 2: wanted depth, height and width", "train", "--spacing", "1x2")]
@@ -219,23 +266,48 @@ public sealed class CliTests : IDisposable
     [InlineData("'--weights' is required", "predict", "--images", ".", "--out", "nowhere")]
     [InlineData("learning_rate 0: wanted a number above 0", "train", "--learning-rate", "0")]
     [InlineData("learning_rate NaN: wanted a number above 0", "train", "--learning-rate", "NaN")]
-    [InlineData("wanted 1 or more", "train", "--test-examples", "0")]
-    [InlineData("--batch 0: wanted 1 or more", "memory", "LeNet", "--batch", "0")]
+    [InlineData("--test-examples 0: wanted a whole number of 1 or more", "train", "--test-examples", "0")]
+    [InlineData("--batch 0: wanted a whole number of 1 or more", "memory", "LeNet", "--batch", "0")]
+    [InlineData("--budget 800: wanted a size such as 800MiB or 2GiB", "memory", "LeNet", "--budget", "800")]
+    [InlineData("--budget -2GiB: wanted a size such as 800MiB or 2GiB", "memory", "LeNet", "--budget", "-2GiB")]
+    [InlineData("--budget is of the whole step", "memory", "LeNet", "--budget", "1GiB", "--forward-only")]
+    [InlineData("below the least that a step", "memory", "LeNet", "--batch", "8", "--budget", "10KiB")]
+    [InlineData("--epochs abc: wanted a whole number of 1 or more", "train", "--epochs", "abc")]
+    [InlineData("--epochs 1.5: wanted a whole number of 1 or more", "train", "--epochs", "1.5")]
+    [InlineData("--seed 99999999999: wanted a whole number", "train", "--seed", "99999999999")]
+    [InlineData("--learning-rate 1,5: wanted a number", "train", "--learning-rate", "1,5")]
+    [InlineData("--schedule linear: wanted constant, cosine", "train", "--schedule", "linear")]
+    [InlineData("--loss crossentropy: wanted dice, cross-entropy, both", "train", "--loss", "crossentropy")]
+    [InlineData("--rounds many: wanted a whole number of 1 or more", "bench", "--rounds", "many")]
+    [InlineData("LeNet does not take a batch of 2 of 1 x 10 x 10: mat1 and mat2 shapes cannot be multiplied (2x72 and 1152x128). The paper's is 128 of 1 x 28 x 28.", "memory", "LeNet", "--batch", "2", "--input", "1x10x10")]
+    [InlineData("UNet3D does not take a batch of 1 of 4 x 20 x 20 x 20", "memory", "UNet3D", "--input", "4x20x20x20", "--predict")]
+    [InlineData("fewer than 2^31 numbers", "memory", "LeNet", "--input", "1x99999999x99999999")]
+    [InlineData("No layer of kind bn among conv1, relu1, conv2: found conv, relu. Leave out ':bn'", "train", "--layers", "block0-2:bn")]
+    [InlineData("No layer of kind bn among all layers", "memory", "LeNet", "--layers", "all:bn")]
+    [InlineData("--timeline level.pdf: wanted a file that ends in .svg or .png", "memory", "LeNet", "--timeline", "level.pdf")]
+    [InlineData("--timeline /proc/nowhere: it cannot be written", "memory", "LeNet", "--timeline", "/proc/nowhere/level.svg")]
+    [InlineData("--tensorboard /proc/nowhere: it cannot be written", "train", "--tensorboard", "/proc/nowhere")]
+    [InlineData("--out /proc/nowhere: it cannot be written", "reproduce", "fig5", "--out", "/proc/nowhere")]
+    [InlineData("--out /proc/nowhere: it cannot be written", "report", "--out", "/proc/nowhere/page.html")]
+    [InlineData("--figures /proc/nowhere: it cannot be written", "report", "--figures", "/proc/nowhere")]
+    [InlineData("--out /tmp: found a folder, wanted a file", "report", "--out", "/tmp")]
+    [InlineData("--out /proc/version: found a file, wanted a folder", "bench", "--out", "/proc/version")]
     [InlineData("wanted 3 extents", "memory", "LeNet", "--input", "28x28")]
     [InlineData("wanted 3 extents", "memory", "LeNet", "--input", "1x0x28")]
-    [InlineData("--workers 0: wanted 1 or more", "sweep", "nowhere", "--workers", "0")]
+    [InlineData("--workers 0: wanted a whole number of 1 or more", "sweep", "nowhere", "--workers", "0")]
     [InlineData("three numbers", "train", "--model", "unet3d", "--extents", "wide")]
     [InlineData("no training was interrupted there", "train", "--resume")]
     [InlineData("No file /no/such/config.json", "sweep", "/no/such/config.json")]
     [InlineData("No folder", "train", "--data-dir", "/no/such/folder")]
     [InlineData("/proc/nowhere", "train", "--out", "/proc/nowhere")]
-    [InlineData("wanted 1 or more", "train", "--epochs", "0")]
+    [InlineData("--epochs 0: wanted a whole number of 1 or more", "train", "--epochs", "0")]
     [InlineData("No file", "compress", "/no/such/file.npy")]
     [InlineData("trian", "trian")]
     [InlineData("--colour", "train", "--colour")]
     public void A_mistake_is_one_message_and_exit_code_2(string says, params string[] args)
     {
-        var ended = Run(args[0] == "train" && !args.Contains("--out") ? [.. args, "--out", folder] : args);
+        if (args[0] == "train" && !args.Contains("--out")) args = [.. args, "--out", folder];
+        var ended = Run(args[0] == "train" && !args.Contains("--model") ? [.. args, "--model", "lenet"] : args);
         Assert.True(ended.ExitCode == 2, ended.All);
         Assert.Contains(says, ended.Error, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", ended.Error, StringComparison.Ordinal);
@@ -248,8 +320,14 @@ public sealed class CliTests : IDisposable
     {
         var ended = Run();
         Assert.Equal(0, ended.ExitCode);
-        foreach (var command in (string[])["train", "predict", "memory", "reproduce", "report", "compress", "sweep", "bench",
-            "status"]) Assert.Contains($"  {command} ", ended.Output, StringComparison.Ordinal);
+        string[] commands = ["train", "predict", "memory", "reproduce", "report", "compress", "sweep", "bench", "status"];
+        foreach (var command in commands) Assert.Contains($"  {command} ", ended.Output, StringComparison.Ordinal);
+        foreach (var name in commands)
+        {
+            var help = Run(name, "--help");
+            Assert.True(help.ExitCode == 0, help.All);
+            Assert.Contains($"\nExamples:\n  ./actipress {name}", help.Output, StringComparison.Ordinal);
+        }
         foreach (var hidden in (string[])["readme", "maps"]) Assert.DoesNotContain($"  {hidden} ", ended.Output, StringComparison.Ordinal);    // for developers
     }
 

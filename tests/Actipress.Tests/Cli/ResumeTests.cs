@@ -12,7 +12,7 @@ public sealed class ResumeTests : IDisposable
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     static string[] Train(string output) =>
-        [.. ChildProcess.Cli, "train", "--epochs", "8", "--batch", "50", "--train-examples", "600", "--test-examples", "200", "--seed", "3", "--layers", "conv2,relu*", "--schedule", "cosine", "--json", "--out", output];
+        [.. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "8", "--batch", "50", "--train-examples", "600", "--test-examples", "200", "--seed", "3", "--layers", "conv2,relu*", "--schedule", "cosine", "--json", "--out", output];
 
     string In(string name) => Path.Combine(folder, name);
 
@@ -45,6 +45,15 @@ public sealed class ResumeTests : IDisposable
         Assert.True(other.ExitCode == 2, other.All);
         Assert.Contains("is the state of another training", other.Error, StringComparison.Ordinal);
 
+        // Nor does one that begins anew remove it.
+        var state = File.ReadAllBytes(In("interrupted/training.state"));
+        var anew = ChildProcess.Run([.. ChildProcess.Cli, "train", "--epochs", "1", "--out", In("interrupted")]);
+        Assert.True(anew.ExitCode == 2, anew.All);
+        Assert.Contains(
+            "is an unfinished training, of './actipress train --model lenet --data digits --layers conv2,relu* --epochs 8 --batch 50 --schedule cosine --seed 3 --train-examples 600 --test-examples 200 " +
+            $"--out {In("interrupted")}'", anew.Error, StringComparison.Ordinal);
+        Assert.Equal(state, File.ReadAllBytes(In("interrupted/training.state")));
+
         var resumed = ChildProcess.Run([.. Train(In("interrupted")), "--resume"]);
         var whole = ChildProcess.Run(Train(In("whole")));
         Assert.Equal(Outcome(whole), Outcome(resumed));
@@ -54,6 +63,18 @@ public sealed class ResumeTests : IDisposable
         var nothing = ChildProcess.Run([.. Train(In("interrupted")), "--resume"]);
         Assert.True(nothing.ExitCode == 2, nothing.All);
         Assert.Contains("no training was interrupted there", nothing.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Two_trainings_do_not_share_a_folder()
+    {
+        var state = new TrainingState(In("training.state"), new TrainingPlan { Model = "lenet", Data = "digits" });
+        ChildProcess.Ended refused;
+        using (state.Alone()) refused = ChildProcess.Run(Train(folder));
+        Assert.True(refused.ExitCode == 2, refused.All);
+        Assert.Contains($"Another training is at work in {folder}: wait for its end, or train into another folder.", refused.Error, StringComparison.Ordinal);
+        Assert.Empty(refused.Output);
+        using (state.Alone()) Assert.True(File.Exists(state.Path + ".lock"));    // it is given back
     }
 
     // A disk of the test's own, in a mount namespace of the test's own; the test skips by name where the system does not allow that.

@@ -78,6 +78,20 @@ public sealed class DataTests : IDisposable
     }
 
     [Fact]
+    public void A_coloured_digits_ground_does_not_tell_the_digit()
+    {
+        var images = GeneratedDigits.InColour(2000, 1).Train;
+        for (var channel = 0; channel < 3; channel++)
+        {
+            // A corner, which no digit reaches, from 20 to 140: each digit's mean is all digits' within four standard errors.
+            var corners = images.Labels.Select((label, i) => (Label: label, Value: (double)images.Pixels[(i * 3 + channel) * 1024])).ToArray();
+            var mean = corners.Average(corner => corner.Value);
+            foreach (var digit in corners.GroupBy(corner => corner.Label))
+                Assert.InRange(digit.Average(corner => corner.Value), mean - 4 * 120 / Math.Sqrt(12 * digit.Count()), mean + 4 * 120 / Math.Sqrt(12 * digit.Count()));
+        }
+    }
+
+    [Fact]
     public void Generated_volumes_are_balls_in_noise_and_depend_on_their_seed_alone()
     {
         var (a, b, c) = (GeneratedVolumes.Make(3, (20, 24, 28)), GeneratedVolumes.Make(3, (20, 24, 28)), GeneratedVolumes.Make(3, (20, 24, 28), seed: 2));

@@ -56,6 +56,17 @@ public sealed class LayerSetTests
     }
 
     [Theory]
+    [InlineData("block0-2:bn", "No layer of kind bn among conv1, relu1, conv2: found conv, relu. Leave out ':bn', or name another kind.")]
+    [InlineData("fc1:conv+relu", "No layer of kind conv or relu among fc1: found none of the known kinds. Leave out ':conv+relu', or name another kind.")]
+    public void A_set_without_a_layer_of_its_kind_is_refused(string text, string says)
+    {
+        var network = Trainable.Find("lenet");
+        using var model = network.Create(1, 10, 16);
+        Assert.Equal(says, Assert.Throws<ArgumentException>(() => LayerSet.Parse(text, network).EnsureIn(model)).Message);
+        foreach (var possible in (string[])["all", "block0-2", "block0-2:conv", "all:bn+relu", "conv9:bn"]) LayerSet.Parse(possible, network).EnsureIn(model);
+    }
+
+    [Theory]
     [InlineData("block4", "block0 to block3")]
     [InlineData("block2-1", "block0 to block3")]
     [InlineData("", "No layers")]

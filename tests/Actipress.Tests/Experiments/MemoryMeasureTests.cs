@@ -38,6 +38,35 @@ public class MemoryMeasureTests
     }
 
     [Fact]
+    public void A_budget_is_kept_by_finer_codecs_where_it_is_larger()
+    {
+        var (small, large) = (Budget(40), Budget(70));
+        Assert.InRange(small.PeakBytes!.Value - small.FloorBytes, 0, (40L << 20) + OfDotNet);
+        Assert.InRange(large.PeakBytes!.Value - large.FloorBytes, 55L << 20, (70L << 20) + OfDotNet);
+        Assert.True(large.AfterForwardBytes > 1.4 * small.AfterForwardBytes, $"{small} and {large}");
+
+        static MemoryResult Budget(long mebibytes)
+        {
+            var network = Networks.Find("ResNet20");
+            var plan = new MemoryPlan(network, 64, network.Input, [ActivationCodec.Dct(10)], Budget: mebibytes << 20);
+            return MemoryMeasure.Run(plan, null, out _, TestContext.Current.CancellationToken)[0];
+        }
+    }
+
+    [Fact]
+    public void The_largest_batch_that_fits_is_the_last_one_that_does()
+    {
+        var network = Networks.Find("ResNet20");
+        var plan = new MemoryPlan(network, 32, network.Input, [ActivationCodec.Dct(10)]);
+        var fit = MemoryFit.Of(plan, 100 << 20);
+        Assert.True(fit.LargestCompressed > 2 * fit.LargestPlain && fit.LargestPlain > 32, $"{fit}");
+        Assert.True(fit.PlainBytes < 100 << 20 && fit.CompressedBytes < fit.PlainBytes, $"{fit}");
+        var whole = MemoryMeasure.Predict(plan with { Batch = (int)fit.LargestPlain });
+        Assert.InRange(whole.NeededBytes(compressed: false), 90L << 20, 110L << 20);
+        Assert.Equal((0, 0), (MemoryFit.Of(plan, 1000).LargestPlain, MemoryFit.Of(plan, 1000).LargestCompressed));
+    }
+
+    [Fact]
     public void What_a_network_does_not_have_is_named()
     {
         Assert.Contains("block0 to block3", Assert.Throws<ArgumentException>(() => Measure("block7")).Message);

@@ -63,6 +63,14 @@ public sealed class ReproductionTests : IDisposable
         Assert.Contains("<h2 id=\"s1\">Letters &lt; words</h2>", page);
         Assert.Contains("<td>a</td><td class=\"doubtful\">x<br>y</td>", page);
         Assert.DoesNotContain("src=\"http", page);
+        Assert.DoesNotContain("interrupted", page);
+        Assert.Contains("<p>The run was interrupted", Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results), interrupted: true).ToString());
+        File.CreateSymbolicLink(Path.Combine(folder, "page.html.part"), "/dev/full");
+        var file = Path.Combine(folder, "page.html");
+        Assert.Throws<IOException>(() => Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results)).Save(file));
+        Assert.False(File.Exists(file) || File.Exists(file + ".part"));
+        Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results)).Save(file);
+        Assert.Equal(page, File.ReadAllText(file));
     }
 
     [Fact]
@@ -213,7 +221,7 @@ public sealed class ReproductionTests : IDisposable
         File.WriteAllText(path, Reproduction.Page(Reproduction.All, nowhere, StoredPiece.Read(results)).ToString());
         var shown = ChildProcess.Run([browser, "--headless", "--no-sandbox", "--disable-gpu", $"--user-data-dir={Path.Combine(folder, "profile")}", "--dump-dom", "file://" + path]).Output;
         Assert.Contains("<h1>Actipress", shown);
-        Assert.Contains("<figure><svg", shown);
+        Assert.Contains("<figure class=\"drawn\" style=\"width:min(100%,760px)\"><svg viewBox=", shown);
         Assert.Contains("Table 2", shown);
 
         static string? Where(string program) => Environment.GetEnvironmentVariable("PATH")!.Split(':').Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);

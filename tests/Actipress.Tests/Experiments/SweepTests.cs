@@ -56,7 +56,15 @@ public sealed class SweepTests : IDisposable
         Assert.Equal("63942e", new TrainingPlan { Model = "lenet", Data = "mnist" }.Key()[..6]);
 
     [Theory]
-    [InlineData("\"epochs\"", "\"epoch\"", "epoch")]
+    [InlineData("\"epochs\"", "\"epoch\"", "it has no setting 'epoch'. Did you mean 'epochs'? Known: model, data, epochs, ")]
+    [InlineData("\"epochs\"", "\"spam\"", "it has no setting 'spam'. Known: ")]
+    [InlineData("\"epochs\": 2", "\"epochs\": \"two\"", "'epochs' in line 2: found \"two\", wanted a whole number.")]
+    [InlineData("\"batch\": 64", "\"schedule\": \"linear\"", "found \"linear\", wanted \"constant\" or \"cosine\".")]
+    [InlineData("\"batch\": 64", "\"learning_rate\": []", "found [], wanted a number.")]
+    [InlineData("[4]", "4", "'ratios' in line 6: found 4, wanted a list of numbers.")]
+    [InlineData("[1, 2]", "[1, \"2\"]", "found [1, \"2\"], wanted a list of whole numbers.")]
+    [InlineData("\"model\": \"lenet\",", "", "it has no 'model', wanted a text.")]
+    [InlineData("\"codecs\": [\"none\", \"dct:{ratio}\"],", "", "it has no 'codecs', wanted a list of texts.")]
     [InlineData("dct:{ratio}", "dtc:{ratio}", "No codec 'dtc:4'")]
     [InlineData("\"lenet\"", "\"lenett\"", "No network 'lenett'")]
     [InlineData("\"digits\"", "\"digit\"", "No data set 'digit'")]

@@ -33,6 +33,41 @@ public sealed class TrainingDataTests
         Assert.Equal([2, 3], slice.Extents);
     }
 
+    [Theory]
+    [InlineData("mnist", "cifar10", "data_batch_1.bin")]
+    [InlineData("mnist", "cifar10", "cifar10_first4000.bin.gz")]
+    [InlineData("cifar10", "mnist", "train-images-idx3-ubyte.gz")]
+    [InlineData("mnist", "cifar10-jpeg", "train/cat/1.jpg")]
+    [InlineData("mnist", "cifar100", "cifar100/train.bin")]
+    [InlineData("spleen", "hippocampus", "msd_hippocampus/imagesTr/hippocampus_001.nii.gz")]
+    [InlineData("mnist", "spleen", "imagesTr/spleen_2.nii.gz")]
+    [InlineData("mnist", "ct-spleen", "s0001/ct.nii.gz")]
+    [InlineData("mnist", "brats", "patient1/patient1_flair.nii.gz")]
+    public void Where_another_data_set_lies_the_message_says_which(string wanted, string found, string file)
+    {
+        var folder = Directory.CreateTempSubdirectory("actipress-test");
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(Path.Combine(folder.FullName, file))!);
+            File.WriteAllBytes(Path.Combine(folder.FullName, file), []);
+            var plan = new TrainingPlan { Model = wanted is "spleen" ? "unet3d" : wanted is "mnist" ? "lenet" : "resnet20", Data = wanted };
+            Assert.EndsWith($" {folder} looks like {found}: choose it with --data.", Assert.Throws<InvalidDataException>(() => KnownData.Load(plan, folder.FullName)).Message, StringComparison.Ordinal);
+            var damaged = Assert.Throws<InvalidDataException>(() => KnownData.Load(plan with { Data = found }, folder.FullName));
+            Assert.DoesNotContain("looks like", damaged.Message, StringComparison.Ordinal);
+        }
+        finally { folder.Delete(recursive: true); }
+    }
+
+    [Fact]
+    public void A_network_that_does_not_take_the_examples_says_so_before_the_first_step()
+    {
+        static ImageClasses Images(int edge) => new("tiny", new(new byte[4 * edge * edge], [0, 1, 2, 3], edge, edge), new(new byte[edge * edge], [0], edge, edge));
+        var plan = new TrainingPlan { Model = "lenet", Data = "digits", Batch = 2 };
+        var failure = Assert.Throws<ArgumentException>(() => new Learner(plan, TrainingData.Of(Images(20))));
+        Assert.StartsWith("lenet does not take tiny, whose examples are 1 x 20 x 20: mat1 and mat2 shapes cannot be multiplied", failure.Message, StringComparison.Ordinal);
+        new Learner(plan, TrainingData.Of(Images(28))).Dispose();
+    }
+
     sealed class Volumes(params Example[] examples) : IDataSet
     {
         public string Name => "volumes";

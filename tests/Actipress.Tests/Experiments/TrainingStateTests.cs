@@ -46,16 +46,74 @@ public sealed class TrainingStateTests : IDisposable
         Assert.Equal(learner.Curve, resumed.Curve);
         Assert.Equal(Json.Line(learner.Report), Json.Line(resumed.Report));
         Assert.Equal(codec != "none", resumed.Report is not null);
-        var measured = learner.Result();
+        var measured = learner.Result(Cancellation);
         Assert.True(measured.PeakBytes > measured.AfterForwardBytes && measured.AfterForwardBytes > 0, $"{measured}");
         Assert.True(measured.StepMs > 0);
-        Assert.Equal(measured, resumed.Result());
+        Assert.Equal(measured, resumed.Result(Cancellation));
 
         // One step of each is left before the epoch's last: both go on at the second, and the peak is the largest of all steps.
         var steps = new List<int>();
         Assert.True(resumed.Epoch(new Told(told => steps.Add(told.Step)), null, Cancellation));
         Assert.Equal([2, 3, 3], steps);    // and the epoch's score
-        Assert.True(resumed.Result().PeakBytes >= measured.PeakBytes, $"{measured} and {resumed.Result()}");
+        Assert.True(resumed.Result(Cancellation).PeakBytes >= measured.PeakBytes, $"{measured} and {resumed.Result(Cancellation)}");
+    }
+
+    [Fact]
+    public void A_break_between_an_epochs_last_step_and_its_score_changes_nothing()
+    {
+        using Learner broken = new(plan, data), whole = new(plan, data);
+        using var stop = new CancellationTokenSource();
+        Assert.False(broken.Epoch(new Told(told => { if (told.Step == told.Steps) stop.Cancel(); }), null, stop.Token));
+        Assert.Equal(0, broken.Epochs);
+        State().Save(broken);
+        using var resumed = new Learner(plan, data);
+        State().Load(resumed);
+        var told = new List<TrainingProgress>();
+        Assert.True(resumed.Epoch(new Told(told.Add), null, Cancellation));
+        Assert.NotNull(Assert.Single(told).TestScore);    // no step is taken again
+        Assert.True(resumed.Epoch(null, null, Cancellation));
+        for (var epoch = 0; epoch < 2; epoch++) Assert.True(whole.Epoch(null, null, Cancellation));
+        Assert.Equal(whole.Curve, resumed.Curve);
+    }
+
+    [Fact]
+    public void An_interrupted_training_leaves_out_what_is_measured_at_the_end()
+    {
+        using var learner = new Learner(plan, data);
+        Assert.True(learner.Epoch(null, null, Cancellation));
+        var result = learner.Result(new CancellationToken(canceled: true));
+        Assert.Equal((null, null, null), (result.TrainAccuracy, result.GradientCosine, result.GradientNormRatio));
+        Assert.NotNull(result.TestAccuracy);
+        Assert.NotNull(result.KeptBytes);
+        Assert.NotNull(learner.Result(Cancellation).GradientCosine);
+    }
+
+    [Fact]
+    public void A_training_that_is_interrupted_while_it_is_measured_is_gone_on_with()
+    {
+        var once = plan with { Epochs = 1 };
+        using var stop = new CancellationTokenSource();
+        // The last score is told after the last step of both runs.
+        var results = new ResultsFile(folder);
+        var told = new Told(one => { if (one is { Run: "compressed", TestScore: not null }) stop.Cancel(); });
+        var (interrupted, _) = Training.Run(once, data, results, State(once), told, stop.Token)!.Value;
+        Assert.True(interrupted.Interrupted);
+        Assert.True(State(once).Exists);
+        var (whole, _) = Training.Run(once, data, results, State(once), new Told(_ => Assert.Fail("It trains again.")), Cancellation)!.Value;
+        Assert.False(whole.Interrupted);
+        Assert.NotNull(whole.Compressed.GradientCosine);
+        Assert.False(State(once).Exists);
+    }
+
+    [Fact]
+    public void A_file_tells_whose_state_it_is()
+    {
+        Assert.Null(State().PlanOfFile());
+        using var learner = new Learner(plan, data);
+        State().Save(learner);
+        Assert.Equal(plan, State(plan.Plain()).PlanOfFile());
+        File.WriteAllText(State().Path, "no state");
+        Assert.Null(State().PlanOfFile());
     }
 
     [Fact]

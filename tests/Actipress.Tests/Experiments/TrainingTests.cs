@@ -157,7 +157,7 @@ public sealed class TrainingTests : IDisposable
         using var learner = new Learner(plan, new("numbered", new(new Numbered(24, read)), new(new Numbered(3, []))));
         Assert.True(learner.Epoch(null, null, Cancellation));
         read.Clear();
-        learner.Result();
+        learner.Result(Cancellation);
         Assert.Equal(3 + 4 * 5, read.Count);    // as many as are tested, and four batches
         Assert.Equal(20, read.Skip(3).Distinct().Count());
     }
@@ -174,7 +174,7 @@ public sealed class TrainingTests : IDisposable
         }
         using Learner whole = Trained(128), smaller = Trained(128 + 4);
         Assert.Equal(whole.Report!.SavedBytes, smaller.Report!.SavedBytes);
-        Assert.True(smaller.Result().PeakBytes > 0.7 * whole.Result().PeakBytes, $"{smaller.Result()} beside {whole.Result()}");
+        Assert.True(smaller.Result(Cancellation).PeakBytes > 0.7 * whole.Result(Cancellation).PeakBytes, $"{smaller.Result(Cancellation)} beside {whole.Result(Cancellation)}");
     }
 
     [Theory]

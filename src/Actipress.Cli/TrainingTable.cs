@@ -1,0 +1,120 @@
+using System.Globalization;
+using Actipress.Experiments;
+using Spectre.Console;
+
+namespace Actipress.Cli;
+
+/// <summary>What <c>train</c> prints at its end: both runs side by side, one sentence of what that says, and what to try next.</summary>
+static class TrainingTable
+{
+    /// <param name="result">Both runs.</param>
+    /// <param name="report">The last compressed step's.</param>
+    /// <param name="tested">Examples by which scores were measured.</param>
+    /// <param name="path">Of the results.</param>
+    /// <param name="classNames">Of a segmentation's classes, where they have names.</param>
+    public static void Show(TrainingResult result, CompressionReport report, int tested, string path, IReadOnlyList<string>? classNames)
+    {
+        AnsiConsole.Write(KeptTable.Of(report));
+        foreach (var note in report.Notes) Console.WriteLine(note);
+        Console.WriteLine();
+        AnsiConsole.Write(Table(result, classNames));
+        AnsiConsole.Write(new Text(Sentence(result, tested) + "\n"));
+        Console.WriteLine($"\nThe maps by layer: {LayersOf(path)}. Results: {path}");
+        foreach (var weights in result.Weights ?? []) Console.WriteLine($"Weights: {weights}");
+        if (!result.Interrupted) Console.WriteLine($"Next:\n{string.Join('\n', Next(result.Plan).Select(command => $"  {command}"))}");
+        File.WriteAllText(LayersOf(path), $"{report}");
+    }
+
+    // In points: where so few examples are tested that chance alone does more, "as well" would say too much.
+    const double MostChance = 5;
+
+    static string LayersOf(string results) => Path.Combine(Path.GetDirectoryName(results)!, "layers.txt");
+
+    static Table Table(TrainingResult result, IReadOnlyList<string>? classNames)
+    {
+        var epochs = $"{result.Epochs} {(result.Epochs == 1 ? "epoch" : "epochs")}";
+        var title = $"{result.Model} on {result.Data}, {epochs}, seed {result.Seed}{(result.Interrupted ? " (interrupted)" : "")}";
+        var table = new Table { Title = new TableTitle(title) };
+        table.AddColumn("");
+        foreach (var column in (string[])["plain", result.Codec]) table.AddColumn(new TableColumn(Markup.Escape(column)).RightAligned());
+        var (plain, packed) = (result.Baseline, result.Compressed);
+        Row("peak memory of a step", MiB(plain.PeakBytes), MiB(packed.PeakBytes));
+        Row("memory after its forward pass", MiB(plain.AfterForwardBytes), MiB(packed.AfterForwardBytes));
+        if (plain.Batch is not null && packed.Batch is not null)
+        {
+            Row("a step", Examples(plain), Examples(packed));
+            Row("maps that the compressed step saves", "-", MiB(packed.SavedBytes));
+            Row("maps as it keeps them", "-", MiB(packed.KeptBytes));
+        }
+        else Row("of that, saved activation maps", MiB(packed.SavedBytes), MiB(packed.KeptBytes));
+        Row("bytes an element of a map", "4", Number(packed.BytesPerElement, "0.000"));
+        Row($"test {plain.ScoreName}", Percent(plain.TestScore), Percent(packed.TestScore));
+        if (plain.TestClasses is { } classes && packed.TestClasses is { } packedClasses)
+        {
+            foreach (var (one, other) in classes.Zip(packedClasses))
+                Row($"  of {Markup.Escape(classNames?[one.Class] ?? $"class {one.Class}")}, in {one.Present} of {one.Present + one.Absent}", Found(one), Found(other));
+            Row("  by the paper's formula", Percent(plain.TestDscPaper ?? double.NaN), Percent(packed.TestDscPaper ?? double.NaN));
+        }
+        Row($"train {plain.ScoreName}", Percent(plain.TrainScore), Percent(packed.TrainScore));
+        Row("train loss", Number(plain.TrainLoss, "0.0000"), Number(packed.TrainLoss, "0.0000"));
+        Row("time of a step", $"{Number(plain.StepMs, "0.0")} ms", $"{Number(packed.StepMs, "0.0")} ms");
+        Row("gradient's cosine to the exact one", "1", Number(packed.GradientCosine, "0.0000"));
+        Row("gradient's length by the exact one's", "1", Number(packed.GradientNormRatio, "0.000"));
+        return table;
+
+        void Row(string name, string baseline, string compressed) => table.AddRow(name, baseline, compressed);
+    }
+
+    static string Examples(RunResult run) => $"{run.Batch} of {string.Join('x', run.Patch!)}";
+
+    // What is in no example has no score; what is found where it is not is told.
+    static string Found(ClassScore score) =>
+        $"{(score.Dsc is { } dsc ? Percent(dsc) : "absent")}{(score.FalseAlarms > 0 ? $" (found in {score.FalseAlarms} of {score.Absent} without it)" : "")}";
+
+    /// <summary>Memory, score and time of the compressed run against those of the plain one.</summary>
+    internal static string Sentence(TrainingResult result, int tested)
+    {
+        var (plain, packed) = (result.Baseline, result.Compressed);
+        var (who, whose, memory) = (result.Model, $"{result.Model}'s", "");
+        if (result.Plan.Memory is { } bound)
+        {
+            (who, whose) = ("", "its");
+            memory = $"a step of {result.Model} takes {Examples(packed)} voxels within {MiB(bound)} in place of {Examples(plain)}, and ";
+        }
+        else if (plain.PeakBytes is { } before && packed.PeakBytes is { } after)
+        {
+            (who, whose) = ("", "its");
+            memory = $"{result.Model} needs {MiB(after)} at the peak of a step" + (after < before
+                ? $" in place of {MiB(before)} ({Number(100.0 * after / before, "0")} %), and "
+                : $", no less than the plain network's {MiB(before)}, and ");
+        }
+        var difference = 100 * (packed.TestScore - plain.TestScore);
+        // Two accuracies by as many examples: twice the standard error of their difference. For other scores their spread is not known.
+        var chance = plain.TestAccuracy is null ? 0 : 200 * Math.Sqrt((Variance(plain.TestScore) + Variance(packed.TestScore)) / tested);
+        var points = $"{Number(Math.Abs(difference), "0.00")} points";
+        var isChance = Math.Abs(difference) <= chance;
+        var untold = isChance ? $", which {tested} examples cannot tell from chance" : "";
+        var score = isChance && chance <= MostChance
+            ? $"{who} learns as well: its test {plain.ScoreName} is the plain network's within {points}{untold}. ".TrimStart()
+            : $"{whose} test {plain.ScoreName} is {points} {(difference < 0 ? "lower" : "higher")}{untold}. ";
+        var time = $"A step takes {Number(packed.StepMs / plain.StepMs, "0.0")} times as long. ";
+        return $"Compressed, {memory}{score}{time}Memory is what a step adds to the model and its optimizer.";
+
+        static double Variance(double share) => share * (1 - share);
+    }
+
+    // Three ways on: coarser, another network, and what the method is for.
+    static string[] Next(TrainingPlan plan) =>
+    [
+        plan.Codec == "dct:4" ? "./actipress train --codec dct:10" : "./actipress train --codec dct:4",
+        plan.Model == "unet3d" ? "./actipress train --model resnet20" : "./actipress train --model unet3d",
+        "./actipress memory ResNet18",
+    ];
+
+    static string MiB(long? bytes) => bytes is null ? "-" : FormattableString.Invariant($"{bytes / 1048576.0:0.0} MiB");
+
+    static string Number(double? value, string format) =>
+        value is { } known && double.IsFinite(known) ? known.ToString(format, CultureInfo.InvariantCulture) : "-";
+
+    static string Percent(double share) => double.IsFinite(share) ? $"{Number(100 * share, "0.00")} %" : "-";
+}
