@@ -10,17 +10,37 @@ static class PredictCommand
 {
     public static Command Make(Interruption interruption)
     {
-        var weights = new Option<string>("--weights") { Description = "The network: a .safetensors or .dat file that train wrote.",
-            HelpName = "file", Required = true };
-        var images = new Option<string>("--images") { Description = "Scans: a folder of .nii.gz files, one a case or one a channel "
-            + "(case_0000, case_0001), or of BraTS' patients, or one file.", HelpName = "folder", Required = true };
-        var output = new Option<string>("--out") { Description = "The folder for masks, pictures, scores.csv and index.html.",
-            HelpName = "folder", Required = true };
-        var labels = new Option<string?>("--labels") { Description = "The folder of masks to score by, named as the scans. By default "
-            + "labelsTr beside imagesTr, and labelsTs beside imagesTs.", HelpName = "folder" };
+        var weights = new Option<string>("--weights")
+        {
+            Description = "The network: a .safetensors or .dat file that train wrote.",
+            HelpName = "file",
+            Required = true
+        };
+        var images = new Option<string>("--images")
+        {
+            Description = "Scans: a folder of .nii.gz files, one a case or one a channel "
+            + "(case_0000, case_0001), or of BraTS' patients, or one file.",
+            HelpName = "folder",
+            Required = true
+        };
+        var output = new Option<string>("--out")
+        {
+            Description = "The folder for masks, pictures, scores.csv and index.html.",
+            HelpName = "folder",
+            Required = true
+        };
+        var labels = new Option<string?>("--labels")
+        {
+            Description = "The folder of masks to score by, named as the scans. By default "
+            + "labelsTr beside imagesTr, and labelsTs beside imagesTs.",
+            HelpName = "folder"
+        };
         var largest = new Option<bool>("--largest") { Description = "Keep of each class the largest connected part." };
-        var flips = new Option<bool>("--flips") { Description = "Predict each window mirrored along every axis too, and add: eight times "
-            + "the work." };
+        var flips = new Option<bool>("--flips")
+        {
+            Description = "Predict each window mirrored along every axis too, and add: eight times "
+            + "the work."
+        };
         var overlap = Values.Fraction("--overlap", "Least share of a window that its neighbour has too, from 0 to below 1.", 0.5);
         var overwrite = new Option<bool>("--overwrite") { Description = "Replace what the --out folder holds." };
         var misplaced = VolumeOptions.Misplaced();
@@ -55,9 +75,12 @@ static class PredictCommand
                 using var afterStep = interruption.AfterStep();
                 var result = new Prediction(parsed.GetValue(weights)!, cases, Outputs.Folder("--out", parsed.GetValue(output)!))
                 {
-                    Largest = parsed.GetValue(largest), Flips = parsed.GetValue(flips), Overlap = share,
-                        Overwrite = parsed.GetValue(overwrite),
-                    Misplaced = parsed.GetValue(misplaced) ?? Data.Misplaced.Refuse, Unreadable = parsed.GetValue(unreadable)
+                    Largest = parsed.GetValue(largest),
+                    Flips = parsed.GetValue(flips),
+                    Overlap = share,
+                    Overwrite = parsed.GetValue(overwrite),
+                    Misplaced = parsed.GetValue(misplaced) ?? Data.Misplaced.Refuse,
+                    Unreadable = parsed.GetValue(unreadable)
                         ?? Data.Unreadable.Stop,
                 }.Run(model, description, where, progress, notes, interruption.Token);
                 progress.Clear();

@@ -8,17 +8,35 @@ namespace Actipress.Cli;
 /// <summary>What a user may say of a folder of volumes.</summary>
 sealed class VolumeOptions
 {
-    readonly Option<string?> classes = new("--classes") { Description = "Of volumes: how many classes, background included, or names of "
+    readonly Option<string?> classes = new("--classes")
+    {
+        Description = "Of volumes: how many classes, background included, or names of "
         + "TotalSegmentator's masks, such as spleen,liver. By default what dataset.json or the label files say.",
-        HelpName = "number|names" };
-    readonly Option<string?> channels = new("--channels") { Description = "Of volumes: names or numbers of channels, such as t1c,flair. "
-        + "By default all that every case has.", HelpName = "names" };
-    readonly Option<string?> spacing = new("--spacing") { Description = "Resample volumes to this depth, height and width of a voxel in "
-        + "mm, such as 3x1.5x1.5. By default the median of a folder's where they differ.", HelpName = "mm" };
-    readonly Option<string?> window = new("--window") { Description = "Cut values to these two, such as Hounsfield units -160,240. By "
-        + "default mean 0 and deviation 1; of a folder of CT the values inside classes.", HelpName = "from,to" };
-    readonly Option<string?> relabel = new("--relabel") { Description = "What numbers in label files become, such as 4=3,255=1.",
-        HelpName = "pairs" };
+        HelpName = "number|names"
+    };
+    readonly Option<string?> channels = new("--channels")
+    {
+        Description = "Of volumes: names or numbers of channels, such as t1c,flair. "
+        + "By default all that every case has.",
+        HelpName = "names"
+    };
+    readonly Option<string?> spacing = new("--spacing")
+    {
+        Description = "Resample volumes to this depth, height and width of a voxel in "
+        + "mm, such as 3x1.5x1.5. By default the median of a folder's where they differ.",
+        HelpName = "mm"
+    };
+    readonly Option<string?> window = new("--window")
+    {
+        Description = "Cut values to these two, such as Hounsfield units -160,240. By "
+        + "default mean 0 and deviation 1; of a folder of CT the values inside classes.",
+        HelpName = "from,to"
+    };
+    readonly Option<string?> relabel = new("--relabel")
+    {
+        Description = "What numbers in label files become, such as 4=3,255=1.",
+        HelpName = "pairs"
+    };
     readonly Option<Misplaced?> misplaced = Misplaced();
     readonly Option<Unreadable?> unreadable = Unreadable();
 
@@ -62,7 +80,10 @@ sealed class VolumeOptions
     {
         if (text is null) return null;
         try { return [.. text.Split(between).Select(number => double.Parse(number, NumberStyles.Float, CultureInfo.InvariantCulture))]; }
-        catch (FormatException failure) { throw new FormatException($"{option} {text}: wanted numbers with '{between}' between them.",
-            failure); }
+        catch (FormatException failure)
+        {
+            throw new FormatException($"{option} {text}: wanted numbers with '{between}' between them.",
+            failure);
+        }
     }
 }

@@ -93,7 +93,7 @@ sealed class NormalisationNumbers
     }
 
     /// <summary>Whether each map has two numbers.</summary>
-    public bool AreOfMaps => 
+    public bool AreOfMaps =>
         steps is [{ Place: >= ChannelScale.FewestPlaces and var place, Factor: { dtype: ScalarType.Float32, device_type: DeviceType.CPU } }]
         && place == MapShape.Of(shape).MapElements;
 

@@ -46,7 +46,7 @@ public sealed class PiecewiseTests : IDisposable
         Assert.Equal(whole.Length, ours.Length);
         // Gradients by biases are sums of which most cancels.
         foreach (var (found, expected) in ours.Zip(whole))
-            Assert.True((found - expected).norm().item<float>() <= (found.dim() == 1 ? 10 : 1) * mostError * expected.norm().item<float>(), 
+            Assert.True((found - expected).norm().item<float>() <= (found.dim() == 1 ? 10 : 1) * mostError * expected.norm().item<float>(),
                 $"{string.Join('x', found.shape)}: {(found - expected).norm().item<float>()} of {expected.norm().item<float>()}");
     }
 
