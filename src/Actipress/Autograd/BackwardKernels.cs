@@ -20,7 +20,8 @@ static unsafe class BackwardKernels
 
     static readonly Lazy<PlatformNotSupportedException?> installed = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
 
-    static delegate* unmanaged[Cdecl]<nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int> convolutionBackward;
+    static delegate* unmanaged[Cdecl]<
+        nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int> convolutionBackward;
     static delegate* unmanaged[Cdecl]<nint, ulong*, int> listSize;
     static delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int> listItem;
     static delegate* unmanaged[Cdecl]<nint, int> deleteList;
@@ -37,7 +38,8 @@ static unsafe class BackwardKernels
     {
         try
         {
-            convolutionBackward = (delegate* unmanaged[Cdecl]<nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int>)
+            convolutionBackward = (delegate* unmanaged[Cdecl]<
+                nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int>)
                 LibTorch.Symbol("aoti_torch_cpu_convolution_backward");
             listSize = (delegate* unmanaged[Cdecl]<nint, ulong*, int>)LibTorch.Symbol("torch_list_size");
             listItem = (delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int>)LibTorch.Symbol("torch_list_get_item");
@@ -74,14 +76,18 @@ static unsafe class BackwardKernels
     {
         var results = stackalloc nint[3];
         var wants = stackalloc int[] { call.Wants.Input ? 1 : 0, call.Wants.Weight ? 1 : 0, call.Wants.Bias ? 1 : 0 };
-        fixed (long* bias = call.BiasSizes, stride = call.Stride, padding = call.Padding, dilation = call.Dilation, outputPadding = call.OutputPadding)
+        fixed (long* bias = call.BiasSizes, stride = call.Stride, padding = call.Padding)
+        fixed (long* dilation = call.Dilation, outputPadding = call.OutputPadding)
         {
             long* sizes = bias;
             var axes = call.Stride.Length;
-            if (convolutionBackward(
-                gradient.Handle, input.Handle, weight.Handle, bias == null ? null : &sizes, call.BiasSizes?.Length ?? 0, stride, axes, padding, axes,
-                dilation, axes, call.IsTransposed ? 1 : 0, outputPadding, call.OutputPadding.Length, call.Groups, wants, 3, &results[0], &results[1], &results[2]) != 0)
-                throw new InvalidOperationException("libtorch could not compute a convolution's gradient of a piece; it has written why to standard error.");
+            var failed = convolutionBackward(
+                gradient.Handle, input.Handle, weight.Handle, bias == null ? null : &sizes, call.BiasSizes?.Length ?? 0,
+                stride, axes, padding, axes, dilation, axes, call.IsTransposed ? 1 : 0, outputPadding, call.OutputPadding.Length,
+                call.Groups, wants, 3, &results[0], &results[1], &results[2]);
+            if (failed != 0)
+                throw new InvalidOperationException(
+                    "libtorch could not compute a convolution's gradient of a piece; it has written why to standard error.");
         }
         return (Take(results[0], call.Wants.Input), Take(results[1], call.Wants.Weight), Take(results[2], call.Wants.Bias));
 
@@ -102,7 +108,8 @@ static unsafe class BackwardKernels
         // One number stands for every axis.
         var (stride, padding, dilation, outputPadding) = (OfAxes(stack[4]), OfAxes(stack[5]), OfAxes(stack[6]), OfAxes(stack[8]));
         var wants = TakeList(stack[10]);
-        var call = new ConvolutionCall(bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9], (wants[0] != 0, wants[1] != 0, wants[2] != 0));
+        var call = new ConvolutionCall(
+            bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9], (wants[0] != 0, wants[1] != 0, wants[2] != 0));
         if (Placeholder.TakePieces(input) is { } pieces)
         {
             try { return PiecewiseConvolution.Run(call, gradient, pieces, weight); }
@@ -112,7 +119,8 @@ static unsafe class BackwardKernels
                 Fail(failure);
             }
         }
-        return (Lost(input, call.Wants.Input), Lost(weight, call.Wants.Weight), call.Wants.Bias ? empty([weight.shape[0]], weight.dtype, META) : null);
+        var (byInput, byWeight) = (Lost(input, call.Wants.Input), Lost(weight, call.Wants.Weight));
+        return (byInput, byWeight, call.Wants.Bias ? empty([weight.shape[0]], weight.dtype, META) : null);
 
         long[] OfAxes(ulong list)
         {
@@ -128,7 +136,9 @@ static unsafe class BackwardKernels
         var (weight, mean, variance) = (TakeTensor(stack[2]), TakeTensor(stack[3]), TakeTensor(stack[4]));
         var (savedMean, savedInverse) = (TakeTensor(stack[5]), TakeTensor(stack[6]));
         var (isTraining, epsilon, wants) = ((byte)stack[7] != 0, BitConverter.UInt64BitsToDouble(stack[8]), TakeList(stack[9]));
-        var call = new BatchNormCall(weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon, (wants[0] != 0, wants[1] != 0, wants[2] != 0));
+        var call = new BatchNormCall(
+            weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon,
+            (wants[0] != 0, wants[1] != 0, wants[2] != 0));
         if (Placeholder.TakePieces(input) is { } pieces)
         {
             try
@@ -143,7 +153,9 @@ static unsafe class BackwardKernels
             }
         }
         var channels = (long[])[input.shape[1]];
-        return (Lost(input, wants[0] != 0), wants[1] != 0 ? empty(channels, float32, META) : null, wants[2] != 0 ? empty(channels, float32, META) : null);
+        return (Lost(input, wants[0] != 0), OfChannels(wants[1]), OfChannels(wants[2]));
+
+        Tensor? OfChannels(long wanted) => wanted != 0 ? empty(channels, float32, META) : null;
     });
 
     // What a computation on "meta" gives, too.
@@ -289,7 +301,8 @@ static unsafe class BackwardKernels
         public void Failed(Exception failure) => throw failure;
 
         public override SavedTensor Pack(Tensor tensor) =>
-            held is not null && tensor.shape.AsSpan().SequenceEqual(held.shape) && StorageReference.AddressOf(tensor) == StorageReference.AddressOf(held)
+            held is not null && tensor.shape.AsSpan().SequenceEqual(held.shape)
+            && StorageReference.AddressOf(tensor) == StorageReference.AddressOf(held)
                 ? new OfPieces(this) : new Kept(tensor.detach());
 
         sealed class OfPieces(Trial trial) : SavedTensor
@@ -317,7 +330,8 @@ static unsafe class BackwardKernels
 /// <param name="Groups">Groups of channels.</param>
 /// <param name="Wants">Which gradients are wanted.</param>
 sealed record ConvolutionCall(
-    long[]? BiasSizes, long[] Stride, long[] Padding, long[] Dilation, bool IsTransposed, long[] OutputPadding, long Groups, (bool Input, bool Weight, bool Bias) Wants);
+    long[]? BiasSizes, long[] Stride, long[] Padding, long[] Dilation, bool IsTransposed, long[] OutputPadding, long Groups,
+    (bool Input, bool Weight, bool Bias) Wants);
 
 /// <summary>What a batch norm's backward pass is told.</summary>
 /// <param name="Weight">By channel; null where there is none.</param>
@@ -326,4 +340,5 @@ sealed record ConvolutionCall(
 /// <param name="IsTraining">Whether the statistics are the batch's.</param>
 /// <param name="Epsilon">Added to the variance.</param>
 /// <param name="Wants">Which gradients are wanted.</param>
-sealed record BatchNormCall(Tensor? Weight, Tensor? Mean, Tensor? Deviation, bool IsTraining, double Epsilon, (bool Input, bool Weight, bool Bias) Wants);
+sealed record BatchNormCall(
+    Tensor? Weight, Tensor? Mean, Tensor? Deviation, bool IsTraining, double Epsilon, (bool Input, bool Weight, bool Bias) Wants);

@@ -53,7 +53,8 @@ static unsafe class PiecewiseBatchNorm
             ofInput[c] = (float)(-scale * slope);
             constant[c] = (float)(-scale * sums[c] / elements);
         }
-        var byInput = mayOverwrite || !ReferenceEquals(given, gradient) && StorageReference.AddressOf(given) != StorageReference.AddressOf(gradient) ? given : empty_like(given);
+        var isCopy = StorageReference.AddressOf(given) != StorageReference.AddressOf(gradient);
+        var byInput = mayOverwrite || isCopy ? given : empty_like(given);
         foreach (var piece in pieces)
         {
             using var scope = NewDisposeScope();
@@ -69,7 +70,8 @@ static unsafe class PiecewiseBatchNorm
         return numbers.to(ScalarType.Float64).contiguous().data<double>().ToArray();
     }
 
-    static Tensor Tensor32(long channels, Func<int, double> number) => tensor([.. Enumerable.Range(0, (int)channels).Select(c => (float)number(c))], float32);
+    static Tensor Tensor32(long channels, Func<int, double> number) =>
+        tensor([.. Enumerable.Range(0, (int)channels).Select(c => (float)number(c))], float32);
 
     // Neighbours of one map: where they begin in the piece and in the tensor, how many they are, and whose channel.
     static List<(long InPiece, long At, int Count, int Channel)> Stretches(MapRange piece, MapShape shape, int channels)
@@ -131,7 +133,9 @@ static unsafe class PiecewiseBatchNorm
         return (sum, dot);
     }
 
-    static void Combine(Tensor gradient, Tensor values, Tensor to, MapRange piece, MapShape shape, double[] means, float[] ofGradient, float[] ofInput, float[] constant)
+    static void Combine(
+        Tensor gradient, Tensor values, Tensor to, MapRange piece, MapShape shape, double[] means, float[] ofGradient, float[] ofInput,
+        float[] constant)
     {
         var (g, x, result) = (LibTorch.Data(gradient), LibTorch.Data(values), LibTorch.Data(to));
         var stretches = Stretches(piece, shape, ofGradient.Length);
@@ -140,14 +144,17 @@ static unsafe class PiecewiseBatchNorm
             for (var i = first; i < end; i++)
             {
                 var (inPiece, at, count, channel) = stretches[(int)i];
-                Combine((float*)g + at, (float*)x + inPiece, (float*)result + at, count, (float)means[channel], ofGradient[channel], ofInput[channel], constant[channel]);
+                Combine(
+                    (float*)g + at, (float*)x + inPiece, (float*)result + at, count, (float)means[channel], ofGradient[channel],
+                    ofInput[channel], constant[channel]);
             }
         });
     }
 
     static void Combine(float* g, float* x, float* to, int count, float mean, float ofGradient, float ofInput, float constant)
     {
-        var (m, a, b, c, i) = (new Vector<float>(mean), new Vector<float>(ofGradient), new Vector<float>(ofInput), new Vector<float>(constant), 0);
+        var (m, a, b) = (new Vector<float>(mean), new Vector<float>(ofGradient), new Vector<float>(ofInput));
+        var (c, i) = (new Vector<float>(constant), 0);
         for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
             *(Vector<float>*)(to + i) = *(Vector<float>*)(g + i) * a + ((*(Vector<float>*)(x + i) - m) * b + c);
         for (; i < count; i++) to[i] = g[i] * ofGradient + ((x[i] - mean) * ofInput + constant);

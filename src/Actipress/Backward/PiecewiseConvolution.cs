@@ -35,14 +35,17 @@ static class PiecewiseConvolution
         for (long first = 0, count; first < sizes[0]; first += count)
         {
             using var scope = NewDisposeScope();
-            count = sizes[0] - first <= together + 1 && together > 1 ? sizes[0] - first : Math.Min(together, sizes[0] - first);    // none is left alone
+            var left = sizes[0] - first;
+            count = together > 1 && left <= together + 1 ? left : Math.Min(together, left);    // none is left alone
             var of = gradient.narrow(0, first, count);
-            var parts = count == 1 ? Parts(exampleBytes, sizes[2]) : [(0, sizes[1])];    // an example's channels lie side by side, as examples do
+            // An example's channels lie side by side, as examples do.
+            var parts = count == 1 ? Parts(exampleBytes, sizes[2]) : [(0, sizes[1])];
             foreach (var (channel, channels) in parts)
             {
                 using var part = NewDisposeScope();
-                var piece = Placeholder.Read(input, MapRange.Whole(shape, first * mapsOfExample + channel, count * mapsOfExample - (sizes[1] - channels)));
-                var found = BackwardKernels.Convolution(Of(call, channel), of, piece.view([count, channels, .. sizes[2..]]), OfWeight(channel, channels));
+                var maps = MapRange.Whole(shape, first * mapsOfExample + channel, count * mapsOfExample - (sizes[1] - channels));
+                var piece = Placeholder.Read(input, maps).view([count, channels, .. sizes[2..]]);
+                var found = BackwardKernels.Convolution(Of(call, channel), of, piece, OfWeight(channel, channels));
                 sums.Add(found, new(first, count, channel, channels, 0, sizes[2]));
             }
         }
@@ -68,10 +71,11 @@ static class PiecewiseConvolution
                 foreach (var (channel, channels) in Parts((end - first) * rowBytes, end - first))
                 {
                     using var part = NewDisposeScope();
-                    var slab = Placeholder.Read(input, new MapRange(example * mapsOfExample + channel, channels, (int)first, (int)(end - first)));
+                    var place = new MapRange(example * mapsOfExample + channel, channels, (int)first, (int)(end - first));
+                    var slab = Placeholder.Read(input, place);
                     slab = Padded(slab.view([1, channels, end - first, .. sizes[3..]]), first - before, after - end);
                     var found = BackwardKernels.Convolution(Of(within, channel), of, slab, OfWeight(channel, channels));
-                    if (found.Input is { } byInput) found = found with { Input = byInput.narrow(2, Math.Max(0, first - before), end - first) };
+                    if (found.Input is { } padded) found = found with { Input = padded.narrow(2, Math.Max(0, first - before), end - first) };
                     sums.Add(found, new(example, 1, channel, channels, first, end - first));
                 }
             }
@@ -80,14 +84,17 @@ static class PiecewiseConvolution
         // Parts of the channels of a piece that is larger than it should be: both gradients of a convolution without groups divide over them.
         IEnumerable<(long First, long Count)> Parts(long bytes, long rows)
         {
-            var each = call.Groups > 1 || call.IsTransposed || mapsOfExample != sizes[1] ? sizes[1] : sizes[1] * pieceBytes / bytes / ChannelsOfBlock * ChannelsOfBlock;
+            var each = sizes[1];
+            if (call.Groups == 1 && !call.IsTransposed && mapsOfExample == sizes[1]) each = each * pieceBytes / bytes / ChannelsOfBlock * ChannelsOfBlock;
             each = Math.Clamp(each, Math.Min(ChannelsOfBlock, sizes[1]), sizes[1]);
-            while (each < sizes[1] && (IsNative(each, rows) || (sizes[1] % each is > 0 and var rest && IsNative(rest, rows)))) each = Math.Min(sizes[1], each + ChannelsOfBlock);
+            while (each < sizes[1] && (IsNative(each, rows) || (sizes[1] % each is > 0 and var rest && IsNative(rest, rows))))
+                each = Math.Min(sizes[1], each + ChannelsOfBlock);
             for (long first = 0; first < sizes[1]; first += each) yield return (first, Math.Min(each, sizes[1] - first));
         }
 
         // Whether libtorch would take its own kernels for a piece of one example, which lay out matrices many times as large.
-        bool IsNative(long channels, long rows) => call.Groups == 1 && sizes.Length > 3 && channels * rows * sizes[3] <= MostOfNativeKernels;
+        bool IsNative(long channels, long rows) =>
+            call.Groups == 1 && sizes.Length > 3 && channels * rows * sizes[3] <= MostOfNativeKernels;
 
         Tensor OfWeight(long channel, long channels) => channels == sizes[1] ? weight : weight.narrow(1, channel, channels);
     }
@@ -103,7 +110,8 @@ static class PiecewiseConvolution
 
     // Each row of the output is made of some row of the input.
     static bool HasSlabs(ConvolutionCall call, long[] sizes, Tensor weight) =>
-        !call.IsTransposed && sizes.Length > 3 && MapRange.RowsOf(MapShape.Of(sizes)) == sizes[2] && call.Padding[0] <= call.Dilation[0] * (weight.shape[2] - 1);
+        !call.IsTransposed && sizes.Length > 3 && MapRange.RowsOf(MapShape.Of(sizes)) == sizes[2]
+        && call.Padding[0] <= call.Dilation[0] * (weight.shape[2] - 1);
 
     // Rows of zeros, or fewer rows, before and after.
     static Tensor Padded(Tensor slab, long before, long after)

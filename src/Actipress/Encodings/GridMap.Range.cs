@@ -124,8 +124,9 @@ unsafe partial class GridMap
                         TFace.Restore(chunk.X, positive, least, chunk.X, 16);
                     }
                     var (from, count) = walk.Items;
-                    if (from >= stretch.First && from + count <= stretch.End) GridMover<TCells>.Scatter(ref walk, chunk.X, (void*)stretch.Map);
-                    else GridMover<TCells>.Scatter(ref walk, chunk.X, (void*)stretch.Map, (int)Math.Max(0, stretch.First - from), (int)Math.Min(count, stretch.End - from));
+                    var (first, end) = ((int)Math.Max(0, stretch.First - from), (int)Math.Min(count, stretch.End - from));
+                    if (first == 0 && end == count) GridMover<TCells>.Scatter(ref walk, chunk.X, (void*)stretch.Map);
+                    else GridMover<TCells>.Scatter(ref walk, chunk.X, (void*)stretch.Map, first, end);
                 }
             }
         }
