@@ -23,7 +23,7 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
     // A U-Net of five levels halves four times; below two voxels at the coarsest its batch norms learn nothing.
     const int Grain = 16, Smallest = 32;
 
-    // Adam's moments.
+    // Adam holds two moments of each parameter.
     const int OptimizerCopies = 2;
 
     /// <summary>Chooses. The patch grows along the axis of which it covers the smallest share, up to the whole volume; then the batch

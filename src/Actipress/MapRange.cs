@@ -28,6 +28,17 @@ readonly record struct MapRange(long First, long Maps, int FirstRow, int Rows)
         return maps.narrow(1, FirstRow, Rows);
     }
 
+    /// <summary>The range out of a larger one, for the caller to dispose.</summary>
+    /// <param name="whole">The larger one: of the same maps, or of whole maps.</param>
+    /// <param name="values">Its values, (maps, rows, elements of a row); disposed, or returned.</param>
+    public Tensor Within(MapRange whole, Tensor values)
+    {
+        if (whole == this) return values;
+        using (values)
+        using (var maps = values.narrow(0, First - whole.First, Maps))
+            return maps.narrow(1, FirstRow - whole.FirstRow, Rows);
+    }
+
     /// <summary>The first element of the range.</summary>
     public long FirstElement(MapShape shape) => First * shape.MapElements + FirstRow * RowElements(shape);
 

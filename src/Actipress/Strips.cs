@@ -54,15 +54,9 @@ readonly struct Strips
     public IEnumerable<MapRange> Pieces(long elements = PieceElements)
     {
         var (whole, all) = (shape, this);
-        if (OfMap == 1)
+        if (OfMap == 1 || whole.MapElements <= elements)
         {
             var many = Math.Max(maps, elements / whole.MapElements / maps * maps);
-            for (long first = 0; first < whole.Maps; first += many) yield return MapRange.Whole(whole, first, Math.Min(many, whole.Maps - first));
-            yield break;
-        }
-        if (whole.MapElements <= elements)
-        {
-            var many = elements / whole.MapElements;
             for (long first = 0; first < whole.Maps; first += many) yield return MapRange.Whole(whole, first, Math.Min(many, whole.Maps - first));
             yield break;
         }

@@ -1,6 +1,7 @@
-using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using static TorchSharp.torch;
+using unsafe NativeConvolutionBackward = delegate* unmanaged[Cdecl]<
+    nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int>;
 
 namespace Actipress.Autograd;
 
@@ -20,15 +21,13 @@ static unsafe class BackwardKernels
 
     static readonly Lazy<PlatformNotSupportedException?> installed = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
 
-    static delegate* unmanaged[Cdecl]<
-        nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int> convolutionBackward;
+    static NativeConvolutionBackward convolutionBackward;
     static delegate* unmanaged[Cdecl]<nint, ulong*, int> listSize;
     static delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int> listItem;
     static delegate* unmanaged[Cdecl]<nint, int> deleteList;
-    static delegate* unmanaged[Cdecl]<nint, nint*, int> newHandle;
     static delegate* unmanaged[Cdecl]<nint*, int> newEmpty;
 
-    // How many hold the implementation of a gradient, within a kernel, that nobody needs afterwards.
+    // How many hold the implementation of a gradient, within a kernel, that nobody needs afterwards; and of the last one, for the self-check.
     static long holdersOfOwnGradient, holdersSeen;
 
     /// <summary>Why there are no kernels here; null where there are. They are put in place the first time that this is asked.</summary>
@@ -38,27 +37,13 @@ static unsafe class BackwardKernels
     {
         try
         {
-            convolutionBackward = (delegate* unmanaged[Cdecl]<
-                nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int>)
-                LibTorch.Symbol("aoti_torch_cpu_convolution_backward");
+            convolutionBackward = (NativeConvolutionBackward)LibTorch.Symbol("aoti_torch_cpu_convolution_backward");
             listSize = (delegate* unmanaged[Cdecl]<nint, ulong*, int>)LibTorch.Symbol("torch_list_size");
             listItem = (delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int>)LibTorch.Symbol("torch_list_get_item");
             deleteList = (delegate* unmanaged[Cdecl]<nint, int>)LibTorch.Symbol("torch_delete_list");
-            newHandle = (delegate* unmanaged[Cdecl]<nint, nint*, int>)LibTorch.Symbol("aoti_torch_new_tensor_handle");
             newEmpty = (delegate* unmanaged[Cdecl]<nint*, int>)LibTorch.Symbol("aoti_torch_new_uninitialized_tensor");
-            var begin = (delegate* unmanaged[Cdecl]<byte*, byte*, byte*, uint, nint*, int>)LibTorch.Symbol("aoti_torch_library_init_impl");
-            var implement = (delegate* unmanaged[Cdecl]<nint, byte*, nint, ulong, int>)LibTorch.Symbol("torch_library_impl");
-            nint library;    // lives as long as the process: deleting it would take the kernels out
-            fixed (byte* space = "aten\0"u8)
-            fixed (byte* device = "Meta\0"u8)
-            fixed (byte* file = "actipress\0"u8)
-                if (begin(space, device, file, 1, &library) != 0) return LibTorch.Unsupported("no place for kernels", "a library of kernels for aten on meta");
-            fixed (byte* name = "convolution_backward\0"u8)
-                if (implement(library, name, (nint)(delegate* unmanaged<ulong*, ulong, ulong, void>)&ConvolutionBackward, InterfaceVersion) != 0)
-                    return LibTorch.Unsupported("a refusal of the kernel", "a kernel for convolution_backward");
-            fixed (byte* name = "native_batch_norm_backward\0"u8)
-                if (implement(library, name, (nint)(delegate* unmanaged<ulong*, ulong, ulong, void>)&BatchNormBackward, InterfaceVersion) != 0)
-                    return LibTorch.Unsupported("a refusal of the kernel", "a kernel for native_batch_norm_backward");
+            Implement("convolution_backward\0"u8, &ConvolutionBackward);
+            Implement("native_batch_norm_backward\0"u8, &BatchNormBackward);
             SelfCheck();
             return null;
         }
@@ -67,6 +52,17 @@ static unsafe class BackwardKernels
         {
             return LibTorch.Unsupported(failure.Message, "gradients of kernels of our own in a trial");
         }
+    }
+
+    // Puts a kernel in. Its place lives as long as the process: deleting it would take the kernel out.
+    static void Implement(ReadOnlySpan<byte> operation, delegate* unmanaged<ulong*, ulong, ulong, void> kernel)
+    {
+        var begin = (delegate* unmanaged[Cdecl]<byte*, byte*, byte*, uint, nint*, int>)LibTorch.Symbol("aoti_torch_library_init_impl");
+        var implement = (delegate* unmanaged[Cdecl]<nint, byte*, nint, ulong, int>)LibTorch.Symbol("torch_library_impl");
+        nint place;
+        fixed (byte* space = "aten\0"u8, device = "Meta\0"u8, file = "actipress\0"u8, name = operation)
+            if (begin(space, device, file, 1, &place) != 0 || implement(place, name, (nint)kernel, InterfaceVersion) != 0)
+                throw LibTorch.Unsupported("a refusal", $"a kernel of ours for {System.Text.Encoding.UTF8.GetString(operation[..^1])} on meta");
     }
 
     /// <summary>libtorch's own convolution_backward on the CPU, through the interface that turns its exceptions into a number.</summary>
@@ -110,15 +106,7 @@ static unsafe class BackwardKernels
         var wants = TakeList(stack[10]);
         var call = new ConvolutionCall(
             bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9], (wants[0] != 0, wants[1] != 0, wants[2] != 0));
-        if (Placeholder.TakePieces(input) is { } pieces)
-        {
-            try { return PiecewiseConvolution.Run(call, gradient, pieces, weight); }
-            catch (Exception failure)
-            {
-                pieces.Failed(failure);
-                Fail(failure);
-            }
-        }
+        if (OfPieces(input, pieces => PiecewiseConvolution.Run(call, gradient, pieces, weight)) is { } found) return found;
         var (byInput, byWeight) = (Lost(input, call.Wants.Input), Lost(weight, call.Wants.Weight));
         return (byInput, byWeight, call.Wants.Bias ? empty([weight.shape[0]], weight.dtype, META) : null);
 
@@ -139,24 +127,25 @@ static unsafe class BackwardKernels
         var call = new BatchNormCall(
             weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon,
             (wants[0] != 0, wants[1] != 0, wants[2] != 0));
-        if (Placeholder.TakePieces(input) is { } pieces)
-        {
-            try
-            {
-                holdersSeen = HoldersOf(gradient);
-                return PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: IsOwn(gradient));
-            }
-            catch (Exception failure)
-            {
-                pieces.Failed(failure);
-                Fail(failure);
-            }
-        }
+        if (OfPieces(input, pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: IsOwn(gradient))) is { } found) return found;
         var channels = (long[])[input.shape[1]];
         return (Lost(input, wants[0] != 0), OfChannels(wants[1]), OfChannels(wants[2]));
 
         Tensor? OfChannels(long wanted) => wanted != 0 ? empty(channels, float32, META) : null;
     });
+
+    // What a kernel gives of the map for which a placeholder stands; null where it stands for none, or where the kernel failed.
+    static (Tensor?, Tensor?, Tensor?)? OfPieces(Tensor input, Func<IMapPieces, (Tensor?, Tensor?, Tensor?)> kernel)
+    {
+        if (Placeholder.PiecesOf(input) is not { } pieces) return null;
+        try { return kernel(pieces); }
+        catch (Exception failure)
+        {
+            pieces.Failed(failure);
+            Fail(failure);
+            return null;
+        }
+    }
 
     // What a computation on "meta" gives, too.
     static Tensor? Lost(Tensor like, bool wanted) => wanted ? empty(like.shape, like.dtype, META) : null;
@@ -185,12 +174,11 @@ static unsafe class BackwardKernels
 
     static ulong Give(Tensor? tensor)
     {
-        nint handle;
-        if (tensor is null) _ = newEmpty(&handle);
-        else
-            using (tensor)
-                _ = newHandle(tensor.Handle, &handle);
-        return (ulong)handle;
+        using (tensor)
+            if (tensor is not null) return (ulong)LibTorch.NewHandle(tensor.Handle);
+        nint none;
+        _ = newEmpty(&none);
+        return (ulong)none;
     }
 
     static Tensor Take(ulong handle) => Tensor.UnsafeCreateTensor((nint)handle);
@@ -227,15 +215,13 @@ static unsafe class BackwardKernels
         return values;
     }
 
-    // Whether nobody will read the gradient after this kernel: a tensor's implementation counts its holders as a storage does.
+    // Whether nobody will read the gradient after this kernel.
     static bool IsOwn(Tensor gradient)
     {
-        if (HoldersOf(gradient) > holdersOfOwnGradient || !gradient.is_contiguous()) return false;
-        using var storage = StorageReference.Of(gradient);
-        return storage.Users == 1 && StorageReference.BytesOf(gradient) == gradient.Bytes();
+        holdersSeen = StorageReference.HoldersOf(OperationObserver.Implementation(gradient));
+        return holdersSeen <= holdersOfOwnGradient && gradient.is_contiguous()
+            && StorageReference.HoldersOf(StorageReference.AddressOf(gradient)) == 1 && StorageReference.BytesOf(gradient) == gradient.Bytes();
     }
-
-    static long HoldersOf(Tensor tensor) => (uint)((long*)*(nint*)tensor.Handle)[1];
 
     // A convolution and a batch norm of a known map, once as it is and once as a placeholder.
     static void SelfCheck()
@@ -303,19 +289,13 @@ static unsafe class BackwardKernels
         public override SavedTensor Pack(Tensor tensor) =>
             held is not null && tensor.shape.AsSpan().SequenceEqual(held.shape)
             && StorageReference.AddressOf(tensor) == StorageReference.AddressOf(held)
-                ? new OfPieces(this) : new Kept(tensor.detach());
+                ? new InPieces(this) : new PassedOn(tensor);
 
-        sealed class OfPieces(Trial trial) : SavedTensor
+        sealed class InPieces(Trial trial) : SavedTensor
         {
             readonly Placeholder placeholder = new(trial, ScalarType.Float32);
             public override Tensor Unpack() => placeholder.Show();
             public override void Dispose() => placeholder.Dispose();
-        }
-
-        sealed class Kept(Tensor tensor) : SavedTensor
-        {
-            public override Tensor Unpack() => tensor.alias();
-            public override void Dispose() => tensor.Dispose();
         }
     }
 }

@@ -86,23 +86,22 @@ static unsafe class LibTorch
 
     /// <summary>An <c>at::Tensor</c> as a TorchSharp tensor that owns a reference of its own; the caller disposes it.</summary>
     /// <param name="tensor">The address of an <c>at::Tensor</c>.</param>
-    public static Tensor Wrap(nint tensor)
+    public static Tensor Wrap(nint tensor) => Tensor.UnsafeCreateTensor(NewHandle(tensor));
+
+    /// <summary>A handle of its own for an <c>at::Tensor</c>, which whoever takes it deletes.</summary>
+    /// <param name="tensor">The address of the <c>at::Tensor</c>.</param>
+    public static nint NewHandle(nint tensor)
     {
         nint handle;
         if (newTensorHandle(tensor, &handle) != 0) throw new InvalidOperationException("libtorch could not make a tensor handle.");
-        return Tensor.UnsafeCreateTensor(handle);
+        return handle;
     }
 
     /// <summary>The tensor of an implementation, likewise: an <c>at::Tensor</c> is one pointer to it.</summary>
     public static Tensor OfImplementation(nint implementation) => Wrap((nint)(&implementation));
 
     /// <summary>Writes a new reference to <paramref name="tensor"/> where a native caller expects an <c>at::Tensor</c> by value.</summary>
-    public static void Return(Tensor tensor, nint result)
-    {
-        nint handle;
-        if (newTensorHandle(tensor.Handle, &handle) != 0) throw new InvalidOperationException("libtorch could not make a tensor handle.");
-        Move(handle, result);
-    }
+    public static void Return(Tensor tensor, nint result) => Move(NewHandle(tensor.Handle), result);
 
     /// <summary>
     /// Makes the backward pass that runs on this thread fail, at its end at the latest, and writes a stand-in for the lost tensor until then:

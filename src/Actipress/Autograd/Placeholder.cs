@@ -62,7 +62,7 @@ sealed class Placeholder : IDisposable
     public Tensor Show() => tensor.alias();
 
     /// <summary>The map that a tensor stands for; null where it stands for none.</summary>
-    public static IMapPieces? TakePieces(Tensor tensor) => all.GetValueOrDefault(StorageReference.AddressOf(tensor));
+    public static IMapPieces? PiecesOf(Tensor tensor) => all.GetValueOrDefault(StorageReference.AddressOf(tensor));
 
     public void Dispose()
     {

@@ -45,10 +45,13 @@ sealed unsafe class StorageReference : IDisposable
     public static long BytesOf(Tensor tensor) => ((nint*)AddressOf(tensor))[BytesWord];
 
     /// <summary>Whether any tensor still uses the storage.</summary>
-    public bool IsAlive => (uint)Interlocked.Read(ref Counts(storage)) != 0;
+    public bool IsAlive => Users != 0;
 
     /// <summary>How many tensors use the storage, or hold it otherwise.</summary>
-    public long Users => (uint)Interlocked.Read(ref Counts(storage));
+    public long Users => HoldersOf(storage);
+
+    /// <summary>How many hold an object that libtorch counts, as it does storages and tensors' implementations.</summary>
+    public static long HoldersOf(nint counted) => (uint)Interlocked.Read(ref Counts(counted));
 
     /// <summary>Holds the storage as a tensor would, until <see cref="LetGo"/>; false where its data are gone.</summary>
     public bool TryHold()

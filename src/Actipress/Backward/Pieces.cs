@@ -4,7 +4,7 @@ namespace Actipress;
 static class Pieces
 {
     // A smaller map makes no peak, and more pieces would only cost time.
-    const long Least = 4 << 20, Most = 16;
+    const long Least = sizeof(float) * Strips.PieceElements, Most = 16;
 
     /// <summary>The bytes of a map from which on it is read in pieces.</summary>
     public const long LeastBytes = 2 * Least;

@@ -75,7 +75,7 @@ static class PiecewiseConvolution
                     var slab = Placeholder.Read(input, place);
                     slab = Padded(slab.view([1, channels, end - first, .. sizes[3..]]), first - before, after - end);
                     var found = BackwardKernels.Convolution(Of(within, channel), of, slab, OfWeight(channel, channels));
-                    if (found.Input is { } padded) found = found with { Input = padded.narrow(2, Math.Max(0, first - before), end - first) };
+                    if (found.Input is { } padded) found = found with { Input = padded.narrow(2, first - before, end - first) };
                     sums.Add(found, new(example, 1, channel, channels, first, end - first));
                 }
             }
@@ -113,12 +113,12 @@ static class PiecewiseConvolution
         !call.IsTransposed && sizes.Length > 3 && MapRange.RowsOf(MapShape.Of(sizes)) == sizes[2]
         && call.Padding[0] <= call.Dilation[0] * (weight.shape[2] - 1);
 
-    // Rows of zeros, or fewer rows, before and after.
+    // Rows of zeros before and after.
     static Tensor Padded(Tensor slab, long before, long after)
     {
-        if (before <= 0 && after <= 0) return slab;
+        if (before + after == 0) return slab;
         var shape = slab.shape;
-        (shape[2], before, after) = (shape[2] + Math.Max(0, before) + Math.Max(0, after), Math.Max(0, before), Math.Max(0, after));
+        shape[2] += before + after;
         var padded = zeros(shape, slab.dtype, slab.device);
         padded.narrow(2, before, slab.shape[2]).copy_(slab);
         return padded;

@@ -112,15 +112,14 @@ public sealed record Grid : Encoding
         var rows = empty([whole.Maps, whole.Rows, row], packed.Type);
         try
         {
-            grid.Unpack((void*)LibTorch.Data(rows), packed.Type, tiles, whole, get_num_threads());
-            if (whole == range) return rows;
+            grid.Unpack((void*)LibTorch.Data(rows), packed.Type, tiles, get_num_threads(), whole);
         }
         catch
         {
             rows.Dispose();
             throw;
         }
-        using (rows) return rows.narrow(1, range.FirstRow - whole.FirstRow, range.Rows);
+        return range.Within(whole, rows);
     }
 
     internal override Tensor[] Encode(Kept kept, long coefficients) => throw new NotSupportedException("Grid storage packs whole maps.");

@@ -1,39 +1,13 @@
 using System.Diagnostics;
-using System.Runtime.Intrinsics;
 
 namespace Actipress;
 
 unsafe partial class GridMap
 {
-    /// <summary>Rebuilds a range of the map, and reads no more chunks than those in which it lies.</summary>
-    /// <param name="to">Room for the range, row-major.</param>
-    /// <param name="type">The map's type.</param>
-    /// <param name="tiles">Of the map, each with blocks of its own: <see cref="GridTiles.HaveRanges"/>.</param>
-    /// <param name="range">Rows as <see cref="GridTiles.WholeBlocks"/> gives them.</param>
-    /// <param name="threads">How many may work.</param>
-    /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public void Unpack(void* to, torch.ScalarType type, GridTiles tiles, MapRange range, int threads)
-    {
-        if (Vector512.IsHardwareAccelerated) Unpack<GridLanes<Lanes16>>(to, type, tiles, range, threads);
-        else if (Vector256.IsHardwareAccelerated) Unpack<GridLanes<Lanes8>>(to, type, tiles, range, threads);
-        else if (Vector128.IsHardwareAccelerated) Unpack<GridLanes<Lanes4>>(to, type, tiles, range, threads);
-        else Unpack<GridDefinition>(to, type, tiles, range, threads);
-    }
-
-    void Unpack<TFace>(void* to, torch.ScalarType type, GridTiles tiles, MapRange range, int threads) where TFace : struct, IGridFace
-    {
-        switch (type)
-        {
-            case torch.ScalarType.Float32: new RangeUnpacking<TFace, SingleCells>(this, tiles).Run(to, range, threads); break;
-            case torch.ScalarType.Float64: new RangeUnpacking<TFace, DoubleCells>(this, tiles).Run(to, range, threads); break;
-            case torch.ScalarType.Float16: new RangeUnpacking<TFace, HalfCells>(this, tiles).Run(to, range, threads); break;
-            default: new RangeUnpacking<TFace, BFloat16Cells>(this, tiles).Run(to, range, threads); break;
-        }
-    }
-
     // Blocks of one region in one chunk, or neighbours where tiles are plain values.
     readonly record struct Stretch(int Chunk, long FirstTile, long EndTile, long First, long End, nint Map);
 
+    // Rebuilds a range of the map, and reads no more chunks than those in which it lies. Its rows are those of whole blocks.
     sealed class RangeUnpacking<TFace, TCells>(GridMap packed, GridTiles tiles) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly float least = Grid.Least(TCells.Smallest, packed.Step);
@@ -43,26 +17,26 @@ unsafe partial class GridMap
         {
             Debug.Assert(tiles.HaveRanges && tiles.WholeBlocks(range) == range);
             var (shape, start) = (tiles.Shape, (nint)to);
-            var row = MapRange.RowElements(shape);
             if (range.IsOfWholeMaps(shape)) Add(range, start - (nint)(range.First * shape.MapElements * TCells.Bytes));
             else
                 for (var map = range.First; map < range.First + range.Maps; map++)
                 {
                     // Where the whole map would begin, of which the rows lie in the range.
-                    var before = map * shape.MapElements + range.FirstRow * row - (map - range.First) * range.Rows * row;
-                    Add(range with { First = map, Maps = 1 }, start - (nint)(before * TCells.Bytes));
+                    var rows = range with { First = map, Maps = 1 };
+                    var before = rows.FirstElement(shape) - (map - range.First) * rows.Elements(shape);
+                    Add(rows, start - (nint)(before * TCells.Bytes));
                 }
             var work = new CpuTeam.Shares(stretches.Count, threads);
             work.Run(() => Unpack(work));
         }
 
+        // Whole maps, or rows of one: neighbours either way.
         void Add(MapRange range, nint map)
         {
             if (tiles.Regions.Length == 0)
             {
-                var (shape, row) = (tiles.Shape, MapRange.RowElements(tiles.Shape));
-                var first = range.First * shape.MapElements + range.FirstRow * row;
-                var end = range.IsOfWholeMaps(shape) ? first + range.Elements(shape) : first + range.Rows * row;
+                var first = range.FirstElement(tiles.Shape);
+                var end = first + range.Elements(tiles.Shape);
                 Add(first / 256, (end + 255) / 256, first, end, map);
                 return;
             }

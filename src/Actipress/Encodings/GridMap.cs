@@ -81,25 +81,30 @@ sealed unsafe partial class GridMap : IDisposable
         _ => throw new ArgumentException($"No grid storage of {type}: wanted a floating-point type.", nameof(type)),
     };
 
-    /// <summary>Rebuilds the map into memory for all its elements.</summary>
+    /// <summary>Rebuilds the map, or a range of it, into memory for the elements of either.</summary>
+    /// <param name="map">Its first element; row-major.</param>
+    /// <param name="type">The map's type.</param>
+    /// <param name="tiles">Of the whole map.</param>
+    /// <param name="threads">How many may work.</param>
+    /// <param name="range">Rows as <see cref="GridTiles.WholeBlocks"/> gives them, of tiles that <see cref="GridTiles.HaveRanges"/>; null for all.</param>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public void Unpack(void* map, torch.ScalarType type, GridTiles tiles, int threads)
+    public void Unpack(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null)
     {
-        if (Vector512.IsHardwareAccelerated) Unpack<GridLanes<Lanes16>>(map, type, tiles, threads);
-        else if (Vector256.IsHardwareAccelerated) Unpack<GridLanes<Lanes8>>(map, type, tiles, threads);
-        else if (Vector128.IsHardwareAccelerated) Unpack<GridLanes<Lanes4>>(map, type, tiles, threads);
-        else Unpack<GridDefinition>(map, type, tiles, threads);
+        if (Vector512.IsHardwareAccelerated) Unpack<GridLanes<Lanes16>>(map, type, tiles, threads, range);
+        else if (Vector256.IsHardwareAccelerated) Unpack<GridLanes<Lanes8>>(map, type, tiles, threads, range);
+        else if (Vector128.IsHardwareAccelerated) Unpack<GridLanes<Lanes4>>(map, type, tiles, threads, range);
+        else Unpack<GridDefinition>(map, type, tiles, threads, range);
     }
 
     /// <summary>The same with a chosen face.</summary>
-    public void Unpack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, int threads) where TFace : struct, IGridFace
+    public void Unpack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null) where TFace : struct, IGridFace
     {
         switch (type)
         {
-            case torch.ScalarType.Float32: Unpack<TFace, SingleCells>(map, tiles, threads); break;
-            case torch.ScalarType.Float64: Unpack<TFace, DoubleCells>(map, tiles, threads); break;
-            case torch.ScalarType.Float16: Unpack<TFace, HalfCells>(map, tiles, threads); break;
-            default: Unpack<TFace, BFloat16Cells>(map, tiles, threads); break;
+            case torch.ScalarType.Float32: Unpack<TFace, SingleCells>(map, tiles, threads, range); break;
+            case torch.ScalarType.Float64: Unpack<TFace, DoubleCells>(map, tiles, threads, range); break;
+            case torch.ScalarType.Float16: Unpack<TFace, HalfCells>(map, tiles, threads, range); break;
+            default: Unpack<TFace, BFloat16Cells>(map, tiles, threads, range); break;
         }
     }
 
@@ -279,8 +284,11 @@ sealed unsafe partial class GridMap : IDisposable
         }
     }
 
-    void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
-        new Unpacking<TFace, TCells>(this, map, tiles, threads).Run();
+    void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads, MapRange? range) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    {
+        if (range is { } part) new RangeUnpacking<TFace, TCells>(this, tiles).Run(map, part, threads);
+        else new Unpacking<TFace, TCells>(this, map, tiles, threads).Run();
+    }
 
     sealed partial class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {

@@ -51,7 +51,7 @@ sealed class DerivedMap : Packed
         var byRanges = isPlain && shape.Elements > Strips.PieceElements && rebuilt.HasRanges(shape);
         using var whole = byRanges ? null : rebuilt.Rebuild();
         MapRange[] ranges = byRanges ? [.. new Strips(shape).Samples()] : [MapRange.Whole(shape, 0, shape.Maps)];
-        var sample = RebuiltSample.Of(values, ranges, range => whole?.alias() ?? rebuilt.Rebuild(range));
+        var sample = RebuiltSample.Of(values, ranges, Rebuilt);
         var error = sample.RelativeError(isOfArgument: argument is not null);
         var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
         if (!(error <= mostError && (error <= Near || error <= MostOfSources * ofSources))) return null;
@@ -108,10 +108,7 @@ sealed class DerivedMap : Packed
         var whole = signs.Cover(range);
         var values = derivation.Rebuild(whole);
         signs.Rectify(values, whole);
-        if (whole == range) return values;
-        using (values)
-        using (var maps = values.narrow(0, range.First - whole.First, range.Maps))
-            return maps.narrow(1, range.FirstRow - whole.FirstRow, range.Rows);
+        return range.Within(whole, values);
     }
 
     MapShape Shape => MapShape.Of(sizes);
