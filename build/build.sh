@@ -49,3 +49,12 @@ build() {
     rm -f "$log"
     fit_to_libstdcxx
 }
+
+# Silent where it works: the command's own words where it does not.
+logged() {
+    local folder=$1 log code=0; shift
+    log=$(mktemp)
+    (cd "$folder" && "$@") >"$log" 2>&1 || { code=1; cat "$log" >&2; }
+    rm -f "$log"
+    return $code
+}

@@ -31,15 +31,6 @@ make_tool() {
         --artifacts-path "$root/artifacts/package-build" -p:ContinuousIntegrationBuild=true -p:PackTool=true
 }
 
-# Silent where it works: the command's own words where it does not.
-logged() {
-    local folder=$1 log code=0; shift
-    log=$(mktemp)
-    (cd "$folder" && "$@") >"$log" 2>&1 || { code=1; cat "$log" >&2; }
-    rm -f "$log"
-    return $code
-}
-
 check_package() {
     local what checks=(contents run publish samples tool)
     [ $# -eq 0 ] || checks=("$@")

@@ -175,7 +175,7 @@ static class TrainCommand
     static string ByNetwork(Func<Trainable, int> value) =>
         string.Join(", ", Trainable.All.Select(network => $"{value(network)} for {network.Name}"));
 
-    // What trains this plan, without the network's usual choices.
+    // The command line that trains this plan; it leaves out the network's usual choices.
     static string CommandLine(TrainingPlan plan, string into)
     {
         var usual = Trainable.Find(plan.Model).Plan(realData: false) with { Data = plan.Data };

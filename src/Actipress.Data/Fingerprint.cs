@@ -106,8 +106,8 @@ public sealed record Fingerprint(
 
     static float[] Sample(Example example, int channel, int count, Func<int, int> voxel)
     {
-        var (values, taken) = (example.Channel(channel).ToArray(), Math.Min(count, SampledVoxels));
-        return [.. Enumerable.Range(0, taken).Select(i => values[voxel((int)((long)i * count / taken))])];
+        var (first, taken) = (channel * example.Elements, Math.Min(count, SampledVoxels));
+        return [.. Enumerable.Range(0, taken).Select(i => example.Image[first + voxel((int)((long)i * count / taken))])];
     }
 
     internal static double Quantile(double[] sorted, double share) => sorted.Length == 0 ? double.NaN

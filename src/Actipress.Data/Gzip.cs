@@ -5,6 +5,12 @@ namespace Actipress.Data;
 
 static class Gzip
 {
+    /// <summary>A new file, gzipped where the name that it is to have ends in <c>.gz</c>.</summary>
+    /// <param name="part">Where it is written.</param>
+    /// <param name="path">Its name once it is complete.</param>
+    public static Stream Create(string part, string path) => path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase)
+        ? new GZipStream(File.Create(part), CompressionLevel.Optimal) : File.Create(part);
+
     // Deflate makes no more than this of a byte.
     const long LargestRatio = 1032;
 

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.IO.Compression;
 
 namespace Actipress.Data;
 
@@ -19,7 +18,7 @@ public static partial class Nifti
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(scan);
         ArgumentNullException.ThrowIfNull(labels);
-        var header = HeaderOf(Sibling(scan, ".img", ".hdr") ?? scan);
+        var header = HeaderOf(scan);
         var extents = header.Extents();
         if (extents.Length < 3 || labels.LongLength != (long)extents[0] * extents[1] * extents[2])
             throw new ArgumentException($"{labels.Length} labels for {scan} of {string.Join(" x ", extents)}: wanted one a voxel.",
@@ -34,16 +33,16 @@ public static partial class Nifti
             else BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(2 * voxel), own[voxel]);
         WholeFile.Write(path, part =>
         {
-            using var file = File.Create(part);
-            using Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal)
-                : file;
+            using var stream = Gzip.Create(part, path);
             stream.Write(header.OfMask(type));
             stream.Write(bytes);
         });
     }
 
+    // Of a pair, of either file.
     static NiftiHeader HeaderOf(string path)
     {
+        path = Sibling(path, ".img", ".hdr") ?? path;
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a NIfTI volume.");
         using var file = Gzip.Open(path);
         return NiftiHeader.Read(file, path);

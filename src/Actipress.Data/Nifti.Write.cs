@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.IO.Compression;
 using System.Numerics;
 using System.Runtime.InteropServices;
 
@@ -24,9 +23,7 @@ public static partial class Nifti
             throw new ArgumentException($"A volume of {string.Join(" x ", volume.Extents)} has {volume.Values.LongLength} values: wanted one a voxel.", nameof(volume));
         WholeFile.Write(path, part =>
         {
-            using var file = File.Create(part);
-            var isGzip = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
-            using Stream stream = isGzip ? new GZipStream(file, CompressionLevel.Optimal) : file;
+            using var stream = Gzip.Create(part, path);
             stream.Write(Header(volume, type, Size(type, path)));
             switch (type)
             {

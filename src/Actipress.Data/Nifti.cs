@@ -50,7 +50,7 @@ public static partial class Nifti
     }
 
     /// <summary>Channels in one file: the extent of its fourth axis, where it has one.</summary>
-    internal static int Channels(string path) => HeaderOf(Sibling(path, ".img", ".hdr") ?? path).Extents() is [_, _, _, var channels]
+    internal static int Channels(string path) => HeaderOf(path).Extents() is [_, _, _, var channels]
         ? channels : 1;
 
     // The numbers are read piece by piece, so that no more than the volume itself is held however it is stored.

@@ -17,38 +17,40 @@ public static class ScanFolder
         ArgumentNullException.ThrowIfNull(folder);
         if (File.Exists(folder)) return [new(VolumeFolder.Stem(folder)
             ?? throw new InvalidDataException($"{folder} is no volume: wanted .nii.gz or .nii."), [folder],
-            Labels(null, VolumeFolder.Stem(folder)!))];
+            Labels(Listed(labels), VolumeFolder.Stem(folder)!))];
         if (!Directory.Exists(folder)) throw new InvalidDataException($"No folder {folder}: wanted scans to predict.");
         var images = VolumeFolder.Of(folder);
         labels ??= Beside(folder);
         if (images.Volumes.Count > 0)
         {
-            var truth = labels is null ? null : VolumeFolder.Of(labels);
+            var truth = Listed(labels);
             return [.. Decathlon.ByCase(images, name => truth?.Volumes.ContainsKey(name) == true, channels)
                 .Select(one => one with { Labels = Labels(truth, one.Name) })];
         }
         if (channelNames is not null && channelNames.All(Brats.IsModality) && Brats.Scans(folder, channelNames)
             is { Count: > 0 } patients) return patients;
-        var subjects = Directory.GetDirectories(folder).Order(StringComparer.Ordinal)
-            .Select(subject => (Name: Path.GetFileName(subject), Image: VolumeFolder.Of(subject).Volumes.FirstOrDefault(file => file.Key
-            is "ct" or "mri").Value))
-            .Where(subject => subject.Image is not null).ToArray();
-        if (subjects.Length > 0) return [.. subjects.Select(subject =>
-            new VolumeCase(subject.Name, [subject.Image], Labels(labels is null ? null : VolumeFolder.Of(labels), subject.Name)))];
+        var subjects = TotalSegmentator.Subjects(folder).Select(subject => (Name: Path.GetFileName(subject.Folder), subject.Image)).ToArray();
+        if (subjects.Length > 0)
+        {
+            var truth = Listed(labels);
+            return [.. subjects.Select(subject => new VolumeCase(subject.Name, [subject.Image], Labels(truth, subject.Name)))];
+        }
         throw new InvalidDataException($"No scans in {folder}: found "
             + $"{VolumeFolder.Holds(folder)}; wanted .nii.gz or .nii files, a folder for each patient, or the folder within that holds "
             + "them, such as imagesTs.");
 
-        IReadOnlyList<string> Labels(VolumeFolder? truth, string name) =>
-            (truth ?? (labels is null ? null : VolumeFolder.Of(labels)))?.Volumes.TryGetValue(name, out var file) == true ? [file] : [];
+        static VolumeFolder? Listed(string? labels) => labels is null ? null : VolumeFolder.Of(labels);
+
+        static IReadOnlyList<string> Labels(VolumeFolder? truth, string name) =>
+            truth?.Volumes.TryGetValue(name, out var file) == true ? [file] : [];
     }
 
     static string? Beside(string folder)
     {
-        var name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
+        var whole = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
+        var name = Path.GetFileName(whole);
         if (!name.StartsWith("images", StringComparison.Ordinal)) return null;
-        var beside = Path.Combine(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)))!, "labels"
-            + name["images".Length..]);
+        var beside = Path.Combine(Path.GetDirectoryName(whole)!, "labels" + name["images".Length..]);
         return Directory.Exists(beside) ? beside : null;
     }
 }

@@ -14,10 +14,7 @@ public static class TotalSegmentator
     {
         ArgumentNullException.ThrowIfNull(organs);
         if (organs.Count == 0) throw new ArgumentException("No organs: wanted at least one, such as spleen.", nameof(organs));
-        var cases = (Directory.Exists(folder) ? Directory.GetDirectories(folder) : []).Order(StringComparer.Ordinal)
-            .Select(subject => (Folder: subject, Image: VolumeFolder.Of(subject).Volumes.FirstOrDefault(file => file.Key
-            is "ct" or "mri").Value))
-            .Where(subject => subject.Image is not null)
+        var cases = Subjects(folder)
             .Select(subject => new VolumeCase(Path.GetFileName(subject.Folder), [subject.Image], Masks(subject.Folder)))
             .ToArray();
         if (cases.Length == 0) throw new InvalidDataException($"No subjects in {folder}: wanted a folder for each, with ct.nii.gz or mri.nii.gz, and masks in segmentations.");
@@ -31,4 +28,10 @@ public static class TotalSegmentator
                 : throw new InvalidDataException($"{subject} has no mask of '{organ}': found {(masks.Count == 0 ? "none" : string.Join(", ", masks.Keys))} in segmentations. Choose among them, or take the subject out."))];
         }
     }
+
+    /// <summary>The folders of subjects in a folder, each with its scan.</summary>
+    internal static IEnumerable<(string Folder, string Image)> Subjects(string folder) =>
+        (Directory.Exists(folder) ? Directory.GetDirectories(folder) : []).Order(StringComparer.Ordinal)
+            .Select(subject => (subject, VolumeFolder.Of(subject).Volumes.FirstOrDefault(file => file.Key is "ct" or "mri").Value))
+            .Where(subject => subject.Value is not null);
 }

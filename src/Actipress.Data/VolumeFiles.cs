@@ -25,7 +25,7 @@ public sealed record VolumeFiles : IDataSet
     /// <summary>How far apart, in voxels, affines may put a voxel and still be the same.</summary>
     public const double SamePlace = 1e-3;
 
-    readonly int stored;
+    int stored;
     IReadOnlyList<VolumeCase> cases;
     IReadOnlyList<int>? picked;    // of the channels in one file
 
@@ -91,14 +91,11 @@ public sealed record VolumeFiles : IDataSet
         ArgumentNullException.ThrowIfNull(channels);
         var names = ChannelNames is null ? null : channels.Select(channel => ChannelNames[channel]).ToArray();
         return cases[0].Images.Count == stored && stored > 1
-            ? new(Name, [.. cases.Select(one => one with { Images = [.. channels.Select(channel => one.Images[channel])] })],
-            channels.Count, Classes)
+            ? this with
             {
-                Relabelling = Relabelling,
-                ClassNames = ClassNames,
+                cases = [.. cases.Select(one => one with { Images = [.. channels.Select(channel => one.Images[channel])] })],
+                stored = channels.Count,
                 ChannelNames = names,
-                Misplaced = Misplaced,
-                Notes = Notes,
             }
             : this with { picked = channels, ChannelNames = names };
     }
@@ -115,8 +112,7 @@ public sealed record VolumeFiles : IDataSet
             for (var channel = 0; channel < files.Images.Count; channel++)
             {
                 var path = files.Images[channel];
-                var values = channel == 0 ? image.Length == elements ? image : grid.Volume.Values
-                    : On(grid, path, Nifti.Read(path), isLabel: false, files.Name);
+                var values = channel == 0 ? grid.Volume.Values : On(grid, path, Nifti.Read(path), isLabel: false, files.Name);
                 if (values.Length != elements)
                     throw new InvalidDataException($"{path} is {VolumeGrid.Size(grid.Volume)}: wanted three axes, since its case has "
                         + $"{files.Images.Count} files of a channel each.");

@@ -8,7 +8,7 @@ namespace Actipress.Distributed;
 /// </summary>
 struct Backoff(TimeSpan patience)
 {
-    // Most small messages arrive within the first tries. Then sleeps of this many microseconds, each twice the one before.
+    // Most small messages arrive within the first tries. After them each sleep lasts twice as long as the one before, between these bounds.
     const int TriesAtOnce = 50, ShortestMicroseconds = 20, LongestMicroseconds = 200;
 
     readonly long begun = Stopwatch.GetTimestamp();

@@ -207,7 +207,7 @@ sealed unsafe class BackwardReduction : IDisposable
     {
         using var untracked = no_grad();
         while (begun < buckets.Length) Send(buckets[begun++]);
-        // Small, and the last on every rank, however far each came within the pass.
+        // These numbers are few, and are the last that every rank sends, however far each came within the pass.
         using var numbers = Numbers();
         var last = Reduce(numbers);
         while (back < buckets.Length && buckets[back].IsComplete) Return(buckets[back++]);

@@ -41,7 +41,7 @@ public sealed class DataParallel : IDisposable
 
     static string Frozen(Tensor parameter) => parameter.requires_grad ? "" : ", frozen";
 
-    static string Describe(string name, Tensor tensor) => $"{name} {tensor.dtype} [{string.Join(", ", tensor.shape)}]";
+    static string Describe(string name, Tensor tensor) => $"{name} {Ranks.Describe(tensor)}";
 
     // A parameter that takes another's place has no hook, and its gradient would silently stay the rank's own.
     void Check()
@@ -61,7 +61,7 @@ public sealed class DataParallel : IDisposable
     /// <summary>
     /// Until the result is disposed, backward passes accumulate this rank's own gradients and send nothing. On every rank alike.
     /// </summary>
-    public IDisposable NoSync() => reduction is null ? new Apart(null) : new Apart(reduction);
+    public IDisposable NoSync() => new Apart(reduction);
 
     sealed class Apart : IDisposable
     {

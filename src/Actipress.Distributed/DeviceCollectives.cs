@@ -5,8 +5,11 @@ namespace Actipress.Distributed;
 /// <summary>What ranks do together in the memory of a GPU each.</summary>
 abstract class DeviceCollectives(TorchStream stream)
 {
+    /// <summary>Of this rank's GPU.</summary>
+    protected TorchStream Stream { get; } = stream;
+
     /// <summary>An event that comes when torch has written what it was told to so far; on the thread that told it.</summary>
-    public nint Mark() => stream.Mark();
+    public nint Mark() => Stream.Mark();
 
     /// <summary>Reduces in place when the event has come, and returns when that is done; on the thread that talks.</summary>
     /// <param name="flat">Contiguous.</param>
@@ -24,15 +27,13 @@ sealed class CudaAwareMpi(MpiCollectives collectives, TorchStream stream) : Devi
 {
     public override void AllReduce(Tensor flat, ReduceOp operation, nint after, TimeSpan patience)
     {
-        stream.WaitFor(after);
+        Stream.WaitFor(after);
         collectives.AllReduce(Autograd.LibTorch.Data(flat), flat.numel(), flat.dtype, flat.ElementSize, operation, patience);
     }
 
     public override void Broadcast(Tensor flat, int root, nint after, TimeSpan patience)
     {
-        stream.WaitFor(after);
-        collectives.Broadcast(Autograd.LibTorch.Data(flat), flat.numel() * flat.ElementSize, root, patience);
+        Stream.WaitFor(after);
+        collectives.Broadcast(Autograd.LibTorch.Data(flat), Autograd.TensorMemory.Bytes(flat), root, patience);
     }
-
-    readonly TorchStream stream = stream;
 }

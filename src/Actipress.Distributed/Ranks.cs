@@ -166,7 +166,7 @@ public sealed class Ranks : IDisposable
         none.zero_();
     }
 
-    static string Describe(Tensor tensor) => $"{tensor.dtype} [{string.Join(", ", tensor.shape)}]";
+    internal static string Describe(Tensor tensor) => $"{tensor.dtype} [{string.Join(", ", tensor.shape)}]";
 
     // MPI knows no numbers of 16 bits that are not integers.
     internal static ScalarType? TypeSent(ScalarType type) =>

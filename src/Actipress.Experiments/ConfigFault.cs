@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Quickenshtein;
+using Actipress.Autograd;
 
 namespace Actipress.Experiments;
 
@@ -39,10 +39,10 @@ static class ConfigFault
         failure.Path == $"$.{name}" || failure.Path?.StartsWith($"$.{name}[", StringComparison.Ordinal) == true
         || failure.Message.Contains($"'{name}'", StringComparison.Ordinal);
 
-    // A slip of the finger: at most a third of the letters.
+    // A name counts as misspelt where at most a third of its letters differ.
     static string DidYouMean(string unknown)
     {
-        var (nearest, distance) = known.Keys.Select(name => (name, Levenshtein.GetDistance(name, unknown))).MinBy(pair => pair.Item2);
+        var (nearest, distance) = known.Keys.Select(name => (name, Operation.Distance(name, unknown))).MinBy(pair => pair.Item2);
         return distance <= Math.Max(1, nearest.Length / 3) ? $" Did you mean '{nearest}'?" : "";
     }
 

@@ -9,7 +9,8 @@ static class FoundData
     public static IReadOnlyList<KnownDataSet> In(string folder) =>
         [.. KnownData.All.Where(known => known.Folder is not null && Lies(known, folder))];
 
-    static bool Lies(KnownDataSet known, string folder) =>
+    /// <summary>Whether files of a data set lie in a folder, or in the part of it that has the data set's name.</summary>
+    public static bool Lies(KnownDataSet known, string folder) =>
         known.Files.Any(pattern => Matches(DataFolder.Part(folder, known.Folder!), pattern.Split('/')));
 
     static bool Matches(string folder, ReadOnlySpan<string> pattern)

@@ -44,7 +44,7 @@ public static class KnownData
         ?? throw new ArgumentException($"No data set '{name}'. Known: {string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}, or the path of a folder or .csv file of volumes.", nameof(name));
 
     /// <summary>Whether files of a data set lie in the folder, or in the part of it that has the data set's name.</summary>
-    public static bool IsIn(string folder, string name) => FoundData.In(folder).Contains(Find(name));
+    public static bool IsIn(string folder, string name) => Find(name) is { Folder: not null } known && FoundData.Lies(known, folder);
 
     /// <summary>What a plan trains on, as far as it asks for.</summary>
     /// <param name="plan">Its network must take what the data set has.</param>
@@ -81,7 +81,7 @@ public static class KnownData
         return data with { Train = data.Train.Take(plan.TrainExamples), Test = data.Test.Take(plan.TestExamples) };
     }
 
-    static TrainingData Volumes(IDataSet volumes, TrainingPlan plan) => TrainingData.Of(volumes, slices: Trainable.Find(plan.Model).Examples == ExampleKind.Slices);
+    static TrainingData Volumes(IDataSet volumes, TrainingPlan plan) => TrainingData.Of(volumes, slices: Trainable.Find(plan.Model).IsOfSlices);
 
     static (int Depth, int Height, int Width) Extents(TrainingPlan plan) => plan.Extents is [var depth, var height, var width] ? (depth, height, width) : (32, 48, 32);
 }

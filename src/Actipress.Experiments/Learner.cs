@@ -83,7 +83,7 @@ public sealed class Learner : IDisposable
         optimizer = new Adam(model.parameters(), plan.LearningRate);
     }
 
-    // On an example of its own: none of what the training draws by chance.
+    // The network is tried on an example of its own, which uses none of what the training draws by chance.
     void EnsureTakesExamples()
     {
         using var inference = no_grad();
@@ -223,8 +223,7 @@ public sealed class Learner : IDisposable
         return objective.Loss(output, target);
     }
 
-    // In batches that take about as much memory as those of the training, which keeps maps besides.
-    // Null where any rank's cancellation cut it short, on all of them.
+    // The result is null on all ranks where any rank's cancellation cut the scoring short.
     ScoreTally? Score(TrainingData.Part part, CancellationToken cancellation)
     {
         model.eval();
@@ -247,6 +246,7 @@ public sealed class Learner : IDisposable
             return true;
         }
 
+        // Batches here take about as much memory as those of the training, which keeps maps besides.
         bool AddBatches()
         {
             foreach (var indices in own.Chunk(4 * batch / Size))
@@ -308,7 +308,7 @@ public sealed class Learner : IDisposable
     }
 
     /// <summary>Predicts scans with the network as it is now; only of scans.</summary>
-    Predictor Predictor() => new(model, data.Scans!, data.Classes, device) { IsOfSlices = Trainable.Find(plan.Model).Examples == ExampleKind.Slices };
+    Predictor Predictor() => new(model, data.Scans!, data.Classes, device) { IsOfSlices = Trainable.Find(plan.Model).IsOfSlices };
 
     /// <summary>Writes the network's weights and what they are of.</summary>
     /// <param name="folder">Files are named after the plan and the run.</param>

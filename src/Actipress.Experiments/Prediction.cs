@@ -81,7 +81,7 @@ public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases,
                 + $"{description.Channels}{(scans.ChannelNames is null ? "" : $", {string.Join(", ", scans.ChannelNames)}")}. Give scans "
                 + "with these.");
         model.to(device);
-        var isOfSlices = Trainable.Find(description.Model).Examples == ExampleKind.Slices;
+        var isOfSlices = Trainable.Find(description.Model).IsOfSlices;
         var predictor = new Predictor(model, scans, description.Classes, device) { IsOfSlices = isOfSlices, Flips = Flips, Overlap = Overlap };
         var files = new VolumeFiles(Path.GetFileName(Weights), Cases, description.Channels, description.Classes)
         {
@@ -109,7 +109,7 @@ public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases,
         WriteTable(rows);
         page.Section("Scores");
         page.Table(["case", "class", "DSC, %", "HD95, mm", "truth, ml", "predicted, ml"], rows.Select(row => Cells(row, 100)));
-        WholeFile.Write(Path.Combine(Folder, Page), part => File.WriteAllText(part, $"{page}"));
+        page.Save(Path.Combine(Folder, Page));
         return new(Weights, files.Count - skipped.Count, skipped, tally.Counted, tally.Counted == 0 ? null : tally.Mean, rows);
     }
 

@@ -35,6 +35,9 @@ public sealed record Trainable(
         All.FirstOrDefault(network => network.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
         ?? throw new ArgumentException($"No network '{name}' to train. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
 
+    /// <summary>Whether it learns from slices of volumes.</summary>
+    public bool IsOfSlices => Examples == ExampleKind.Slices;
+
     /// <summary>What it is trained for.</summary>
     public Objective Objective(SegmentationLoss? loss) => Examples is ExampleKind.Slices or ExampleKind.Volumes ? new Segmentation(loss ?? SegmentationLoss.Dice) : new Classification(LogProbabilities: Name == "lenet");
 

@@ -92,18 +92,20 @@ public sealed record TrainingPlan
                 throw new ArgumentException($"{name} {string.Join(" x ", size)}: wanted depth, height and width, multiples of 16.");
         if (Patch is not null && network.Examples != ExampleKind.Volumes) throw new ArgumentException($"patch "
             + $"{string.Join(" x ", Patch)}: {Model} does not learn from volumes. Wanted "
-            + $"{string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name))}.");
+            + $"{OfVolumes()}.");
         if (Memory is not null)
         {
             if (network.Examples != ExampleKind.Volumes) throw new ArgumentException($"memory {Memory}: the patch is chosen of networks "
                 + "that learn from volumes. Wanted "
-                + $"{string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name))}.");
+                + $"{OfVolumes()}.");
             if (Patch is not null || Extents is not null) throw new ArgumentException($"memory {Memory} beside a patch or extents: wanted "
                 + "one of them, since memory chooses the patch.");
             if (Layers != "all") throw new ArgumentException($"memory {Memory} with layers {Layers}: wanted all, for which memory is "
                 + "predicted.");
         }
         Volumes?.Check();
+
+        static string OfVolumes() => string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name));
 
         static ArgumentException Wrong(string name, int found) => new($"{name} {found}: wanted 1 or more.");
     }

@@ -35,7 +35,7 @@ static class VolumeData
         preparation ??= fingerprint.Preparation();
         preparation = preparation with { Window = choices.Window ?? preparation.Window, Spacing = choices.Spacing ?? preparation.Spacing };
         var cases = files.Subset(readable);
-        var slices = Trainable.Find(plan.Model).Examples == ExampleKind.Slices;
+        var slices = Trainable.Find(plan.Model).IsOfSlices;
         var chosen = plan.Memory is null && plan.Patch is null && extents is null ? Usual(Median(fingerprint, preparation)) : null;
         var memory = plan.Memory is { } bytes ? Choose(bytes, files, Median(fingerprint, preparation), readable.Count, plan) : null;
         if (memory is not null) chosen = [.. memory.Compressed.Patch];

@@ -19,9 +19,9 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
     const int HeaderTag = 1, TextTag = 2, AnswerTag = 3;
     const int Same = 0, SendText = 1, Different = 2, Broken = 3;
 
-    // The others wait a little longer than rank 0, so that its answer, which names who is missing, arrives.
     static readonly System.Text.Encoding utf8 = System.Text.Encoding.UTF8;
 
+    // The others wait a little longer than rank 0, so that its answer, which names who is missing, arrives.
     static readonly TimeSpan grace = TimeSpan.FromSeconds(10);
 
     // Pinned: MPI writes here while this object lives.

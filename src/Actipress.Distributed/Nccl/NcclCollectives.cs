@@ -7,7 +7,6 @@ namespace Actipress.Distributed.Nccl;
 sealed class NcclCollectives : DeviceCollectives
 {
     readonly NcclLibrary nccl;
-    readonly TorchStream stream;
     readonly nint communicator;
 
     /// <param name="nccl">The library.</param>
@@ -18,7 +17,7 @@ sealed class NcclCollectives : DeviceCollectives
     /// <exception cref="RanksException">NCCL refuses, as where two ranks have the same GPU.</exception>
     public NcclCollectives(NcclLibrary nccl, TorchStream stream, byte[] id, int rank, int size) : base(stream)
     {
-        (this.nccl, this.stream) = (nccl, stream);
+        this.nccl = nccl;
         using var entered = stream.Enter();
         communicator = nccl.Begin(id, rank, size);
     }
@@ -42,17 +41,17 @@ sealed class NcclCollectives : DeviceCollectives
             queue), patience);
 
     public override void Broadcast(Tensor flat, int root, nint after, TimeSpan patience) =>
-        Finish(after, queue => nccl.Broadcast(LibTorch.Data(flat), flat.numel() * flat.ElementSize, TypeOf(ScalarType.Byte), root,
+        Finish(after, queue => nccl.Broadcast(LibTorch.Data(flat), flat.Bytes(), TypeOf(ScalarType.Byte), root,
             communicator, queue), patience);
 
     void Finish(nint after, Action<nint> start, TimeSpan patience)
     {
         try
         {
-            using var entered = stream.Enter();
-            var done = stream.Aside(after, start);
+            using var entered = Stream.Enter();
+            var done = Stream.Aside(after, start);
             var backoff = new Backoff(patience);
-            while (!stream.HasCome(done))
+            while (!Stream.HasCome(done))
             {
                 nccl.ThrowIfFailed(communicator);
                 if (!backoff.Pause()) throw new RanksException($"What all ranks had begun on their GPUs was not over " +
@@ -69,7 +68,7 @@ sealed class NcclCollectives : DeviceCollectives
     /// <summary>Ends the communicator.</summary>
     public void End()
     {
-        using var entered = stream.Enter();
+        using var entered = Stream.Enter();
         nccl.End(communicator);
     }
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using ScottPlot;
 
 namespace Actipress.Experiments;
@@ -11,7 +10,9 @@ static class ReportSummary
     /// <summary>Three tables beside each other, as far as there are results.</summary>
     public static void Show(HtmlPage page, Reproduction.Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
-        var (memory, scores, times) = (Memory(done), Scores(context).ToArray(), Times(context));
+        var studies = SweepReproduction.Studies(context.Experiments).Select(study => new Sweep(study))
+            .Select(sweep => (sweep.Plans[0], SweepSummary.Of(sweep).Rows)).ToArray();
+        var (memory, scores, times) = (Memory(done), Scores(studies).ToArray(), Times(context));
         if (memory.Length + scores.Length + times.Count == 0) return;
         page.Paragraph($"Every layer compressed by {Codec}, the default, beside plain training:");
         page.BeginBeside();
@@ -20,22 +21,20 @@ static class ReportSummary
                 "After the forward pass; last, ours of plain at the peak of a whole step. The paper's: the lowest that it gives, at ratio 100.");
         if (scores.Length > 0)
             page.Part("Test score, %", ["trained", "plain", "ours", "difference"], scores, "Accuracy or DSC: mean and standard error over seeds.");
-        var steps = times.Select(step => (string[])[step.Network, Number(step.Ratio, "0.00")]);
+        var steps = times.Select(step => (string[])[step.Network, SweepReproduction.Number(step.Ratio, "0.00")]);
         if (times.Count > 0) page.Part("Time of a step", ["network", "times as long"], steps, "Medians of many steps, in turn with plain ones.");
         page.EndBeside();
-        ShowTradeOff(page, context);
+        ShowTradeOff(page, studies);
     }
 
     // Each setting of each sweep is a point: what it keeps, and what that costs in the test score.
-    static void ShowTradeOff(HtmlPage page, Reproduction.Context context)
+    static void ShowTradeOff(HtmlPage page, IReadOnlyList<(TrainingPlan Plan, IReadOnlyList<SweepRow> Rows)> studies)
     {
-        var all = from study in SweepReproduction.Studies(context.Experiments)
-                  let sweep = new Sweep(study)
-                  let rows = SweepSummary.Of(sweep).Rows
-                  from row in rows
+        var all = from study in studies
+                  from row in study.Rows
                   where row.Difference is not null
                   let storage = row.Codec.Contains("storage=paper", StringComparison.Ordinal) ? ", the paper's storage" : ""
-                  select (Name: $"{Named(sweep.Plans[0])}{storage}", Row: row, Plain: rows.FirstOrDefault(plain => plain.Codec == "none"));
+                  select (Name: $"{Named(study.Plan)}{storage}", Row: row, Plain: study.Rows.FirstOrDefault(plain => plain.Codec == "none"));
         var trained = all.GroupBy(point => point.Name).ToArray();
         if (trained.Length == 0) return;
         page.Heading("Test score against bytes and memory");
@@ -61,7 +60,7 @@ static class ReportSummary
         }
     }
 
-    static string ColorOf(int index) => new ScottPlot.Palettes.Category10().GetColor(index).ToHex();
+    static string ColorOf(int index) => SweepReproduction.ColorOf(index).ToHex();
 
     static string Named(TrainingPlan plan) => $"{plan.Model}, {plan.Data}, {plan.Epochs} {(plan.Epochs == 1 ? "epoch" : "epochs")}";
 
@@ -77,23 +76,21 @@ static class ReportSummary
                select (string[])
                [
                    $"{ours.Network}, {ours.Batch} x {string.Join(" x ", ours.Input)}", MiB(ours.BaselineBytes),
-                   TableReproduction.Lowest(rows, ours) is { } paper ? Number(paper, "0") : "", MiB(ours.AfterForwardBytes),
+                   TableReproduction.Lowest(rows, ours) is { } paper ? SweepReproduction.Number(paper, "0") : "", MiB(ours.AfterForwardBytes),
                    ours is { PeakBytes: { } peak, BaselinePeakBytes: { } of } ? $"{MiB(peak)} of {MiB(of)}" : "",
                ],
         ];
     }
 
-    static IEnumerable<string[]> Scores(Reproduction.Context context)
+    static IEnumerable<string[]> Scores(IReadOnlyList<(TrainingPlan Plan, IReadOnlyList<SweepRow> Rows)> studies)
     {
-        foreach (var study in SweepReproduction.Studies(context.Experiments))
+        foreach (var (plan, rows) in studies)
         {
-            var sweep = new Sweep(study);
-            var rows = SweepSummary.Of(sweep).Rows;
             if (rows.FirstOrDefault(row => row.Codec == "none") is not { } plain) continue;
             if (rows.FirstOrDefault(row => row.Codec == Codec && row.Layers == "all") is not { } ours) continue;
             yield return
             [
-                Named(sweep.Plans[0]), Score(plain.TestAccuracy ?? plain.TestDsc, plain.StandardError),
+                Named(plan), Score(plain.TestAccuracy ?? plain.TestDsc, plain.StandardError),
                 Score(ours.TestAccuracy ?? ours.TestDsc, ours.StandardError),
                 Score(ours.Difference, ours.DifferenceStandardError, "+0.00;-0.00"),
             ];
@@ -107,10 +104,7 @@ static class ReportSummary
     }
 
     static string Score(double? share, double? error, string format = "0.00") =>
-        share is { } known ? Number(100 * known, format) + (error is { } spread ? $" ± {Number(100 * spread, "0.00")}" : "") : "";
+        share is { } known ? SweepReproduction.Number(100 * known, format) + (error is { } spread ? $" ± {SweepReproduction.Number(100 * spread, "0.00")}" : "") : "";
 
-    static string MiB(long bytes) => Number(Sizes.MiB(bytes), "0");
-
-    static string Number(double number, string format) =>
-        double.IsFinite(number) ? number.ToString(format, CultureInfo.InvariantCulture) : "";
+    static string MiB(long bytes) => SweepReproduction.Number(Sizes.MiB(bytes), "0");
 }

@@ -150,13 +150,13 @@ sealed class SweepReproduction(
         return plot;
     }
 
-    static Color ColorOf(int family) => new ScottPlot.Palettes.Category10().GetColor(family);
+    internal static Color ColorOf(int family) => new ScottPlot.Palettes.Category10().GetColor(family);
 
     static string PlusMinus(double value, double error, string format) =>
         double.IsFinite(error) ? $"{Number(value, format)} ± {Number(error)}" : Number(value, format);
 
     // Empty where there is none, such as the error of a single seed.
-    static string Number(double number, string format = "0.00") =>
+    internal static string Number(double number, string format = "0.00") =>
         double.IsFinite(number) ? number.ToString(format, CultureInfo.InvariantCulture) : "";
 
     /// <summary>Figures 6, 7 and 8.</summary>

@@ -362,14 +362,15 @@ sealed class Operation
     {
         var all = OperationObserver.AllNames;
         if (all.Contains(name)) return Called(name);
-        var near = all.Select(other => (Name: other, Distance: Distance(name, other))).OrderBy(pair => pair.Distance).ThenBy(pair => pair.Name, StringComparer.Ordinal).Take(5);
+        // Names that begin alike, but for the namespace, come first.
+        var whole = name.Contains("::", StringComparison.Ordinal) ? name : "aten::" + name;
+        var near = all.Select(other => (Name: other, Distance: Distance(whole, other))).OrderBy(pair => pair.Distance).ThenBy(pair => pair.Name, StringComparer.Ordinal).Take(5);
         throw new ArgumentException($"libtorch has no operation '{name}'. Near names: {string.Join(", ", near.Select(pair => pair.Name))}.", nameof(name));
     }
 
-    // Levenshtein's; names that begin alike, but for the namespace, come first.
-    static int Distance(string a, string b)
+    /// <summary>How many letters must be put in, left out or exchanged to make one name of the other: Levenshtein's distance.</summary>
+    public static int Distance(string a, string b)
     {
-        if (!a.Contains("::", StringComparison.Ordinal)) a = "aten::" + a;
         var row = Enumerable.Range(0, b.Length + 1).ToArray();
         for (var i = 1; i <= a.Length; i++)
         {
