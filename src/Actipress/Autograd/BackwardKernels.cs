@@ -106,7 +106,7 @@ static unsafe class BackwardKernels
         var wants = TakeList(stack[10]);
         var call = new ConvolutionCall(
             bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9], (wants[0] != 0, wants[1] != 0, wants[2] != 0));
-        if (OfPieces(input, pieces => PiecewiseConvolution.Run(call, gradient, pieces, weight)) is { } found) return found;
+        if (OfPieces(input, [gradient, weight], pieces => PiecewiseConvolution.Run(call, gradient, pieces, weight)) is { } found) return found;
         var (byInput, byWeight) = (Lost(input, call.Wants.Input), Lost(weight, call.Wants.Weight));
         return (byInput, byWeight, call.Wants.Bias ? empty([weight.shape[0]], weight.dtype, META) : null);
 
@@ -127,17 +127,19 @@ static unsafe class BackwardKernels
         var call = new BatchNormCall(
             weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon,
             (wants[0] != 0, wants[1] != 0, wants[2] != 0));
-        if (OfPieces(input, pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: IsOwn(gradient))) is { } found) return found;
+        if (OfPieces(input, [gradient], pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: IsOwn(gradient))) is { } found)
+            return found;
         var channels = (long[])[input.shape[1]];
         return (Lost(input, wants[0] != 0), OfChannels(wants[1]), OfChannels(wants[2]));
 
         Tensor? OfChannels(long wanted) => wanted != 0 ? empty(channels, float32, META) : null;
     });
 
-    // What a kernel gives of the map for which a placeholder stands; null where it stands for none, or where the kernel failed.
-    static (Tensor?, Tensor?, Tensor?)? OfPieces(Tensor input, Func<IMapPieces, (Tensor?, Tensor?, Tensor?)> kernel)
+    // What a kernel gives of the map for which a placeholder stands; null where it stands for none, or where the kernel failed or would: what
+    // it is given beside the map was lost by an earlier failure of this backward pass.
+    static (Tensor?, Tensor?, Tensor?)? OfPieces(Tensor input, Tensor[] others, Func<IMapPieces, (Tensor?, Tensor?, Tensor?)> kernel)
     {
-        if (Placeholder.PiecesOf(input) is not { } pieces) return null;
+        if (Placeholder.PiecesOf(input) is not { } pieces || others.Any(other => other.device_type == DeviceType.META)) return null;
         try { return kernel(pieces); }
         catch (Exception failure)
         {

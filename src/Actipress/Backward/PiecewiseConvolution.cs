@@ -26,12 +26,27 @@ static class PiecewiseConvolution
         var pieceBytes = Pieces.Bytes(sizes[0] * exampleBytes, input.Scale);
         var shape = MapShape.Of(sizes);
         var mapsOfExample = shape.Maps / sizes[0];
-        if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight) && (sizes[0] == 1 || !IsNative(sizes[1], sizes[2])))
+        if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight) && (sizes[0] == 1 || !IsNative(sizes[1], sizes[2])) && Slabs() is { Count: > 1 } slabs)
         {
-            for (long example = 0; example < sizes[0]; example++) Slabs(example);
+            // Each slab is divided alike, for the gradient by the input is put together part by part.
+            var ofSlabs = Parts(slabs.Max(slab => slab.Rows) * exampleBytes / sizes[2], slabs.Min(slab => slab.Rows));
+            var within = call with { Padding = [0, .. call.Padding[1..]] };
+            for (long example = 0; example < sizes[0]; example++)
+                foreach (var slab in slabs)
+                    foreach (var (channel, channels) in ofSlabs)
+                    {
+                        using var scope = NewDisposeScope();
+                        var of = gradient.narrow(0, example, 1).narrow(2, slab.Output, slab.Outputs);
+                        var place = new MapRange(example * mapsOfExample + channel, channels, (int)slab.First, (int)slab.Rows);
+                        var values = Padded(Placeholder.Read(input, place).view([1, channels, slab.Rows, .. sizes[3..]]), slab.Before, slab.After);
+                        var found = BackwardKernels.Convolution(Of(within, channel), of, values, OfWeight(channel, channels));
+                        if (found.Input is { } padded) found = found with { Input = padded.narrow(2, slab.Before, slab.Rows) };
+                        sums.Add(found, new(example, 1, channel, channels, slab.First, slab.Rows));
+                    }
             return sums.Done();
         }
         var together = Math.Max(IsNative(sizes[1], sizes[2]) ? 2 : 1, pieceBytes / exampleBytes);
+        var ofExample = Parts(exampleBytes, sizes[2]);
         for (long first = 0, count; first < sizes[0]; first += count)
         {
             using var scope = NewDisposeScope();
@@ -39,57 +54,48 @@ static class PiecewiseConvolution
             count = together > 1 && left <= together + 1 ? left : Math.Min(together, left);    // none is left alone
             var of = gradient.narrow(0, first, count);
             // An example's channels lie side by side, as examples do.
-            var parts = count == 1 ? Parts(exampleBytes, sizes[2]) : [(0, sizes[1])];
-            foreach (var (channel, channels) in parts)
+            foreach (var (channel, channels) in count == 1 ? ofExample : [(0, sizes[1])])
             {
                 using var part = NewDisposeScope();
                 var maps = MapRange.Whole(shape, first * mapsOfExample + channel, count * mapsOfExample - (sizes[1] - channels));
                 var piece = Placeholder.Read(input, maps).view([count, channels, .. sizes[2..]]);
                 var found = BackwardKernels.Convolution(Of(call, channel), of, piece, OfWeight(channel, channels));
+                if (count == sizes[0] && channels == sizes[1]) return Detached(found);
                 sums.Add(found, new(first, count, channel, channels, 0, sizes[2]));
             }
         }
         return sums.Done();
 
-        void Slabs(long example)
+        // The slabs of an example, as many rows of the output each.
+        List<Slab> Slabs()
         {
             var (stride, padding, reach) = (call.Stride[0], call.Padding[0], call.Dilation[0] * (weight.shape[2] - 1));
             var (rows, outputs) = (sizes[2], gradient.shape[2]);
-            var rowBytes = exampleBytes / rows;
-            var wanted = Math.Max(RowsPerHalo * reach, Math.Max(1, pieceBytes / rowBytes));
+            var wanted = Math.Max(RowsPerHalo * reach, Math.Max(1, pieceBytes * rows / exampleBytes));
             while (wanted < rows && IsNative(sizes[1], wanted)) wanted++;
-            var pieces = Math.Max(1, rows / wanted);
-            var within = call with { Padding = [0, .. call.Padding[1..]] };
-            for (long piece = 0; piece < pieces; piece++)
+            var (count, slabs) = (Math.Max(1, rows / wanted), new List<Slab>());
+            for (long piece = 0; piece < count; piece++)
             {
-                using var scope = NewDisposeScope();
-                var (from, to) = (outputs * piece / pieces, outputs * (piece + 1) / pieces);
+                var (from, to) = (outputs * piece / count, outputs * (piece + 1) / count);
                 if (from == to) continue;
                 var (before, after) = (from * stride - padding, (to - 1) * stride - padding + reach + 1);
                 var (first, end) = (Math.Clamp(before, 0, rows), Math.Clamp(after, 0, rows));
-                var of = gradient.narrow(0, example, 1).narrow(2, from, to - from);
-                foreach (var (channel, channels) in Parts((end - first) * rowBytes, end - first))
-                {
-                    using var part = NewDisposeScope();
-                    var place = new MapRange(example * mapsOfExample + channel, channels, (int)first, (int)(end - first));
-                    var slab = Placeholder.Read(input, place);
-                    slab = Padded(slab.view([1, channels, end - first, .. sizes[3..]]), first - before, after - end);
-                    var found = BackwardKernels.Convolution(Of(within, channel), of, slab, OfWeight(channel, channels));
-                    if (found.Input is { } padded) found = found with { Input = padded.narrow(2, first - before, end - first) };
-                    sums.Add(found, new(example, 1, channel, channels, first, end - first));
-                }
+                slabs.Add(new(from, to - from, first, end - first, first - before, after - end));
             }
+            return slabs;
         }
 
         // Parts of the channels of a piece that is larger than it should be: both gradients of a convolution without groups divide over them.
-        IEnumerable<(long First, long Count)> Parts(long bytes, long rows)
+        IReadOnlyList<(long First, long Count)> Parts(long bytes, long rows)
         {
             var each = sizes[1];
             if (call.Groups == 1 && !call.IsTransposed && mapsOfExample == sizes[1]) each = each * pieceBytes / bytes / ChannelsOfBlock * ChannelsOfBlock;
             each = Math.Clamp(each, Math.Min(ChannelsOfBlock, sizes[1]), sizes[1]);
             while (each < sizes[1] && (IsNative(each, rows) || (sizes[1] % each is > 0 and var rest && IsNative(rest, rows))))
                 each = Math.Min(sizes[1], each + ChannelsOfBlock);
-            for (long first = 0; first < sizes[1]; first += each) yield return (first, Math.Min(each, sizes[1] - first));
+            var parts = new List<(long, long)>();
+            for (long first = 0; first < sizes[1]; first += each) parts.Add((first, Math.Min(each, sizes[1] - first)));
+            return parts;
         }
 
         // Whether libtorch would take its own kernels for a piece of one example, which lay out matrices many times as large.
@@ -124,14 +130,19 @@ static class PiecewiseConvolution
         return padded;
     }
 
+    static (Tensor?, Tensor?, Tensor?) Detached((Tensor? Input, Tensor? Weight, Tensor? Bias) found) =>
+        (found.Input?.DetachFromDisposeScope(), found.Weight?.DetachFromDisposeScope(), found.Bias?.DetachFromDisposeScope());
+
+    // Some rows of the output, the rows of the input of which they are made, and rows of padding before and after these.
+    readonly record struct Slab(long Output, long Outputs, long First, long Rows, long Before, long After);
+
     // Which elements of the gradient by the input a piece gives: examples, channels and rows.
     readonly record struct Place(long Example, long Examples, long Channel, long Channels, long Row, long Rows);
 
     // The gradients so far.
     sealed class Sums(ConvolutionCall call, long[] sizes, Tensor gradient, Tensor weight)
     {
-        readonly Tensor? input = call.Wants.Input ? empty(sizes, gradient.dtype, gradient.device).DetachFromDisposeScope() : null;
-        Tensor? byWeight, bias;
+        Tensor? input, byWeight, bias;
 
         // Up to which row of each part of the example's channels the gradient by the input is written.
         long example;
@@ -146,7 +157,8 @@ static class PiecewiseConvolution
             }
             else Sum(ref byWeight, found.Weight);
             Sum(ref bias, found.Bias);
-            if (input is null) return;
+            if (!call.Wants.Input) return;
+            input ??= empty(sizes, gradient.dtype, gradient.device).DetachFromDisposeScope();
             if (place.Example != example) Finish(place.Example);
             var (to, row, rows) = (input.narrow(0, place.Example, place.Examples).narrow(1, place.Channel, place.Channels), place.Row, place.Rows);
             var before = written.GetValueOrDefault(place.Channel).Rows;

@@ -94,6 +94,32 @@ public sealed class PiecewiseTests : IDisposable
         AssertNear(volume, Smooth(2, 8, 60, 48, 50));
     }
 
+    // Slabs of unlike heights, each of which is divided into parts of the channels too.
+    [Theory]
+    [InlineData(3, 2, 1, 1)]
+    [InlineData(3, 3, 0, 1)]
+    [InlineData(2, 3, 0, 1)]
+    [InlineData(7, 4, 3, 1)]
+    [InlineData(5, 3, 2, 1)]
+    [InlineData(3, 6, 0, 2)]
+    public void A_convolution_of_slabs_of_unlike_heights(int kernel, int stride, int padding, int dilation)
+    {
+        using var model = Sequential(new Scaled(), Conv2d(64, 4, kernel, stride, padding, dilation));
+        for (var height = 250; height <= 262; height += height % 4 == 2 ? 1 : 3) AssertNear(model, Smooth(1, 64, height, 256));
+    }
+
+    [Theory]
+    [InlineData(2, 64, 256, 256)]
+    [InlineData(1, 512, 64, 64)]
+    [InlineData(1, 96, 320, 320)]
+    [InlineData(1, 64, 16, 96, 96)]
+    public void A_strided_convolution_of(params int[] extents)
+    {
+        using var model = Sequential(
+            new Scaled(), extents.Length == 4 ? Conv2d(extents[1], 4, 3, stride: 2, padding: 1) : Conv3d(extents[1], 4, 2, stride: 3));
+        AssertNear(model, Smooth([.. extents.Select(extent => (long)extent)]));
+    }
+
     [Theory]
     [InlineData(3, 1, 1)]
     [InlineData(3, 2, 0)]
@@ -126,14 +152,24 @@ public sealed class PiecewiseTests : IDisposable
         }
     }
 
-    // libtorch has other kernels for small volumes, which take many times their memory: no piece is so small.
+    // libtorch has other kernels for small volumes, which take many times their memory: no piece is so small. A piece that is the whole map,
+    // a flat volume's or a transposed convolution's, is computed as libtorch would.
     [Theory]
-    [InlineData(1, 16, 64, 64, 64)]
-    [InlineData(5, 16, 30, 32, 96)]
-    [InlineData(2, 48, 20, 16, 64)]
-    public void Pieces_take_no_more_memory_than_the_whole(params int[] extents)
+    [InlineData(16, 3, 1, 1, 1, 16, 64, 64, 64)]
+    [InlineData(16, 3, 1, 1, 5, 16, 30, 32, 96)]
+    [InlineData(16, 3, 1, 1, 2, 48, 20, 16, 64)]
+    [InlineData(4, 3, 2, 1, 1, 64, 3, 128, 128)]
+    [InlineData(4, 3, 1, 2, 1, 32, 20, 64, 64)]
+    [InlineData(16, 3, 1, 1, 1, 32, 20, 64, 64)]
+    [InlineData(4, 3, 1, 1, 2, 16, 20, 64, 64)]
+    [InlineData(8, 3, 2, 1, 1, 64, 256, 256)]
+    public void Pieces_take_no_more_memory_than_the_whole(int channels, int kernel, int stride, int dilation, params int[] extents)
     {
-        using var model = Sequential(new Scaled(), Conv3d(extents[1], 16, 3, padding: 1));
+        using var model = Sequential(
+            new Scaled(),
+            extents.Length == 4
+                ? ConvTranspose2d(extents[1], channels, kernel, stride: stride, padding: 1, dilation: dilation)
+                : Conv3d(extents[1], channels, kernel, stride, dilation, dilation));
         var x = Smooth([.. extents.Select(extent => (long)extent)]);
         x.requires_grad = true;
         var (pieces, whole) = (Peak(inPieces: true), Peak(inPieces: false));
