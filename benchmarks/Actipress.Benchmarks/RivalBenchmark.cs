@@ -62,7 +62,7 @@ public static class RivalBenchmark
         // Rounded upwards, so that it takes no more.
         return high >= 4096 ? null : At(Math.Ceiling(high * 100) / 100);
 
-        ActivationCodec At(double ratio) => codec with { Keep = new Keep.TopK(ratio), Encoding = new Grid() };
+        ActivationCodec At(double ratio) => codec with { Keep = new Keep.TopK(ratio), Encoding = new GridStorage() };
     }
 
     static double Paper(Tensor map, long bytes)

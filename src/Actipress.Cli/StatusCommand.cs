@@ -37,7 +37,7 @@ static class StatusCommand
                 Meter = meter,
                 Device = gpus > 0 ? $"cuda ({gpus})" : "cpu",
                 Gpus = Enumerable.Range(0, Math.Max(1, gpus)).ToDictionary(index => $"cuda:{index}", index => Gpu(new torch.Device(DeviceType.CUDA, index), gpus)),
-                Codecs = ActivationCodec.Known.Select(known => new { Codec = known.Example, known.Meaning, ActivationCodec.Parse(known.Example).Faces }),
+                Codecs = ActivationCodec.Known.Select(known => new { Codec = known.Example, known.Meaning, Implementations = Pipeline.ImplementationsOf(ActivationCodec.Parse(known.Example)) }),
                 Data = new Dictionary<string, string>
                 {
                     ["folder"] = folder ?? $"none (give --data-dir or {DataFolder.Variable}; training then uses generated digits)",
@@ -53,7 +53,7 @@ static class StatusCommand
                 Console.WriteLine($"meter     {status.Meter}");
                 Console.WriteLine($"device    {status.Device}");
                 foreach (var (name, gpu) in status.Gpus) Console.WriteLine($"gpu       {name}: {gpu}");
-                foreach (var codec in status.Codecs) Console.WriteLine($"codec     {codec.Codec,-10} {codec.Meaning}; faces: {string.Join(", ", codec.Faces)}");
+                foreach (var codec in status.Codecs) Console.WriteLine($"codec     {codec.Codec,-10} {codec.Meaning}{By(codec.Implementations)}");
                 foreach (var (name, found) in status.Data) Console.WriteLine($"data      {name}: {found}");
             }
             return hooks == "work" ? 0 : UserErrors.Mistake;
@@ -68,6 +68,8 @@ static class StatusCommand
         var kernels = GpuKernels.Refusal(device) is { } refusal ? $"kernels not used: {refusal}" : "kernels loaded and tried";
         return $"{GpuKernels.Describe(device)}; {kernels}; memory by {AllocatorMeter.SourceOn(device)}";
     }
+
+    static string By(IReadOnlyList<string> implementations) => implementations.Count == 0 ? "" : $"; by {string.Join("; ", implementations)}";
 
     static string Found(string folder)
     {

@@ -10,8 +10,8 @@ static class GpuCells
 
     const uint SignBit = 0x80000000, Infinity = 0x7F800000;
 
-    /// <summary>See <see cref="Grid.Least"/>.</summary>
-    public static float Least(int type, float step) => Grid.Least(type == Half ? HalfCells.Smallest : SingleCells.Smallest, step);
+    /// <summary>See <see cref="ExactZeros.Least"/>.</summary>
+    public static float Least(int type, float step) => ExactZeros.Least(type == Half ? HalfCells.Smallest : SingleCells.Smallest, step);
 
     public static float Load(ArrayView<byte> map, int type, long at)
     {

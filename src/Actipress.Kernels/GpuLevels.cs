@@ -58,7 +58,7 @@ static class GpuLevels
         for (var i = 0; i < 16; i++)
         {
             var c = y[at + Place(16 * lane + i, exchanged)];
-            var level = (int)Math.Min(Math.Abs(c) * inverse, Grid.Escape);
+            var level = (int)Math.Min(Math.Abs(c) * inverse, GridFormat.Escape);
             if (level == 0) continue;
             var bits = (ulong)(level - 1);
             low |= (bits & 1 | (bits & 2) << 15 | (bits & 4) << 30 | (bits & 8) << 45) << i;
@@ -91,7 +91,7 @@ static class GpuLevels
             {
                 var (l, h) = (low >> i, high >> i);
                 var level = 1 + (int)(l & 1 | l >> 15 & 2 | l >> 30 & 4 | l >> 45 & 8 | (h & 1) << 4 | h >> 11 & 32 | h >> 26 & 64);
-                value = level < Grid.Escape ? steps.Magnitude(level) : ReadEscape(words, escapes + 16 * EscapesBefore(planes, firstPlane, 16 * lane + i));
+                value = level < GridFormat.Escape ? steps.Magnitude(level) : ReadEscape(words, escapes + 16 * EscapesBefore(planes, firstPlane, 16 * lane + i));
                 if ((negative >> i & 1) != 0) value = -value;
             }
             y[at + Place(16 * lane + i, exchanged)] = value;
@@ -101,7 +101,7 @@ static class GpuLevels
     // The i-th coefficient in the order of groups.
     static int Place(int i, bool exchanged)
     {
-        var place = Grid.Place(i);
+        var place = GridFormat.Place(i);
         var (row, column) = (place >> 4, place & 15);
         return exchanged ? column * GpuTile.Pitch + row : row * GpuTile.Pitch + column;
     }

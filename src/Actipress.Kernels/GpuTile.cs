@@ -34,7 +34,7 @@ static class GpuTile
     public const int Unusable = 1, Zero = 2, BelowZero = 4;
 
     /// <summary>What kind of value it is.</summary>
-    public static int Seen(float value) => (Math.Abs(value) <= Grid.Largest ? 0 : Unusable) | (value == 0 ? Zero : 0) | (value < 0 ? BelowZero : 0);
+    public static int Seen(float value) => (Math.Abs(value) <= GridFormat.Largest ? 0 : Unusable) | (value == 0 ? Zero : 0) | (value < 0 ? BelowZero : 0);
 
     /// <summary>Loads one column of a tile, with zeros where there is nothing; tells what kinds of values it has.</summary>
     public static int Load(ArrayView<byte> values, GpuMap map, GpuRegion region, long tile, ArrayView<float> x, int at, int column)

@@ -115,8 +115,8 @@ static partial class GridKernels
         for (var i = ILGPU.Grid.IdxX * Group.DimX + Group.IdxX; i < coefficients; i += ILGPU.Grid.DimX * Group.DimX)
         {
             var scaled = Math.Abs(sample[i]) * inverse;
-            var level = (int)Math.Min(scaled, Grid.Escape);
-            if (level == 0 || level == Grid.Escape) continue;
+            var level = (int)Math.Min(scaled, GridFormat.Escape);
+            if (level == 0 || level == GridFormat.Escape) continue;
             var fraction = (int)((scaled - level) * FractionUnits);
             if (level == 1) (firsts, firstSum) = (firsts + 1, firstSum + fraction);
             else (others, otherSum) = (others + 1, otherSum + fraction);

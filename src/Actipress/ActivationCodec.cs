@@ -40,17 +40,17 @@ public sealed record ActivationCodec
     /// <summary>Block DCT, top-k (paper, Sections 3.1.2 and 3.2).</summary>
     /// <param name="ratio">The compression ratio, lambda: one coefficient in this many is kept; 1 or more.</param>
     /// <param name="block">Edge of a block: 4, 8 or 16.</param>
-    public static ActivationCodec Dct(double ratio, int block = 16) => new(new Dct(block), TopKeeping(ratio), new Grid());
+    public static ActivationCodec Dct(double ratio, int block = 16) => new(new Dct(block), TopKeeping(ratio), new GridStorage());
 
     /// <summary>Wavelet transform, top-k (paper, Sections 3.1.1 and 3.2).</summary>
     /// <param name="family">One of <see cref="Actipress.Wavelet.Families"/>, such as <c>haar</c> or <c>db3</c>.</param>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
     /// <param name="levels">1 to 5.</param>
-    public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), new Grid());
+    public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), new GridStorage());
 
     /// <summary>Top-k of the map itself: plain thresholding (the paper's ST).</summary>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
-    public static ActivationCodec Threshold(double ratio) => new(new Identity(), TopKeeping(ratio), new Grid());
+    public static ActivationCodec Threshold(double ratio) => new(new Identity(), TopKeeping(ratio), new GridStorage());
 
     /// <summary>Group quantisation with stochastic rounding.</summary>
     /// <param name="bits">Bits a value: 8, 4 or 2.</param>
@@ -63,18 +63,6 @@ public sealed record ActivationCodec
 
     static Keep.TopK TopKeeping(double ratio) =>
         ratio is >= 1 and < double.PositiveInfinity ? new(ratio) : throw new ArgumentOutOfRangeException(nameof(ratio), $"No compression ratio of {ratio}: wanted a number of 1 or more.");
-
-    /// <summary>
-    /// The implementations that this codec has, the CPU's by the widest registers in use. All write the same bytes, but for torch's
-    /// operations in place of a grid: these write <c>storage=compact</c>.
-    /// </summary>
-    public IReadOnlyList<string> Faces =>
-    [
-        "definition",
-        .. Encoding is Grid or Actipress.Quantized ? (string[])[$"{GridMap.Face} (CPU)"] : [],
-        .. Encoding is Grid && Grid.Fused(Transform, new(1, 1, 1, 1)) is not null ? (string[])["kernels (CUDA)"] : [],
-        "torch (any device)",
-    ];
 
     /// <summary>How finely it gives a map's values back.</summary>
     internal Fineness Fineness => (Transform, Keep, Encoding) switch
@@ -128,7 +116,7 @@ public sealed record ActivationCodec
                 Block = options.Remove("block", out var block) && name == "dct" ? (int)Number(text, block) : block is null ? 16 : throw NoOption(text, "block", name),
                 Levels = options.Remove("levels", out var levels) && name.StartsWith("wt:", StringComparison.Ordinal) ? (int)Number(text, levels) : levels is null ? 3 : throw NoOption(text, "levels", name),
             };
-            return new(Transforms.Named(name, stages), TopKeeping(Number(text, ratio)), new Grid());
+            return new(Transforms.Named(name, stages), TopKeeping(Number(text, ratio)), new GridStorage());
         }
     }
 
@@ -163,12 +151,12 @@ public sealed record ActivationCodec
             {
                 "paper" when codec.Keep is Keep.TopK => codec.AsInPaper(),
                 "compact" when codec.Keep is Keep.TopK => codec with { Encoding = new Compact() },
-                "grid" when codec.Keep is Keep.TopK => codec with { Encoding = new Grid() },
+                "grid" when codec.Keep is Keep.TopK => codec with { Encoding = new GridStorage() },
                 _ => throw NoValue(text, "storage", storage, "grid, compact, paper"),
             };
         if (options.Remove("zeros", out var zeros))
             codec = codec with { ExactZeros = zeros switch { "exact" => true, "none" => false, _ => throw NoValue(text, "zeros", zeros, "exact, none") } };
-        if (codec.Encoding is Grid && (options.ContainsKey("values") || options.ContainsKey("index"))) codec = codec with { Encoding = new Compact() };
+        if (codec.Encoding is GridStorage && (options.ContainsKey("values") || options.ContainsKey("index"))) codec = codec with { Encoding = new Compact() };
         if (codec is { Encoding: Compact compact, Keep: Keep.TopK })
         {
             if (options.Remove("values", out var values))

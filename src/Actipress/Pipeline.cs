@@ -3,33 +3,38 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>Why a map was left as it is.</summary>
-public enum LeftRaw
-{
-    /// <summary>It was not.</summary>
-    No,
-
-    /// <summary>It has no elements.</summary>
-    Empty,
-
-    /// <summary>It holds NaN, infinities, or numbers so large that their transform would overflow.</summary>
-    NotFinite,
-
-    /// <summary>It would not have become smaller.</summary>
-    NotSmaller,
-
-    /// <summary>The transform gathers little of its energy, and much would have been lost.</summary>
-    LittleGathered,
-}
-
-/// <summary>The method on one page (paper, Section 3 and Figure 2): transform, keep the largest coefficients, encode them; and back.</summary>
+/// <summary>Packs activation maps: the first implementation in the table that knows the codec and the device does it.</summary>
 public static class Pipeline
 {
-    // Sums of a block's values and wavelet cascades stay finite below this.
-    internal const float Largest = 1e30f;
+    /// <summary>Every way to carry codecs out, the best first. All of grid storage's write the same bytes.</summary>
+    internal static IReadOnlyList<Implementation> Implementations { get; } =
+    [
+        new GpuGrid(),             // transform, levels and streams in CUDA kernels
+        new CpuGrid(),             // the same in one pass over the map's memory, by the widest registers
+        new CoefficientGrid(),     // the user's own transform, then levels and streams
+        new CpuQuantisation(),     // groups of 256 values in one pass over the map's memory
+        new Stages(),              // the method as the paper has it, in torch's operations: below
+    ];
+
+    /// <summary>The environment variable that forces an implementation by its name.</summary>
+    internal const string Variable = "ACTIPRESS_IMPLEMENTATION";
+
+    static readonly Lazy<IReadOnlyList<Implementation>> inUse = new(() =>
+        Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } name ? [Named(name)] : Implementations);
+
+    /// <summary>The implementation of a name.</summary>
+    /// <exception cref="ArgumentException">There is none; the message says which there are.</exception>
+    internal static Implementation Named(string name) => Implementations.FirstOrDefault(one => one.Name == name)
+        ?? throw new ArgumentException($"No implementation '{name}' ({Variable}). Known: {string.Join("; ", Implementations.Select(one => one.Name))}.");
+
+    /// <summary>The names of the implementations of a codec, the best first.</summary>
+    internal static IReadOnlyList<string> ImplementationsOf(ActivationCodec codec) =>
+        codec == ActivationCodec.None ? [] : [.. Implementations.Where(one => one.Covers(codec)).Select(one => one.Name)];
 
     /// <summary>Packs an activation map.</summary>
-    /// <param name="map">Any floating-point type, shape, layout and device; not changed, not disposed. See <see cref="MapShape"/> for what its axes mean.</param>
+    /// <param name="map">
+    /// Any floating-point type, shape, layout and device; not changed, not disposed. See <see cref="MapShape"/> for what its axes mean.
+    /// </param>
     /// <param name="codec">Transform, selection and encoding.</param>
     /// <param name="why">Why nothing was packed.</param>
     /// <returns>The packed map, which the caller disposes; null where the map is better left as it is.</returns>
@@ -41,62 +46,82 @@ public static class Pipeline
         ArgumentNullException.ThrowIfNull(map);
         ArgumentNullException.ThrowIfNull(codec);
         if (codec == ActivationCodec.None) throw new ArgumentException("The codec 'none' packs nothing; leave the map as it is.", nameof(codec));
-        var shape = MapShape.Of(map.shape);
         why = LeftRaw.Empty;
-        if (shape.Elements == 0) return null;
+        if (map.NumberOfElements == 0) return null;
 
         using var gradients = no_grad();
         using var values = map.detach();
-        if (codec.Encoding is Grid)
-        {
-            if (values.device_type == DeviceType.CPU) return Grid.Pack(values, codec, shape, mostError, out why);
-            if (GridOnGpu.Covers(codec, shape) && CudaDevice.Of(values.device) is { } gpu) return GridOnGpu.Pack(gpu, values, codec, shape, out why);
-            codec = codec with { Encoding = new Compact() };
-        }
-        if (codec is { Encoding: Quantized quantized, Transform: Identity, Keep: Keep.Everything } && values.device_type == DeviceType.CPU) return quantized.Pack(values, codec, out why);
-        var (lowest, highest) = Range(values);
-        why = LeftRaw.NotFinite;
-        if (!(lowest >= -Largest && highest <= Largest)) return null;
-
-        var zeros = codec.ExactZeros && lowest == 0 ? Zeros(values) : null;
-        Tensor[] sections;
-        using (var x = Flat(values))
-        using (var coefficients = codec.Transform.Forward(x, shape))
-        using (var kept = codec.Keep.Select(coefficients, shape.Elements))
-            sections = codec.Encoding.Encode(kept, coefficients.NumberOfElements);
-
-        var packed = new PackedMap(codec, map.shape, map.dtype, zeros, sections);
-        why = LeftRaw.No;
-        if (codec.EvenIfLarger || packed.Bytes < map.Bytes()) return packed;
-        packed.Dispose();
+        var implementation = For(ref codec, map.device);
+        var limit = codec.EvenIfLarger ? long.MaxValue : map.Bytes();
+        if (implementation.Pack(values, codec, new(limit, mostError), out why) is not { } stored) return null;
+        if (stored.Bytes < limit) return new PackedMap(new(codec, map.shape, map.dtype), stored);
+        stored.Dispose();
         why = LeftRaw.NotSmaller;
         return null;
     }
 
-    /// <summary>The map of <paramref name="packed"/>: contiguous, in its own shape and type; the caller disposes it.</summary>
-    internal static Tensor Unpack(PackedMap packed)
+    // Where nothing stores a grid, as under kernels that know no such ratio, the compact sections take its place.
+    static Implementation For(ref ActivationCodec codec, Device device)
     {
-        using var gradients = no_grad();
-        var (codec, shape) = (packed.Codec, MapShape.Of(packed.Shape));
-        if (packed.Grid is { } grid) return Grid.Unpack(grid, packed, shape);
-        if (packed.GridOnGpu is { } onGpu) return onGpu.Unpack(codec, packed.Shape, packed.Type);
-        if (codec is { Encoding: Quantized quantized, Transform: Identity, Keep: Keep.Everything } && packed.Sections[0].device_type == DeviceType.CPU) return quantized.Unpack(packed);
-        Tensor flat;
-        using (var coefficients = codec.Encoding.Decode(packed.Sections, codec.Transform.Coefficients(shape)))
-            flat = codec.Transform.Inverse(coefficients, shape);
-        using var x = flat;
-        if (packed.Zeros is { } zeros) RestoreZeros(x, zeros, packed.Type, codec.Encoding.Step(packed.Sections));
-        return InType(x, packed.Type, packed.Shape);
+        if (Find(codec) is { } found) return found;
+        var compact = codec with { Encoding = new Compact() };
+        if (codec.Encoding is not GridStorage || Find(compact) is not { } stages)
+            throw new NotSupportedException($"Nothing packs '{codec}' on {device}: in use is only {inUse.Value[0].Name} ({Variable}).");
+        codec = compact;
+        return stages;
+
+        Implementation? Find(ActivationCodec wanted) => inUse.Value.FirstOrDefault(one => one.Covers(wanted) && one.RunsOn(device));
+    }
+}
+
+/// <summary>
+/// The method on one page (paper, Section 3 and Figure 2): transform, keep the largest coefficients, encode them; and back. On any device.
+/// </summary>
+sealed class Stages : Implementation
+{
+    /// <summary>Sums of a block's values and wavelet cascades stay finite below this.</summary>
+    public const float Largest = 1e30f;
+
+    public override string Name => "stages, torch";
+
+    public override bool Covers(ActivationCodec codec) => codec.Encoding is SectionEncoding;
+
+    public override bool RunsOn(Device device) => true;
+
+    public override Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why)
+    {
+        if (!IsUsable(map, out var isPositive, out why)) return null;
+        var zeros = codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null;
+        using var x = Flat(map);
+        using var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape));
+        using var kept = codec.Keep.Select(coefficients, map.NumberOfElements);
+        return new Sections(zeros, ((SectionEncoding)codec.Encoding).Encode(kept, coefficients.NumberOfElements), Unpack);
     }
 
-    // Row-major float32.
-    internal static Tensor Flat(Tensor map)
+    public override Stored Read(ref PackedReader reader, MapHeader header) => Sections.Read(ref reader, header, Unpack);
+
+    static Tensor Unpack(Sections stored, MapHeader header)
     {
-        using var contiguous = map.contiguous();
-        using var floats = contiguous.to(float32);
-        return floats.view(-1);
+        var (transform, encoding) = (header.Codec.Transform, EncodingOf(header));
+        using var coefficients = encoding.Decode(stored.Encoded, transform.Coefficients(header.Shape));
+        using var x = transform.Inverse(coefficients, header.Shape);
+        if (stored.Zeros is { } zeros) ExactZeros.Restore(x, zeros, header.Type, encoding.Step(stored.Encoded));
+        return InType(x, header);
     }
 
+    internal static SectionEncoding EncodingOf(MapHeader header) => (SectionEncoding)header.Codec.Encoding;
+
+    /// <summary>Whether all values are numbers of which sums stay finite, and whether they are zeros and positive ones.</summary>
+    internal static bool IsUsable(Tensor map, out bool isPositive, out LeftRaw why)
+    {
+        var (lowest, highest) = Range(map);
+        isPositive = lowest == 0;
+        var isUsable = lowest >= -Largest && highest <= Largest;
+        why = isUsable ? LeftRaw.No : LeftRaw.NotFinite;
+        return isUsable;
+    }
+
+    /// <summary>The least and the most value; NaN where the map has one.</summary>
     internal static (double Lowest, double Highest) Range(Tensor map)
     {
         var (lowest, highest) = map.aminmax();
@@ -107,27 +132,19 @@ public static class Pipeline
             return (wideLowest.item<double>(), wideHighest.item<double>());
     }
 
-    // After a ReLU one exact bit an element keeps the zeros, and with them the ReLU's own gradient.
-    internal static Tensor Zeros(Tensor map)
+    /// <summary>Row-major float32.</summary>
+    internal static Tensor Flat(Tensor map)
     {
         using var contiguous = map.contiguous();
-        using var positive = contiguous.Ne(0);
-        using var flat = positive.view(-1);
-        return ExactBits.ToBits(flat);
+        using var floats = contiguous.to(float32);
+        return floats.view(-1);
     }
 
-    internal static void RestoreZeros(Tensor x, Tensor positiveBits, ScalarType type, float step)
+    /// <summary>In the map's own type and shape.</summary>
+    internal static Tensor InType(Tensor x, MapHeader header)
     {
-        x.ClampMin_(Grid.Least((float)Math.Max(finfo(type).tiny, finfo(float32).tiny), step));
-        using var positive = ExactBits.FromBits(positiveBits, x.NumberOfElements);
-        using var isZero = positive.logical_not_();
-        x.MaskedFill_(isZero, 0);
-    }
-
-    internal static Tensor InType(Tensor x, ScalarType type, long[] shape)
-    {
-        if (type == ScalarType.Float16) x.Clamp_(finfo(type).min, finfo(type).max);
-        using var typed = x.to(type);
-        return typed.view(shape);
+        if (header.Type == ScalarType.Float16) x.Clamp_(finfo(header.Type).min, finfo(header.Type).max);
+        using var typed = x.to(header.Type);
+        return typed.view(header.Extents);
     }
 }

@@ -40,7 +40,7 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     static abstract void Transpose(float* from, long fromStride, float* to, long toStride);
 
     /// <summary>
-    /// Of 64 floats x in four rows of 16: the whole part of x inverse, at most <see cref="Grid.Escape"/> in magnitude. Bytes of four of
+    /// Of 64 floats x in four rows of 16: the whole part of x inverse, at most <see cref="GridFormat.Escape"/> in magnitude. Bytes of four of
     /// the first and of the third row stand beside those of the four below them.
     /// </summary>
     /// <remarks><c>levels</c>: receives 64 magnitudes. <c>kept</c> and <c>negative</c>: a bit for each that is not zero, and for each below zero.</remarks>
@@ -182,13 +182,13 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         }
         // Packing rows in pairs is just the order of groups. It bounds from below too, though by one too many.
         var packed = Avx512BW.PackSignedSaturate(Avx512BW.PackSignedSaturate(Row(rows), Row(rows + 16)), Avx512BW.PackSignedSaturate(Row(rows + 32), Row(rows + 48)));
-        var whole = Vector512.Max(Avx512F.PermuteVar8x64(packed.AsInt64(), Vector512.Create(0L, 2, 4, 6, 1, 3, 5, 7)).AsSByte(), Vector512.Create((sbyte)-Grid.Escape));
+        var whole = Vector512.Max(Avx512F.PermuteVar8x64(packed.AsInt64(), Vector512.Create(0L, 2, 4, 6, 1, 3, 5, 7)).AsSByte(), Vector512.Create((sbyte)-GridFormat.Escape));
         Vector512.Abs(whole).AsByte().Store(levels);
         negative = whole.ExtractMostSignificantBits();
         kept = ~Vector512.Equals(whole, Vector512<sbyte>.Zero).ExtractMostSignificantBits();
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        Vector512<int> Row(float* row) => Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.Load(row) * inverse.value, Vector512.Create((float)Grid.Escape)));
+        Vector512<int> Row(float* row) => Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.Load(row) * inverse.value, Vector512.Create((float)GridFormat.Escape)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -417,7 +417,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector256<int> Eight(float* from) =>
-            Vector256.ConvertToInt32Native(Vector256.MinNative(Vector256.MaxNative(Vector256.Load(from) * inverse.value, Vector256.Create((float)-Grid.Escape)), Vector256.Create((float)Grid.Escape)));
+            Vector256.ConvertToInt32Native(Vector256.MinNative(Vector256.MaxNative(Vector256.Load(from) * inverse.value, Vector256.Create((float)-GridFormat.Escape)), Vector256.Create((float)GridFormat.Escape)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -641,7 +641,7 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector128<int> Four(float* from) =>
-            Vector128.ConvertToInt32Native(Vector128.MinNative(Vector128.MaxNative(Vector128.Load(from) * inverse.value, Vector128.Create((float)-Grid.Escape)), Vector128.Create((float)Grid.Escape)));
+            Vector128.ConvertToInt32Native(Vector128.MinNative(Vector128.MaxNative(Vector128.Load(from) * inverse.value, Vector128.Create((float)-GridFormat.Escape)), Vector128.Create((float)GridFormat.Escape)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -35,7 +35,7 @@ public enum ValueForm
 /// <summary>Positions as bytes within 256 coefficients or as a bitmap, and values as 8-bit integers or floats.</summary>
 /// <param name="Index">How positions are stored.</param>
 /// <param name="Values">How values are stored.</param>
-public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = ValueForm.Int8) : Encoding
+public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = ValueForm.Int8) : SectionEncoding
 {
     const int Group = 256;
 

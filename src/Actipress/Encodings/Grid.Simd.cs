@@ -567,12 +567,12 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
                 if (stride == 16) for (var row = 0; row < 4; row++) CacheLine.Ask(rows + 16 * row + CacheLine.Ahead);
                 positive[quarter] = T.NotZero(rows, stride, ref most);
             }
-            if (!T.AnySigned(most)) return !T.AnyAbove(most, Grid.Largest);
+            if (!T.AnySigned(most)) return !T.AnyAbove(most, GridFormat.Largest);
         }
         T largest = T.All(0), least = T.All(0);
         for (var row = 0; row < 16; row++) T.Measure(from + row * stride, ref largest, ref least);
         anyNegative |= T.AnyNegative(least);
-        return !T.AnyAbove(largest, Grid.Largest);
+        return !T.AnyAbove(largest, GridFormat.Largest);
     }
 
     public static void Restore(float* x, ulong* positive, float smallest, float* to, long stride)

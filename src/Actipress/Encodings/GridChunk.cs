@@ -127,9 +127,9 @@ sealed unsafe partial class GridChunk : IDisposable
             ulong aboveOne = TFace.Above(tileLevels + 64 * quarter, 1), alive = TFace.Above(tileLevels + 64 * quarter, 2);
             levelWriter.Write(Bits.Gather(aboveOne, present), BitOperations.PopCount(present));
             levelWriter.Write(Bits.Gather(alive, aboveOne), BitOperations.PopCount(aboveOne));
-            for (var c = 2; c < Grid.ClassTops.Length && alive != 0; c++)
+            for (var c = 2; c < GridFormat.ClassTops.Length && alive != 0; c++)
             {
-                var above = TFace.Above(tileLevels + 64 * quarter, Grid.ClassTops[c]);
+                var above = TFace.Above(tileLevels + 64 * quarter, GridFormat.ClassTops[c]);
                 levelWriter.Write(Bits.Gather(above, alive), BitOperations.PopCount(alive));
                 if ((alive & ~above) is var here && here != 0)
                     for (var bit = 0; bit < c - 1; bit++) levelWriter.Write(Bits.Gather(TFace.Plane(tileLevels + 64 * quarter, bit), here), BitOperations.PopCount(here));
@@ -147,7 +147,7 @@ sealed unsafe partial class GridChunk : IDisposable
     {
         for (; escaped != 0; escaped &= escaped - 1)
         {
-            var magnitude = BitConverter.SingleToUInt32Bits(y[Grid.Place(BitOperations.TrailingZeroCount(escaped))]) & 0x7FFFFFFF;
+            var magnitude = BitConverter.SingleToUInt32Bits(y[GridFormat.Place(BitOperations.TrailingZeroCount(escaped))]) & 0x7FFFFFFF;
             *(ushort*)escapeEnd = (ushort)(magnitude + 0x4000 >> 15);
             escapeEnd += 2;
         }

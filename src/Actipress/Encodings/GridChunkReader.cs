@@ -141,7 +141,7 @@ sealed unsafe class GridChunkReader : IDisposable
             new Span<ulong>(planes, Planes).Clear();
             planes[0] = aboveOne & ~alive;
             var c = 2;
-            for (; c < Grid.ClassTops.Length && alive != 0; c++)
+            for (; c < GridFormat.ClassTops.Length && alive != 0; c++)
             {
                 var above = Bits.Scatter(levels.Read(BitOperations.PopCount(alive)), alive);
                 if ((alive & ~above) is var here && here != 0)
@@ -152,11 +152,11 @@ sealed unsafe class GridChunkReader : IDisposable
                 alive = above;
             }
             TFace.Compose(present, below, planes, c - 1, tileLevels);
-            TFace.Values(tileLevels, Grid.ClassTops[c - 1], magnitudes, coefficients);
+            TFace.Values(tileLevels, GridFormat.ClassTops[c - 1], magnitudes, coefficients);
             for (; alive != 0; alive &= alive - 1)
             {
                 var place = BitOperations.TrailingZeroCount(alive);
-                coefficients[Grid.Place(place)] = ReadEscape((below >> place & 1) != 0);
+                coefficients[GridFormat.Place(place)] = ReadEscape((below >> place & 1) != 0);
             }
         }
         signReader = signs;

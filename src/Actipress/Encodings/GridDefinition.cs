@@ -226,8 +226,8 @@ unsafe struct GridDefinition : IGridFace
         for (var word = 0; word < 4; word++) (kept[word], negative[word]) = (0, 0);
         for (var i = 0; i < 256; i++)
         {
-            var c = y[Grid.Place(i)];
-            levels[i] = (byte)Math.Min(Math.Abs(c) * inverse, Grid.Escape);
+            var c = y[GridFormat.Place(i)];
+            levels[i] = (byte)Math.Min(Math.Abs(c) * inverse, GridFormat.Escape);
             if (levels[i] == 0) continue;
             kept[i / 64] |= 1UL << i % 64;
             if (c < 0) negative[i / 64] |= 1UL << i % 64;
@@ -262,7 +262,7 @@ unsafe struct GridDefinition : IGridFace
         for (var i = 0; i < 64; i++)
         {
             var magnitude = (*magnitudes)[levels[i] & 0x7F];
-            y[Grid.Place(i)] = levels[i] >= 0x80 ? -magnitude : magnitude;
+            y[GridFormat.Place(i)] = levels[i] >= 0x80 ? -magnitude : magnitude;
         }
     }
 
@@ -271,7 +271,7 @@ unsafe struct GridDefinition : IGridFace
         for (var i = 0; i < 64; i++)
         {
             var magnitude = (*magnitudes)[(int)((present >> i & 1) + (two >> i & 1))];
-            y[Grid.Place(i)] = (below >> i & 1) != 0 ? -magnitude : magnitude;
+            y[GridFormat.Place(i)] = (below >> i & 1) != 0 ? -magnitude : magnitude;
         }
     }
 
@@ -284,7 +284,7 @@ unsafe struct GridDefinition : IGridFace
             var x = from[i / 16 * stride + i % 16];
             if (x != 0 || negativeBefore) positive[i / 64] |= 1UL << i % 64;
             if (x < 0) anyNegative = true;
-            usable &= Math.Abs(x) <= Grid.Largest;
+            usable &= Math.Abs(x) <= GridFormat.Largest;
         }
         return usable;
     }

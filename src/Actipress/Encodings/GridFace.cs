@@ -79,7 +79,7 @@ unsafe interface IGridFace
     static abstract void Transpose(float* from, long fromStride, float* to, long toStride);
 
     /// <summary>
-    /// The level of each coefficient, min(floor(|y| inverse), <see cref="Grid.Escape"/>), in the order of groups.
+    /// The level of each coefficient, min(floor(|y| inverse), <see cref="GridFormat.Escape"/>), in the order of groups.
     /// </summary>
     /// <remarks><c>levels</c>: receives 256 bytes. <c>kept</c>: receives a bit for each level that is not zero: 4 words. <c>negative</c>: receives a bit for each of those whose coefficient is negative: 4 words.</remarks>
     static abstract void Levels(float* y, float inverse, byte* levels, ulong* kept, ulong* negative);
@@ -103,7 +103,7 @@ unsafe interface IGridFace
 
     /// <summary>Tells what a tile holds.</summary>
     /// <remarks><c>from</c>: 16 rows of 16 values, <c>stride</c> apart. <c>positive</c>: receives a bit for each value, set where it is not zero, and where a negative one was seen before, since zeros do not matter then: 4 words. <c>anyNegative</c>: set where a value is below zero.</remarks>
-    /// <returns>Whether every value is a number of at most <see cref="Grid.Largest"/>.</returns>
+    /// <returns>Whether every value is a number of at most <see cref="GridFormat.Largest"/>.</returns>
     static abstract bool Look(float* from, long stride, ulong* positive, ref bool anyNegative);
 
     /// <summary>Copies a tile, values to zero where their bit is not set, and the others raised to at least <paramref name="smallest"/>.</summary>

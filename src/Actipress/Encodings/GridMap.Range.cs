@@ -10,7 +10,7 @@ unsafe partial class GridMap
     // Rebuilds a range of the map, and reads no more chunks than those in which it lies. Its rows are those of whole blocks.
     sealed class RangeUnpacking<TFace, TCells>(GridMap packed, GridTiles tiles) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
-        readonly float least = Grid.Least(TCells.Smallest, packed.Step);
+        readonly float least = ExactZeros.Least(TCells.Smallest, packed.Step);
         readonly List<Stretch> stretches = [];
 
         public void Run(void* to, MapRange range, int threads)

@@ -6,14 +6,6 @@ using System.Runtime.Intrinsics;
 
 namespace Actipress;
 
-/// <summary>Beyond which a map is better kept otherwise.</summary>
-/// <param name="Bytes">So many bytes.</param>
-/// <param name="Error">A relative error of the sample: see <see cref="GridSample.RelativeError"/>.</param>
-readonly record struct PackLimits(long Bytes, double Error)
-{
-    public static readonly PackLimits None = new(long.MaxValue, double.PositiveInfinity);
-}
-
 /// <summary>A map in grid storage: a few numbers and its chunks, each in memory of its own.</summary>
 sealed unsafe partial class GridMap : IDisposable
 {
@@ -296,7 +288,7 @@ sealed unsafe partial class GridMap : IDisposable
         readonly int parts = tiles.PartsFor(threads);
         readonly CpuTeam.Shares work = new(tiles.Shares * tiles.PartsFor(threads), threads);
         readonly int[]? order = tiles.OrderOfWork();
-        readonly float least = Grid.Least(TCells.Smallest, packed.Step);
+        readonly float least = ExactZeros.Least(TCells.Smallest, packed.Step);
 
         public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? UnpackTiles : wavelet.InBands ? () => UnpackBands(wavelet) : () => UnpackUnits(wavelet));
 

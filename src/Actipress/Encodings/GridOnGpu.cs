@@ -8,7 +8,7 @@ namespace Actipress;
 /// A map in grid storage on a GPU: the bytes that <see cref="GridMap"/> would write, in one tensor, and beside them what lets groups of
 /// threads begin anywhere: where each chunk starts, what each stretch of 64 tiles takes, and how many bits of levels each tile has.
 /// </summary>
-sealed class GridOnGpu : IDisposable
+sealed class GridOnGpu : Stored
 {
     readonly GpuDevice gpu;
     readonly Tensor words, stretches, starts, levelBits;
@@ -28,42 +28,23 @@ sealed class GridOnGpu : IDisposable
     }
 
     /// <summary>All that is held.</summary>
-    public Tensor[] Tensors => [words, stretches, starts, levelBits];
+    public override Tensor[] Tensors => [words, stretches, starts, levelBits];
 
     /// <summary>The same of copies of <see cref="Tensors"/>, which it takes over.</summary>
-    public GridOnGpu Rebuild(Tensor[] tensors) => new(this, tensors);
-
-    /// <summary>Whether kernels know how to store a map: not under a transform of the user's own, nor below ratio 2, where the step has a second rule.</summary>
-    public static bool Covers(ActivationCodec codec, MapShape shape) => codec.Keep is not Keep.TopK { Ratio: < 2 } && Grid.Fused(codec.Transform, shape) is not null;
+    public override Stored With(Tensor[] tensors) => new GridOnGpu(this, tensors);
 
     /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
-    public bool HasZeros { get; }
+    public override bool HasZeros { get; }
 
     /// <summary>Bytes held, those beside the grid included.</summary>
-    public long Bytes => words.Bytes() + stretches.Bytes() + starts.Bytes() + levelBits.Bytes();
-
-    /// <summary>Packs a map; null, and why, where nothing was packed.</summary>
-    /// <remarks>The host waits once, for <see cref="GridPackOnGpu.IsMeasured"/>.</remarks>
-    /// <param name="gpu">Of the map's device.</param>
-    /// <param name="map">Not disposed.</param>
-    /// <param name="codec">One that <see cref="Covers"/> knows.</param>
-    /// <param name="shape">The map's.</param>
-    /// <param name="why">Why nothing was packed.</param>
-    public static PackedMap? Pack(GpuDevice gpu, Tensor map, ActivationCodec codec, MapShape shape, out LeftRaw why)
-    {
-        using var begun = new GridPackOnGpu(gpu, map, codec, shape);
-        return begun.Finish(map, out why);
-    }
+    public override long Bytes => words.Bytes() + stretches.Bytes() + starts.Bytes() + levelBits.Bytes();
 
     /// <summary>Rebuilds the map into a new tensor, which the caller disposes. Nothing waits.</summary>
-    /// <param name="codec">As it was packed.</param>
-    /// <param name="extents">The map's.</param>
-    /// <param name="type">The map's.</param>
-    public Tensor Unpack(ActivationCodec codec, long[] extents, ScalarType type)
+    public override Tensor Unpack(MapHeader header)
     {
-        var plan = gpu.PlanOf(MapShape.Of(extents), codec.Transform);
-        var layout = new GpuMap(plan.Tiles, type);
-        var map = empty(extents, type, gpu.Device);
+        var plan = gpu.PlanOf(header.Shape, header.Codec.Transform);
+        var layout = new GpuMap(plan.Tiles, header.Type);
+        var map = empty(header.Extents, header.Type, gpu.Device);
         try
         {
             var values = KernelArgument.Of<byte>(map);
@@ -107,15 +88,16 @@ sealed class GridOnGpu : IDisposable
         finally { low?.Dispose(); }
     }
 
-    /// <summary>What <see cref="GridMap.Write"/> writes.</summary>
-    public void Write(BinaryWriter writer)
+    /// <summary>What <see cref="GridOnCpu.Write"/> writes.</summary>
+    public override void Write(BinaryWriter writer)
     {
+        PackedReader.WriteZeros(writer, null);
         using var local = words.cpu();
         writer.Write(local.Elements<byte>()[..checked((int)gridBytes)]);
     }
 
     /// <inheritdoc/>
-    public void Dispose()
+    public override void Dispose()
     {
         words.Dispose();
         stretches.Dispose();

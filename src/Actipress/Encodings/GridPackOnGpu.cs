@@ -28,13 +28,12 @@ sealed class GridPackOnGpu : IDisposable
     /// <summary>Begins; nothing waits.</summary>
     /// <param name="gpu">Of the map's device.</param>
     /// <param name="map">Not disposed; must stay as it is until <see cref="Finish"/>.</param>
-    /// <param name="codec">One that <see cref="GridOnGpu.Covers"/> knows.</param>
-    /// <param name="shape">The map's.</param>
-    public GridPackOnGpu(GpuDevice gpu, Tensor map, ActivationCodec codec, MapShape shape)
+    /// <param name="codec">One that <see cref="GpuGrid.Covers"/> knows.</param>
+    public GridPackOnGpu(GpuDevice gpu, Tensor map, ActivationCodec codec)
     {
         if (map.device_type != gpu.Device.type || Math.Max(0, map.device_index) != Math.Max(0, gpu.Device.index))
             throw new ArgumentException($"A map on {map.device} was given to the kernels of {gpu.Device}: move it there first.", nameof(map));
-        (this.gpu, this.codec, plan) = (gpu, codec, gpu.PlanOf(shape, codec.Transform));
+        (this.gpu, this.codec, plan) = (gpu, codec, gpu.PlanOf(MapShape.Of(map.shape), codec.Transform));
         layout = new GpuMap(plan.Tiles, map.dtype);
         stretches = GpuDevice.Kept(empty(Math.Max(1, plan.Stretches) * Unsafe.SizeOf<GpuCounts>(), uint8, gpu.Device));
         starts = GpuDevice.Kept(empty(plan.Tiles.Chunks, int64, gpu.Device));
@@ -70,7 +69,7 @@ sealed class GridPackOnGpu : IDisposable
     /// <summary>Waits until the map is measured, and has it written; null, and why, where it is better left as it is. Once only.</summary>
     /// <param name="map">The same as before.</param>
     /// <param name="why">Why nothing was packed.</param>
-    public PackedMap? Finish(Tensor map, out LeftRaw why)
+    public Stored? Finish(Tensor map, out LeftRaw why)
     {
         var found = MemoryMarshal.Read<GpuState>(reading.Wait());
         why = LeftRaw.NotFinite;
@@ -97,7 +96,7 @@ sealed class GridPackOnGpu : IDisposable
         why = LeftRaw.No;
         var grid = new GridOnGpu(gpu, found, words, stretches!, starts!, levelBits!);
         stretches = starts = levelBits = null;
-        return new PackedMap(codec, map.shape, map.dtype, grid);
+        return grid;
     }
 
     /// <inheritdoc/>

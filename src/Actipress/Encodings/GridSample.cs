@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 namespace Actipress;
 
 /// <summary>What a sample of a map's tiles, or of its maps under a wavelet, tells of the whole before it is packed.</summary>
-/// <param name="Finite">Whether all values are numbers of at most <see cref="Grid.Largest"/>; if not, nothing else is told.</param>
+/// <param name="Finite">Whether all values are numbers of at most <see cref="GridFormat.Largest"/>; if not, nothing else is told.</param>
 /// <param name="AnyZero">Whether a value is zero.</param>
 /// <param name="AnyNegative">Whether a value is below zero.</param>
 /// <param name="Step">Between neighbouring levels.</param>
@@ -232,7 +232,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                 var magnitude = Vector.Abs(new Vector<float>(some[i..]));
                 var level = Vector.Floor(magnitude * inverse);
                 var offset = Vector.ConditionalSelect(Vector.Equals(level, Vector<float>.One), new Vector<float>(first), new Vector<float>(other));
-                var rebuilt = Vector.ConditionalSelect(Vector.GreaterThanOrEqual(level, new Vector<float>(Grid.Escape)), magnitude, (level + offset) * step);
+                var rebuilt = Vector.ConditionalSelect(Vector.GreaterThanOrEqual(level, new Vector<float>(GridFormat.Escape)), magnitude, (level + offset) * step);
                 var off = Vector.ConditionalSelect(Vector.Equals(level, Vector<float>.Zero), magnitude, magnitude - rebuilt);
                 energies += magnitude * magnitude;
                 errors += off * off;
@@ -242,7 +242,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
             {
                 var magnitude = Math.Abs(some[i]);
                 var level = MathF.Floor(magnitude * inverse);
-                var off = level switch { 0 => magnitude, >= Grid.Escape => 0, _ => magnitude - (level + (level == 1 ? first : other)) * step };
+                var off = level switch { 0 => magnitude, >= GridFormat.Escape => 0, _ => magnitude - (level + (level == 1 ? first : other)) * step };
                 (energy, error) = (energy + (double)magnitude * magnitude, error + (double)off * off);
             }
         }
@@ -254,7 +254,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     static float Threshold<T>(T coefficients, long count, long k, long elements) where T : ICoefficients
     {
         var threshold = TopK.Threshold(coefficients, Math.Min(k, count));
-        if (2 * k > elements) threshold = Math.Max(threshold, TopK.Threshold(coefficients, Math.Max(1, elements / ElementsPerEscape)) / Grid.Escape);
+        if (2 * k > elements) threshold = Math.Max(threshold, TopK.Threshold(coefficients, Math.Max(1, elements / ElementsPerEscape)) / GridFormat.Escape);
         if (threshold > 0) return threshold;
         var extremes = new Extremes();
         coefficients.Each(() => new Extremes(), extremes.Add);
@@ -308,11 +308,11 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                 Vector<int> first = default, other = default, firsts = default, others = default;
                 for (var left = MostTogether; left > 0 && some.Length - i >= Vector<float>.Count; left--, i += Vector<float>.Count)
                 {
-                    var scaled = Vector.Min(Vector.Abs(new Vector<float>(some[i..])) * inverse, new Vector<float>(Grid.Escape));
+                    var scaled = Vector.Min(Vector.Abs(new Vector<float>(some[i..])) * inverse, new Vector<float>(GridFormat.Escape));
                     var level = Vector.ConvertToInt32Native(scaled);
                     var remainder = Vector.ConvertToInt32Native((scaled - Vector.ConvertToSingle(level)) * (1 << UnitBits));
                     var isFirst = Vector.Equals(level, Vector<int>.One);
-                    var isOther = Vector.GreaterThan(level, Vector<int>.One) & Vector.LessThan(level, new Vector<int>(Grid.Escape));
+                    var isOther = Vector.GreaterThan(level, Vector<int>.One) & Vector.LessThan(level, new Vector<int>(GridFormat.Escape));
                     first += remainder & isFirst;
                     other += remainder & isOther;
                     firsts -= isFirst;
@@ -325,11 +325,11 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
             }
             for (; i < some.Length; i++)
             {
-                var scaled = Math.Min(Math.Abs(some[i]) * inverse, Grid.Escape);
+                var scaled = Math.Min(Math.Abs(some[i]) * inverse, GridFormat.Escape);
                 var level = (int)scaled;
                 var remainder = (int)((scaled - level) * (1 << UnitBits));
                 if (level == 1) (first, firsts) = (first + remainder, firsts + 1);
-                else if (level is > 1 and < Grid.Escape) (other, others) = (other + remainder, others + 1);
+                else if (level is > 1 and < GridFormat.Escape) (other, others) = (other + remainder, others + 1);
             }
 
             static long Sum(Vector<int> lanes)

@@ -9,33 +9,34 @@ namespace Actipress;
 // Group by group in one pass over a map's memory on the CPU: nothing of the map's size beside the result.
 public sealed unsafe partial record Quantized
 {
-    /// <summary>Packs a map on the CPU; null where it is better left as it is.</summary>
-    internal PackedMap? Pack(Tensor map, ActivationCodec codec, out LeftRaw why)
+    /// <summary>Packs a map on the CPU; null, and why, where it holds numbers that cannot be packed.</summary>
+    internal Sections? PackOnCpu(Tensor map, bool exactZeros, out LeftRaw why)
     {
         using var contiguous = map.contiguous();
         return map.dtype switch
         {
-            ScalarType.Float32 => Pack<SingleCells>(contiguous, codec, out why),
-            ScalarType.Float64 => Pack<DoubleCells>(contiguous, codec, out why),
-            ScalarType.Float16 => Pack<HalfCells>(contiguous, codec, out why),
-            ScalarType.BFloat16 => Pack<BFloat16Cells>(contiguous, codec, out why),
+            ScalarType.Float32 => Pack<SingleCells>(contiguous, exactZeros, out why),
+            ScalarType.Float64 => Pack<DoubleCells>(contiguous, exactZeros, out why),
+            ScalarType.Float16 => Pack<HalfCells>(contiguous, exactZeros, out why),
+            ScalarType.BFloat16 => Pack<BFloat16Cells>(contiguous, exactZeros, out why),
             _ => throw new ArgumentException($"No group quantisation of {map.dtype}: wanted a floating-point type.", nameof(map)),
         };
     }
 
-    internal Tensor Unpack(PackedMap packed)
+    internal static Tensor UnpackOnCpu(Sections stored, MapHeader header)
     {
-        Check(packed.Sections, MapShape.Of(packed.Shape).Elements);
-        var map = empty(packed.Shape, packed.Type);
+        var quantized = (Quantized)header.Codec.Encoding;
+        quantized.Check(stored.Encoded, header.Shape.Elements);
+        var map = empty(header.Extents, header.Type);
         try
         {
             HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
-            switch (packed.Type)
+            switch (header.Type)
             {
-                case ScalarType.Float32: Unpack<SingleCells>(packed, map); break;
-                case ScalarType.Float64: Unpack<DoubleCells>(packed, map); break;
-                case ScalarType.Float16: Unpack<HalfCells>(packed, map); break;
-                default: Unpack<BFloat16Cells>(packed, map); break;
+                case ScalarType.Float32: quantized.Unpack<SingleCells>(stored, map); break;
+                case ScalarType.Float64: quantized.Unpack<DoubleCells>(stored, map); break;
+                case ScalarType.Float16: quantized.Unpack<HalfCells>(stored, map); break;
+                default: quantized.Unpack<BFloat16Cells>(stored, map); break;
             }
             return map;
         }
@@ -49,32 +50,25 @@ public sealed unsafe partial record Quantized
     // Values that one thread takes at a time: whole groups, and of a large map so many that two threads rarely meet in one page.
     static long Stretch(long elements) => Math.Clamp(elements / 16, 1 << 14, 1 << 18) / Group * Group;
 
-    PackedMap? Pack<TCells>(Tensor map, ActivationCodec codec, out LeftRaw why) where TCells : struct, IGridCells
+    Sections? Pack<TCells>(Tensor map, bool exactZeros, out LeftRaw why) where TCells : struct, IGridCells
     {
         var elements = map.NumberOfElements;
         var from = (void*)LibTorch.Data(map);
         var (finite, anyZero, anyNegative) = (true, false, false);
         // A negative value at the start tells that there are no zeros to keep; one elsewhere, that they were kept in vain.
-        var zeros = codec.ExactZeros && !StartsNegative() ? empty((elements + 7) / 8, uint8) : null;
+        var zeros = exactZeros && !StartsNegative() ? empty((elements + 7) / 8, uint8) : null;
         var (scales, codes) = (empty([(elements + Group - 1) / Group, 2], float32), empty((elements + CodesPerByte - 1) / CodesPerByte, uint8));
         byte* toZeros = (byte*)(zeros is null ? 0 : LibTorch.Data(zeros)), toCodes = (byte*)LibTorch.Data(codes);
         var toScales = (float*)LibTorch.Data(scales);
         CpuTeam.Each(elements, Stretch(elements), Encode);
 
-        why = LeftRaw.NotFinite;
-        if (finite)
+        if (zeros is not null && (!finite || anyNegative || !anyZero))
         {
-            if (zeros is not null && (anyNegative || !anyZero))
-            {
-                zeros.Dispose();
-                zeros = null;
-            }
-            var packed = new PackedMap(codec, map.shape, map.dtype, zeros, [scales, codes]);
-            why = LeftRaw.No;
-            if (codec.EvenIfLarger || packed.Bytes < elements * map.ElementSize) return packed;
-            why = LeftRaw.NotSmaller;
+            zeros.Dispose();
+            zeros = null;
         }
-        zeros?.Dispose();
+        why = finite ? LeftRaw.No : LeftRaw.NotFinite;
+        if (finite) return new(zeros, [scales, codes], UnpackOnCpu);
         scales.Dispose();
         codes.Dispose();
         return null;
@@ -115,13 +109,13 @@ public sealed unsafe partial record Quantized
         }
     }
 
-    void Unpack<TCells>(PackedMap packed, Tensor map) where TCells : struct, IGridCells
+    void Unpack<TCells>(Sections stored, Tensor map) where TCells : struct, IGridCells
     {
         var elements = map.NumberOfElements;
         var to = (void*)LibTorch.Data(map);
-        var scales = (float*)LibTorch.Data(packed.Sections[0]);
-        byte* codes = (byte*)LibTorch.Data(packed.Sections[1]), zeros = (byte*)(packed.Zeros is null ? 0 : LibTorch.Data(packed.Zeros));
-        var least = zeros == null ? 0 : Grid.Least(TCells.Smallest, Step(packed.Sections));
+        var scales = (float*)LibTorch.Data(stored.Encoded[0]);
+        byte* codes = (byte*)LibTorch.Data(stored.Encoded[1]), zeros = (byte*)(stored.Zeros is null ? 0 : LibTorch.Data(stored.Zeros));
+        var least = zeros == null ? 0 : ExactZeros.Least(TCells.Smallest, Step(stored.Encoded));
         CpuTeam.Each(elements, Stretch(elements), Decode);
 
         [SkipLocalsInit]

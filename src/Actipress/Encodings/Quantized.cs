@@ -11,7 +11,7 @@ namespace Actipress;
 /// u is a hash of the element's index and so the same on every device; the rounding is right on average over elements. Maps on the CPU
 /// are packed in one pass over their memory (Quantized.Cpu.cs), in the same bytes.
 /// </remarks>
-public sealed partial record Quantized : Encoding
+public sealed partial record Quantized : SectionEncoding
 {
     const int Group = 256;
 
@@ -52,6 +52,8 @@ public sealed partial record Quantized : Encoding
         return largest.item<float>();
     }
 
+    internal override long? CountIn(Tensor[] sections) => null;
+
     void Check(Tensor[] sections, long coefficients)
     {
         var groups = (coefficients + Group - 1) / Group;
@@ -64,7 +66,7 @@ public sealed partial record Quantized : Encoding
         using var outer = NewDisposeScope();
         var padded = nn.functional.pad(values.unsqueeze(0), [0, groups * Group - values.NumberOfElements], PaddingModes.Replicate).view(groups, Group);
         var minimum = padded.amin([1], keepdim: true).Add_(0);    // a zero without a sign
-        var step = padded.amax([1], keepdim: true).sub_(minimum).Div_(Levels);
+        var step = padded.amax([1], keepdim: true).Add_(0).sub_(minimum).Div_(Levels);
         var divisor = step.MaskedFill(step.Eq(0), 1);
         var hash = HeldScalars.Arange(groups * Group, int64, values.device);
         hash = Mixed(Mixed(hash, 16, 0x7feb352d), 15, 0x846ca68b);

@@ -299,11 +299,11 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
             }
         }
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
-        if (budget is null && codec.Encoding is Grid && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && GridOnGpu.Covers(codec, MapShape.Of(values.shape)))
+        if (budget is null && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && DeferredMap.Suits(codec))
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
         var why = LeftRaw.LittleGathered;
         PackedMap? packed = null;
-        foreach (var (finer, mostError) in budget is null && fidelity is null && need.Fineness == Fineness.Codec && codec.Encoding is Grid ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)])
+        foreach (var (finer, mostError) in budget is null && fidelity is null && need.Fineness == Fineness.Codec && codec.Encoding.TellsError ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)])
         {
             codec = finer;
             packed = Pipeline.Pack(values, codec, mostError, out why);

@@ -6,6 +6,8 @@ namespace Actipress;
 /// </summary>
 sealed class DeferredMap : Packed
 {
+    static readonly GpuGrid gpuGrid = new();
+
     readonly HeldRaw raw;
     readonly GridPackOnGpu begun;
     bool ended;
@@ -14,9 +16,12 @@ sealed class DeferredMap : Packed
     {
         (Gpu, Codec) = (gpu, codec);
         using var detached = values.detach();
-        begun = new GridPackOnGpu(gpu, detached, codec, MapShape.Of(values.shape));
+        begun = new GridPackOnGpu(gpu, detached, codec);
         raw = new HeldRaw(values);
     }
+
+    /// <summary>Whether maps of a codec are packed so.</summary>
+    public static bool Suits(ActivationCodec codec) => gpuGrid.Covers(codec);
 
     public GpuDevice Gpu { get; }
     public ActivationCodec Codec { get; }
@@ -37,7 +42,7 @@ sealed class DeferredMap : Packed
         try
         {
             using var values = raw.Unpack();
-            packed = begun.Finish(values, out why);
+            if (begun.Finish(values, out why) is { } stored) packed = new PackedMap(new(Codec, values.shape, values.dtype), stored);
         }
         catch (Exception caught) { failure = caught; }
         finally { begun.Dispose(); }

@@ -75,7 +75,7 @@ sealed class DerivedMap : Packed
         && derivation.Numbers.All(numbers => numbers.TrySettle());
 
     /// <summary>Whether maps of a codec may be held so: the paper's storage and what a user composes keep each map by itself.</summary>
-    public static bool Suits(ActivationCodec codec) => codec.Encoding is Grid;
+    public static bool Suits(ActivationCodec codec) => codec.Encoding.TellsError;
 
     /// <summary>The codec of a map from which others are derived.</summary>
     public static ActivationCodec CodecOfSource(ActivationCodec codec, Need need) =>

@@ -285,7 +285,7 @@ public class AbortTests
                 using (var y = model.call(randn(1, 1, 40, 40))) loss = y.sum();
                 var packed = timeline.Maps.Select(map => map.Values?.Holding.Held).OfType<PackedMap>().ToArray();
                 Assert.Equal(2, packed.Length);
-                if (damaged > 0) packed[damaged - 1].Sections[0].fill_(7);    // counts of positions, which are not so many
+                if (damaged > 0) ((Sections)packed[damaged - 1].Stored).Encoded[0].fill_(7);    // counts of positions, which are not so many
                 var failure = Record.Exception(() => compression.Backward(loss));
                 if (failure is not null) Assert.IsType<InvalidDataException>(Assert.IsType<CompressionException>(failure).InnerException);
                 return failure;

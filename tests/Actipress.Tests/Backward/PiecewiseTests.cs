@@ -309,7 +309,8 @@ public sealed class PiecewiseTests : IDisposable
             using var y = model.call(x);
             using var loss = y.mul(y).sum();
             var packed = timeline.Maps.Select(map => map.Values?.Holding.Held).OfType<PackedMap>().Last();
-            var chunk = packed.Grid!.Chunk(packed.Grid.ChunkCount / 2);
+            var grid = ((GridOnCpu)packed.Stored).Grid;
+            var chunk = grid.Chunk(grid.ChunkCount / 2);
             if (damaged) chunk.Fill(0xFF);
             return Record.Exception(() => compression.Backward(loss));
         }

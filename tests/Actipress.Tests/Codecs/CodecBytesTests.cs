@@ -56,5 +56,5 @@ public sealed class CodecBytesTests : IDisposable
         }
     }
 
-    static bool IsTorchs(ActivationCodec codec) => codec.Encoding is not Grid && codec.Transform is not Identity;
+    static bool IsTorchs(ActivationCodec codec) => codec.Encoding is not GridStorage && codec.Transform is not Identity;
 }

@@ -230,7 +230,7 @@ public sealed class CodecLaws : IDisposable
             Assert.True(back.isfinite().all().item<bool>(), what);
             if (packed.HasExactZeros) Assert.True(back.eq(0).Equals(x.eq(0)), $"{what}: other zeros");
             // A wavelet's have more than an odd map, whose last elements it repeats.
-            var coefficients = ActivationCodec.Parse(Table[codec]).Transform.Forward(Pipeline.Flat(x), MapShape.Of(x.shape));
+            var coefficients = ActivationCodec.Parse(Table[codec]).Transform.Forward(Stages.Flat(x), MapShape.Of(x.shape));
             double error = Energy(back.to(float64).sub(x.to(float64))), energy = Energy(coefficients.to(float64));
             var raised = x.NumberOfElements * Math.Pow(finfo(Types[type]).tiny, 2);    // kept apart from zeros
             Assert.True(error <= 1.1 * energy + raised, $"{what}: an error of {error} where the coefficients have {energy}");
@@ -310,8 +310,8 @@ public sealed class CodecLaws : IDisposable
                     continue;
                 }
                 var byTorch = quantized.EncodeByTorch(x, (x.NumberOfElements + 255) / 256);
-                Assert.True(plain.Sections[0].Equals(byTorch[0]), $"scales of {map}");
-                Assert.True(plain.Sections[1].Equals(byTorch[1]), $"codes of {map} in {quantized.Bits} bits");
+                Assert.True(((Sections)plain.Stored).Encoded[0].Equals(byTorch[0]), $"scales of {map}");
+                Assert.True(((Sections)plain.Stored).Encoded[1].Equals(byTorch[1]), $"codes of {map} in {quantized.Bits} bits");
                 Assert.True(plain.Unpack().allclose(quantized.DecodeByTorch(byTorch[0], byTorch[1], x.NumberOfElements), 1e-6, 0), $"values of {map}");
             }
         }

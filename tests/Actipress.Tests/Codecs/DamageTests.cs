@@ -50,8 +50,7 @@ public class DamageTests
         {
             using var scope = NewDisposeScope();
             using var packed = Pipeline.Pack(randn(20, 30), ActivationCodec.Parse(text) with { EvenIfLarger = true }, out _)!;
-            Tensor[] none = [.. packed.Sections.Select(section => empty(0, section.dtype))];
-            using var empties = new PackedMap(packed.Codec, packed.Shape, packed.Type, null, none);
+            using var empties = new PackedMap(packed.Header, packed.Stored.With([.. packed.Tensors.Select(section => empty(0, section.dtype))]));
             var bytes = empties.ToBytes();
             Assert.Throws<InvalidDataException>(() =>
             {

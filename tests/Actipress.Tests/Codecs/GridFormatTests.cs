@@ -29,7 +29,7 @@ public unsafe class GridFormatTests
     public void Bytes_hold_what_the_format_states(string name, double ratio)
     {
         var (shape, transform) = maps[name];
-        var tiles = Grid.Fused(transform, shape)!;
+        var tiles = GridFormat.Tiles(transform, shape);
         var escapes = 0;
         foreach (var relu in (bool[])[false, true])
         {
@@ -84,7 +84,7 @@ public unsafe class GridFormatTests
     public void An_escape_that_is_no_finite_number_is_refused()
     {
         var (shape, transform) = maps.Values.First();
-        var tiles = Grid.Fused(transform, shape)!;
+        var tiles = GridFormat.Tiles(transform, shape);
         var values = Values(shape, relu: false);
         values[^1] = 1e6f;
         var bytes = Packed(values, tiles, 1, out _);

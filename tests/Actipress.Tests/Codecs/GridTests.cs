@@ -78,7 +78,7 @@ public unsafe class GridTests
     static (MapShape Shape, Transform Transform, GridTiles Tiles) Tiling(string name)
     {
         var (_, shape, transform) = tilings.Single(tiling => tiling.Name == name);
-        return (shape, transform, Grid.Fused(transform, shape)!);
+        return (shape, transform, GridFormat.Tiles(transform, shape));
     }
 
     static float[] Values(MapShape shape, bool relu)
@@ -186,7 +186,7 @@ public unsafe class GridTests
     public void A_large_map_comes_back_as_its_unit_brings_it(string family, int levels, int depth, int height, int width)
     {
         var shape = new MapShape(2, depth, height, width);
-        var tiles = Grid.Fused(new Wavelet(family, levels), shape)!;
+        var tiles = GridFormat.Tiles(new Wavelet(family, levels), shape);
         var wavelet = tiles.Wavelet!;
         Assert.True(wavelet.InBands);
         var found = new float[shape.Elements];
@@ -402,7 +402,7 @@ public unsafe class GridTests
         var codec = ActivationCodec.Parse(text);
         using var map = RealMaps.ReadLarge(name, maps, extents);
         using var packed = Pipeline.Pack(map, codec, out _)!;
-        var wavelet = Grid.Fused(codec.Transform, MapShape.Of(map.shape))!.Wavelet!;
+        var wavelet = GridFormat.Tiles(codec.Transform, MapShape.Of(map.shape)).Wavelet!;
         Assert.True(wavelet.InBands);
         using var unit = new GridUnit<GridLanes<Lanes16>>(wavelet, divides: true);
         long kept = 0;
@@ -410,7 +410,7 @@ public unsafe class GridTests
             for (var i = 0; i < maps; i++)
             {
                 unit.Forward(values + (long)i * wavelet.Elements, 0, 1, 1);
-                foreach (var c in new Span<float>(unit.Coefficients, wavelet.Coefficients)) if (Math.Abs(c) >= packed.Grid!.Step) kept++;
+                foreach (var c in new Span<float>(unit.Coefficients, wavelet.Coefficients)) if (Math.Abs(c) >= ((GridOnCpu)packed.Stored).Grid.Step) kept++;
             }
         Assert.InRange(kept * ((Keep.TopK)codec.Keep).Ratio / map.NumberOfElements, 0.85, 1.15);
     }

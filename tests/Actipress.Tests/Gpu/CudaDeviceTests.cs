@@ -64,7 +64,7 @@ public sealed class CudaDeviceTests : IDisposable
     {
         var gpu = new CudaDevice(StandInDriver.Open(), new Device(DeviceType.META), StandInDriver.CurrentStream);
         using var map = randn(1, 1, 16, 16);
-        var mistake = Assert.Throws<ArgumentException>(() => GridOnGpu.Pack(gpu, map, ActivationCodec.Dct(10), MapShape.Of(map.shape), out _));
+        var mistake = Assert.Throws<ArgumentException>(() => GpuGrid.Pack(gpu, map, ActivationCodec.Dct(10), out _));
         Assert.Contains("A map on cpu was given to the kernels of meta", mistake.Message, StringComparison.Ordinal);
     }
 
@@ -94,7 +94,7 @@ public sealed class CudaDeviceTests : IDisposable
         Assert.Contains("The CUDA driver failed at starting the kernel Unpack", cause.Message, StringComparison.Ordinal);
         loss.Dispose();
 
-        SavedTensorsScope Hook() => SavedTensors.Hook(map => GridOnGpu.Pack(gpu, map, codec, MapShape.Of(map.shape), out _), packed => ((PackedMap)packed!).Unpack());
+        SavedTensorsScope Hook() => SavedTensors.Hook(map => GridOnGpuTests.Packed(gpu, map, codec, out _), packed => ((PackedMap)packed!).Unpack());
     }
 
     [Fact]
@@ -103,10 +103,10 @@ public sealed class CudaDeviceTests : IDisposable
         var gpu = StandInDriver.MakeDevice();
         using var map = randn(1, 2, 16, 16).relu_();
         var codec = ActivationCodec.Dct(10) with { EvenIfLarger = true };
-        GridOnGpu.Pack(gpu, map, codec, MapShape.Of(map.shape), out _)!.Dispose();
+        GridOnGpuTests.Packed(gpu, map, codec, out _)!.Dispose();
         AllocatorMeter.Settle();    // what earlier tests left to finalizers would go meanwhile
         var before = Tensor.TotalCount;
-        using (var packed = GridOnGpu.Pack(gpu, map, codec, MapShape.Of(map.shape), out _)!)
+        using (var packed = GridOnGpuTests.Packed(gpu, map, codec, out _)!)
         {
             // On CUDA the engine's own threads ask for maps.
             byte[] here = packed.ToBytes(), there = [];

@@ -14,7 +14,11 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
     }
 
     /// <summary>The codecs of the laws' table that the kernels know.</summary>
-    public static TheoryData<string> Codecs => [.. CodecLaws.Table.Where(text => ActivationCodec.Parse(text) is { Encoding: Grid } codec && GridOnGpu.Covers(codec, new(2, 1, 16, 16)))];
+    /// <summary>A map packed by the kernels on a device.</summary>
+    internal static PackedMap? Packed(GpuDevice gpu, Tensor map, ActivationCodec codec, out LeftRaw why) =>
+        GpuGrid.Pack(gpu, map, codec, out why) is { } stored ? new(new(codec, map.shape, map.dtype), stored) : null;
+
+    public static TheoryData<string> Codecs => [.. CodecLaws.Table.Where(text => new GpuGrid().Covers(ActivationCodec.Parse(text)))];
 
     // Each codec and each map meets every type. The emulator takes its time: the default codecs meet every map, each other one every third,
     // a GPU (OnGpuTests) them all.
@@ -65,7 +69,7 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
     {
         var codec = ActivationCodec.Parse(text) with { EvenIfLarger = true };
         using var onCpu = Pipeline.Pack(x, codec, out var cpuWhy);
-        using var packed = GridOnGpu.Pack(emulation.Gpu, x, codec, MapShape.Of(x.shape), out var why);
+        using var packed = Packed(emulation.Gpu, x, codec, out var why);
         Assert.Equal(cpuWhy, why);
         Assert.Equal(onCpu is null, packed is null);
         if (onCpu is null) return;

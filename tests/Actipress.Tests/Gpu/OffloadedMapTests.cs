@@ -18,7 +18,7 @@ public sealed class OffloadedMapTests : IDisposable
     PackedMap Pack(Tensor map, string text)
     {
         var codec = ActivationCodec.Parse(text) with { EvenIfLarger = true };
-        return codec.Encoding is Grid ? GridOnGpu.Pack(gpu, map, codec, MapShape.Of(map.shape), out _)! : Pipeline.Pack(map, codec, out _)!;
+        return codec.Encoding is GridStorage ? GridOnGpuTests.Packed(gpu, map, codec, out _)! : Pipeline.Pack(map, codec, out _)!;
     }
 
     [Theory, InlineData("dct:4"), InlineData("quant:4"), InlineData("st:10,storage=compact"), InlineData("half")]

@@ -65,7 +65,7 @@ public sealed class BesideTheCollectorTests : IDisposable
             { "bits", () => Bytes(ExactBits.FromBitsByTorch(ExactBits.ToBitsByTorch(new Need.Inside(0, 1e9).Bits(values)), 1000)) },
             { "above", () => Bytes(new Need.Inside(0, double.PositiveInfinity).Bits(values)) },
             { "inside", () => Bytes(new Need.Inside(-1, 0.5).Bits(values)) },
-            { "zeros", () => Bytes(Restored(Pipeline.Zeros(map), map)) },
+            { "zeros", () => Bytes(Restored(ExactZeros.Of(map), map)) },
             { "random state", () => { random.manual_seed(3); return Bytes(Kept(RandomState.Get(CPU))); } },
             { "indices", () => Bytes(HeldScalars.Arange(1000), HeldScalars.Arange(1000, float32)) },
         };
@@ -89,8 +89,8 @@ public sealed class BesideTheCollectorTests : IDisposable
         static Tensor Restored(Tensor bits, Tensor map)
         {
             var copy = map.clone();
-            Pipeline.RestoreZeros(copy.view(-1), bits, ScalarType.Float16, 0.01f);
-            return Pipeline.InType(copy, ScalarType.Float16, map.shape);
+            ExactZeros.Restore(copy.view(-1), bits, ScalarType.Float16, 0.01f);
+            return Stages.InType(copy, new(ActivationCodec.Half, map.shape, ScalarType.Float16));
         }
     }
 

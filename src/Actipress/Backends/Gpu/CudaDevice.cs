@@ -191,13 +191,16 @@ sealed unsafe class CudaDevice : GpuDevice
             foreach (var map in (Tensor[])[wave, wave.relu()])
             {
                 using var expected = Pipeline.Pack(map, codec, out _)!;
-                using var packed = GridOnGpu.Pack(gpu, map.to(gpu.Device), codec, MapShape.Of(extents), out var why);
+                using var packed = Packed(gpu, map, codec, out var why);
                 if (packed is null) throw Wrong($"a map of {string.Join(" x ", extents)} left raw ({why})");
                 if (!packed.ToBytes().AsSpan().SequenceEqual(expected.ToBytes())) throw Wrong($"other bytes of a map of {string.Join(" x ", extents)} under {text}");
                 using Tensor back = packed.Unpack(), local = back.cpu(), wanted = expected.Unpack();
                 if (!local.Equals(wanted)) throw Wrong($"other values of a map of {string.Join(" x ", extents)} under {text}");
             }
         }
+
+        static PackedMap? Packed(GpuDevice gpu, Tensor map, ActivationCodec codec, out LeftRaw why) =>
+            GpuGrid.Pack(gpu, map.to(gpu.Device), codec, out why) is { } stored ? new(new(codec, map.shape, map.dtype), stored) : null;
 
         PlatformNotSupportedException Wrong(string found) => new(
             $"The kernels are not used on {gpu.Device}: a trial found {found}, wanted what the CPU makes of it. Please report this with the GPU's name.");

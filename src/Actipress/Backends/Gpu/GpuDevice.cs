@@ -71,7 +71,7 @@ abstract class GpuDevice(torch.Device device)
     public GpuPlan PlanOf(MapShape shape, Transform transform)
     {
         if (plans.Count > MostPlans) plans.Clear();
-        return plans.GetOrAdd((shape, transform), _ => new GpuPlan(Grid.Fused(transform, shape)!, device));
+        return plans.GetOrAdd((shape, transform), _ => new GpuPlan(GridFormat.Tiles(transform, shape), device));
     }
 
     /// <summary>A tensor that no dispose scope disposes.</summary>

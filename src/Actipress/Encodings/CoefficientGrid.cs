@@ -1,0 +1,79 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress;
+
+/// <summary>Grid storage of what a transform of the user's own makes of a map on the CPU: its coefficients fill the tiles as they are.</summary>
+sealed class CoefficientGrid : Implementation
+{
+    public override string Name => "grid, of a user's transform";
+
+    public override bool Covers(ActivationCodec codec) => codec.Encoding is GridStorage && !GridFormat.Covers(codec.Transform);
+
+    public override bool RunsOn(Device device) => device.type == DeviceType.CPU;
+
+    public override unsafe Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why)
+    {
+        if (!Stages.IsUsable(map, out var isPositive, out why)) return null;
+        var zeros = codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null;
+        GridMap? grid = null;
+        using (var x = Stages.Flat(map))
+        using (var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape)))
+        using (var contiguous = coefficients.contiguous())
+            grid = GridMap.Pack(
+                (void*)LibTorch.Data(contiguous), ScalarType.Float32, GridFormat.Tiles(contiguous.NumberOfElements), codec.Keep, exactZeros: false,
+                limits with { Bytes = limits.Bytes - (zeros?.NumberOfElements ?? 0) }, get_num_threads(), out why);
+        if (grid is not null) return new GridOfCoefficients(zeros, grid);
+        zeros?.Dispose();
+        return null;
+    }
+
+    public override Stored Read(ref PackedReader reader, MapHeader header)
+    {
+        var zeros = reader.Zeros(header.Shape.Elements);
+        try { return new GridOfCoefficients(zeros, GridMap.Read(reader.Rest("the chunks"), GridFormat.Tiles(header.Codec.Transform.Coefficients(header.Shape)))); }
+        catch
+        {
+            zeros?.Dispose();
+            throw;
+        }
+    }
+}
+
+/// <summary>The coefficients of a map in grid storage in the host's memory, and the map's exact zeros.</summary>
+sealed class GridOfCoefficients : Stored
+{
+    readonly Tensor? zeros;
+    readonly GridMap grid;
+
+    /// <param name="zeros">The bits of <see cref="ExactZeros"/>; null where there are none. Taken over, as the grid is.</param>
+    /// <param name="grid">The coefficients.</param>
+    public GridOfCoefficients(Tensor? zeros, GridMap grid) => (this.zeros, this.grid) = (zeros?.DetachFromDisposeScope(), grid);
+
+    public override long Bytes => grid.Bytes + (zeros?.NumberOfElements ?? 0);
+
+    public override bool HasZeros => zeros is not null;
+
+    public override double? RelativeError => grid.RelativeError;
+
+    public override unsafe Tensor Unpack(MapHeader header)
+    {
+        using var coefficients = empty(header.Codec.Transform.Coefficients(header.Shape), float32);
+        grid.Unpack((void*)LibTorch.Data(coefficients), ScalarType.Float32, GridFormat.Tiles(coefficients.NumberOfElements), get_num_threads());
+        using var x = header.Codec.Transform.Inverse(coefficients, header.Shape);
+        if (zeros is not null) ExactZeros.Restore(x, zeros, header.Type, grid.Step);
+        return Stages.InType(x, header);
+    }
+
+    public override void Write(BinaryWriter writer)
+    {
+        PackedReader.WriteZeros(writer, zeros);
+        grid.Write(writer);
+    }
+
+    public override void Dispose()
+    {
+        zeros?.Dispose();
+        grid.Dispose();
+    }
+}

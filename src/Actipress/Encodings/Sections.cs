@@ -1,0 +1,69 @@
+using Actipress.Autograd;
+
+namespace Actipress;
+
+/// <summary>A map stored as the sections of a <see cref="SectionEncoding"/>, and its exact zeros.</summary>
+sealed class Sections : Stored
+{
+    readonly Func<Sections, MapHeader, Tensor> unpack;
+
+    /// <param name="zeros">The bits of <see cref="ExactZeros"/>; null where there are none. Taken over, as the sections are.</param>
+    /// <param name="tensors">What <see cref="SectionEncoding.Encode"/> gave.</param>
+    /// <param name="unpack">How the implementation that made them rebuilds the map.</param>
+    public Sections(Tensor? zeros, Tensor[] tensors, Func<Sections, MapHeader, Tensor> unpack)
+    {
+        (Zeros, Encoded, this.unpack) = (zeros, tensors, unpack);
+        foreach (var tensor in Tensors) tensor.DetachFromDisposeScope();
+        Bytes = Tensors.Sum(tensor => tensor.Bytes());
+    }
+
+    public Tensor? Zeros { get; }
+
+    /// <summary>The sections.</summary>
+    public Tensor[] Encoded { get; }
+
+    public override long Bytes { get; }
+
+    public override bool HasZeros => Zeros is not null;
+
+    public override Tensor[] Tensors => Zeros is null ? Encoded : [Zeros, .. Encoded];
+
+    public override Stored With(Tensor[] tensors) => Zeros is null ? new Sections(null, tensors, unpack) : new Sections(tensors[0], tensors[1..], unpack);
+
+    public override Tensor Unpack(MapHeader header) => unpack(this, header);
+
+    public override void Write(BinaryWriter writer)
+    {
+        PackedReader.WriteZeros(writer, Zeros);
+        writer.Write((byte)Encoded.Length);
+        foreach (var section in Encoded) PackedReader.Write(writer, section);
+    }
+
+    /// <summary>Reads what <see cref="Write"/> wrote.</summary>
+    public static Sections Read(ref PackedReader reader, MapHeader header, Func<Sections, MapHeader, Tensor> unpack)
+    {
+        var elements = header.Shape.Elements;
+        var read = new List<Tensor>();
+        var zeros = reader.Zeros(elements);
+        try
+        {
+            for (var rest = reader.Byte("the number of sections"); rest > 0; rest--) read.Add(reader.Section(null));
+            reader.End();
+            var wanted = header.Codec.Keep.Count(header.Codec.Transform.Coefficients(header.Shape), elements);
+            if (wanted is { } kept && Stages.EncodingOf(header).CountIn([.. read]) is { } found && found != kept)
+                throw reader.Wrong($"{found} kept coefficients", $"{kept}");
+            return new(zeros, [.. read], unpack);
+        }
+        catch
+        {
+            zeros?.Dispose();
+            foreach (var section in read) section.Dispose();
+            throw;
+        }
+    }
+
+    public override void Dispose()
+    {
+        foreach (var tensor in Tensors) tensor.Dispose();
+    }
+}
