@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Actipress.Saving;
 using TorchSharp.Modules;
 
 namespace Actipress.Experiments;

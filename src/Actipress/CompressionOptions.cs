@@ -1,4 +1,6 @@
+using Actipress.Accounting;
 using Actipress.Autograd;
+using Actipress.Saving;
 using TorchSharp.Modules;
 
 namespace Actipress;

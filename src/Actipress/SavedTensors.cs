@@ -1,6 +1,7 @@
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
+using Actipress.Saving;
 
 namespace Actipress;
 

@@ -1,3 +1,5 @@
+using Actipress.Saving;
+
 namespace Actipress.Autograd;
 
 /// <summary>A saved tensor that is kept as it is.</summary>

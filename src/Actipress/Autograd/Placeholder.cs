@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Autograd;

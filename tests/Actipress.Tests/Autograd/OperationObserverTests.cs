@@ -1,6 +1,7 @@
 using Actipress.Autograd;
 using Actipress.Models;
-using Actipress.Tests.Policy;
+using Actipress.Saving;
+using Actipress.Tests.Saving;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 

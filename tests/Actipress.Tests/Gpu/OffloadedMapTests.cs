@@ -1,3 +1,4 @@
+using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Gpu;

@@ -4,6 +4,7 @@ using Actipress.Autograd;
 using Actipress.Data;
 using Actipress.Experiments;
 using Actipress.Models;
+using Actipress.Saving;
 using Actipress.Tests.Codecs;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;

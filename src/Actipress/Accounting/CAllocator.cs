@@ -1,0 +1,109 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using static TorchSharp.torch;
+
+namespace Actipress.Accounting;
+
+/// <summary>The C library's allocator, in which libtorch keeps its tensors on the CPU.</summary>
+/// <remarks>
+/// <c>mallinfo2()</c> tells of glibc's allocator and of no other. Where another one was loaded in its place, as by <c>LD_PRELOAD</c> of
+/// tcmalloc or jemalloc, it answers all the same, with a level that no tensor moves. So the level is believed once a tensor of known size
+/// has moved it.
+/// </remarks>
+static class CAllocator
+{
+    // The trial's pages are never touched: a try takes microseconds. There are several, since another thread may allocate or free as much
+    // between the two readings of one.
+    const long TrialBytes = 64 << 20;
+    internal const int Tries = 20;
+
+    const int Mapped = 4, UsedInArenas = 7;
+
+    // A trial that failed for want of memory is no answer and is not kept.
+    static readonly Lazy<string?> refusal = new(
+        () => MovedBy(() => Level, Trial) is { } moved ? Refusal(moved, Owner, Environment.GetEnvironmentVariable("LD_PRELOAD")) : null,
+        LazyThreadSafetyMode.PublicationOnly);
+
+    /// <summary>Bytes that the allocator has given out and not got back.</summary>
+    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch allocates elsewhere.</exception>
+    public static long CurrentBytes
+    {
+        get
+        {
+            try { return refusal.Value is { } why ? throw new PlatformNotSupportedException(why) : Level; }
+            catch (Exception missing) when (missing is DllNotFoundException or EntryPointNotFoundException)
+            {
+                throw new PlatformNotSupportedException("The allocator's level is not to be had here: wanted glibc 2.33 or newer with mallinfo2().", missing);
+            }
+        }
+    }
+
+    /// <summary>A function of the C library as libtorch itself finds it, which may be another library's; 0 where there is none.</summary>
+    public static nint Symbol(string name) => NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), name, out var address) ? address : 0;
+
+    static long Level
+    {
+        get
+        {
+            var info = mallinfo2();
+            return (long)(info[UsedInArenas] + info[Mapped]);
+        }
+    }
+
+    static IDisposable Trial() => empty(TrialBytes, uint8, CPU);
+
+    /// <summary>Null where the level follows the trial, else by how many bytes the trial moved it in the last try.</summary>
+    internal static long? MovedBy(Func<long> level, Func<IDisposable> trial)
+    {
+        long moved = 0;
+        for (var @try = 0; @try < Tries; @try++)
+        {
+            var before = level();
+            using (trial()) moved = level() - before;
+            if (Math.Abs(moved - TrialBytes) < TrialBytes / 4) return null;
+        }
+        return moved;
+    }
+
+    /// <summary>Why the level is not believed, and the way out.</summary>
+    /// <param name="moved">By how many bytes the trial moved it.</param>
+    /// <param name="owner">The file whose <c>posix_memalign</c> the process uses; null where that is not known.</param>
+    /// <param name="preload">The environment's <c>LD_PRELOAD</c>.</param>
+    internal static string Refusal(long moved, string? owner, string? preload)
+    {
+        var text = string.Create(CultureInfo.InvariantCulture, $"The allocator's level is not to be had here: a tensor of {TrialBytes >> 20} MiB moves glibc's by {moved / 1048576.0:0.0} MiB. ");
+        if (owner is not null && Path.GetFileName(owner).StartsWith("libc.", StringComparison.Ordinal))
+            return text + $"Found that the process allocates with glibc ({owner}), but libtorch with something else, or that other threads allocated as much meanwhile; wanted TorchSharp 0.107.0 with a native package of the same version. Read the level before other threads start.";
+        return text + $"Found that the process allocates with {owner ?? "an unknown library"}; wanted glibc's own allocator. Start the program " +
+            (string.IsNullOrEmpty(preload) ? "without that library" : $"with LD_PRELOAD unset (now '{preload}')") +
+            ". Compression works without the level, and so does a budget of maps (BudgetOf.Maps); meters, timelines, predictions and a budget of the step do not.";
+    }
+
+    // A line of the process's maps: 7f00-7f10 r-xp 00000000 08:01 123 /lib/libc.so.6
+    static string? Owner
+    {
+        get
+        {
+            var address = (ulong)Symbol("posix_memalign");
+            foreach (var line in File.ReadLines("/proc/self/maps"))
+            {
+                var (dash, end, path) = (line.IndexOf('-', StringComparison.Ordinal), line.IndexOf(' ', StringComparison.Ordinal), line.IndexOf('/', StringComparison.Ordinal));
+                if (path > 0 && Hex(line.AsSpan(..dash)) <= address && address < Hex(line.AsSpan(dash + 1, end - dash - 1))) return line[path..];
+            }
+            return null;
+
+            static ulong Hex(ReadOnlySpan<char> digits) => ulong.Parse(digits, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        }
+    }
+
+    // struct mallinfo2: arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost.
+    [InlineArray(10)]
+    struct MallocInfo
+    {
+        nuint first;
+    }
+
+    [DllImport("libc")]
+    static extern MallocInfo mallinfo2();
+}

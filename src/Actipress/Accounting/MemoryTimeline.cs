@@ -1,0 +1,212 @@
+using System.Globalization;
+using System.Text;
+using Actipress.Accounting;
+using Actipress.Saving;
+
+namespace Actipress;
+
+/// <summary>The allocator's level at one moment of a step.</summary>
+/// <param name="Bytes">Above the level at which the timeline began.</param>
+/// <param name="Stage">What ran, such as <c>forward of layer1.0.conv1 (Conv2d)</c>; in the backward pass the layer whose map was asked for last.</param>
+public sealed record MemoryLevel(long Bytes, string Stage);
+
+/// <summary>One piece of memory that was alive at a moment.</summary>
+/// <param name="Bytes">Its size.</param>
+/// <param name="What">What it is, such as <c>gradient of fc.weight</c>, <c>rebuilt map of layer1.0.conv1</c> or what made it.</param>
+public sealed record AliveBlock(long Bytes, string What);
+
+/// <summary>
+/// The allocator's level at each larger allocation of a step, and what was alive at any of these moments. Made by
+/// <see cref="ActivationCompression.StartTimeline"/>.
+/// </summary>
+/// <remarks>
+/// Blocks of 16 KiB or more of libtorch's CPU allocator are followed one by one. A plain step with its layers' names is that of a model
+/// compressed with <see cref="ActivationCodec.None"/>.
+/// </remarks>
+public sealed class MemoryTimeline : IDisposable
+{
+    const int SmallestListed = 64 << 10;
+
+    readonly ActivationCompression compression;
+    readonly Lock gate = new();
+    readonly List<Moment> moments = [];
+    readonly List<Block> blocks = [];
+    readonly List<MapSpan> maps = [];
+    readonly Dictionary<nint, Block> alive = [];
+    readonly Dictionary<SavedMap, MapSpan> held = [];
+    readonly bool followsAllocator;
+    readonly long before;
+
+    internal readonly record struct Moment(long Level, Activity Activity);
+
+    /// <summary>A block, from the moment of its allocation until before the moment <see cref="End"/>.</summary>
+    internal sealed class Block(long bytes, int start)
+    {
+        public long Bytes => bytes;
+        public int Start => start;
+        public int End { get; set; } = int.MaxValue;
+        public string? Name { get; set; }
+        public bool IsAliveAt(int moment) => start <= moment && moment < End;
+    }
+
+    /// <summary>A saved map, and the blocks that held it raw.</summary>
+    internal sealed class MapSpan(SavedMap map, Block? original, int start)
+    {
+        public string Layer => map.Account.Layer.Name;
+        public long SavedBytes { get; } = map.SavedBytes;
+        public Block? Original => original;
+        public int Start => start;
+        public int End { get; set; } = int.MaxValue;
+        public List<Block> Rebuilt { get; } = [];
+
+        /// <summary>How its values are held, from when on; null where no operation asked for values.</summary>
+        public (Holding Holding, Layer Layer, int Start)? Values { get; set; }
+
+        /// <summary>What bits of the map are held beside or in place of its values.</summary>
+        public List<(long Bytes, int Start, int End)> Bits { get; } = [];
+    }
+
+    /// <param name="compression">Whose maps are recorded.</param>
+    /// <param name="followsAllocator">Whether the allocator is followed too; without it levels are 0, and each map that was packed is a moment.</param>
+    internal MemoryTimeline(ActivationCompression compression, bool followsAllocator)
+    {
+        (this.compression, this.followsAllocator) = (compression, followsAllocator);
+        before = Now;
+        if (followsAllocator) AllocationWatch.Add(this);
+    }
+
+    long Now => followsAllocator ? AllocatorMeter.CurrentBytes : 0;
+
+    internal IReadOnlyList<Moment> Moments => moments;
+    internal IReadOnlyList<MapSpan> Maps => maps;
+
+    /// <summary>The level at each moment, in order.</summary>
+    public IReadOnlyList<MemoryLevel> Levels
+    {
+        get { lock (gate) return [.. moments.Select(Level)]; }
+    }
+
+    /// <summary>The highest level; null where nothing was allocated.</summary>
+    public MemoryLevel? Peak
+    {
+        get { lock (gate) return moments.Count == 0 ? null : Level(moments[PeakMoment()]); }
+    }
+
+    /// <summary>What was alive at the peak, the largest first; blocks below 64 KiB, and whatever is not libtorch's, are the last line.</summary>
+    public IReadOnlyList<AliveBlock> AliveAtPeak
+    {
+        get { lock (gate) return moments.Count == 0 ? [] : AliveAt(PeakMoment()); }
+    }
+
+    /// <summary>Ends the recording; what was recorded stays.</summary>
+    public void Dispose()
+    {
+        if (followsAllocator) AllocationWatch.Remove(this);
+        compression.End(this);
+        lock (gate)
+            foreach (var (name, address) in compression.GradientAddresses())
+                if (alive.TryGetValue(address, out var block)) block.Name = $"gradient of {name}";
+    }
+
+    /// <summary>The peak and what was alive then, for people.</summary>
+    public override string ToString()
+    {
+        if (Peak is not { } peak) return "Nothing was allocated.";
+        var text = new StringBuilder();
+        text.AppendLine(CultureInfo.InvariantCulture, $"{CompressionReport.Bytes(peak.Bytes),11}  the peak, in the {peak.Stage}");
+        foreach (var block in AliveAtPeak) text.AppendLine(CultureInfo.InvariantCulture, $"{CompressionReport.Bytes(block.Bytes),11}  {block.What}");
+        return text.ToString();
+    }
+
+    static MemoryLevel Level(Moment moment) => new(moment.Level, moment.Activity.ToString());
+
+    internal int PeakMoment()
+    {
+        var peak = 0;
+        for (var moment = 1; moment < moments.Count; moment++) if (moments[moment].Level > moments[peak].Level) peak = moment;
+        return peak;
+    }
+
+    List<AliveBlock> AliveAt(int moment)
+    {
+        var names = new Dictionary<Block, string>();
+        long packed = 0;
+        foreach (var map in maps)
+        {
+            if (map.Original is { } original) names[original] = $"map of {map.Layer}" + (map.Values?.Holding.Held is HeldRaw ? ", kept as it is" : "");
+            foreach (var block in map.Rebuilt) names[block] = $"rebuilt map of {map.Layer}";
+            packed += map.Bits.Where(bits => bits.Start <= moment && moment < bits.End).Sum(bits => bits.Bytes);
+            if (map.Values is { Holding.Held: not HeldRaw } values && values.Start <= moment && moment < map.End) packed += values.Holding.Bytes;
+        }
+        var listed = new List<AliveBlock>();
+        if (packed > 0) listed.Add(new(packed, "packed maps"));
+        foreach (var block in blocks)
+            if (block.IsAliveAt(moment) && block.Bytes >= SmallestListed)
+                listed.Add(new(block.Bytes, block.Name ?? names.GetValueOrDefault(block, $"made in the {moments[block.Start].Activity}")));
+        listed.Sort((a, b) => b.Bytes.CompareTo(a.Bytes));
+        listed.Add(new(moments[moment].Level - listed.Sum(block => block.Bytes), "smaller blocks and others"));
+        return listed;
+    }
+
+    internal void Allocated(nint address, long bytes, long level)
+    {
+        var activity = compression.Activity;
+        lock (gate)
+        {
+            var block = new Block(bytes, moments.Count);
+            alive[address] = block;
+            blocks.Add(block);
+            moments.Add(new(level - before, activity));
+        }
+    }
+
+    internal void Freed(nint address)
+    {
+        lock (gate)
+            if (alive.Remove(address, out var block)) block.End = moments.Count;
+    }
+
+    internal void LookedIn(long level)
+    {
+        var activity = compression.Activity;
+        lock (gate) moments.Add(new(level - before, activity));
+    }
+
+    internal void Saved(SavedMap map, nint data)
+    {
+        lock (gate)
+        {
+            var span = new MapSpan(map, alive.GetValueOrDefault(data), moments.Count);
+            held[map] = span;
+            maps.Add(span);
+        }
+    }
+
+    internal void Holds(SavedMap map, Layer layer)
+    {
+        LookedIn(Now);
+        lock (gate)
+        {
+            if (!held.TryGetValue(map, out var span)) return;
+            if (map.Values is { } values && span.Values is null) span.Values = (values, layer, moments.Count - 1);
+            if (span.Bits is [.., { End: int.MaxValue } last]) span.Bits[^1] = last with { End = moments.Count - 1 };
+            if (map.Inside is { } bits) span.Bits.Add((bits.Bytes, moments.Count - 1, int.MaxValue));
+        }
+    }
+
+    internal void Rebuilt(SavedMap map, nint data)
+    {
+        lock (gate)
+            if (held.TryGetValue(map, out var span) && alive.TryGetValue(data, out var block) && block != span.Original && !span.Rebuilt.Contains(block)) span.Rebuilt.Add(block);
+    }
+
+    internal void Released(SavedMap map)
+    {
+        lock (gate)
+        {
+            if (!held.Remove(map, out var span)) return;
+            span.End = moments.Count;
+            if (span.Bits is [.., { End: int.MaxValue } last]) span.Bits[^1] = last with { End = moments.Count };
+        }
+    }
+}

@@ -1,0 +1,65 @@
+namespace Actipress.Saving;
+
+/// <summary>
+/// A map on a GPU that is being measured: it is held raw until the host has learnt, without waiting, how many bytes it will take, and is
+/// then packed. <see cref="ActivationStore"/> settles it.
+/// </summary>
+sealed class DeferredMap : Packed
+{
+    static readonly GpuGrid gpuGrid = new();
+
+    readonly HeldRaw raw;
+    readonly GridPackOnGpu begun;
+    bool ended;
+
+    public DeferredMap(Tensor values, GpuDevice gpu, ActivationCodec codec)
+    {
+        (Gpu, Codec) = (gpu, codec);
+        using var detached = values.detach();
+        begun = new GridPackOnGpu(gpu, detached, codec);
+        raw = new HeldRaw(values);
+    }
+
+    /// <summary>Whether maps of a codec are packed so.</summary>
+    public static bool Suits(ActivationCodec codec) => gpuGrid.Covers(codec);
+
+    public GpuDevice Gpu { get; }
+    public ActivationCodec Codec { get; }
+
+    /// <summary>Whether <see cref="Settle"/> need not wait.</summary>
+    public bool IsMeasured => begun.IsMeasured;
+
+    /// <summary>Whether it was settled or disposed.</summary>
+    public bool IsOver => ended;
+
+    /// <summary>Packs the map; gives what holds it from here on, raw where it is better left so or packing fails.</summary>
+    /// <param name="why">Why it stays raw.</param>
+    /// <param name="failure">What went wrong, if anything.</param>
+    public Packed Settle(out LeftRaw why, out Exception? failure)
+    {
+        (ended, failure, why) = (true, null, LeftRaw.No);
+        PackedMap? packed = null;
+        try
+        {
+            using var values = raw.Unpack();
+            if (begun.Finish(values, out why) is { } stored) packed = new PackedMap(new(Codec, values.shape, values.dtype), stored);
+        }
+        catch (Exception caught) { failure = caught; }
+        finally { begun.Dispose(); }
+        if (packed is null) return raw;
+        raw.Dispose();
+        return packed;
+    }
+
+    public override long Bytes => raw.Bytes;
+
+    public override Tensor Unpack() => raw.Unpack();
+
+    public override void Dispose()
+    {
+        if (ended) return;
+        ended = true;
+        begun.Dispose();
+        raw.Dispose();
+    }
+}

@@ -1,0 +1,131 @@
+using static TorchSharp.torch;
+
+namespace Actipress.Saving;
+
+/// <summary>A map of which nothing is held but what it follows from: other held maps, and a few numbers.</summary>
+/// <remarks>
+/// The source gets the bytes: at equal bytes both maps come back nearer to what they were than two coded maps do (docs/memory.md, "What
+/// follows from a held map").
+/// </remarks>
+sealed class DerivedMap : Packed
+{
+    // A residual sum of two coded maps is derived, the next one of its stage would need three, and is coded.
+    const int MostDecoded = 2;
+
+    // With the bytes of both maps a source may have so many times its coefficients.
+    const double CoefficientsOfSource = 3.3;
+
+    // Of a healthy normalisation the result's relative error is about its input's. Where the input hardly varies beside its mean, or a channel
+    // beside the others, it is many times that, and coding the result itself loses less, but for a small error.
+    const double MostOfSources = 1.5, Near = 0.2;
+
+    readonly Derivation derivation;
+    readonly long[] sizes;
+    readonly SavedMap[] sources, rectified;
+    readonly Action<SavedMap> release;
+    readonly SignsInDoubt? signs;
+    readonly int decoded;
+    bool disposed;
+
+    DerivedMap(SavedMap map, Derivation derivation, SignsInDoubt? signs, double error, Action<SavedMap> release)
+    {
+        (this.derivation, this.signs, RelativeError, this.release) = (derivation, signs, error, release);
+        (sizes, decoded, sources) = (map.Geometry.Sizes, Decoded(derivation), [.. derivation.Sources]);
+        rectified = [.. derivation.Rectified.Where(other => other != map)];
+        foreach (var numbers in derivation.Numbers) numbers.Share();
+        foreach (var source in sources.Concat(rectified)) source.Users++;
+        foreach (var source in sources) source.HasDerived = true;
+    }
+
+    /// <summary>A map as what it follows from; null where that gives it with a larger error than is borne, or than it should.</summary>
+    /// <param name="map">The map.</param>
+    /// <param name="values">Its values; not disposed.</param>
+    /// <param name="derivation">What it follows from; <see cref="CanBe"/> holds.</param>
+    /// <param name="mostError">The relative error that is borne.</param>
+    /// <param name="release">Gives a source back.</param>
+    public static DerivedMap? Of(SavedMap map, Tensor values, Derivation derivation, double mostError, Action<SavedMap> release)
+    {
+        var argument = (derivation as Derivation.Relu)?.Argument;
+        var (rebuilt, shape) = (argument ?? derivation, MapShape.Of(map.Geometry.Sizes));
+        var isPlain = values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32 && values.is_contiguous();
+        var byRanges = isPlain && shape.Elements > Strips.PieceElements && rebuilt.HasRanges(shape);
+        using var whole = byRanges ? null : rebuilt.Rebuild();
+        MapRange[] ranges = byRanges ? [.. new Strips(shape).Samples()] : [MapRange.Whole(shape, 0, shape.Maps)];
+        var sample = RebuiltSample.Of(values, ranges, Rebuilt);
+        var error = sample.RelativeError(isOfArgument: argument is not null);
+        var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
+        if (!(error <= mostError && (error <= Near || error <= MostOfSources * ofSources))) return null;
+        var signs = isPlain && argument is { CanSettle: true } ? SignsInDoubt.Pack(values, sample, Rebuilt) : null;
+        return new(map, signs is null ? derivation : argument!.Settled(), signs, error, release);
+
+        Tensor Rebuilt(MapRange range)
+        {
+            if (whole is null) return rebuilt.Rebuild(range);
+            using var row = whole.view(map.Geometry.Sizes);
+            return range.Of(row);
+        }
+    }
+
+    /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
+    public static bool CanBe(SavedMap map, Derivation derivation) =>
+        derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
+        && derivation.Sources.All(source => source != map && !source.IsReleased && source.Geometry.IsRowMajor
+            && (source.HasPackedValues || source.IsHeldRaw))
+        && Decoded(derivation) <= MostDecoded
+        && derivation.Numbers.All(numbers => numbers.TrySettle());
+
+    /// <summary>Whether maps of a codec may be held so: the paper's storage and what a user composes keep each map by itself.</summary>
+    public static bool Suits(ActivationCodec codec) => codec.Encoding.TellsError;
+
+    /// <summary>The codec of a map from which others are derived.</summary>
+    public static ActivationCodec CodecOfSource(ActivationCodec codec, Need need) =>
+        need == Need.Normalised && codec.Keep is Keep.TopK { Ratio: > CoefficientsOfSource and var ratio }
+            ? codec with { Keep = new Keep.TopK(Math.Round(ratio / CoefficientsOfSource, 1)) } : codec;
+
+    /// <summary>The layers of the maps that it is derived from.</summary>
+    public string From => string.Join(" and ", sources.Select(source => source.Account.Layer.Name).Distinct());
+
+    /// <summary>The norm of its error by the map's, of a sample.</summary>
+    public double RelativeError { get; }
+
+    internal override bool KeepsExactZeros => signs is not null;
+
+    public override long Bytes =>
+        (signs?.Bytes ?? 0) + (sources.Length + rectified.Length) * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
+
+    public override Tensor Unpack()
+    {
+        using var values = derivation.Rebuild();
+        signs?.Rectify(values, MapRange.Whole(Shape, 0, Shape.Maps));
+        return values.view(sizes);
+    }
+
+    internal override bool HasRanges => derivation.HasRanges(Shape);
+
+    internal override Tensor Unpack(MapRange range)
+    {
+        if (signs is null) return derivation.Rebuild(range);
+        var whole = signs.Cover(range);
+        var values = derivation.Rebuild(whole);
+        signs.Rectify(values, whole);
+        return range.Within(whole, values);
+    }
+
+    MapShape Shape => MapShape.Of(sizes);
+
+    public override void Dispose()
+    {
+        if (disposed) return;
+        disposed = true;
+        signs?.Dispose();
+        foreach (var numbers in derivation.Numbers) numbers.Dispose();
+        foreach (var source in sources.Concat(rectified)) release(source);
+    }
+
+    static int Decoded(Derivation derivation) => derivation.Sources.Sum(source => source.Values?.Held switch
+    {
+        DerivedMap derived => derived.decoded,
+        HeldMask => 0,
+        _ => 1,
+    });
+}

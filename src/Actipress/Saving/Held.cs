@@ -1,0 +1,185 @@
+using System.Numerics;
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress.Saving;
+
+/// <summary>A map kept as it is, with libtorch's own protection against changes in place.</summary>
+sealed class HeldRaw : Packed
+{
+    readonly Tensor tensor;
+    readonly long version;
+    readonly string? weight;
+
+    /// <param name="saved">The tensor; not disposed.</param>
+    /// <param name="weightOf">The layer whose weight it is, for the words of an error.</param>
+    public HeldRaw(Tensor saved, Layer? weightOf = null)
+    {
+        tensor = saved.detach();
+        tensor.DetachFromDisposeScope();
+        version = LibTorch.Version(saved);
+        if (weightOf is not null) weight = $"A weight of {weightOf}";
+        else if (LibTorch.IsParameterOrView(saved)) weight = "A weight";
+    }
+
+    public override long Bytes => tensor.Bytes();
+
+    public override Tensor Unpack()
+    {
+        if (LibTorch.Version(tensor) == version) return tensor.alias();
+        throw new InvalidOperationException(
+            $"{weight ?? "A tensor"} of shape ({string.Join(", ", tensor.shape)}) that the backward pass needs has been changed in place since the forward pass: " +
+            $"found version {LibTorch.Version(tensor)}, wanted {version}. " +
+            (weight is null ? "Replace the in-place operation." : "That is what optimizer.step() does: call backward() before it, or run the forward pass again."));
+    }
+
+    public override void Dispose() => tensor.Dispose();
+}
+
+/// <summary>A tensor kept on another device.</summary>
+sealed class HeldElsewhere : Packed
+{
+    readonly Tensor tensor;
+    readonly Device device;
+
+    public HeldElsewhere(Tensor saved, Device elsewhere)
+    {
+        device = saved.device;
+        tensor = saved.to(elsewhere, copy: true);
+        tensor.DetachFromDisposeScope();
+    }
+
+    public override long Bytes => tensor.Bytes();
+
+    public override Tensor Unpack()
+    {
+        using var back = tensor.to(device);
+        return back.contiguous();
+    }
+
+    public override void Dispose() => tensor.Dispose();
+}
+
+/// <summary>A dropout's mask of floating-point numbers: zeros and one other value.</summary>
+sealed class HeldMask : Packed
+{
+    readonly Packed bits;
+    readonly double value;
+    readonly ScalarType type;
+
+    HeldMask(Packed bits, double value, ScalarType type) => (this.bits, this.value, this.type) = (bits, value, type);
+
+    /// <summary>The mask in <paramref name="tensor"/>, or null where it holds more than zeros and one other value.</summary>
+    public static HeldMask? Pack(Tensor tensor)
+    {
+        if (tensor.device_type == DeviceType.CPU && tensor.dtype == ScalarType.Float32 && tensor.is_contiguous())
+            return OtherThanZero(tensor.Elements<float>()) is var other && other >= 0 && other <= float.MaxValue ? new HeldMask(ExactBits.PackInside(tensor, 0, float.PositiveInfinity), other, tensor.dtype) : null;
+        using var scope = NewDisposeScope();
+        var flat = tensor.reshape(-1);
+        // Real maps are told by a few of their elements.
+        var sample = flat.narrow(0, 0, Math.Min(64, flat.NumberOfElements)).to(ScalarType.Float64).data<double>().ToArray();
+        if (sample.Where(x => x != 0).Distinct().Count() > 1) return null;
+        var value = flat.max();
+        var inside = flat.Ne(0);
+        using (var expected = inside.to(tensor.dtype))
+        using (var difference = expected.mul_(value).sub_(flat))
+            if (difference.count_nonzero().item<long>() != 0) return null;
+        return new HeldMask(ExactBits.Pack(inside.view(tensor.shape)), value.to(ScalarType.Float64).item<double>(), tensor.dtype);
+    }
+
+    // The one value beside zeros; not finite where there is another. Real maps are told by their first elements.
+    static float OtherThanZero(ReadOnlySpan<float> values)
+    {
+        var start = values.IndexOfAnyExcept(0f);
+        if (start < 0) return 0;
+        var (other, at) = (values[start], start);
+        for (var others = new Vector<float>(other); at <= values.Length - Vector<float>.Count; at += Vector<float>.Count)
+        {
+            var x = new Vector<float>(values[at..]);
+            if (!Vector.EqualsAll(Vector.Equals(x, others) | Vector.Equals(x, Vector<float>.Zero), Vector<int>.AllBitsSet)) return float.NaN;
+        }
+        for (; at < values.Length; at++) if (values[at] != other && values[at] != 0) return float.NaN;
+        return other;
+    }
+
+    public override long Bytes => bits.Bytes;
+
+    public override Tensor Unpack()
+    {
+        if (bits is ExactBits { IsOnCpu: true } onCpu && type == ScalarType.Float32) return onCpu.UnpackAs((float)value, 0);
+        using var inside = bits.Unpack();
+        return inside.to(type).Mul_(value);
+    }
+
+    public override void Dispose() => bits.Dispose();
+}
+
+/// <summary>Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.</summary>
+sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool tellsZeros, HeldInside? beside) : Packed
+{
+    public Need.Inside Need => need;
+
+    /// <summary>The bits for each layer whose bounds differ from those of the others, these ones first.</summary>
+    public IEnumerable<HeldInside> All => beside is null ? [this] : beside.All.Prepend(this);
+
+    /// <summary>Whether what is not inside is either zero or at the upper bound, far above it: as after a ReLU6 in place.</summary>
+    public bool TellsZeros => tellsZeros;
+
+    /// <param name="map">Not disposed.</param>
+    /// <param name="need">The bounds.</param>
+    /// <param name="beside">What is held for layers of other bounds, to be disposed with these bits; null for none.</param>
+    public static HeldInside Pack(Tensor map, Need.Inside need, HeldInside? beside)
+    {
+        var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && Stages.Range(map).Lowest >= 0;
+        if (map.device_type == DeviceType.CPU && map.dtype == ScalarType.Float32 && map.is_contiguous())
+            return new HeldInside(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype, tellsZeros, beside);
+        using var inside = need.Bits(map);
+        return new HeldInside(ExactBits.Pack(inside), need, map.dtype, tellsZeros, beside);
+    }
+
+    public override long Bytes => bits.Bytes + (beside?.Bytes ?? 0);
+
+    public override Tensor Unpack()
+    {
+        if (bits.IsOnCpu && type == ScalarType.Float32) return bits.UnpackAs((float)need.Representative, (float)need.Low);
+        using var inside = bits.Unpack();
+        var map = inside.to(type);
+        if (need.Representative - need.Low != 1) map.Mul_(need.Representative - need.Low);
+        if (need.Low != 0) map.Add_(need.Low);
+        return map;
+    }
+
+    /// <summary>Puts zeros where there were some into the rebuilt values of the map: if <see cref="TellsZeros"/>.</summary>
+    public void RestoreZeros(Tensor values)
+    {
+        if (bits.IsOnCpu && values.dtype == ScalarType.Float32 && values.is_contiguous())
+        {
+            bits.ZeroUnset(values, (float)need.Representative);
+            return;
+        }
+        using var inside = bits.Unpack();
+        using var high = values.Gt(need.Representative);
+        using var zeros = inside.logical_or_(high).logical_not_();
+        values.MaskedFill_(zeros, 0);
+    }
+
+    /// <summary>Makes of an argument of a ReLU, rebuilt with errors, its result with the exact zeros that these bits tell.</summary>
+    public void Rectify(Tensor values)
+    {
+        if (bits.IsOnCpu && values.dtype == ScalarType.Float32)
+        {
+            bits.ZeroUnset(values, float.PositiveInfinity, lowest: 0);
+            return;
+        }
+        values.ClampMin_(0);
+        using var inside = bits.Unpack();
+        using var zeros = inside.logical_not_();
+        values.MaskedFill_(zeros, 0);
+    }
+
+    public override void Dispose()
+    {
+        bits.Dispose();
+        beside?.Dispose();
+    }
+}

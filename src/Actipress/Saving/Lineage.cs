@@ -1,0 +1,121 @@
+using Actipress.Autograd;
+using static TorchSharp.torch;
+
+namespace Actipress.Saving;
+
+/// <summary>
+/// What the results of a forward pass follow from. A result is known by its storage, its place there, and how often that was changed in
+/// place: what anything has written into since is not known any more.
+/// </summary>
+sealed class Lineage
+{
+    sealed record Entry(StorageReference Storage, Geometry Geometry, long Version, Derivation Derivation);
+
+    readonly Dictionary<nint, Entry> byStorage = [];
+    int mostEntries = 64;
+
+    /// <summary>Remembers what an operation's result follows from, where it does.</summary>
+    /// <param name="frame">The operation, as it ends.</param>
+    /// <param name="results">Its results.</param>
+    /// <param name="heldOf">The map that is held of a tensor; null where there is none.</param>
+    public void Add(in Frame frame, ReadOnlySpan<nint> results, Func<Tensor, SavedMap?> heldOf)
+    {
+        if (results[0] == 0) return;
+        using var result = LibTorch.OfImplementation(results[0]);
+        if (result.dtype is not (ScalarType.Float32 or ScalarType.Float64)) return;
+        if (Derive(frame, results, result, heldOf) is not { } derivation) return;
+        foreach (var numbers in derivation.Numbers) numbers.Share();
+        var storage = StorageReference.Of(result);
+        if (byStorage.Remove(storage.Address, out var earlier)) Drop(earlier);
+        if (byStorage.Count >= mostEntries) DropDead();
+        byStorage.Add(storage.Address, new(storage, Geometry.Of(result), LibTorch.Version(result), derivation));
+    }
+
+    /// <summary>What a saved map follows from; null where nothing is known.</summary>
+    public Derivation? Of(SavedMap map) => Of(map.Address, map.Geometry, map.Version)?.Derivation;
+
+    public void Clear()
+    {
+        foreach (var entry in byStorage.Values) Drop(entry);
+        byStorage.Clear();
+    }
+
+    Derivation? Derive(in Frame frame, ReadOnlySpan<nint> results, Tensor result, Func<Tensor, SavedMap?> heldOf)
+    {
+        switch (frame.Operation.ShortName)
+        {
+            case "relu":
+                return OfArgument(frame, 0, result, heldOf) is { } rectified && heldOf(result) is { } zeros
+                    ? new Derivation.Relu(rectified, zeros) : null;
+            case "gelu" when frame.Numbers[1] != 'n':    // the approximation by tanh
+                return null;
+            case "silu" or "hardswish" or "gelu":
+                return OfArgument(frame, 0, result, heldOf) is { } argument ? new Derivation.Function(frame.Operation, argument) : null;
+            case "add" when frame.Numbers[2] != 1:
+                return null;
+            case "add" or "mul":
+                return OfBoth(frame, result, heldOf);
+            default:
+                using (var input = LibTorch.OfImplementation(frame.Arguments[0]))
+                {
+                    if (input.dtype != result.dtype || heldOf(input) is not { } map) return null;
+                    return new Derivation.Normalised(new Derivation.Held(map), input.shape, new(frame, results, input.shape));
+                }
+        }
+    }
+
+    // One has as many elements as the result, beside which its shape is the result's; the other too, or it is a factor for each channel.
+    Derivation? OfBoth(in Frame frame, Tensor result, Func<Tensor, SavedMap?> heldOf)
+    {
+        if (OfArgument(frame, 0, result, heldOf) is not { } first || OfArgument(frame, 1, result, heldOf) is not { } second) return null;
+        using var a = LibTorch.OfImplementation(frame.Arguments[0]);
+        using var b = LibTorch.OfImplementation(frame.Arguments[1]);
+        var (isFirst, isSecond) = (a.NumberOfElements == result.NumberOfElements, b.NumberOfElements == result.NumberOfElements);
+        var isProduct = frame.Operation.ShortName == "mul";
+        return (isFirst, isSecond) switch
+        {
+            (true, true) => new Derivation.Both(first, second, isProduct, result.shape, result.shape),
+            (true, false) when isProduct && IsOfChannels(b, result) => new Derivation.Both(first, second, isProduct, result.shape, b.shape),
+            (false, true) when isProduct && IsOfChannels(a, result) => new Derivation.Both(second, first, isProduct, result.shape, a.shape),
+            _ => null,
+        };
+
+        static bool IsOfChannels(Tensor factor, Tensor map) =>
+            map.dim() > 2 && factor.shape.AsSpan().SequenceEqual([.. map.shape[..2], .. Enumerable.Repeat(1L, (int)map.dim() - 2)]);
+    }
+
+    // What is known of an argument, which the operation may have written over.
+    Derivation? OfArgument(in Frame frame, int place, Tensor result, Func<Tensor, SavedMap?> heldOf)
+    {
+        if (frame.Arguments[place] == 0) return null;
+        using var argument = LibTorch.OfImplementation(frame.Arguments[place]);
+        if (argument.dtype != result.dtype) return null;
+        var (geometry, version) = (Geometry.Of(argument), LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0));
+        if (!geometry.IsRowMajor) return null;
+        // A ReLU's result whose values are held is as near as any.
+        var known = Of(StorageReference.AddressOf(argument), geometry, version)?.Derivation;
+        if (known is not (null or Derivation.Relu { Result.Values: not null })) return known;
+        return heldOf(argument) is { } map ? new Derivation.Held(map) : null;
+    }
+
+    Entry? Of(nint storage, Geometry geometry, long version) =>
+        byStorage.TryGetValue(storage, out var entry) && entry.Version == version
+            && entry.Geometry.IsRowMajor && geometry.IsRowMajor && entry.Geometry.SameElements(geometry) ? entry : null;
+
+    static void Drop(Entry entry)
+    {
+        foreach (var numbers in entry.Derivation.Numbers) numbers.Dispose();
+        entry.Storage.Dispose();
+    }
+
+    // Results of passes that no backward pass ends.
+    void DropDead()
+    {
+        foreach (var dead in byStorage.Values.Where(entry => !entry.Storage.IsAlive).ToList())
+        {
+            byStorage.Remove(dead.Storage.Address);
+            Drop(dead);
+        }
+        mostEntries = 2 * Math.Max(32, byStorage.Count);
+    }
+}

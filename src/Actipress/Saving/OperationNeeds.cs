@@ -1,0 +1,336 @@
+using Actipress.Autograd;
+using static Actipress.Saving.Need;
+
+namespace Actipress.Saving;
+
+/// <summary>What the backward pass of one operation of libtorch needs of the tensors that it saves.</summary>
+/// <param name="Name">The operation's name without <c>aten::</c>, and without the underscore of its form in place.</param>
+/// <param name="Arguments">
+/// By the place of an argument in the operation's schema, as of <c>aten::convolution(input, weight, bias, ...)</c>. The last entry
+/// stands for those that follow. An entry is ignored where the operation saves no such argument.
+/// </param>
+/// <param name="Results">Of its results, in the order in which they are saved. Those that follow are <see cref="Exact"/>.</param>
+sealed record OperationNeeds(string Name, Need[] Arguments, Need[] Results)
+{
+    /// <summary>The types of builtin modules whose forward pass is this operation, for the names of layers without parameters.</summary>
+    public string[] Modules { get; init; } = [];
+
+    /// <summary>Of an argument; <see cref="Exact"/> where the line knows of none.</summary>
+    public Need OfArgument(int place) => Arguments.Length == 0 ? Exact : Arguments[Math.Min(place, Arguments.Length - 1)];
+
+    /// <summary>Of a result; <see cref="Exact"/> where the line knows of none.</summary>
+    public Need OfResult(int place) => place < Results.Length ? Results[place] : Exact;
+
+    /// <summary>Whether the line knows that the operation saves an argument.</summary>
+    public bool KnowsArguments => Arguments.Length > 0;
+
+    /// <summary>Whether the line knows that the operation saves so many results and one more.</summary>
+    public bool KnowsResult(int place) => place < Results.Length || (Results.Length > 0 && Results[^1] == Exact);
+}
+
+/// <summary>
+/// The table of operations: a line each. What an operation that has no line here saves stays exact, and the report names it.
+/// </summary>
+/// <remarks>
+/// The facts are libtorch's own derivative definitions (<c>tools/autograd/derivatives.yaml</c> of 2.10), which say what each formula uses.
+/// <c>OperationLaws</c> runs every line on a case and compares the gradient with the plain one.
+/// </remarks>
+static class Operations
+{
+    /// <summary>The recurrent layers of oneDNN, whose workspace is a tensor of bytes.</summary>
+    public const string RecurrentLayer = "mkldnn_rnn_layer";
+
+    /// <summary>Every line, from what needs least of its maps to what needs most.</summary>
+    public static IReadOnlyList<OperationNeeds> All { get; } =
+    [
+        // A dropout saves which elements it let through, as booleans; on the CPU it is a product with a random map.
+        Line("native_dropout", [], [Exact], "Dropout"),
+        Line("_fused_dropout", [], [Exact]),
+
+        // Pooling, padding and picking read the input's shape in the backward pass, and the places that were picked.
+        Line("avg_pool2d", [Need.Shape], [], "AvgPool1d", "AvgPool2d"),
+        Line("avg_pool3d", [Need.Shape], [], "AvgPool3d"),
+        Line("_adaptive_avg_pool2d", [Need.Shape], [], "AdaptiveAvgPool1d", "AdaptiveAvgPool2d"),
+        Line("_adaptive_avg_pool3d", [Need.Shape], [], "AdaptiveAvgPool3d"),
+        Line("max_pool2d_with_indices", [Need.Shape], [Exact], "MaxPool1d", "MaxPool2d"),
+        Line("max_pool3d_with_indices", [Need.Shape], [Exact], "MaxPool3d"),
+        Line("adaptive_max_pool2d", [Need.Shape], [Exact], "AdaptiveMaxPool1d", "AdaptiveMaxPool2d"),
+        Line("adaptive_max_pool3d", [Need.Shape], [Exact], "AdaptiveMaxPool3d"),
+        Line("fractional_max_pool2d", [Need.Shape, Exact], [Exact], "FractionalMaxPool2d"),
+        Line("fractional_max_pool3d", [Need.Shape, Exact], [Exact], "FractionalMaxPool3d"),
+        Line("reflection_pad1d", [Need.Shape], [], "ReflectionPad1d"),
+        Line("reflection_pad2d", [Need.Shape], [], "ReflectionPad2d"),
+        Line("reflection_pad3d", [Need.Shape], [], "ReflectionPad3d"),
+        Line("replication_pad1d", [Need.Shape], [], "ReplicationPad1d"),
+        Line("replication_pad2d", [Need.Shape], [], "ReplicationPad2d"),
+        Line("replication_pad3d", [Need.Shape], [], "ReplicationPad3d"),
+        Line("gather", [Need.Shape, Exact]),
+        Line("take", [Need.Shape, Exact]),
+        Line("masked_select", [Need.Shape, Exact]),
+        Line("cummax", [Need.Shape], [Exact]),
+        Line("cummin", [Need.Shape], [Exact]),
+        Line("nll_loss_forward", [Need.Shape, Exact], [Exact]),      // (log-probabilities, target, weight, ...)
+        Line("nll_loss2d_forward", [Need.Shape, Exact], [Exact]),
+
+        // Activations that are linear on either side of a bound.
+        Line("relu", [], [Sign], "ReLU"),
+        Line("leaky_relu", [Sign], [Sign], "LeakyReLU"),
+        Line("rrelu_with_noise", [Sign, Exact], [Sign], "RReLU"),    // (input, the slopes that were drawn, ...)
+        Line("hardsigmoid", [new Inside(-3, 3)], [], "Hardsigmoid"),
+        Line("hardtanh", [new InsideArguments(1, 2)], [new InsideArguments(1, 2)], "Hardtanh", "ReLU6"),    // (input, least, greatest)
+        Line("threshold", [new InsideArguments(1, null)], [], "Threshold"),                               // (input, threshold, value)
+
+        // Convolutions, matrix products and products are linear in each factor.
+        Line("convolution", [Linear, Weight]),                       // (input, weight, bias, ...)
+        Line("convolution_overrideable", [Linear, Weight]),
+        Line("cudnn_convolution", [Linear, Weight]),
+        Line("cudnn_convolution_transpose", [Linear, Weight]),
+        Line("mkldnn_convolution", [Linear, Weight]),
+        Line("conv_tbc", [Linear, Weight]),
+        Line("mul", [Factor, Factor]),
+        Line("dot", [Factor, Factor]),
+        Line("vdot", [Factor, Factor]),
+        Line("mv", [Factor, Factor]),
+        Line("mm", [Factor, Exact]),                                 // (input, weight): TorchSharp's linear layers; a computed weight too
+        Line("bmm", [Factor, Factor]),
+        Line("_grouped_mm", [Factor, Exact]),                        // (input, weights, offsets, bias, ...)
+        Line("addmm", [Exact, Factor, Exact]),                       // (bias, input, weight, ...)
+        Line("_addmm_activation", [Exact, Factor, Exact], [Smooth]),
+        Line("addr", [Exact, Factor, Factor]),                       // (added, a, b, ...), and so are the next four
+        Line("addmv", [Exact, Factor, Factor]),
+        Line("addbmm", [Exact, Factor, Factor]),
+        Line("baddbmm", [Exact, Factor, Factor]),
+        Line("addcmul", [Exact, Factor, Factor]),
+        Line("linalg_cross", [Factor, Factor]),
+        Line("lerp", [Factor, Factor, Factor]),                      // (from, to, weight)
+        Line("_trilinear", [Factor, Factor, Factor]),                // (input, weight, input)
+
+        // Normalisations: the statistics are exact.
+        Line("native_batch_norm", [Normalised, Weight, Exact], [Exact]),         // (input, weight, bias, running mean, running variance, ...)
+        Line("_native_batch_norm_legit", [Normalised, Weight, Exact], [Exact]),
+        Line("_native_batch_norm_legit_no_training", [Normalised, Weight, Exact], [Exact]),
+        Line("_batch_norm_with_update", [Normalised, Weight, Exact], [Exact]),
+        Line("_batch_norm_no_update", [Normalised, Weight, Exact], [Exact]),
+        Line("cudnn_batch_norm", [Normalised, Weight, Exact], [Exact]),
+        Line("native_group_norm", [Normalised, Weight, Exact], [Exact]),         // (input, weight, bias, ...)
+        Line("native_layer_norm", [Tokens, Exact, Weight, Exact], [Exact]),  // (input, normalised shape, weight, bias, ...)
+        Line("_fused_rms_norm", [Tokens, Exact, Weight, Exact], [Exact]),    // (input, normalised shape, weight, ...)
+
+        // Activations and functions whose derivative has a bounded slope.
+        Line("tanh", [], [Smooth], "Tanh", "Tanhshrink"),
+        Line("silu", [Smooth], [], "SiLU"),
+        Line("gelu", [Smooth], [], "GELU"),
+        Line("mish", [Smooth], [], "Mish"),
+        Line("hardswish", [Smooth], [], "Hardswish"),
+        Line("elu", [Smooth], [Smooth], "ELU", "SELU"),
+        Line("celu", [Smooth], [Smooth], "CELU"),
+        Line("_prelu_kernel", [Smooth, Weight]),
+        Line("softplus", [Smooth], [], "Softplus"),
+        Line("log_sigmoid_forward", [Smooth], [Smooth], "LogSigmoid"),
+        Line("glu", [Smooth], [], "GLU"),
+        Line("erf", [Smooth]),
+        Line("erfc", [Smooth]),
+        Line("atan", [Smooth]),
+        Line("asinh", [Smooth]),
+
+        // A sign of which zero is a third case, or bounds on both sides of zero: 16 bits keep the side on which a value lies.
+        Line("hardshrink", [Steep], [], "Hardshrink"),
+        Line("softshrink", [Steep], [], "Softshrink"),
+        Line("abs", [Steep]),
+        Line("copysign", [Steep], [Steep]),
+
+        // Two maps are compared: 16 bits exchange only values that are almost equal.
+        Line("maximum", [Steep, Steep]),
+        Line("minimum", [Steep, Steep]),
+        Line("fmax", [Steep, Steep]),
+        Line("fmin", [Steep, Steep]),
+
+        // Angles: an error counts in radians, however large the value is.
+        Line("sin", [Steep]),
+        Line("cos", [Steep]),
+        Line("sinc", [Steep]),
+        Line("tan", [], [Steep]),
+        Line("atan2", [Steep, Steep]),
+        Line("hypot", [Steep, Steep], [Steep]),
+
+        // Exponentials span orders of magnitude, and what follows is often a quotient or a logarithm that weighs small values as much.
+        Line("exp", [], [Steep]),
+        Line("exp2", [], [Steep]),
+        Line("expm1", [], [Steep]),
+        Line("sinh", [Steep]),
+        Line("cosh", [Steep]),
+        Line("_softmax", [], [Steep], "Softmax", "Softmax2d", "Softmin"),
+        Line("_log_softmax", [], [Steep], "LogSoftmax"),
+        Line("logsumexp", [Steep], [Exact]),
+        Line("logaddexp", [Steep, Steep]),
+        Line("logaddexp2", [Steep, Steep]),
+
+        // Logarithms, quotients, roots and powers: unbounded near zero.
+        Line("log", [Steep]),
+        Line("log2", [Steep]),
+        Line("log10", [Steep]),
+        Line("xlogy", [Steep, Steep]),
+        Line("special_entr", [Steep]),
+        Line("lgamma", [Steep]),
+        Line("div", [Steep, Steep]),
+        Line("addcdiv", [Exact, Steep, Steep]),                      // (added, numerator, denominator, ...)
+        Line("reciprocal", [], [Steep]),
+        Line("sqrt", [], [Steep]),
+        Line("rsqrt", [], [Steep]),
+        Line("pow", [Steep, Steep], [Steep]),
+        Line("prod", [Steep], [Exact]),
+        Line("cumprod", [Steep], [Steep]),
+        Line("i0", [Steep]),
+        Line("special_i0e", [Steep], [Steep]),
+        Line("special_i1", [Steep], [Steep]),
+        Line("special_i1e", [Steep], [Steep]),
+
+        // Spreads: linear in the input, yet divided by the spread of each group, whose sizes may be very unlike.
+        Line("var", [Steep]),
+        Line("var_mean", [Steep]),
+        Line("std", [Steep], [Exact]),
+        Line("std_mean", [Steep], [Exact]),
+
+        // Probabilities: s (1 - s) meets a loss that divides by either factor. A Dice, focal or cross-entropy loss shows it.
+        Line("sigmoid", [], [Steep], "Sigmoid"),
+
+        // Losses that take the logits: a confident gradient is the small difference of two probabilities.
+        Line("binary_cross_entropy_with_logits", [Steep, Exact]),    // (logits, target, weight, weight of positives, ...)
+        Line("soft_margin_loss", [Steep, Exact]),
+
+        // Attention: the backward pass computes exp(q k - logsumexp) again. Of the results, the sums' logarithms are saved first.
+        Line("_scaled_dot_product_flash_attention_for_cpu", [Steep, Steep, Steep, Exact], [Exact, Steep]),
+        Line("_scaled_dot_product_flash_attention", [Steep, Steep, Steep, Exact], [Exact]),
+        Line("_scaled_dot_product_efficient_attention", [Steep, Steep, Steep, Exact], [Exact]),
+        Line("_scaled_dot_product_cudnn_attention", [Steep, Steep, Steep, Exact], [Exact]),
+        Line("_scaled_dot_product_fused_attention_overrideable", [Steep, Steep, Steep, Exact], [Exact]),
+        Line("_flash_attention_forward", [Steep, Steep, Steep, Exact], [Exact]),
+        Line("_efficient_attention_forward", [Steep, Steep, Steep, Exact], [Exact]),
+
+        // Recurrent layers: a library's workspace has a layout of its own.
+        Line("_thnn_fused_lstm_cell", [Steep, Steep, Steep, Exact], [Steep]),    // (gates of the input, gates of the state, cell, ...)
+        Line("_thnn_fused_gru_cell", [Steep, Steep, Steep, Exact], [Steep]),
+        Line("_cudnn_rnn", [Factor, Exact], [Exact]),                            // (input, weights, ...)
+        Line(RecurrentLayer, [Factor, Weight, Weight, Weight, Weight, Exact], [Exact]),
+
+        // Sampling by places: a place's error is divided by the distance of two pixels.
+        Line("grid_sampler_2d", [Steep, Exact]),                     // (image, places, ...)
+        Line("grid_sampler_3d", [Steep, Exact]),
+        Line("_grid_sampler_2d_cpu_fallback", [Steep, Exact]),
+        Line("cudnn_grid_sampler", [Steep, Exact]),
+
+        // A bound that may lie closer to the values than 16 bits can tell: probabilities are clamped to 1 - 1e-7.
+        Line("clamp", [Exact], [Exact]),
+        Line("clamp_min", [Exact], [Exact]),
+        Line("clamp_max", [Exact], [Exact]),
+
+        // Near the edge of the domain, which is not zero, 16 bits reach the edge itself.
+        Line("log1p", [Exact]),
+        Line("special_xlog1py", [Exact, Exact]),
+        Line("acos", [Exact]),
+        Line("asin", [Exact]),
+        Line("acosh", [Exact]),
+        Line("atanh", [Exact]),
+        Line("erfinv", [Exact]),
+        Line("logit", [Exact]),
+        Line("special_ndtri", [], [Exact]),
+        Line("special_log_ndtr", [Exact], [Exact]),
+        Line("special_erfcx", [Exact], [Exact]),
+        Line("digamma", [Exact]),
+        Line("polygamma", [Exact, Exact]),
+        Line("mvlgamma", [Exact]),
+        Line("igamma", [Exact, Exact]),
+        Line("igammac", [Exact, Exact]),
+
+        // Losses whose gradient is the difference of two maps that grow alike, or has a pole at a perfect answer.
+        Line("mse_loss", [Exact, Exact]),
+        Line("smooth_l1_loss", [Exact, Exact]),
+        Line("huber_loss", [Exact, Exact]),
+        Line("binary_cross_entropy", [Exact, Exact]),
+        Line("multi_margin_loss", [Exact, Exact]),
+        Line("multilabel_margin_loss_forward", [Exact, Exact], [Exact]),
+        Line("_ctc_loss", [Exact], [Exact]),
+
+        // Compared for equality, or rounded to a whole number.
+        Line("max", [Exact], [Exact]),
+        Line("min", [Exact], [Exact]),
+        Line("amax", [Exact], [Exact]),
+        Line("amin", [Exact], [Exact]),
+        Line("median", [Exact], [Exact]),
+        Line("nanmedian", [Exact], [Exact]),
+        Line("nansum", [Exact]),
+        Line("nan_to_num", [Exact]),
+        Line("fmod", [Exact, Exact]),
+        Line("remainder", [Exact, Exact]),
+        Line("scatter_reduce", [Exact], [Exact]),
+        Line("index_reduce", [Exact], [Exact]),
+        Line("segment_reduce", [Exact], [Exact]),
+
+        // Distances: that of order infinity compares for equality, and others divide by the distance of points that may be close.
+        Line("norm", [Exact], [Exact]),
+        Line("linalg_vector_norm", [Exact], [Exact]),
+        Line("dist", [Exact, Exact], [Exact]),
+        Line("renorm", [Exact]),
+        Line("_cdist_forward", [Exact, Exact], [Exact]),
+        Line("_euclidean_dist", [Exact, Exact], [Exact]),
+        Line("_pdist_forward", [Exact], [Exact]),
+        Line("logcumsumexp", [Exact], [Exact]),
+
+        // Factorisations: an error is amplified by the matrix's condition.
+        Line("_linalg_svd", [Exact], [Exact]),
+        Line("_linalg_eigh", [Exact], [Exact]),
+        Line("linalg_eig", [Exact], [Exact]),
+        Line("linalg_qr", [Exact], [Exact]),
+        Line("linalg_cholesky_ex", [Exact], [Exact]),
+        Line("cholesky_inverse", [Exact], [Exact]),
+        Line("cholesky_solve", [Exact, Exact], [Exact]),
+        Line("linalg_lu", [Exact], [Exact]),
+        Line("linalg_lu_factor_ex", [Exact], [Exact]),
+        Line("linalg_lu_solve", [Exact], [Exact]),
+        Line("linalg_inv_ex", [Exact], [Exact]),
+        Line("linalg_pinv", [Exact], [Exact]),
+        Line("_linalg_det", [Exact], [Exact]),
+        Line("_linalg_slogdet", [Exact], [Exact]),
+        Line("_linalg_solve_ex", [Exact, Exact], [Exact]),
+        Line("linalg_solve_triangular", [Exact, Exact], [Exact]),
+        Line("triangular_solve", [Exact, Exact], [Exact]),
+        Line("linalg_lstsq", [Exact, Exact], [Exact]),
+        Line("linalg_householder_product", [Exact, Exact], [Exact]),
+        Line("linalg_matrix_exp", [Exact], [Exact]),
+
+        // Operations made of those above, which know what those do not: that an operand is a weight.
+        Line("linear", [Factor, Weight]),
+        Line("bilinear", [Factor, Factor, Weight]),                  // (input, input, weight, bias)
+        Line("embedding", [Weight, Exact]),
+        Line("_embedding_bag", [Weight, Exact], [Exact]),
+        Line("_weight_norm_interface", [Weight, Weight], [Exact]),
+    ];
+
+    static readonly Dictionary<string, OperationNeeds> byName = All.ToDictionary(line => line.Name);
+
+    /// <summary>The line of an operation; null where there is none.</summary>
+    public static OperationNeeds? Of(Operation operation) => byName.GetValueOrDefault(operation.ShortName);
+
+    static OperationNeeds Line(string name, Need[] arguments, Need[]? results = null, params string[] modules) =>
+        new(name, arguments, results ?? []) { Modules = modules };
+
+    // Operations that run others and save nothing by themselves.
+    static readonly Dictionary<string, string[]> composites = new()
+    {
+        ["dropout"] = ["Dropout"],
+        ["feature_dropout"] = ["Dropout1d", "Dropout2d", "Dropout3d"],
+        ["alpha_dropout"] = ["AlphaDropout"],
+        ["feature_alpha_dropout"] = ["FeatureAlphaDropout"],
+    };
+
+    /// <summary>The types of builtin modules whose forward pass is an operation.</summary>
+    public static string[] ModulesOf(Operation operation) => composites.TryGetValue(operation.ShortName, out var modules) ? modules : Of(operation)?.Modules ?? [];
+
+    /// <summary>The innermost of the running operations that a builtin module is known for; else the innermost of all.</summary>
+    public static Operation NamedBy(RunningOperations? operations, Operation innermost)
+    {
+        for (var level = 0; operations is not null && level < operations.Depth; level++)
+            if (ModulesOf(operations.At(level).Operation).Length > 0) return operations.At(level).Operation;
+        return innermost;
+    }
+}

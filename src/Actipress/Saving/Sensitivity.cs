@@ -1,0 +1,137 @@
+using static TorchSharp.torch;
+
+namespace Actipress.Saving;
+
+/// <summary>What hangs on a map's zeros.</summary>
+enum Zeros
+{
+    /// <summary>A gradient: that of the ReLU which made the map, or of an operation of which nothing is known.</summary>
+    Decide,
+
+    /// <summary>That the rebuilt values come nearer, and nothing else.</summary>
+    Refine,
+
+    /// <summary>Nothing: bits beside the values tell them.</summary>
+    Known,
+}
+
+/// <summary>How much harm an error in a saved map does, by what the map is.</summary>
+/// <remarks>
+/// A vector has no neighbouring values for a transform to gather, and its layer's gradient has no sum over places in which errors
+/// cancel: it gets 8-bit quantisation, and so do the channels' scales of a squeeze-and-excitation, each of which multiplies a whole map. Tokens are no vectors, though a linear layer folds them into rows. Inputs of normalisation layers, whose error enters the gradient of everything before them, are
+/// smoother than the clipped maps that convolutions save, so that the same ratio gives them finer steps by itself. Halving their ratio
+/// beyond that was measured on a ResNet-20 and buys less than a lower ratio everywhere (experiments/resnet20-fidelity).
+/// </remarks>
+static class Sensitivity
+{
+    const double OfNormalisation = 4;
+
+    // A factor's error is that of the other factor's gradient, and where attention is written out a difference of two such products follows.
+    const double MostOfFactors = 0.15;
+
+    // Of white noise's own error, which a sample tells to one percent. Smoother maps' errors cancel in a convolution's sums over places.
+    const double MostOfConvolutions = 0.99;
+
+    // Of smooth functions' maps: the slope at each place is off by as much, in the gradient of everything before it. A detector of SiLU that
+    // had learnt nothing kept a cosine of 0.39 without this, 0.70 at 0.4, 0.78 at 0.3 and 0.82 at 0.2, where it kept 3 % of its bytes.
+    const double MostOfSmoothMaps = 0.2;
+
+    // Between this ratio and 8 bits nothing is tried: what a fourth of the coefficients does not gather, half of them hardly do.
+    const double FinerRatio = 4;
+
+    // Tokens whose sizes differ more than this have an error of their own size where the whole map's is small.
+    const double MostUnlike = 2;
+
+    // From here on a bit for each zero costs several times what the values do, and a lower ratio buys more with it.
+    const double RatioWithoutRefinedZeros = 30;
+
+    public static ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros)
+    {
+        var ratio = codec.Keep is Keep.TopK keep ? keep.Ratio : 1;
+        if (ratio > 1 && need == Need.Tokens && AreUnlike(map)) return ActivationCodec.BFloat16;
+        if (ratio > 1 && (IsOfVectors(map) || (map.device_type != DeviceType.CPU && BearsLittle(map, need)))) return ActivationCodec.Quantized(8);
+        return zeros == Zeros.Known || (zeros == Zeros.Refine && ratio >= RatioWithoutRefinedZeros) ? codec with { ExactZeros = false } : codec;
+    }
+
+    /// <summary>
+    /// What stands in for a codec under which a map would lose more than its operation bears, from the coarsest: a transform gathers little
+    /// of white noise, of embeddings and of matrices.
+    /// </summary>
+    public static IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need)
+    {
+        var (most, bits) =
+            BearsLittle(map, need) ? (MostOfFactors, 8) :
+            need == Need.Smooth ? (MostOfSmoothMaps, 4) :
+            need == Need.Linear && codec.Keep is Keep.TopK { Ratio: > 1 and var ratio } ? (MostOfConvolutions * OfWhiteNoise(ratio), 8) :
+            (double.PositiveInfinity, 8);
+        yield return (codec, most);
+        if (most < double.PositiveInfinity && need != Need.Linear && codec.Keep is Keep.TopK { Ratio: > FinerRatio }) yield return (codec with { Keep = new Keep.TopK(FinerRatio) }, most);
+        yield return (ActivationCodec.Quantized(bits) with { ExactZeros = codec.ExactZeros }, double.PositiveInfinity);
+    }
+
+    /// <summary>The need of two that bears less error in a map from which both are derived.</summary>
+    public static Need Stricter(Need a, Need b) => Rank(a) >= Rank(b) ? a : b;
+
+    static int Rank(Need need) => need == Need.Factor || need == Need.Tokens ? 3 : need == Need.Smooth ? 2 : need == Need.Linear ? 1 : 0;
+
+    // Where no sample tells the error, as on a GPU, such maps get 8 bits at once.
+    static bool BearsLittle(Tensor map, Need need) => need == Need.Factor || need == Need.Tokens || (need == Need.Smooth && map.dim() <= 3);
+
+    /// <summary>The relative error of normally distributed coefficients of which one in <paramref name="ratio"/> is kept: all below a threshold t are lost, and t is the step.</summary>
+    public static double OfWhiteNoise(double ratio)
+    {
+        var (low, high) = (0.0, 10.0);
+        while (high - low > 1e-6) (low, high) = Tail((low + high) / 2) > 1 / ratio ? ((low + high) / 2, high) : (low, (low + high) / 2);
+        var t = low;
+        var kept = 2 * t * Math.Exp(-t * t / 2) / Math.Sqrt(2 * Math.PI) + Tail(t);
+        return Math.Sqrt(1 - kept + t * t / 12 / ratio);
+    }
+
+    // Of a normal distribution, on both sides beyond x: the continued fraction of its complementary error function, or its series.
+    static double Tail(double x)
+    {
+        if (x < 2)
+        {
+            var (term, sum) = (x, x);
+            for (var n = 1; n < 60; n++) sum += term *= -x * x / (2 * n) * (2 * n - 1) / (2 * n + 1);
+            return 1 - sum * Math.Sqrt(2 / Math.PI);
+        }
+        var fraction = x;
+        for (var n = 60; n > 0; n--) fraction = x + n / fraction;
+        return Math.Sqrt(2 / Math.PI) * Math.Exp(-x * x / 2) / fraction;
+    }
+
+    // By the root mean squares of a few rows: that of all of them against that of a small one.
+    static bool AreUnlike(Tensor map)
+    {
+        const int Rows = 64;
+        if (map.dim() < 2) return false;
+        using var scope = NewDisposeScope();
+        var rows = map.reshape(-1, map.shape[^1]);
+        var step = Math.Max(1, rows.shape[0] / Rows);
+        var sample = rows.slice(0, 0, rows.shape[0], step).to(float32);
+        var squares = sample.mul(sample).mean([1]).cpu().data<float>().ToArray();
+        Array.Sort(squares);
+        return squares.Average() > MostUnlike * MostUnlike * squares[squares.Length / 10];
+    }
+
+    /// <summary>What hangs on the zeros of a map of which an operation needs so much, if no ReLU has saved it.</summary>
+    public static Zeros ZerosOf(Need need) => need == Need.Linear || need == Need.Factor ? Zeros.Refine : Zeros.Decide;
+
+    // (n, features), and (n, channels, 1, 1) as a squeeze-and-excitation has it.
+    static bool IsOfVectors(Tensor map) => map.dim() <= 2 || MapShape.Of(map.shape).MapElements == 1;
+
+    /// <summary>How much an error in a map counts against one of the same relative size elsewhere.</summary>
+    public static double Weight(Need need) => need == Need.Normalised || need == Need.Tokens ? OfNormalisation : 1;
+
+    /// <summary>What a mean squared error in a map is measured by: its mean square, or its variance where a normalisation takes the mean away.</summary>
+    public static double Energy(Tensor map, Need need)
+    {
+        using var wide = map.to(float64);
+        using var squares = wide.mul(wide);
+        using var meanSquare = squares.mean();
+        using var mean = wide.mean();
+        var energy = meanSquare.item<double>() - (need == Need.Normalised || need == Need.Tokens ? Math.Pow(mean.item<double>(), 2) : 0);
+        return energy > 0 ? energy : 1;
+    }
+}

@@ -1,0 +1,48 @@
+using Actipress.Saving;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace Actipress.Tests.Saving;
+
+public class LayerTests
+{
+    [Theory]
+    [InlineData("layer1", "layer1", true)]
+    [InlineData("layer1.0.conv1", "layer1", true)]
+    [InlineData("layer1.0.conv1", "layer1.0", true)]
+    [InlineData("layer10", "layer1", false)]
+    [InlineData("layer10.conv", "layer1", false)]
+    [InlineData("layer1", "layer1.0", false)]
+    [InlineData("layer1.0.conv1", "conv1", false)]
+    [InlineData("layer1.0.conv1", "*.conv1", true)]
+    [InlineData("layer1.0.conv1", "layer?.*.conv*", true)]
+    [InlineData("layer10.0.conv1", "layer?.*", false)]
+    [InlineData("", "layer1", false)]
+    public void A_pattern_names_a_layer_all_below_it_and_what_its_wildcards_match(string name, string pattern, bool matches)
+    {
+        Assert.Equal(matches, new Layer(name, null).Matches(pattern));
+        if (name.Length > 0) Assert.Equal(matches, Layer.After(new(name, null)).Matches(pattern));
+    }
+
+    [Fact]
+    public void A_layer_whose_parameters_are_frozen_does_not_learn()
+    {
+        using var model = Sequential(("first", Linear(3, 4)), ("half", Linear(4, 4)), ("frozen", Linear(4, 2)));
+        foreach (var (name, parameter) in model.named_parameters())
+            if (name is "half.weight" or "frozen.weight" or "frozen.bias") parameter.requires_grad_(false);
+        var layers = new ModelLayers(model);
+        layers.LearnParameters();
+        Assert.Equal(2, layers.WithParameters);
+        Assert.Equal(["first", "half"], layers.All.Where(layers.Learns).Select(layer => layer.Name));
+        Assert.Equal("half", layers.LastWithParameters!.Name);
+    }
+
+    // From here on a bit for each zero costs several times what the values do.
+    [Theory, InlineData(29.9, true), InlineData(30, false), InlineData(100, false)]
+    public void From_ratio_30_on_a_convolutions_input_goes_without_zeros_bits(double ratio, bool keepsZeros)
+    {
+        using var map = randn(2, 3, 16, 16);
+        Assert.Equal(keepsZeros, Sensitivity.Adapt(ActivationCodec.Dct(ratio), map, Need.Linear, Zeros.Refine).ExactZeros);
+        Assert.True(Sensitivity.Adapt(ActivationCodec.Dct(ratio), map, Need.Linear, Zeros.Decide).ExactZeros);
+    }
+}
