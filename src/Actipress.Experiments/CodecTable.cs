@@ -13,10 +13,10 @@ public static class CodecTable
     const string Map = "resnet20.relu";
 
     /// <exception cref="InvalidDataException">A line lacks something; the message says which line, and what.</exception>
-    internal static string Write(IEnumerable<string> results)
+    internal static MeasuredTable Write(IEnumerable<string> results)
     {
         var lines = results.Select(Json.TryParse).OfType<JsonElement>().ToArray();
-        var text = new StringBuilder();
+        var (text, commits) = (new StringBuilder(), new HashSet<string>());
         text.AppendLine("| 64 MiB of ResNet-20's ReLU outputs | pack, of a `clone()` | unpack | both | bytes an element | PSNR |");
         text.AppendLine("|---|---|---|---|---|---|");
         foreach (var line in Newest("codecs", "codec", line => Text(line, "map") == Map))
@@ -27,15 +27,18 @@ public static class CodecTable
             text.AppendLine(CultureInfo.InvariantCulture,
                 $"| {Text(line, "network")} | `{Text(line, "codec")}` | {Number(line, "ratio"):0.00} | {Number(line, "saved_bytes") / 1048576:0.0} MiB | {Number(line, "kept_bytes") / 1048576:0.0} MiB |");
         Scaling();
-        if (lines.Length == 0) return "No results yet.\n";
+        if (lines.Length == 0) return new("", []);
         text.AppendLine().AppendLine($"Medians; {string.Join("; ", Origins())}.");
-        return text.ToString().ReplaceLineEndings("\n");
+        return new(text.ToString().ReplaceLineEndings("\n"), [.. commits]);
 
         IEnumerable<JsonElement> Newest(string kind, string key, Func<JsonElement, bool> wanted) => NewestOf(kind, line => Text(line, key), wanted);
 
         IEnumerable<JsonElement> NewestOf<T>(string kind, Func<JsonElement, T> key, Func<JsonElement, bool> wanted) =>
-            lines.Where(line => Text(line, "kind") == kind).Select(line => Object(line, "result")).Where(wanted)
-                .GroupBy(key).Select(same => same.Last());
+            lines.Where(line => Text(line, "kind") == kind && wanted(Object(line, "result"))).GroupBy(line => key(Object(line, "result"))).Select(same =>
+            {
+                commits.Add(Text(Object(same.Last(), "provenance"), "commit"));
+                return Object(same.Last(), "result");
+            });
 
         // Where and with what the newest of each table were measured.
         IEnumerable<string> Origins()

@@ -12,6 +12,11 @@ public sealed record Provenance(string Machine, int Cores, string Commit, string
         Processor(), Environment.ProcessorCount, SourceCommit(), typeof(torch).Assembly.GetName().Version!.ToString(3), RuntimeInformation.FrameworkDescription, DateTime.UtcNow,
         device is null ? null : GpuKernels.NameOf(device));
 
+    const string Dirty = "dirty";
+
+    /// <summary>Whether a commit's name says that its sources were changed and not committed.</summary>
+    public static bool IsDirty(string commit) => commit.EndsWith($"-{Dirty}", StringComparison.Ordinal);
+
     static string Processor()
     {
         try
@@ -26,7 +31,7 @@ public sealed record Provenance(string Machine, int Cores, string Commit, string
     {
         try
         {
-            using var git = Process.Start(new ProcessStartInfo("git", ["-C", AppContext.BaseDirectory, "describe", "--always", "--dirty"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            using var git = Process.Start(new ProcessStartInfo("git", ["-C", AppContext.BaseDirectory, "describe", "--always", $"--dirty=-{Dirty}"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
             var commit = git.StandardOutput.ReadToEnd().Trim();
             git.WaitForExit();
             return git.ExitCode == 0 ? commit : "unknown";

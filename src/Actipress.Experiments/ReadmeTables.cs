@@ -11,7 +11,7 @@ public static class ReadmeTables
     const string End = "<!-- end of results -->";
 
     // A line here adds a table; the README has a place for each.
-    static readonly (string[] Experiments, Func<string[], string> Table)[] all =
+    static readonly (string[] Experiments, Func<string[], MeasuredTable> Table)[] all =
     [
         (["mnist-lenet-10-epochs", "cifar10-resnet", "cifar10-resnet-24-epochs", "hippocampus-unet3d"], Sweeps),
         ([CodecTable.Folder], folders => CodecTable.Write(new ResultsFile(folders[0]).Lines().Select(line => line.GetRawText()))),
@@ -20,23 +20,29 @@ public static class ReadmeTables
 
     /// <summary>The README with its tables written anew.</summary>
     /// <param name="repository">The folder of README.md and experiments.</param>
-    /// <exception cref="InvalidDataException">The README has no place for a table.</exception>
+    /// <exception cref="InvalidDataException">The README has no place for a table, or a table that would change has figures of a dirty commit.</exception>
     public static string Update(string repository)
     {
         var readme = File.ReadAllText(Path.Combine(repository, "README.md"));
         foreach (var (experiments, table) in all)
         {
-            var mark = $"<!-- results: written by ./dev readme from {string.Join(", ", experiments.Select(name => $"experiments/{name}"))} -->";
+            var from = string.Join(", ", experiments.Select(name => $"experiments/{name}"));
+            var mark = $"<!-- results: written by ./dev readme from {from} -->";
             var begin = readme.IndexOf(mark, StringComparison.Ordinal);
             var end = begin < 0 ? -1 : readme.IndexOf(End, begin, StringComparison.Ordinal);
             if (end < 0) throw new InvalidDataException($"The README has no place for its results: wanted the lines '{mark}' and '{End}'.");
-            var text = table([.. experiments.Select(name => Path.Combine(repository, "experiments", name))]).ReplaceLineEndings("\n");
-            readme = readme[..(begin + mark.Length)] + "\n" + (text.Length == 0 ? "No results yet.\n" : text) + readme[end..];
+            begin += mark.Length;
+            var measured = table([.. experiments.Select(name => Path.Combine(repository, "experiments", name))]);
+            var text = "\n" + (measured.Text.Length == 0 ? "No results yet.\n" : measured.Text.ReplaceLineEndings("\n"));
+            if (text != readme[begin..end] && measured.DirtyCommits is { Length: > 0 } dirty)
+                throw new InvalidDataException($"The README's table of {from} would have figures of {string.Join(", ", dirty)}: sources that were "
+                    + "never committed, and that nobody can build again. Commit, and measure these figures again.");
+            readme = readme[..begin] + text + readme[end..];
         }
         return readme;
     }
 
-    static string Sweeps(string[] folders)
+    static MeasuredTable Sweeps(string[] folders)
     {
         var text = new StringBuilder();
         text.AppendLine("| trained | layers | codec | test score | against plain | maps kept | after forward | peak | gradient cosine |");
@@ -56,7 +62,7 @@ public static class ReadmeTables
                 text.AppendLine(Invariant($"| {what} | {layers} | {codec} | {score} | {difference} | {kept} | {MiB(row.AfterForwardBytes)} | {MiB(row.PeakBytes)} | {cosine} |"));
             }
         }
-        if (runs.Count == 0) return "";
+        if (runs.Count == 0) return new("", []);
         static string MiB(long? bytes) => bytes is { } known ? Invariant($"{Sizes.MiB(known):0.0} MiB") : "";
         var from = runs[^1].Provenance;
         text.AppendLine();
@@ -65,16 +71,16 @@ public static class ReadmeTables
         text.AppendLine(Invariant(
             $"Accuracy or DSC in percent, mean and standard error of {seeds} seeds; {from.Machine}, one thread each,"));
         text.AppendLine(Invariant($"TorchSharp {from.TorchSharp}, commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}."));
-        return $"{text}";
+        return new($"{text}", commits);
 
         static string Score(double score, double? error) => Invariant($"{100 * score:0.00}") + (error is { } known ? Invariant($" ± {100 * known:0.00}") : "");
     }
 
-    static string Memory(ResultsFile results)
+    static MeasuredTable Memory(ResultsFile results)
     {
         var pieces = StoredPiece.Read(results).Values.Where(piece => IsMemory(piece.Result)).ToArray();
         var measured = pieces.SelectMany(piece => piece.As<MemoryResult[]>()).GroupBy(result => (result.Network, result.Batch, Input: string.Join(" x ", result.Input))).ToArray();
-        if (measured.Length == 0) return "";
+        if (measured.Length == 0) return new("", []);
         var text = new StringBuilder();
         text.AppendLine("| MiB | floor | plain | `dct:10` | `dct:100` | plain peak | peak, `dct:10` |");
         text.AppendLine("|---|---|---|---|---|---|---|");
@@ -83,9 +89,18 @@ public static class ReadmeTables
                 text.AppendLine(CultureInfo.InvariantCulture, $"| {network.Key.Network}, {network.Key.Batch} of {network.Key.Input} | {Sizes.MiB(ten.FloorBytes):0} | {Sizes.MiB(ten.BaselineBytes):0} | {Sizes.MiB(ten.AfterForwardBytes):0} | {Sizes.MiB(hundred.AfterForwardBytes):0} | {(ten.BaselinePeakBytes is { } plain ? $"{Sizes.MiB(plain):0}" : "")} | {(ten.PeakBytes is { } peak ? $"{Sizes.MiB(peak):0}" : "")} |");
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"{pieces[^1].Machine}.");
-        return $"{text}";
+        return new($"{text}", [.. pieces.Select(piece => piece.Commit).Distinct()]);
 
         static bool IsMemory(JsonElement result) =>
             result.ValueKind == JsonValueKind.Array && result.EnumerateArray().FirstOrDefault() is { ValueKind: JsonValueKind.Object } first && first.TryGetProperty("floor_bytes", out _);
     }
+}
+
+/// <summary>A table of results.</summary>
+/// <param name="Text">In Markdown; empty where there are no results.</param>
+/// <param name="Commits">From which its figures were measured.</param>
+public sealed record MeasuredTable(string Text, IReadOnlyList<string> Commits)
+{
+    /// <summary>Those of sources that were changed and not committed.</summary>
+    public string[] DirtyCommits => [.. Commits.Where(Provenance.IsDirty)];
 }

@@ -54,4 +54,36 @@ public class ReadmeTests
     [Fact]
     public void The_table_is_that_of_the_stored_results() =>
         Assert.Equal(ReadmeTables.Update(TestData.Repository), Readme);
+
+    [Theory, InlineData("0000000", true), InlineData("0000000-dirty", false)]
+    public void A_table_changes_by_figures_of_a_commit_alone(string commit, bool changes)
+    {
+        var repository = Directory.CreateTempSubdirectory("actipress-readme").FullName;
+        try
+        {
+            foreach (var table in Regex.Matches(Readme, "from (experiments/[^-]*.*) -->").SelectMany(match => match.Groups[1].Value.Split(", ")))
+                Copy(table);
+            File.WriteAllText(Path.Combine(repository, "README.md"), Readme);
+            var results = Path.Combine(repository, "experiments", CodecTable.Folder, "results.jsonl");
+            var newest = File.ReadLines(results).Last(line => line.Contains("\"kind\":\"steps\"", StringComparison.Ordinal));
+            File.AppendAllText(results, Regex.Replace(newest, "\"commit\":\"[^\"]*\"", $"\"commit\":\"{commit}\"") + "\n");
+            if (changes)
+            {
+                Assert.Contains($"commit {commit}.", ReadmeTables.Update(repository), StringComparison.Ordinal);
+                return;
+            }
+            var message = Assert.Throws<InvalidDataException>(() => ReadmeTables.Update(repository)).Message;
+            Assert.Contains($"table of experiments/{CodecTable.Folder} would have figures of {commit}:", message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(repository, recursive: true);
+        }
+
+        void Copy(string folder)
+        {
+            Directory.CreateDirectory(Path.Combine(repository, folder));
+            foreach (var file in Directory.EnumerateFiles(Path.Combine(TestData.Repository, folder))) File.Copy(file, Path.Combine(repository, folder, Path.GetFileName(file)));
+        }
+    }
 }

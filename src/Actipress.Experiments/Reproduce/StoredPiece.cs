@@ -5,7 +5,8 @@ namespace Actipress.Experiments;
 /// <summary>What one piece of a reproduction left in a results file.</summary>
 /// <param name="Result">As JSON.</param>
 /// <param name="Machine">Where and from which commit.</param>
-public sealed record StoredPiece(JsonElement Result, string Machine)
+/// <param name="Commit">That commit.</param>
+public sealed record StoredPiece(JsonElement Result, string Machine, string Commit)
 {
     /// <summary>All pieces of a results file by key, the last of each.</summary>
     /// <exception cref="InvalidDataException">A piece lacks something; the message says which line.</exception>
@@ -24,8 +25,10 @@ public sealed record StoredPiece(JsonElement Result, string Machine)
         void Add(JsonElement line)
         {
             var from = line.GetProperty("provenance");
+            var commit = from.GetProperty("commit").GetString() ?? throw new FormatException("Its commit is null.");
             pieces[line.GetProperty("key").GetString() ?? throw new FormatException("Its key is null.")] = new(line.GetProperty("result"),
-                $"{(from.TryGetProperty("gpu", out var gpu) ? $"{gpu.GetString()} beside " : "")}{from.GetProperty("machine").GetString()} with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, commit {from.GetProperty("commit").GetString()}");
+                $"{(from.TryGetProperty("gpu", out var gpu) ? $"{gpu.GetString()} beside " : "")}{from.GetProperty("machine").GetString()} with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, commit {commit}",
+                commit);
         }
     }
 

@@ -21,7 +21,13 @@ public abstract record Keep
         internal override long? Count(long coefficients, long elements) => coefficients;
     }
 
-    /// <summary>The k = floor(N / ratio) largest by magnitude, the lowest index winning a tie; at ratio 1 all of them.</summary>
+    /// <summary>The largest by magnitude: one coefficient in so many.</summary>
+    /// <remarks>
+    /// Compact storage and the paper's keep exactly k = floor(N / ratio), at least one, where the lowest index wins a tie; at ratio 1 they
+    /// keep all. Grid storage, the default, estimates the k-th largest magnitude from a sample of a large map's tiles and keeps every
+    /// coefficient that reaches it, which are about k. A small map is its own sample. Towards ratio 1 that threshold falls no further than
+    /// where one coefficient in 64 would be stored as a number of its own.
+    /// </remarks>
     /// <param name="Ratio">The compression ratio, lambda in the paper: 1 or more.</param>
     public sealed record TopK(double Ratio) : Keep
     {

@@ -6,9 +6,9 @@ namespace Actipress;
 /// </summary>
 /// <remarks>
 /// Planes have blocks of <see cref="Block"/> x <see cref="Block"/>. Volumes have blocks of as many elements but near a cube
-/// (4 x 8 x 8 for 16), lines blocks of <see cref="Block"/> squared. An axis whose length is no multiple of its block ends in one
-/// shorter block with a transform of its own length, so nothing is padded: N elements give N coefficients and the transform is
-/// orthonormal at every size. Order: where axes have both full and shorter blocks, first the region of full blocks, then those with
+/// (4 x 8 x 8 for 16). A line is a plane of one row, whose blocks have <see cref="Block"/> points. An axis whose length is no multiple of
+/// its block ends in one shorter block with a transform of its own length, so nothing is padded: N elements give N coefficients and the
+/// transform is orthonormal at every size. Order: where axes have both full and shorter blocks, first the region of full blocks, then those with
 /// the shorter block on the last, the middle, the first axis and so on; within a region map after map, block after block, row-major.
 /// </remarks>
 public sealed partial record Dct : Transform
@@ -98,12 +98,7 @@ public sealed partial record Dct : Transform
 
     IEnumerable<Region> Regions(MapShape shape)
     {
-        var (depth, height, width) = shape.SpatialRank switch
-        {
-            3 => (Block / 4, Block / 2, Block / 2),
-            2 => (1, Block, Block),
-            _ => (1, 1, Block * Block),
-        };
+        var (depth, height, width) = shape.SpatialRank == 3 ? (Block / 4, Block / 2, Block / 2) : (1, Block, Block);
         return from d in Parts(shape.Depth, depth) from h in Parts(shape.Height, height) from w in Parts(shape.Width, width) select new Region(d, h, w);
     }
 
@@ -132,7 +127,7 @@ public sealed partial record Dct : Transform
     // Multiplies the block by a matrix along each of its axes in turn.
     static void Along(Span<float> block, Region region, Func<int, double[,]> matrix)
     {
-        Span<double> line = stackalloc double[256];
+        Span<double> line = stackalloc double[16];
         var stride = 1;
         foreach (var points in (ReadOnlySpan<int>)[region.Width.Points, region.Height.Points, region.Depth.Points])
         {

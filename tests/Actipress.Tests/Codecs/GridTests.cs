@@ -290,35 +290,7 @@ public unsafe class GridTests
         Assert.True(error < 1e-4, $"{error}");
     }
 
-    // A tile's blocks lie in a row of a line; the transform's own have its square of points.
-    static readonly ILookup<bool, string> byBlocksOfLines = tilings.ToLookup(tiling => tiling.Transform is Dct && tiling.Shape.SpatialRank == 1, tiling => tiling.Name);
-
-    public static TheoryData<string> TilingsOfTheTransform => [.. byBlocksOfLines[false]];
-
-    public static TheoryData<string> TilingsOfLines => [.. byBlocksOfLines[true]];
-
-    [Theory, MemberData(nameof(TilingsOfLines))]
-    public void Tiles_hold_the_cosines_of_each_block_of_a_line(string name)
-    {
-        var (shape, transform, tiles) = Tiling(name);
-        var values = Values(shape, relu: false);
-        var (found, _) = Through<GridDefinition>(values, tiles);
-        var wanted = new List<float>();
-        for (var line = 0; line < shape.Maps; line++)
-            for (var start = 0; start < shape.Width; start += ((Dct)transform).Block)
-            {
-                var points = Math.Min(((Dct)transform).Block, shape.Width - start);
-                for (var k = 0; k < points; k++)
-                {
-                    var (sum, first) = (0.0, line * shape.Width + start);
-                    for (var i = 0; i < points; i++) sum += values[first + i] * Math.Cos(Math.PI * (i + 0.5) * k / points);
-                    wanted.Add((float)(sum * Math.Sqrt((k == 0 ? 1.0 : 2.0) / points)));
-                }
-            }
-        AreHeld(wanted, found, inOrder: false);
-    }
-
-    [Theory, MemberData(nameof(TilingsOfTheTransform))]
+    [Theory, MemberData(nameof(Tilings))]
     public void Tiles_hold_the_coefficients_of_the_transform(string name)
     {
         var (shape, transform, tiles) = Tiling(name);

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace Actipress.Tests.Transforms;
@@ -16,9 +15,8 @@ public class GoldenTests
         foreach (var lines in File.ReadLines(TestData.Golden("transforms.txt")).Skip(1).Chunk(4))
         {
             var (head, words) = (lines[0].Split(" | "), lines[0].Split(" | ")[1].Split(' '));
-            var options = words.Skip(1).Select(word => word.Split('=')).ToDictionary(pair => pair[0], pair => int.Parse(pair[1], CultureInfo.InvariantCulture));
-            var transform = Actipress.Transforms.Named(words[0], new TransformOptions { Block = options.GetValueOrDefault("block", 16), Levels = options.GetValueOrDefault("levels", 3) });
-            yield return new(head[0], transform, [.. head[2].Split(' ').Select(long.Parse)], Floats(lines[2]), Floats(lines[3]));
+            var codec = ActivationCodec.Parse(string.Join(',', [$"{words[0]}:1", .. words[1..]]));
+            yield return new(head[0], codec.Transform, [.. head[2].Split(' ').Select(long.Parse)], Floats(lines[2]), Floats(lines[3]));
         }
 
         static float[] Floats(string hex) => MemoryMarshal.Cast<byte, float>(Convert.FromHexString(hex)).ToArray();

@@ -1,0 +1,62 @@
+using System.Text.RegularExpressions;
+using Microsoft.CodeAnalysis;
+
+namespace Actipress.Tests;
+
+/// <summary>The library as somebody meets it who has the package: the samples and the README's own transform see public members alone.</summary>
+public class FromOutsideTests
+{
+    static IEnumerable<string> Folders => Directory.EnumerateFiles(Path.Combine(TestData.Repository, "samples"), "Program.cs", SearchOption.AllDirectories)
+        .Select(file => Path.GetFileName(Path.GetDirectoryName(file)!));
+
+    public static TheoryData<string> Samples => [.. Folders];
+
+    [Theory, MemberData(nameof(Samples))]
+    public void A_sample_compiles_against_public_members(string sample) =>
+        FromOutside.Compile(OutputKind.ConsoleApplication, File.ReadAllText(Path.Combine(TestData.Repository, "samples", sample, "Program.cs")));
+
+    [Fact]
+    public void What_is_internal_is_hidden_from_outside()
+    {
+        var failure = Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => FromOutside.Compile(OutputKind.DynamicallyLinkedLibrary, "class Inside { object pack = typeof(Actipress.GridMap); }"));
+        Assert.Contains("CS0122", failure.Message, StringComparison.Ordinal);
+    }
+
+    static string Readme => File.ReadAllText(Path.Combine(TestData.Repository, "README.md"));
+
+    [Fact]
+    public void The_transform_in_the_readme_packs_and_unpacks()
+    {
+        using var scope = torch.NewDisposeScope();
+        var code = Assert.Single(Regex.Matches(Readme, "```csharp\n(.*?)```", RegexOptions.Singleline).Select(match => match.Groups[1].Value), block => block.Contains(": Transform", StringComparison.Ordinal));
+        var use = Assert.Single(Regex.Matches(Readme, "`(ActivationCodec[^`]*new (\\w+)\\(\\)[^`]*)`"));
+        var assembly = FromOutside.Compile(OutputKind.DynamicallyLinkedLibrary, $$"""
+            using Actipress;
+            using TorchSharp;
+            using static TorchSharp.torch;
+            {{code}}
+            public static class Use { public static ActivationCodec Codec => {{use.Groups[1].Value}}; }
+            """);
+        var codec = (ActivationCodec)assembly.GetType("Use")!.GetProperty("Codec")!.GetValue(null)!;
+        Assert.Equal(use.Groups[2].Value, codec.Transform.GetType().Name);
+        Assert.False(codec.HasText);
+        var plain = ActivationCodec.Threshold(((Keep.TopK)codec.Keep).Ratio);
+        foreach (var map in AwkwardMap.All.Where(map => map.Values().Length > 100))
+        {
+            // A transform that changes signs alone keeps the same coefficients as none.
+            using var packed = Pipeline.Pack(map.Tensor(), codec with { EvenIfLarger = true, ExactZeros = false }, out var why);
+            using var other = Pipeline.Pack(map.Tensor(), plain with { EvenIfLarger = true, ExactZeros = false }, out var whyOther);
+            Assert.Equal(whyOther, why);
+            if (packed is null) continue;
+            var (back, wanted) = (packed.Unpack(), other!.Unpack());
+            Assert.Equal(wanted.shape, back.shape);
+            Assert.True(back.Equals(wanted), $"{map}: other values");
+        }
+        var (values, shape) = (AwkwardMap.All[0].Values(), MapShape.Of(AwkwardMap.All[0].Shape));
+        float[] coefficients = new float[codec.Transform.Coefficients(shape)], values2 = new float[values.Length];
+        codec.Transform.Forward(values, shape, coefficients);
+        codec.Transform.Inverse(coefficients, shape, values2);
+        Assert.Equal(values, values2);
+        Assert.Equal(coefficients, codec.Transform.Forward(torch.tensor(values), shape).data<float>().ToArray());
+    }
+}
