@@ -1,3 +1,4 @@
+using Actipress.Codecs;
 using ILGPU;
 using static TorchSharp.torch;
 

@@ -1,5 +1,6 @@
 using Actipress.Accounting;
 using Actipress.Autograd;
+using Actipress.Codecs;
 using Actipress.Saving;
 using TorchSharp.Modules;
 

@@ -1,3 +1,5 @@
+using Actipress.Codecs;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress;

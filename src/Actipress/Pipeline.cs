@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Codecs;
 using Actipress.Saving;
 using static TorchSharp.torch;
 
@@ -61,15 +62,13 @@ public static class Pipeline
         return null;
     }
 
-    // Where nothing stores a grid, as under kernels that know no such ratio, the compact sections take its place.
+    // Where nothing stores a codec's encoding, as kernels do at no ratio below 2, the encoding's substitute takes its place.
     static Implementation For(ref ActivationCodec codec, Device device)
     {
         if (Find(codec) is { } found) return found;
-        var compact = codec with { Encoding = new Compact() };
-        if (codec.Encoding is not GridStorage || Find(compact) is not { } stages)
-            throw new NotSupportedException($"Nothing packs '{codec}' on {device}: in use is only {inUse.Value[0].Name} ({Variable}).");
-        codec = compact;
-        return stages;
+        var asked = codec;
+        if (asked.Encoding.Substitute is { } substitute) codec = asked with { Encoding = substitute };
+        return Find(codec) ?? throw new NotSupportedException($"Nothing packs '{asked}' on {device}: in use is only {inUse.Value[0].Name} ({Variable}).");
 
         Implementation? Find(ActivationCodec wanted) => inUse.Value.FirstOrDefault(one => one.Covers(wanted) && one.RunsOn(device));
     }
@@ -80,9 +79,6 @@ public static class Pipeline
 /// </summary>
 sealed class Stages : Implementation
 {
-    /// <summary>Sums of a block's values and wavelet cascades stay finite below this.</summary>
-    public const float Largest = 1e30f;
-
     public override string Name => "stages, torch";
 
     public override bool Covers(ActivationCodec codec) => codec.Encoding is SectionEncoding;
@@ -91,9 +87,9 @@ sealed class Stages : Implementation
 
     public override Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why)
     {
-        if (!IsUsable(map, out var isPositive, out why)) return null;
+        if (!MapValues.IsUsable(map, out var isPositive, out why)) return null;
         var zeros = codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null;
-        using var x = Flat(map);
+        using var x = MapValues.Flat(map);
         using var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape));
         using var kept = codec.Keep.Select(coefficients, map.NumberOfElements);
         return new Sections(zeros, ((SectionEncoding)codec.Encoding).Encode(kept, coefficients.NumberOfElements), Unpack);
@@ -103,49 +99,10 @@ sealed class Stages : Implementation
 
     static Tensor Unpack(Sections stored, MapHeader header)
     {
-        var (transform, encoding) = (header.Codec.Transform, EncodingOf(header));
+        var (transform, encoding) = (header.Codec.Transform, header.SectionEncoding);
         using var coefficients = encoding.Decode(stored.Encoded, transform.Coefficients(header.Shape));
         using var x = transform.Inverse(coefficients, header.Shape);
         if (stored.Zeros is { } zeros) ExactZeros.Restore(x, zeros, header.Type, encoding.Step(stored.Encoded));
-        return InType(x, header);
-    }
-
-    internal static SectionEncoding EncodingOf(MapHeader header) => (SectionEncoding)header.Codec.Encoding;
-
-    /// <summary>Whether all values are numbers of which sums stay finite, and whether they are zeros and positive ones.</summary>
-    internal static bool IsUsable(Tensor map, out bool isPositive, out LeftRaw why)
-    {
-        var (lowest, highest) = Range(map);
-        isPositive = lowest == 0;
-        var isUsable = lowest >= -Largest && highest <= Largest;
-        why = isUsable ? LeftRaw.No : LeftRaw.NotFinite;
-        return isUsable;
-    }
-
-    /// <summary>The least and the most value; NaN where the map has one.</summary>
-    internal static (double Lowest, double Highest) Range(Tensor map)
-    {
-        var (lowest, highest) = map.aminmax();
-        using (lowest)
-        using (highest)
-        using (var wideLowest = lowest.to(float64))
-        using (var wideHighest = highest.to(float64))
-            return (wideLowest.item<double>(), wideHighest.item<double>());
-    }
-
-    /// <summary>Row-major float32.</summary>
-    internal static Tensor Flat(Tensor map)
-    {
-        using var contiguous = map.contiguous();
-        using var floats = contiguous.to(float32);
-        return floats.view(-1);
-    }
-
-    /// <summary>In the map's own type and shape.</summary>
-    internal static Tensor InType(Tensor x, MapHeader header)
-    {
-        if (header.Type == ScalarType.Float16) x.Clamp_(finfo(header.Type).min, finfo(header.Type).max);
-        using var typed = x.to(header.Type);
-        return typed.view(header.Extents);
+        return MapValues.InType(x, header);
     }
 }

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Actipress.Codecs;
 using Microsoft.CodeAnalysis;
 
 namespace Actipress.Tests;

@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Codecs;
 using Actipress.Saving;
 using static TorchSharp.torch;
 

@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using Actipress.Codecs;
+using Actipress.Maps;
 using static TorchSharp.torch;
 using unsafe NativeConvolutionBackward = delegate* unmanaged[Cdecl]<
     nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int>;

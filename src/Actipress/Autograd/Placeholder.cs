@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Actipress.Maps;
 using Actipress.Saving;
 using static TorchSharp.torch;
 

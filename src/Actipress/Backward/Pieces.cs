@@ -1,3 +1,5 @@
+using Actipress.Maps;
+
 namespace Actipress;
 
 /// <summary>How large the pieces are in which a backward pass reads a map.</summary>

@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -14,10 +15,10 @@ sealed class CoefficientGrid : Implementation
 
     public override unsafe Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why)
     {
-        if (!Stages.IsUsable(map, out var isPositive, out why)) return null;
+        if (!MapValues.IsUsable(map, out var isPositive, out why)) return null;
         var zeros = codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null;
         GridMap? grid = null;
-        using (var x = Stages.Flat(map))
+        using (var x = MapValues.Flat(map))
         using (var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape)))
         using (var contiguous = coefficients.contiguous())
             grid = GridMap.Pack(
@@ -62,7 +63,7 @@ sealed class GridOfCoefficients : Stored
         grid.Unpack((void*)LibTorch.Data(coefficients), ScalarType.Float32, GridFormat.Tiles(coefficients.NumberOfElements), get_num_threads());
         using var x = header.Codec.Transform.Inverse(coefficients, header.Shape);
         if (zeros is not null) ExactZeros.Restore(x, zeros, header.Type, grid.Step);
-        return Stages.InType(x, header);
+        return MapValues.InType(x, header);
     }
 
     public override void Write(BinaryWriter writer)

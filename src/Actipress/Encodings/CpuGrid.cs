@@ -1,4 +1,6 @@
 using Actipress.Autograd;
+using Actipress.Codecs;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress;

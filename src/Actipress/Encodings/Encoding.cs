@@ -8,6 +8,9 @@ public abstract record Encoding
 
     /// <summary>Whether packing tells of the map's error by a sample.</summary>
     internal virtual bool TellsError => false;
+
+    /// <summary>The encoding that takes its place where no implementation stores it; null for none.</summary>
+    internal virtual Encoding? Substitute => null;
 }
 
 /// <summary>An encoding of kept coefficients in a few sections, each a flat tensor of one type on the map's device.</summary>

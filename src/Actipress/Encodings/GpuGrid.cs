@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress;

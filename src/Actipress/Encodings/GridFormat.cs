@@ -1,3 +1,5 @@
+using Actipress.Codecs;
+
 namespace Actipress;
 
 /// <summary>The numbers of grid storage on which all of its implementations agree.</summary>
@@ -11,7 +13,7 @@ static class GridFormat
     public const int Escape = 127;
 
     /// <summary>Magnitudes up to this leave room for the sums of a tile.</summary>
-    public const float Largest = Stages.Largest;
+    public const float Largest = MapValues.Largest;
 
     /// <summary>
     /// The highest levels of classes: 1, 2, 3 to 4, 5 to 8, and so on. Within a class of 2^b a level is told by the b lower bits of

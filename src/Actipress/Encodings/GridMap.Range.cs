@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using Actipress.Codecs;
+using Actipress.Maps;
 
 namespace Actipress;
 

@@ -3,6 +3,8 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using Actipress.Codecs;
+using Actipress.Maps;
 
 namespace Actipress;
 

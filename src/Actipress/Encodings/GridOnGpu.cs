@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Actipress.Autograd;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress;

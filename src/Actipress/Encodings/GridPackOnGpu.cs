@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress;

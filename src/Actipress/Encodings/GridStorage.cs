@@ -14,4 +14,6 @@ public sealed record GridStorage : Encoding
     public override string Name => "grid";
 
     internal override bool TellsError => true;
+
+    internal override Encoding? Substitute => new Compact();
 }

@@ -1,3 +1,5 @@
+using Actipress.Maps;
+
 namespace Actipress;
 
 /// <summary>What a tile's 256 values go through.</summary>

@@ -2,6 +2,7 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Actipress.Autograd;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress;

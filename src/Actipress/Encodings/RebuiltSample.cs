@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress;

@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Actipress.Autograd;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress;

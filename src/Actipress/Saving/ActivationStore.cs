@@ -1,5 +1,7 @@
 using Actipress.Accounting;
 using Actipress.Autograd;
+using Actipress.Codecs;
+using Actipress.Maps;
 
 namespace Actipress.Saving;
 

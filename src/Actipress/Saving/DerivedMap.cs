@@ -1,3 +1,4 @@
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;

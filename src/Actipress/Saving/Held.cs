@@ -1,5 +1,6 @@
 using System.Numerics;
 using Actipress.Autograd;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;
@@ -130,7 +131,7 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
     /// <param name="beside">What is held for layers of other bounds, to be disposed with these bits; null for none.</param>
     public static HeldInside Pack(Tensor map, Need.Inside need, HeldInside? beside)
     {
-        var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && Stages.Range(map).Lowest >= 0;
+        var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && MapValues.Range(map).Lowest >= 0;
         if (map.device_type == DeviceType.CPU && map.dtype == ScalarType.Float32 && map.is_contiguous())
             return new HeldInside(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype, tellsZeros, beside);
         using var inside = need.Bits(map);

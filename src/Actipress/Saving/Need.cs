@@ -1,20 +1,8 @@
 using Actipress.Autograd;
+using Actipress.Codecs;
 using TorchSharp.Modules;
 
 namespace Actipress.Saving;
-
-/// <summary>How finely a map's values must be held, from the coarsest.</summary>
-enum Fineness
-{
-    /// <summary>As the layer's codec gives them.</summary>
-    Codec,
-
-    /// <summary>Rounded to 16 bits.</summary>
-    Sixteen,
-
-    /// <summary>Bit for bit.</summary>
-    Exact,
-}
 
 /// <summary>What the backward pass of the operation that saved a tensor needs of it.</summary>
 /// <param name="Fineness">How finely its values must be held, where values are needed at all.</param>

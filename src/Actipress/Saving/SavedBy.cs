@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Codecs;
 
 namespace Actipress.Saving;
 

@@ -1,5 +1,6 @@
 using Actipress.Accounting;
 using Actipress.Autograd;
+using Actipress.Codecs;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 

@@ -1,3 +1,4 @@
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Autograd;

@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Codecs;
 using Actipress.Models;
 using Actipress.Saving;
 using Actipress.Tests.Saving;

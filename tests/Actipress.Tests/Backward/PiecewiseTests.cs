@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 using static TorchSharp.torch.nn.functional;

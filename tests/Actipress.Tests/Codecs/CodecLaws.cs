@@ -1,3 +1,4 @@
+using Actipress.Codecs;
 using CsCheck;
 using static TorchSharp.torch;
 
@@ -230,7 +231,7 @@ public sealed class CodecLaws : IDisposable
             Assert.True(back.isfinite().all().item<bool>(), what);
             if (packed.HasExactZeros) Assert.True(back.eq(0).Equals(x.eq(0)), $"{what}: other zeros");
             // A wavelet's have more than an odd map, whose last elements it repeats.
-            var coefficients = ActivationCodec.Parse(Table[codec]).Transform.Forward(Stages.Flat(x), MapShape.Of(x.shape));
+            var coefficients = ActivationCodec.Parse(Table[codec]).Transform.Forward(MapValues.Flat(x), MapShape.Of(x.shape));
             double error = Energy(back.to(float64).sub(x.to(float64))), energy = Energy(coefficients.to(float64));
             var raised = x.NumberOfElements * Math.Pow(finfo(Types[type]).tiny, 2);    // kept apart from zeros
             Assert.True(error <= 1.1 * energy + raised, $"{what}: an error of {error} where the coefficients have {energy}");

@@ -1,3 +1,4 @@
+using Actipress.Codecs;
 using CsCheck;
 
 namespace Actipress.Tests.Codecs;

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Runtime.Intrinsics;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Actipress.Codecs;
 
 namespace Actipress.Tests.Codecs;
 

@@ -1,3 +1,4 @@
+using Actipress.Maps;
 using CsCheck;
 using static TorchSharp.torch;
 

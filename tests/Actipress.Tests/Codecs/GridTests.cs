@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Actipress.Benchmarks;
+using Actipress.Codecs;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;

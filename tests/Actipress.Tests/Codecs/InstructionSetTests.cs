@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using System.Security.Cryptography;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;

@@ -1,3 +1,4 @@
+using Actipress.Codecs;
 using Actipress.Saving;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;

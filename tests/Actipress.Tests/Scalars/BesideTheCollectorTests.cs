@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using Actipress.Autograd;
+using Actipress.Codecs;
 using Actipress.Data;
 using Actipress.Experiments;
 using Actipress.Models;
@@ -91,7 +92,7 @@ public sealed class BesideTheCollectorTests : IDisposable
         {
             var copy = map.clone();
             ExactZeros.Restore(copy.view(-1), bits, ScalarType.Float16, 0.01f);
-            return Stages.InType(copy, new(ActivationCodec.Half, map.shape, ScalarType.Float16));
+            return MapValues.InType(copy, new(ActivationCodec.Half, map.shape, ScalarType.Float16));
         }
     }
 

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Codecs;
 
 /// <summary>Reads the parts of a packed map's file in turn, and says where they are damaged.</summary>
 ref struct PackedReader(ReadOnlySpan<byte> all)

@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Maps;
 
 /// <summary>Neighbouring maps of a tensor, or the same neighbouring rows of each; a row is a slice of a volume, and a line of a plane.</summary>
 /// <param name="First">The first map.</param>

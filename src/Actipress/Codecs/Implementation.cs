@@ -1,6 +1,7 @@
+using Actipress.Maps;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Codecs;
 
 /// <summary>A way to carry codecs out, of which <see cref="Pipeline.Implementations"/> has the table.</summary>
 abstract class Implementation
@@ -34,6 +35,9 @@ abstract class Implementation
 readonly record struct MapHeader(ActivationCodec Codec, long[] Extents, ScalarType Type)
 {
     public MapShape Shape => MapShape.Of(Extents);
+
+    /// <summary>The codec's encoding, where that is one in sections.</summary>
+    public SectionEncoding SectionEncoding => (SectionEncoding)Codec.Encoding;
 }
 
 /// <summary>Beyond which a map is better kept otherwise.</summary>

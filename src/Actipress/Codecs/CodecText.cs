@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace Actipress;
+namespace Actipress.Codecs;
 
 /// <summary>Codecs as text, such as <c>wt:db3:10,levels=2</c>: docs/pipeline.md has the grammar and the table of options.</summary>
 static class CodecText

@@ -1,6 +1,6 @@
 using Actipress.Autograd;
 
-namespace Actipress;
+namespace Actipress.Codecs;
 
 /// <summary>A map stored as the sections of a <see cref="SectionEncoding"/>, and its exact zeros.</summary>
 sealed class Sections : Stored
@@ -50,7 +50,7 @@ sealed class Sections : Stored
             for (var rest = reader.Byte("the number of sections"); rest > 0; rest--) read.Add(reader.Section(null));
             reader.End();
             var wanted = header.Codec.Keep.Count(header.Codec.Transform.Coefficients(header.Shape), elements);
-            if (wanted is { } kept && Stages.EncodingOf(header).CountIn([.. read]) is { } found && found != kept)
+            if (wanted is { } kept && header.SectionEncoding.CountIn([.. read]) is { } found && found != kept)
                 throw reader.Wrong($"{found} kept coefficients", $"{kept}");
             return new(zeros, [.. read], unpack);
         }

@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Maps;
 
 /// <summary>
 /// How a tensor of maps is worked on in pieces: strips of about 65,536 neighbouring elements that end where blocks of every codec end, as

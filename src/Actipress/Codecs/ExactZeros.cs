@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Codecs;
 
 /// <summary>The zeros that a ReLU leaves, kept exactly at one bit an element, and with them the ReLU's own gradient.</summary>
 static class ExactZeros

@@ -1,3 +1,5 @@
+using Actipress.Maps;
+
 namespace Actipress;
 
 /// <summary>A tensor kept in fewer bytes until it is asked for. Whoever packed it disposes it.</summary>

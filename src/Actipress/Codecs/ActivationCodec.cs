@@ -1,5 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
-using Actipress.Saving;
+using Actipress.Codecs;
 
 namespace Actipress;
 
