@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
+using Actipress.Gpu;
 
 namespace Actipress.Distributed;
 

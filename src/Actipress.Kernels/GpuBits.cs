@@ -2,7 +2,7 @@ using ILGPU;
 
 namespace Actipress;
 
-/// <summary>Bits at any place of a buffer of words, which has <see cref="KernelText.Slack"/>; many threads may write side by side.</summary>
+/// <summary>Bits at any place of a buffer of words, which has <see cref="KernelSizes.Slack"/>; many threads may write side by side.</summary>
 static class GpuBits
 {
     /// <summary>Writes bits over zeros.</summary>

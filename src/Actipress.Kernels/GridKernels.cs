@@ -1,5 +1,7 @@
+using Actipress.Grid.Gpu;
 using ILGPU;
-using static Actipress.KernelText;
+using static Actipress.Gpu.KernelText;
+using static Actipress.Grid.Gpu.KernelSizes;
 
 namespace Actipress;
 

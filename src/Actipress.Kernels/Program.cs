@@ -1,3 +1,4 @@
+using Actipress.Gpu;
 using Actipress;
 
 // Writes the PTX of every kernel into a folder: ./dev kernels.

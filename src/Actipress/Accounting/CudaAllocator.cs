@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Actipress.Autograd;
+using Actipress.Gpu;
 
 namespace Actipress.Accounting;
 

@@ -80,6 +80,15 @@ abstract class Stored : IDisposable
     /// <summary>Writes it as docs/format.md specifies.</summary>
     public abstract void Write(BinaryWriter writer);
 
+    /// <summary>What <see cref="Write"/> writes.</summary>
+    public byte[] ToBytes()
+    {
+        using var stream = new MemoryStream();
+        using var writer = new BinaryWriter(stream);
+        Write(writer);
+        return stream.ToArray();
+    }
+
     /// <inheritdoc/>
     public abstract void Dispose();
 }

@@ -1,6 +1,8 @@
 using Actipress.Accounting;
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Gpu;
+using Actipress.Grid.Gpu;
 using Actipress.Maps;
 
 namespace Actipress.Saving;
@@ -64,7 +66,7 @@ sealed class ActivationStore(SavingPolicy policy, ModelRun? run) : SavedTensorHo
     public bool OffloadsToHost { get; init; }
 
     /// <summary>The kernels of a device; null where there are none.</summary>
-    public Func<torch.Device, CudaDevice?> GpuOf { get; init; } = CudaDevice.Of;
+    public Func<torch.Device, CudaDevice?> GpuOf { get; init; } = GpuGrid.DeviceOf;
 
     /// <summary>Whether what something else keeps alive is handed out as it is. Off in tests that judge a codec, whatever their code forgets to dispose.</summary>
     public bool HandsOutOriginals { get; init; } = true;

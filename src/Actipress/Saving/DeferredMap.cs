@@ -1,3 +1,6 @@
+using Actipress.Gpu;
+using Actipress.Grid.Gpu;
+
 namespace Actipress.Saving;
 
 /// <summary>

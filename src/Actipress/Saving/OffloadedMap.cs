@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Actipress.Gpu;
 
 namespace Actipress.Saving;
 

@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using Actipress.Gpu;
+using Actipress.Grid.Gpu;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Gpu;
@@ -14,7 +16,7 @@ public sealed class CudaDeviceTests : IDisposable
     public void The_very_ptx_that_is_loaded_packs_and_unpacks_as_the_CPU_does()
     {
         var before = StandInDriver.Launches;
-        CudaDevice.SelfCheck(StandInDriver.MakeDevice());
+        GpuGrid.SelfCheck(StandInDriver.MakeDevice());
         Assert.True(StandInDriver.Launches > before);
     }
 
@@ -30,8 +32,8 @@ public sealed class CudaDeviceTests : IDisposable
     public void Without_a_GPU_in_libtorch_it_says_so()
     {
         Assert.SkipWhen(cuda.is_available(), "this machine has a GPU");
-        Assert.Null(CudaDevice.Of(CPU));
-        Assert.Contains("no CUDA in this libtorch", CudaDevice.Refusal(0), StringComparison.Ordinal);
+        Assert.Null(GpuGrid.DeviceOf(CPU));
+        Assert.Contains("no CUDA in this libtorch", GpuGrid.Refusal(0), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Linq.Expressions;
 using System.Reflection;
+using Actipress.Gpu;
 using ILGPU;
 using ILGPU.Backends.EntryPoints;
 using ILGPU.Runtime;

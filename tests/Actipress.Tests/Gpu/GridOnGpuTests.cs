@@ -1,3 +1,5 @@
+using Actipress.Gpu;
+using Actipress.Grid.Gpu;
 using Actipress.Tests.Codecs;
 using static TorchSharp.torch;
 

@@ -1,3 +1,4 @@
+using Actipress.Gpu;
 using Actipress.Models;
 using Actipress.Tests.Codecs;
 using static TorchSharp.torch;

@@ -1,9 +1,10 @@
 using System.Runtime.CompilerServices;
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Gpu;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Grid.Gpu;
 
 /// <summary>
 /// A map in grid storage on a GPU: the bytes that <see cref="GridMap"/> would write, in one tensor, and beside them what lets groups of
@@ -43,7 +44,7 @@ sealed class GridOnGpu : Stored
     /// <summary>Rebuilds the map into a new tensor, which the caller disposes. Nothing waits.</summary>
     public override Tensor Unpack(MapHeader header)
     {
-        var plan = gpu.PlanOf(header.Shape, header.Codec.Transform);
+        var plan = GpuPlans.On(gpu).Of(header.Shape, header.Codec.Transform);
         var layout = new GpuMap(plan.Tiles, header.Type);
         var map = empty(header.Extents, header.Type, gpu.Device);
         try
@@ -55,7 +56,7 @@ sealed class GridOnGpu : Stored
                 {
                     var room = count * (long)layout.TilesPerUnit * 256;
                     using var coefficients = empty(room, float32, gpu.Device);
-                    UnpackTiles(plan, layout.OfCoefficients(firstUnit, room), KernelArgument.Of<byte>(coefficients), count * layout.ChunksPerUnit * KernelText.StretchesPerChunk);
+                    UnpackTiles(plan, layout.OfCoefficients(firstUnit, room), KernelArgument.Of<byte>(coefficients), count * layout.ChunksPerUnit * KernelSizes.StretchesPerChunk);
                     Combine(plan, layout, units, coefficients, values);
                 }
             return map;
@@ -69,7 +70,7 @@ sealed class GridOnGpu : Stored
 
     void UnpackTiles(GpuPlan plan, GpuMap layout, KernelArgument values, int groups) => gpu.Launch(
         GridKernel.Unpack, groups, KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of<ushort>(levelBits),
-        KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0), KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(gpu.Cosines), values);
+        KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0), KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(GpuPlans.On(gpu).Cosines), values);
 
     void Combine(GpuPlan plan, GpuMap layout, GpuUnits units, Tensor coefficients, KernelArgument values)
     {

@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Grid.Gpu;
 
 /// <summary>What packing learns of a map, on the device; the host reads it once.</summary>
 struct GpuState

@@ -1,9 +1,8 @@
-using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
 
-namespace Actipress;
+namespace Actipress.Gpu;
 
 /// <summary>An argument of a kernel: a tensor's memory, or a number or struct of numbers.</summary>
 readonly struct KernelArgument
@@ -39,12 +38,6 @@ readonly struct KernelArgument
 /// <summary>Runs the kernels of src/Actipress.Kernels on the memory of one torch device.</summary>
 abstract class GpuDevice(torch.Device device)
 {
-    // More than any model has kinds of maps.
-    const int MostPlans = 512;
-
-    readonly ConcurrentDictionary<(MapShape, Transform), GpuPlan> plans = [];
-    readonly Lazy<Tensor> cosines = new(() => Kept(torch.tensor(GridCosines.All(), device: device)));
-
     /// <summary>Where tensors are.</summary>
     public torch.Device Device => device;
 
@@ -62,16 +55,6 @@ abstract class GpuDevice(torch.Device device)
     {
         using var local = memory.cpu();
         return new GpuReading(local.Elements<byte>().ToArray());
-    }
-
-    /// <summary>The tables of <see cref="GridCosines.All"/>.</summary>
-    public Tensor Cosines => cosines.Value;
-
-    /// <summary>What is known of all maps of a shape, made at the first.</summary>
-    public GpuPlan PlanOf(MapShape shape, Transform transform)
-    {
-        if (plans.Count > MostPlans) plans.Clear();
-        return plans.GetOrAdd((shape, transform), _ => new GpuPlan(GridFormat.Tiles(transform, shape), device));
     }
 
     /// <summary>A tensor that no dispose scope disposes.</summary>
@@ -93,53 +76,4 @@ class GpuReading(byte[] bytes) : IDisposable
 
     /// <inheritdoc/>
     public virtual void Dispose() => GC.SuppressFinalize(this);
-}
-
-/// <summary>What packing and unpacking need to know of a kind of maps.</summary>
-sealed class GpuPlan
-{
-    public GpuPlan(GridTiles tiles, torch.Device device)
-    {
-        Tiles = tiles;
-        var regions = MemoryMarshal.AsBytes(GpuRegion.Of(tiles).AsSpan()).ToArray();
-        Regions = GpuDevice.Kept(torch.tensor(regions.Length == 0 ? [0] : regions, torch.uint8, device));
-        if (tiles.Wavelet is { } wavelet)
-        {
-            (var maps, Sampled) = GridSample.Maps(wavelet);
-            (SampledFrom, SampledElements, SampledCoefficients) = (maps.Shape.Maps, (long)Sampled * maps.Elements, Sampled * maps.Coefficients);
-            (Levels, SampledLevels) = (GpuLevel.Of(wavelet), GpuLevel.Of(maps));
-            unsafe { Filters = GpuDevice.Kept(torch.tensor(new Span<float>(wavelet.Low, 4 * wavelet.Taps).ToArray(), device: device)); }
-            return;
-        }
-        (Sampled, SampledElements) = GridSample.Tiles(tiles);
-        SampledCoefficients = 256 * Sampled;
-    }
-
-    public GridTiles Tiles { get; }
-
-    /// <summary>The regions of the tiles, on the device.</summary>
-    public Tensor Regions { get; }
-
-    /// <summary>Tiles of the sample, or under a wavelet maps or strips of them.</summary>
-    public int Sampled { get; }
-
-    /// <summary>Of how many maps or strips.</summary>
-    public long SampledFrom { get; }
-
-    /// <summary>Values in them.</summary>
-    public long SampledElements { get; }
-
-    /// <summary>Coefficients of them.</summary>
-    public int SampledCoefficients { get; }
-
-    /// <summary>Under a wavelet the levels from fine to coarse; else none.</summary>
-    public GpuLevel[] Levels { get; } = [];
-
-    /// <summary>Likewise of what is sampled.</summary>
-    public GpuLevel[] SampledLevels { get; } = [];
-
-    /// <summary>Under a wavelet its filters on the device, as <see cref="GridWavelet"/> has them one after the other.</summary>
-    public Tensor? Filters { get; }
-
-    public int Stretches => checked(Tiles.Chunks * KernelText.StretchesPerChunk);
 }

@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Grid.Gpu;
 
 /// <summary>One division of whole maps by a wavelet, as kernels are given it: <see cref="GridWavelet.Level"/>.</summary>
 struct GpuLevel

@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Grid.Gpu;
 
 /// <summary>A map and its tiles, as kernels are given them.</summary>
 struct GpuMap

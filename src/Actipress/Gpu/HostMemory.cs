@@ -1,6 +1,6 @@
 using Actipress.Autograd;
 
-namespace Actipress;
+namespace Actipress.Gpu;
 
 /// <summary>
 /// The bytes of some tensors of a GPU in the host's pinned memory. They move there and back on a stream of their own, beside what torch

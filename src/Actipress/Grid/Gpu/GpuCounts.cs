@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Grid.Gpu;
 
 /// <summary>What some levels take in each stream of a chunk.</summary>
 struct GpuCounts

@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using Actipress.Gpu;
+using Actipress.Grid.Gpu;
 
 namespace Actipress;
 
@@ -35,6 +37,6 @@ public static class GpuKernels
     public static string? Refusal(torch.Device device)
     {
         ArgumentNullException.ThrowIfNull(device);
-        return CudaDevice.Refusal(Math.Max(0, device.index));
+        return GpuGrid.Refusal(Math.Max(0, device.index));
     }
 }

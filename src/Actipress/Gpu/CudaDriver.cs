@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 
-namespace Actipress;
+namespace Actipress.Gpu;
 
 /// <summary>The few functions of the CUDA driver that kernels are loaded and started with, in the context that torch itself uses.</summary>
 /// <remarks>A device's primary context is one for the whole process; torch works in it, so its addresses and streams are valid there.</remarks>

@@ -1,8 +1,8 @@
-namespace Actipress;
+namespace Actipress.Gpu;
 
 /// <summary>
-/// The kernels as PTX, which ./dev kernels compiles from the C# of src/Actipress.Kernels, and what kernels and host agree on. The
-/// library carries the text, so that it needs no compiler of its own and the first map on a GPU does not wait for one.
+/// The kernels as PTX, which ./dev kernels compiles from the C# of src/Actipress.Kernels. The library carries the text, so that it needs no
+/// compiler of its own and the first map on a GPU does not wait for one.
 /// </summary>
 static class KernelText
 {
@@ -11,17 +11,6 @@ static class KernelText
 
     /// <summary>The most threads of a group, for which the PTX is compiled; fewer must be a multiple of 16.</summary>
     public const int MostThreads = 128;
-
-    /// <summary>Tiles that one group of threads measures, writes or unpacks.</summary>
-    public const int TilesPerStretch = 64;
-
-    public const int StretchesPerChunk = GridTiles.TilesPerChunk / TilesPerStretch;
-
-    /// <summary>Bins of the three histograms together.</summary>
-    public const int Bins = (1 << TopK.FirstBits) + (1 << TopK.SecondBits) + (1 << TopK.ThirdBits);
-
-    /// <summary>A buffer for so many bytes of bits has this many more, which a kernel may read.</summary>
-    public const int Slack = 12;
 
     /// <summary>The PTX of a kernel, for groups of <see cref="MostThreads"/>.</summary>
     public static string Of(GridKernel kernel)

@@ -2,9 +2,10 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Gpu;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Grid.Gpu;
 
 /// <summary>
 /// A map on its way into grid storage on a GPU. It is read once to find the step and to measure what it takes, which the host then learns
@@ -34,7 +35,7 @@ sealed class GridPackOnGpu : IDisposable
     {
         if (map.device_type != gpu.Device.type || Math.Max(0, map.device_index) != Math.Max(0, gpu.Device.index))
             throw new ArgumentException($"A map on {map.device} was given to the kernels of {gpu.Device}: move it there first.", nameof(map));
-        (this.gpu, this.codec, plan) = (gpu, codec, gpu.PlanOf(MapShape.Of(map.shape), codec.Transform));
+        (this.gpu, this.codec, plan) = (gpu, codec, GpuPlans.On(gpu).Of(MapShape.Of(map.shape), codec.Transform));
         layout = new GpuMap(plan.Tiles, map.dtype);
         stretches = GpuDevice.Kept(empty(Math.Max(1, plan.Stretches) * Unsafe.SizeOf<GpuCounts>(), uint8, gpu.Device));
         starts = GpuDevice.Kept(empty(plan.Tiles.Chunks, int64, gpu.Device));
@@ -60,7 +61,7 @@ sealed class GridPackOnGpu : IDisposable
 
     KernelArgument State => KernelArgument.Of<GpuState>(stateMemory);
     KernelArgument Regions => KernelArgument.Of<GpuRegion>(plan.Regions);
-    KernelArgument Cosines => KernelArgument.Of<float>(gpu.Cosines);
+    KernelArgument Cosines => KernelArgument.Of<float>(GpuPlans.On(gpu).Cosines);
     KernelArgument Counts => KernelArgument.Of<GpuCounts>(stretches!);
     KernelArgument Places => KernelArgument.Of<long>(starts!);
 
@@ -76,7 +77,7 @@ sealed class GridPackOnGpu : IDisposable
         why = LeftRaw.NotFinite;
         if (found.NotFinite != 0) return null;
         why = LeftRaw.NotSmaller;
-        var wordBytes = (found.Bytes + KernelText.Slack + 3) / 4 * 4;
+        var wordBytes = (found.Bytes + KernelSizes.Slack + 3) / 4 * 4;
         if (!codec.EvenIfLarger && wordBytes + stretches!.Bytes() + starts!.Bytes() + levelBits!.Bytes() >= map.Bytes()) return null;
         using var contiguous = map.contiguous();
         KernelArgument values = KernelArgument.Of<byte>(contiguous);
@@ -121,11 +122,11 @@ sealed class GridPackOnGpu : IDisposable
         using var coefficients = plan.Tiles.Wavelet is not null
             ? Divided(gpu, plan, plan.SampledLevels, values, layout, new GpuUnits { Maps = plan.Sampled, ChosenFrom = plan.SampledFrom, MapsPerUnit = plan.Sampled }, plan.SampledCoefficients)
             : empty(plan.SampledCoefficients, float32, gpu.Device);
-        using var histogramMemory = zeros(KernelText.Bins, int32, gpu.Device);
+        using var histogramMemory = zeros(KernelSizes.Bins, int32, gpu.Device);
         KernelArgument sample = KernelArgument.Of<float>(coefficients), histograms = KernelArgument.Of<int>(histogramMemory), count = KernelArgument.Of(plan.SampledCoefficients);
         var groups = Groups(gpu, plan.SampledCoefficients);
         if (plan.Tiles.Wavelet is null)
-            gpu.Launch(GridKernel.Sample, Groups(plan.Sampled, gpu.Threads / 16), values, KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(gpu.Cosines), KernelArgument.Of(plan.Sampled), sample);
+            gpu.Launch(GridKernel.Sample, Groups(plan.Sampled, gpu.Threads / 16), values, KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(GpuPlans.On(gpu).Cosines), KernelArgument.Of(plan.Sampled), sample);
         if (keep is Keep.TopK top)
         {
             gpu.Launch(GridKernel.Tally, groups, sample, count, histograms, state);
@@ -148,7 +149,7 @@ sealed class GridPackOnGpu : IDisposable
         {
             var room = count * (long)layout.TilesPerUnit * 256;
             using var coefficients = Divided(gpu, plan, plan.Levels, values, layout, units, room);
-            yield return (KernelArgument.Of<byte>(coefficients), layout.OfCoefficients(firstUnit, room), count * layout.ChunksPerUnit * KernelText.StretchesPerChunk);
+            yield return (KernelArgument.Of<byte>(coefficients), layout.OfCoefficients(firstUnit, room), count * layout.ChunksPerUnit * KernelSizes.StretchesPerChunk);
         }
     }
 

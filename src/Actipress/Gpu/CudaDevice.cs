@@ -1,15 +1,12 @@
-using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
 
-namespace Actipress;
+namespace Actipress.Gpu;
 
 /// <summary>Kernels on a CUDA device: loaded as PTX by the driver into torch's context, started on torch's current stream.</summary>
 sealed unsafe class CudaDevice : GpuDevice
 {
-    static readonly ConcurrentDictionary<int, Lazy<(CudaDevice? Device, PlatformNotSupportedException? Refusal)>> devices = new();
-
     readonly CudaDriver driver;
     readonly nint context;
     readonly int index;
@@ -154,55 +151,14 @@ sealed unsafe class CudaDevice : GpuDevice
         foreach (var then in due) then();
     }
 
-    /// <summary>The kernels on a tensor's device; null where that is none, or none that they run on.</summary>
-    public static CudaDevice? Of(torch.Device device) => device.type == DeviceType.CUDA ? Open(Math.Max(0, device.index)).Device : null;
-
-    /// <summary>Why the kernels do not run on <c>cuda:index</c>; null where they do.</summary>
-    public static string? Refusal(int index) => Open(index).Refusal is { } refusal ? $"{refusal.Message} Maps on cuda:{index} go through torch's own operations, which is slower." : null;
-
-    // Once in the life of the process: on a device that cannot, every map goes through torch's operations.
-    static (CudaDevice? Device, PlatformNotSupportedException? Refusal) Open(int index) => devices.GetOrAdd(index, _ => new(() =>
+    /// <summary>The device <c>cuda:index</c> of this process.</summary>
+    /// <exception cref="PlatformNotSupportedException">There is none that the kernels run on; the message says why.</exception>
+    /// <exception cref="ExternalException">The driver refused to load them.</exception>
+    public static CudaDevice Open(int index)
     {
-        try
-        {
-            var stream = LibTorch.SymbolIn("libtorch_cuda.so", "aoti_torch_get_current_cuda_stream");
-            if (stream == 0) throw LibTorch.Unsupported("no CUDA in this libtorch", "TorchSharp-cuda-linux, or an installed PyTorch's libtorch, of version 2.10");
-            var device = new CudaDevice(CudaDriver.Here, new torch.Device(DeviceType.CUDA, index), stream);
-            SelfCheck(device);
-            return (device, null);
-        }
-        catch (PlatformNotSupportedException refusal) { return (null, refusal); }
-        catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException refusal) { return (null, refusal); }
-        catch (ExternalException failure) { return (null, new PlatformNotSupportedException(failure.Message, failure)); }
-    })).Value;
-
-    /// <summary>Packs and unpacks known maps as on the CPU: the same bytes and values, or the device is not used.</summary>
-    /// <exception cref="PlatformNotSupportedException">Something else came out.</exception>
-    public static void SelfCheck(GpuDevice gpu)
-    {
-        using var scope = torch.NewDisposeScope();
-        using var noGradients = torch.no_grad();
-        // Whole, ragged and small blocks, volumes, more tiles than one chunk has, and whole maps under a wavelet.
-        foreach (var (extents, text) in ((long[], string)[])[([2, 3, 48, 40], "dct:10"), ([3, 20, 7, 7], "dct:4"), ([2, 5, 9, 17], "dct:4,block=8"), ([70, 1000], "st:10"), ([5, 21, 20], "wt:haar:10")])
-        {
-            var codec = ActivationCodec.Parse(text) with { EvenIfLarger = true };
-            var elements = extents.Aggregate(1L, (a, b) => a * b);
-            var wave = HeldScalars.Arange(elements, torch.float32).Mul_(0.37f).sin_().view(extents);
-            foreach (var map in (Tensor[])[wave, wave.relu()])
-            {
-                using var expected = Pipeline.Pack(map, codec, out _)!;
-                using var packed = Packed(gpu, map, codec, out var why);
-                if (packed is null) throw Wrong($"a map of {string.Join(" x ", extents)} left raw ({why})");
-                if (!packed.ToBytes().AsSpan().SequenceEqual(expected.ToBytes())) throw Wrong($"other bytes of a map of {string.Join(" x ", extents)} under {text}");
-                using Tensor back = packed.Unpack(), local = back.cpu(), wanted = expected.Unpack();
-                if (!local.Equals(wanted)) throw Wrong($"other values of a map of {string.Join(" x ", extents)} under {text}");
-            }
-        }
-
-        static PackedMap? Packed(GpuDevice gpu, Tensor map, ActivationCodec codec, out LeftRaw why) =>
-            GpuGrid.Pack(gpu, map.to(gpu.Device), codec, out why) is { } stored ? new(new(codec, map.shape, map.dtype), stored) : null;
-
-        PlatformNotSupportedException Wrong(string found) => new(
-            $"The kernels are not used on {gpu.Device}: a trial found {found}, wanted what the CPU makes of it. Please report this with the GPU's name.");
+        var stream = LibTorch.SymbolIn("libtorch_cuda.so", "aoti_torch_get_current_cuda_stream");
+        if (stream == 0)
+            throw LibTorch.Unsupported("no CUDA in this libtorch", "TorchSharp-cuda-linux, or an installed PyTorch's libtorch, of version 2.10");
+        return new(CudaDriver.Here, new torch.Device(DeviceType.CUDA, index), stream);
     }
 }
