@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Actipress.Codecs;
 using Actipress.Experiments;
 using static TorchSharp.torch;
 

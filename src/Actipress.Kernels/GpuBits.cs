@@ -1,3 +1,4 @@
+using Actipress.Grid.Gpu;
 using ILGPU;
 
 namespace Actipress;

@@ -1,4 +1,5 @@
 using System.Numerics;
+using Actipress.Grid;
 using Actipress.Grid.Gpu;
 using ILGPU;
 

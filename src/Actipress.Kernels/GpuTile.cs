@@ -1,3 +1,4 @@
+using Actipress.Grid;
 using Actipress.Grid.Gpu;
 using ILGPU;
 

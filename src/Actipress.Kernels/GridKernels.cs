@@ -1,3 +1,5 @@
+using Actipress.Gpu;
+using Actipress.Grid;
 using Actipress.Grid.Gpu;
 using ILGPU;
 using static Actipress.Gpu.KernelText;

@@ -1,5 +1,5 @@
-using Actipress.Gpu;
 using Actipress;
+using Actipress.Gpu;
 
 // Writes the PTX of every kernel into a folder: ./dev kernels.
 if (args is not [var folder])

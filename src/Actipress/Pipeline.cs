@@ -1,6 +1,8 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Grid;
 using Actipress.Grid.Gpu;
+using Actipress.Quantisation;
 using Actipress.Saving;
 using static TorchSharp.torch;
 

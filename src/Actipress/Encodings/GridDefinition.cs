@@ -1,3 +1,5 @@
+using Actipress.Grid;
+
 namespace Actipress;
 
 /// <summary>The arithmetic of tiles and wavelets in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>

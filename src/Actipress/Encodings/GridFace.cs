@@ -1,3 +1,5 @@
+using Actipress.Grid;
+
 namespace Actipress;
 
 /// <summary>What levels stand for: 0, and (level + offset) step with one offset for level 1 and one for all others.</summary>

@@ -9,11 +9,11 @@ namespace Actipress;
 /// </summary>
 /// <remarks>
 /// u is a hash of the element's index and so the same on every device; the rounding is right on average over elements. Maps on the CPU
-/// are packed in one pass over their memory (Quantized.Cpu.cs), in the same bytes.
+/// are packed in one pass over their memory (src/Actipress/Quantisation), in the same bytes.
 /// </remarks>
-public sealed partial record Quantized : SectionEncoding
+public sealed record Quantized : SectionEncoding
 {
-    const int Group = 256;
+    internal const int Group = 256;
 
     /// <summary>Bits a value: 8, 4 or 2.</summary>
     public int Bits { get; }
@@ -29,8 +29,8 @@ public sealed partial record Quantized : SectionEncoding
     /// <inheritdoc/>
     public override string Name => "quant";
 
-    int Levels => (1 << Bits) - 1;
-    int CodesPerByte => 8 / Bits;
+    internal int Levels => (1 << Bits) - 1;
+    internal int CodesPerByte => 8 / Bits;
 
     internal override Tensor[] Encode(Kept kept, long coefficients)
     {
@@ -54,7 +54,7 @@ public sealed partial record Quantized : SectionEncoding
 
     internal override long? CountIn(Tensor[] sections) => null;
 
-    void Check(Tensor[] sections, long coefficients)
+    internal void Check(Tensor[] sections, long coefficients)
     {
         var groups = (coefficients + Group - 1) / Group;
         Expect(sections is [{ dtype: ScalarType.Float32 }, { dtype: ScalarType.Byte }], "float32 scales and codes");

@@ -1,5 +1,6 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Grid;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 using static TorchSharp.torch.nn.functional;

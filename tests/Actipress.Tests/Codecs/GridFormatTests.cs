@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Actipress.Codecs;
+using Actipress.Grid;
 
 namespace Actipress.Tests.Codecs;
 

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Actipress.Benchmarks;
 using Actipress.Codecs;
+using Actipress.Grid;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;

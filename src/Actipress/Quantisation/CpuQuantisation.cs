@@ -1,7 +1,7 @@
 using Actipress.Codecs;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Quantisation;
 
 /// <summary>Group quantisation on the CPU, in one pass over the map's memory.</summary>
 sealed class CpuQuantisation : Implementation
@@ -13,7 +13,7 @@ sealed class CpuQuantisation : Implementation
     public override bool RunsOn(Device device) => device.type == DeviceType.CPU;
 
     public override Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why) =>
-        ((Quantized)codec.Encoding).PackOnCpu(map, codec.ExactZeros, out why);
+        new QuantizedGroups((Quantized)codec.Encoding).Pack(map, codec.ExactZeros, out why);
 
-    public override Stored Read(ref PackedReader reader, MapHeader header) => Sections.Read(ref reader, header, Quantized.UnpackOnCpu);
+    public override Stored Read(ref PackedReader reader, MapHeader header) => Sections.Read(ref reader, header, QuantizedGroups.Unpack);
 }

@@ -2,7 +2,7 @@ using Actipress.Autograd;
 using Actipress.Codecs;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Grid;
 
 /// <summary>Grid storage of what a transform of the user's own makes of a map on the CPU: its coefficients fill the tiles as they are.</summary>
 sealed class CoefficientGrid : Implementation

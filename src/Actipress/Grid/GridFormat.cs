@@ -1,6 +1,6 @@
 using Actipress.Codecs;
 
-namespace Actipress;
+namespace Actipress.Grid;
 
 /// <summary>The numbers of grid storage on which all of its implementations agree.</summary>
 /// <remarks>

@@ -3,7 +3,7 @@ using Actipress.Codecs;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Grid;
 
 /// <summary>Grid storage on the CPU: transform, sample, levels and streams in one pass over the map's memory.</summary>
 sealed unsafe class CpuGrid : Implementation

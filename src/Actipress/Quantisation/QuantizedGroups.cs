@@ -5,13 +5,22 @@ using Actipress.Autograd;
 using Actipress.Codecs;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Quantisation;
 
-// Group by group in one pass over a map's memory on the CPU: nothing of the map's size beside the result.
-public sealed unsafe partial record Quantized
+/// <summary>
+/// The arithmetic of <see cref="Quantized"/> on the CPU, group by group in one pass over a map's memory: nothing of the map's size is
+/// allocated beside the result.
+/// </summary>
+sealed unsafe class QuantizedGroups(Quantized quantized)
 {
-    /// <summary>Packs a map on the CPU; null, and why, where it holds numbers that cannot be packed.</summary>
-    internal Sections? PackOnCpu(Tensor map, bool exactZeros, out LeftRaw why)
+    const int Group = Quantized.Group;
+
+    int Bits => quantized.Bits;
+    int Levels => quantized.Levels;
+    int CodesPerByte => quantized.CodesPerByte;
+
+    /// <summary>Packs a map; null, and why, where it holds numbers that cannot be packed.</summary>
+    public Sections? Pack(Tensor map, bool exactZeros, out LeftRaw why)
     {
         using var contiguous = map.contiguous();
         return map.dtype switch
@@ -24,9 +33,11 @@ public sealed unsafe partial record Quantized
         };
     }
 
-    internal static Tensor UnpackOnCpu(Sections stored, MapHeader header)
+    /// <summary>Rebuilds the map, which the caller disposes.</summary>
+    public static Tensor Unpack(Sections stored, MapHeader header)
     {
         var quantized = (Quantized)header.Codec.Encoding;
+        var groups = new QuantizedGroups(quantized);
         quantized.Check(stored.Encoded, header.Shape.Elements);
         var map = empty(header.Extents, header.Type);
         try
@@ -34,10 +45,10 @@ public sealed unsafe partial record Quantized
             HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
             switch (header.Type)
             {
-                case ScalarType.Float32: quantized.Unpack<SingleCells>(stored, map); break;
-                case ScalarType.Float64: quantized.Unpack<DoubleCells>(stored, map); break;
-                case ScalarType.Float16: quantized.Unpack<HalfCells>(stored, map); break;
-                default: quantized.Unpack<BFloat16Cells>(stored, map); break;
+                case ScalarType.Float32: groups.Unpack<SingleCells>(stored, map); break;
+                case ScalarType.Float64: groups.Unpack<DoubleCells>(stored, map); break;
+                case ScalarType.Float16: groups.Unpack<HalfCells>(stored, map); break;
+                default: groups.Unpack<BFloat16Cells>(stored, map); break;
             }
             return map;
         }
@@ -69,7 +80,7 @@ public sealed unsafe partial record Quantized
             zeros = null;
         }
         why = finite ? LeftRaw.No : LeftRaw.NotFinite;
-        if (finite) return new(zeros, [scales, codes], UnpackOnCpu);
+        if (finite) return new(zeros, [scales, codes], Unpack);
         scales.Dispose();
         codes.Dispose();
         return null;
@@ -116,7 +127,7 @@ public sealed unsafe partial record Quantized
         var to = (void*)LibTorch.Data(map);
         var scales = (float*)LibTorch.Data(stored.Encoded[0]);
         byte* codes = (byte*)LibTorch.Data(stored.Encoded[1]), zeros = (byte*)(stored.Zeros is null ? 0 : LibTorch.Data(stored.Zeros));
-        var least = zeros == null ? 0 : ExactZeros.Least(TCells.Smallest, Step(stored.Encoded));
+        var least = zeros == null ? 0 : ExactZeros.Least(TCells.Smallest, quantized.Step(stored.Encoded));
         CpuTeam.Each(elements, Stretch(elements), Decode);
 
         [SkipLocalsInit]
