@@ -19,7 +19,7 @@ namespace Actipress;
 /// </code>
 /// Bits fill bytes from the lowest; a bit stream ends with zeros up to a whole byte.
 /// </remarks>
-sealed unsafe partial class GridChunk : IDisposable
+sealed unsafe class GridChunk : IDisposable
 {
     // What a writer writes ahead.
     const int Slack = 256;
@@ -43,23 +43,23 @@ sealed unsafe partial class GridChunk : IDisposable
     readonly ulong* kept, negative;
 
     /// <param name="largestZeroBits">The largest number of bits of zeros.</param>
-    /// <param name="largestTiles">The largest number of tiles.</param>
-    public GridChunk(int largestZeroBits, int largestTiles = GridTiles.TilesPerChunk)
+    public GridChunk(int largestZeroBits)
     {
+        const int Tiles = GridTiles.TilesPerChunk;
         var zeroBytes = (int)((largestZeroBits + 63L) / 64 * 8);
         const int WorkBytes = 1024 + Batch * (1024 + 256 + 64);
-        memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * largestTiles + 8 * Slack), 64);
+        memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * Tiles + 8 * Slack), 64);
         X = (float*)memory;
         Y = X + 256;
         tileLevels = (byte*)(Y + Batch * 256);
         kept = (ulong*)(tileLevels + Batch * 256);
         negative = kept + Batch * 4;
         groups = memory + WorkBytes;
-        zeros = groups + GroupBytes * largestTiles + Slack;
+        zeros = groups + GroupBytes * Tiles + Slack;
         masks = zeros + zeroBytes + Slack;
-        signs = masks + MaskBytes * largestTiles + Slack;
-        levels = signs + SignBytes * largestTiles + Slack;
-        escapes = levels + LevelBytes * largestTiles + Slack;
+        signs = masks + MaskBytes * Tiles + Slack;
+        levels = signs + SignBytes * Tiles + Slack;
+        escapes = levels + LevelBytes * Tiles + Slack;
     }
 
     public void Dispose()
@@ -165,9 +165,12 @@ sealed unsafe partial class GridChunk : IDisposable
     internal static ulong Whole(ulong lowest) => lowest * 0xFF;
 
     /// <summary>The chunk's bytes so far, in memory that the caller frees.</summary>
-    public byte* Finish(out int length)
+    public byte* Finish(out int length) => Finish(zeros, zeroBits.End(), out length);
+
+    /// <summary>The same with zeros that were not written here: the bytes from <paramref name="zeros"/> to <paramref name="zeroEnd"/>.</summary>
+    public byte* Finish(byte* zeros, byte* zeroEnd, out int length)
     {
-        byte* zeroEnd = zeroBits.End(), signEnd = signBits.End(), levelEnd = levelBits.End();
+        byte* signEnd = signBits.End(), levelEnd = levelBits.End();
         length = checked((int)(4 * tile + (zeroEnd - zeros) + (maskEnd - masks) + (signEnd - signs) + (levelEnd - levels) + (escapeEnd - escapes)) + sizeof(int));
         var bytes = (byte*)NativeMemory.Alloc((nuint)length);
         var at = bytes;
@@ -233,20 +236,10 @@ sealed unsafe partial class GridChunk : IDisposable
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         readonly ulong Beyond(ulong next) => next >> 1 >> (63 ^ (int)count);
 
-        /// <summary>Writes so many bits from memory, of which eight bytes more than they fill may be read.</summary>
-        public void Copy(byte* from, int length)
-        {
-            for (; length >= 64; length -= 64, from += 8) Write(*(ulong*)from);
-            Write(*(ulong*)from & (1UL << length) - 1, length);
-        }
-
         public readonly byte* End()
         {
             *(ulong*)to = bits;
             return to + (count + 7) / 8;
         }
-
-        /// <summary>How many bits were written since <paramref name="start"/>.</summary>
-        public readonly int Since(byte* start) => (int)(8 * (to - start) + count);
     }
 }

@@ -126,16 +126,18 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IGri
         for (; planes > 0; planes--, from = from.After((long)half * level.Half.Height), to += (long)n * height)
         {
             if (even > 0) TFace.Unite(from, wavelet.InverseFirst, wavelet.InverseSecond, to, to + n, 2L * n, even, half);
-            for (var y = even; 2 * y < height; y++)
-            {
-                float* upper = to + 2L * y * n, lower = upper + n;
-                var dropped = 2 * y + 1 == height;
-                float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && !dropped ? lower : rows + n + 1;
-                TFace.Unite(from.After((long)half * y), wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, 0, 1, half);
-                if (n % 2 == 0) continue;
-                GridUnit<TFace>.Copy(evenUpper, upper, n);
-                if (!dropped) GridUnit<TFace>.Copy(evenLower, lower, n);
-            }
+            for (var y = even; 2 * y < height; y++) Pair(level, from, y, to + 2L * y * n, 2 * y + 1 < height ? to + (2L * y + 1) * n : null);
         }
+    }
+
+    /// <summary>Two neighbouring rows of a plane that is <see cref="GridWavelet.InQuarters"/>; the second is null where the plane has none.</summary>
+    public void Pair(in GridWavelet.Level level, in FourBands bands, int pair, float* upper, float* lower)
+    {
+        var (n, half) = (level.Whole.Width, level.Half.Width);
+        float* evenUpper = n % 2 == 0 ? upper : rows, evenLower = n % 2 == 0 && lower != null ? lower : rows + n + 1;
+        TFace.Unite(bands.After((long)half * pair), wavelet.InverseFirst, wavelet.InverseSecond, evenUpper, evenLower, 0, 1, half);
+        if (n % 2 == 0) return;
+        GridUnit<TFace>.Copy(evenUpper, upper, n);
+        if (lower != null) GridUnit<TFace>.Copy(evenLower, lower, n);
     }
 }

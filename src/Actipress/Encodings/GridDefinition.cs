@@ -50,16 +50,6 @@ unsafe struct GridDefinition : IGridFace
 
     public static bool CombineRow(float* low, float* high, float* u, float* v, int taps, float* x, int half) => false;
 
-    public static void OneFilter(float** from, float* u, int taps, float* to, int count)
-    {
-        for (var i = 0; i < count; i++)
-        {
-            var a = from[0][i] * u[0];
-            for (var j = 1; j < taps; j++) a = MathF.FusedMultiplyAdd(from[j][i], u[j], a);
-            to[i] = a;
-        }
-    }
-
     public static void Quarter(float* upper, float* lower, long space, int pairs, float* u, float* v, in FourBands bands, int count)
     {
         for (var i = 0; i < pairs * count; i++)

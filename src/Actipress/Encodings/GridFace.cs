@@ -48,9 +48,6 @@ unsafe interface IGridFace
     /// </summary>
     static abstract void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count);
 
-    /// <summary>One filter alone: to[i] = sum_j u[j] from[j][i].</summary>
-    static abstract void OneFilter(float** from, float* u, int taps, float* to, int count);
-
     /// <summary>
     /// Both filters along a periodic row of 2 <paramref name="half"/> values, where its halves fill one register each: what <see cref="Filter"/>
     /// gives over its even and odd values; else false, and nothing.

@@ -1,6 +1,6 @@
 namespace Actipress;
 
-/// <summary>The coefficients of some large maps, which are computed anew each time that they are gone through.</summary>
+/// <summary>The coefficients of some large maps, or strips of these, which are computed anew each time that they are gone through.</summary>
 /// <param name="wavelet">How maps divide.</param>
 /// <param name="values">The first element of all maps.</param>
 /// <param name="maps">Their numbers.</param>
@@ -12,29 +12,13 @@ sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* valu
 
     public void Each<TTally>(Func<TTally> begin, Action<TTally> end) where TTally : ITally
     {
-        var parts = wavelet.PartsFor(threads, maps.Length);
-        var work = new CpuTeam.Shares(maps.Length * parts, threads);
-        var gate = new Lock();
-        work.Run(() =>
+        using var team = new GridTeam<TFace>(wavelet, threads, TCells.AreFloats, divides: true);
+        foreach (var map in maps)
         {
-            var tally = begin();
-            using (var bands = GridAnalysis.Of<TFace, TCells>(wavelet, values))
-            using (var rows = new Rows<TTally>(wavelet, tally))
-                for (int share = 0, last = 0; share < last || work.Take(out share, out last); share++)
-                {
-                    bands.Divide(maps[share / parts], share % parts, parts, rows);
-                    rows.End();
-                }
-            lock (gate) end(tally);
-        });
-    }
-
-    sealed class Rows<TTally>(GridWavelet wavelet, TTally tally) : GridBandRows(wavelet) where TTally : ITally
-    {
-        protected override int Take(long at, float* coefficients, int count, bool last)
-        {
-            tally.See(new(coefficients, count));
-            return count;
+            var first = map * wavelet.Elements;
+            if (!TCells.AreFloats) GridMover<TCells>.Read(values, first, team.Values, wavelet.Elements);
+            team.Forward(TCells.AreFloats ? (float*)values + first : team.Values);
+            new CoefficientsInMemory(team.Coefficients, wavelet.Coefficients, threads).Each(begin, end);
         }
     }
 }

@@ -149,9 +149,8 @@ sealed unsafe partial class GridMap : IDisposable
     sealed partial class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        // Of each share.
-        readonly int parts = tiles.PartsFor(threads);
-        readonly CpuTeam.Shares work = new(tiles.Shares * tiles.PartsFor(threads), threads);
+        readonly int threadsEach = tiles.ThreadsEach(threads);
+        readonly CpuTeam.Shares work = new(tiles.Shares, threads / tiles.ThreadsEach(threads));
         readonly int[]? order = tiles.OrderOfWork();
         int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
@@ -161,11 +160,7 @@ sealed unsafe partial class GridMap : IDisposable
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;
 
-        public void Run()
-        {
-            try { work.Run(tiles.Wavelet is not { } wavelet ? PackTiles : wavelet.InBands ? () => PackBands(wavelet) : () => PackUnits(wavelet)); }
-            finally { foreach (var assembly in assemblies) assembly?.Dispose(); }
-        }
+        public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? PackTiles : wavelet.IsLarge ? () => PackLarge(wavelet) : () => PackUnits(wavelet));
 
         readonly float inverse = 1 / sample.Step;
 
@@ -287,12 +282,12 @@ sealed unsafe partial class GridMap : IDisposable
     sealed partial class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
-        readonly int parts = tiles.PartsFor(threads);
-        readonly CpuTeam.Shares work = new(tiles.Shares * tiles.PartsFor(threads), threads);
+        readonly int threadsEach = tiles.ThreadsEach(threads);
+        readonly CpuTeam.Shares work = new(tiles.Shares, threads / tiles.ThreadsEach(threads));
         readonly int[]? order = tiles.OrderOfWork();
         readonly float least = ExactZeros.Least(TCells.Smallest, packed.Step);
 
-        public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? UnpackTiles : wavelet.InBands ? () => UnpackBands(wavelet) : () => UnpackUnits(wavelet));
+        public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? UnpackTiles : wavelet.IsLarge ? () => UnpackLarge(wavelet) : () => UnpackUnits(wavelet));
 
         void UnpackTiles()
         {

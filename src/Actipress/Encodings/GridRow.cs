@@ -40,14 +40,6 @@ readonly unsafe struct GridRow
         TFace.Filter(from, wavelet.Low, wavelet.High, wavelet.Taps, low, high, half);
     }
 
-    /// <summary>The low one alone.</summary>
-    public void DivideLow<TFace>(GridWavelet wavelet, float* x, int n, float* low) where TFace : struct, IGridFace
-    {
-        var half = HalfOf(x, n);
-        Take<TFace>(x, half);
-        TFace.OneFilter(from, wavelet.Low, wavelet.Taps, low, half);
-    }
-
     // The row is even, or made even by its last element.
     static int HalfOf(float* x, int n)
     {

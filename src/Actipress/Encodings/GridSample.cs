@@ -61,7 +61,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
 
     public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
         tiles.Wavelet is not { } wavelet ? OfTiles<TFace, TCells>(map, tiles, keep, threads)
-        : wavelet.InBands ? OfLargeMaps<TFace, TCells>(map, wavelet, keep, threads)
+        : wavelet.IsLarge ? OfLargeMaps<TFace, TCells>(map, wavelet, keep, threads)
         : OfMaps<TFace, TCells>(map, wavelet, keep, threads);
 
     // What the threads have seen.

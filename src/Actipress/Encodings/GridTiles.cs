@@ -132,8 +132,8 @@ sealed class GridTiles
     /// <summary>What threads take at a time: chunks, or units.</summary>
     public int Shares => checked((int)(Wavelet?.Units ?? Chunks));
 
-    /// <summary>In how many parts threads take each of those, where they are large and few.</summary>
-    public int PartsFor(int threads) => Wavelet is { } wavelet ? wavelet.PartsFor(threads, wavelet.Units) : 1;
+    /// <summary>How many of some threads work on one of those: see <see cref="GridWavelet.ThreadsEach"/>.</summary>
+    public int ThreadsEach(int threads) => Wavelet?.ThreadsEach(threads) ?? 1;
 
     /// <summary>Tiles of one chunk.</summary>
     public int TilesIn(int chunk)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.Intrinsics;
 
 namespace Actipress;
@@ -15,7 +16,7 @@ namespace Actipress;
 /// x[2 q - s + 1] = sum_t low[2 t]     a[q + t - r] + sum_t high[2 t]     d[q + t - r]                 r = floor(F / 4), s = 1 - F/2 mod 2
 /// </code>
 /// </remarks>
-sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFace
+sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, IGridFace
 {
     // Of slices that are divided and put together at once, where they are small.
     const int SliceElements = 1 << 12;
@@ -32,29 +33,33 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     // Every second element of a row.
     readonly GridRow halves;
     readonly float** from, bands;
+    // Of a large map: see CombineLines.
+    readonly float* lines;
     readonly GridCombiner<TFace> combiner;
 
     /// <param name="wavelet">How maps divide into units.</param>
     /// <param name="inPlace">Maps are read and written where they lie: there are no <see cref="Values"/>.</param>
     /// <param name="divides">There is no <see cref="Inverse"/>.</param>
-    public GridUnit(GridWavelet wavelet, bool inPlace = false, bool divides = false)
+    /// <param name="shared">The unit of another thread, which works on the same map: coefficients, values and low bands are that one's.</param>
+    public GridUnit(GridWavelet wavelet, bool inPlace = false, bool divides = false, GridUnit<TFace>? shared = null)
     {
         (this.wavelet, taps) = (wavelet, wavelet.Taps);
+        var own = shared is null ? 1 : 0;
         var (levels, beside) = (wavelet.Levels, wavelet.SideBySideFrom);
         var batch = ((long)wavelet.Coefficients * wavelet.Together + 511) / 256 * 256;
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
         var sideBySide = wavelet.Bands.Take(wavelet.BandsSideBySide).Sum(band => band.Elements) * wavelet.Together;
         var slice = wavelet.Shape.Depth == 1 ? 0 : levels.Max(level => (long)level.Whole.Height * level.Whole.Width * level.Beside);
         memory = new(
-            unit, inPlace ? 0 : batch, Math.Max(sideBySide, !divides && slice > 0 && taps > 2 ? batch : 0), sideBySide, LowElements(0), LowElements(1),
-            slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : levels.Max(level => level.Whole.Height == 1 && level.Beside == 1 ? 0 : GridCombiner<TFace>.PlaneScratch(level.Whole) * level.Beside),
-            levels.Max(level => 2 * (level.Whole.Width + 1L) * level.Beside), 512, GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8);
-        Coefficients = memory[0];
-        Values = memory[1];
+            own * unit, inPlace ? 0 : own * batch, Math.Max(sideBySide, !divides && slice > 0 && taps > 2 && !wavelet.IsLarge ? batch : 0), sideBySide, own * LowElements(0), own * LowElements(1),
+            slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : levels.Max(level => HasPlanes(level) ? GridCombiner<TFace>.PlaneScratch(level.Whole) * level.Beside : 0),
+            levels.Max(level => 2 * (level.Whole.Width + 1L) * level.Beside), 512, GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8, divides ? 0 : LineFloats);
+        Coefficients = shared is null ? memory[0] : shared.Coefficients;
+        Values = shared is null ? memory[1] : shared.Values;
         whole = memory[2];
         parts = memory[3];
-        low = memory[4];
-        nextLow = memory[5];
+        low = shared is null ? memory[4] : shared.low;
+        nextLow = shared is null ? memory[5] : shared.nextLow;
         slices = memory[6];
         spareSlice = memory[7];
         plane = memory[8];
@@ -64,7 +69,11 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
         halves = new(memory[11], wavelet.Shape.Width, taps);
         from = (float**)memory[12];
         bands = (float**)memory[13];
+        lines = memory[14];
         combiner = new(wavelet);
+
+        // A large plane is put together row by row.
+        bool HasPlanes(GridWavelet.Level level) => wavelet.IsLarge ? level.Whole.Depth > 1 : level.Whole.Height > 1 || level.Beside > 1;
 
         long LowElements(int level) => level < Math.Min(beside, levels.Length - 1) ? (long)levels[level].Half.Elements * wavelet.Together : 0;
     }
@@ -85,6 +94,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <remarks><c>values</c>: of these maps, one after the other.</remarks>
     public void Forward(float* values, int start, int count, int maps)
     {
+        Debug.Assert(!wavelet.IsLarge);
         var x = values;
         for (var level = 0; level < wavelet.SideBySideFrom; level++)
         {
@@ -105,6 +115,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     /// <summary>The inverse.</summary>
     public void Inverse(float* values, int start, int count, int maps)
     {
+        Debug.Assert(!wavelet.IsLarge);
         foreach (var band in SideBySide) Interleave(Place(band, start, maps), parts + band.Start * wavelet.Together, (int)band.Elements, count);
         for (var level = wavelet.Levels.Length - 1; level >= wavelet.SideBySideFrom; level--)
         {
@@ -202,20 +213,26 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             return;
         }
         if (n % 2 == 0 && wavelet.InPairs(level)) (n, half, maps) = (n * maps, half * maps, 1);
+        for (var map = 0; map < maps; map++, x += (long)slice * n) DivideSlices(level, x, n, map * half, 0, half);
+    }
+
+    // Some of the slices that n slices are divided into, before which there are others.
+    void DivideSlices(in GridWavelet.Level level, float* x, int n, int before, int start, int end)
+    {
+        var slice = level.Whole.Height * level.Whole.Width * level.Beside;
         var most = SlicesAtOnce(slice);
-        for (var map = 0; map < maps; map++, x += (long)slice * n)
-            for (var z = 0; z < half; z += most)
+        for (var z = start; z < end; z += most)
+        {
+            var some = Math.Min(most, end - z);
+            var high = slices + (long)slice * some;
+            for (var k = 0; k < some; k++)
             {
-                var some = Math.Min(most, half - z);
-                var high = slices + (long)slice * some;
-                for (var k = 0; k < some; k++)
-                {
-                    Meet(x, slice, z + k, n);
-                    TFace.Filter(from, wavelet.Low, wavelet.High, taps, slices + (long)slice * k, high + (long)slice * k, slice);
-                }
-                DividePlanes(level, slices, 0, map * half + z, some);
-                DividePlanes(level, high, GridWavelet.DepthAxis, map * half + z, some);
+                Meet(x, slice, z + k, n);
+                TFace.Filter(from, wavelet.Low, wavelet.High, taps, slices + (long)slice * k, high + (long)slice * k, slice);
             }
+            DividePlanes(level, slices, 0, before + z, some);
+            DividePlanes(level, high, GridWavelet.DepthAxis, before + z, some);
+        }
     }
 
     static int SlicesAtOnce(int slice) => Math.Max(1, SliceElements / 2 / slice);
@@ -224,10 +241,11 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     {
         var elements = level.Whole.Height * level.Whole.Width * level.Beside;
         if (wavelet.InQuarters(level)) Quarter(level, x, highAxes, z, planes);
-        else for (var plane = 0; plane < planes; plane++) DividePlane(level, x + (long)elements * plane, highAxes, z + plane);
+        else for (var plane = 0; plane < planes; plane++) DivideRows(level, x + (long)elements * plane, highAxes, z + plane, 0, level.Half.Height);
     }
 
-    void DividePlane(in GridWavelet.Level level, float* x, int highAxes, int z)
+    // Some of the rows that a plane is divided into.
+    void DivideRows(in GridWavelet.Level level, float* x, int highAxes, int z, int start, int end)
     {
         var (n, row, space) = (level.Whole.Height, level.Whole.Width * level.Beside, (level.Whole.Width + 1) * level.Beside);
         if (n == 1)
@@ -236,7 +254,7 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
             DivideRow(level, rows, highAxes, z, 0);
             return;
         }
-        for (var y = 0; y < level.Half.Height; y++)
+        for (var y = start; y < end; y++)
         {
             Meet(x, row, y, n);
             TFace.Filter(from, wavelet.Low, wavelet.High, taps, rows, rows + space, row);
@@ -249,20 +267,24 @@ sealed unsafe class GridUnit<TFace> : IDisposable where TFace : struct, IGridFac
     {
         var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
         if (n % 2 == 0 && height % 2 == 0) (height, planes) = (height * planes, 1);
-        var (even, to) = (n % 2 == 0 ? height / 2 : 0, Parts(level, highAxes, z));
-        for (; planes > 0; planes--, x += (long)n * height, to = to.After((long)half * level.Half.Height))
+        var to = Parts(level, highAxes, z);
+        for (; planes > 0; planes--, x += (long)n * height, to = to.After((long)half * level.Half.Height)) QuarterRows(x, n, height, to, 0, (height + 1) / 2);
+    }
+
+    // Some of the pairs of rows of a plane.
+    void QuarterRows(float* x, int n, int height, in FourBands to, int start, int end)
+    {
+        var (half, even) = ((n + 1) / 2, n % 2 == 0 ? Math.Min(end, height / 2) : start);
+        if (even > start) TFace.Quarter(x + 2L * start * n, x + (2L * start + 1) * n, 2L * n, even - start, wavelet.Low, wavelet.High, to.After((long)start * half), half);
+        for (var y = even; y < end; y++)
         {
-            if (even > 0) TFace.Quarter(x, x + n, 2L * n, even, wavelet.Low, wavelet.High, to, half);
-            for (var y = even; 2 * y < height; y++)
+            float* upper = x + 2L * y * n, lower = 2 * y + 1 < height ? upper + n : upper;
+            if (n % 2 != 0)
             {
-                float* upper = x + 2L * y * n, lower = 2 * y + 1 < height ? upper + n : upper;
-                if (n % 2 != 0)
-                {
-                    upper = Evened(upper, rows, n);
-                    lower = Evened(lower, rows + n + 1, n);
-                }
-                TFace.Quarter(upper, lower, 0, 1, wavelet.Low, wavelet.High, to.After((long)y * half), half);
+                upper = Evened(upper, rows, n);
+                lower = Evened(lower, rows + n + 1, n);
             }
+            TFace.Quarter(upper, lower, 0, 1, wavelet.Low, wavelet.High, to.After((long)y * half), half);
         }
     }
 

@@ -59,44 +59,6 @@ unsafe partial struct GridLanes<T>
         b.Store(second + i);
     }
 
-    public static void OneFilter(float** from, float* u, int taps, float* to, int count)
-    {
-        if (count < T.Count)
-        {
-            if (T.Count > 8) GridLanes<Lanes8>.OneFilter(from, u, taps, to, count);
-            else if (T.Count > 4) GridLanes<Lanes4>.OneFilter(from, u, taps, to, count);
-            else GridDefinition.OneFilter(from, u, taps, to, count);
-            return;
-        }
-        var i = 0;
-        for (; i <= count - 4 * T.Count; i += 4 * T.Count)
-        {
-            var x = from[0] + i;
-            var p = T.All(u[0]);
-            T a0 = T.Load(x) * p, a1 = T.Load(x + T.Count) * p, a2 = T.Load(x + 2 * T.Count) * p, a3 = T.Load(x + 3 * T.Count) * p;
-            for (var j = 1; j < taps; j++)
-            {
-                x = from[j] + i;
-                p = T.All(u[j]);
-                a0 = T.Fused(T.Load(x), p, a0);
-                a1 = T.Fused(T.Load(x + T.Count), p, a1);
-                a2 = T.Fused(T.Load(x + 2 * T.Count), p, a2);
-                a3 = T.Fused(T.Load(x + 3 * T.Count), p, a3);
-            }
-            a0.Store(to + i); a1.Store(to + i + T.Count); a2.Store(to + i + 2 * T.Count); a3.Store(to + i + 3 * T.Count);
-        }
-        for (; i <= count - T.Count; i += T.Count) One(i);
-        if (i < count) One(count - T.Count);
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        void One(int i)
-        {
-            var a = T.Load(from[0] + i) * T.All(u[0]);
-            for (var j = 1; j < taps; j++) a = T.Fused(T.Load(from[j] + i), T.All(u[j]), a);
-            a.Store(to + i);
-        }
-    }
-
     public static bool DivideRow(float* x, float* u, float* v, int taps, float* low, float* high, int half)
     {
         if (half < T.Count)

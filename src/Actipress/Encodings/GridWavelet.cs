@@ -18,13 +18,11 @@ sealed unsafe class GridWavelet
     // Elements of maps that are stacked.
     const int Stack = 1 << 12;
 
-    /// <summary>Values of a map of one long row that are worked on at a time.</summary>
-    public const int Segment = 1 << 13;
-
     // Elements of a strip at least.
     const int LeastStrip = 1 << 15;
 
-    const int LargestKept = 1 << 16, LinesPerTap = 4;
+    // Coefficients of the largest maps of which every thread may have one of its own.
+    const int LargestOwn = 1 << 18;
 
     /// <summary>A division of a band into bands of half the extents.</summary>
     /// <param name="Whole">The extents before.</param>
@@ -115,17 +113,11 @@ sealed unsafe class GridWavelet
     /// <summary>Whether a map is one row.</summary>
     public bool IsLine => Shape.Depth == 1 && Shape.Height == 1;
 
-    /// <summary>Whether maps are too large to be held whole: lines of them go through <see cref="GridAnalysis"/> and back.</summary>
-    public bool InBands => ChunksPerUnit > 1;
+    /// <summary>Whether a map fills more than one chunk: such maps go through a <see cref="GridTeam{TFace}"/>, one at a time.</summary>
+    public bool IsLarge => ChunksPerUnit > 1;
 
     /// <summary>A large map's lines, at one level: slices of a volume, rows of a plane, or elements.</summary>
     public int Lines(in Wavelet.Extents extents) => Shape.Depth > 1 ? extents.Depth : IsLine ? extents.Width : extents.Height;
-
-    /// <summary>
-    /// Whether the low band that is divided further on is kept whole, since with more than two taps many of its few lines would be made
-    /// twice or more often.
-    /// </summary>
-    public bool KeptWhole(in Wavelet.Extents low) => Taps > 2 && low.Elements <= LargestKept && Lines(low) <= LinesPerTap * Taps;
 
     /// <summary>
     /// Large maps cut into strips of some lines, whatever map these belong to, as if each strip were a map; the same maps where they are not
@@ -133,7 +125,7 @@ sealed unsafe class GridWavelet
     /// </summary>
     public GridWavelet InStrips()
     {
-        if (!InBands) return this;
+        if (!IsLarge) return this;
         var lines = Lines(Levels[0].Whole);
         // Where more than two taps reach beyond a strip they meet its other end.
         var least = (Taps > 2 ? 2 : 1) << Levels.Length;
@@ -143,14 +135,11 @@ sealed unsafe class GridWavelet
         return new(wavelet, Shape.Depth > 1 ? Shape with { Maps = strips, Depth = strip } : IsLine ? Shape with { Maps = strips, Width = strip } : Shape with { Maps = strips, Height = strip });
     }
 
-    /// <summary>In how many parts threads take each of so many maps, where maps are large and few.</summary>
-    public int PartsFor(int threads, long maps) => InBands && maps < 2 * threads ? Math.Min(threads, Parts) : 1;
-
-    /// <summary>Into how many parts a large map can be divided.</summary>
-    public int Parts => Lines(Levels[^1].Half);
-
-    /// <summary>The elements of one of some parts of so many.</summary>
-    public static (int Start, int End) PartOf(long all, int part, int parts) => ((int)(all * part / parts), (int)(all * (part + 1) / parts));
+    /// <summary>
+    /// How many of some threads work on one unit: all where maps are very large, so that the coefficients of one map are in memory at a
+    /// time, or where large maps are few; else one.
+    /// </summary>
+    public int ThreadsEach(int threads) => Coefficients > LargestOwn || IsLarge && Units < 2 * threads ? threads : 1;
 
     public int Taps { get; }
 

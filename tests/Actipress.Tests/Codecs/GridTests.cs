@@ -133,107 +133,26 @@ public unsafe class GridTests
     }
 
     [Theory]
-    [InlineData("haar", 3, 1, 300, 280), InlineData("db3", 3, 1, 300, 280), InlineData("db3", 5, 1, 517, 333), InlineData("db3", 3, 1, 800, 700)]
-    [InlineData("coif5", 3, 1, 700, 768), InlineData("db3", 3, 1, 70_000, 1), InlineData("haar", 3, 34, 40, 66), InlineData("db3", 3, 34, 40, 66)]
-    [InlineData("db2", 5, 41, 47, 39), InlineData("db3", 3, 68, 128, 128), InlineData("coif5", 2, 80, 100, 100), InlineData("db3", 3, 66, 1, 1100)]
-    [InlineData("db3", 3, 300, 300, 1), InlineData("db3", 5, 2, 300, 200), InlineData("haar", 3, 1, 333, 281), InlineData("haar", 5, 33, 45, 67)]
-    [InlineData("coif5", 5, 40, 64, 64), InlineData("coif5", 5, 140, 66, 66), InlineData("db4", 4, 1, 1000, 90)]
-    [InlineData("haar", 3, 1, 1, 70_001), InlineData("db3", 3, 1, 1, 70_000), InlineData("db2", 5, 1, 1, 131_077), InlineData("coif5", 5, 1, 1, 99_999), InlineData("db3", 1, 1, 1, 65_540)]
-    public void Bands_of_a_large_map_hold_the_coefficients_of_its_unit(string family, int levels, int depth, int height, int width)
-    {
-        var shape = new MapShape(2, depth, height, width);
-        var wavelet = new GridWavelet(new Wavelet(family, levels), shape);
-        var halves = Array.ConvertAll(Values(shape, relu: false), x => (Half)x);
-        var values = Array.ConvertAll(halves, x => (float)x);
-        using var unit = new GridUnit<GridLanes<Lanes16>>(wavelet);
-        fixed (float* maps = values)
-        fixed (Half* same = halves)
-        {
-            unit.Forward(maps + wavelet.Elements, 0, 1, 1);
-            var wanted = new Span<float>(unit.Coefficients, wavelet.Coefficients);
-            foreach (var parts in (int[])[1, 2, Math.Min(5, wavelet.Parts), wavelet.Parts])
-            {
-                if (parts > wavelet.Parts) continue;
-                Divide<GridLanes<Lanes16>, SingleCells>(maps, parts, wanted);
-                Divide<GridLanes<Lanes8>, HalfCells>(same, parts, wanted);
-            }
-            Divide<GridDefinition, SingleCells>(maps, 1, wanted);
-        }
-
-        // Another map first, and the parts in reverse.
-        void Divide<TFace, TCells>(void* maps, int parts, Span<float> wanted) where TFace : struct, IGridFace where TCells : struct, IGridCells
-        {
-            using var bands = GridAnalysis.Of<TFace, TCells>(wavelet, maps);
-            using var rows = new AllRows(wavelet);
-            bands.Divide(0, 0, parts, rows);
-            rows.End();
-            rows.Clear();
-            for (var part = parts - 1; part >= 0; part--)
-            {
-                bands.Divide(1, part, parts, rows);
-                rows.End();
-            }
-            Assert.Equal(wavelet.Coefficients, rows.Received);
-            var differs = rows.Coefficients.AsSpan().CommonPrefixLength(wanted);
-            Assert.True(differs == wanted.Length, $"{typeof(TFace).Name}, {parts} parts: another coefficient {differs}");
-        }
-    }
-
-    [Theory]
     [InlineData("haar", 3, 1, 300, 280), InlineData("db3", 3, 1, 300, 280), InlineData("db3", 5, 1, 517, 333), InlineData("coif5", 3, 1, 700, 768)]
-    [InlineData("haar", 3, 34, 40, 66), InlineData("db3", 3, 34, 41, 67), InlineData("db2", 5, 41, 47, 39), InlineData("coif5", 5, 40, 64, 64)]
-    [InlineData("db3", 3, 66, 1, 1100), InlineData("db3", 5, 2, 300, 200), InlineData("haar", 5, 33, 45, 67), InlineData("db4", 1, 1, 1000, 90)]
-    [InlineData("db3", 3, 300, 300, 1), InlineData("db2", 5, 3, 500, 300)]
+    [InlineData("haar", 3, 34, 40, 66), InlineData("db3", 3, 34, 41, 67), InlineData("db2", 5, 41, 47, 39), InlineData("coif5", 5, 40, 64, 64), InlineData("db4", 4, 1, 1000, 90)]
+    [InlineData("db3", 3, 66, 1, 1100), InlineData("db3", 5, 2, 300, 200), InlineData("haar", 5, 33, 45, 67), InlineData("haar", 3, 1, 333, 281), InlineData("db3", 3, 70_000, 1, 1)]
+    [InlineData("db3", 3, 300, 300, 1), InlineData("db2", 5, 3, 500, 300), InlineData("db3", 3, 1, 70_000, 1)]
     [InlineData("haar", 3, 1, 1, 70_001), InlineData("db3", 3, 1, 1, 300_000), InlineData("db2", 5, 1, 1, 131_077), InlineData("coif5", 5, 1, 1, 99_999), InlineData("db4", 1, 1, 1, 65_540)]
-    public void A_large_map_comes_back_as_its_unit_brings_it(string family, int levels, int depth, int height, int width)
+    public void Large_maps_have_the_same_bytes_and_values_whoever_works_on_them(string family, int levels, int depth, int height, int width)
     {
         var shape = new MapShape(2, depth, height, width);
         var tiles = GridFormat.Tiles(new Wavelet(family, levels), shape);
-        var wavelet = tiles.Wavelet!;
-        Assert.True(wavelet.InBands);
-        var found = new float[shape.Elements];
-        using var unit = new GridUnit<GridLanes<Lanes16>>(wavelet);
-        fixed (float* maps = Values(shape, relu: false), back = found)
+        Assert.True(tiles.Wavelet!.IsLarge);
+        foreach (var relu in (bool[])[false, true])
         {
-            using var packed = GridMap.Pack(maps, ScalarType.Float32, tiles, new Keep.TopK(3), exactZeros: true, PackLimits.None, threads: 1, out _)!;
-            // All of each band at once, the last band first.
-            using var reader = new GridBandReader<GridLanes<Lanes16>>(packed, tiles, wavelet);
-            reader.Open(1);
-            for (var band = wavelet.Bands.Length - 1; band >= 0; band--)
-            {
-                var (start, count) = ((int)wavelet.Bands[band].Start, (int)wavelet.Bands[band].Elements);
-                var read = reader.Read(band, 0, count, unit.Coefficients + start);
-                new Span<float>(read, count).CopyTo(new Span<float>(unit.Coefficients + start, count));
-            }
-            unit.Inverse(unit.Values, 0, 1, 1);
-            var wanted = new Span<float>(unit.Values, wavelet.Elements);
+            var values = Values(shape, relu);
+            var definition = Through<GridDefinition>(values, tiles, 3, 1);
             foreach (var threads in (int[])[1, 2, 7])
             {
-                Array.Clear(found);
-                packed.Unpack(back, ScalarType.Float32, tiles, threads);
-                var differs = found.AsSpan(wavelet.Elements).CommonPrefixLength(wanted);
-                Assert.True(differs == wavelet.Elements, $"{threads} threads: another value {differs}");
+                var (bytes, back) = Through<GridLanes<Lanes16>>(values, tiles, 3, threads);
+                Assert.True(bytes.AsSpan().SequenceEqual(definition.Bytes), $"{threads} threads: other bytes");
+                Assert.True(back.AsSpan().SequenceEqual(definition.Back), $"{threads} threads: other values");
             }
-        }
-    }
-
-    sealed class AllRows(GridWavelet wavelet) : GridBandRows(wavelet)
-    {
-        public float[] Coefficients { get; } = new float[wavelet.Coefficients];
-
-        public int Received { get; private set; }
-
-        public void Clear()
-        {
-            Array.Clear(Coefficients);
-            Received = 0;
-        }
-
-        protected override int Take(long at, float* coefficients, int count, bool last)
-        {
-            new Span<float>(coefficients, count).CopyTo(Coefficients.AsSpan((int)at));
-            Received += count;
-            return count;
         }
     }
 
@@ -243,7 +162,17 @@ public unsafe class GridTests
         var coefficients = new List<float>();
         var back = new float[values.Length];
         fixed (float* map = values, to = back)
-            if (tiles.Wavelet is { } wavelet)
+            if (tiles.Wavelet is { IsLarge: true } large)
+            {
+                using var team = new GridTeam<TFace>(large, threads: 1, inPlace: true, divides: false);
+                for (var index = 0L; index < large.Units; index++)
+                {
+                    team.Forward(map + index * large.Elements);
+                    coefficients.AddRange(new Span<float>(team.Coefficients, large.Coefficients));
+                    team.Inverse(to + index * large.Elements, null);
+                }
+            }
+            else if (tiles.Wavelet is { } wavelet)
             {
                 using var unit = new GridUnit<TFace>(wavelet);
                 for (var index = 0L; index < wavelet.Units; index++)
@@ -377,14 +306,14 @@ public unsafe class GridTests
         using var map = RealMaps.ReadLarge(name, maps, extents);
         using var packed = Pipeline.Pack(map, codec, out _)!;
         var wavelet = GridFormat.Tiles(codec.Transform, MapShape.Of(map.shape)).Wavelet!;
-        Assert.True(wavelet.InBands);
-        using var unit = new GridUnit<GridLanes<Lanes16>>(wavelet, divides: true);
+        Assert.True(wavelet.IsLarge);
+        using var team = new GridTeam<GridLanes<Lanes16>>(wavelet, threads: 1, inPlace: true, divides: true);
         long kept = 0;
         fixed (float* values = map.data<float>().ToArray())
             for (var i = 0; i < maps; i++)
             {
-                unit.Forward(values + (long)i * wavelet.Elements, 0, 1, 1);
-                foreach (var c in new Span<float>(unit.Coefficients, wavelet.Coefficients)) if (Math.Abs(c) >= ((GridOnCpu)packed.Stored).Grid.Step) kept++;
+                team.Forward(values + (long)i * wavelet.Elements);
+                foreach (var c in new Span<float>(team.Coefficients, wavelet.Coefficients)) if (Math.Abs(c) >= packed.Grid!.Step) kept++;
             }
         Assert.InRange(kept * ((Keep.TopK)codec.Keep).Ratio / map.NumberOfElements, 0.85, 1.15);
     }
