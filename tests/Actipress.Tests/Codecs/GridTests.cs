@@ -313,7 +313,7 @@ public unsafe class GridTests
             for (var i = 0; i < maps; i++)
             {
                 team.Forward(values + (long)i * wavelet.Elements);
-                foreach (var c in new Span<float>(team.Coefficients, wavelet.Coefficients)) if (Math.Abs(c) >= packed.Grid!.Step) kept++;
+                foreach (var c in new Span<float>(team.Coefficients, wavelet.Coefficients)) if (Math.Abs(c) >= ((GridOnCpu)packed.Stored).Grid.Step) kept++;
             }
         Assert.InRange(kept * ((Keep.TopK)codec.Keep).Ratio / map.NumberOfElements, 0.85, 1.15);
     }
