@@ -17,8 +17,9 @@ sealed unsafe class GridTeam<TFace> : IDisposable where TFace : struct, IGridFac
     public GridTeam(GridWavelet wavelet, int threads, bool inPlace, bool divides)
     {
         this.wavelet = wavelet;
-        units = new GridUnit<TFace>[threads];
-        for (var i = 0; i < threads; i++) units[i] = new(wavelet, inPlace, divides, i == 0 ? null : units[0]);
+        // A single line is one part, and what a thread works in is as long as the line.
+        units = new GridUnit<TFace>[GridUnit<TFace>.Lines(wavelet.Levels[0].Whole) == 1 ? 1 : threads];
+        for (var i = 0; i < units.Length; i++) units[i] = new(wavelet, inPlace, divides, i == 0 ? null : units[0]);
     }
 
     public void Dispose()

@@ -12,15 +12,17 @@ unsafe partial class GridUnit<TFace>
     // Lines of either half that one pair of lines comes from, as a power of two.
     int Room => (int)BitOperations.RoundUpToPowerOf2((uint)(taps / 2));
 
-    // Those lines, and two that are not to be kept. A row is put together with one element more where it is odd.
-    long LineFloats => wavelet.IsLarge ? (2L * Room + 2) * LineSpace(wavelet.Levels[0].Whole) : 0;
+    // Those lines, and two that are not to be kept; of a single line only itself. A row is put together with one element more where it is odd.
+    long LineFloats => !wavelet.IsLarge ? 0
+        : (Lines(wavelet.Levels[0].Whole) == 1 ? 1 : 2L * Room + 2) * LineSpace(wavelet.Levels[0].Whole);
 
     /// <summary>Elements of a line.</summary>
     public static int LineElements(in Wavelet.Extents extents) => extents.Depth > 1 ? extents.Height * extents.Width : extents.Width;
 
     static long LineSpace(in Wavelet.Extents extents) => (LineElements(extents) + 16) / 16 * 16;
 
-    static int Lines(in Wavelet.Extents extents) => extents.Depth > 1 ? extents.Depth : extents.Height;
+    /// <summary>Lines of a map.</summary>
+    public static int Lines(in Wavelet.Extents extents) => extents.Depth > 1 ? extents.Depth : extents.Height;
 
     /// <summary>Lines of each half that a level is divided into.</summary>
     public int HalfLines(int level) => Lines(wavelet.Levels[level].Whole) == 1 ? 1 : wavelet.Levels[level].Whole.Depth > 1 ? wavelet.Levels[level].Half.Depth : wavelet.Levels[level].Half.Height;
@@ -49,7 +51,7 @@ unsafe partial class GridUnit<TFace>
         FindBands(index, 0, 1);
         var level = wavelet.Levels[index];
         var (n, half, elements, space) = (Lines(level.Whole), HalfLines(index), LineElements(level.Whole), LineSpace(level.Whole));
-        float* lows = lines, highs = lows + Room * space, spare = highs + Room * space;
+        float* lows = lines, highs = lows + Room * space, spare = n == 1 ? lines : highs + Room * space;
         var held = stackalloc int[Room];
         new Span<int>(held, Room).Fill(None);
         for (var pair = start; pair < end; pair++)
@@ -58,8 +60,8 @@ unsafe partial class GridUnit<TFace>
             var first = n == 1 ? 0 : (2 * pair - wavelet.Shift + 2 * half) % (2 * half);
             var second = n == 1 ? 1 : 2 * pair - wavelet.Shift + 1;
             float* one = Place(first, spare), two = Place(second, spare + space);
-            if (n == 1) combiner.Planes(level, 1, Parts(level, 0, 0), one, plane);
-            else if (level.Whole.Depth == 1 && wavelet.InQuarters(level)) combiner.Pair(level, Parts(level, 0, 0), pair, one, two);
+            if (n == 1) combiner!.Planes(level, 1, Parts(level, 0, 0), one, plane);
+            else if (level.Whole.Depth == 1 && wavelet.InQuarters(level)) combiner!.Pair(level, Parts(level, 0, 0), pair, one, two);
             else
             {
                 for (var k = pair - wavelet.Reach; k < pair - wavelet.Reach + taps / 2; k++) Hold(k);
@@ -94,11 +96,11 @@ unsafe partial class GridUnit<TFace>
     {
         if (level.Whole.Depth > 1)
         {
-            combiner.Planes(level, 1, Parts(level, highAxis, k), to, plane);
+            combiner!.Planes(level, 1, Parts(level, highAxis, k), to, plane);
             return;
         }
         var low = Part(level, highAxis, 0, k);
         if (level.Whole.Width == 1) *to = *low;
-        else combiner.Row(low, Part(level, highAxis | GridWavelet.WidthAxis, 0, k), level.Half.Width, to);
+        else combiner!.Row(low, Part(level, highAxis | GridWavelet.WidthAxis, 0, k), level.Half.Width, to);
     }
 }

@@ -35,7 +35,8 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     readonly float** from, bands;
     // Of a large map: see CombineLines.
     readonly float* lines;
-    readonly GridCombiner<TFace> combiner;
+    // Null where there is no Inverse.
+    readonly GridCombiner<TFace>? combiner;
 
     /// <param name="wavelet">How maps divide into units.</param>
     /// <param name="inPlace">Maps are read and written where they lie: there are no <see cref="Values"/>.</param>
@@ -70,7 +71,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         from = (float**)memory[12];
         bands = (float**)memory[13];
         lines = memory[14];
-        combiner = new(wavelet);
+        if (!divides) combiner = new(wavelet);
 
         // A large plane is put together row by row.
         bool HasPlanes(GridWavelet.Level level) => wavelet.IsLarge ? level.Whole.Depth > 1 : level.Whole.Height > 1 || level.Beside > 1;
@@ -81,7 +82,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     public void Dispose()
     {
         memory.Dispose();
-        combiner.Dispose();
+        combiner?.Dispose();
     }
 
     /// <summary>The unit's coefficients, in whole tiles.</summary>
@@ -329,14 +330,14 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
                 var highs = lows + (long)slice * some;
                 CombinePlanes(level, 0, map * half + z, lows, some);
                 CombinePlanes(level, GridWavelet.DepthAxis, map * half + z, highs, some);
-                combiner.Lines(lows, highs, slice, Math.Min(2 * some, n - 2 * z), to + 2L * slice * z, slice, spareSlice);
+                combiner!.Lines(lows, highs, slice, Math.Min(2 * some, n - 2 * z), to + 2L * slice * z, slice, spareSlice);
             }
     }
 
     void CombinePlanes(in GridWavelet.Level level, int highAxes, int z, float* to, int planes)
     {
         var elements = level.Whole.Height * level.Whole.Width * level.Beside;
-        if (level.Beside == 1) combiner.Planes(level, planes, Parts(level, highAxes, z), to, plane);
+        if (level.Beside == 1) combiner!.Planes(level, planes, Parts(level, highAxes, z), to, plane);
         else for (var plane = 0; plane < planes; plane++) CombinePlane(level, highAxes, z + plane, to + (long)elements * plane);
     }
 
@@ -356,7 +357,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
             CombineRow(level, highAxes, z, y, plane + (long)space * y);
             CombineRow(level, highAxes | GridWavelet.HeightAxis, z, y, plane + (long)space * (half + y));
         }
-        combiner.Lines(plane, plane + (long)space * half, space, n, to, row, rows);
+        combiner!.Lines(plane, plane + (long)space * half, space, n, to, row, rows);
     }
 
     void CombineRow(in GridWavelet.Level level, int highAxes, int z, int y, float* to)
@@ -364,7 +365,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         var (n, half) = (level.Whole.Width, level.Half.Width);
         var low = Part(level, highAxes, z, y);
         if (n == 1) Copy(low, to, level.Beside);
-        else combiner.Lines(low, Part(level, highAxes | GridWavelet.WidthAxis, z, y), level.Beside, 2 * half, to, level.Beside, to);
+        else combiner!.Lines(low, Part(level, highAxes | GridWavelet.WidthAxis, z, y), level.Beside, 2 * half, to, level.Beside, to);
     }
 
     // The lines that the taps of output o meet on an axis of n.

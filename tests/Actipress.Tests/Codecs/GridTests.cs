@@ -249,14 +249,14 @@ public unsafe class GridTests
     }
 
     [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("dct:1"), InlineData("dct:1.5"), InlineData("dct:10,block=4"), InlineData("wt:haar:10"), InlineData("wt:db3:10"), InlineData("wt:coif5:10,levels=5")]
-    public void A_pack_takes_its_result_and_a_MiB_a_thread(string text)
+    public void A_pack_takes_its_result_a_MiB_a_thread_and_of_a_wavelet_s_large_map_one(string text)
     {
         var codec = ActivationCodec.Parse(text);
         foreach (var shape in (long[][])[[16, 64, 64, 64], [32, 128, 28, 28], [64, 1024, 7, 7], [8, 32, 150, 130], [16, 16, 16, 33, 32], [1, 4, 96, 96, 96], [1, 16, 64, 64, 64], [1, 2, 128, 128, 128], [1, 2, 1500, 1400]])
         {
             using var x = randn(shape).relu_();
             var beside = Allocated.AtLeast(() => Beside(x));
-            Assert.True(beside <= Math.Max(2, get_num_threads()) << 20, $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
+            Assert.True(beside <= (Math.Max(2, get_num_threads()) << 20) + OfLargeMap(codec, shape), $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
         }
 
         long Beside(Tensor x)
@@ -269,7 +269,7 @@ public unsafe class GridTests
     }
 
     [Theory, InlineData("st:10", 1), InlineData("dct:10", 1), InlineData("wt:haar:10", 2), InlineData("wt:db3:10", 3)]
-    public void Unpacking_takes_the_map_and_few_MiB(string text, int mebibytes)
+    public void Unpacking_takes_the_result_few_MiB_and_of_a_wavelet_s_large_map_one(string text, int mebibytes)
     {
         var codec = ActivationCodec.Parse(text);
         foreach (var shape in (long[][])[[16, 64, 64, 64], [1, 4, 96, 96, 96], [1, 16, 64, 64, 64], [1, 2, 128, 128, 128], [1, 2, 1500, 1400]])
@@ -277,9 +277,15 @@ public unsafe class GridTests
             using var x = randn(shape).relu_();
             using var packed = Pipeline.Pack(x, codec, out _)!;
             var beside = Allocated.AtLeast(() => Allocated.Peak(packed.Unpack)) - x.NumberOfElements * sizeof(float);
-            Assert.True(beside <= mebibytes * Math.Max(2, get_num_threads()) / 2 << 20, $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
+            Assert.True(
+                beside <= (mebibytes * Math.Max(2, get_num_threads()) / 2 << 20) + OfLargeMap(codec, shape),
+                $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
         }
     }
+
+    // The coefficients of one map, and the low bands of its levels, where units have no whole map.
+    static long OfLargeMap(ActivationCodec codec, long[] shape) =>
+        codec.Transform is Wavelet && MapShape.Of(shape).MapElements is > 1 << 16 and var elements ? elements * sizeof(float) * 5 / 4 : 0;
 
     [Theory, InlineData("dct:1"), InlineData("dct:1.01"), InlineData("wt:db3:1"), InlineData("wt:haar:1")]
     public void Towards_ratio_1_a_map_is_nearer_than_8_bit_integers_bring_it_and_keeps_to_13_bits(string text)
