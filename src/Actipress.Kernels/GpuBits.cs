@@ -3,10 +3,13 @@ using ILGPU;
 
 namespace Actipress;
 
-/// <summary>Bits at any place of a buffer of words, which has <see cref="KernelSizes.Slack"/>; many threads may write side by side.</summary>
+/// <summary>
+/// Reads and writes bits at any offset of a buffer of words that ends with <see cref="KernelSizes.Slack"/>. Many threads may write at the
+/// same time.
+/// </summary>
 static class GpuBits
 {
-    /// <summary>Writes bits over zeros.</summary>
+    /// <summary>Writes bits where the buffer holds zeros.</summary>
     public static void Write(ArrayView<uint> words, long at, ulong bits)
     {
         if (bits == 0) return;
@@ -22,7 +25,7 @@ static class GpuBits
         if (bits != 0) Atomic.Or(ref words[at], bits);
     }
 
-    /// <summary>The next 64 bits.</summary>
+    /// <summary>The 64 bits from an offset on.</summary>
     public static ulong Read(ArrayView<uint> words, long at)
     {
         var (word, shift) = (at >> 5, (int)(at & 31));

@@ -4,7 +4,10 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>A map's numbers on a GPU, as <see cref="IGridCells"/> moves them on the CPU; conversions in integer arithmetic, the same everywhere.</summary>
+/// <summary>
+/// Loads and stores a map's numbers on a GPU, as <see cref="IGridCells"/> does on the CPU. Conversions use integer arithmetic, which is the
+/// same on every device.
+/// </summary>
 static class GpuCells
 {
     const int Single = (int)ScalarType.Float32, Double = (int)ScalarType.Float64, Half = (int)ScalarType.Float16;
@@ -29,7 +32,7 @@ static class GpuCells
         else map.Cast<ushort>()[at] = type == Half ? ToHalf(value) : ToBFloat16(value);
     }
 
-    // What is too small for a float stays other than zero, with its sign.
+    // A number that is too small for a float becomes the smallest float of its sign, not zero.
     internal static float OfDouble(double value)
     {
         var single = (float)value;
@@ -45,7 +48,7 @@ static class GpuCells
         return sign != 0 ? -magnitude : magnitude;
     }
 
-    // Clamped to the type's range; to the nearest, ties to even.
+    // The value is clamped to the type's range and rounded to nearest, ties to even.
     internal static ushort ToHalf(float value)
     {
         var bits = Interop.FloatAsInt(value);
@@ -53,7 +56,7 @@ static class GpuCells
         if (magnitude > 0x477FE000) return (ushort)(sign | 0x7BFF);
         if (magnitude < 0x38800000)
         {
-            // Below the normal numbers: adding 0.5 leaves so many units of 2^-24 in the lowest bits.
+            // The half is subnormal. Adding 0.5 puts its number of units of 2^-24 into the lowest bits.
             var units = Interop.FloatAsInt(Interop.IntAsFloat(magnitude) + 0.5f) - 0x3F000000;
             return (ushort)(sign | units);
         }

@@ -5,12 +5,12 @@ using ILGPU;
 
 namespace Actipress;
 
-/// <summary>Where the next bits of each stream go to or come from, in bits of the whole buffer.</summary>
+/// <summary>The offset of the next bits of each stream, in bits from the start of the buffer.</summary>
 struct GpuStreams
 {
     public long Groups, Zeros, Masks, Signs, Levels, Escapes;
 
-    /// <summary>The streams of a chunk that starts at a byte.</summary>
+    /// <summary>The offsets of the streams of a chunk that starts at byte <c>start</c>.</summary>
     public GpuStreams(long start, int tiles, long zeroBits, GpuCounts chunk)
     {
         Groups = 8 * (start + sizeof(int));
@@ -21,11 +21,11 @@ struct GpuStreams
         Escapes = Levels + Whole(chunk.LevelBits);
     }
 
-    /// <summary>The bytes of a chunk.</summary>
+    /// <summary>The length of a chunk in bytes.</summary>
     public static int Bytes(int tiles, long zeroBits, GpuCounts chunk) =>
         (int)((new GpuStreams(0, tiles, zeroBits, chunk).Escapes >> 3) + 2 * chunk.Escapes);
 
-    /// <summary>Those after some levels.</summary>
+    /// <summary>The offsets behind some levels.</summary>
     public GpuStreams After(GpuCounts before)
     {
         var after = this;
@@ -36,23 +36,25 @@ struct GpuStreams
         return after;
     }
 
-    // Bits up to a whole byte.
+    // A number of bits, rounded up to whole bytes.
     static long Whole(long bits) => bits + 7 & ~7L;
 }
 
 /// <summary>
-/// The 64 levels of a quarter of a tile as planes of bits, a word each: seven of one less than the level, where there is a level,
-/// where it is negative. What <see cref="GridChunk"/> asks of levels is told by few operations on whole words.
+/// The 64 levels of a quarter of a tile as bit planes, a word each: seven planes of (level - 1), one that marks the levels that are not
+/// zero, and one that marks negative levels. Each test that <see cref="GridChunk"/> makes on levels is a few operations on whole words.
 /// </summary>
 static class GpuLevels
 {
-    /// <summary>Words of one quarter.</summary>
+    /// <summary>The number of words of one quarter.</summary>
     public const int Planes = 9;
 
     const int Digits = 7, Present = 7, Negative = 8;
 
-    /// <summary>Makes thread <paramref name="lane"/>'s 16 of a tile's levels, and their planes.</summary>
-    /// <remarks><c>planes</c>: of the tile's four quarters. <c>exchanged</c>: whether coefficients lie with rows and columns exchanged.</remarks>
+    /// <summary>Computes the 16 levels of thread <paramref name="lane"/> of a tile, and their bit planes.</summary>
+    /// <remarks>
+    /// <c>planes</c>: the bit planes of the tile's four quarters. <c>exchanged</c>: whether the coefficients are transposed.
+    /// </remarks>
     public static void Round(ArrayView<float> y, int at, bool exchanged, float inverse, ArrayView<ulong> planes, int firstPlane, int lane)
     {
         ulong low = 0, high = 0;
@@ -73,8 +75,8 @@ static class GpuLevels
         parts[Part(firstPlane, Negative, lane)] = (ushort)negative;
     }
 
-    /// <summary>Makes thread <paramref name="lane"/>'s 16 coefficients of a tile from their planes.</summary>
-    /// <remarks><c>escapes</c>: where the tile's escapes start, in bits.</remarks>
+    /// <summary>Computes the 16 coefficients of thread <paramref name="lane"/> of a tile from their bit planes.</summary>
+    /// <remarks><c>escapes</c>: the offset of the tile's escapes, in bits.</remarks>
     public static void Restore(ArrayView<ulong> planes, int firstPlane, int lane, ArrayView<uint> words, long escapes, GpuSteps steps, ArrayView<float> y, int at, bool exchanged)
     {
         var parts = planes.Cast<ushort>();
@@ -100,7 +102,7 @@ static class GpuLevels
         }
     }
 
-    // The i-th coefficient in the order of groups.
+    // The offset of the i-th coefficient in the order of groups.
     static int Place(int i, bool exchanged)
     {
         var place = GridFormat.Place(i);
@@ -119,7 +121,7 @@ static class GpuLevels
         return before + BitOperations.PopCount(Escaped(planes, firstPlane + (i >> 6) * Planes) & (1UL << (i & 63)) - 1);
     }
 
-    // Levels above the class: one less has a bit of its or a higher plane; only 127 is above the last one.
+    // The levels above class c: (level - 1) has a bit in plane c or a higher plane. Only 127 is above the last class.
     static ulong Above(ArrayView<ulong> planes, int first, int c)
     {
         if (c == Digits) return Escaped(planes, first);
@@ -135,7 +137,7 @@ static class GpuLevels
         return escaped;
     }
 
-    /// <summary>What a quarter takes in each stream.</summary>
+    /// <summary>The number of bits and bytes that a quarter takes in each stream.</summary>
     public static GpuCounts Count(ArrayView<ulong> planes, int first)
     {
         var present = planes[first + Present];
@@ -153,7 +155,10 @@ static class GpuLevels
     }
 
     /// <summary>Writes a quarter of a tile.</summary>
-    /// <remarks><c>to</c>: where its masks, signs, levels and escapes go. <c>groups</c>: where its eight bits of groups go. <c>y</c>: the tile's coefficients.</remarks>
+    /// <remarks>
+    /// <c>to</c>: the offsets of its masks, signs, levels and escapes. <c>groups</c>: the offset of its eight bits of groups. <c>y</c>: the
+    /// tile's coefficients.
+    /// </remarks>
     public static void Write(ArrayView<ulong> planes, int first, ArrayView<uint> words, GpuStreams to, long groups, ArrayView<float> y, int at, bool exchanged, int quarter)
     {
         var present = planes[first + Present];
@@ -183,8 +188,8 @@ static class GpuLevels
         }
     }
 
-    /// <summary>Reads a quarter's planes; gives what it took in each stream.</summary>
-    /// <remarks><c>groups</c>: its eight bits.</remarks>
+    /// <summary>Reads a quarter's bit planes. Returns the number of bits and bytes that it takes in each stream.</summary>
+    /// <remarks><c>groups</c>: the quarter's eight bits of groups.</remarks>
     public static GpuCounts Read(ArrayView<uint> words, GpuStreams from, uint groups, ArrayView<ulong> planes, int first)
     {
         for (var plane = 0; plane < Planes; plane++) planes[first + plane] = 0;
@@ -200,7 +205,7 @@ static class GpuLevels
             var above = Bits.ScatterOneByOne(GpuBits.Read(words, from.Levels + counts.LevelBits), alive);
             counts.LevelBits += BitOperations.PopCount(alive);
             var here = alive & ~above;
-            // Of the class: one less has the class's bit, and lower ones that are stored.
+            // In a level of the class, (level - 1) has the bit of the class, and lower bits, which the stream holds.
             if (c > 0) planes[first + c - 1] |= here;
             for (var bit = 0; bit < c - 1 && here != 0; bit++)
             {
@@ -209,7 +214,7 @@ static class GpuLevels
             }
             alive = above;
         }
-        // 126: every bit but the lowest.
+        // An escape is the level 127: (level - 1) has every bit but the lowest.
         for (var plane = 1; plane < Digits; plane++) planes[first + plane] |= alive;
         counts.Escapes = BitOperations.PopCount(alive);
         return counts;

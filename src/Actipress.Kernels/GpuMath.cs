@@ -3,10 +3,10 @@ using ILGPU.Runtime.Cuda;
 
 namespace Actipress;
 
-/// <summary>What ILGPU has no words for.</summary>
+/// <summary>Operations that ILGPU does not offer.</summary>
 static class GpuMath
 {
-    /// <summary>a b + c, rounded once. In PTX it is <see cref="FusedInPtx"/>.</summary>
+    /// <summary>a b + c, rounded once. In PTX the operation is <see cref="FusedInPtx"/>.</summary>
     [IntrinsicImplementation]
     public static float Fused(float a, float b, float c) => MathF.FusedMultiplyAdd(a, b, c);
 

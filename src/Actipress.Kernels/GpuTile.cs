@@ -5,15 +5,15 @@ using ILGPU;
 namespace Actipress;
 
 /// <summary>
-/// A tile in a GPU's shared memory: 16 x 16 values, rows <see cref="Pitch"/> apart so that rows and columns both meet every bank.
-/// Sixteen threads share it; thread l has column l or row l. The arithmetic is that of <see cref="GridDefinition"/>, operation by
-/// operation, so that the bits are too.
+/// A tile in a GPU's shared memory: 16 x 16 values with a row stride of <see cref="Pitch"/>, so that neither rows nor columns have bank
+/// conflicts. Sixteen threads share a tile; thread l works on column l or row l. The arithmetic is that of <see cref="GridDefinition"/>,
+/// operation by operation, so that the results are equal bit for bit.
 /// </summary>
 static class GpuTile
 {
     public const int Pitch = 17, Floats = 16 * Pitch;
 
-    /// <summary>The region of a tile; only where there are some.</summary>
+    /// <summary>The region of a tile. The map must have regions.</summary>
     public static GpuRegion RegionOf(GpuMap map, ArrayView<GpuRegion> regions, long tile)
     {
         var i = map.Regions - 1;
@@ -21,7 +21,7 @@ static class GpuTile
         return regions[i];
     }
 
-    /// <summary>Bits of zeros of all tiles before this one; not under a wavelet, where whole maps have them.</summary>
+    /// <summary>The number of bits of zeros of all tiles before this one. Not for a wavelet, which has such bits for whole maps.</summary>
     public static long ZeroBitsBefore(GpuMap map, ArrayView<GpuRegion> regions, long tile)
     {
         if (map.Regions == 0) return 256 * tile;
@@ -29,16 +29,16 @@ static class GpuTile
         return region.ZeroBitsBefore + (tile - region.FirstTile) * region.ZeroBitsPerTile;
     }
 
-    /// <summary>Rows and columns of a tile that hold values.</summary>
+    /// <summary>The number of rows or columns of a tile that hold values.</summary>
     public static int Filled(GpuMap map, int points) => map.Regions == 0 ? 16 : 16 / points * points;
 
-    /// <summary>Kinds of values, a bit each.</summary>
+    /// <summary>The kinds of values, a bit each.</summary>
     public const int Unusable = 1, Zero = 2, BelowZero = 4;
 
-    /// <summary>What kind of value it is.</summary>
+    /// <summary>The kind of a value.</summary>
     public static int Seen(float value) => (Math.Abs(value) <= GridFormat.Largest ? 0 : Unusable) | (value == 0 ? Zero : 0) | (value < 0 ? BelowZero : 0);
 
-    /// <summary>Loads one column of a tile, with zeros where there is nothing; tells what kinds of values it has.</summary>
+    /// <summary>Loads one column of a tile, and zeros where the map has no value. Returns the kinds of values in the column.</summary>
     public static int Load(ArrayView<byte> values, GpuMap map, GpuRegion region, long tile, ArrayView<float> x, int at, int column)
     {
         var (seen, height) = (0, map.Regions == 0 ? 1 : region.Height.Points);
@@ -71,7 +71,7 @@ static class GpuTile
         }
     }
 
-    /// <summary>Which values of a row are not zero, a bit each.</summary>
+    /// <summary>A bit for each value of a row, set where the value is not zero.</summary>
     public static uint Positive(ArrayView<float> x, int at, int row)
     {
         uint positive = 0;
@@ -79,8 +79,8 @@ static class GpuTile
         return positive;
     }
 
-    // Where in the map the column of the block starts whose first row is row top of the tile; -1 where there is none. Slots are filled
-    // block after block, slices in turn.
+    // The index in the map of a block's column, where the block's first row is row top of the tile; -1 where the tile has no such block.
+    // The slots of a tile hold block after block, each slice by slice.
     static long Start(GpuMap map, GpuRegion region, long tile, int top, int column)
     {
         if (map.Regions == 0)
@@ -104,12 +104,12 @@ static class GpuTile
 
     static (long, int) Divide(long a, int b)
     {
-        // Long divisions take many times as long.
+        // A 64-bit division takes many times as long.
         var quotient = a <= uint.MaxValue ? (uint)a / (uint)b : a / b;
         return (quotient, (int)(a - quotient * b));
     }
 
-    /// <summary>One column or row of the transform, <paramref name="step"/> from place to place, from x, which is overwritten, to y.</summary>
+    /// <summary>Transforms one column or row of x, whose elements are <paramref name="step"/> apart, into y; x is overwritten.</summary>
     public static void Line(ArrayView<float> x, ArrayView<float> y, int at, int step, GpuAxis axis, ArrayView<float> cosines, bool inverse)
     {
         var (points, blocks) = (axis.Points, 16 / axis.Points);
@@ -122,7 +122,9 @@ static class GpuTile
         for (var i = points * blocks; i < 16; i++) y[at + i * step] = 0;
     }
 
-    /// <summary>The transform along the depth of a volume's blocks, whose slices are slots of the tile; thread <paramref name="lane"/>'s part.</summary>
+    /// <summary>
+    /// Transforms along the depth of a volume's blocks, whose slices are slots of the tile: the part of thread <paramref name="lane"/>.
+    /// </summary>
     public static void Slices(ArrayView<float> x, int at, int lane, GpuRegion region, ArrayView<float> cosines, bool inverse)
     {
         var (depth, height, width) = (region.Depth.Points, region.Height.Points, region.Width.Points);
@@ -140,14 +142,14 @@ static class GpuTile
         }
     }
 
-    // Where a slot starts.
+    // The offset of a slot in the tile.
     static int Slot(GpuRegion region, int slot)
     {
         var (down, right) = Divide(slot, region.Across);
         return down * region.Height.Points * Pitch + right * region.Width.Points;
     }
 
-    // These as in GridDefinition. A kernel calls nothing that calls itself: the four points of a turn have a text of their own.
+    // These functions equal those of GridDefinition. A kernel has no recursion, so the four points of a rotation have code of their own.
     static void Cosines(ArrayView<float> x, int from, int step, ArrayView<float> y, int to, int apart, ArrayView<float> cosines, int m, int points)
     {
         int n = points, stride = 1;

@@ -4,13 +4,13 @@ using ILGPU;
 namespace Actipress;
 
 /// <content>
-/// Wavelets. A thread computes one coefficient, or one value, of a level from the values that its taps meet: those along the width of
-/// sums along the height of sums along the depth, each rounded as <see cref="GridUnit{TFace}"/> rounds it, so that nothing but the low
-/// bands is stored in between.
+/// Wavelets. A thread computes one coefficient, or one value, of a level from all values under its taps. It filters along the width the
+/// results of filtering along the height the results of filtering along the depth. Each sum is rounded as in <see cref="GridUnit{TFace}"/>.
+/// So only the low bands are stored between two levels.
 /// </content>
 static partial class GridKernels
 {
-    /// <summary>What kinds of values a map has.</summary>
+    /// <summary>Finds the kinds of values of a map.</summary>
     public static void Look(ArrayView<byte> values, GpuMap map, ArrayView<GpuState> state)
     {
         var seen = 0;
@@ -18,8 +18,11 @@ static partial class GridKernels
         Tell(seen, state);
     }
 
-    /// <summary>Divides the low bands of the level before, or the map's values, into bands.</summary>
-    /// <remarks><c>whole</c>: low bands of the level before, map after map. <c>low</c>: receives this level's, but at the coarsest. <c>coefficients</c>: receives the others in their places.</remarks>
+    /// <summary>Divides the map's values (at the finest level), or the low bands of the level before, into bands.</summary>
+    /// <remarks>
+    /// <c>whole</c>: the low bands of the level before, map after map. <c>low</c>: receives the low bands of this level, except at the
+    /// coarsest level. <c>coefficients</c>: receives all other bands, in their final order.
+    /// </remarks>
     public static void Divide(ArrayView<byte> values, GpuMap map, GpuUnits units, GpuLevel level, ArrayView<float> filters, ArrayView<float> whole, ArrayView<float> low, ArrayView<float> coefficients)
     {
         var divided = level.DividedAxes;
@@ -83,7 +86,8 @@ static partial class GridKernels
         return level.Finest != 0 ? GpuCells.Load(values, type, place) : whole[place];
     }
 
-    // What tap j of output o meets on an axis of n, which is periodic and made even by its last value.
+    // The index of the input under tap j of output o on an axis of n values. The axis is periodic, and its last value is repeated where n
+    // is odd.
     static int Met(GpuLevel level, int o, int j, int n) => Math.Min(Modulo(level.Taps / 2 + 2 * o - j, n + (n & 1)), n - 1);
 
     static int Modulo(int i, int n)
@@ -92,11 +96,11 @@ static partial class GridKernels
         return rest < 0 ? rest + n : rest;
     }
 
-    /// <summary>Writes a bit for each element of whole maps, set where it is not zero: a unit's, in its first chunk.</summary>
+    /// <summary>Writes a bit for each element of a unit's maps, set where the element is not zero, into the unit's first chunk.</summary>
     public static void KeepZeros(ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<GpuState> state, ArrayView<uint> words)
     {
         if (state[0].HasZeros == 0) return;
-        // A word's worth of a unit's elements at a time.
+        // A thread writes the bits of one word, 32 elements of the unit, at a time.
         var perUnit = (map.MapsPerUnit * map.MapElements + 31) / 32;
         var unit = ILGPU.Grid.IdxX;
         var elements = MapsOf(map, unit) * map.MapElements;
@@ -110,8 +114,13 @@ static partial class GridKernels
         }
     }
 
-    /// <summary>Puts bands together, to low bands of the level before or, at the finest, to the map's values with their zeros.</summary>
-    /// <remarks><c>low</c>: this level's low bands, but at the coarsest. <c>whole</c>: receives the result, but at the finest.</remarks>
+    /// <summary>
+    /// Combines bands into the low bands of the level before or, at the finest level, into the map's values with their zeros.
+    /// </summary>
+    /// <remarks>
+    /// <c>low</c>: the low bands of this level, except at the coarsest level. <c>whole</c>: receives the result, except at the finest
+    /// level.
+    /// </remarks>
     public static void Combine(
         ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, ArrayView<float> whole, ArrayView<byte> values, GpuMap map,
         ArrayView<uint> words, ArrayView<GpuCounts> stretches, ArrayView<long> starts, GpuSteps steps, int hasZeros)
@@ -182,14 +191,15 @@ static partial class GridKernels
         return band == 0 && level.Coarsest == 0 ? low[(long)one * level.HalfElements + place] : coefficients[units.Place(one, level.Start(band), level.HalfElements) + place];
     }
 
-    // Of the taps of an inverse those for the first or the second of two neighbours, which lie after the two filters.
+    // The offset of the inverse's taps for output i. There is one set for the first and one for the second of two neighbours; both follow
+    // the two filters.
     static int Filter(GpuLevel level, int i) => (2 + (i + Shift(level) & 1)) * level.Taps;
 
-    // The q of GridUnit's formula for output i, on an axis of twice half.
+    // The q of GridUnit's formula for output i, on an axis of 2 half values.
     static int Meeting(GpuLevel level, int i, int half) => (i + Shift(level) >> 1) % half;
 
     static int Shift(GpuLevel level) => 1 - (level.Taps / 2 & 1);
 
-    // What tap t meets in the low or the high half.
+    // The index of the coefficient under tap t in the low or the high half.
     static int Part(GpuLevel level, int q, int t, int half) => Modulo(q + t % (level.Taps / 2) - level.Taps / 4, half);
 }

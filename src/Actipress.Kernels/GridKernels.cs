@@ -8,11 +8,11 @@ using static Actipress.Grid.Gpu.KernelSizes;
 namespace Actipress;
 
 /// <summary>
-/// Packing and unpacking of grid storage on a GPU, in the bytes of docs/format.md. A pack is nine launches: <see cref="Sample"/>,
-/// <see cref="Tally"/>, <see cref="Narrow"/> twice and <see cref="Settle"/> find the step as <see cref="GridMap"/> does on the CPU;
-/// <see cref="Measure"/> reads the map once and counts what each stretch of 64 tiles takes; <see cref="Lay"/> says where each chunk
-/// goes; <see cref="Write"/> reads the map again and writes. An unpack is one: <see cref="Unpack"/>. Sixteen threads share a tile; a
-/// group is any number of sixteens up to <see cref="MostThreads"/>. Wavelets go through the kernels of GridKernels.Wavelet.cs besides.
+/// Packs and unpacks grid storage on a GPU, in the bytes of docs/format.md. Packing launches <see cref="Sample"/>, <see cref="Tally"/>,
+/// <see cref="Narrow"/> twice and <see cref="Settle"/>, which find the step as <see cref="GridMap"/> does on the CPU. <see cref="Measure"/>
+/// reads the map once and counts the bits of each stretch of 64 tiles. <see cref="Lay"/> computes the offset of each chunk. <see
+/// cref="Write"/> reads the map again and writes the bits. Unpacking launches <see cref="Unpack"/> alone. Sixteen threads share a tile; a
+/// group has a multiple of sixteen threads, up to <see cref="MostThreads"/>. Wavelets need the kernels of GridKernels.Wavelet.cs too.
 /// </summary>
 static partial class GridKernels
 {
@@ -35,7 +35,7 @@ static partial class GridKernels
         for (var k = 0; k < 16; k++) sample[i * 256 + lane * 16 + k] = x[at + lane * GpuTile.Pitch + k];
     }
 
-    /// <summary>The first histogram of a sample's magnitudes.</summary>
+    /// <summary>Makes the first histogram of a sample's magnitudes.</summary>
     public static void Tally(ArrayView<float> sample, int coefficients, ArrayView<int> histograms, ArrayView<GpuState> state)
     {
         for (var i = ILGPU.Grid.IdxX * Group.DimX + Group.IdxX; i < coefficients; i += ILGPU.Grid.DimX * Group.DimX)
@@ -48,7 +48,7 @@ static partial class GridKernels
         }
     }
 
-    /// <summary>The next histogram, of magnitudes that begin as the wanted-largest does.</summary>
+    /// <summary>Makes the next histogram, of the magnitudes whose leading bits equal those of the wanted-largest magnitude.</summary>
     /// <remarks><c>pass</c>: 1 or 2.</remarks>
     public static void Narrow(ArrayView<float> sample, int coefficients, int wanted, int pass, ArrayView<int> histograms, ArrayView<GpuState> state)
     {
@@ -70,7 +70,7 @@ static partial class GridKernels
         }
     }
 
-    // The bits known of the threshold before a pass, and how many magnitudes that begin with them are still wanted.
+    // The leading bits of the threshold that are known before a pass, and the rank of the threshold among the magnitudes with these bits.
     static uint Begin(int pass, int wanted, ArrayView<int> histograms, ArrayView<GpuState> state, ArrayView<int> sums, out int left)
     {
         var prefix = pass == 1 ? 0 : pass == 2 ? state[0].PrefixOfOne : state[0].PrefixOfTwo;
@@ -79,7 +79,7 @@ static partial class GridKernels
         var bins = pass == 1 ? 1 << TopK.FirstBits : pass == 2 ? 1 << TopK.SecondBits : 1 << TopK.ThirdBits;
         var shift = pass == 1 ? 31 - TopK.FirstBits : pass == 2 ? TopK.ThirdBits : 0;
 
-        // Each thread adds up neighbouring bins; the first one then looks from the top.
+        // Each thread sums neighbouring bins. The first thread then searches from the largest bin down.
         var each = bins / Group.DimX;
         var sum = 0;
         for (var bin = 0; bin < each; bin++) sum += histograms[first + Group.IdxX * each + bin];
@@ -99,7 +99,7 @@ static partial class GridKernels
         return prefix | (uint)sums[MostThreads] << shift;
     }
 
-    /// <summary>The step, and what the offsets are means of.</summary>
+    /// <summary>Computes the step, and the sums and counts whose quotients are the offsets.</summary>
     /// <remarks><c>given</c>: the step where it does not depend on the map; else 0.</remarks>
     public static void Settle(ArrayView<float> sample, int coefficients, float given, ArrayView<int> histograms, ArrayView<GpuState> state)
     {
@@ -107,7 +107,7 @@ static partial class GridKernels
         var threshold = Interop.IntAsFloat(Begin(3, 0, histograms, state, sums, out _));
         if (threshold == 0)
         {
-            // Fewer than wanted differ from zero.
+            // Fewer coefficients than wanted differ from zero.
             var (smallest, largest) = (Interop.IntAsFloat(~state[0].SmallestInverted), Interop.IntAsFloat(state[0].Largest));
             threshold = largest == 0 ? 0 : Math.Max(smallest, largest / 4096);
         }
@@ -137,7 +137,9 @@ static partial class GridKernels
         }
     }
 
-    /// <summary>Reads the map: what each stretch takes in each stream, how many bits of levels each tile has, and what kinds of values there are.</summary>
+    /// <summary>
+    /// Reads the map. Counts the bits of each stretch in each stream and the bits of levels of each tile, and finds the kinds of values.
+    /// </summary>
     public static void Measure(
         ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, ArrayView<GpuCounts> stretches, ArrayView<ushort> levelBits, ArrayView<GpuState> state)
     {
@@ -173,7 +175,7 @@ static partial class GridKernels
         if (Group.IdxX == 0) stretches[stretch] = total;
     }
 
-    /// <summary>Where each chunk goes, and the bytes of them all. One group.</summary>
+    /// <summary>Computes the offset of each chunk by a prefix sum, and the total number of bytes. It runs in one group.</summary>
     public static void Lay(GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, int chunks, int exactZeros, ArrayView<long> starts, ArrayView<GpuState> state)
     {
         var sums = SharedMemory.Allocate<long>(MostThreads);
@@ -204,7 +206,7 @@ static partial class GridKernels
 
     static float Mean(long sum, int count) => count == 0 ? 0 : (float)(sum * (1 / (double)FractionUnits) / count);
 
-    /// <summary>Reads the map again and writes the grid over zeros.</summary>
+    /// <summary>Reads the map again and writes the grid into a buffer of zeros.</summary>
     public static void Write(
         ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<GpuState> state, ArrayView<uint> words)
     {
@@ -249,7 +251,7 @@ static partial class GridKernels
         }
     }
 
-    // The chunk's length in the list of lengths, the length of its levels, and, once, the grid's header.
+    // Writes the chunk's length into the list of lengths, the length of its levels, and, in the first chunk, the grid's header.
     static void WriteHeads(
         GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<GpuState> state, ArrayView<uint> words, int chunk, bool hasZeros)
     {
@@ -279,7 +281,8 @@ static partial class GridKernels
         var streams = ChunkStreams(map, regions, stretches, starts, chunk, hasZeros != 0).After(Before(stretches, stretch));
         var firstGroups = streams.Groups + 32 * (first - FirstTile(map, chunk * StretchesPerChunk));
 
-        // Masks tell how many signs, groups how many masks; the bits of levels are listed. Escapes are known once levels are read.
+        // The bits of groups give the number of masks, and the masks give the number of signs. The bits of levels are in an index. The
+        // number of escapes is known once the levels are read.
         for (var tile = Group.IdxX; tile < tiles; tile += Group.DimX)
             counts[tile] = new() { Masks = System.Numerics.BitOperations.PopCount((uint)GpuBits.Read(words, firstGroups + 32 * tile)), LevelBits = levelBits[first + tile] };
         Group.Barrier();
@@ -293,7 +296,7 @@ static partial class GridKernels
                 var rest = counts[tile].Masks - mask;
                 signs += System.Numerics.BitOperations.PopCount(rest >= 8 ? bits : bits & (1UL << 8 * rest) - 1);
             }
-            // No other thread reads signs before the barrier.
+            // No other thread reads the signs before the barrier.
             counts[tile].Signs = signs;
         }
         Group.Barrier();
@@ -335,7 +338,7 @@ static partial class GridKernels
         }
     }
 
-    // The transform of a tile that each thread has loaded a column of; it ends in x, with rows and columns exchanged.
+    // Transforms a tile of which each thread has loaded one column. The coefficients end in x, transposed.
     static void Forward(GpuMap map, GpuRegion region, ArrayView<float> x, ArrayView<float> y, int at, int lane, ArrayView<float> cosines)
     {
         Group.Barrier();
@@ -348,7 +351,7 @@ static partial class GridKernels
         Group.Barrier();
     }
 
-    // Its inverse, of coefficients in x, to values in x.
+    // The inverse transform, of the coefficients in x into the values in x.
     static void Inverse(GpuMap map, GpuRegion region, ArrayView<float> x, ArrayView<float> y, int at, int lane, ArrayView<float> cosines)
     {
         Group.Barrier();
@@ -377,18 +380,18 @@ static partial class GridKernels
         return (long)unit * map.TilesPerUnit + (stretch - unit * map.ChunksPerUnit * StretchesPerChunk) * TilesPerStretch;
     }
 
-    // None where the unit has ended before.
+    // The number of tiles of a stretch: 0 where the unit has ended before it.
     static int TilesOf(GpuMap map, int stretch) => Math.Max(0, (int)Math.Min(TilesPerStretch, EndOfUnit(map, stretch / StretchesPerChunk) - FirstTile(map, stretch)));
 
     static int TilesIn(GpuMap map, int chunk) => (int)Math.Min(GridTiles.TilesPerChunk, EndOfUnit(map, chunk) - FirstTile(map, chunk * StretchesPerChunk));
 
     static long EndOfUnit(GpuMap map, int chunk) => Math.Min(map.Tiles, (chunk / map.ChunksPerUnit + 1L) * map.TilesPerUnit);
 
-    // Bits of zeros of a chunk's tiles before this one.
+    // The number of bits of zeros of the tiles before this one in its chunk.
     static long ZeroBitsBefore(GpuMap map, ArrayView<GpuRegion> regions, int chunk, long tile) =>
         GpuTile.ZeroBitsBefore(map, regions, tile) - GpuTile.ZeroBitsBefore(map, regions, FirstTile(map, chunk * StretchesPerChunk));
 
-    // Under a wavelet the first chunk of a unit has them all.
+    // The number of bits of zeros of a chunk. Under a wavelet the first chunk of a unit has those of the whole unit.
     static long ZeroBits(GpuMap map, ArrayView<GpuRegion> regions, int chunk)
     {
         if (map.MapElements == 0) return ZeroBitsBefore(map, regions, chunk, FirstTile(map, chunk * StretchesPerChunk) + TilesIn(map, chunk));
@@ -407,7 +410,7 @@ static partial class GridKernels
         return Sum(stretches, first, first + (TilesIn(map, chunk) + TilesPerStretch - 1) / TilesPerStretch);
     }
 
-    // What the stretches of its chunk before this one take.
+    // The bits of the stretches before this one in its chunk.
     static GpuCounts Before(ArrayView<GpuCounts> stretches, int stretch) => Sum(stretches, stretch / StretchesPerChunk * StretchesPerChunk, stretch);
 
     static GpuCounts Sum(ArrayView<GpuCounts> counts, int first, int last)

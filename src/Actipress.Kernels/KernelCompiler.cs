@@ -11,10 +11,10 @@ using ILGPU.Runtime.Cuda;
 
 namespace Actipress;
 
-/// <summary>Turns <see cref="GridKernels"/> into PTX, which needs neither a GPU nor a driver.</summary>
+/// <summary>Compiles <see cref="GridKernels"/> to PTX. This needs neither a GPU nor a driver.</summary>
 static partial class KernelCompiler
 {
-    /// <summary>A kernel's PTX; the same for every GPU from <see cref="KernelText.OldestMajor"/> on.</summary>
+    /// <summary>A kernel's PTX, which is the same for every GPU from <see cref="KernelText.OldestMajor"/> on.</summary>
     public static string Compile(GridKernel kernel)
     {
         using var context = Context.Create(builder => builder.Optimize(OptimizationLevel.O2));
@@ -27,8 +27,9 @@ static partial class KernelCompiler
         return Mended(((PTXCompiledKernel)compiled).PTXAssembly);
     }
 
-    // Where an operation does not say how it rounds, the driver may fuse a product and a sum into one rounding; and ILGPU says of branches
-    // that threads decide differently that they do not. ILGPU numbers names through the whole process: here each text has its own.
+    // Where an operation does not state its rounding, the driver may fuse a product and a sum into one rounding; so the rounding is added.
+    // ILGPU marks branches as uniform that are divergent; so the mark is removed. ILGPU numbers names through the whole process; here each
+    // text has numbers of its own.
     static string Mended(string ptx)
     {
         ptx = UnroundedOperation().Replace(ptx, "$1.rn.$2").Replace(".uni", "", StringComparison.Ordinal).ReplaceLineEndings("\n");

@@ -1,7 +1,7 @@
 using Actipress;
 using Actipress.Gpu;
 
-// Writes the PTX of every kernel into a folder: ./dev kernels.
+// Writes the PTX of every kernel into a folder. The command is ./dev kernels.
 if (args is not [var folder])
 {
     Console.Error.WriteLine("Actipress.Kernels FOLDER: writes the PTX of every kernel into the folder.");

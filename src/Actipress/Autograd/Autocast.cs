@@ -2,7 +2,10 @@ using static TorchSharp.torch;
 
 namespace Actipress.Autograd;
 
-/// <summary>libtorch's automatic mixed precision on this thread, which TorchSharp does not offer: for each kind of device whether it is on, and its type.</summary>
+/// <summary>
+/// The settings of libtorch's automatic mixed precision on a thread: for each kind of device whether autocast is on, and its type.
+/// TorchSharp does not offer them.
+/// </summary>
 sealed unsafe class Autocast
 {
     static readonly DeviceType[] devices = [DeviceType.CPU, DeviceType.CUDA];
@@ -19,10 +22,10 @@ sealed unsafe class Autocast
 
     Autocast((bool On, ScalarType Type)[] settings) => this.settings = settings;
 
-    /// <summary>As it is on this thread now.</summary>
+    /// <summary>The current settings of this thread.</summary>
     public static Autocast Here() => new(Array.ConvertAll(devices, device => (isEnabled((sbyte)device) != 0, (ScalarType)getType((sbyte)device))));
 
-    /// <summary>As it would be within torch's <c>autocast(device, type)</c>.</summary>
+    /// <summary>The settings within torch's <c>autocast(device, type)</c>.</summary>
     public static Autocast On(DeviceType device, ScalarType type)
     {
         var autocast = Here();
@@ -30,7 +33,7 @@ sealed unsafe class Autocast
         return autocast;
     }
 
-    /// <summary>Brings these settings back on this thread until the result is disposed.</summary>
+    /// <summary>Restores these settings on this thread until the result is disposed.</summary>
     public IDisposable Again() => new Back(this);
 
     void Set()
@@ -54,7 +57,7 @@ sealed unsafe class Autocast
 
         public void Dispose()
         {
-            // The outermost one ends the life of the weights that were cast.
+            // The outermost scope of autocast frees the cast weights at its end.
             if (decrementNesting() == 0) clearCache();
             now.Set();
         }

@@ -8,13 +8,13 @@ using unsafe NativeConvolutionBackward = delegate* unmanaged[Cdecl]<
 namespace Actipress.Autograd;
 
 /// <summary>
-/// Kernels of our own for libtorch's backward operations, which get a <see cref="Placeholder"/> in the place of a saved map and read the map
-/// in pieces.
+/// Actipress's own kernels for libtorch's backward operations. They receive a <see cref="Placeholder"/> in place of a saved map, and read
+/// the map in pieces.
 /// </summary>
 /// <remarks>
-/// A placeholder is a tensor on libtorch's device "meta", which has no data, and libtorch chooses the kernel by that device, whatever the
-/// others of its arguments are on. So the kernels are put in through libtorch's stable C interface for "meta" alone: everything that
-/// Actipress does not hold takes libtorch's own path, and an operation that is not ours refuses a placeholder beside other tensors.
+/// A placeholder is a tensor on libtorch's device "meta", which has no data. libtorch dispatches by that device, whatever the devices of
+/// the other arguments are. So the kernels are registered through libtorch's stable C interface, for "meta" alone. Maps that Actipress does
+/// not hold take libtorch's own path. An operation without a kernel of Actipress refuses a placeholder beside other tensors.
 /// </remarks>
 static unsafe class BackwardKernels
 {
@@ -29,10 +29,11 @@ static unsafe class BackwardKernels
     static delegate* unmanaged[Cdecl]<nint, int> deleteList;
     static delegate* unmanaged[Cdecl]<nint*, int> newEmpty;
 
-    // How many hold the implementation of a gradient, within a kernel, that nobody needs afterwards; and of the last one, for the self-check.
+    // The number of references to a gradient within a kernel, where nobody reads the gradient afterwards; and the number in the last call,
+    // for the self-check.
     static long holdersOfOwnGradient, holdersSeen;
 
-    /// <summary>Why there are no kernels here; null where there are. They are put in place the first time that this is asked.</summary>
+    /// <summary>Why this platform has no kernels; null where it has. The first read of this property registers the kernels.</summary>
     public static PlatformNotSupportedException? Refusal => installed.Value;
 
     static PlatformNotSupportedException? Install()
@@ -56,7 +57,7 @@ static unsafe class BackwardKernels
         }
     }
 
-    // Puts a kernel in. Its place lives as long as the process: deleting it would take the kernel out.
+    // Registers a kernel. The library handle lives as long as the process, because deleting it would remove the kernel.
     static void Implement(ReadOnlySpan<byte> operation, delegate* unmanaged<ulong*, ulong, ulong, void> kernel)
     {
         var begin = (delegate* unmanaged[Cdecl]<byte*, byte*, byte*, uint, nint*, int>)LibTorch.Symbol("aoti_torch_library_init_impl");
@@ -67,9 +68,13 @@ static unsafe class BackwardKernels
                 throw LibTorch.Unsupported("a refusal", $"a kernel of ours for {System.Text.Encoding.UTF8.GetString(operation[..^1])} on meta");
     }
 
-    /// <summary>libtorch's own convolution_backward on the CPU, through the interface that turns its exceptions into a number.</summary>
+    /// <summary>
+    /// Calls libtorch's own convolution_backward on the CPU, through the interface that returns an error code for an exception.
+    /// </summary>
     /// <returns>The gradients that <paramref name="call"/> asks for, which the caller disposes; null for the others.</returns>
-    /// <exception cref="InvalidOperationException">libtorch failed, and has told standard error why: no memory, above all.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// libtorch failed, most often for lack of memory, and has written the cause to standard error.
+    /// </exception>
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Convolution(ConvolutionCall call, Tensor gradient, Tensor input, Tensor weight)
     {
         var results = stackalloc nint[3];
@@ -103,7 +108,7 @@ static unsafe class BackwardKernels
     {
         var (gradient, input, weight) = (Take(stack[0]), Take(stack[1]), Take(stack[2]));
         var bias = stack[3] == 0 ? null : TakeList(TakeOptional(stack[3]));
-        // One number stands for every axis.
+        // A list of one number holds for every axis.
         var (stride, padding, dilation, outputPadding) = (OfAxes(stack[4]), OfAxes(stack[5]), OfAxes(stack[6]), OfAxes(stack[8]));
         var wants = TakeList(stack[10]);
         var call = new ConvolutionCall(
@@ -137,8 +142,8 @@ static unsafe class BackwardKernels
         Tensor? OfChannels(long wanted) => wanted != 0 ? empty(channels, float32, META) : null;
     });
 
-    // What a kernel gives of the map for which a placeholder stands; null where it stands for none, or where the kernel failed or would: what
-    // it is given beside the map was lost by an earlier failure of this backward pass.
+    // Runs a kernel on the map of a placeholder. Returns null where the tensor is no placeholder, where the kernel fails, and where another
+    // argument was lost by an earlier failure of this backward pass.
     static (Tensor?, Tensor?, Tensor?)? OfPieces(Tensor input, Tensor[] others, Func<IMapPieces, (Tensor?, Tensor?, Tensor?)> kernel)
     {
         if (Placeholder.PiecesOf(input) is not { } pieces || others.Any(other => other.device_type == DeviceType.META)) return null;
@@ -151,10 +156,10 @@ static unsafe class BackwardKernels
         }
     }
 
-    // What a computation on "meta" gives, too.
+    // A computation on "meta" returns such a tensor too.
     static Tensor? Lost(Tensor like, bool wanted) => wanted ? empty(like.shape, like.dtype, META) : null;
 
-    // No exception may leave a kernel, since it would end the process.
+    // An exception that leaves a kernel would end the process.
     static void Run(ulong* stack, ulong results, Func<(Tensor?, Tensor?, Tensor?)> kernel)
     {
         (Tensor?, Tensor?, Tensor?) found = default;
@@ -196,7 +201,7 @@ static unsafe class BackwardKernels
         return null;
     }
 
-    // A value of its own on the heap (libtorch's operator new is malloc).
+    // An optional is returned as a value on the heap (libtorch's operator new is malloc).
     static ulong TakeOptional(ulong optional)
     {
         var value = *(ulong*)optional;
@@ -227,7 +232,7 @@ static unsafe class BackwardKernels
             && StorageReference.HoldersOf(StorageReference.AddressOf(gradient)) == 1 && StorageReference.BytesOf(gradient) == gradient.Bytes();
     }
 
-    // A convolution and a batch norm of a known map, once as it is and once as a placeholder.
+    // Runs a convolution and a batch norm of a known map, once with the map and once with a placeholder.
     static void SelfCheck()
     {
         using var outer = NewDisposeScope();
@@ -241,7 +246,7 @@ static unsafe class BackwardKernels
         List<float> ours = [], libtorchs = [];
         foreach (var (hooks, found) in ((SavedTensorHooks, List<float>)[])[(trial, ours), (new Trial(null), libtorchs)])
         {
-            // Of the first batch norm's result another operation's backward pass, which comes later, reads the gradient too.
+            // A later backward pass of another operation reads the gradient of the first batch norm's result too.
             Step(() => nn.functional.conv2d(input, weight).Add(NormalisedBesideAnother()));
             var shared = holdersSeen;
             Step(() => Normalised());
@@ -304,25 +309,25 @@ static unsafe class BackwardKernels
     }
 }
 
-/// <summary>What a convolution's backward pass is told.</summary>
-/// <param name="BiasSizes">Those of the bias; null where there is none.</param>
-/// <param name="Stride">Along each axis of space.</param>
+/// <summary>The arguments of a convolution's backward pass, beside its tensors.</summary>
+/// <param name="BiasSizes">The sizes of the bias; null where the convolution has none.</param>
+/// <param name="Stride">The stride along each spatial axis.</param>
 /// <param name="Padding">Likewise.</param>
 /// <param name="Dilation">Likewise.</param>
 /// <param name="IsTransposed">Whether it is a transposed convolution.</param>
-/// <param name="OutputPadding">Of a transposed one.</param>
-/// <param name="Groups">Groups of channels.</param>
+/// <param name="OutputPadding">The output padding of a transposed convolution.</param>
+/// <param name="Groups">The number of groups of channels.</param>
 /// <param name="Wants">Which gradients are wanted.</param>
 sealed record ConvolutionCall(
     long[]? BiasSizes, long[] Stride, long[] Padding, long[] Dilation, bool IsTransposed, long[] OutputPadding, long Groups,
     (bool Input, bool Weight, bool Bias) Wants);
 
-/// <summary>What a batch norm's backward pass is told.</summary>
-/// <param name="Weight">By channel; null where there is none.</param>
-/// <param name="Mean">Of the batch where it is trained, else the running one.</param>
-/// <param name="Deviation">The inverse of the batch's deviation where it is trained, else the running variance.</param>
+/// <summary>The arguments of a batch norm's backward pass, beside its input and gradient.</summary>
+/// <param name="Weight">The weight of each channel; null where the batch norm has none.</param>
+/// <param name="Mean">The batch's mean in training, else the running mean.</param>
+/// <param name="Deviation">The inverse of the batch's standard deviation in training, else the running variance.</param>
 /// <param name="IsTraining">Whether the statistics are the batch's.</param>
-/// <param name="Epsilon">Added to the variance.</param>
+/// <param name="Epsilon">The number that is added to the variance.</param>
 /// <param name="Wants">Which gradients are wanted.</param>
 sealed record BatchNormCall(
     Tensor? Weight, Tensor? Mean, Tensor? Deviation, bool IsTraining, double Epsilon, (bool Input, bool Weight, bool Bias) Wants);

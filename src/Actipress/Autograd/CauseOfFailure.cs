@@ -5,8 +5,9 @@ using System.Runtime.InteropServices;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// Tells the cause under a plain <c>loss.backward()</c>. What failed in a callback cannot pass through libtorch, which raises an error of its
-/// own; when TorchSharp throws that one on this thread, its text is given the cause, and its inner exception is it.
+/// Adds the cause to the exception of a plain <c>loss.backward()</c>. The exception of a callback cannot pass through libtorch, which
+/// raises an error of its own. When TorchSharp throws this error on the same thread, the cause is added to its text and set as its inner
+/// exception.
 /// </summary>
 static class CauseOfFailure
 {
@@ -15,7 +16,7 @@ static class CauseOfFailure
 
     [ThreadStatic] static Exception? cause;
 
-    /// <summary>The next error of libtorch's on this thread was caused by <paramref name="failure"/>.</summary>
+    /// <summary>Records that <paramref name="failure"/> is the cause of libtorch's next error on this thread.</summary>
     public static void Of(Exception failure)
     {
         if (cause is not null) return;    // the first failure is the cause of later ones
@@ -24,7 +25,7 @@ static class CauseOfFailure
             if (waiting++ == 0) AppDomain.CurrentDomain.FirstChanceException += Thrown;
     }
 
-    /// <summary>A backward pass begins anew on this thread: what failed before does not concern it.</summary>
+    /// <summary>Forgets earlier failures, because a new backward pass begins on this thread.</summary>
     public static void Forget()
     {
         if (cause is null) return;

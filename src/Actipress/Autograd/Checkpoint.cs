@@ -4,17 +4,18 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>
-/// Recomputation in place of memory (Chen et al. 2016), as PyTorch's <c>torch.utils.checkpoint</c> does it without reentering the
-/// engine: of what autograd saves inside a block only the block's input is kept, and the backward pass runs the block again for the rest.
+/// Recomputation in place of memory (Chen et al. 2016), as PyTorch's non-reentrant <c>torch.utils.checkpoint</c>. Only the block's input is
+/// kept of the tensors that autograd saves inside a block, and the backward pass runs the block again.
 /// </summary>
 /// <remarks>
-/// <para>The second run starts from the random state and the autocast settings of the first, so that dropout is the same; gradients are
-/// those of the plain run bit for bit. It leaves the model's buffers as it found them, so that batch norm counts each batch once: PyTorch
-/// counts it twice. Tensors that it makes are disposed at its end, except those that the block detaches from its <c>DisposeScope</c>.</para>
-/// <para>A kept input goes through whatever saved-tensor hooks are active around the block: under
-/// <see cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/> it is compressed, and the block runs again
-/// on the rebuilt one. Checkpoints may lie inside each other. Where a second run fails or differs from the first, <c>backward()</c> throws;
-/// <c>SavedTensors.Backward</c> throws the <see cref="CheckpointException"/> that says why. See docs/comparators.md.</para>
+/// <para>The second run starts from the random state and the autocast settings of the first run, so that dropout is the same and the
+/// gradients are those of the plain run, bit for bit. The second run does not change the model's buffers, so that batch norm counts each
+/// batch once; PyTorch counts it twice. Tensors of the second run are disposed at its end, except those that the block detaches from its
+/// <c>DisposeScope</c>.</para>
+/// <para>A kept input passes the saved-tensor hooks that are active around the block: under <see
+/// cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/> it is compressed, and the block runs again on the
+/// rebuilt input. Checkpoints may nest. Where a second run fails or differs from the first, <c>backward()</c> throws, and
+/// <c>SavedTensors.Backward</c> throws the <see cref="CheckpointException"/> with the cause. See docs/comparators.md.</para>
 /// </remarks>
 public static class Checkpoint
 {
@@ -35,11 +36,14 @@ public static class Checkpoint
     /// <param name="block">Must do the same both times.</param>
     /// <param name="x">Its input, which it must not change in place; not disposed.</param>
     /// <param name="keep">
-    /// Told the name of an operation of libtorch, such as <c>aten::_softmax</c>: whether the tensors that it saves are kept, as they would be
-    /// without the checkpoint (compressed, under a compression). The block does not run again as long as nothing else is asked for.
+    /// Called with the name of an operation of libtorch, such as <c>aten::_softmax</c>. Returns whether the tensors that the operation
+    /// saves are kept, as they would be without the checkpoint (compressed, under a compression). The block does not run again as long as
+    /// no other tensor is needed.
     /// </param>
     /// <returns>The block's output, which the caller disposes.</returns>
-    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks, or does not tell its operations.</exception>
+    /// <exception cref="PlatformNotSupportedException">
+    /// This platform or libtorch has no place for the hooks, or does not report its operations.
+    /// </exception>
     public static Tensor Run(nn.Module<Tensor, Tensor> block, Tensor x, Func<string, bool> keep)
     {
         ArgumentNullException.ThrowIfNull(block);
@@ -67,8 +71,12 @@ public static class Checkpoint
     }
 
     /// <summary>As <see cref="Run(Func{Tensor, Tensor}, Tensor, nn.Module[])"/>, for a function of several tensors.</summary>
-    /// <param name="function">Must do the same both times. What it uses beside its inputs must live until the backward pass.</param>
-    /// <param name="inputs">Of any type and device; not changed in place, not disposed. One that is null is null for the function too.</param>
+    /// <param name="function">
+    /// Must do the same both times. Objects that it uses beside its inputs must live until the backward pass.
+    /// </param>
+    /// <param name="inputs">
+    /// The inputs, of any type and device; not changed in place, not disposed. A null input is null for the function too.
+    /// </param>
     /// <param name="modules">
     /// What it runs: the second run leaves the buffers of these as they are, and is refused where one of their parameters has been changed
     /// since the first, as by <c>optimizer.step()</c> between forward and backward.
@@ -83,14 +91,15 @@ public static class Checkpoint
     }
 
     /// <summary>
-    /// Runs modules one after the other in <paramref name="segments"/> parts of equal length, all but the last, which also takes what
-    /// remains, as checkpoints: the backward pass reaches the last part first, when nothing of it would be gained.
+    /// Runs modules one after the other in <paramref name="segments"/> parts of equal length; the last part also takes the remaining
+    /// modules. All parts but the last are checkpoints: the backward pass reaches the last part first, so that a checkpoint there would
+    /// free no memory in time.
     /// </summary>
     /// <param name="modules">Such as the children of a <c>Sequential</c>.</param>
-    /// <param name="segments">1 for no checkpoint, at most as many as there are modules.</param>
-    /// <param name="x">Not disposed; each result between two modules is.</param>
+    /// <param name="segments">The number of parts: 1 for no checkpoint, at most the number of modules.</param>
+    /// <param name="x">The input, which is not disposed. Each result between two modules is disposed.</param>
     /// <returns>The last module's output, which the caller disposes.</returns>
-    /// <exception cref="ArgumentException">More or fewer segments than there can be.</exception>
+    /// <exception cref="ArgumentException">The number of segments is below 1 or above the number of modules.</exception>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public static Tensor Sequential(IEnumerable<nn.Module<Tensor, Tensor>> modules, int segments, Tensor x)
     {
@@ -125,16 +134,20 @@ public static class Checkpoint
     }
 
     /// <summary>
-    /// From now on runs these parts of <paramref name="model"/> as checkpoints, wherever the model runs them by <c>call</c>. The model's
-    /// code stays as it is.
+    /// From now on these parts of <paramref name="model"/> run as checkpoints wherever the model runs them by <c>call</c>. The model's code
+    /// need not change.
     /// </summary>
     /// <param name="model">Any TorchSharp model.</param>
     /// <param name="names">
-    /// Names of submodules as in the state dictionary, such as <c>layer1</c>: each takes one tensor or several, of which some may be null,
-    /// beside numbers, booleans and strings, and gives whatever it likes. A part of another one is a checkpoint inside it.
+    /// Names of submodules as in the state dictionary, such as <c>layer1</c>. Each takes one tensor or several, of which some may be null,
+    /// beside numbers, booleans and strings, and may return anything. A submodule inside another named one is a checkpoint inside a
+    /// checkpoint.
     /// </param>
-    /// <returns>What ends it when disposed. What was run before can still be run again.</returns>
-    /// <exception cref="ArgumentException">No such submodule, or one whose inputs are something else, such as a tuple of tensors; the message lists those that can be named.</exception>
+    /// <returns>Disposing this ends the checkpoints. Blocks that ran before can still be run again by a backward pass.</returns>
+    /// <exception cref="ArgumentException">
+    /// The model has no such submodule, or the submodule has other inputs, such as a tuple of tensors. The message lists the submodules
+    /// that can be named.
+    /// </exception>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public static IDisposable Blocks(nn.Module model, params string[] names)
     {

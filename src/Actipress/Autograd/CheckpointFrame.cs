@@ -3,9 +3,9 @@ using static TorchSharp.torch;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// One run of a checkpoint's block. In the forward pass it keeps a place for each tensor that is saved, and the block's inputs; when the
-/// backward pass first asks for one, it runs the block again, fills all places, and gives each value up as it is asked for. It lives as
-/// long as a place does, so that a retained graph can ask again.
+/// One run of a checkpoint's block. In the forward pass the frame keeps a placeholder for each saved tensor, and the block's inputs. When
+/// the backward pass first needs a saved tensor, the frame runs the block again and fills all placeholders. It releases each value when the
+/// backward pass has received it. The frame lives as long as a placeholder does, so that a retained graph can run the block again.
 /// </summary>
 sealed class CheckpointFrame : SavedTensorHooks
 {
@@ -15,7 +15,7 @@ sealed class CheckpointFrame : SavedTensorHooks
     readonly Action<Tensor?[]> again;
     readonly SavedTensorsScope? outer;
     readonly Func<string, bool>? keep;
-    readonly (SavedTensor? Kept, bool RequiresGrad)[] inputs;    // nothing is kept of one that is null
+    readonly (SavedTensor? Kept, bool RequiresGrad)[] inputs;    // a null input has nothing kept
     readonly Surroundings surroundings;
     readonly List<Place> places = [];
     int users = 1;
@@ -29,12 +29,18 @@ sealed class CheckpointFrame : SavedTensorHooks
         surroundings = Surroundings.Here(inputs.OfType<Tensor>().Select(input => input.device));
     }
 
-    /// <summary>Starts the first run, which ends with <see cref="IDisposable.Dispose"/>; null where nothing is saved because gradients are off.</summary>
+    /// <summary>
+    /// Starts the first run, which ends with <see cref="IDisposable.Dispose"/>; null where nothing is saved because gradients are off.
+    /// </summary>
     /// <param name="block">The block; null for a function.</param>
-    /// <param name="modules">Those whose buffers the second run must leave as they are, and whose parameters must not change until then.</param>
-    /// <param name="again">The second run. What it makes is disposed.</param>
-    /// <param name="inputs">Its inputs, and those of the first run. One that is null is null both times.</param>
-    /// <param name="keep">Whether what an operation of this name saves is kept, as it would be without the checkpoint; null for nothing.</param>
+    /// <param name="modules">
+    /// The modules whose buffers the second run must not change, and whose parameters must not change before it.
+    /// </param>
+    /// <param name="again">The second run. Its tensors are disposed.</param>
+    /// <param name="inputs">The inputs of both runs. A null input is null both times.</param>
+    /// <param name="keep">
+    /// Whether the tensors that an operation of this name saves are kept, as they would be without the checkpoint; null to keep none.
+    /// </param>
     public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs, Func<string, bool>? keep = null)
     {
         if (!is_grad_enabled()) return null;
@@ -49,8 +55,9 @@ sealed class CheckpointFrame : SavedTensorHooks
     }
 
     /// <summary>
-    /// Ends a second run early: thrown where a checkpoint inside the block starts, after all that the block itself saves has been saved. Only
-    /// managed code lies between there and <see cref="RunAgain"/>. An operation of libtorch cannot be left so, as PyTorch leaves it.
+    /// Ends a second run early. It is thrown where a checkpoint inside the block starts after the block itself has saved its last tensor.
+    /// Only managed code lies between there and <see cref="RunAgain"/>. PyTorch leaves an operation of libtorch by an exception, which is
+    /// impossible here.
     /// </summary>
     sealed class Enough(SecondRun run) : Exception("This block's second run has saved all that is needed. A checkpoint's block must let this exception pass.")
     {
@@ -154,11 +161,11 @@ sealed class CheckpointFrame : SavedTensorHooks
 
     /// <summary>A saved tensor of the block.</summary>
     /// <param name="frame">The block's run.</param>
-    /// <param name="signature">Of the tensor.</param>
-    /// <param name="kept">What is kept of it; null where the second run makes it again.</param>
+    /// <param name="signature">The signature of the tensor.</param>
+    /// <param name="kept">The kept tensor; null where the second run makes it again.</param>
     sealed class Place(CheckpointFrame frame, Signature signature, SavedTensor? kept) : SavedTensor
     {
-        // What the second run saved here, until it is handed out, and the version that it had then.
+        // The tensor that the second run saved here, until it is handed out, and its version when it was saved.
         Tensor? value;
         long version;
         bool disposed;
@@ -177,7 +184,9 @@ sealed class CheckpointFrame : SavedTensorHooks
         }
 
         /// <summary>Hands the value out; the caller disposes it.</summary>
-        /// <exception cref="CheckpointException">The block has changed the value in place since it was saved, at which plain autograd throws too.</exception>
+        /// <exception cref="CheckpointException">
+        /// The block has changed the value in place since it was saved, at which plain autograd throws too.
+        /// </exception>
         public Tensor Take()
         {
             var now = LibTorch.Version(value!);
@@ -214,7 +223,7 @@ sealed class CheckpointFrame : SavedTensorHooks
         }
     }
 
-    /// <summary>What is saved the second time: the same as the first, in the same order.</summary>
+    /// <summary>Receives the tensors that the second run saves: the same as in the first run, in the same order.</summary>
     sealed class SecondRun(CheckpointFrame frame) : SavedTensorHooks
     {
         readonly int backward = LibTorch.CurrentBackward;
@@ -222,8 +231,8 @@ sealed class CheckpointFrame : SavedTensorHooks
         CheckpointException? difference;
 
         /// <summary>
-        /// Whether all that the first run saved has been saved again, and the run may end here. Inside a backward pass of the block's own it may
-        /// not: an exception could have to cross the engine.
+        /// Whether every tensor of the first run has been saved again, and the run may end here. The run may not end inside a backward pass
+        /// of the block's own, where an exception might have to cross the engine.
         /// </summary>
         public bool HasEverything => frame.parameters is not null && saved == frame.places.Count && LibTorch.CurrentBackward == backward;
 
@@ -244,7 +253,7 @@ sealed class CheckpointFrame : SavedTensorHooks
 
         public void Check()
         {
-            // A block that differentiates inside asks before its first run is over.
+            // A block that runs a backward pass of its own needs a saved tensor before its first run is over.
             if (saved < frame.places.Count || (frame.parameters is not null && saved > frame.places.Count)) difference = Differs($"{saved} tensors were saved the second time, {frame.places.Count} the first");
             if (difference is not null) throw difference;
         }
@@ -254,7 +263,7 @@ sealed class CheckpointFrame : SavedTensorHooks
             "A checkpoint's block must do the same both times: look for conditions on changing state, or run this block without a checkpoint.");
     }
 
-    /// <summary>By what a saved tensor is known again.</summary>
+    /// <summary>The properties by which a saved tensor is recognised in the second run.</summary>
     readonly struct Signature
     {
         readonly long[] shape;
@@ -268,7 +277,7 @@ sealed class CheckpointFrame : SavedTensorHooks
             parameter = LibTorch.IsParameterOrView(tensor) ? (StorageReference.AddressOf(tensor), LibTorch.Version(tensor)) : null;
         }
 
-        /// <summary>How <paramref name="tensor"/> differs; null where it does not.</summary>
+        /// <summary>How <paramref name="tensor"/> differs from the signature; null where it does not.</summary>
         public string? Difference(Tensor tensor)
         {
             if (!tensor.shape.AsSpan().SequenceEqual(shape) || tensor.dtype != type || tensor.device_type != device)

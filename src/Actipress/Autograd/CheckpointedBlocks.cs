@@ -4,10 +4,12 @@ using static TorchSharp.torch;
 
 namespace Actipress.Autograd;
 
-/// <summary>Runs parts of a model as checkpoints, by TorchSharp's forward pre-hooks and hooks: they fire around <c>forward</c> under <c>call</c>.</summary>
+/// <summary>
+/// Runs parts of a model as checkpoints by TorchSharp's forward pre-hooks and hooks, which fire around <c>forward</c> under <c>call</c>.
+/// </summary>
 sealed class CheckpointedBlocks : IDisposable
 {
-    // TorchSharp's modules with a forward of their own, by the number of their inputs.
+    // The generic types of TorchSharp's modules that have a forward function, by the number of their inputs.
     static readonly Type[] moduleTypes = [typeof(nn.Module<,>), typeof(nn.Module<,,>), typeof(nn.Module<,,,>), typeof(nn.Module<,,,,>), typeof(nn.Module<,,,,,>), typeof(nn.Module<,,,,,,>)];
 
     readonly ThreadLocal<Stack<(nn.Module Block, IDisposable? Run)>> running = new(() => new());
@@ -22,7 +24,8 @@ sealed class CheckpointedBlocks : IDisposable
                     $"Cannot make a checkpoint of '{name}': wanted a part of the model that takes tensors, beside numbers and the like, found {(part is null ? "none of this name" : $"a {part.GetType().Name}")}. " +
                     $"Those that can be: {string.Join(", ", parts.Where(other => Forward.Of(other.Value) is not null).Select(other => other.Key))}.");
 
-        // A forward pass that threw has left its blocks behind: the model itself is never inside one of them.
+        // A forward pass that threw has left its blocks open. The model itself is never inside a block, so they end when it is called
+        // again.
         if (ForwardHooks.Before(model, CloseAll) is { } remover) removers.Add(remover);
         foreach (var name in names)
         {
@@ -72,7 +75,9 @@ sealed class CheckpointedBlocks : IDisposable
             tensors = [.. Enumerable.Range(0, inputTypes.Length).Where(input => inputTypes[input] == typeof(Tensor))];
         }
 
-        /// <summary>Null where the module has none, or an input that may hold tensors inside, which could not be kept.</summary>
+        /// <summary>
+        /// Null where the module has no forward function, or where an input may hold tensors inside, which could not be kept.
+        /// </summary>
         public static Forward? Of(nn.Module module)
         {
             for (var type = module.GetType(); type is not null; type = type.BaseType)
@@ -83,7 +88,10 @@ sealed class CheckpointedBlocks : IDisposable
 
         static bool IsPlain(Type type) => type.IsPrimitive || type.IsEnum || type == typeof(string) || (Nullable.GetUnderlyingType(type) is { } value && IsPlain(value));
 
-        /// <summary>Starts a checkpoint's first run of the module on <paramref name="arguments"/>; what is no tensor is the same the second time.</summary>
+        /// <summary>
+        /// Starts a checkpoint's first run of the module on <paramref name="arguments"/>. Arguments that are no tensors are the same in the
+        /// second run.
+        /// </summary>
         public IDisposable? Start(nn.Module block, object?[] arguments)
         {
             Tensor?[] inputs = [.. tensors.Select(input => (Tensor?)arguments[input])];
@@ -97,10 +105,10 @@ sealed class CheckpointedBlocks : IDisposable
         }
 
         /// <summary>Calls <paramref name="action"/> with the module's arguments before each forward pass by <c>call</c>.</summary>
-        /// <returns>What removes the hook.</returns>
+        /// <returns>Disposing this removes the hook.</returns>
         public Action Before(nn.Module block, Action<object?[]> action)
         {
-            // (module, x1, x2, ...) => { action([x1, x2, ...]); return what leaves the inputs as they are; }
+            // (module, x1, x2, ...) => { action([x1, x2, ...]); return a value that leaves the inputs unchanged; }
             var register = forward.DeclaringType!.GetMethods().Single(method => method.Name == "register_forward_pre_hook" && method.GetParameters()[0].ParameterType != typeof(Action<nn.Module>));
             var hookType = register.GetParameters()[0].ParameterType;
             var parameters = hookType.GenericTypeArguments[..^1].Select(type => Expression.Parameter(type)).ToArray();

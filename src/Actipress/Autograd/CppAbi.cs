@@ -1,23 +1,23 @@
 namespace Actipress.Autograd;
 
 /// <summary>
-/// How C++ is compiled where this process runs: by Microsoft's conventions on Windows, by those of Itanium elsewhere. Both return an object
-/// of a class through a pointer to its place; a method takes that pointer before <c>this</c>, or on Windows after it.
+/// The C++ ABI of this process: Microsoft's on Windows, Itanium's elsewhere. Both return an object of a class through a pointer to its
+/// memory. A method takes this pointer before <c>this</c>, or on Windows after it.
 /// </summary>
 static unsafe class CppAbi
 {
     public static bool IsMicrosofts { get; } = OperatingSystem.IsWindows();
 
     /// <summary>
-    /// Words in front of a virtual table's first function that belong to it: on Windows the type, elsewhere the offset to the top of the
-    /// object too.
+    /// The number of words of a virtual table before its first function. On Windows it is the type; elsewhere it is the offset to the top
+    /// of the object and the type.
     /// </summary>
     public static int WordsBeforeTable => IsMicrosofts ? 1 : 2;
 
     /// <summary>Calls a method without arguments that returns an object of a class.</summary>
     /// <param name="method">The address of the method.</param>
     /// <param name="self">The object.</param>
-    /// <param name="result">Where the returned object is to be.</param>
+    /// <param name="result">The memory of the returned object.</param>
     public static void Call(nint method, nint self, nint result)
     {
         var (first, second) = IsMicrosofts ? (self, result) : (result, self);
@@ -25,7 +25,8 @@ static unsafe class CppAbi
     }
 
     /// <summary>
-    /// Destroys an object and frees it, by its virtual table: the second entry, or on Windows the first, which takes whether to free.
+    /// Destroys an object and frees it by its virtual table: by the second entry, or on Windows by the first entry, which has an argument
+    /// that says whether to free.
     /// </summary>
     public static void Delete(nint self)
     {
@@ -36,8 +37,8 @@ static unsafe class CppAbi
 
     /// <summary>The letters of a <c>std::string</c>.</summary>
     /// <remarks>
-    /// Four words. On Linux the first two are the address of the letters and their number. On Windows the first two are room for 15 letters
-    /// and a zero, or the address of more; the third is the number of letters, the fourth how many there is room for.
+    /// A string has four words. On Linux the first two are the address of the letters and their number. On Windows the first two hold up to
+    /// 15 letters and a zero, or the address of more letters; the third is the number of letters, and the fourth is the capacity.
     /// </remarks>
     public static ReadOnlySpan<byte> Text(nint* text)
     {

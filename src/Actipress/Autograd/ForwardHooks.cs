@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// TorchSharp's forward pre-hooks and hooks of modules whose type is not known. Those that fit every module are members of the generic
-/// HookableModule&lt;,&gt;, which has no common base that offers them.
+/// Registers TorchSharp's forward pre-hooks and hooks on a module of unknown type. The hooks that fit every module are members of the
+/// generic HookableModule&lt;,&gt;, which has no common base with them.
 /// </summary>
 static class ForwardHooks
 {

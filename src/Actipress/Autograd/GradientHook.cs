@@ -4,12 +4,13 @@ using System.Runtime.InteropServices;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// Tells when a backward pass has added a parameter's whole gradient to <c>grad</c>: libtorch's hook after accumulation, which it calls
-/// once in a pass for each parameter that has a gradient, on the thread that runs this part of the pass.
+/// Calls an action when a backward pass has added a parameter's whole gradient to <c>grad</c>. It is libtorch's hook after accumulation,
+/// which libtorch calls once in a pass for each parameter with a gradient, on the thread that runs this part of the pass.
 /// </summary>
 /// <remarks>
-/// libtorch takes an object of the class <c>PostAccumulateGradHook</c>; here that is a few words whose virtual table is C#: complete
-/// destructor, deleting destructor, call, and two that only torch's compiler uses. A tensor has one such hook; another takes its place.
+/// libtorch takes an object of the class <c>PostAccumulateGradHook</c>. Here the object is a few words whose virtual table consists of C#
+/// functions: complete destructor, deleting destructor, call, and two that only torch's compiler uses. A tensor has one such hook; a second
+/// one replaces the first.
 /// </remarks>
 static unsafe class GradientHook
 {
@@ -24,10 +25,10 @@ static unsafe class GradientHook
     static readonly nint* virtualTable = MakeVirtualTable();
     static readonly Lazy<PlatformNotSupportedException?> refusal = new(SelfCheck, LazyThreadSafetyMode.ExecutionAndPublication);
 
-    /// <summary>From now on calls <paramref name="completed"/> in each backward pass when the parameter's gradient is whole.</summary>
+    /// <summary>From now on each backward pass calls <paramref name="completed"/> when the parameter's gradient is whole.</summary>
     /// <param name="parameter">A leaf.</param>
-    /// <param name="completed">Called within the pass; it lets no exception out. Null removes the hook.</param>
-    /// <exception cref="PlatformNotSupportedException">The loaded libtorch has no such hooks, or others.</exception>
+    /// <param name="completed">Called within the pass; it must not throw. Null removes the hook.</param>
+    /// <exception cref="PlatformNotSupportedException">The loaded libtorch has no such hooks, or hooks of another layout.</exception>
     public static void Set(Tensor parameter, Action? completed)
     {
         if (refusal.Value is { } why) throw new PlatformNotSupportedException(why.Message, why);
@@ -43,13 +44,14 @@ static unsafe class GradientHook
             hook->VirtualTable = virtualTable;
             hook->Completed = GCHandle.ToIntPtr(GCHandle.Alloc(completed));
         }
-        // A unique_ptr by value is passed by its address; what is left in it is the caller's.
+        // A unique_ptr by value is passed by its address. The caller frees what is left in it.
         var pointer = (nint)hook;
         ((delegate* unmanaged[Cdecl]<nint, nint*, void>)LibTorch.Symbol(SetHook))(parameter.Handle, &pointer);
         if (pointer != 0) Delete(pointer);
     }
 
-    // d/dx (x + x) has two parts; the hook is to see the sum of both, once. A sum saves nothing, so that no scope's hooks see the trial.
+    // d/dx (x + x) has two parts, and the hook must be called once, with the sum of both. A sum saves nothing, so that the hooks of no
+    // scope see the trial.
     static PlatformNotSupportedException? SelfCheck()
     {
         try

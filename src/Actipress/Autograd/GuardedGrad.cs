@@ -4,12 +4,13 @@ using static TorchSharp.torch;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// libtorch's <c>torch::autograd::grad</c> with a guard. TorchSharp 0.107.0 calls it without one, so that any error in it ends the process;
-/// TorchScript has the same function as the operator <c>aten::grad</c>, and TorchSharp guards the calls of a script.
+/// libtorch's <c>torch::autograd::grad</c> with a guard. TorchSharp 0.107.0 calls it without a guard, so that any error in it ends the
+/// process. TorchScript has the same function as the operator <c>aten::grad</c>, and TorchSharp guards the calls of a script.
 /// </summary>
 static class GuardedGrad
 {
-    // A list in TorchScript holds no undefined tensors: an empty tensor of bools (type 11 to a script) stands for the gradient of an unused input.
+    // A list in TorchScript holds no undefined tensors. An empty tensor of bools (type 11 in a script) represents the gradient of an unused
+    // input.
     const string Script = """
         def grad(outputs: List[Tensor], inputs: List[Tensor], grad_outputs: List[Tensor], retain_graph: bool, create_graph: bool, allow_unused: bool):
             given: List[Optional[Tensor]] = []
@@ -28,7 +29,7 @@ static class GuardedGrad
 
     static readonly Lazy<jit.CompilationUnit> compiled = new(() => jit.compile(Script));
 
-    /// <summary>As torch's <c>autograd.grad</c>; null for an input that is not used.</summary>
+    /// <summary>Computes gradients as torch's <c>autograd.grad</c>; null for an input that is not used.</summary>
     /// <exception cref="ExternalException">libtorch's error.</exception>
     public static Tensor?[] Run(Tensor[] outputs, Tensor[] inputs, Tensor[] gradOutputs, bool retainGraph, bool createGraph, bool allowUnused)
     {

@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Autograd;
 
-/// <summary>Copies of a model's buffers, such as batch norm's running statistics, to put back.</summary>
+/// <summary>Copies of a model's buffers, such as batch norm's running statistics, from which the buffers can be restored.</summary>
 sealed class KeptBuffers : IDisposable
 {
     readonly (Tensor Buffer, Tensor Copy)[] buffers;
@@ -10,11 +10,11 @@ sealed class KeptBuffers : IDisposable
     public KeptBuffers(IEnumerable<Tensor> buffers)
     {
         using var untracked = no_grad();
-        // Nothing can have changed a buffer that was made under inference mode, and it cannot be written to.
+        // A buffer that was made under inference mode cannot have changed, and cannot be written to.
         this.buffers = [.. buffers.Where(buffer => !LibTorch.IsInference(buffer)).Select(buffer => (buffer, buffer.clone()))];
     }
 
-    /// <summary>Puts the values back. This does not count as a change in place: a graph may hold the buffers.</summary>
+    /// <summary>Restores the values. This does not count as a change in place, because a graph may hold the buffers.</summary>
     public void Restore()
     {
         using var untracked = no_grad();

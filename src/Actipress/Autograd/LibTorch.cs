@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// The few functions of libtorch that TorchSharp does not offer, bound by their exported symbols to the very
-/// <c>libtorch_cpu.so</c> (on Windows <c>torch_cpu.dll</c>) that TorchSharp loaded: an import by name could find a second copy elsewhere.
+/// The functions of libtorch that TorchSharp does not offer, bound by their exported symbols to the <c>libtorch_cpu.so</c> (on Windows
+/// <c>torch_cpu.dll</c>) that TorchSharp loaded. An import by name could find a second copy elsewhere.
 /// </summary>
 static unsafe class LibTorch
 {
@@ -25,7 +25,7 @@ static unsafe class LibTorch
             $"Actipress's saved-tensor hooks found no {WindowsSymbols.File("libtorch_cpu.so")} in this process; wanted TorchSharp 0.107.0 " +
             "with the native package of the same version.");
         library = NativeLibrary.Load(Path);
-        // On Linux a symbol is found in the libraries that a library needs, too.
+        // On Linux the look-up of a symbol also searches the libraries that a library needs.
         core = CppAbi.IsMicrosofts && LoadedPath("libc10.so") is { } path ? NativeLibrary.Load(path) : library;
         newTensorHandle = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Symbol("aoti_torch_new_tensor_handle");
         version = (delegate* unmanaged[Cdecl]<nint, long>)Symbol("_ZNK2at10TensorBase8_versionEv");
@@ -63,7 +63,7 @@ static unsafe class LibTorch
             ? address
             : throw Unsupported($"no symbol {WindowsSymbols.Here(name) ?? name}", "libtorch 2.10.0");
 
-    /// <summary>Likewise, also of the libraries that libtorch itself needs; null where there is none.</summary>
+    /// <summary>The address of a symbol of libtorch or of a library that libtorch needs; null where there is none.</summary>
     public static nint SymbolOrNull(string name)
     {
         if (WindowsSymbols.Here(name) is not { } here) return 0;
@@ -88,7 +88,7 @@ static unsafe class LibTorch
     /// <param name="tensor">The address of an <c>at::Tensor</c>.</param>
     public static Tensor Wrap(nint tensor) => Tensor.UnsafeCreateTensor(NewHandle(tensor));
 
-    /// <summary>A handle of its own for an <c>at::Tensor</c>, which whoever takes it deletes.</summary>
+    /// <summary>A new handle for an <c>at::Tensor</c>, which its receiver deletes.</summary>
     /// <param name="tensor">The address of the <c>at::Tensor</c>.</param>
     public static nint NewHandle(nint tensor)
     {
@@ -97,21 +97,23 @@ static unsafe class LibTorch
         return handle;
     }
 
-    /// <summary>The tensor of an implementation, likewise: an <c>at::Tensor</c> is one pointer to it.</summary>
+    /// <summary>
+    /// A TorchSharp tensor for an implementation, which the caller disposes. An <c>at::Tensor</c> is one pointer to its implementation.
+    /// </summary>
     public static Tensor OfImplementation(nint implementation) => Wrap((nint)(&implementation));
 
     /// <summary>Writes a new reference to <paramref name="tensor"/> where a native caller expects an <c>at::Tensor</c> by value.</summary>
     public static void Return(Tensor tensor, nint result) => Move(NewHandle(tensor.Handle), result);
 
     /// <summary>
-    /// Makes the backward pass that runs on this thread fail, at its end at the latest, and writes a stand-in for the lost tensor until then:
-    /// one of the same shape and type on the meta device. That device goes before all others in dispatch, so that whatever operation gets the
-    /// stand-in reads no memory; most refuse the other tensors or give what the engine refuses as a gradient.
+    /// Makes the backward pass of this thread fail, at its end at the latest, and returns a stand-in for the lost tensor: a tensor of the
+    /// same shape and type on the meta device. The meta device has priority in dispatch, so that no operation reads memory of the stand-in.
+    /// Most operations refuse it beside other tensors, or return a tensor that the engine refuses as a gradient.
     /// </summary>
     /// <remarks>An undefined tensor in place of a lost one ends the process in some operations.</remarks>
     /// <param name="shape">The lost tensor's shape; null where it is not known.</param>
     /// <param name="type">The lost tensor's type.</param>
-    /// <param name="result">Where the native caller expects an <c>at::Tensor</c> by value.</param>
+    /// <param name="result">The address at which the native caller expects an <c>at::Tensor</c> by value.</param>
     public static void ReturnLost(long[]? shape, torch.ScalarType type, nint result)
     {
         FailBackward();
@@ -119,8 +121,8 @@ static unsafe class LibTorch
         Return(standIn, result);
     }
 
-    /// <summary>Makes this thread's backward pass throw when it ends, if one runs.</summary>
-    /// <param name="why">libtorch's error: up to 15 letters.</param>
+    /// <summary>Makes this thread's backward pass throw at its end, if a backward pass runs.</summary>
+    /// <param name="why">The text of libtorch's error, of up to 15 letters.</param>
     public static void FailBackward(string why = "tensor is lost")
     {
         if (CurrentBackward < 0) return;
@@ -129,10 +131,10 @@ static unsafe class LibTorch
         queueCallback(engine(), callback);
     }
 
-    /// <summary>Calls a function at the end of the backward pass that runs on this thread, if the pass comes to its end.</summary>
+    /// <summary>Calls a function at the end of the backward pass that runs on this thread, unless the pass fails before.</summary>
     /// <param name="first">The first of two words, whose address the function gets.</param>
     /// <param name="second">The second.</param>
-    /// <param name="function">Takes one pointer; the words are where it points to.</param>
+    /// <param name="function">A function of one pointer, which points to the two words.</param>
     /// <exception cref="PlatformNotSupportedException">On Windows.</exception>
     public static void AtEndOfBackward(nint first, nint second, nint function)
     {
@@ -141,8 +143,8 @@ static unsafe class LibTorch
         queueCallback(engine(), callback);
     }
 
-    // A handle is a heap at::Tensor, and an at::Tensor is one counted pointer: move the pointer out and free the shell without running
-    // its destructor (libtorch's operator new is malloc).
+    // A handle is an at::Tensor on the heap, which is one counted pointer. The pointer is moved out, and the handle is freed without its
+    // destructor (libtorch's operator new is malloc).
     static void Move(nint handle, nint result)
     {
         *(nint*)result = *(nint*)handle;
@@ -157,10 +159,12 @@ static unsafe class LibTorch
         return Tensor.UnsafeCreateTensor(handle);
     }
 
-    /// <summary>A tensor of the same memory whose changes in place do not count as those of <paramref name="tensor"/>; the caller disposes it.</summary>
+    /// <summary>
+    /// A tensor of the same memory whose changes in place do not count as those of <paramref name="tensor"/>; the caller disposes it.
+    /// </summary>
     public static Tensor SameMemory(Tensor tensor) => Take(variableData, tensor.Handle);
 
-    /// <summary>Where the tensor's first element is, in its device's memory.</summary>
+    /// <summary>The address of the tensor's first element in its device's memory.</summary>
     public static nint Data(Tensor tensor)
     {
         nint data;
@@ -169,39 +173,48 @@ static unsafe class LibTorch
     }
 
     /// <summary>
-    /// How often the tensor, or another that shares its version counter, was changed in place; always 0 for a tensor that was made under
-    /// inference mode. Such a tensor has no version counter, and libtorch would throw a C++ exception here, which ends the process.
+    /// The number of changes in place of the tensor, or of another tensor with the same version counter. It is 0 for a tensor that was made
+    /// under inference mode: such a tensor has no version counter, and libtorch would throw a C++ exception, which ends the process.
     /// </summary>
     public static long Version(Tensor tensor) => IsInference(tensor) ? 0 : version(tensor.Handle);
 
-    /// <summary>Whether the tensor was made under inference mode: autograd refuses to save such a tensor, or to change it in place.</summary>
+    /// <summary>
+    /// Whether the tensor was made under inference mode: autograd refuses to save such a tensor, or to change it in place.
+    /// </summary>
     public static bool IsInference(Tensor tensor) => isInference(tensor.Handle) != 0;
 
     /// <summary>The number of the innermost backward pass that runs on this thread; -1 where none does.</summary>
     public static int CurrentBackward => currentGraphTask();
 
     /// <summary>
-    /// Whether the tensor is a view that libtorch conjugates or negates only when it is read: its elements are not those of its storage.
+    /// Whether the tensor is a view that libtorch conjugates or negates only when it is read. The elements of such a view differ from those
+    /// of its storage.
     /// </summary>
     public static bool IsLazyView(Tensor tensor) => isConjugate(tensor.Handle) != 0 || isNegative(tensor.Handle) != 0;
 
     /// <summary>Whether the tensor was made by the user rather than by a differentiable operation.</summary>
     public static bool IsLeaf(Tensor tensor) => isLeaf(tensor.Handle) != 0;
 
-    /// <summary>Whether the tensor is a parameter (a leaf that wants a gradient) or a view of one, such as the transposed weight of a Linear.</summary>
+    /// <summary>
+    /// Whether the tensor is a parameter (a leaf that wants a gradient) or a view of one, such as the transposed weight of a Linear.
+    /// </summary>
     public static bool IsParameterOrView(Tensor tensor)
     {
         using var viewed = BaseOfView(tensor);
         return (viewed ?? tensor) is { requires_grad: true } own && IsLeaf(own);
     }
 
-    /// <summary>The tensor of which <paramref name="tensor"/> is a view, for the caller to dispose; null where it is none.</summary>
+    /// <summary>
+    /// The tensor of which <paramref name="tensor"/> is a view, for the caller to dispose; null where <paramref name="tensor"/> is no view.
+    /// </summary>
     public static Tensor? BaseOfView(Tensor tensor) => isView(tensor.Handle) == 0 ? null : Wrap(baseOfView(tensor.Handle));
 
     static string? LoadedPath(string file) => OnlyPath(file, LoadedFiles());
 
     /// <summary>The path from which the process has loaded a library of torch's; null where it has not.</summary>
-    /// <exception cref="PlatformNotSupportedException">It has loaded two: tensors of one cannot be told from those of the other.</exception>
+    /// <exception cref="PlatformNotSupportedException">
+    /// The process has loaded two copies, whose tensors cannot be distinguished.
+    /// </exception>
     internal static string? OnlyPath(string file, IEnumerable<string> loaded)
     {
         var here = WindowsSymbols.File(file);

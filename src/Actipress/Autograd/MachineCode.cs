@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Autograd;
 
-/// <summary>A page of instructions.</summary>
+/// <summary>A page of machine instructions.</summary>
 sealed unsafe class MachineCode
 {
     const int PageBytes = 4096;

@@ -4,38 +4,39 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Autograd;
 
-/// <summary>A <c>std::function&lt;void()&gt;</c> of functions that are not C++.</summary>
+/// <summary>Makes a <c>std::function&lt;void()&gt;</c> of a function that is not C++.</summary>
 static unsafe class NativeFunction
 {
-    /// <summary>Words of a <c>std::function</c>: 8 on Windows, 4 elsewhere.</summary>
+    /// <summary>The number of words of a <c>std::function</c>: 8 on Windows, 4 elsewhere.</summary>
     public const int Words = 8;
 
     static readonly ConcurrentDictionary<string, nint> microsofts = new();
 
-    /// <summary>Makes one that throws a C++ exception, by a function of the C++ library that does nothing else.</summary>
-    /// <param name="function">Room for it.</param>
-    /// <param name="why">The exception's text: up to 15 letters.</param>
+    /// <summary>Makes a function that throws a C++ exception, by calling a function of the C++ library that only throws.</summary>
+    /// <param name="function">The memory of the <c>std::function</c>.</param>
+    /// <param name="why">The exception's text, of up to 15 letters.</param>
     public static void MakeThrowing(nint* function, string why)
     {
-        // On Windows: room for a small object, then the address of the object that does it.
+        // On Windows the <c>std::function</c> is room for a small object, followed by the address of the object that is called.
         if (CppAbi.IsMicrosofts)
         {
             function[Words - 1] = microsofts.GetOrAdd(why, MakeObject);
             return;
         }
-        // What is called with the address of a text is libstdc++'s std::__throw_runtime_error(const char*).
+        // The called function is libstdc++'s std::__throw_runtime_error(const char*), with the address of the text.
         var text = stackalloc nint[2];
         (text[0], text[1]) = (0, 0);
         System.Text.Encoding.UTF8.GetBytes(why, new Span<byte>(text, 2 * sizeof(nint) - 1));
         Make(function, text[0], text[1], LibTorch.Symbol("_ZSt21__throw_runtime_errorPKc"));
     }
 
-    /// <summary>Makes one that calls a function with the address of two words.</summary>
+    /// <summary>Makes a function that calls another function with the address of two words.</summary>
     /// <exception cref="PlatformNotSupportedException">On Windows.</exception>
     public static void Make(nint* function, nint first, nint second, nint target)
     {
         if (CppAbi.IsMicrosofts) throw LibTorch.Unsupported("Windows", "Linux, for calls at the end of a backward pass");
-        // 16 bytes of the function's own data, then two functions: one that manages the data, and one that is called with their address.
+        // The layout is 16 bytes of the function's own data, followed by two functions: one that manages the data, and one that is called
+        // with the data's address.
         (function[0], function[1]) = (first, second);
         function[2] = (nint)(delegate* unmanaged[Cdecl]<nint*, nint*, int, byte>)&ManageWords;
         function[3] = target;
@@ -49,9 +50,9 @@ static unsafe class NativeFunction
         return 0;
     }
 
-    // An object with virtual functions: copy, move, call, the target's type, delete, the target. This one lives as long as the process, so
-    // that a copy of it is itself, and being called it goes on to std::_Xruntime_error(const char*) with a text, by a jump: the exception
-    // passes no frame of ours.
+    // The object has the virtual functions copy, move, call, target type, delete and target. It lives as long as the process, so that copy
+    // returns the object itself. Call jumps to std::_Xruntime_error(const char*) with the text, so that the exception crosses no managed
+    // frame.
     static nint MakeObject(string why)
     {
         var throws = NativeLibrary.GetExport(NativeLibrary.Load("msvcp140.dll"), "?_Xruntime_error@std@@YAXPEBD@Z");

@@ -7,19 +7,20 @@ using Actipress.Saving;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// Knows which operations of libtorch run on this thread, innermost last, and on which tensors: libtorch's own operation callbacks
-/// (<c>at::addThreadLocalCallback</c>) tell when each begins and ends. A saved tensor is saved by the innermost one.
+/// Records which operations of libtorch run on this thread, innermost last, and on which tensors. libtorch's own operation callbacks
+/// (<c>at::addThreadLocalCallback</c>) report the begin and the end of each operation. The innermost operation saves a saved tensor.
 /// </summary>
 /// <remarks>
-/// <para>The callbacks are on only while a scope whose hooks ask for them is open on the thread (<see cref="Watch"/>). A call of them
-/// allocates nothing: frames and names are kept. No exception leaves them.</para>
-/// <para>libtorch's <c>RecordFunction</c> holds the arguments as a pointer to its <c>c10::IValue</c>s and their number. Where in the
-/// object these two words lie is found at start-up, in a multiplication of two known tensors, and refused where it is not. The results are
-/// a vector of such values; where it lies is found likewise, and where it is not found nobody is told of results.</para>
+/// <para>The callbacks are on only while a scope whose hooks need them is open on the thread (<see cref="Watch"/>). A callback allocates
+/// nothing, because frames and names are reused. No exception leaves a callback.</para>
+/// <para>libtorch's <c>RecordFunction</c> holds the arguments as a pointer to its <c>c10::IValue</c>s and their number. The offset of these
+/// two words is found at start-up, in a multiplication of two known tensors; where it is not found, the observer refuses. The results are a
+/// vector of such values. Its offset is found in the same way; where it is not found, no results are reported.</para>
 /// </remarks>
 static unsafe class OperationObserver
 {
-    // struct RecordFunctionCallback: two functions, a probability, a flag for each of ten scopes, and whether inputs, outputs and ids are wanted.
+    // struct RecordFunctionCallback: two functions, a probability, a flag for each of ten scopes, and whether inputs, outputs and ids are
+    // wanted.
     [StructLayout(LayoutKind.Sequential)]
     struct Callback
     {
@@ -33,7 +34,7 @@ static unsafe class OperationObserver
     const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, TextTag = 12;
     const int WordsSearched = 96, FarthestFrame = 1 << 16, MostNames = 1 << 13;
 
-    /// <summary>An <see cref="AppContext"/> switch that, off before the first use, leaves operations unobserved: for tests.</summary>
+    /// <summary>An <see cref="AppContext"/> switch for tests. Operations are not observed where it is off before the first use.</summary>
     public const string Switch = "Actipress.ObservesOperations";
 
     static readonly Lazy<PlatformNotSupportedException?> refusal = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
@@ -55,13 +56,14 @@ static unsafe class OperationObserver
     /// <summary>Why libtorch's operations cannot be observed here; null where they can.</summary>
     public static PlatformNotSupportedException? Refusal => refusal.Value;
 
-    /// <summary>The operations that run on this thread; null where nobody watches.</summary>
+    /// <summary>The operations that run on this thread; null where the callbacks are off.</summary>
     public static RunningOperations? Running => handle == 0 ? null : running;
 
     /// <summary>Switches the callbacks of this thread on or off.</summary>
     /// <remarks>
-    /// Around each node of a backward pass libtorch saves and restores the thread's callbacks. So what was on before a backward pass stays on
-    /// until the pass is over, and what is switched on within it may be lost: <see cref="IsUnsettled"/> until the next call outside.
+    /// Around each node of a backward pass libtorch saves and restores the thread's callbacks. So callbacks that were on before a backward
+    /// pass stay on until the pass is over, and callbacks that are switched on within the pass may be lost. The thread is <see
+    /// cref="IsUnsettled"/> until the next call outside the pass.
     /// </remarks>
     public static void Watch(bool wanted)
     {
@@ -118,8 +120,8 @@ static unsafe class OperationObserver
         catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException inner) { return inner; }
     }
 
-    // Multiplies two known tensors: finds where their implementations stand among the arguments. Then sees both, and the numbers among the
-    // arguments of another operation, as those that follow will be seen.
+    // Multiplies two known tensors, and finds their implementations among the arguments. Then checks that both tensors, and the numbers
+    // among the arguments of another operation, are observed as later operations will be.
     static void SelfCheck()
     {
         using var outer = torch.NewDisposeScope();
@@ -176,7 +178,7 @@ static unsafe class OperationObserver
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static nint Started(nint result, nint function)
     {
-        *(nint*)result = 0;    // no context of our own
+        *(nint*)result = 0;    // no context
         var operations = running ??= new RunningOperations();
         ref var frame = ref operations.Enter();
         try
@@ -201,7 +203,7 @@ static unsafe class OperationObserver
             }
             frame.ArgumentCount = count;
         }
-        catch { frame.Operation = Operation.Unknown; }    // what it saves stays exact
+        catch { frame.Operation = Operation.Unknown; }    // tensors that it saves stay exact
         return result;
     }
 
@@ -215,7 +217,7 @@ static unsafe class OperationObserver
             ref var frame = ref operations.At(0);
             if (resultsWord >= 0 && frame.Operation.TellsResults) Tell(frame, (nint*)function + resultsWord);
         }
-        catch { }    // what is not told is not derived from anything
+        catch { }    // a result that is not reported is not derived
         operations.Leave();
     }
 
@@ -232,7 +234,7 @@ static unsafe class OperationObserver
         if (count > 0) SavedTensorsScope.Ended(frame, new(results, count));
     }
 
-    // A vector is three words: where it begins, where it ends, and where its memory ends.
+    // A vector is three words: the addresses of its begin, its end, and the end of its memory.
     static void SearchResult(nint* function)
     {
         const int Bytes = WordsPerValue * 8;
@@ -244,11 +246,11 @@ static unsafe class OperationObserver
         }
     }
 
-    // A text is counted: a table of functions and the counts, then a std::string.
+    // A text is a reference-counted object: a virtual table, the counts, and then a std::string.
     static double FirstLetter(nint text) => CppAbi.Text((nint*)text + 2) is [var first, ..] ? first : double.NaN;
 
-    // A name's address is that of an operator's schema, which lives as long as the operator; its text is compared all the same. The engine's
-    // names of nodes are made anew each time, at another address: they save nothing themselves, and are not kept.
+    // The address of a name belongs to an operator's schema, which lives as long as the operator; its text is compared all the same. The
+    // engine makes the names of its nodes anew each time, at other addresses. Nodes save nothing themselves, and their names are not kept.
     static Operation Named(nint name)
     {
         var text = MemoryMarshal.CreateReadOnlySpanFromNullTerminated((byte*)name);
@@ -277,7 +279,7 @@ sealed class RunningOperations
 {
     Frame[] frames = new Frame[16];
 
-    /// <summary>How many run inside each other.</summary>
+    /// <summary>The number of running operations, one inside the other.</summary>
     public int Depth { get; private set; }
 
     /// <summary>The outermost operation that ended last, for the self-check.</summary>
@@ -291,7 +293,7 @@ sealed class RunningOperations
         return ref frame;
     }
 
-    // The callbacks of an operation are those that were on when it began, so that each end has its beginning.
+    // libtorch calls the end callback of an operation only if its begin callback was called, so that each end has its begin.
     public void Leave() => Depth = Math.Max(0, Depth - 1);
 
     /// <summary>The operation at a level: 0 is the innermost.</summary>
@@ -306,13 +308,15 @@ struct Frame
     public Operation Operation;
     public int ArgumentCount;
 
-    /// <summary>How many of its results it has saved so far.</summary>
+    /// <summary>The number of its results that it has saved so far.</summary>
     public int SavedResults;
 
-    /// <summary>The implementations of its arguments that are tensors, by their place in the operation's schema; 0 for others.</summary>
+    /// <summary>The implementations of its tensor arguments, by their position in the operation's schema; 0 for other arguments.</summary>
     public ArgumentList Arguments;
 
-    /// <summary>The arguments that are numbers, likewise, and the first letter of those that are texts; NaN for others.</summary>
+    /// <summary>
+    /// Its arguments that are numbers, by their position in the schema, and the first letter of each text; NaN for other arguments.
+    /// </summary>
     public NumberList Numbers;
 
     [InlineArray(MostArguments)]
@@ -349,28 +353,28 @@ sealed class Operation
     /// <summary>The name without <c>aten::</c> and without the underscore of an operation in place.</summary>
     public string ShortName { get; }
 
-    /// <summary>Whether hooks are told of its results: those of which one can be derived from maps that are held.</summary>
+    /// <summary>Whether its results are reported to hooks, because a result can be derived from held maps.</summary>
     public bool TellsResults { get; }
 
-    /// <summary>Whether it changes its first argument.</summary>
+    /// <summary>Whether the operation changes its first argument.</summary>
     public bool IsInPlace => Name.EndsWith('_') && !Name.EndsWith("__", StringComparison.Ordinal);
 
     public static Operation Called(ReadOnlySpan<byte> utf8) => Called(System.Text.Encoding.UTF8.GetString(utf8));
 
     /// <summary>An operation that libtorch has.</summary>
     /// <param name="name">With its namespace, such as <c>aten::relu</c>, and with or without the underscore of its form in place.</param>
-    /// <exception cref="ArgumentException">There is none of this name; the message lists near ones.</exception>
+    /// <exception cref="ArgumentException">libtorch has no operation of this name; the message lists similar names.</exception>
     public static Operation Existing(string name)
     {
         var all = OperationObserver.AllNames;
         if (all.Contains(name)) return Called(name);
-        // Names that begin alike, but for the namespace, come first.
+        // Names with the same beginning after the namespace come first.
         var whole = name.Contains("::", StringComparison.Ordinal) ? name : "aten::" + name;
         var near = all.Select(other => (Name: other, Distance: Distance(whole, other))).OrderBy(pair => pair.Distance).ThenBy(pair => pair.Name, StringComparer.Ordinal).Take(5);
         throw new ArgumentException($"libtorch has no operation '{name}'. Near names: {string.Join(", ", near.Select(pair => pair.Name))}.", nameof(name));
     }
 
-    /// <summary>How many letters must be put in, left out or exchanged to make one name of the other: Levenshtein's distance.</summary>
+    /// <summary>Levenshtein's distance: the number of letters to insert, delete or replace to change one name into the other.</summary>
     public static int Distance(string a, string b)
     {
         var row = Enumerable.Range(0, b.Length + 1).ToArray();

@@ -4,7 +4,7 @@ namespace Actipress.Autograd;
 
 /// <summary>A saved tensor that is kept as it is.</summary>
 /// <param name="tensor">The tensor; not disposed.</param>
-/// <param name="weightOf">The layer whose weight it is; null where that is not known, or it is none.</param>
+/// <param name="weightOf">The layer whose weight the tensor is; null where the layer is not known, or the tensor is no weight.</param>
 sealed class PassedOn(Tensor tensor, Layer? weightOf = null) : SavedTensor
 {
     readonly HeldRaw held = new(tensor, weightOf);

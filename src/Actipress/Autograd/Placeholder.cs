@@ -11,30 +11,30 @@ interface IMapPieces
     /// <summary>The shape of the tensor that was saved.</summary>
     long[] Sizes { get; }
 
-    /// <summary>By which pieces are smaller than they would be in a real step.</summary>
+    /// <summary>The size of this step relative to the real step. Pieces are smaller in the same proportion.</summary>
     double Scale { get; }
 
-    /// <summary>A range of the map, (maps, rows, elements of a row), for the caller to dispose.</summary>
+    /// <summary>Reads a range of the map: (maps, rows, elements of a row), for the caller to dispose.</summary>
     Tensor Read(MapRange range);
 
-    /// <summary>Tells that a backward pass has failed over it.</summary>
+    /// <summary>Records that a backward pass has failed because of this map.</summary>
     void Failed(Exception failure);
 }
 
 /// <summary>
-/// Stands for a saved map in the backward pass of an operation for which there is a kernel in <see cref="BackwardKernels"/>: a tensor of the
-/// map's shape and type without any data.
+/// Represents a saved map in the backward pass of an operation that has a kernel in <see cref="BackwardKernels"/>: a tensor of the map's
+/// shape and type without data.
 /// </summary>
 sealed class Placeholder : IDisposable
 {
-    // By the storage's address, which no other tensor gets while the placeholder lives.
+    // The maps by the address of the placeholder's storage, which no other tensor gets while the placeholder lives.
     static readonly ConcurrentDictionary<nint, IMapPieces> all = new();
 
     static long piecesRead;
 
     readonly Tensor tensor;
 
-    /// <summary>How many pieces of maps were read in this process.</summary>
+    /// <summary>The number of pieces of maps that were read in this process.</summary>
     public static long PiecesRead => Interlocked.Read(ref piecesRead);
 
     /// <summary>Reads a range of a map for a kernel.</summary>
@@ -45,7 +45,7 @@ sealed class Placeholder : IDisposable
     }
 
     /// <param name="pieces">The map.</param>
-    /// <param name="type">Its type.</param>
+    /// <param name="type">The map's type.</param>
     public Placeholder(IMapPieces pieces, ScalarType type)
     {
         tensor = empty(pieces.Sizes, type, META).DetachFromDisposeScope();
@@ -63,7 +63,7 @@ sealed class Placeholder : IDisposable
     /// <summary>The tensor that libtorch gets, for the caller to dispose.</summary>
     public Tensor Show() => tensor.alias();
 
-    /// <summary>The map that a tensor stands for; null where it stands for none.</summary>
+    /// <summary>The map of a placeholder; null where the tensor is no placeholder.</summary>
     public static IMapPieces? PiecesOf(Tensor tensor) => all.GetValueOrDefault(StorageReference.AddressOf(tensor));
 
     public void Dispose()

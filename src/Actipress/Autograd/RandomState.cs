@@ -2,17 +2,17 @@ using static TorchSharp.torch;
 
 namespace Actipress.Autograd;
 
-/// <summary>The state of a device's default generator. TorchSharp offers that of the CPU only.</summary>
+/// <summary>The state of a device's default generator. TorchSharp offers only that of the CPU.</summary>
 /// <remarks>
-/// TorchSharp's <c>random.get_rng_state</c> and <c>set_rng_state</c> make a generator each and forget it, as scalars are forgotten
-/// (<see cref="HeldScalars"/>): a collection at that moment ends the process. Here the generator lives until the native function has
+/// TorchSharp's <c>random.get_rng_state</c> and <c>set_rng_state</c> each make a generator without keeping it alive, as with scalars (<see
+/// cref="HeldScalars"/>). A garbage collection at that moment ends the process. Here the generator lives until the native function has
 /// returned.
 /// </remarks>
 static unsafe class RandomState
 {
     static readonly Lazy<nint> cudaGenerator = new(() => LibTorch.SymbolIn("libtorch_cuda.so", "_ZN2at4cuda4detail23getDefaultCUDAGeneratorEa"));
 
-    /// <summary>Whether the device has a generator that can be asked.</summary>
+    /// <summary>Whether the device has a generator whose state can be read.</summary>
     public static bool IsKnown(Device device) => device.type == DeviceType.CPU || (device.type == DeviceType.CUDA && cudaGenerator.Value != 0);
 
     /// <summary>The state, which the caller disposes.</summary>

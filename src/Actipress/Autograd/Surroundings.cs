@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Autograd;
 
-/// <summary>What a block's run depends on beside its inputs and parameters: the random states and autocast.</summary>
+/// <summary>The state on which a block's run depends beside its inputs and parameters: the random states and autocast.</summary>
 sealed class Surroundings : IDisposable
 {
     readonly (Device Device, Tensor State)[] randomAtFirst;
@@ -15,10 +15,10 @@ sealed class Surroundings : IDisposable
         random = randomAtFirst;
     }
 
-    /// <summary>Those of this thread at this moment, with the random states of <paramref name="devices"/> and the CPU.</summary>
+    /// <summary>The current state of this thread, with the random states of <paramref name="devices"/> and the CPU.</summary>
     public static Surroundings Here(IEnumerable<Device> devices) => new(devices);
 
-    /// <summary>Forgets the states of generators that have not been used since.</summary>
+    /// <summary>Drops the states of generators that were not used since.</summary>
     public void ForgetUnused()
     {
         random = [.. randomAtFirst.Where(kept =>
@@ -30,7 +30,7 @@ sealed class Surroundings : IDisposable
         })];
     }
 
-    /// <summary>Brings them back until the result is disposed.</summary>
+    /// <summary>Restores the state until the result is disposed.</summary>
     public IDisposable Again() => new Back(this);
 
     public void Dispose()

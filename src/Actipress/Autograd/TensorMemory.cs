@@ -2,10 +2,10 @@ using static TorchSharp.torch;
 
 namespace Actipress.Autograd;
 
-/// <summary>The memory of tensors: how much they take, and of contiguous ones on the CPU as spans.</summary>
+/// <summary>The memory of tensors: its size, and the elements of contiguous CPU tensors as spans.</summary>
 static unsafe class TensorMemory
 {
-    /// <summary>Bytes of the tensor's elements.</summary>
+    /// <summary>The number of bytes of the tensor's elements.</summary>
     public static long Bytes(this Tensor tensor) => tensor.NumberOfElements * tensor.ElementSize;
 
     /// <summary>The elements of a contiguous CPU tensor, in place. The tensor must outlive the span's use.</summary>

@@ -7,8 +7,8 @@ using static TorchSharp.torch;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// The tensors that a value holds: a tensor, tuples, arrays and collections, and objects with fields of all these. A module is no value:
-/// its tensors are its own.
+/// Finds the tensors that a value holds. The value is a tensor, a tuple, an array or collection, or an object with fields of these. Tensors
+/// of a module are not found, because they belong to the module.
 /// </summary>
 sealed class TensorsIn
 {
@@ -24,10 +24,12 @@ sealed class TensorsIn
     {
     }
 
-    /// <summary>The tensors, and whatever else of TorchSharp's can be disposed.</summary>
+    /// <summary>The tensors, and all other disposable objects of TorchSharp.</summary>
     public IReadOnlyList<IDisposable> Found => found;
 
-    /// <summary>Whether a part of the value may hold or make tensors that cannot be found: a sequence that runs when it is read, a delegate, a task.</summary>
+    /// <summary>
+    /// Whether a part of the value may hold or make tensors that cannot be found: a sequence that runs when it is read, a delegate, a task.
+    /// </summary>
     public bool IsOpaque { get; private set; }
 
     public static TensorsIn Value(object? value)
@@ -37,7 +39,9 @@ sealed class TensorsIn
         return tensors;
     }
 
-    /// <summary>The instance fields of a module's class, and of the classes that it extends up to TorchSharp's own, that may hold tensors.</summary>
+    /// <summary>
+    /// The instance fields of a module's class, and of the classes that it extends up to TorchSharp's own, that may hold tensors.
+    /// </summary>
     public static IEnumerable<FieldInfo> FieldsOf(nn.Module module)
     {
         for (var type = module.GetType(); type is not null && type.Assembly != torchSharp; type = type.BaseType)
@@ -78,7 +82,7 @@ sealed class TensorsIn
         return [.. fields];
     }
 
-    // Only what surely holds none is left out.
+    // Only types that certainly hold no tensor are left out.
     static bool MayHold(Type type) =>
         type.IsArray ? MayHold(type.GetElementType()!) :
         !type.IsPrimitive && !type.IsEnum && !type.IsPointer && !type.IsByRefLike && type != typeof(string) && !typeof(nn.Module).IsAssignableFrom(type) &&

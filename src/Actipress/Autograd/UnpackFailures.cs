@@ -3,12 +3,12 @@ using System.Collections.Concurrent;
 namespace Actipress.Autograd;
 
 /// <summary>
-/// Hears of the saved tensors that could not be given back in this thread's backward pass while it lives. A backward pass runs on the thread
-/// that called it, except that what lies on a GPU is differentiated by the engine's own threads, which serve every backward pass.
+/// Records the saved tensors that could not be unpacked in this thread's backward pass, while this object lives. A backward pass runs on
+/// the thread that called it. For tensors on a GPU it runs on the engine's own threads, which serve every backward pass.
 /// </summary>
 sealed class UnpackFailures : IDisposable
 {
-    // libtorch names its engine's threads so.
+    // The name that libtorch gives its engine's threads.
     const string EngineThread = "pt_autograd";
 
     static readonly ConcurrentDictionary<UnpackFailures, bool> listening = new();
@@ -29,7 +29,7 @@ sealed class UnpackFailures : IDisposable
     /// </summary>
     public Exception? First => here ?? onTheEnginesThreads;
 
-    /// <summary>Tells of a failure in a callback on this thread.</summary>
+    /// <summary>Records a failure in a callback on this thread.</summary>
     public static void Tell(Exception failure)
     {
         if (innermost is { } own) own.here ??= failure;

@@ -6,7 +6,7 @@ namespace Actipress.Autograd;
 /// <summary>A user's pair of functions, from <see cref="SavedTensors.Hook"/>.</summary>
 sealed class UserHooks(Func<Tensor, object?> pack, Func<object?, Tensor> unpack) : SavedTensorHooks
 {
-    // One object may be returned for several saved tensors: how many of these still need it.
+    // The number of saved tensors that still need an object, because one object may be returned for several.
     static readonly ConditionalWeakTable<object, Saves> saves = [];
 
     sealed class Saves
@@ -17,7 +17,7 @@ sealed class UserHooks(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
 
     public override SavedTensor Pack(Tensor tensor)
     {
-        // An output's own graph node holds what is kept of it: keeping the output with its graph would be a cycle.
+        // An output's own graph node holds the kept object. Keeping the output with its graph would make a cycle.
         var detached = tensor.detach();
         object? kept = null;
         try
@@ -32,7 +32,7 @@ sealed class UserHooks(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
         }
     }
 
-    // A program may rely on its functions having seen every tensor: passing the tensor on as it is would go unnoticed.
+    // A program may rely on its functions receiving every tensor, so that passing a tensor on as it is would go unnoticed.
     public override SavedTensor NotPacked(Tensor tensor, Exception failure) => new Lost(failure);
 
     sealed class Lost(Exception failure) : SavedTensor

@@ -4,11 +4,11 @@ namespace Actipress.Autograd;
 
 /// <summary>
 /// A tensor without its data: its layout, its type, and the version counter that it shares with the original. As long as something else
-/// keeps the original's storage alive, the tensor can be had again, bit for bit and without a copy.
+/// keeps the original's storage alive, the tensor can be restored, bit for bit and without a copy.
 /// </summary>
 /// <remarks>
-/// It is a detached tensor whose storage has been exchanged for an empty one. The place of the storage in a tensor's implementation is
-/// proven by <see cref="StorageReference.SelfCheck"/>; <see cref="SelfCheck"/> proves the exchange.
+/// It is a detached tensor whose storage is replaced by an empty one. <see cref="StorageReference.SelfCheck"/> confirms the position of the
+/// storage in a tensor's implementation, and <see cref="SelfCheck"/> confirms the replacement.
 /// </remarks>
 sealed unsafe class WeakTensor : IDisposable
 {
@@ -27,7 +27,7 @@ sealed unsafe class WeakTensor : IDisposable
         shell.DetachFromDisposeScope();
         version = LibTorch.Version(shell);
         using var carrier = nothing.detach();
-        (StorageOf(shell), StorageOf(carrier)) = (StorageOf(carrier), StorageOf(shell));    // the carrier takes the data's reference with it
+        (StorageOf(shell), StorageOf(carrier)) = (StorageOf(carrier), StorageOf(shell));    // the carrier now has the data
     }
 
     static Tensor MakeNothing()
@@ -39,10 +39,10 @@ sealed unsafe class WeakTensor : IDisposable
 
     static ref nint StorageOf(Tensor tensor) => ref StorageReference.WordOf(tensor);
 
-    /// <summary>Whether anything changed the original, or another tensor of its memory, in place.</summary>
+    /// <summary>Whether the original, or another tensor of its memory, was changed in place.</summary>
     public bool IsUnchanged => LibTorch.Version(shell) == version;
 
-    /// <summary>The original again, for the caller to dispose; null where its data are gone or were changed in place.</summary>
+    /// <summary>Returns the original again, for the caller to dispose; null where its data are gone or were changed in place.</summary>
     public Tensor? Again()
     {
         if (!IsUnchanged || !storage.TryHold()) return null;
@@ -52,14 +52,14 @@ sealed unsafe class WeakTensor : IDisposable
         finally
         {
             StorageOf(shell) = empty;
-            storage.LetGo();    // the new tensor holds the storage by itself
+            storage.LetGo();    // the new tensor has a reference of its own
         }
     }
 
     public void Dispose() => shell.Dispose();
 
-    /// <summary>Proves the exchange on a known tensor.</summary>
-    /// <exception cref="PlatformNotSupportedException">It does not work.</exception>
+    /// <summary>Tests the replacement of the storage on a known tensor.</summary>
+    /// <exception cref="PlatformNotSupportedException">The replacement does not work.</exception>
     public static void SelfCheck()
     {
         using var outer = NewDisposeScope();

@@ -1,7 +1,8 @@
 namespace Actipress.Autograd;
 
 /// <summary>
-/// What Microsoft's compiler calls the functions of libtorch, by the name that the compilers of Linux give them. Names of C are the same.
+/// The names of libtorch's functions under Microsoft's compiler, by their names under the compilers of Linux. C functions have the same
+/// name under both.
 /// </summary>
 static class WindowsSymbols
 {
@@ -9,7 +10,7 @@ static class WindowsSymbols
     public static string? Here(string name) =>
         CppAbi.IsMicrosofts && name.StartsWith("_Z", StringComparison.Ordinal) ? names.GetValueOrDefault(name) : name;
 
-    /// <summary>All that are known.</summary>
+    /// <summary>All known names.</summary>
     public static IEnumerable<string> All => names.Values;
 
     static readonly Dictionary<string, string> names = new()
@@ -55,6 +56,6 @@ static class WindowsSymbols
         ["_ZN3c1015GetCPUAllocatorEv"] = "?GetCPUAllocator@c10@@YAPEAUAllocator@1@XZ",
     };
 
-    /// <summary>A library of torch's as its file is called on this platform: <c>libc10.so</c> is <c>c10.dll</c>.</summary>
+    /// <summary>The file name of a library of torch's on this platform: <c>libc10.so</c> is <c>c10.dll</c>.</summary>
     public static string File(string file) => CppAbi.IsMicrosofts ? Path.ChangeExtension(file["lib".Length..], ".dll") : file;
 }
