@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Saving;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 using static TorchSharp.torch.nn.functional;
@@ -308,7 +309,7 @@ public sealed class PiecewiseTests : IDisposable
             using var timeline = compression.StartTimeline();
             using var y = model.call(x);
             using var loss = y.mul(y).sum();
-            var packed = timeline.Maps.Select(map => map.Values?.Holding.Held).OfType<PackedMap>().Last();
+            var packed = timeline.Maps.Select(span => ((SavedMap)span.Map).Values?.Held).OfType<PackedMap>().Last();
             var chunk = packed.Grid!.Chunk(packed.Grid.ChunkCount / 2);
             if (damaged) chunk.Fill(0xFF);
             return Record.Exception(() => compression.Backward(loss));
