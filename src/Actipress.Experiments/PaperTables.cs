@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Actipress.Models;
+using Actipress.Saving;
 
 namespace Actipress.Experiments;
 

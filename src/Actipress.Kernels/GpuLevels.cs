@@ -1,6 +1,7 @@
 using System.Numerics;
 using Actipress.Grid;
 using Actipress.Grid.Gpu;
+using Actipress.Saving;
 using ILGPU;
 
 namespace Actipress;

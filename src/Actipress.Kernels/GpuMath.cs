@@ -1,3 +1,4 @@
+using Actipress.Saving;
 using ILGPU.IR.Intrinsics;
 using ILGPU.Runtime.Cuda;
 

@@ -1,4 +1,5 @@
 using Actipress.Grid.Gpu;
+using Actipress.Saving;
 using ILGPU;
 
 namespace Actipress;

@@ -1,6 +1,7 @@
 using Actipress.Gpu;
 using Actipress.Grid;
 using Actipress.Grid.Gpu;
+using Actipress.Saving;
 using ILGPU;
 using static Actipress.Gpu.KernelText;
 using static Actipress.Grid.Gpu.KernelSizes;

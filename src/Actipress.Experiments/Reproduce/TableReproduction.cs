@@ -1,5 +1,6 @@
 using System.Globalization;
 using Actipress.Models;
+using Actipress.Saving;
 
 namespace Actipress.Experiments;
 

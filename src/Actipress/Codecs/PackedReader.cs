@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Actipress.Autograd;
+using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Codecs;

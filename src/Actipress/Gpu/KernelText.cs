@@ -1,3 +1,5 @@
+using Actipress.Accounting;
+
 namespace Actipress.Gpu;
 
 /// <summary>

@@ -1,5 +1,6 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Grid;

@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Quantisation;

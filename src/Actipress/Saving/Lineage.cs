@@ -1,3 +1,4 @@
+using Actipress.Accounting;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 

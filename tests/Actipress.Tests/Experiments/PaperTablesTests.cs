@@ -1,4 +1,5 @@
 using Actipress.Experiments;
+using Actipress.Saving;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;

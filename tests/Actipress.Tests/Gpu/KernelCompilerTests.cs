@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Actipress.Accounting;
 using Actipress.Gpu;
 
 namespace Actipress.Tests.Gpu;

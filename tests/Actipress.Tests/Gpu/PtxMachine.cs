@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
+using Actipress.Accounting;
 
 namespace Actipress.Tests.Gpu;
 
