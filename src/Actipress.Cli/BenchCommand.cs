@@ -72,7 +72,7 @@ static class BenchCommand
             progress.Clear();
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result, results.Path);
-            return interruption.Token.IsCancellationRequested ? UserErrors.Interrupted : 0;
+            return interruption.Token.IsCancellationRequested ? CommandLine.Interrupted : 0;
         });
         return command;
     }

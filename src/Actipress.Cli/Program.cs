@@ -23,4 +23,4 @@ var root = new RootCommand("Actipress: train bigger TorchSharp networks in the m
     MapsCommand.Make(),
 };
 CliCommand.ExtendHelp(root);
-return await UserErrors.Run(root, args);
+return await CommandLine.Run(root, args);

@@ -58,7 +58,7 @@ static class ReproduceCommand
                 Console.WriteLine(Json.Document(chosen.ToDictionary(one => one.Name, one => one.Pieces(context).Where(piece => done.ContainsKey(piece.Key)).ToDictionary(piece => piece.Key, piece => done[piece.Key].Result))));
             else Console.WriteLine($"Page: {page}\nResults: {results.Path}");
             if (interrupted) Console.Error.WriteLine("Interrupted: the page has what was done; the same command goes on from there.");
-            return interrupted ? UserErrors.Interrupted : 0;
+            return interrupted ? CommandLine.Interrupted : 0;
         });
         return command;
     }

@@ -56,7 +56,7 @@ static class StatusCommand
                 foreach (var codec in status.Codecs) Console.WriteLine($"codec     {codec.Codec,-10} {codec.Meaning}{By(codec.Implementations)}");
                 foreach (var (name, found) in status.Data) Console.WriteLine($"data      {name}: {found}");
             }
-            return hooks == "work" ? 0 : UserErrors.Mistake;
+            return hooks == "work" ? 0 : CommandLine.Mistake;
         });
         return command;
     }

@@ -57,7 +57,7 @@ static class SweepCommand
                 var summary = SweepSummary.Of(sweep);
                 if (parsed.GetValue(json)) Console.WriteLine(Json.Document(summary));
                 else Show(summary, sweep.Results.Path);
-                return cancellation.IsCancellationRequested ? UserErrors.Interrupted : failed > 0 ? UserErrors.Mistake : 0;
+                return cancellation.IsCancellationRequested ? CommandLine.Interrupted : failed > 0 ? CommandLine.Mistake : 0;
             }
             return 0;
         });
@@ -76,7 +76,7 @@ static class SweepCommand
             if (told.Notice is not null) Console.Error.WriteLine(told.Notice);
             failed |= told.Failed;
         }), cancellation);
-        return failed ? UserErrors.Mistake : cancellation.IsCancellationRequested ? UserErrors.Interrupted : 0;
+        return failed ? CommandLine.Mistake : cancellation.IsCancellationRequested ? CommandLine.Interrupted : 0;
     }
 
     sealed class Told(Action<SweepProgress> tell) : IProgress<SweepProgress>

@@ -40,7 +40,7 @@ static class SweepWorkers
         while (await process.StandardOutput.ReadLineAsync(CancellationToken.None) is { } line)
             if (Json.Read<Said>(line) is { } said) board.Show(number, said);
         await process.WaitForExitAsync(CancellationToken.None);
-        var crashed = process.ExitCode is not (0 or UserErrors.Interrupted);    // trainings that fail are told
+        var crashed = process.ExitCode is not (0 or CommandLine.Interrupted);    // trainings that fail are told
         if (crashed)
             Terminal.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
         return crashed;
@@ -58,7 +58,7 @@ static class SweepWorkers
         { IsBackground = true };
         watch.Start();
         sweep.Work(dataFolder, new Speaker(), orphaned.Token);
-        return orphaned.IsCancellationRequested ? UserErrors.Interrupted : 0;
+        return orphaned.IsCancellationRequested ? CommandLine.Interrupted : 0;
     }
 
     sealed class Speaker : IProgress<SweepProgress>

@@ -142,10 +142,10 @@ static class TrainCommand
                 await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
             // An exit code other than 0 would end ranks that are not that far.
             ranks.Dispose();
-            if (done is not var (result, report)) return UserErrors.Interrupted;
+            if (done is not var (result, report)) return CommandLine.Interrupted;
             if (isFirst && parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else if (isFirst) TrainingTable.Show(result, report, loaded.Test.Count, results!.Path, loaded.Scans?.ClassNames);
-            return result.Interrupted ? UserErrors.Interrupted : 0;
+            return result.Interrupted ? CommandLine.Interrupted : 0;
         });
         return command;
     }
@@ -156,7 +156,7 @@ static class TrainCommand
             throw new InvalidDataException(
                 $"No {state.Path}: no training was interrupted there. Give its --out folder, or begin anew without --resume.");
         if (resumes || !state.Exists) return;
-        var which = state.PlanOfFile() is { } begun ? $", of {CommandLine(begun, into)}" : "";
+        var which = state.PlanOfFile() is { } begun ? $", of {Command(begun, into)}" : "";
         throw new InvalidDataException($"{state.Path} is an unfinished training{which}. "
             + "The same command with --resume goes on with it, another --out folder leaves it alone, removing the file gives it up.");
     }
@@ -176,7 +176,7 @@ static class TrainCommand
         string.Join(", ", Trainable.All.Select(network => $"{value(network)} for {network.Name}"));
 
     // The command line that trains this plan; it leaves out the network's usual choices.
-    static string CommandLine(TrainingPlan plan, string into)
+    static string Command(TrainingPlan plan, string into)
     {
         var usual = Trainable.Find(plan.Model).Plan(realData: false) with { Data = plan.Data };
         (string Option, object? Value, object? Usual)[] options =

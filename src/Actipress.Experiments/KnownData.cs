@@ -9,7 +9,7 @@ namespace Actipress.Experiments;
 /// <param name="Load">Reads it from that folder.</param>
 /// <param name="Files">Files by which that folder is known: patterns, with a slash between folders.</param>
 public sealed record KnownDataSet(
-    string Name, string Meaning, string? Folder, Func<string, TrainingPlan, TrainingData> Load, params string[] Files);
+    string Name, string Meaning, string? Folder, Func<string, ParsedPlan, TrainingData> Load, params string[] Files);
 
 /// <summary>The data sets by name. A line here adds one.</summary>
 public static class KnownData
@@ -19,7 +19,7 @@ public static class KnownData
     [
         new("digits", "digits that the program draws, 28 x 28", null, (_, _) => TrainingData.Of(GeneratedDigits.Make())),
         new("colour-digits", "the same in colour, 32 x 32", null, (_, _) => TrainingData.Of(GeneratedDigits.InColour())),
-        new("volumes", "volumes of two balls that the program draws", null, (_, plan) => Volumes(GeneratedVolumes.Make(50, Extents(plan)), plan)),
+        new("volumes", "volumes of two balls that the program draws", null, (_, plan) => Volumes(GeneratedVolumes.Make(50, Extents(plan.Plan)), plan)),
         new("mnist", "MNIST's four files", "mnist", (folder, _) => TrainingData.Of(Mnist.Load(folder)), "train-images-idx3-ubyte*"),
         new("cifar10", "CIFAR-10 in its binary version", "cifar10_first4000", (folder, _) => TrainingData.Of(Cifar10.Load(folder)),
             "*batch*.bin*", "cifar10_*.bin*"),
@@ -54,11 +54,12 @@ public static class KnownData
     public static TrainingData Load(TrainingPlan plan, string? folder)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        var (network, known) = (Trainable.Find(plan.Model), Find(plan.Data));
+        var (parsed, known) = (plan.Parse(), Find(plan.Data));
+        var network = parsed.Network;
         if (known.Folder is not null && folder is null)
             throw new InvalidDataException($"No data folder for {known.Name}: give one with --data-dir, or set {DataFolder.Variable}; {network.Generated} needs none.");
         TrainingData data;
-        try { data = known.Load(known.Folder is null ? "" : DataFolder.Part(folder!, known.Folder), plan); }
+        try { data = known.Load(known.Folder is null ? "" : DataFolder.Part(folder!, known.Folder), parsed); }
         catch (InvalidDataException failure) when (known.Folder is not null)
         {
             throw new InvalidDataException(failure.Message + FoundData.Sentence(folder!, known), failure);
@@ -81,7 +82,7 @@ public static class KnownData
         return data with { Train = data.Train.Take(plan.TrainExamples), Test = data.Test.Take(plan.TestExamples) };
     }
 
-    static TrainingData Volumes(IDataSet volumes, TrainingPlan plan) => TrainingData.Of(volumes, slices: Trainable.Find(plan.Model).IsOfSlices);
+    static TrainingData Volumes(IDataSet volumes, ParsedPlan plan) => TrainingData.Of(volumes, slices: plan.Network.IsOfSlices);
 
     static (int Depth, int Height, int Width) Extents(TrainingPlan plan) => plan.Extents is [var depth, var height, var width] ? (depth, height, width) : (32, 48, 32);
 }

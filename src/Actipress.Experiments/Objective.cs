@@ -20,7 +20,7 @@ public abstract record Objective
 
 /// <summary>One class for each image.</summary>
 /// <param name="LogProbabilities">Whether the network gives these in place of logits.</param>
-public sealed record Classification(bool LogProbabilities) : Objective
+public sealed record Classification(bool LogProbabilities = false) : Objective
 {
     public override string ScoreName => "accuracy";
 

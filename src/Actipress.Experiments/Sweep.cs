@@ -190,11 +190,10 @@ public sealed class Sweep
     // A misspelt layer should be found before the first training, not by the last one.
     static void CheckLayers(TrainingPlan plan)
     {
-        var network = Trainable.Find(plan.Model);
+        var parsed = plan.Parse();
         using var scope = torch.NewDisposeScope();
-        using var model = network.Create(network.Examples == ExampleKind.Colour ? 3 : 1, 2, 4);
-        var layers = LayerSet.Parse(plan.Layers, network);
-        layers.EnsureIn(model);
-        using var compression = model.CompressActivations(options => layers.Configure(options, ActivationCodec.None));
+        using var model = parsed.Network.Create(parsed.Network.Examples == ExampleKind.Colour ? 3 : 1, 2, 4);
+        parsed.Layers.EnsureIn(model);
+        using var compression = model.CompressActivations(options => parsed.Layers.Configure(options, ActivationCodec.None));
     }
 }

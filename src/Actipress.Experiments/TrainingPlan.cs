@@ -68,14 +68,22 @@ public sealed record TrainingPlan
     /// <summary>Names this plan among others: the first 12 hexadecimal digits of the SHA-256 of its JSON.</summary>
     public string Key() => Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(Json.Line(this))))[..12];
 
+    /// <summary>What the plan's words name.</summary>
+    /// <exception cref="ArgumentException">There is no such thing; the message says what there is.</exception>
+    /// <exception cref="FormatException">The codec is none.</exception>
+    public ParsedPlan Parse()
+    {
+        var network = Trainable.Find(Model);
+        return new(this, network, ActivationCodec.Parse(Codec), LayerSet.Parse(Layers, network), network.Objective(Loss));
+    }
+
+    /// <summary>Makes sure of everything that can be told before the data are there.</summary>
     /// <exception cref="ArgumentException">Something is not to be had; the message says what, and what is.</exception>
     /// <exception cref="FormatException">The codec is none.</exception>
     public void Check()
     {
-        var network = Trainable.Find(Model);
+        var network = Parse().Network;
         KnownData.Find(Data);
-        _ = ActivationCodec.Parse(Codec);
-        LayerSet.Parse(Layers, network);
         if (Epochs < 1) throw Wrong("epochs", Epochs);
         if (Batch < 1) throw Wrong("batch", Batch);
         if (TrainExamples < 1) throw Wrong("train_examples", TrainExamples.Value);
@@ -109,6 +117,23 @@ public sealed record TrainingPlan
 
         static ArgumentException Wrong(string name, int found) => new($"{name} {found}: wanted 1 or more.");
     }
+}
+
+/// <summary>A plan whose words have been looked up.</summary>
+/// <param name="Plan">The words.</param>
+/// <param name="Network">What is trained.</param>
+/// <param name="Codec">How maps are stored.</param>
+/// <param name="Layers">Whose maps.</param>
+/// <param name="Objective">What the network is trained for.</param>
+public sealed record ParsedPlan(TrainingPlan Plan, Trainable Network, ActivationCodec Codec, LayerSet Layers, Objective Objective)
+{
+    /// <summary>Channels of the network's first level.</summary>
+    public int Features => Plan.Features ?? Network.Features;
+
+    /// <summary>The network, untrained; the caller disposes it.</summary>
+    /// <param name="channels">Of its input.</param>
+    /// <param name="classes">Of its output.</param>
+    public torch.nn.Module<Tensor, Tensor> Create(int channels, int classes) => Network.Create(channels, classes, Features);
 }
 
 /// <summary>How the step size goes on from its beginning.</summary>

@@ -9,38 +9,38 @@ static class VolumeData
     // What volumes are cut or padded to where no patches are drawn.
     static readonly IReadOnlyList<int> hippocampus = [32, 48, 32], usual = [96, 96, 96];
 
-    public static TrainingData Hippocampus(string folder, TrainingPlan plan) =>
-        Load(Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), plan, plan.Extents ?? hippocampus,
+    public static TrainingData Hippocampus(string folder, ParsedPlan parsed) =>
+        Load(Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), parsed, parsed.Plan.Extents ?? hippocampus,
             outside: 0);
 
-    public static TrainingData Brats(string folder, TrainingPlan plan) =>
-        Load(Data.Brats.Open(folder, plan.Volumes?.Channels, Relabelled(plan)),
-            new Preparation { CropToForeground = true, AmongNonZero = true }, plan, plan.Extents ?? usual);
+    public static TrainingData Brats(string folder, ParsedPlan parsed) =>
+        Load(Data.Brats.Open(folder, parsed.Plan.Volumes?.Channels, Relabelled(parsed)),
+            new Preparation { CropToForeground = true, AmongNonZero = true }, parsed, parsed.Plan.Extents ?? usual);
 
-    public static TrainingData Ct(VolumeFiles files, TrainingPlan plan) =>
-        Load(files, new Preparation { Window = [-160, 240], Spacing = [4, 4, 4] }, plan, plan.Extents ?? usual);
+    public static TrainingData Ct(VolumeFiles files, ParsedPlan parsed) =>
+        Load(files, new Preparation { Window = [-160, 240], Spacing = [4, 4, 4] }, parsed, parsed.Plan.Extents ?? usual);
 
     /// <summary>A folder or a table that a user names.</summary>
-    public static TrainingData Folder(string path, TrainingPlan plan) =>
-        Load(VolumeLayout.Open(path, plan.Volumes?.Classes, plan.Volumes?.Channels, Relabelled(plan)), null, plan, plan.Extents);
+    public static TrainingData Folder(string path, ParsedPlan parsed) =>
+        Load(VolumeLayout.Open(path, parsed.Plan.Volumes?.Classes, parsed.Plan.Volumes?.Channels, Relabelled(parsed)), null, parsed, parsed.Plan.Extents);
 
-    static Relabelling? Relabelled(TrainingPlan plan) => plan.Volumes?.Relabel is { } text ? Relabelling.Parse(text) : null;
+    static Relabelling? Relabelled(ParsedPlan parsed) => parsed.Plan.Volumes?.Relabel is { } text ? Relabelling.Parse(text) : null;
 
-    static TrainingData Load(VolumeFiles files, Preparation? preparation, TrainingPlan plan, IReadOnlyList<int>? extents,
+    static TrainingData Load(VolumeFiles files, Preparation? preparation, ParsedPlan parsed, IReadOnlyList<int>? extents,
         float? outside = null)
     {
-        var choices = plan.Volumes ?? new VolumeChoices();
+        var choices = parsed.Plan.Volumes ?? new VolumeChoices();
         files = files with { Misplaced = choices.Misplaced ?? Misplaced.Refuse };
         var fingerprint = Fingerprint.Of(files, choices.Unreadable ?? Unreadable.Stop, out var readable);
         preparation ??= fingerprint.Preparation();
         preparation = preparation with { Window = choices.Window ?? preparation.Window, Spacing = choices.Spacing ?? preparation.Spacing };
         var cases = files.Subset(readable);
-        var slices = Trainable.Find(plan.Model).IsOfSlices;
-        var chosen = plan.Memory is null && plan.Patch is null && extents is null ? Usual(Median(fingerprint, preparation)) : null;
-        var memory = plan.Memory is { } bytes ? Choose(bytes, files, Median(fingerprint, preparation), readable.Count, plan) : null;
+        var slices = parsed.Network.IsOfSlices;
+        var chosen = parsed.Plan.Memory is null && parsed.Plan.Patch is null && extents is null ? Usual(Median(fingerprint, preparation)) : null;
+        var memory = parsed.Plan.Memory is { } bytes ? Choose(bytes, files, Median(fingerprint, preparation), readable.Count, parsed) : null;
         if (memory is not null) chosen = [.. memory.Compressed.Patch];
-        var window = chosen ?? plan.Patch ?? extents!;
-        var patch = slices ? null : plan.Patch ?? chosen;
+        var window = chosen ?? parsed.Plan.Patch ?? extents!;
+        var patch = slices ? null : parsed.Plan.Patch ?? chosen;
         var cutOff = new CutOff(files.ClassNames);
         var prepared = patch is null
             ? cases.Select(scan => cutOff.Fit(preparation.Apply(scan), window, outside), window).InMemory()
@@ -55,7 +55,7 @@ static class VolumeData
         data = data with
         {
             Lines = [.. fingerprint.Lines(), $"prepared: {preparation}", size, .. files.Notes.Lines(), .. cutOff.Lines(),
-                .. Told(memory, plan)],
+                .. Told(memory, parsed)],
             Scans = new(preparation, window, files.Relabelling, files.ClassNames, files.ChannelNames),
             Patch = patch,
             Memory = memory,
@@ -63,22 +63,18 @@ static class VolumeData
         return memory is null ? data : data.With(memory.Compressed);
     }
 
-    static string[] Told(PatchChoice? memory, TrainingPlan plan)
+    static string[] Told(PatchChoice? memory, ParsedPlan parsed)
     {
         if (memory is null) return [];
         var plain = memory.Plain.Fits ? $"{memory.Plain}" : $"cannot be had, the least is {memory.Plain}";
-        return [$"within {CompressionReport.Bytes(plan.Memory!.Value)} a step: compressed {memory.Compressed}; plain training {plain}"];
+        return [$"within {CompressionReport.Bytes(parsed.Plan.Memory!.Value)} a step: compressed {memory.Compressed}; plain training {plain}"];
     }
 
     // Least batch 2, or what the user wants: of one patch a batch norm knows little.
-    static PatchChoice Choose(long bytes, VolumeFiles files, IReadOnlyList<int> median, int cases, TrainingPlan plan)
-    {
-        var network = Trainable.Find(plan.Model);
-        return PatchChoice.Of(
-            () => network.Create(files.Channels, files.Classes, plan.Features ?? network.Features), files.Channels, median, plan.Batch,
-                Math.Max(plan.Batch, cases / 4),
-            ActivationCodec.Parse(plan.Codec), network.Objective(plan.Loss), bytes);
-    }
+    static PatchChoice Choose(long bytes, VolumeFiles files, IReadOnlyList<int> median, int cases, ParsedPlan parsed) =>
+        PatchChoice.Of(
+            () => parsed.Create(files.Channels, files.Classes), files.Channels, median, parsed.Plan.Batch, Math.Max(parsed.Plan.Batch, cases / 4),
+            parsed.Codec, parsed.Objective, bytes);
 
     static int[] Median(Fingerprint fingerprint, Preparation preparation) =>
         [.. Enumerable.Range(0, 3)

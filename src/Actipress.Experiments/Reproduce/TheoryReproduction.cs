@@ -57,7 +57,7 @@ sealed class TheoryReproduction : Reproduction
         model.train();
         using var scope = NewDisposeScope();
         var (input, target) = data.Train.Batch([.. Enumerable.Range(0, Examples)]);
-        var objective = Trainable.Find(plan.Model).Objective(plan.Loss);
+        var objective = plan.Parse().Objective;
         random.manual_seed(plan.Seed);
         var rows = new List<Row>();
         foreach (var (layer, gradient) in LayerGradients.Of(model, Loss))

@@ -76,6 +76,7 @@ public sealed class SweepTests : IDisposable
     [InlineData("\"epochs\": 2", "\"epochs\": 0", "epochs 0")]
     [InlineData("\"batch\": 64", "\"learning_rate\": 0", "learning_rate 0")]
     [InlineData("\"batch\": 64", "\"features\": 0", "features 0")]
+    [InlineData("\"batch\": 64", "\"loss\": \"dice\"", "loss Dice: lenet classifies images and minimises their cross-entropy. Leave the loss out")]
     [InlineData("[1, 2]", "[]", "No runs")]
     [InlineData("[1, 2]", "[1, 2", "config.json")]
     [InlineData("[1, 2]", "null", "'seeds'")]

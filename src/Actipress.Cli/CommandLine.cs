@@ -7,7 +7,7 @@ using Actipress.Experiments;
 namespace Actipress.Cli;
 
 /// <summary>Runs the command line: a user's mistake is one message and exit code 2, Ctrl-C is 130.</summary>
-static class UserErrors
+static class CommandLine
 {
     public const int Fault = 1, Mistake = 2, Interrupted = 130;
 
