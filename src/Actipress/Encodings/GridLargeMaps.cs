@@ -5,14 +5,17 @@ namespace Actipress;
 /// <param name="values">The first element of all maps.</param>
 /// <param name="maps">Their numbers.</param>
 /// <param name="threads">That go through them.</param>
-sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* values, long[] maps, int threads) : ICoefficients where TFace : struct, IGridFace where TCells : struct, IGridCells
+sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* values, long[] maps, int threads) : ICoefficients, IDisposable where TFace : struct, IGridFace where TCells : struct, IGridCells
 {
+    readonly GridTeam<TFace> team = new(wavelet, threads, TCells.AreFloats, divides: true);
+
+    public void Dispose() => team.Dispose();
+
     // A pass costs the transform, so there are few of them.
     public ReadOnlySpan<int> Digits => [16, 15];
 
     public void Each<TTally>(Func<TTally> begin, Action<TTally> end) where TTally : ITally
     {
-        using var team = new GridTeam<TFace>(wavelet, threads, TCells.AreFloats, divides: true);
         foreach (var map in maps)
         {
             var first = map * wavelet.Elements;

@@ -13,7 +13,9 @@ sealed unsafe class GridMemory : IDisposable
     {
         starts = new long[sizes.Length + 1];
         for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
-        memory = (float*)NativeMemory.AlignedAlloc(checked((nuint)starts[^1] * sizeof(float)), 64);
+        var bytes = checked((nuint)starts[^1] * sizeof(float));
+        memory = (float*)NativeMemory.AlignedAlloc(bytes, 64);
+        HugePages.Advise(memory, (long)bytes);
     }
 
     public float* this[int piece] => memory + starts[piece];

@@ -178,7 +178,9 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
             }
             seen.Add(anyZero, anyNegative);
         });
-        return seen.NotFinite ? default : Of(new GridLargeMaps<TFace, TCells>(maps, map, chosen, threads), (long)count * maps.Coefficients, (long)count * maps.Elements, keep, seen);
+        if (seen.NotFinite) return default;
+        using var coefficients = new GridLargeMaps<TFace, TCells>(maps, map, chosen, threads);
+        return Of(coefficients, (long)count * maps.Coefficients, (long)count * maps.Elements, keep, seen);
     }
 
     // What a thread looks at before it asks for more.
