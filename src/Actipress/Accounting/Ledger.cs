@@ -12,10 +12,10 @@ sealed class Ledger
     readonly Dictionary<string, Account> accounts = [];
     bool released;
 
-    /// <summary>Bytes held for the backward pass now; zero once it is over.</summary>
+    /// <summary>The bytes currently held for the backward pass; zero once it is over.</summary>
     public long LiveBytes { get; private set; }
 
-    /// <summary>The largest that <see cref="LiveBytes"/> was in this step.</summary>
+    /// <summary>The highest value of <see cref="LiveBytes"/> in this step.</summary>
     public long PeakBytes { get; private set; }
 
     public IEnumerable<Account> Accounts => accounts.Values;
@@ -78,14 +78,15 @@ sealed class Ledger
         public int NotFinite { get; set; }
         public Dictionary<string, long> Ways { get; } = [];
 
-        /// <summary>Bytes of recurrent layers' workspaces.</summary>
+        /// <summary>The bytes of recurrent layers' workspaces.</summary>
         public long WorkspaceBytes { get; set; }
 
-        // Of the maps whose error is known: their kept bytes, and the squares of their relative errors times these.
+        // For the maps whose error is known: the sum of their kept bytes, and the sum of the squares of their relative errors, weighted by
+        // the kept bytes.
         long judgedBytes;
         double squares;
 
-        /// <summary>Kept bytes of the maps whose error is known.</summary>
+        /// <summary>The kept bytes of the maps whose error is known.</summary>
         public long JudgedBytes => judgedBytes;
 
         /// <summary>The root mean square of the maps' relative errors; null where none is known.</summary>
@@ -98,7 +99,7 @@ sealed class Ledger
             squares += sign * entry.Bytes * error * error;
         }
 
-        /// <summary>The operations that saved what stayed alive.</summary>
+        /// <summary>The operations that saved the maps that stayed alive.</summary>
         public HashSet<string> AliveElsewhereBy { get; } = [];
 
         /// <summary>A map that something else has kept alive until the backward pass.</summary>
