@@ -1,12 +1,14 @@
 namespace Actipress.Accounting;
 
-/// <summary>One way in which a map is held, as the books see it.</summary>
+/// <summary>One way in which a map is held, as the ledger records it.</summary>
 /// <param name="Bytes">Bytes held.</param>
-/// <param name="How">How a report calls it.</param>
-/// <param name="RelativeError">The norm of its error by that of the map; null where that is not known, or nothing.</param>
+/// <param name="How">The name of this way in a report.</param>
+/// <param name="RelativeError">
+/// The norm of its error divided by the norm of the map; null where the error is not known, or the map is exact.
+/// </param>
 readonly record struct Entry(long Bytes, string How, double? RelativeError = null);
 
-/// <summary>The bytes of the maps that autograd saved in the current step, by layer: what each was and what it became.</summary>
+/// <summary>The bytes of the maps that autograd saved in the current step, by layer, before and after packing.</summary>
 sealed class Ledger
 {
     readonly Dictionary<string, Account> accounts = [];
@@ -66,7 +68,7 @@ sealed class Ledger
         where account.Maps + account.SharedMaps > 0
         select account.Line();
 
-    /// <summary>One layer's part.</summary>
+    /// <summary>The bytes of one layer.</summary>
     internal sealed class Account(string layer, string type)
     {
         public string Layer => layer;

@@ -64,15 +64,17 @@ public sealed class MemoryTimeline : IDisposable
         public int End { get; set; } = int.MaxValue;
         public List<Block> Rebuilt { get; } = [];
 
-        /// <summary>How its values are held, for which layer and from when on; null where no operation asked for values.</summary>
+        /// <summary>How its values are held, for which layer and since which moment; null where no operation needs values.</summary>
         public (TimedValues Held, string Layer, int Start)? Values { get; set; }
 
         /// <summary>The bits of the map that are held beside or in place of its values.</summary>
         public List<(long Bytes, int Start, int End)> Bits { get; } = [];
     }
 
-    /// <param name="training">Whose maps are recorded.</param>
-    /// <param name="followsAllocator">Whether the allocator is followed too; without it levels are 0, and each map that was packed is a moment.</param>
+    /// <param name="training">The training whose maps are recorded.</param>
+    /// <param name="followsAllocator">
+    /// Whether the allocator's level is recorded too. Without it levels are 0, and the moments are the packed maps.
+    /// </param>
     internal MemoryTimeline(ITimedTraining training, bool followsAllocator)
     {
         (this.training, this.followsAllocator) = (training, followsAllocator);
