@@ -1,28 +1,28 @@
 namespace Actipress.Data;
 
 /// <summary>
-/// Where the voxels of a volume lie: (x, y, z) of the scanner in mm is <c>M (i, j, k) + t</c>, with i along the width, j the height and k
-/// the depth.
+/// The position of a volume's voxels in the scanner: (x, y, z) in mm is <c>M (i, j, k) + t</c>, with i along the width, j along the height
+/// and k along the depth.
 /// </summary>
 /// <param name="Rows">The three rows of (M | t), 12 numbers.</param>
 public sealed record Affine(IReadOnlyList<double> Rows)
 {
-    /// <summary>Axes along the scanner's, at these distances.</summary>
+    /// <summary>An affine whose axes are parallel to the scanner's, with this spacing.</summary>
     public static Affine Of(double x, double y, double z) => new([x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0]);
 
-    /// <summary>Distances of neighbours along (depth, height, width), in mm.</summary>
+    /// <summary>The spacing along (depth, height, width), in mm.</summary>
     public (double Depth, double Height, double Width) Spacing => (Length(2), Length(1), Length(0));
 
     double Length(int column) => Math.Sqrt(Rows[column] * Rows[column] + Rows[4 + column] * Rows[4 + column] + Rows[8 + column] * Rows[8 + column]);
 
-    /// <summary>A voxel's place.</summary>
+    /// <summary>The position of a voxel.</summary>
     public (double X, double Y, double Z) At(double i, double j, double k)
     {
         return (Row(0), Row(4), Row(8));
         double Row(int row) => Rows[row] * i + Rows[row + 1] * j + Rows[row + 2] * k + Rows[row + 3];
     }
 
-    /// <summary>This after another: what the other maps to is mapped by this.</summary>
+    /// <summary>The composition of another affine and this one, which is applied second.</summary>
     public Affine After(Affine first)
     {
         ArgumentNullException.ThrowIfNull(first);
@@ -31,10 +31,10 @@ public sealed record Affine(IReadOnlyList<double> Rows)
                        select Enumerable.Range(0, 3).Sum(k => Rows[4 * row + k] * first.Rows[4 * k + column]) + (column == 3 ? Rows[4 * row + 3] : 0)]);
     }
 
-    /// <summary>Whether the axes point in three directions, so that a place in the scanner is one in the volume.</summary>
+    /// <summary>Whether the axes span space, so that the affine has an inverse.</summary>
     public bool SpansSpace => Determinant is var determinant && determinant != 0 && double.IsFinite(determinant);
 
-    /// <summary>Of a voxel, in cubic mm.</summary>
+    /// <summary>The volume of a voxel, in cubic mm.</summary>
     public double VoxelVolume => Math.Abs(Determinant);
 
     double Determinant => M(0, 0) * Minor(0, 0) + M(0, 1) * Minor(0, 1) + M(0, 2) * Minor(0, 2);
@@ -44,11 +44,10 @@ public sealed record Affine(IReadOnlyList<double> Rows)
     double Minor(int row, int column) => M((row + 1) % 3, (column + 1) % 3) * M((row + 2) % 3, (column + 2) % 3) - M((row + 1) % 3,
         (column + 2) % 3) * M((row + 2) % 3, (column + 1) % 3);
 
-    /// <summary>How far the other moves a voxel of a grid from where this has it, in voxels of this: the most of the grid's
-    /// corners.</summary>
-    /// <param name="other">Of the same grid.</param>
+    /// <summary>The largest distance of a grid's corners between another affine and this one, in voxels of this one.</summary>
+    /// <param name="other">Another affine of the same grid.</param>
     /// <param name="extents">Width, height and depth of the grid.</param>
-    /// <exception cref="InvalidDataException">This one's axes do not span space, and the other is not the same.</exception>
+    /// <exception cref="InvalidDataException">The axes of this affine do not span space, and the other affine differs.</exception>
     public double Distance(Affine other, IReadOnlyList<int> extents)
     {
         ArgumentNullException.ThrowIfNull(other);
@@ -64,11 +63,11 @@ public sealed record Affine(IReadOnlyList<double> Rows)
         return most;
     }
 
-    /// <summary>The rows as people read them.</summary>
+    /// <summary>The rows as text.</summary>
     public override string ToString() =>
         $"[{string.Join("; ", Rows.Chunk(4).Select(row => string.Join(' ', row.Select(number => FormattableString.Invariant($"{number:0.####}")))))}]";
 
-    /// <summary>From the scanner to voxels.</summary>
+    /// <summary>The affine from the scanner to voxels.</summary>
     /// <exception cref="InvalidDataException">The axes do not span space.</exception>
     public Affine Inverse()
     {

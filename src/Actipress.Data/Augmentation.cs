@@ -1,31 +1,33 @@
 namespace Actipress.Data;
 
 /// <summary>
-/// What chance does to an example while training: mirror, turn, scale and shift, in one interpolation (images linearly, labels at the
-/// nearest voxel), so that image and labels move together. What comes in from outside is air: each channel's smallest value, class 0.
-/// Pictures turn in their plane; volumes about all three axes, in mm where their spacing is known.
+/// The random changes of an example in training: mirror, rotation, scale and shift, in one interpolation (images linearly, labels at the
+/// nearest voxel), so that image and labels stay aligned. Voxels from outside are air: each channel's smallest value, class 0. Pictures are
+/// rotated in their plane; volumes about all three axes, in mm where their spacing is known.
 /// </summary>
 public sealed record Augmentation
 {
-    /// <summary>Whether every second example, by chance, is mirrored left to right (along the width).</summary>
+    /// <summary>Whether an example is mirrored left to right (along the width), with probability 1/2.</summary>
     public bool Flip { get; init; }
 
-    /// <summary>Largest angle, in degrees, to either side.</summary>
+    /// <summary>The largest angle of rotation in either direction, in degrees.</summary>
     public double Rotation { get; init; }
 
-    /// <summary>Smallest and largest factor of size.</summary>
+    /// <summary>The smallest and the largest factor of scale.</summary>
     public (double Least, double Most) Scale { get; init; } = (1, 1);
 
-    /// <summary>Largest shift along each axis, to either side, as a share of its extent.</summary>
+    /// <summary>The largest shift along each axis in either direction, as a share of its extent.</summary>
     public double Shift { get; init; }
 
-    /// <summary>The paper's for CIFAR-100: mirrored alone.</summary>
+    /// <summary>The paper's augmentation for CIFAR-100: mirroring alone.</summary>
     public static Augmentation Flips { get; } = new() { Flip = true };
 
-    /// <summary>The paper's for SPLEEN: turned by up to 1 degree, 0.9 to 1.1 times as large, shifted by up to 5 %.</summary>
+    /// <summary>
+    /// The paper's augmentation for SPLEEN: a rotation by up to 1 degree, a scale of 0.9 to 1.1, and a shift by up to 5 %.
+    /// </summary>
     public static Augmentation Spleen { get; } = new() { Rotation = 1, Scale = (0.9, 1.1), Shift = 0.05 };
 
-    /// <summary>The paper's for BRATS: that of SPLEEN, and mirrored.</summary>
+    /// <summary>The paper's augmentation for BRATS: that of SPLEEN, and mirroring.</summary>
     public static Augmentation Brats { get; } = Spleen with { Flip = true };
 
     /// <summary>Draws and applies a change; give it to <see cref="BatchLoader.Vary"/>.</summary>
@@ -44,7 +46,8 @@ public sealed record Augmentation
         var (mmZ, mmY, mmX) = example.Affine?.Spacing is { Depth: > 0, Height: > 0, Width: > 0 } known ? known : (1, 1, 1);
         var (middleX, middleY, middleZ) = ((width - 1) / 2.0, (height - 1) / 2.0, (depth - 1) / 2.0);
 
-        // From the result's voxels back to the example's: to mm about the middle, mirrored, turned, scaled, back to voxels, shifted.
+        // The map from the result's voxels to the example's: to mm about the centre, mirrored, rotated, scaled, back to voxels, and
+        // shifted.
         var places = new Affine([mmX, 0, 0, -middleX * mmX, 0, mmY, 0, -middleY * mmY, 0, 0, mmZ, -middleZ * mmZ]);
         if (mirror) places = Affine.Of(-1, 1, 1).After(places);
         places = Turn(2, aboutZ).After(places);

@@ -1,36 +1,39 @@
 namespace Actipress.Data;
 
 /// <summary>
-/// Prepares batches in the background, a few ahead of whoever trains, and gives them in order. Which examples a batch has, and what
-/// chance did to them, depends on the seed, the epoch and the place alone, not on how many workers there are.
+/// Prepares batches in the background, a few ahead of the training, and returns them in order. The examples of a batch and their random
+/// changes depend on the seed, the epoch and the position of the batch alone, not on the number of workers.
 /// </summary>
 public sealed record BatchLoader
 {
-    /// <summary>Where examples come from.</summary>
+    /// <summary>The data set of the examples.</summary>
     public required IDataSet Data { get; init; }
 
-    /// <summary>Examples a batch; the last of an epoch may have fewer.</summary>
+    /// <summary>The number of examples of a batch; the last batch of an epoch may have fewer.</summary>
     public int Batch { get; init; } = 1;
 
-    /// <summary>Decides order and chance.</summary>
+    /// <summary>The seed of the order and of the random changes.</summary>
     public int Seed { get; init; } = 1;
 
-    /// <summary>Whether each epoch has an order of its own; else the data set's.</summary>
+    /// <summary>Whether each epoch has a random order of its own; otherwise it has the order of the data set.</summary>
     public bool Shuffle { get; init; } = true;
 
-    /// <summary>What chance does to an example: augmentation, patches. Null: nothing.</summary>
+    /// <summary>The random change of an example: augmentation, patches. Null for none.</summary>
     public Func<Example, Random, Example>? Vary { get; init; }
 
-    /// <summary>Batches in work at once, each by one thread.</summary>
+    /// <summary>The number of batches that are prepared at the same time, each by one thread.</summary>
     public int Workers { get; init; } = Environment.ProcessorCount;
 
-    /// <summary>Batches in work or finished that nobody has taken yet; the most that is held in memory beside the one in use.</summary>
+    /// <summary>
+    /// The largest number of batches that are in preparation, or finished and not taken yet. So many are held in memory beside the batch in
+    /// use.
+    /// </summary>
     public int Ahead { get; init; } = Environment.ProcessorCount + 1;
 
-    /// <summary>Batches an epoch has.</summary>
+    /// <summary>The number of batches of an epoch.</summary>
     public int Batches => (Data.Count + Batch - 1) / Batch;
 
-    /// <summary>Indices of an epoch's examples, in order.</summary>
+    /// <summary>The indices of an epoch's examples, in order.</summary>
     /// <param name="epoch">Any number.</param>
     public int[] Order(int epoch)
     {
@@ -39,10 +42,14 @@ public sealed record BatchLoader
         return order;
     }
 
-    /// <summary>The batches of an epoch; the caller disposes each. Leaving the loop early disposes what nobody has taken.</summary>
+    /// <summary>
+    /// The batches of an epoch; the caller disposes each. Leaving the loop early disposes the batches that were not taken.
+    /// </summary>
     /// <param name="epoch">Any number.</param>
-    /// <param name="cancellation">Ends it between examples, with <see cref="OperationCanceledException"/>.</param>
-    /// <exception cref="InvalidDataException">An example cannot be read; the message names its case and file. Batches before it have been given.</exception>
+    /// <param name="cancellation">Ends the preparation between examples, with <see cref="OperationCanceledException"/>.</param>
+    /// <exception cref="InvalidDataException">
+    /// An example cannot be read; the message names its case and file. The batches before it have been returned.
+    /// </exception>
     public IEnumerable<Batch> Epoch(int epoch, CancellationToken cancellation = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(Batch, 1);
@@ -77,7 +84,7 @@ public sealed record BatchLoader
             foreach (var task in ahead)
             {
                 try { task.Wait(CancellationToken.None); }
-                catch (AggregateException) { continue; }    // its reader has gone, or is told of the first failure
+                catch (AggregateException) { continue; }    // its reader has gone, or receives the first failure
                 task.Result.Dispose();
             }
         }
@@ -95,7 +102,7 @@ public sealed record BatchLoader
         return Actipress.Data.Batch.Of(examples);
     }
 
-    // HashCode.Combine differs from one process to the next; this is splitmix64's mixing.
+    // This is the mixing function of splitmix64, because HashCode.Combine differs between processes.
     int HashOf(int epoch, int place)
     {
         var hash = 0UL;

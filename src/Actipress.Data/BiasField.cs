@@ -3,17 +3,17 @@ using System.Diagnostics;
 
 namespace Actipress.Data;
 
-/// <summary>N4 bias field correction (Tustison et al. 2010) of MR by a program that the machine has: ANTs' <c>N4BiasFieldCorrection</c>.</summary>
-/// <param name="Program">Its name or path.</param>
+/// <summary>N4 bias field correction (Tustison et al. 2010) of MR by an installed program: ANTs' <c>N4BiasFieldCorrection</c>.</summary>
+/// <param name="Program">The name or path of the program.</param>
 public sealed record BiasField(string Program = "N4BiasFieldCorrection")
 {
-    /// <summary>How long one channel may take.</summary>
+    /// <summary>The longest time that one channel may take.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromMinutes(30);
 
-    /// <summary>Corrects each channel; through files in a folder of its own, which it removes.</summary>
+    /// <summary>Corrects each channel, through files in a temporary folder.</summary>
     /// <param name="volume">(channels, depth, height, width).</param>
     /// <exception cref="PlatformNotSupportedException">The program is not installed.</exception>
-    /// <exception cref="InvalidDataException">The program failed or took too long; the message has its own last words.</exception>
+    /// <exception cref="InvalidDataException">The program failed or took too long; the message has the end of its output.</exception>
     public Example Correct(Example volume)
     {
         ArgumentNullException.ThrowIfNull(volume);

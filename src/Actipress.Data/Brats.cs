@@ -3,11 +3,11 @@ namespace Actipress.Data;
 /// <summary>
 /// The Brain Tumour Segmentation challenge: a folder for each patient, at any depth, with a NIfTI file for each of four modalities and one
 /// for the labels, as named from 2017 (<c>patient_t1ce.nii.gz</c>, <c>patient_seg.nii.gz</c>), from 2023 (<c>patient-t1c.nii.gz</c>) or in
-/// 2015 (<c>T1c…</c>, <c>OTMultiClass</c>). What a file is, the last word of its name says that is known.
+/// 2015 (<c>T1c…</c>, <c>OTMultiClass</c>). The last known word of a file's name gives its kind.
 /// </summary>
 public static class Brats
 {
-    // What files call each modality, by year.
+    // The names of each modality in files, by year.
     static readonly (string Modality, string[] Words)[] modalities =
     [
         ("t1", ["t1", "t1n"]),
@@ -18,17 +18,21 @@ public static class Brats
 
     static readonly string[] labels = ["seg", "ot", "otmulticlass"];
 
-    // 2017 to 2022 have no label 3, and 4 is the enhancing tumour. In the other years every number is a class of its own: 2015 has 3, the
-    // part that does not enhance; since 2023 3 is the enhancing tumour, and 2024's 4 is the resection cavity.
+    // The years 2017 to 2022 have no label 3, and label 4 is the enhancing tumour. In the other years every number is a class of its own.
+    // In 2015 label 3 is the part that does not enhance; since 2023 label 3 is the enhancing tumour; in 2024 label 4 is the resection
+    // cavity.
     static readonly int[] withoutThree = [0, 1, 2, 4];
     static readonly Relabelling fourIsThree = Relabelling.InOrder(withoutThree);
 
     /// <summary>Finds the patients' files.</summary>
     /// <param name="folder">The folder of folders.</param>
-    /// <param name="wanted">Modalities in the channels' order: t1, t1c, t2, flair; null: those of them that every patient has.</param>
-    /// <param name="relabelling">What the numbers in label files become; null: as the year's names and what the files hold say.</param>
-    /// <exception cref="InvalidDataException">There is no patient, or one lacks a modality or its labels; the message names
-    /// them.</exception>
+    /// <param name="wanted">The modalities in the channels' order: t1, t1c, t2, flair; null for those that every patient has.</param>
+    /// <param name="relabelling">
+    /// The relabelling of the numbers in label files; null for that of the year, which the names and the files give.
+    /// </param>
+    /// <exception cref="InvalidDataException">
+    /// There is no patient, or a patient lacks a modality or labels; the message names the patients.
+    /// </exception>
     public static VolumeFiles Open(string folder, IReadOnlyList<string>? wanted = null, Relabelling? relabelling = null)
     {
         if (wanted?.FirstOrDefault(word => !modalities.Any(known => known.Modality == word)) is { } unknown)
@@ -64,7 +68,7 @@ public static class Brats
 
     internal static bool IsModality(string name) => modalities.Any(known => known.Modality == name);
 
-    /// <summary>The patients of a folder to predict, with their labels where they have some.</summary>
+    /// <summary>Finds the patients of a folder to predict, with labels for those that have them.</summary>
     internal static IReadOnlyList<VolumeCase> Scans(string folder, IReadOnlyList<string> wanted) =>
     [
         .. Patients(folder, new()).Select(patient => new VolumeCase(
@@ -76,7 +80,7 @@ public static class Brats
 
     const string Labels = "labels";
 
-    // Patients that are links to folders count; a folder within itself does not.
+    // Links to folders count as patients, but not a link to a folder above.
     static IEnumerable<(string Folder, Dictionary<string, string> Files)> Patients(string folder, DataNotes notes)
     {
         var seen = new HashSet<string>(StringComparer.Ordinal);
@@ -136,7 +140,7 @@ public static class Brats
         return (fourIsThree, 4);
     }
 
-    // The first of the years whose files are named so.
+    // The first year in which files have these names.
     static int Year(string labels) => VolumeFolder.Stem(labels)!.ToLowerInvariant() is var name
         && name.EndsWith("-seg", StringComparison.Ordinal) ? 2023
         : name.EndsWith("_seg", StringComparison.Ordinal) || name == "seg" ? 2017 : 2015;

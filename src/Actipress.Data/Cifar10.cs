@@ -4,11 +4,13 @@ namespace Actipress.Data;
 public static class Cifar10
 {
     /// <summary>
-    /// Reads every <c>.bin</c> and <c>.bin.gz</c> file of a folder. <c>test_batch</c> is for testing; where there is none, every
-    /// fifth image is.
+    /// Reads every <c>.bin</c> and <c>.bin.gz</c> file of a folder. <c>test_batch</c> is for testing. Where there is no such file, every
+    /// fifth image is for testing.
     /// </summary>
     /// <param name="folder">The folder that holds them.</param>
-    /// <exception cref="InvalidDataException">There is none, or one is truncated or of another format; the message says which and where.</exception>
+    /// <exception cref="InvalidDataException">
+    /// There is none, or one is truncated or of another format; the message says which and where.
+    /// </exception>
     public static ImageClasses Load(string folder) => CifarRecords.Load("CIFAR-10", folder, "data_batch_1.bin", [10], labelAt: 0);
 }
 
@@ -16,16 +18,18 @@ public static class Cifar10
 public static class Cifar100
 {
     /// <summary>
-    /// Reads every <c>.bin</c> and <c>.bin.gz</c> file of a folder. <c>test.bin</c> is for testing; where there is none, every fifth
-    /// image is.
+    /// Reads every <c>.bin</c> and <c>.bin.gz</c> file of a folder. <c>test.bin</c> is for testing. Where there is no such file, every
+    /// fifth image is for testing.
     /// </summary>
     /// <param name="folder">The folder that holds them.</param>
-    /// <param name="coarse">The twenty superclasses for the hundred classes.</param>
-    /// <exception cref="InvalidDataException">There is none, or one is truncated or of another format; the message says which and where.</exception>
+    /// <param name="coarse">Whether labels are the twenty superclasses in place of the hundred classes.</param>
+    /// <exception cref="InvalidDataException">
+    /// There is none, or one is truncated or of another format; the message says which and where.
+    /// </exception>
     public static ImageClasses Load(string folder, bool coarse = false) => CifarRecords.Load("CIFAR-100", folder, "train.bin", [20, 100], labelAt: coarse ? 0 : 1);
 }
 
-// Records of one or two label bytes and the planes of red, green and blue.
+// Reads records of one or two label bytes and the planes of red, green and blue.
 static class CifarRecords
 {
     const int Edge = 32, Channels = 3, Pixels = Channels * Edge * Edge;

@@ -1,10 +1,12 @@
 namespace Actipress.Data;
 
-/// <summary>Connected parts of masks.</summary>
+/// <summary>Connected components of masks.</summary>
 public static class Components
 {
-    /// <summary>Keeps of each class its largest connected part; the rest becomes background. Voxels are neighbours that share a face; of
-    /// equal parts the first stays.</summary>
+    /// <summary>
+    /// Keeps the largest connected component of each class; the rest becomes background. Voxels that share a face are neighbours. The first
+    /// of equally large components is kept.
+    /// </summary>
     /// <param name="labels">(depth, height, width), row-major; stays as it is.</param>
     /// <param name="extents">Depth, height and width.</param>
     public static ushort[] Largest(ushort[] labels, IReadOnlyList<int> extents)

@@ -1,13 +1,13 @@
 namespace Actipress.Data;
 
-/// <summary>Preprocessing of extents: boxes out of an image and its labels, and space around them.</summary>
+/// <summary>Preprocessing of extents: cuts boxes out of an image and its labels, and pads them.</summary>
 public static class Cut
 {
-    /// <summary>A box; where it reaches outside, labels are class 0.</summary>
-    /// <param name="example">What to cut from.</param>
-    /// <param name="from">Its first voxel, (height, width) or (depth, height, width); may be negative.</param>
-    /// <param name="extents">Its size, likewise.</param>
-    /// <param name="outside">The image's value there; null: each channel's smallest.</param>
+    /// <summary>Cuts out a box. Where the box reaches outside, labels are class 0.</summary>
+    /// <param name="example">The example to cut from.</param>
+    /// <param name="from">The first voxel of the box, (height, width) or (depth, height, width); may be negative.</param>
+    /// <param name="extents">The size of the box, (height, width) or (depth, height, width).</param>
+    /// <param name="outside">The image's value outside; null for each channel's smallest value.</param>
     public static Example Box(this Example example, IReadOnlyList<int> from, IReadOnlyList<int> extents, float? outside = null)
     {
         ArgumentNullException.ThrowIfNull(example);
@@ -33,27 +33,29 @@ public static class Cut
         return example with { Image = image, Labels = labels, Extents = [.. extents], Affine = example.Affine?.After(new([1, 0, 0, x0, 0, 1, 0, y0, 0, 0, 1, z0])) };
     }
 
-    /// <summary>To this size, cut or padded about the middle.</summary>
-    /// <param name="example">What to fit.</param>
+    /// <summary>Cuts or pads to a size, about the centre.</summary>
+    /// <param name="example">The example to fit.</param>
     /// <param name="extents">(height, width) or (depth, height, width).</param>
-    /// <param name="outside">The image's value in the padding; null: each channel's smallest.</param>
+    /// <param name="outside">The image's value in the padding; null for each channel's smallest value.</param>
     public static Example Fit(this Example example, IReadOnlyList<int> extents, float? outside = null)
     {
         ArgumentNullException.ThrowIfNull(example);
         return example.Extents.SequenceEqual(extents) ? example : example.Box([.. example.Extents.Zip(extents, (own, wanted) => (own - wanted) / 2)], extents, outside);
     }
 
-    /// <summary>To at least this size, padded about the middle; what is larger stays.</summary>
+    /// <summary>Pads to at least a size, about the centre. Larger extents stay.</summary>
     public static Example PadTo(this Example example, IReadOnlyList<int> extents)
     {
         ArgumentNullException.ThrowIfNull(example);
         return example.Fit([.. example.Extents.Zip(extents, Math.Max)]);
     }
 
-    /// <summary>The smallest box that holds every voxel of which some channel is above a threshold; all of it where none is.</summary>
-    /// <param name="example">What to cut.</param>
-    /// <param name="above">The threshold; null: each channel's smallest value.</param>
-    /// <param name="margin">Voxels around the box, as far as there are any.</param>
+    /// <summary>
+    /// Cuts to the smallest box that holds every voxel with a channel above a threshold. Returns the whole example where no voxel is.
+    /// </summary>
+    /// <param name="example">The example to cut.</param>
+    /// <param name="above">The threshold; null for each channel's smallest value.</param>
+    /// <param name="margin">The number of voxels to add around the box, within the image.</param>
     public static Example CropToForeground(this Example example, float? above = null, int margin = 0)
     {
         ArgumentNullException.ThrowIfNull(example);

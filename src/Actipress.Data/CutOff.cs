@@ -2,16 +2,16 @@ using System.Collections.Concurrent;
 
 namespace Actipress.Data;
 
-/// <summary>How much of the classes is lost where volumes are cut to one size. Any thread adds to it.</summary>
-/// <param name="classNames">What classes are called; null: their numbers.</param>
+/// <summary>Counts the voxels of each class that are lost where volumes are cut to one size. It may be used from any thread.</summary>
+/// <param name="classNames">The names of the classes; null for their numbers.</param>
 public sealed class CutOff(IReadOnlyList<string>? classNames)
 {
     readonly ConcurrentDictionary<string, IReadOnlyList<double>> shares = new(StringComparer.Ordinal);
 
-    /// <summary>Fits a volume to a size and counts what that takes away.</summary>
-    /// <param name="volume">With a label for each voxel.</param>
+    /// <summary>Fits a volume to a size, and counts the voxels that are cut off.</summary>
+    /// <param name="volume">A volume with a label for each voxel.</param>
     /// <param name="extents">Depth, height and width.</param>
-    /// <param name="outside">As <see cref="Cut.Fit"/> has it.</param>
+    /// <param name="outside">The image's value in the padding: see <see cref="Cut.Fit"/>.</param>
     public Example Fit(Example volume, IReadOnlyList<int> extents, float? outside = null)
     {
         ArgumentNullException.ThrowIfNull(volume);
@@ -28,7 +28,7 @@ public sealed class CutOff(IReadOnlyList<string>? classNames)
         return counts;
     }
 
-    /// <summary>A line for each class of which something was cut off.</summary>
+    /// <summary>A line for each class that lost voxels.</summary>
     public IReadOnlyList<string> Lines()
     {
         var lines = new List<string>();

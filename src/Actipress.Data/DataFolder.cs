@@ -1,6 +1,6 @@
 namespace Actipress.Data;
 
-/// <summary>Where real data are: the folder that a user names, else the one in <c>ACTIPRESS_DATA</c>, else none.</summary>
+/// <summary>Finds the folder of real data: the folder that a user names, else that of <c>ACTIPRESS_DATA</c>, else none.</summary>
 public static class DataFolder
 {
     /// <summary>The variable that names the folder.</summary>
@@ -9,6 +9,6 @@ public static class DataFolder
     /// <summary>The folder, or null where none is named.</summary>
     public static string? Of(string? named) => named ?? Environment.GetEnvironmentVariable(Variable) switch { "" => null, var folder => folder };
 
-    /// <summary>The part of the folder that holds a data set: the folder itself, or one in it of the data set's name.</summary>
+    /// <summary>The part of the folder that holds a data set: the folder itself, or a folder inside it with the data set's name.</summary>
     public static string Part(string folder, string name) => Path.Combine(folder, name) is var part && Directory.Exists(part) ? part : folder;
 }

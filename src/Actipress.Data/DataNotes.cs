@@ -2,17 +2,18 @@ using System.Collections.Concurrent;
 
 namespace Actipress.Data;
 
-/// <summary>What is worth knowing of data that were read all the same: what was resampled, left out or taken for something. Any thread adds
-/// to them.</summary>
+/// <summary>
+/// Notes about data that were read, although something was resampled, left out or assumed. They may be added from any thread.
+/// </summary>
 public sealed class DataNotes
 {
     const int Named = 3;
 
     readonly ConcurrentDictionary<(string What, string Case), byte> notes = [];
 
-    /// <summary>Adds one; of the same case the same is told once.</summary>
-    /// <param name="what">A sentence's end, the same for each case that it holds for.</param>
-    /// <param name="of">The case or file.</param>
+    /// <summary>Adds a note. The same note about the same case is kept once.</summary>
+    /// <param name="what">The end of a sentence, which is the same for every case with this note.</param>
+    /// <param name="of">The case or file of the note.</param>
     public void Add(string what, string of) => notes.TryAdd((what, of), 0);
 
     internal void AddLeftOut(VolumeFolder folder)
@@ -20,7 +21,7 @@ public sealed class DataNotes
         foreach (var file in folder.LeftOut) Add("no volume, left out", file);
     }
 
-    /// <summary>A line for each kind, with how many cases it holds for and the first of them.</summary>
+    /// <summary>A line for each kind of note, with the number of its cases and the first of them.</summary>
     public IReadOnlyList<string> Lines() =>
     [
         .. notes.Keys.GroupBy(note => note.What, note => note.Case, StringComparer.Ordinal)

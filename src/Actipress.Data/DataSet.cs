@@ -1,52 +1,54 @@
 namespace Actipress.Data;
 
-/// <summary>Examples to train or test on, in a stated order. Reading the same index twice gives the same example, from any thread.</summary>
+/// <summary>
+/// Examples to train or test on, in a stated order. Reading the same index twice gives the same example, from any thread.
+/// </summary>
 public interface IDataSet
 {
-    /// <summary>As reports call it.</summary>
+    /// <summary>The name in reports.</summary>
     string Name { get; }
 
-    /// <summary>How many examples there are.</summary>
+    /// <summary>The number of examples.</summary>
     int Count { get; }
 
-    /// <summary>Numbers a pixel or voxel: colours, or modalities of a scanner.</summary>
+    /// <summary>The number of channels of a pixel or voxel: colours, or modalities of a scanner.</summary>
     int Channels { get; }
 
-    /// <summary>Labels go from 0 to one less. In segmentation 0 is background.</summary>
+    /// <summary>The number of classes: labels are below it. In segmentation 0 is background.</summary>
     int Classes { get; }
 
-    /// <summary>Whether each pixel or voxel has a label of its own; else an example has one.</summary>
+    /// <summary>Whether each pixel or voxel has a label of its own; otherwise an example has one label.</summary>
     bool IsSegmentation { get; }
 
-    /// <summary>(height, width) or (depth, height, width) of every example; null where they differ.</summary>
+    /// <summary>The extents of every example, (height, width) or (depth, height, width); null where they differ.</summary>
     IReadOnlyList<int>? Extents { get; }
 
-    /// <summary>Where an example comes from: a file's or patient's name, the same in every run.</summary>
+    /// <summary>The source of an example: a file's or patient's name, which is the same in every run.</summary>
     /// <param name="index">From 0.</param>
     string Case(int index);
 
-    /// <summary>An example, from memory or from its files.</summary>
+    /// <summary>Reads an example, from memory or from its files.</summary>
     /// <param name="index">From 0.</param>
-    /// <exception cref="InvalidDataException">A file is missing or not what it should be; the message says which and where.</exception>
+    /// <exception cref="InvalidDataException">A file is missing or of another format; the message says which file, and where.</exception>
     Example Read(int index);
 }
 
-/// <summary>Data sets made of others.</summary>
+/// <summary>Makes data sets of other data sets.</summary>
 public static class DataSets
 {
-    /// <summary>Some of the examples, in this order.</summary>
-    /// <param name="data">Where they come from.</param>
-    /// <param name="indices">Into it.</param>
+    /// <summary>A data set of some of the examples, in this order.</summary>
+    /// <param name="data">The data set of the examples.</param>
+    /// <param name="indices">The indices of the examples in the data set.</param>
     public static IDataSet Subset(this IDataSet data, IReadOnlyList<int> indices) => new Part(data, indices);
 
-    /// <summary>Each example as a function makes it anew at each reading: preprocessing.</summary>
-    /// <param name="data">Where they come from.</param>
-    /// <param name="prepare">The same result for the same example; called from any thread.</param>
-    /// <param name="extents">What every result has, where that is known.</param>
+    /// <summary>A data set whose examples pass a function at each read: preprocessing.</summary>
+    /// <param name="data">The data set of the examples.</param>
+    /// <param name="prepare">Must return the same result for the same example; called from any thread.</param>
+    /// <param name="extents">The extents of every result, where they are known.</param>
     public static IDataSet Select(this IDataSet data, Func<Example, Example> prepare, IReadOnlyList<int>? extents = null) => new Prepared(data, prepare, extents);
 
-    /// <summary>Reads every example once, on all cores, and keeps them.</summary>
-    /// <param name="data">Whatever fits in memory.</param>
+    /// <summary>Reads every example once, on all cores, and keeps it in memory.</summary>
+    /// <param name="data">A data set that fits in memory.</param>
     /// <param name="cancellation">Ends it between examples.</param>
     /// <exception cref="InvalidDataException">An example cannot be read; the message names its case.</exception>
     public static IDataSet InMemory(this IDataSet data, CancellationToken cancellation = default)
@@ -57,9 +59,9 @@ public static class DataSets
         return new Kept(data, examples);
     }
 
-    /// <summary>The examples that can be read, for going on without the others.</summary>
-    /// <param name="data">All of them; each is read once.</param>
-    /// <param name="refused">What cannot be read, by case, with the reason.</param>
+    /// <summary>A data set of the examples that can be read, for a run without the others.</summary>
+    /// <param name="data">All examples; each is read once.</param>
+    /// <param name="refused">The cases that cannot be read, with the reason.</param>
     /// <param name="cancellation">Ends it between examples.</param>
     public static IDataSet Readable(this IDataSet data, out IReadOnlyList<(string Case, string Reason)> refused, CancellationToken cancellation = default)
     {
@@ -74,7 +76,7 @@ public static class DataSets
         return data.Subset([.. Enumerable.Range(0, data.Count).Where(index => reasons[index] is null)]);
     }
 
-    /// <summary>Reads an example and changes it; whatever fails says which case it was.</summary>
+    /// <summary>Reads an example and applies the function; a failure names the case.</summary>
     internal static Example ReadNamed(this IDataSet data, int index, Func<Example, Example>? change = null)
     {
         try { return data.Read(index) is var example && change is null ? example : change(example); }

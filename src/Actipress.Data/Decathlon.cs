@@ -4,19 +4,20 @@ using System.Text.Json;
 namespace Actipress.Data;
 
 /// <summary>
-/// A task of the Medical Segmentation Decathlon, or one in nnU-Net's layout, which follows it: NIfTI volumes in <c>imagesTr</c>, and of the
-/// same names in <c>labelsTr</c>. Several channels are one file of four axes, or files that end in <c>_0000</c>, <c>_0001</c> and so on.
+/// A task of the Medical Segmentation Decathlon, or in nnU-Net's layout, which follows it: NIfTI images in <c>imagesTr</c>, and labels of
+/// the same names in <c>labelsTr</c>. Several channels are one file of four axes, or files that end in <c>_0000</c>, <c>_0001</c> and so
+/// on.
 /// </summary>
 public static class Decathlon
 {
     /// <summary>
-    /// A task as published: <c>dataset.json</c> names its channels (<c>modality</c>, or nnU-Net 2's <c>channel_names</c>) and its classes,
-    /// and may list the volumes. Without that file, what the folders hold.
+    /// Opens a task. <c>dataset.json</c> names its channels (<c>modality</c>, or nnU-Net 2's <c>channel_names</c>) and its classes, and may
+    /// list the volumes. Without this file the task is the content of the folders.
     /// </summary>
     /// <param name="folder">The task's folder.</param>
-    /// <param name="classes">How many; null: as <c>dataset.json</c> says, else as the label files hold.</param>
-    /// <param name="relabelling">What the numbers in label files become.</param>
-    /// <exception cref="InvalidDataException">A folder or file is missing or not what it should be; the message says which.</exception>
+    /// <param name="classes">The number of classes; null for that of <c>dataset.json</c>, else that of the label files.</param>
+    /// <param name="relabelling">The relabelling of the numbers in label files.</param>
+    /// <exception cref="InvalidDataException">A folder or file is missing or of another format; the message says which.</exception>
     public static VolumeFiles Open(string folder, int? classes = null, Relabelling? relabelling = null)
     {
         var path = Path.Combine(folder, "dataset.json");
@@ -60,20 +61,22 @@ public static class Decathlon
             + $"{Path.Combine(folder, "labelsTr")}. Add them, or take the image out."))];
     }
 
-    /// <summary>Images by case: channel 0 of a case is <c>case_0000</c>, channel 1 <c>case_0001</c>, and a name of another kind is a case
-    /// of its own.</summary>
-    /// <param name="images">The folder's.</param>
-    /// <param name="isCase">Whether there are labels of a name: then a number at its end belongs to the name.</param>
-    /// <param name="channels">How many each has to have; null: all as many.</param>
+    /// <summary>
+    /// Groups images by case: channel 0 of a case is <c>case_0000</c>, channel 1 is <c>case_0001</c>, and any other name is a case of its
+    /// own.
+    /// </summary>
+    /// <param name="images">The images of the folder.</param>
+    /// <param name="isCase">Whether there are labels of a name. If so, a number at its end belongs to the name.</param>
+    /// <param name="channels">The number of channels of each case; null where all cases must have equally many.</param>
     /// <exception cref="InvalidDataException">A channel is missing; the message says which.</exception>
     internal static IReadOnlyList<VolumeCase> ByCase(VolumeFolder images, Func<string, bool> isCase, int? channels)
     {
-        // Channels are numbered from 0, and other names may end in numbers too.
+        // Channels are numbered from 0. Names of another kind may end in numbers too.
         var isNumbered = images.Volumes.Keys.Any(name => name.EndsWith("_0000", StringComparison.Ordinal));
         var cases = images.Volumes.Select(image => (Of: Split(image.Key), image.Value)).GroupBy(image => image.Of.Case, image =>
             (image.Of.Channel, image.Value), StringComparer.Ordinal)
             .Select(one => (Name: one.Key, Channels: one.OrderBy(image => image.Channel).ToArray())).ToArray();
-        // A file without a number may hold several channels itself.
+        // A file without a channel number may hold several channels.
         var wanted = channels is > 1 && cases.All(one => one.Channels.Length == 1) ? 1 : channels ?? cases.Max(one => one.Channels.Length);
         if (cases.FirstOrDefault(one => one.Channels.Length != wanted) is { Name: not null } odd)
             throw new InvalidDataException($"{odd.Name} has {odd.Channels.Length} channels, "
@@ -105,7 +108,7 @@ public static class Decathlon
         }
     }
 
-    /// <summary>What <c>dataset.json</c> says.</summary>
+    /// <summary>The content of <c>dataset.json</c>.</summary>
     sealed record Description(string? Name, IReadOnlyList<string> Channels, IReadOnlyList<string> Classes, Relabelling Relabelling,
         IReadOnlyList<(string Image, string Label)> Listed)
     {
@@ -139,7 +142,7 @@ public static class Decathlon
             }
         }
 
-        // The Decathlon has names by number, nnU-Net numbers by name, or a list of numbers for a region made of several labels.
+        // The Decathlon gives names by number. nnU-Net gives numbers by name, or a list of numbers for a region of several labels.
         static (IReadOnlyList<string> Classes, Relabelling Relabelling) Labels(JsonElement labels, string path)
         {
             var names = new SortedDictionary<int, string>();
@@ -161,14 +164,15 @@ public static class Decathlon
         }
     }
 
-    /// <summary>Reads the first volumes of a task of one modality, cut or padded with zeros about their middle to one size.</summary>
-    /// <param name="name">As reports call it.</param>
+    /// <summary>Reads the first volumes of a task of one modality, cut or padded with zeros about their centre to one size.</summary>
+    /// <param name="name">The name in reports.</param>
     /// <param name="folder">The task's folder.</param>
-    /// <param name="most">How many volumes.</param>
+    /// <param name="most">The largest number of volumes.</param>
     /// <param name="extents">The size.</param>
     /// <param name="classes">Labels go from 0 to one less.</param>
-    /// <exception cref="InvalidDataException">A folder or file is missing, or a file is not what it should be; the message says
-    /// which.</exception>
+    /// <exception cref="InvalidDataException">
+    /// A folder or file is missing, or a file has another format; the message says which.
+    /// </exception>
     public static LabelledVolumes Load(string name, string folder, int most, (int Depth, int Height, int Width) extents, int classes)
     {
         var files = Open(folder, classes);

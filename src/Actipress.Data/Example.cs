@@ -3,33 +3,35 @@ using static TorchSharp.torch;
 
 namespace Actipress.Data;
 
-/// <summary>One image, picture or volume, with its labels. Nobody writes into its arrays: steps return new examples.</summary>
-/// <param name="Case">Where it comes from.</param>
+/// <summary>
+/// One image, a picture or a volume, with its labels. Its arrays must not be written to: each step returns a new example.
+/// </summary>
+/// <param name="Case">The name of the case.</param>
 /// <param name="Image">(channels, height, width) or (channels, depth, height, width), row-major.</param>
-/// <param name="Labels">One for the image, or one for each pixel or voxel, (height, width) or (depth, height, width).</param>
+/// <param name="Labels">One label for the image, or one for each pixel or voxel, (height, width) or (depth, height, width).</param>
 /// <param name="Extents">(height, width) or (depth, height, width).</param>
 public sealed record Example(string Case, float[] Image, ushort[] Labels, IReadOnlyList<int> Extents)
 {
-    /// <summary>Where a volume's voxels lie in the scanner; null for pictures. Whatever cuts, pads or resamples keeps it right.</summary>
+    /// <summary>The position of a volume's voxels in the scanner; null for pictures. Cutting, padding and resampling adapt it.</summary>
     public Affine? Affine { get; init; }
 
-    /// <summary>Pixels or voxels of a channel.</summary>
+    /// <summary>The number of pixels or voxels of a channel.</summary>
     public int Elements => Extents.Aggregate(1, (product, extent) => checked(product * extent));
 
-    /// <summary>Numbers a pixel or voxel.</summary>
+    /// <summary>The number of channels.</summary>
     public int Channels => Image.Length / Math.Max(1, Elements);
 
     /// <summary>One channel of the image.</summary>
     public ReadOnlySpan<float> Channel(int channel) => Image.AsSpan(channel * Elements, Elements);
 }
 
-/// <summary>Some examples for a network; whoever gets it disposes it.</summary>
+/// <summary>A batch of examples for a network. Its receiver disposes it.</summary>
 /// <param name="Images">(n, channels, height, width) or (n, channels, depth, height, width), float32.</param>
 /// <param name="Labels">(n), (n, height, width) or (n, depth, height, width), int64.</param>
 public sealed record Batch(Tensor Images, Tensor Labels) : IDisposable
 {
     /// <summary>Stacks examples.</summary>
-    /// <exception cref="InvalidDataException">They differ in size; the message names both.</exception>
+    /// <exception cref="InvalidDataException">The examples differ in size; the message names two of them.</exception>
     public static Batch Of(IReadOnlyList<Example> examples)
     {
         ArgumentNullException.ThrowIfNull(examples);
@@ -54,7 +56,7 @@ public sealed record Batch(Tensor Images, Tensor Labels) : IDisposable
         static string Size(Example example) => $"{example.Channels} x {string.Join(" x ", example.Extents)}";
     }
 
-    /// <summary>The examples of these indices.</summary>
+    /// <summary>The examples with these indices.</summary>
     public static Batch Of(IDataSet data, ReadOnlySpan<int> indices)
     {
         ArgumentNullException.ThrowIfNull(data);

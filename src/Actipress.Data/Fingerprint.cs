@@ -5,22 +5,22 @@ using Actipress.Saving;
 
 namespace Actipress.Data;
 
-/// <summary>What is done with a case that cannot be read.</summary>
+/// <summary>How a case that cannot be read is handled.</summary>
 public enum Unreadable
 {
-    /// <summary>The run ends with its message.</summary>
+    /// <summary>The run ends with the case's message.</summary>
     Stop,
 
-    /// <summary>The run goes on without it, and names it.</summary>
+    /// <summary>The run continues without the case, and names it.</summary>
     Skip,
 }
 
-/// <summary>What a data set of volumes is like: read once, before training, to choose by and to show.</summary>
-/// <param name="Cases">How many can be read.</param>
-/// <param name="Extents">Smallest, median and largest of depth, height and width.</param>
-/// <param name="Spacing">Likewise, in mm.</param>
-/// <param name="Channels">What values each channel has.</param>
-/// <param name="Classes">Where each class is, background first.</param>
+/// <summary>The properties of a data set of volumes, which is read once before training: they give the defaults and are printed.</summary>
+/// <param name="Cases">The number of readable cases.</param>
+/// <param name="Extents">The smallest, median and largest depth, height and width.</param>
+/// <param name="Spacing">The smallest, median and largest spacing along each axis, in mm.</param>
+/// <param name="Channels">The range of values of each channel.</param>
+/// <param name="Classes">The frequency of each class, background first.</param>
 public sealed record Fingerprint(
     int Cases, IReadOnlyList<Spread> Extents, IReadOnlyList<Spread> Spacing, IReadOnlyList<ChannelValues> Channels,
         IReadOnlyList<ClassVoxels> Classes)
@@ -29,12 +29,12 @@ public sealed record Fingerprint(
     const double Tail = 0.005, ZerosOfAMask = 0.25, CtBelow = -500;
 
     /// <summary>Reads every case.</summary>
-    /// <param name="files">Gets notes of classes that no case has, and of cases that are the same.</param>
-    /// <param name="unreadable">What is done with a case that cannot be read.</param>
-    /// <param name="readable">The cases that can.</param>
-    /// <param name="progress">Told of each.</param>
+    /// <param name="files">The data set, which receives notes about classes that no case has, and about equal cases.</param>
+    /// <param name="unreadable">How a case that cannot be read is handled.</param>
+    /// <param name="readable">The readable cases.</param>
+    /// <param name="progress">Called for each case.</param>
     /// <param name="cancellation">Ends it between cases.</param>
-    /// <exception cref="InvalidDataException">A case cannot be read, and the run is to stop at it; or none can.</exception>
+    /// <exception cref="InvalidDataException">A case cannot be read, and the run stops there; or no case can be read.</exception>
     public static Fingerprint Of(VolumeFiles files, Unreadable unreadable, out IReadOnlyList<int> readable,
         IProgress<string>? progress = null, CancellationToken cancellation = default)
     {
@@ -73,8 +73,10 @@ public sealed record Fingerprint(
                 cases.SelectMany(one => one.Foreground[channel])))], classes);
     }
 
-    /// <summary>What is usually done with such scans: of CT a window of the values inside the classes, else mean and deviation; the median
-    /// spacing where cases differ.</summary>
+    /// <summary>
+    /// The default preparation of such scans: for CT a window of the values inside the classes, otherwise mean and deviation; the median
+    /// spacing where cases differ.
+    /// </summary>
     public Preparation Preparation() => new()
     {
         Window = Channels is [{ Low: < CtBelow } ct] ? [Math.Round(ct.ForegroundLow), Math.Round(ct.ForegroundHigh)] : null,
@@ -82,7 +84,7 @@ public sealed record Fingerprint(
         Spacing = Spacing.Any(axis => axis.Largest - axis.Smallest > 0.01 * axis.Median) ? [.. Spacing.Select(axis => axis.Median)] : null,
     };
 
-    /// <summary>Lines for people.</summary>
+    /// <summary>The fingerprint as lines of text.</summary>
     public IReadOnlyList<string> Lines() =>
     [
         $"{Cases} cases of {string.Join(" x ", Extents)} voxels, {string.Join(" x ", Spacing)} mm (depth, height, width)",
@@ -117,7 +119,7 @@ public sealed record Fingerprint(
     internal static (double Low, double High) Middle(double[] sorted) => (Quantile(sorted, Tail), Quantile(sorted, 1 - Tail));
 }
 
-/// <summary>Smallest, median and largest.</summary>
+/// <summary>The smallest, median and largest value.</summary>
 public sealed record Spread(double Smallest, double Median, double Largest)
 {
     internal static Spread Of(IEnumerable<double> values)
@@ -131,12 +133,14 @@ public sealed record Spread(double Smallest, double Median, double Largest)
         : FormattableString.Invariant($"{Smallest:0.###}..{Median:0.###}..{Largest:0.###}");
 }
 
-/// <summary>Values of a channel.</summary>
-/// <param name="Low">Half a percent are smaller.</param>
-/// <param name="High">Half a percent are larger.</param>
-/// <param name="Zeros">Share of voxels that are 0.</param>
-/// <param name="ForegroundLow">Likewise of the voxels of some class; as for all where there are none.</param>
-/// <param name="ForegroundHigh">Likewise.</param>
+/// <summary>The range of values of a channel.</summary>
+/// <param name="Low">The value below which half a percent of the values lie.</param>
+/// <param name="High">The value above which half a percent of the values lie.</param>
+/// <param name="Zeros">The share of voxels that are 0.</param>
+/// <param name="ForegroundLow">
+/// <paramref name="Low"/> over the voxels of classes other than background; over all voxels where there are none.
+/// </param>
+/// <param name="ForegroundHigh">The same for <paramref name="High"/>.</param>
 public sealed record ChannelValues(double Low, double High, double Zeros, double ForegroundLow, double ForegroundHigh)
 {
     /// <inheritdoc/>
@@ -155,10 +159,10 @@ public sealed record ChannelValues(double Low, double High, double Zeros, double
     }
 }
 
-/// <summary>Where a class is.</summary>
+/// <summary>The frequency of a class.</summary>
 /// <param name="Name">Its name, or its number.</param>
-/// <param name="Cases">How many have it.</param>
-/// <param name="Share">Mean share of a case's voxels.</param>
+/// <param name="Cases">The number of cases with the class.</param>
+/// <param name="Share">The mean share of a case's voxels.</param>
 public sealed record ClassVoxels(string Name, int Cases, double Share)
 {
     internal string Percent => FormattableString.Invariant($"{100 * Share:0.###}");

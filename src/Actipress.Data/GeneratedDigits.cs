@@ -1,14 +1,14 @@
 namespace Actipress.Data;
 
 /// <summary>
-/// Digits drawn by the program itself: strokes under a random affine map, of random width, with noise, 28 x 28. They need no file, and
-/// are the same for the same seed on every machine.
+/// Draws digits of 28 x 28: strokes of random width under a random affine map, with noise. They need no file, and are the same for the same
+/// seed on every machine.
 /// </summary>
 public static class GeneratedDigits
 {
     const int Edge = 28;
 
-    // Strokes of each digit in a unit square, x to the right and y down: each stroke is a line through its points.
+    // The strokes of each digit in a unit square, x to the right and y down. Each stroke is a line through its points.
     static readonly (double X, double Y)[][][] digits =
     [
         [Arc(0.5, 0.5, 0.28, 0.4, 0, 360)],
@@ -44,7 +44,7 @@ public static class GeneratedDigits
         }
     }
 
-    /// <summary>The same in 32 x 32 and three colours, each digit and its ground of its own.</summary>
+    /// <summary>Draws digits of 32 x 32 in three colours; each digit and each background has a colour of its own.</summary>
     public static ImageClasses InColour(int train = 4000, int test = 1000, int seed = 1)
     {
         var grey = Make(train, test, seed);
@@ -73,8 +73,8 @@ public static class GeneratedDigits
         }
     }
 
-    // The first number of a Random is nearly linear in its seed, as the digit is, which is such a number too: without this the ground's
-    // colour would tell the digit. MurmurHash3's last step.
+    // The first number of a Random is nearly linear in its seed. The digit is such a number too, so that the background colour would reveal
+    // the digit. The last step of MurmurHash3 removes the relation.
     static int Mixed(int seed)
     {
         unchecked

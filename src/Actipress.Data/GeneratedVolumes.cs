@@ -1,12 +1,12 @@
 namespace Actipress.Data;
 
-/// <summary>Volumes drawn by the program itself: two balls of a class each in noise. They need no file.</summary>
+/// <summary>Draws volumes: two balls, each of its own class, in noise. They need no file.</summary>
 public static class GeneratedVolumes
 {
     /// <summary>Draws some volumes.</summary>
-    /// <param name="count">How many.</param>
-    /// <param name="extents">Of each.</param>
-    /// <param name="seed">The same gives the same volumes.</param>
+    /// <param name="count">The number of volumes.</param>
+    /// <param name="extents">The extents of each volume.</param>
+    /// <param name="seed">The same seed gives the same volumes.</param>
     public static LabelledVolumes Make(int count, (int Depth, int Height, int Width) extents, int seed = 1)
     {
         var (d, h, w) = extents;

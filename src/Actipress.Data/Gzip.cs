@@ -5,23 +5,23 @@ namespace Actipress.Data;
 
 static class Gzip
 {
-    /// <summary>A new file, gzipped where the name that it is to have ends in <c>.gz</c>.</summary>
-    /// <param name="part">Where it is written.</param>
-    /// <param name="path">Its name once it is complete.</param>
+    /// <summary>Creates a file, gzipped where its final name ends in <c>.gz</c>.</summary>
+    /// <param name="part">The path at which the file is written.</param>
+    /// <param name="path">Its final name once it is complete.</param>
     public static Stream Create(string part, string path) => path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase)
         ? new GZipStream(File.Create(part), CompressionLevel.Optimal) : File.Create(part);
 
-    // Deflate makes no more than this of a byte.
+    // The largest number of bytes that deflate can make of one byte.
     const long LargestRatio = 1032;
 
-    // What a file's end says of its size is believed up to this; beyond it, memory is taken as the content comes.
+    // The size at a file's end is trusted up to this limit. Beyond it, memory is allocated as the content is read.
     const long BelievedRatio = 8;
 
-    // What follows a gzip stream is mostly a line's end, or zeros up to a whole block.
+    // The bytes behind a gzip stream are mostly a line break, or zeros up to a whole block.
     const int LongestTail = 1 << 12;
 
-    /// <summary>A file's content, unpacked where it is gzipped, from its beginning on.</summary>
-    /// <exception cref="InvalidDataException">Its name says that it is gzipped, and it is not.</exception>
+    /// <summary>The content of a file from its beginning on, unpacked where the file is gzipped.</summary>
+    /// <exception cref="InvalidDataException">The file's name ends in .gz, and the file is not gzipped.</exception>
     public static Content Open(string path)
     {
         var file = File.OpenRead(path);
@@ -41,8 +41,10 @@ static class Gzip
         }
     }
 
-    /// <summary>All of a file's content, unpacked where it is gzipped. What follows a gzip stream is no part of it, as for gzip
-    /// itself.</summary>
+    /// <summary>
+    /// The whole content of a file, unpacked where the file is gzipped. As for gzip itself, bytes behind the gzip stream do not belong to
+    /// the content.
+    /// </summary>
     /// <exception cref="InvalidDataException">It is cut short or damaged; the message says where.</exception>
     public static byte[] All(string path)
     {
@@ -50,7 +52,7 @@ static class Gzip
         return content.ToEnd();
     }
 
-    /// <summary>A file that is read forwards.</summary>
+    /// <summary>A file that is read from front to back.</summary>
     public sealed class Content : IDisposable
     {
         readonly string path;
@@ -65,11 +67,11 @@ static class Gzip
             MostBytes = isGzip ? file.Length * LargestRatio : file.Length;
         }
 
-        /// <summary>It has no more bytes than these.</summary>
+        /// <summary>The largest number of bytes that the content can have.</summary>
         public long MostBytes { get; }
 
-        /// <summary>Reads on until the bytes are full or the content ends.</summary>
-        /// <returns>How many there were.</returns>
+        /// <summary>Reads until the span is full or the content ends.</summary>
+        /// <returns>The number of bytes.</returns>
         /// <exception cref="InvalidDataException">It is damaged; the message says where.</exception>
         public int Fill(Span<byte> bytes)
         {
@@ -86,14 +88,13 @@ static class Gzip
             }
         }
 
-        /// <summary>Reads to the end, which .NET does not tell from a file that was cut short.</summary>
+        /// <summary>Reads to the end, and checks it: .NET does not distinguish a complete file from one that was cut short.</summary>
         /// <exception cref="InvalidDataException">It is damaged or cut short; the message says where.</exception>
         public void Finish()
         {
             Skip(long.MaxValue);
             if (stream == file) return;
-            // The last four bytes of a gzip stream are its content's size, modulo 2^32. Something may follow it, or several streams one
-            // another.
+            // The last four bytes of a gzip stream are the size of its content, modulo 2^32. Other bytes or further streams may follow.
             var end = new byte[Math.Min(file.Length, LongestTail)];
             file.Position = file.Length - end.Length;
             file.ReadExactly(end);
@@ -105,8 +106,8 @@ static class Gzip
                     + "stream. Get the file again.");
         }
 
-        /// <summary>Passes over bytes.</summary>
-        /// <returns>How many there were.</returns>
+        /// <summary>Skips bytes.</summary>
+        /// <returns>The number of bytes.</returns>
         /// <exception cref="InvalidDataException">It is damaged; the message says where.</exception>
         public long Skip(long bytes)
         {
@@ -139,7 +140,7 @@ static class Gzip
             return all.Length == all.Capacity ? all.GetBuffer() : all.ToArray();
         }
 
-        // The last four bytes tell the size, modulo 2^32, of the last member: mostly right.
+        // The last four bytes are the size of the last member, modulo 2^32, which is mostly the size of the content.
         long Guess()
         {
             if (stream == file) return file.Length;

@@ -1,6 +1,6 @@
 namespace Actipress.Data;
 
-/// <summary>Pictures in a folder for each class, PNG or JPEG, decoded when they are asked for.</summary>
+/// <summary>Pictures in one folder for each class, PNG or JPEG, decoded when they are read.</summary>
 public sealed class ImageFolder : IDataSet
 {
     static readonly string[] endings = [".jpg", ".jpeg", ".png"];
@@ -8,12 +8,14 @@ public sealed class ImageFolder : IDataSet
     readonly (string Path, ushort Class)[] files;
     readonly (int Height, int Width)? size;
 
-    /// <summary>Lists the files; folders by name are classes 0, 1 and so on, and files follow by name.</summary>
+    /// <summary>
+    /// Lists the files. The folders in alphabetical order are the classes 0, 1 and so on; files are in alphabetical order too.
+    /// </summary>
     /// <param name="folder">The folder of folders.</param>
-    /// <param name="channels">1 makes grey of colours, 3 gives grey three times.</param>
-    /// <param name="size">Every picture is scaled to this; null: they are as they are.</param>
-    /// <param name="classNames">The classes in their order, where it is another, or where this part lacks some; null: the folders.</param>
-    /// <exception cref="InvalidDataException">There are no pictures, or a folder is no class; the message says which.</exception>
+    /// <param name="channels">The number of channels: 1 converts colours to grey, 3 repeats grey three times.</param>
+    /// <param name="size">The size to which every picture is scaled; null for no scaling.</param>
+    /// <param name="classNames">The classes in their order, where the order differs or this part lacks some; null for the folders.</param>
+    /// <exception cref="InvalidDataException">There are no pictures, or a folder is not a class; the message says which.</exception>
     public ImageFolder(string folder, int channels = 3, (int Height, int Width)? size = null, IReadOnlyList<string>? classNames = null)
     {
         if (channels is not (1 or 3)) throw new ArgumentOutOfRangeException(nameof(channels), channels, "Wanted 1 or 3.");
@@ -29,7 +31,9 @@ public sealed class ImageFolder : IDataSet
     static IEnumerable<string> Pictures(string folder) =>
         Directory.GetFiles(folder).Where(file => endings.Contains(Path.GetExtension(file), StringComparer.OrdinalIgnoreCase) && !Path.GetFileName(file).StartsWith('.')).Order(StringComparer.Ordinal);
 
-    /// <summary>A tree with <c>train</c> and <c>test</c> in it, such as CIFAR-10 as JPEG files; both have the training part's classes.</summary>
+    /// <summary>
+    /// Opens a folder with <c>train</c> and <c>test</c>, such as CIFAR-10 as JPEG files. Both parts have the classes of the training part.
+    /// </summary>
     /// <exception cref="InvalidDataException">A part has no pictures; the message says which.</exception>
     public static (ImageFolder Train, ImageFolder Test) TrainAndTest(string folder, int channels = 3, (int Height, int Width)? size = null)
     {
@@ -37,8 +41,10 @@ public sealed class ImageFolder : IDataSet
         return (train, new ImageFolder(Path.Combine(folder, "test"), channels, size, train.ClassNames));
     }
 
-    /// <summary>The same tree, decoded on all cores into memory, a byte for each number.</summary>
-    /// <exception cref="InvalidDataException">A part has no pictures, or one is damaged or of another size; the message says which.</exception>
+    /// <summary>Decodes both parts into memory on all cores, with one byte for each number.</summary>
+    /// <exception cref="InvalidDataException">
+    /// A part has no pictures, or one is damaged or of another size; the message says which.
+    /// </exception>
     public static ImageClasses Load(string folder, int channels = 3, (int Height, int Width)? size = null)
     {
         var (train, test) = TrainAndTest(folder, channels, size);
@@ -65,7 +71,7 @@ public sealed class ImageFolder : IDataSet
         return new(pixels, [.. files.Select(file => (byte)file.Class)], height, width, Channels) { Name = name, Classes = Classes };
     }
 
-    /// <summary>By label.</summary>
+    /// <summary>The names of the classes, by label.</summary>
     public IReadOnlyList<string> ClassNames { get; }
 
     /// <inheritdoc/>
@@ -89,7 +95,7 @@ public sealed class ImageFolder : IDataSet
     /// <inheritdoc/>
     public string Case(int index) => $"{ClassNames[files[index].Class]}/{Path.GetFileName(files[index].Path)}";
 
-    /// <summary>A picture with values from 0 to 1.</summary>
+    /// <summary>Reads a picture, with values from 0 to 1.</summary>
     /// <param name="index">From 0.</param>
     public Example Read(int index)
     {

@@ -3,9 +3,9 @@ namespace Actipress.Data;
 /// <summary>Preprocessing of values, channel by channel; labels stay.</summary>
 public static class Intensity
 {
-    /// <summary>Mean 0 and standard deviation 1 (of the whole population); a constant channel becomes 0.</summary>
-    /// <param name="example">What to standardise.</param>
-    /// <param name="amongNonZero">Over voxels other than 0 alone, and 0 stays 0: for skulls stripped, as BRATS' are.</param>
+    /// <summary>Gives each channel mean 0 and standard deviation 1 (of the whole population). A constant channel becomes 0.</summary>
+    /// <param name="example">The example to standardise.</param>
+    /// <param name="amongNonZero">Whether only voxels other than 0 count and change: for stripped skulls, as in BRATS.</param>
     /// <exception cref="InvalidDataException">The image holds NaN or infinities.</exception>
     public static Example ZScore(this Example example, bool amongNonZero = false) => example.Each((channel, result) =>
     {
@@ -20,7 +20,10 @@ public static class Intensity
         for (var i = 0; i < result.Length; i++) result[i] = deviation == 0 || amongNonZero && channel[i] == 0 ? 0 : (float)((channel[i] - mean) / deviation);
     });
 
-    /// <summary>The smallest value becomes <paramref name="low"/>, the largest <paramref name="high"/>; a constant channel becomes low.</summary>
+    /// <summary>
+    /// Scales each channel so that its smallest value becomes <paramref name="low"/> and its largest <paramref name="high"/>. A constant
+    /// channel becomes low.
+    /// </summary>
     /// <exception cref="InvalidDataException">The image holds NaN or infinities.</exception>
     public static Example Rescale(this Example example, float low = -1, float high = 1) => example.Each((channel, result) =>
     {
@@ -30,10 +33,10 @@ public static class Intensity
         Line(channel, result, least, most, low, high);
     });
 
-    /// <summary>A window of CT: values are cut to it, and its ends become -1 and 1.</summary>
-    /// <param name="example">What to cut.</param>
-    /// <param name="from">In Hounsfield units, say -160.</param>
-    /// <param name="to">Likewise, say 240; greater.</param>
+    /// <summary>Applies a window of CT: values are clamped to the window, and its ends become -1 and 1.</summary>
+    /// <param name="example">The example to clamp.</param>
+    /// <param name="from">The lower end in Hounsfield units, such as -160.</param>
+    /// <param name="to">The upper end in Hounsfield units, such as 240; greater than <paramref name="from"/>.</param>
     /// <exception cref="InvalidDataException">The image holds NaN.</exception>
     public static Example Window(this Example example, float from, float to)
     {

@@ -1,15 +1,15 @@
 namespace Actipress.Data;
 
-/// <summary>The numbers that label files hold, where nothing else tells how many classes there are.</summary>
+/// <summary>Finds the numbers in label files, where nothing else gives the number of classes.</summary>
 static class LabelValues
 {
-    // More than any atlas has: what holds more is an image.
+    // More numbers than any atlas has: a file with more is an image.
     const int Most = 1024;
 
-    /// <summary>All of them, sorted; files that cannot be read are passed over, since reading their case will tell.</summary>
-    /// <param name="files">Each is read once.</param>
-    /// <param name="relabelling">What they become first.</param>
-    /// <exception cref="InvalidDataException">A file holds something other than labels; the message says what.</exception>
+    /// <summary>All numbers, sorted. Files that cannot be read are skipped, because reading their case reports them.</summary>
+    /// <param name="files">The label files; each is read once.</param>
+    /// <param name="relabelling">The relabelling that is applied first.</param>
+    /// <exception cref="InvalidDataException">A file does not hold labels; the message says what it holds.</exception>
     public static IReadOnlyList<int> In(IReadOnlyList<string> files, Relabelling relabelling)
     {
         var found = new SortedSet<int>[files.Count];
@@ -19,11 +19,11 @@ static class LabelValues
         return all.SetEquals([0, 255]) && !relabelling.Classes.ContainsKey(255) ? [0, 1] : [.. all];
     }
 
-    /// <summary>The classes that files hold: a number that none has gets no class, so that 0, 1, 2 and 4 become 0 to 3.</summary>
-    /// <param name="files">Each is read once.</param>
-    /// <param name="relabelling">What the user says that numbers become; then classes are what comes of it.</param>
-    /// <param name="name">Of the data set, for a note of numbers that become others.</param>
-    /// <param name="notes">Gets it.</param>
+    /// <summary>The classes of the files. A number that no file has gets no class, so that 0, 1, 2 and 4 become 0 to 3.</summary>
+    /// <param name="files">The label files; each is read once.</param>
+    /// <param name="relabelling">The user's relabelling, which decides the classes where it is given.</param>
+    /// <param name="name">The name of the data set, for a note about numbers that are relabelled.</param>
+    /// <param name="notes">Receives the note.</param>
     public static (Relabelling Relabelling, int Classes, IReadOnlyList<string>? Names) Classes(IReadOnlyList<string> files,
         Relabelling? relabelling, string name, DataNotes notes)
     {

@@ -10,13 +10,13 @@ namespace Actipress.Data;
 /// <param name="Channels">1 for grey, 3 for red, green and blue.</param>
 public sealed record LabelledImages(byte[] Pixels, byte[] Labels, int Height, int Width, int Channels = 1) : IDataSet
 {
-    /// <summary>As reports call it.</summary>
+    /// <summary>The name in reports.</summary>
     public string Name { get; init; } = "images";
 
-    /// <summary>How many there are.</summary>
+    /// <summary>The number of images.</summary>
     public int Count => Labels.Length;
 
-    /// <summary>Labels go from 0 to one less; without a number of its own, to the largest that occurs.</summary>
+    /// <summary>The number of classes: labels are below it. By default it follows from the largest label.</summary>
     public int Classes
     {
         get => field > 0 ? field : Labels.DefaultIfEmpty().Max() + 1;
@@ -35,7 +35,10 @@ public sealed record LabelledImages(byte[] Pixels, byte[] Labels, int Height, in
 
     int Elements => Channels * Height * Width;
 
-    /// <summary>Some of them for a network: (n, channels, height, width) float32 with this mean and standard deviation taken out, and (n) int64. The caller disposes both.</summary>
+    /// <summary>
+    /// Some images for a network: (n, channels, height, width) float32, standardised by this mean and standard deviation, and labels (n)
+    /// int64. The caller disposes both.
+    /// </summary>
     public (Tensor Images, Tensor Labels) Batch(ReadOnlySpan<int> indices, float mean, float deviation)
     {
         var (images, labels) = (new float[indices.Length * Elements], new long[indices.Length]);
@@ -51,7 +54,7 @@ public sealed record LabelledImages(byte[] Pixels, byte[] Labels, int Height, in
 }
 
 /// <summary>A data set in its two parts.</summary>
-/// <param name="Name">As reports call it.</param>
-/// <param name="Train">To train on.</param>
-/// <param name="Test">To measure accuracy on.</param>
+/// <param name="Name">The name in reports.</param>
+/// <param name="Train">The part for training.</param>
+/// <param name="Test">The part for testing.</param>
 public sealed record ImageClasses(string Name, LabelledImages Train, LabelledImages Test);

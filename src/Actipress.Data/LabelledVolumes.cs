@@ -3,14 +3,14 @@ using static TorchSharp.torch;
 namespace Actipress.Data;
 
 /// <summary>Image volumes of one size with a class for each voxel.</summary>
-/// <param name="Name">As reports call it.</param>
+/// <param name="Name">The name in reports.</param>
 /// <param name="Images">Each (depth, height, width), row-major, with mean 0 and standard deviation 1.</param>
-/// <param name="Labels">Likewise, a class each.</param>
+/// <param name="Labels">A class for each voxel, (depth, height, width), row-major.</param>
 /// <param name="Extents">Depth, height and width.</param>
-/// <param name="Classes">Background included.</param>
+/// <param name="Classes">The number of classes, with background.</param>
 public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images, IReadOnlyList<byte[]> Labels, (int Depth, int Height, int Width) Extents, int Classes) : IDataSet
 {
-    /// <summary>How many there are.</summary>
+    /// <summary>The number of volumes.</summary>
     public int Count => Images.Count;
 
     int IDataSet.Channels => 1;
@@ -19,7 +19,7 @@ public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images,
 
     IReadOnlyList<int> IDataSet.Extents => [Extents.Depth, Extents.Height, Extents.Width];
 
-    /// <summary>Where each comes from; null: name and number.</summary>
+    /// <summary>The names of the cases; null for the data set's name and a number.</summary>
     public IReadOnlyList<string>? Cases { get; init; }
 
     /// <inheritdoc/>
@@ -28,7 +28,10 @@ public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images,
     /// <summary>A volume of one channel.</summary>
     public Example Read(int index) => new(Case(index), Images[index], Array.ConvertAll(Labels[index], label => (ushort)label), [Extents.Depth, Extents.Height, Extents.Width]);
 
-    /// <summary>Some of them for a network: (n, 1, depth, height, width) float32 and (n, depth, height, width) int64. The caller disposes both.</summary>
+    /// <summary>
+    /// Some volumes for a network: (n, 1, depth, height, width) float32 and labels (n, depth, height, width) int64. The caller disposes
+    /// both.
+    /// </summary>
     public (Tensor Images, Tensor Labels) Batch(ReadOnlySpan<int> indices)
     {
         var elements = Extents.Depth * Extents.Height * Extents.Width;

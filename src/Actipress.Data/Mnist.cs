@@ -21,7 +21,9 @@ public static class Mnist
 
     /// <summary>Reads the four files.</summary>
     /// <param name="folder">The folder that holds them.</param>
-    /// <exception cref="InvalidDataException">A file is missing, truncated, of another format or of another data set; the message says which and where.</exception>
+    /// <exception cref="InvalidDataException">
+    /// A file is missing, truncated, of another format or of another data set; the message says which and where.
+    /// </exception>
     public static ImageClasses Load(string folder)
     {
         if (!Directory.Exists(folder))
@@ -55,13 +57,17 @@ public static class Mnist
         return bytes[header..];
     }
 
-    /// <summary>Downloads what is missing of the four files; each appears in the folder when it is complete and MNIST's.</summary>
-    /// <param name="folder">Made where it does not exist.</param>
-    /// <param name="progress">Told of each file before it is downloaded.</param>
-    /// <param name="cancellation">Ends it; complete files stay.</param>
-    /// <param name="mirror">The folder on a server that has the four files, ending in a slash; null: a public one.</param>
-    /// <exception cref="HttpRequestException">The server cannot be reached or refuses, or a file ends too early; the message says which.</exception>
-    /// <exception cref="InvalidDataException">What the server sent is not MNIST's file; the message says which.</exception>
+    /// <summary>
+    /// Downloads the missing ones of the four files. Each file appears in the folder when it is complete and has been checked.
+    /// </summary>
+    /// <param name="folder">The folder, which is made where it does not exist.</param>
+    /// <param name="progress">Called with each file before it is downloaded.</param>
+    /// <param name="cancellation">Ends the download; complete files stay.</param>
+    /// <param name="mirror">The URL of a folder with the four files, ending in a slash; null for a public server.</param>
+    /// <exception cref="HttpRequestException">
+    /// The server cannot be reached or refuses, or a file ends too early; the message says which.
+    /// </exception>
+    /// <exception cref="InvalidDataException">The server sent another file than MNIST's; the message says which.</exception>
     public static async Task DownloadAsync(string folder, IProgress<string>? progress, CancellationToken cancellation, Uri? mirror = null)
     {
         Directory.CreateDirectory(folder);

@@ -5,14 +5,17 @@ namespace Actipress.Data;
 public static partial class Nifti
 {
     /// <summary>
-    /// Writes a class a voxel in the space of a scan: the scan's own header, so that every program places both alike, whatever it takes
-    /// from there, with another number type.
+    /// Writes a mask, one class a voxel, in the space of a scan. The mask has the scan's own header with another number type, so that every
+    /// program aligns the mask with the scan.
     /// </summary>
     /// <param name="path">The file, gzipped where its name ends in <c>.gz</c>; replaced when the new one is complete.</param>
-    /// <param name="scan">The scan's file; of a pair, either.</param>
-    /// <param name="labels">As <see cref="VolumeFiles"/> reads the scan: depth to the top, height to the front, width to the right.</param>
+    /// <param name="scan">The scan's file; either file of a pair.</param>
+    /// <param name="labels">
+    /// The labels, in the order in which <see cref="VolumeFiles"/> reads the scan: depth to the top, height to the front, width to the
+    /// right.
+    /// </param>
     /// <exception cref="InvalidDataException">The scan cannot be read.</exception>
-    /// <exception cref="ArgumentException">There is not a label for each voxel.</exception>
+    /// <exception cref="ArgumentException">The number of labels is not the number of voxels.</exception>
     public static void WriteMask(string path, string scan, ushort[] labels)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -39,7 +42,7 @@ public static partial class Nifti
         });
     }
 
-    // Of a pair, of either file.
+    // The path without its ending; for a pair the path of either file.
     static NiftiHeader HeaderOf(string path)
     {
         path = Sibling(path, ".img", ".hdr") ?? path;

@@ -8,10 +8,12 @@ public static partial class Nifti
 {
     const int HeaderBytes = 352, LargestExtent = short.MaxValue;
 
-    /// <summary>Writes a volume as NIfTI-1, little-endian, its place in the s-form, without slope: reading gives the same values back.</summary>
+    /// <summary>
+    /// Writes a volume as NIfTI-1, little-endian, with its affine in the s-form and without slope, so that reading gives the same values.
+    /// </summary>
     /// <param name="path">The file, gzipped where its name ends in <c>.gz</c>; replaced when the new one is complete.</param>
-    /// <param name="volume">What to write.</param>
-    /// <param name="type">How a number is stored: <see cref="NiftiType.UInt8"/> for masks and predictions.</param>
+    /// <param name="volume">The volume to write.</param>
+    /// <param name="type">The number type in the file: <see cref="NiftiType.UInt8"/> for masks and predictions.</param>
     /// <exception cref="ArgumentException">The type cannot hold a value, or the format an extent; the message says which.</exception>
     public static void Write(string path, Volume volume, NiftiType type = NiftiType.Float32)
     {

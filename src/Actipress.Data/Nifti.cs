@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Data;
 
-/// <summary>How a NIfTI file stores a number, with NIfTI's own codes.</summary>
+/// <summary>The number types of a NIfTI file, with NIfTI's own codes.</summary>
 public enum NiftiType
 {
     UInt8 = 2,
@@ -27,9 +27,11 @@ public static partial class Nifti
 {
     const int NumbersAtOnce = 1 << 16;
 
-    /// <summary>Reads a volume; its values are those stored, times the file's slope, plus its intercept.</summary>
-    /// <param name="path">The file; of a pair, either.</param>
-    /// <exception cref="InvalidDataException">Not such a file, cut short, or of a type without plain numbers; the message says what was found where.</exception>
+    /// <summary>Reads a volume. Its values are the stored numbers, times the file's slope, plus its intercept.</summary>
+    /// <param name="path">The file; either file of a pair.</param>
+    /// <exception cref="InvalidDataException">
+    /// The file is no NIfTI file, is cut short, or has a type without plain numbers; the message says what was found, and where.
+    /// </exception>
     public static Volume Read(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -49,11 +51,11 @@ public static partial class Nifti
         return Numbers(file, header, path, 0);
     }
 
-    /// <summary>Channels in one file: the extent of its fourth axis, where it has one.</summary>
+    /// <summary>The number of channels in a file: the extent of its fourth axis, or 1.</summary>
     internal static int Channels(string path) => HeaderOf(path).Extents() is [_, _, _, var channels]
         ? channels : 1;
 
-    // The numbers are read piece by piece, so that no more than the volume itself is held however it is stored.
+    // The numbers are read piece by piece, so that only the volume itself is held in memory, whatever its type in the file.
     static Volume Numbers(Gzip.Content file, NiftiHeader header, string path, long position)
     {
         var extents = header.Extents();
@@ -129,7 +131,7 @@ public static partial class Nifti
 
     delegate void Turning<T>(ReadOnlySpan<T> from, Span<T> to);
 
-    // The other file of a pair; null where the path does not end so.
+    // The other file of a pair; null where the path has no ending of a pair.
     static string? Sibling(string path, string ending, string other)
     {
         foreach (var gz in (string[])["", ".gz"])

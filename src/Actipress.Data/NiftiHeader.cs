@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace Actipress.Data;
 
-/// <summary>Where fields lie in either version of NIfTI's header, in either byte order.</summary>
+/// <summary>The header of either version of NIfTI, in either byte order.</summary>
 sealed class NiftiHeader
 {
     const int First = 348, Second = 540;
@@ -11,8 +11,10 @@ sealed class NiftiHeader
     readonly string path;
     readonly bool second;
 
-    /// <summary>Reads the header of either version, and nothing behind it.</summary>
-    /// <exception cref="InvalidDataException">No header, or cut short; the message says what was found where.</exception>
+    /// <summary>Reads a header of either version, and nothing behind it.</summary>
+    /// <exception cref="InvalidDataException">
+    /// The file has no header, or is cut short; the message says what was found, and where.
+    /// </exception>
     public static NiftiHeader Read(Gzip.Content file, string path)
     {
         var bytes = new byte[Second];
@@ -42,17 +44,19 @@ sealed class NiftiHeader
         IsPair = magic == pair;
     }
 
-    /// <summary>As in the file.</summary>
+    /// <summary>The bytes of the header, as in the file.</summary>
     public ReadOnlySpan<byte> Bytes => bytes;
 
-    /// <summary>Whether the numbers are in a file of their own, <c>.img</c>.</summary>
+    /// <summary>Whether the numbers are in a separate file, <c>.img</c>.</summary>
     public bool IsPair { get; }
 
     public bool BigEndian { get; }
 
     public NiftiType DataType => (NiftiType)Int16(second ? 12 : 70);
 
-    /// <summary>Where the numbers begin; in one file with the header, behind it and its four bytes of flags where no place is given.</summary>
+    /// <summary>
+    /// The offset of the numbers. In one file with the header, the default is behind the header and its four bytes of flags.
+    /// </summary>
     public long DataStart => (second ? Int64(168) : (long)Single(108)) is var start && start == 0 && !IsPair ? (second ? Second : First) + 4 : start;
 
     public int[] Extents()
@@ -71,14 +75,14 @@ sealed class NiftiHeader
 
     public double[] Spacing(int rank) => [.. Enumerable.Range(1, rank).Select(axis => Math.Abs(second ? Double(104 + 8 * axis) : Single(76 + 4 * axis)))];
 
-    // A slope of zero means: as they are.
+    // A slope of zero means that the numbers are not scaled.
     public (double Slope, double Intercept) Scale()
     {
         var (slope, intercept) = second ? (Double(176), Double(184)) : (Single(112), Single(116));
         return slope == 0 || !double.IsFinite(slope) || !double.IsFinite(intercept) ? (1, 0) : (slope, intercept);
     }
 
-    /// <summary>By the s-form where the file has one, else by the q-form, else by spacing alone, as nifti1.h says.</summary>
+    /// <summary>The affine: the s-form where the file has one, else the q-form, else the spacing alone, as nifti1.h says.</summary>
     public Affine Affine()
     {
         var (qform, sform) = second ? (Int32(344), Int32(348)) : (Int16(252), Int16(254));
@@ -97,8 +101,9 @@ sealed class NiftiHeader
         ]);
     }
 
-    /// <summary>This header, of a volume of three axes in one file with it, of these numbers without a slope; its place in space is
-    /// untouched.</summary>
+    /// <summary>
+    /// A copy of this header for a volume of three axes in the same file, with another number type and without slope. The affine stays.
+    /// </summary>
     public byte[] OfMask(NiftiType type)
     {
         var size = second ? Second : First;

@@ -9,7 +9,7 @@ namespace Actipress.Data;
 /// <summary>NumPy's file format for one array, versions 1 and 2: little-endian floats and integers in C order.</summary>
 public static partial class Npy
 {
-    /// <summary>Bytes of one number in the file, by its type's name in NumPy.</summary>
+    /// <summary>The number of bytes of one number in the file, by the name of its type in NumPy.</summary>
     /// <exception cref="InvalidDataException">Not such a file.</exception>
     public static int BytesOfNumber(string path)
     {
@@ -23,7 +23,7 @@ public static partial class Npy
 
     static ReadOnlySpan<byte> Magic => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
 
-    /// <summary>Reads an array as float32, whatever number type it has; the caller disposes it.</summary>
+    /// <summary>Reads an array of any number type as float32; the caller disposes it.</summary>
     /// <exception cref="InvalidDataException">Not such a file, or cut short; the message says where.</exception>
     public static Tensor Read(string path)
     {
@@ -50,7 +50,7 @@ public static partial class Npy
         if (order.Groups[1].Value == "True") throw new InvalidDataException($"{path} is in Fortran order: wanted C order. Save numpy.ascontiguousarray of it.");
         const StringSplitOptions Trimmed = StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries;
         var shape = dims.Groups[1].Value.Split(',', Trimmed).Select(Extent).ToArray();
-        // Of an array without elements too the other extents must be those of one that there could be.
+        // Also for an array without elements the other extents must be possible ones.
         if (shape.Where(extent => extent > 0).Aggregate(1.0, (a, b) => a * b) > int.MaxValue)
             throw new InvalidDataException($"{path} has {string.Join(" x ", shape)} numbers: wanted fewer than 2^31.");
         var elements = shape.Aggregate(1L, (a, b) => a * b);
@@ -92,7 +92,7 @@ public static partial class Npy
         }
     }
 
-    /// <summary>Writes a tensor, float16 as it is and all else as float32.</summary>
+    /// <summary>Writes a tensor: float16 as it is, and all other types as float32.</summary>
     /// <param name="path">The file, which is replaced when the new one is complete.</param>
     /// <param name="array">Any shape and number type; not disposed.</param>
     public static void Write(string path, Tensor array)

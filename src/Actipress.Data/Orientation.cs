@@ -1,18 +1,17 @@
 namespace Actipress.Data;
 
 /// <summary>
-/// Which way a volume's axes run. Of the scanner's three directions, right, anterior and superior (RAS), each is nearest to one axis of the
-/// file, forwards or backwards; nibabel decides it in the same way (<c>io_orientation</c>).
+/// The directions of a volume's axes. Each of the scanner's three directions, right, anterior and superior (RAS), is nearest to one axis of
+/// the file, forwards or backwards. nibabel decides this in the same way (<c>io_orientation</c>).
 /// </summary>
-/// <param name="Axes">The file's axis, 0 for the width, 1 the height, 2 the depth, that runs to the right, to the front, to the
-/// top.</param>
-/// <param name="Backwards">Whether it runs the other way.</param>
+/// <param name="Axes">The file's axes (0 the width, 1 the height, 2 the depth) that run to the right, to the front and to the top.</param>
+/// <param name="Backwards">Whether each of these axes runs in the opposite direction.</param>
 public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Backwards)
 {
     const int MostSteps = 100;
 
-    /// <summary>That of an affine.</summary>
-    /// <exception cref="InvalidDataException">Its axes do not span space.</exception>
+    /// <summary>The orientation of an affine.</summary>
+    /// <exception cref="InvalidDataException">The axes do not span space.</exception>
     public static Orientation Of(Affine affine)
     {
         ArgumentNullException.ThrowIfNull(affine);
@@ -28,7 +27,7 @@ public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Ba
         return new(axes, backwards);
     }
 
-    // The nearest rotation or mirror to the axes' directions: the polar factor, by Newton's iteration X = (X + X^-T) / 2.
+    // The rotation or reflection nearest to the axes' directions: the polar factor, by Newton's iteration X = (X + X^-T) / 2.
     static IReadOnlyList<double> Rotation(Affine affine)
     {
         var (depth, height, width) = affine.Spacing;
@@ -48,7 +47,7 @@ public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Ba
     /// <summary>Whether the axes run to the right, to the front and to the top already.</summary>
     public bool IsRas => Axes is [0, 1, 2] && !Backwards.Contains(true);
 
-    /// <summary>Back from RAS to the file's order.</summary>
+    /// <summary>The inverse orientation, from RAS to the file's order.</summary>
     public Orientation Inverse()
     {
         var (axes, backwards) = (new int[3], new bool[3]);
@@ -57,7 +56,7 @@ public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Ba
         return new(axes, backwards);
     }
 
-    /// <summary>Where the file's axes run to, such as LPS.</summary>
+    /// <summary>The directions of the file's axes as text, such as LPS.</summary>
     public override string ToString()
     {
         var name = new char[3];
@@ -65,8 +64,8 @@ public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Ba
         return new(name);
     }
 
-    /// <summary>The affine of the volume when its axes run as RAS.</summary>
-    /// <param name="affine">Of the volume as it is.</param>
+    /// <summary>The affine of the volume in RAS order.</summary>
+    /// <param name="affine">The affine of the volume in the file's order.</param>
     /// <param name="extents">Width, height and depth as they are.</param>
     public Affine Turn(Affine affine, IReadOnlyList<int> extents)
     {
@@ -81,12 +80,12 @@ public sealed record Orientation(IReadOnlyList<int> Axes, IReadOnlyList<bool> Ba
         return affine.After(new(places));
     }
 
-    /// <summary>A volume's extents when its axes run as RAS.</summary>
+    /// <summary>A volume's extents in RAS order.</summary>
     /// <param name="extents">Width, height and depth as they are.</param>
     public int[] Turn(IReadOnlyList<int> extents) => [.. Axes.Select(axis => extents[axis])];
 
-    /// <summary>A volume's numbers when its axes run as RAS: the same array where they do.</summary>
-    /// <param name="values">One or more volumes, one behind the other, the width running fastest.</param>
+    /// <summary>A volume's numbers in RAS order: the same array where the file has this order.</summary>
+    /// <param name="values">One or more volumes, one after the other; the width varies fastest.</param>
     /// <param name="extents">Width, height and depth as they are.</param>
     public T[] Turn<T>(T[] values, IReadOnlyList<int> extents)
     {

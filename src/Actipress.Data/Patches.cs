@@ -1,10 +1,12 @@
 namespace Actipress.Data;
 
-/// <summary>Boxes of one size out of examples, placed by chance; give <see cref="Take"/> to <see cref="BatchLoader.Vary"/>.</summary>
+/// <summary>Draws boxes of one size from examples at random; give <see cref="Take"/> to <see cref="BatchLoader.Vary"/>.</summary>
 /// <param name="Extents">(height, width) or (depth, height, width); a smaller example is padded.</param>
 public sealed record Patches(IReadOnlyList<int> Extents)
 {
-    /// <summary>Share of the patches that hold a voxel of some class other than background, every class of the example being as likely.</summary>
+    /// <summary>
+    /// The share of patches that are drawn around a voxel of a class other than background. All classes of the example are equally likely.
+    /// </summary>
     public double Foreground { get; init; }
 
     /// <summary>Draws a patch.</summary>
@@ -22,7 +24,7 @@ public sealed record Patches(IReadOnlyList<int> Extents)
         return example.Box(from, Extents);
     }
 
-    // A class of those that occur, then one of its voxels.
+    // Draws one of the classes that occur, and then one of its voxels.
     static int[]? AnyOfForeground(Example example, Random random)
     {
         if (example.Labels.Length != example.Elements) return null;

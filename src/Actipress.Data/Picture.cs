@@ -6,10 +6,14 @@ namespace Actipress.Data;
 /// <summary>Pictures as tensors, through SkiaSharp.</summary>
 public static class Picture
 {
-    // Deflate makes 1032 bytes of one, of eight grey pixels each; a JPEG's block of 64 pixels takes a bit at least.
+    // Deflate makes at most 1032 bytes of one byte, and a byte has at most eight grey pixels. A JPEG's block of 64 pixels takes at least
+    // one bit.
     const long MostPixelsPerByte = 8 * 1032;
 
-    /// <summary>Reads a PNG or JPEG as float32 (1, channels, height, width) from 0 to 255; one channel where the picture is grey. The caller disposes it.</summary>
+    /// <summary>
+    /// Reads a PNG or JPEG as float32 (1, channels, height, width) from 0 to 255; one channel where the picture is grey. The caller
+    /// disposes it.
+    /// </summary>
     /// <exception cref="InvalidDataException">Not a picture that can be read.</exception>
     public static Tensor Read(string path)
     {
@@ -18,10 +22,10 @@ public static class Picture
         return flat.view(1, values.Length / (height * width), height, width);
     }
 
-    /// <summary>A picture's planes one after the other, 0 to 255.</summary>
+    /// <summary>Reads a picture's planes, one after the other, with values from 0 to 255.</summary>
     /// <param name="path">PNG or JPEG.</param>
-    /// <param name="channels">1 (the luma of colours), 3, or null for what the picture has.</param>
-    /// <param name="size">Scaled to, linearly; null: as it is.</param>
+    /// <param name="channels">The number of channels: 1 (the luma of colours), 3, or null for the picture's own.</param>
+    /// <param name="size">The size to which the picture is scaled, linearly; null for no scaling.</param>
     internal static (float[] Values, int Height, int Width) Planes(string path, int? channels, (int Height, int Width)? size)
     {
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a PNG or JPEG.");
@@ -63,14 +67,14 @@ public static class Picture
 
     /// <summary>Writes pictures side by side as one PNG.</summary>
     /// <param name="path">The file, which is replaced when the new one is complete.</param>
-    /// <param name="pictures">As for <see cref="SideBySide"/>.</param>
+    /// <param name="pictures">The pictures, as for <see cref="SideBySide"/>.</param>
     public static void WriteSideBySide(string path, params Tensor[] pictures)
     {
         var bytes = SideBySide(pictures);
         WholeFile.Write(path, part => File.WriteAllBytes(part, bytes));
     }
 
-    /// <summary>Pictures side by side as one PNG: the bytes of its file.</summary>
+    /// <summary>Draws pictures side by side. Returns the bytes of a PNG file.</summary>
     /// <param name="pictures">Each (1, channels, height, width), 0 to 255, of the same height; not disposed.</param>
     public static byte[] SideBySide(params Tensor[] pictures)
     {

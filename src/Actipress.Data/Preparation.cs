@@ -1,20 +1,23 @@
 namespace Actipress.Data;
 
-/// <summary>What is done with each scan before a network sees it, as data: a trained network keeps it, and predicts after the
-/// same.</summary>
+/// <summary>
+/// The preprocessing of scans, as data. It is saved with a trained network, so that prediction prepares scans as training did.
+/// </summary>
 public sealed record Preparation
 {
-    /// <summary>Cuts away what is nothing but the channels' smallest values, as around a skull stripped.</summary>
+    /// <summary>Whether the border of each channel's smallest value is cut off, as around a stripped skull.</summary>
     public bool CropToForeground { get; init; }
 
-    /// <summary>Two numbers, such as Hounsfield units, to which values are cut, and which become -1 and 1; null: each channel gets mean 0
-    /// and deviation 1.</summary>
+    /// <summary>
+    /// Two numbers, such as Hounsfield units, to which values are clamped, and which become -1 and 1; null for mean 0 and deviation 1 of
+    /// each channel.
+    /// </summary>
     public IReadOnlyList<double>? Window { get; init; }
 
-    /// <summary>Mean and deviation are those of the voxels other than 0, which stay 0.</summary>
+    /// <summary>Whether mean and deviation are those of the voxels other than 0. Voxels of 0 stay 0.</summary>
     public bool AmongNonZero { get; init; }
 
-    /// <summary>Distances of neighbours along depth, height and width, in mm; null: as they are.</summary>
+    /// <summary>The spacing along depth, height and width, in mm; null for the scan's own.</summary>
     public IReadOnlyList<double>? Spacing { get; init; }
 
     /// <summary>Prepares a scan.</summary>
@@ -26,13 +29,13 @@ public sealed record Preparation
             : scan;
     }
 
-    // A scan that has the spacing already stays as it is, to the voxel.
+    // A scan with this spacing is not resampled, so that its voxels stay the same.
     static bool IsAt(Example scan, double depth, double height, double width) => scan.Affine?.Spacing is var (z, y, x)
         && IsNear(z, depth, scan.Extents[0]) && IsNear(y, height, scan.Extents[1]) && IsNear(x, width, scan.Extents[2]);
 
     static bool IsNear(double own, double wanted, int extent) => Math.Abs(own - wanted) * extent <= VolumeFiles.SamePlace * wanted;
 
-    /// <summary>In words.</summary>
+    /// <summary>The preparation in words.</summary>
     public override string ToString()
     {
         var words = new List<string>();

@@ -1,23 +1,23 @@
 namespace Actipress.Data;
 
-/// <summary>What the numbers in label files become.</summary>
-/// <param name="Classes">Classes by the number in files.</param>
+/// <summary>Maps the numbers in label files to classes.</summary>
+/// <param name="Classes">The classes by the number in files.</param>
 public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
 {
-    /// <summary>Whether files may hold these numbers only; else another number stays itself.</summary>
+    /// <summary>Whether files may hold only these numbers; otherwise another number stays the same.</summary>
     public bool Only { get; init; }
 
-    // Label files of floating-point numbers hold whole ones nearly.
+    // Floating-point numbers in label files are whole numbers only approximately.
     const float Tolerance = 1e-3f;
 
-    /// <summary>Every number stays itself.</summary>
+    /// <summary>The relabelling that changes no number.</summary>
     public static Relabelling None { get; } = new(new Dictionary<int, int>());
 
-    /// <summary>Masks of 0 and 255.</summary>
+    /// <summary>The relabelling of masks of 0 and 255.</summary>
     internal static Relabelling OfMasks { get; } = new(new Dictionary<int, int> { [255] = 1 });
 
-    /// <summary>Reads what people write, such as <c>4=3,255=1</c>.</summary>
-    /// <exception cref="FormatException">It is not that.</exception>
+    /// <summary>Reads a relabelling such as <c>4=3,255=1</c>.</summary>
+    /// <exception cref="FormatException">The text is no relabelling.</exception>
     public static Relabelling Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -30,7 +30,7 @@ public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
         return new(classes);
     }
 
-    /// <summary>The class of a number in a file; null where it is no whole number within a thousandth, or negative.</summary>
+    /// <summary>The class of a number in a file; null where the number is negative, or no whole number within a thousandth.</summary>
     public int? ClassOf(float value)
     {
         var rounded = MathF.Round(value);
@@ -38,10 +38,10 @@ public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
         return Classes.TryGetValue((int)rounded, out var label) ? label : !Only && rounded >= 0 ? (int)rounded : null;
     }
 
-    /// <summary>The number that files have for a class: of those that become it the smallest, where none does, itself.</summary>
+    /// <summary>The number that files have for a class: the smallest number that is relabelled to the class, or the class itself.</summary>
     public int ValueOf(int label) => Classes.Where(pair => pair.Value == label).Select(pair => pair.Key).DefaultIfEmpty(label).Min();
 
-    /// <summary>Whether these are 0 and 255 alone, and 255 is no class: a mask.</summary>
+    /// <summary>Whether numbers are those of a mask: 0 and 255 only, while 255 is no class.</summary>
     internal bool IsMask(ReadOnlySpan<float> values, int most)
     {
         if (most >= 255 || Classes.ContainsKey(255)) return false;
@@ -52,14 +52,14 @@ public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
         return isMarked;
     }
 
-    /// <summary>What files may hold, for messages.</summary>
+    /// <summary>The numbers that files may hold, for messages.</summary>
     internal string Wanted(int most) => Only ? string.Join(", ", Classes.Keys.Order())
         : $"whole numbers from 0 to {most}{(Classes.Count == 0 ? "" : $" after {this}")}";
 
-    /// <summary>Classes from 0 on for these numbers, and for no others.</summary>
+    /// <summary>Numbers these values from 0 on, and allows no others.</summary>
     internal static Relabelling InOrder(IEnumerable<int> numbers) =>
         new(numbers.Index().ToDictionary(one => one.Item, one => one.Index)) { Only = true };
 
-    /// <summary>As <see cref="Parse"/> reads it.</summary>
+    /// <summary>The text that <see cref="Parse"/> reads.</summary>
     public override string ToString() => string.Join(',', Classes.OrderBy(pair => pair.Key).Select(pair => $"{pair.Key}={pair.Value}"));
 }

@@ -1,14 +1,17 @@
 namespace Actipress.Data;
 
-/// <summary>Preprocessing of spacing: images by trilinear interpolation, labels at the nearest voxel.</summary>
+/// <summary>Preprocessing of spacing: images are interpolated trilinearly, and labels are taken at the nearest voxel.</summary>
 public static class Resample
 {
-    /// <summary>To this distance of neighbours, about the same middle; an extent of n becomes n times old by new spacing, rounded, at least 1.</summary>
-    /// <param name="volume">With an affine.</param>
-    /// <param name="depth">In mm.</param>
-    /// <param name="height">Likewise.</param>
-    /// <param name="width">Likewise.</param>
-    /// <exception cref="InvalidDataException">It has no affine, or one without spacing.</exception>
+    /// <summary>
+    /// Resamples to a spacing, about the same centre. An extent of n becomes n times the old spacing divided by the new, rounded, at least
+    /// 1.
+    /// </summary>
+    /// <param name="volume">A volume with an affine.</param>
+    /// <param name="depth">The spacing along the depth, in mm.</param>
+    /// <param name="height">The spacing along the height, in mm.</param>
+    /// <param name="width">The spacing along the width, in mm.</param>
+    /// <exception cref="InvalidDataException">The volume has no affine, or an affine without spacing.</exception>
     public static Example ToSpacing(this Example volume, double depth, double height, double width)
     {
         ArgumentNullException.ThrowIfNull(volume);
@@ -23,11 +26,13 @@ public static class Resample
         return Warp.To(volume, extents, new([steps[2], 0, 0, first[2], 0, steps[1], 0, first[1], 0, 0, steps[0], first[0]]), extend: true);
     }
 
-    /// <summary>Onto the grid of another volume, wherever both lie in the scanner: a prediction back onto the scan as it was.</summary>
-    /// <param name="volume">With an affine; where it does not reach, the image has its smallest value and the labels class 0.</param>
+    /// <summary>
+    /// Resamples onto the grid of another volume by their positions in the scanner, such as a prediction onto the original scan.
+    /// </summary>
+    /// <param name="volume">A volume with an affine. Outside it, the image has its smallest value, and labels are class 0.</param>
     /// <param name="extents">Depth, height and width of the grid.</param>
-    /// <param name="affine">Of the grid.</param>
-    /// <exception cref="InvalidDataException">It has no affine.</exception>
+    /// <param name="affine">The affine of the grid.</param>
+    /// <exception cref="InvalidDataException">The volume has no affine.</exception>
     public static Example Onto(this Example volume, IReadOnlyList<int> extents, Affine affine)
     {
         ArgumentNullException.ThrowIfNull(volume);

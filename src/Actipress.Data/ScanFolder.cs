@@ -1,17 +1,21 @@
 namespace Actipress.Data;
 
-/// <summary>The scans of a folder to predict, with the masks that are at hand.</summary>
+/// <summary>The scans of a folder to predict, with their masks where there are some.</summary>
 public static class ScanFolder
 {
-    /// <summary>Finds them.</summary>
-    /// <param name="folder">A folder of volumes, one file a case or one a channel (<c>case_0000</c>, <c>case_0001</c>), or BraTS' folders
-    /// of patients, or TotalSegmentator's of subjects; or one file.</param>
-    /// <param name="labels">The folder of masks of the same names; null: beside <c>imagesTr</c> is <c>labelsTr</c>, beside <c>imagesTs</c>
-    /// <c>labelsTs</c>, where there is one.</param>
-    /// <param name="channels">Of a scan.</param>
-    /// <param name="channelNames">What they are called, where that is known: of BraTS' patients the modalities.</param>
-    /// <returns>Cases, of which those without masks have no label files.</returns>
-    /// <exception cref="InvalidDataException">There are none, or one lacks a channel; the message says what was found.</exception>
+    /// <summary>Finds the scans.</summary>
+    /// <param name="folder">
+    /// A folder of volumes with one file a case or one file a channel (<c>case_0000</c>, <c>case_0001</c>), a folder of BraTS' patients or
+    /// of TotalSegmentator's subjects, or one file.
+    /// </param>
+    /// <param name="labels">
+    /// The folder of masks of the same names; null for <c>labelsTr</c> beside <c>imagesTr</c>, or <c>labelsTs</c> beside <c>imagesTs</c>,
+    /// where it exists.
+    /// </param>
+    /// <param name="channels">The number of channels of a scan.</param>
+    /// <param name="channelNames">The names of the channels, where they are known: the modalities of BraTS' patients.</param>
+    /// <returns>The cases; a case without masks has no label files.</returns>
+    /// <exception cref="InvalidDataException">There are no scans, or a scan lacks a channel; the message says what was found.</exception>
     public static IReadOnlyList<VolumeCase> Open(string folder, string? labels, int channels, IReadOnlyList<string>? channelNames)
     {
         ArgumentNullException.ThrowIfNull(folder);

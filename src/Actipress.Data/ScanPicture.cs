@@ -2,7 +2,7 @@ using SkiaSharp;
 
 namespace Actipress.Data;
 
-/// <summary>A scan's three planes side by side, with the outlines of its classes.</summary>
+/// <summary>Draws three planes of a scan side by side, with the outlines of its classes.</summary>
 public static class ScanPicture
 {
     const int Side = 320, Gap = 8;
@@ -10,11 +10,15 @@ public static class ScanPicture
 
     static readonly SKColor truthColour = new(0x3D, 0xDC, 0x84), predictedColour = new(0xFF, 0x3B, 0x30), both = new(0xFF, 0xD6, 0x0A);
 
-    /// <summary>Draws transverse, coronal and sagittal planes through the middle of what is marked, with the patient's right at the left,
-    /// as radiologists look at them.</summary>
-    /// <param name="scan">Its first channel is drawn; its axes run to the top, the front and the right.</param>
-    /// <param name="predicted">A class a voxel, outlined in red.</param>
-    /// <param name="truth">Likewise in green, and in yellow where both have their edge; null where it is not known.</param>
+    /// <summary>
+    /// Draws the transverse, coronal and sagittal plane through the centre of the mask, with the patient's right at the left, as
+    /// radiologists do.
+    /// </summary>
+    /// <param name="scan">The scan, whose first channel is drawn. Its axes run to the top, the front and the right.</param>
+    /// <param name="predicted">The predicted class of each voxel, outlined in red.</param>
+    /// <param name="truth">
+    /// The true class of each voxel, outlined in green, or in yellow where both outlines coincide; null where it is not known.
+    /// </param>
     /// <returns>The bytes of a PNG.</returns>
     public static byte[] Draw(Example scan, ushort[] predicted, ushort[]? truth)
     {
@@ -25,7 +29,7 @@ public static class ScanPicture
         var (low, high) = Range(scan.Channel(0));
         var spacing = scan.Affine?.Spacing ?? (1, 1, 1);
         double[] mm = [spacing.Depth, spacing.Height, spacing.Width];
-        // (down, across) of each plane.
+        // The axes (down, across) of each plane.
         var planes = new[] { (1, 2), (0, 2), (0, 1) }.Select(axes => Plane(axes.Item1, axes.Item2)).ToArray();
         using var sheet = new SKBitmap(planes.Sum(plane => plane.Width) + Gap * (planes.Length - 1), planes.Max(plane => plane.Height),
             SKColorType.Rgba8888, SKAlphaType.Opaque);
@@ -43,7 +47,7 @@ public static class ScanPicture
         using var png = sheet.Encode(SKEncodedImageFormat.Png, 100);
         return png.ToArray();
 
-        // Up and left on the picture are the ends of the axes: top, front, and the patient's right.
+        // The ends of the axes (top, front, the patient's right) are at the top and at the left of the picture.
         SKBitmap Plane(int down, int across)
         {
             var (rows, columns) = (scan.Extents[down], scan.Extents[across]);
@@ -70,7 +74,7 @@ public static class ScanPicture
                 return (place[0] * scan.Extents[1] + place[1]) * scan.Extents[2] + place[2];
             }
 
-            // A pixel inside a class with one beside it that is not.
+            // An outline pixel is inside a class and has a neighbour that is not.
             bool IsEdge(ushort[] labels, int y, int x) => labels[Voxel(y, x)] is > 0 and var own
                 && (labels[Voxel(Math.Max(0, y - 1), x)] != own || labels[Voxel(Math.Min(height - 1, y + 1), x)] != own
                 || labels[Voxel(y, Math.Max(0, x - 1))] != own || labels[Voxel(y, Math.Min(width - 1, x + 1))] != own);

@@ -3,38 +3,45 @@ using static TorchSharp.torch;
 
 namespace Actipress.Data;
 
-/// <summary>How much a window's prediction counts where windows overlap.</summary>
+/// <summary>The weights of a window's predictions where windows overlap.</summary>
 public enum WindowWeights
 {
-    /// <summary>The same everywhere.</summary>
+    /// <summary>The same weight everywhere.</summary>
     Uniform,
 
-    /// <summary>A Gaussian about the window's middle, its standard deviation an eighth of each extent: edges, where a network sees little around, count little.</summary>
+    /// <summary>
+    /// A Gaussian about the window's centre, with a standard deviation of an eighth of each extent. Predictions near the edge, where the
+    /// network sees little context, count little.
+    /// </summary>
     Gaussian,
 }
 
 /// <summary>
-/// Predicts a class for every voxel of an example of any size from windows of one size. Sums are held for one window's depth only and
-/// become classes as soon as no later window reaches them, so memory beyond the example does not grow with its depth.
+/// Predicts a class for every voxel of an example of any size, from windows of one size. Sums are held for the depth of one window only.
+/// They become classes as soon as no later window reaches them, so that the memory beside the example does not grow with its depth.
 /// </summary>
-/// <param name="Extents">Of a window, (height, width) or (depth, height, width).</param>
+/// <param name="Extents">The extents of a window, (height, width) or (depth, height, width).</param>
 public sealed record SlidingWindow(IReadOnlyList<int> Extents)
 {
-    /// <summary>Least share of a window that its neighbour along an axis has too; from 0 to below 1.</summary>
+    /// <summary>The least overlap of two neighbouring windows along an axis, as a share of the window; from 0 to below 1.</summary>
     public double Overlap { get; init; } = 0.5;
 
-    /// <summary>How overlapping predictions are weighed.</summary>
+    /// <summary>The weights of overlapping predictions.</summary>
     public WindowWeights Weights { get; init; } = WindowWeights.Gaussian;
 
-    /// <summary>Windows the network sees at once.</summary>
+    /// <summary>The number of windows in a batch.</summary>
     public int Batch { get; init; } = 1;
 
-    /// <summary>Predicts, without gradients; at each voxel the class of the largest weighted sum wins, the lower of two equal ones.</summary>
-    /// <param name="example">Smaller than a window: it is padded, and the result cut back.</param>
-    /// <param name="classes">Channels of the network's output.</param>
-    /// <param name="network">From (n, channels, window), which it does not dispose, to (n, classes, window), disposed here.</param>
+    /// <summary>
+    /// Predicts without gradients. Each voxel gets the class of the largest weighted sum, and the lower of two equal ones.
+    /// </summary>
+    /// <param name="example">The example. Where it is smaller than a window it is padded, and the result is cut.</param>
+    /// <param name="classes">The number of channels of the network's output.</param>
+    /// <param name="network">
+    /// The network: from (n, channels, window), which it does not dispose, to (n, classes, window), which is disposed here.
+    /// </param>
     /// <param name="cancellation">Ends it between batches.</param>
-    /// <returns>A class a voxel, in the example's order.</returns>
+    /// <returns>A class for each voxel, in the example's order.</returns>
     /// <exception cref="InvalidOperationException">The network's output has another shape.</exception>
     public ushort[] Predict(Example example, int classes, Func<Tensor, Tensor> network, CancellationToken cancellation = default)
     {
@@ -83,7 +90,7 @@ public sealed record SlidingWindow(IReadOnlyList<int> Extents)
                         }
         }
 
-        // Slices before z have all their sums: they become classes, and the others move up.
+        // The sums of slices before z are complete: they become classes, and the other slices move up.
         void Finish(int z)
         {
             for (var k = done; k < z; k++)
@@ -104,7 +111,7 @@ public sealed record SlidingWindow(IReadOnlyList<int> Extents)
         }
     }
 
-    // As few windows as reach the overlap, spread evenly from edge to edge.
+    // The smallest number of windows with this overlap, spread evenly from edge to edge.
     int[] Starts(int extent, int window)
     {
         var room = extent - window;

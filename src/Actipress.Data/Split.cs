@@ -1,20 +1,20 @@
 namespace Actipress.Data;
 
 /// <summary>A data set in the paper's three parts.</summary>
-/// <param name="Train">To train on.</param>
-/// <param name="Validation">To choose by.</param>
-/// <param name="Test">For the last word.</param>
+/// <param name="Train">The part for training.</param>
+/// <param name="Validation">The part for choices.</param>
+/// <param name="Test">The part for the final result.</param>
 public sealed record Split(IDataSet Train, IDataSet Validation, IDataSet Test)
 {
     /// <summary>
-    /// By case: all examples of one case (slices of a patient) come to the same part. The parts depend on the seed and the cases' names
-    /// alone, not on the order in which a disk lists them, and every case is in one of them.
+    /// Splits by case: all examples of one case (slices of a patient) are in the same part. The parts depend on the seed and the names of
+    /// the cases alone, not on the order in which a disk lists them. Every case is in exactly one part.
     /// </summary>
-    /// <param name="data">What to split.</param>
-    /// <param name="seed">The same gives the same parts.</param>
-    /// <param name="train">Share of the cases; the paper's is 0.7.</param>
-    /// <param name="validation">Likewise, 0.2; the test part has the rest.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The shares are no shares.</exception>
+    /// <param name="data">The data set to split.</param>
+    /// <param name="seed">The same seed gives the same parts.</param>
+    /// <param name="train">The share of cases for training; the paper's is 0.7.</param>
+    /// <param name="validation">The share of cases for validation; the paper's is 0.2. The test part has the rest.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A share is negative, or the shares exceed 1.</exception>
     public static Split ByCase(IDataSet data, int seed, double train = 0.7, double validation = 0.2)
     {
         ArgumentNullException.ThrowIfNull(data);

@@ -1,20 +1,20 @@
 namespace Actipress.Data;
 
-/// <summary>How far the surfaces of two masks are apart.</summary>
+/// <summary>The distance of the surfaces of two masks.</summary>
 public static class SurfaceDistance
 {
     const double Share = 0.95;
 
     /// <summary>
-    /// The 95th percentile of the distances of each surface voxel of either mask to the other's surface (HD95, as MedPy has it: both
-    /// directions together, interpolated linearly). A surface voxel has a face towards outside.
+    /// HD95: the 95th percentile of the distances of each surface voxel of either mask to the other mask's surface. As in MedPy, both
+    /// directions are pooled, and the percentile is interpolated linearly. A surface voxel has a face towards the outside.
     /// </summary>
-    /// <param name="found">(depth, height, width), row-major, of classes.</param>
-    /// <param name="wanted">Likewise.</param>
-    /// <param name="label">The class.</param>
+    /// <param name="found">Predicted classes (depth, height, width), row-major.</param>
+    /// <param name="wanted">True classes (depth, height, width), row-major.</param>
+    /// <param name="label">The class of the masks.</param>
     /// <param name="extents">Depth, height and width.</param>
-    /// <param name="spacing">Of neighbours along them, in mm.</param>
-    /// <returns>In mm; null where either mask is empty.</returns>
+    /// <param name="spacing">The spacing along depth, height and width, in mm.</param>
+    /// <returns>The distance in mm; null where either mask is empty.</returns>
     public static double? Hd95(ReadOnlySpan<ushort> found, ReadOnlySpan<ushort> wanted, ushort label, IReadOnlyList<int> extents,
         IReadOnlyList<double> spacing)
     {
@@ -52,8 +52,8 @@ public static class SurfaceDistance
         return surface;
     }
 
-    // Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions (2012): along each axis in turn, the lower envelope of
-    // parabolas.
+    // The distance transform of Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions (2012): the lower envelope of
+    // parabolas, along each axis in turn.
     static double[] SquaredDistances(bool[] marked, IReadOnlyList<int> extents, IReadOnlyList<double> spacing)
     {
         var distances = Array.ConvertAll(marked, isMarked => isMarked ? 0 : double.PositiveInfinity);
@@ -72,7 +72,7 @@ public static class SurfaceDistance
         return distances;
     }
 
-    // tops are the parabolas of the envelope from left to right, of which number k is lowest from from[k] on, in mm.
+    // tops has the apexes of the envelope's parabolas from left to right. Parabola k is the lowest from from[k] on, in mm.
     static void Envelope(double[] line, double spacing, int[] tops, double[] from, Span<double> result, int step)
     {
         var last = -1;

@@ -1,15 +1,15 @@
 namespace Actipress.Data;
 
 /// <summary>
-/// CT or MR with a mask for each organ, as TotalSegmentator's data are laid out: a folder for each subject, in it <c>ct.nii.gz</c> or
+/// CT or MR with a mask for each organ, in the layout of TotalSegmentator: a folder for each subject, with <c>ct.nii.gz</c> or
 /// <c>mri.nii.gz</c>, and <c>segmentations/spleen.nii.gz</c> and so on.
 /// </summary>
 public static class TotalSegmentator
 {
     /// <summary>Finds the subjects' files.</summary>
     /// <param name="folder">The folder of folders.</param>
-    /// <param name="organs">Names of masks; the first becomes class 1. Where two overlap, the later wins.</param>
-    /// <exception cref="InvalidDataException">There is no subject, or one lacks a mask; the message names it.</exception>
+    /// <param name="organs">The names of the masks; the first becomes class 1. Where two masks overlap, the later one wins.</param>
+    /// <exception cref="InvalidDataException">There is no subject, or a subject lacks a mask; the message names it.</exception>
     public static VolumeFiles Open(string folder, params IReadOnlyList<string> organs)
     {
         ArgumentNullException.ThrowIfNull(organs);

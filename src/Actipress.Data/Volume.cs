@@ -1,16 +1,16 @@
 namespace Actipress.Data;
 
-/// <summary>An image volume with its place in space.</summary>
-/// <param name="Values">The first axis runs fastest, as in the file: row-major (z, y, x), or (t, z, y, x).</param>
-/// <param name="Extents">Of each axis: x, y, z and, where there is one, t (or the modality).</param>
-/// <param name="Spacing">Distance of neighbours along each axis, in the file's unit, mostly mm (s for t).</param>
-/// <param name="Affine">From voxels to the scanner's coordinates.</param>
+/// <summary>An image volume with its position in the scanner.</summary>
+/// <param name="Values">The values; the first axis varies fastest, as in the file: row-major (z, y, x), or (t, z, y, x).</param>
+/// <param name="Extents">The extents of x, y, z and, where there is one, t (or the modality).</param>
+/// <param name="Spacing">The spacing along each axis, in the file's unit, mostly mm (s for t).</param>
+/// <param name="Affine">The affine from voxels to the scanner's coordinates.</param>
 public sealed record Volume(float[] Values, int[] Extents, double[] Spacing, Affine Affine)
 {
-    /// <summary>One class a voxel as a volume, to write a mask or a prediction.</summary>
+    /// <summary>Makes a volume of one class a voxel, for a mask or a prediction.</summary>
     /// <param name="labels">(depth, height, width), row-major.</param>
     /// <param name="extents">Depth, height and width.</param>
-    /// <param name="affine">Where they lie: <see cref="Example.Affine"/> of what was predicted from.</param>
+    /// <param name="affine">The position of the labels: <see cref="Example.Affine"/> of the predicted example.</param>
     public static Volume OfLabels(ReadOnlySpan<ushort> labels, IReadOnlyList<int> extents, Affine affine)
     {
         ArgumentNullException.ThrowIfNull(extents);

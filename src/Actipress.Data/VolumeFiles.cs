@@ -1,40 +1,42 @@
 namespace Actipress.Data;
 
 /// <summary>One patient or scan and its files.</summary>
-/// <param name="Name">The same in every run.</param>
+/// <param name="Name">The name of the case, which is the same in every run.</param>
 /// <param name="Images">One file a channel, or one file of four axes, the last being the channel.</param>
-/// <param name="Labels">One file with a class a voxel, or masks, of which the k-th, from 1, marks class k; none: all is background.</param>
+/// <param name="Labels">
+/// One file with a class for each voxel, or masks, where mask k (from 1) marks class k; without files everything is background.
+/// </param>
 public sealed record VolumeCase(string Name, IReadOnlyList<string> Images, IReadOnlyList<string> Labels);
 
-/// <summary>What is done with channels and labels that do not lie on the grid of their image.</summary>
+/// <summary>How channels and labels that do not lie on the grid of their image are handled.</summary>
 public enum Misplaced
 {
     /// <summary>The case cannot be read.</summary>
     Refuse,
 
-    /// <summary>They are resampled onto it: channels by trilinear interpolation, labels at the nearest voxel.</summary>
+    /// <summary>They are resampled onto the grid: channels by trilinear interpolation, labels at the nearest voxel.</summary>
     Resample,
 }
 
 /// <summary>
-/// Volumes that are read from their files when they are asked for. Whatever way a file's axes run, an example's depth goes to the top, its
-/// height to the front and its width to the right (RAS); channels and labels lie where the first channel lies.
+/// Volumes that are read from their files on demand. Whatever the directions of a file's axes are, an example's depth runs to the top, its
+/// height to the front and its width to the right (RAS). Channels and labels lie on the grid of the first channel.
 /// </summary>
 public sealed record VolumeFiles : IDataSet
 {
-    /// <summary>How far apart, in voxels, affines may put a voxel and still be the same.</summary>
+    /// <summary>The largest distance, in voxels, at which two positions of a voxel count as equal.</summary>
     public const double SamePlace = 1e-3;
 
     int stored;
     IReadOnlyList<VolumeCase> cases;
-    IReadOnlyList<int>? picked;    // of the channels in one file
+    IReadOnlyList<int>? picked;    // indices of the channels in one file
 
-    /// <summary>Names the files; none is read yet.</summary>
-    /// <param name="name">As reports call it.</param>
-    /// <param name="cases">At least one.</param>
-    /// <param name="channels">Of each image.</param>
+    /// <summary>Makes a data set of files, without reading them.</summary>
+    /// <param name="name">The name in reports.</param>
+    /// <param name="cases">The cases: at least one.</param>
+    /// <param name="channels">The number of channels of each image.</param>
     /// <param name="classes">Labels go from 0 to one less.</param>
-    /// <exception cref="InvalidDataException">There are no cases, or two of one name.</exception>
+    /// <exception cref="InvalidDataException">There are no cases, or two cases have one name.</exception>
     public VolumeFiles(string name, IReadOnlyList<VolumeCase> cases, int channels, int classes)
     {
         ArgumentNullException.ThrowIfNull(cases);
@@ -57,19 +59,19 @@ public sealed record VolumeFiles : IDataSet
     /// <inheritdoc/>
     public int Classes { get; init; }
 
-    /// <summary>What is written in label files for each class.</summary>
+    /// <summary>The number in label files for each class.</summary>
     public Relabelling Relabelling { get; init; } = Relabelling.None;
 
-    /// <summary>What classes are called, background first; null where nothing tells.</summary>
+    /// <summary>The names of the classes, background first; null where they are not known.</summary>
     public IReadOnlyList<string>? ClassNames { get; init; }
 
-    /// <summary>What channels are called; null where nothing tells.</summary>
+    /// <summary>The names of the channels; null where they are not known.</summary>
     public IReadOnlyList<string>? ChannelNames { get; init; }
 
-    /// <summary>What is done with channels and labels that lie elsewhere than their image.</summary>
+    /// <summary>How channels and labels that lie elsewhere than their image are handled.</summary>
     public Misplaced Misplaced { get; init; }
 
-    /// <summary>What was noticed of the folder, and is noticed of cases as they are read.</summary>
+    /// <summary>Notes about the folder, and about the cases as they are read.</summary>
     public DataNotes Notes { get; init; } = new();
 
     /// <inheritdoc/>
@@ -81,11 +83,11 @@ public sealed record VolumeFiles : IDataSet
     /// <inheritdoc/>
     public string Case(int index) => cases[index].Name;
 
-    /// <summary>Its files.</summary>
+    /// <summary>The files of a case.</summary>
     public VolumeCase Files(int index) => cases[index];
 
-    /// <summary>The same with some of the channels, in this order.</summary>
-    /// <param name="channels">Numbers from 0.</param>
+    /// <summary>The same cases with some of the channels, in this order.</summary>
+    /// <param name="channels">The indices of the channels, from 0.</param>
     public VolumeFiles WithChannels(IReadOnlyList<int> channels)
     {
         ArgumentNullException.ThrowIfNull(channels);
@@ -134,7 +136,7 @@ public sealed record VolumeFiles : IDataSet
         };
     }
 
-    // A background of NaN, as some programs write it, is air like any other.
+    // Some programs write a background of NaN, which becomes air.
     void FillHoles(float[] image, int elements, string name)
     {
         for (var channel = 0; channel < Channels; channel++)
@@ -198,8 +200,8 @@ public sealed record VolumeFiles : IDataSet
         return labels;
     }
 
-    /// <summary>Every NIfTI file of a folder as a case of its own, all background: to look at.</summary>
-    /// <exception cref="InvalidDataException">There is none.</exception>
+    /// <summary>Makes a case without labels of every NIfTI file of a folder.</summary>
+    /// <exception cref="InvalidDataException">The folder has no NIfTI file.</exception>
     public static VolumeFiles Unlabelled(string folder)
     {
         var found = VolumeFolder.Of(folder);

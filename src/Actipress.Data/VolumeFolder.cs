@@ -1,20 +1,20 @@
 namespace Actipress.Data;
 
-/// <summary>The NIfTI files of a folder, by name without their endings, and the files that are none.</summary>
+/// <summary>The NIfTI files of a folder by their names without endings, and the other files.</summary>
 sealed class VolumeFolder
 {
-    // The longer first. An .img is read through its header.
+    // The longer endings come first. An .img file is read through its header.
     static readonly string[] endings = [".nii.gz", ".nii", ".hdr.gz", ".hdr"], numbers = [".img.gz", ".img"];
 
     VolumeFolder(SortedDictionary<string, string> volumes, IReadOnlyList<string> leftOut) => (Volumes, LeftOut) = (volumes, leftOut);
 
-    /// <summary>Paths by name.</summary>
+    /// <summary>The paths by name.</summary>
     public SortedDictionary<string, string> Volumes { get; }
 
-    /// <summary>Paths of files that are no volumes; hidden ones, which archives from macOS hold, are not told.</summary>
+    /// <summary>The paths of files that are no volumes, without hidden files, which archives from macOS hold.</summary>
     public IReadOnlyList<string> LeftOut { get; }
 
-    /// <summary>Lists a folder; nothing where there is none.</summary>
+    /// <summary>Lists a folder. A missing folder is empty.</summary>
     /// <exception cref="InvalidDataException">Two volumes have one name, or a link leads nowhere; the message names them.</exception>
     public static VolumeFolder Of(string folder)
     {
@@ -44,7 +44,7 @@ sealed class VolumeFolder
     public static string Holds(string folder) => string.Join(
         ", ", Directory.GetFileSystemEntries(folder).Select(Path.GetFileName).Order(StringComparer.Ordinal).Take(5).DefaultIfEmpty("nothing"));
 
-    /// <summary>A file's name without the ending of a volume; null where it has none, in whatever case.</summary>
+    /// <summary>A file's name without the ending of a volume, in any case; null where it has no such ending.</summary>
     public static string? Stem(string file)
     {
         var name = Path.GetFileName(file);

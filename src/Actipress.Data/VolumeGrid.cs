@@ -1,23 +1,23 @@
 namespace Actipress.Data;
 
-/// <summary>The voxels of a case's first image: where its other channels and its labels have to lie.</summary>
-/// <param name="path">Of the image.</param>
+/// <summary>The voxel grid of a case's first image, on which its other channels and its labels must lie.</summary>
+/// <param name="path">The path of the image.</param>
 /// <param name="volume">The image as it is in its file.</param>
 sealed class VolumeGrid(string path, Volume volume)
 {
     /// <summary>The image as it is in its file.</summary>
     public Volume Volume { get; } = volume;
 
-    /// <summary>Width, height and depth.</summary>
+    /// <summary>The width, height and depth.</summary>
     public IReadOnlyList<int> Extents { get; } = volume.Extents.Length >= 3
         ? volume.Extents[..3]
         : throw new InvalidDataException($"{path} is {Size(volume)}: wanted a volume of three axes, or four with the channel last.");
 
-    /// <summary>Voxels of a channel.</summary>
+    /// <summary>The number of voxels of a channel.</summary>
     public int Elements => checked(Extents[0] * Extents[1] * Extents[2]);
 
-    /// <summary>Which way its axes run.</summary>
-    /// <exception cref="InvalidDataException">They do not span space.</exception>
+    /// <summary>The directions of its axes.</summary>
+    /// <exception cref="InvalidDataException">The axes do not span space.</exception>
     public Orientation Orientation
     {
         get
@@ -27,8 +27,10 @@ sealed class VolumeGrid(string path, Volume volume)
         }
     }
 
-    /// <summary>Another volume's numbers in this one's order, where it has a voxel wherever this has one, whichever way its axes
-    /// run.</summary>
+    /// <summary>
+    /// Another volume's numbers in the order of this grid, where the other volume has the same voxels, whatever the directions of its axes
+    /// are.
+    /// </summary>
     public bool TryPlace(Volume other, out float[] values)
     {
         values = other.Values;
@@ -36,7 +38,7 @@ sealed class VolumeGrid(string path, Volume volume)
         int[] extents = other.Extents[..3];
         if (extents.SequenceEqual(Extents) && IsSame(other.Affine)) return true;
         if (!Volume.Affine.SpansSpace || !other.Affine.SpansSpace) return false;
-        // Which way the other's axes run as seen from this one's.
+        // The directions of the other volume's axes relative to this grid's.
         var turn = Orientation.Of(Volume.Affine.Inverse().After(other.Affine));
         if (!turn.Turn(extents).SequenceEqual(Extents) || !IsSame(turn.Turn(other.Affine, extents))) return false;
         values = turn.Turn(other.Values, extents);
@@ -46,11 +48,13 @@ sealed class VolumeGrid(string path, Volume volume)
     bool IsSame(Affine affine) => Volume.Affine.Rows.SequenceEqual(affine.Rows) || Volume.Affine.SpansSpace
         && Volume.Affine.Distance(affine, Extents) <= VolumeFiles.SamePlace;
 
-    /// <summary>Another volume's numbers on this one's voxels.</summary>
-    /// <param name="otherPath">For messages.</param>
-    /// <param name="other">Wherever it lies.</param>
-    /// <param name="isLabel">Takes the nearest voxel, and 0 where it does not reach; else interpolates between eight, and takes its
-    /// smallest value there.</param>
+    /// <summary>Another volume's numbers, resampled onto this grid.</summary>
+    /// <param name="otherPath">The path of the other volume, for messages.</param>
+    /// <param name="other">The other volume, at any position.</param>
+    /// <param name="isLabel">
+    /// Whether the numbers are labels, which are taken from the nearest voxel and are 0 outside. Other numbers are interpolated between
+    /// eight voxels, and are the volume's smallest value outside.
+    /// </param>
     public float[] Resampled(string otherPath, Volume other, bool isLabel)
     {
         if (other.Extents.Length != 3) throw new InvalidDataException($"{otherPath} is {Size(other)}: wanted three axes, to resample it "
@@ -58,8 +62,7 @@ sealed class VolumeGrid(string path, Volume volume)
         int[] from = [other.Extents[2], other.Extents[1], other.Extents[0]], to = [Extents[2], Extents[1], Extents[0]];
         try
         {
-            // Labels are resampled as labels, at the nearest voxel: their place is looked up by number, since a label file holds any
-            // numbers.
+            // A label file holds any numbers. So the indices of its distinct numbers are resampled as labels, at the nearest voxel.
             if (!isLabel) return new Example(otherPath, other.Values, [0], from) { Affine = other.Affine }.Onto(to, Volume.Affine).Image;
             var values = other.Values.Distinct().ToArray();
             if (values.Length > ushort.MaxValue) throw new InvalidDataException($"{otherPath} holds {values.Length} different labels: "
@@ -77,7 +80,7 @@ sealed class VolumeGrid(string path, Volume volume)
         }
     }
 
-    /// <summary>Why a volume is not taken that lies elsewhere.</summary>
+    /// <summary>The message that refuses a volume elsewhere.</summary>
     public InvalidDataException Refusal(string otherPath, Volume other)
     {
         var isOneSize = other.Extents.Take(3).SequenceEqual(Extents) && Volume.Affine.SpansSpace;

@@ -2,20 +2,23 @@ using System.Globalization;
 
 namespace Actipress.Data;
 
-/// <summary>Opens a folder of volumes by what lies in it.</summary>
+/// <summary>Recognises the layout of a folder of volumes by its files, and opens it.</summary>
 public static class VolumeLayout
 {
     const string Known = "a task of the Medical Segmentation Decathlon or of nnU-Net (dataset.json, imagesTr, labelsTr), BraTS' patients "
         + "(a folder each, with files such as *_flair.nii.gz and *_seg.nii.gz),"
         + " TotalSegmentator's subjects (a folder each, with ct.nii.gz and segmentations), or a .csv file with columns image and label";
 
-    /// <summary>Opens it.</summary>
+    /// <summary>Opens a folder or a table.</summary>
     /// <param name="path">The folder, or a .csv file.</param>
-    /// <param name="classes">A number of classes, or names of masks of TotalSegmentator's; null: what there is.</param>
-    /// <param name="channels">BraTS' modalities, or of other layouts names or numbers of channels; null: all.</param>
-    /// <param name="relabelling">What the numbers in label files become; null: what the layout says.</param>
-    /// <exception cref="InvalidDataException">It has no layout that is known, or is not what its layout asks for; the message says
-    /// what.</exception>
+    /// <param name="classes">
+    /// A number of classes, or the names of TotalSegmentator's masks; null for the classes that the data have.
+    /// </param>
+    /// <param name="channels">BraTS' modalities, or the names or numbers of another layout's channels; null for all.</param>
+    /// <param name="relabelling">The relabelling of the numbers in label files; null for that of the layout.</param>
+    /// <exception cref="InvalidDataException">
+    /// The folder has no known layout, or does not follow its layout; the message says where.
+    /// </exception>
     public static VolumeFiles Open(string path, IReadOnlyList<string>? classes = null, IReadOnlyList<string>? channels = null,
         Relabelling? relabelling = null)
     {
@@ -53,7 +56,7 @@ public static class VolumeLayout
             + "class.", nameof(classes));
     }
 
-    /// <summary>Whether a path is that of a table of images and labels.</summary>
+    /// <summary>Whether a path is a table of images and labels.</summary>
     public static bool IsTable(string path) => path.EndsWith(".csv", StringComparison.OrdinalIgnoreCase);
 
     static VolumeFiles Chosen(VolumeFiles files, IReadOnlyList<string>? channels)

@@ -3,17 +3,17 @@ using Microsoft.VisualBasic.FileIO;
 namespace Actipress.Data;
 
 /// <summary>
-/// A table of volumes, <c>.csv</c>: a line of column names, then a line for each case. The columns <c>image</c> and <c>label</c> are files,
-/// relative to the table's folder; <c>case</c> names the case, else the image's file does. Several channels are columns <c>image1</c>,
-/// <c>image2</c> and so on.
+/// A table of volumes, <c>.csv</c>: a line of column names, and a line for each case. The columns <c>image</c> and <c>label</c> are files,
+/// relative to the table's folder. The column <c>case</c> names the case; without it, the image's file does. Several channels are the
+/// columns <c>image1</c>, <c>image2</c> and so on.
 /// </summary>
 static class VolumeTable
 {
-    /// <summary>Opens it.</summary>
+    /// <summary>Opens a table.</summary>
     /// <param name="path">The table.</param>
-    /// <param name="classes">How many; null: as the label files hold.</param>
-    /// <param name="relabelling">What the numbers in label files become.</param>
-    /// <exception cref="InvalidDataException">It is not such a table; the message says where.</exception>
+    /// <param name="classes">The number of classes; null for that of the label files.</param>
+    /// <param name="relabelling">The relabelling of the numbers in label files.</param>
+    /// <exception cref="InvalidDataException">The file is no such table; the message says where.</exception>
     public static VolumeFiles Open(string path, int? classes, Relabelling? relabelling)
     {
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a table with columns image and label.");
@@ -39,7 +39,7 @@ static class VolumeTable
                 [.. files.Select(file => Path.GetFullPath(file, folder))], [Path.GetFullPath(line.Cells[label], folder)]);
         }).ToArray();
         var (name, notes) = (Path.GetFileNameWithoutExtension(path), new DataNotes());
-        // One file a case may hold several channels.
+        // A single file of a case may hold several channels.
         var channels = images.Length > 1 ? images.Length : Nifti.Channels(cases[0].Images[0]);
         var (become, count, classNames) = classes is { } known ? (relabelling ?? Relabelling.None, known, null)
             : LabelValues.Classes([.. cases.Select(one => one.Labels[0])], relabelling, name, notes);

@@ -1,16 +1,18 @@
 namespace Actipress.Data;
 
 /// <summary>
-/// Looks an example up at other places: images by (tri)linear interpolation, labels at the nearest voxel. Resampling and augmentation
-/// are this with different places.
+/// Evaluates an example at other positions: images by (tri)linear interpolation, labels at the nearest voxel. Resampling and augmentation
+/// use it.
 /// </summary>
 static class Warp
 {
-    /// <summary>Voxel (i, j, k) of the result, along width, height and depth, is looked up at <c>places.At(i, j, k)</c>.</summary>
-    /// <param name="example">What is looked up; a picture has k = 0.</param>
-    /// <param name="extents">Of the result, as many as the example has.</param>
-    /// <param name="places">From the result's voxels to the example's.</param>
-    /// <param name="extend">What lies outside is the nearest voxel; else each channel's smallest value, and class 0.</param>
+    /// <summary>Voxel (i, j, k) of the result, along width, height and depth, is the example at <c>places.At(i, j, k)</c>.</summary>
+    /// <param name="example">The example to evaluate; a picture has k = 0.</param>
+    /// <param name="extents">The extents of the result, with as many axes as the example.</param>
+    /// <param name="places">The map from the result's voxels to the example's.</param>
+    /// <param name="extend">
+    /// Whether a position outside takes the nearest voxel; otherwise it takes each channel's smallest value, and class 0.
+    /// </param>
     public static Example To(Example example, IReadOnlyList<int> extents, Affine places, bool extend)
     {
         var (depth, height, width) = ThreeOf(example.Extents);
@@ -65,6 +67,6 @@ static class Warp
         return smallest;
     }
 
-    /// <summary>Depth, height and width; a picture's depth is 1.</summary>
+    /// <summary>The depth, height and width; a picture's depth is 1.</summary>
     public static (int Depth, int Height, int Width) ThreeOf(IReadOnlyList<int> extents) => extents.Count == 3 ? (extents[0], extents[1], extents[2]) : (1, extents[0], extents[1]);
 }

@@ -1,11 +1,11 @@
 namespace Actipress.Data;
 
-/// <summary>A file that is whole whenever the program ends: it is written beside and moved into place.</summary>
+/// <summary>Writes files that are complete whenever the program ends: a file is written under another name and then renamed.</summary>
 static class WholeFile
 {
-    /// <summary>Writes a file; where that fails, an older one stays as it was, and nothing is left of the new one.</summary>
-    /// <param name="path">The file, which is replaced when the new one is complete.</param>
-    /// <param name="write">Writes the new one to the path that it is given.</param>
+    /// <summary>Writes a file. Where this fails, an older file stays as it was, and the new file is removed.</summary>
+    /// <param name="path">The file, which is replaced when the new file is complete.</param>
+    /// <param name="write">Writes the new file to the given path.</param>
     public static void Write(string path, Action<string> write)
     {
         var part = path + Part;
@@ -16,13 +16,13 @@ static class WholeFile
         }
         catch
         {
-            // On a full disk a part would only fill it.
+            // An incomplete file would only fill a full disk.
             if (File.Exists(part)) File.Delete(part);
             throw;
         }
     }
 
-    /// <summary>Removes a file, and what a program that was killed may have left of a new one.</summary>
+    /// <summary>Removes a file, and the incomplete file that a killed program may have left.</summary>
     public static void Delete(string path)
     {
         File.Delete(path);

@@ -5,37 +5,42 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>The memory of one training step, above the allocator's level before it.</summary>
-/// <param name="SavedBytes">Activation maps as autograd saves them, each storage once.</param>
-/// <param name="KeptBytes">What is kept in their place.</param>
+/// <param name="SavedBytes">The bytes of activation maps as autograd saves them, each storage counted once.</param>
+/// <param name="KeptBytes">The bytes kept in their place.</param>
 /// <param name="AfterForwardBytes">The allocator's level between forward and backward.</param>
-/// <param name="PeakBytes">Its highest level in the step, parameters' gradients included.</param>
+/// <param name="PeakBytes">The allocator's highest level in the step, with the parameters' gradients.</param>
 public sealed record StepMemory(long SavedBytes, long KeptBytes, long AfterForwardBytes, long PeakBytes);
 
 /// <summary>
-/// What a training step will take at a size at which it is not run: from two small steps along one axis of the input, since every level
-/// of the allocator grows in a straight line with it.
+/// Predicts the memory of a training step at a size at which it is not run, from two small steps along one axis of the input. Every level
+/// of the allocator grows linearly along this axis.
 /// </summary>
-/// <param name="ParameterBytes">Parameters and buffers of the model.</param>
-/// <param name="InputBytes">The input.</param>
-/// <param name="Baseline">Without compression.</param>
-/// <param name="Compressed">With it.</param>
+/// <param name="ParameterBytes">The bytes of the model's parameters and buffers.</param>
+/// <param name="InputBytes">The bytes of the input.</param>
+/// <param name="Baseline">The step without compression.</param>
+/// <param name="Compressed">The step with compression.</param>
 public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, StepMemory Baseline, StepMemory Compressed)
 {
-    // A batch is extrapolated from as many examples as save about so many bytes.
+    // A batch is extrapolated from so many examples that they save about this number of bytes.
     const int LargeBatch = 8, SmallestMiddle = 4, ProbedExamples = 2;
     const long ProbedBytes = 64 << 20;
 
-    /// <summary>Predicts a step of <paramref name="model"/>; its gradients, buffers and the CPU's random state are left as they were found.</summary>
-    /// <param name="model">On the CPU; run by <c>call</c>.</param>
+    /// <summary>Predicts a step of <paramref name="model"/>. Its gradients, buffers and the CPU's random state are restored.</summary>
+    /// <param name="model">The model, on the CPU; run by <c>call</c>.</param>
     /// <param name="input">The input's shape, batch first.</param>
-    /// <param name="codec">How maps will be stored.</param>
-    /// <param name="loss">The scalar loss of an output; by default its sum. Disposes neither.</param>
+    /// <param name="codec">The codec of the maps.</param>
+    /// <param name="loss">The scalar loss of an output; by default the sum of the output. It must not dispose the output.</param>
     /// <remarks>
-    /// Peaks are those of the kernels that the small steps ran: at a batch of 1 libtorch takes other convolutions for small inputs than for
+    /// Peaks are those of the kernels that the small steps ran. At a batch of 1 libtorch uses other convolutions for small inputs than for
     /// large ones.
     /// </remarks>
-    /// <returns>A batch of 8 or more is extrapolated from two smaller ones, otherwise a quarter and a half of the first spatial extent; where the model takes neither, the step is run as it is.</returns>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.</exception>
+    /// <returns>
+    /// The prediction. A batch of 8 or more is extrapolated from two smaller batches, and a smaller batch from a quarter and a half of the
+    /// first spatial extent. Where the model accepts neither, the step is run at its own size.
+    /// </returns>
+    /// <exception cref="PlatformNotSupportedException">
+    /// There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.
+    /// </exception>
     public static MemoryPrediction Of(nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor>? loss = null)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -63,7 +68,7 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
         }
     }
 
-    /// <summary>Bytes that this machine can give to new programs: Linux's <c>MemAvailable</c>.</summary>
+    /// <summary>The bytes that this machine has for new programs: Linux's <c>MemAvailable</c>.</summary>
     /// <exception cref="PlatformNotSupportedException">There is no /proc/meminfo.</exception>
     public static long AvailableBytes
     {
@@ -78,8 +83,10 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
         }
     }
 
-    /// <summary>Bytes of the maps that a forward pass will save, plain, from that of a part of the input.</summary>
-    /// <param name="model">On the CPU; run by <c>call</c>. Keeps its mode; in train mode its batch norms' statistics move.</param>
+    /// <summary>The bytes of the maps that a plain forward pass will save, from the forward pass of a part of the input.</summary>
+    /// <param name="model">
+    /// The model, on the CPU; run by <c>call</c>. It keeps its mode; in training mode the statistics of its batch norms change.
+    /// </param>
     /// <param name="input">The input's shape, batch first.</param>
     public static long MapBytes(nn.Module<Tensor, Tensor> model, long[] input)
     {
@@ -100,13 +107,18 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
         }
     }
 
-    /// <summary>What the model, its input and a step take together, without an optimizer's own state.</summary>
+    /// <summary>The bytes of the model, its input and a step together, without the optimizer's state.</summary>
     public long NeededBytes(bool compressed) => ParameterBytes + InputBytes + (compressed ? Compressed : Baseline).PeakBytes;
 
-    /// <summary>Refuses what does not fit, before it starts. The model is there already; its input and the step are to come.</summary>
+    /// <summary>
+    /// Throws where the step does not fit, before it starts. The memory for the input and the step must be available; the model is
+    /// allocated already.
+    /// </summary>
     /// <param name="compressed">Whether the step will be compressed.</param>
     /// <param name="availableBytes">By default <see cref="AvailableBytes"/>.</param>
-    /// <exception cref="InsufficientMemoryException">It does not; the message says what is needed and what is there.</exception>
+    /// <exception cref="InsufficientMemoryException">
+    /// The step does not fit; the message says how many bytes are needed and available.
+    /// </exception>
     public void EnsureFits(bool compressed, long? availableBytes = null)
     {
         var (needed, available) = (NeededBytes(compressed) - ParameterBytes, availableBytes ?? AvailableBytes);
@@ -141,7 +153,7 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
 
     static long[] With(long[] shape, int axis, long extent) => [.. shape.Select((old, at) => at == axis ? extent : old)];
 
-    // Two smaller extents of an axis, of which the second is twice the first.
+    // Two smaller extents of an axis; the second is twice the first.
     static IEnumerable<(int Axis, long Small, long Middle)> Smaller(nn.Module<Tensor, Tensor> model, long[] input)
     {
         if (input[0] >= LargeBatch)
@@ -156,7 +168,7 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
             if (input[2] % parts == 0) yield return (2, input[2] / parts, 2 * input[2] / parts);
     }
 
-    /// <summary>A small step that was run.</summary>
+    /// <summary>The measurements of a small step.</summary>
     sealed record Trial(long Saved, long Kept, long AfterForward, Dictionary<string, List<long>> Levels)
     {
         const long Slack = 64 << 10;
@@ -166,10 +178,10 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
             using var compression = model.CompressActivations(codec);
             compression.Store.Scale = scale;
             using var x = randn(shape);
-            Step(null);    // libtorch allocates some things once
+            Step(null);    // libtorch makes some allocations only once
             AllocatorMeter.Settle();
             var (first, second) = (Step(compression.StartTimeline)!, Step(compression.StartTimeline)!);
-            return first.Least(second);    // whatever else allocates meanwhile, such as the compiler of .NET, is in one only
+            return first.Least(second);    // other allocations, such as those of .NET's compiler, are in one of them only
 
             Trial? Step(Func<MemoryTimeline>? start)
             {
@@ -203,20 +215,23 @@ public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, Step
                 ? stage.Value.Zip(levels, Math.Min).ToList() : stage.Value),
         };
 
-        /// <summary>On the straight line through two trials, <paramref name="beyond"/> times their distance behind the second.</summary>
+        /// <summary>
+        /// The point on the straight line through two trials, <paramref name="beyond"/> times their distance behind the second.
+        /// </summary>
         public static StepMemory Extrapolate(Trial small, Trial middle, double beyond)
         {
             long peak = 0;
             foreach (var (stage, levels) in middle.Levels)
             {
                 if (!small.Levels.TryGetValue(stage, out var smaller)) continue;
-                // The same operations allocate alike at both sizes, but for what is too small to be recorded at one of them, or done otherwise.
+                // The same operations make the same allocations at both sizes, except for allocations that are too small to be recorded at
+                // one size, and operations that differ.
                 var alike = levels.Count == smaller.Count && smaller.Zip(levels).All(pair => IsLine(pair.First, pair.Second));
                 foreach (var (first, second) in alike ? smaller.Zip(levels) : [(smaller.Max(), levels.Max())]) peak = Math.Max(peak, Line(first, second));
             }
             return new(Line(small.Saved, middle.Saved), Line(small.Kept, middle.Kept), Line(small.AfterForward, middle.AfterForward), peak);
 
-            // The second trial is twice as large: a level of constant and growing parts at most doubles.
+            // The second trial is twice as large, so that a level of constant and growing parts at most doubles.
             static bool IsLine(long first, long second) => second >= first - Slack && second <= 2 * first + Slack;
             long Line(long first, long second) => second + (long)(beyond * (second - first));
         }

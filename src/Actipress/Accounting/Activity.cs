@@ -1,8 +1,10 @@
 namespace Actipress.Accounting;
 
-/// <summary>What runs at a moment of a step.</summary>
-/// <param name="Backward">Whether in the backward pass.</param>
-/// <param name="Layer">Whose, by name and type; in the backward pass that of the map that was asked for last. Null where none is known.</param>
+/// <summary>The computation that runs at a moment of a step.</summary>
+/// <param name="Backward">Whether it belongs to the backward pass.</param>
+/// <param name="Layer">
+/// Its layer by name and type; in the backward pass the layer of the last map that was unpacked. Null where no layer is known.
+/// </param>
 readonly record struct Activity(bool Backward, string? Layer)
 {
     public override string ToString() => (Backward ? "backward pass" : "forward pass") + (string.IsNullOrEmpty(Layer) ? "" : $" of {Layer}");

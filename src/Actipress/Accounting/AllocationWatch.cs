@@ -4,11 +4,11 @@ using Actipress.Autograd;
 
 namespace Actipress.Accounting;
 
-/// <summary>Lets C# see the allocations of libtorch's CPU allocator while a meter or a timeline is running.</summary>
+/// <summary>Reports the allocations of libtorch's CPU allocator to C# while a meter or a timeline is running.</summary>
 /// <remarks>
-/// The allocator is one object: it gets a copy of its virtual table in which two slots are ours, a few instructions each that call C#
-/// and go on to libtorch's own. An allocation is seen before it is made, by its size; while a timeline is running C# makes it, so that
-/// its address is known, and gives it a deleter that tells of its end.
+/// The allocator is one object. It receives a copy of its virtual table with two replaced slots: a few instructions each that call C# and
+/// then jump to libtorch's own function. A meter learns the size of an allocation before it is made. While a timeline is running, C# makes
+/// the allocation itself, so that its address is known, with a deleter that reports its end.
 /// </remarks>
 static unsafe class AllocationWatch
 {
@@ -38,7 +38,7 @@ static unsafe class AllocationWatch
 
     public static void Remove(MemoryTimeline timeline) => Change(() => timelines = [.. timelines.Where(other => other != timeline)]);
 
-    /// <summary>Lets running meters see the level at this moment.</summary>
+    /// <summary>Lets running meters read the current level.</summary>
     public static void LookIn()
     {
         if (meters.Length + timelines.Length == 0) return;
@@ -66,7 +66,7 @@ static unsafe class AllocationWatch
         var code = new MachineCode();
         traced = (byte*)NativeMemory.AllocZeroed(1);
 
-        // deleter(data): if traced, tell C#; then libtorch's own.
+        // deleter(data): calls C# if a timeline runs, and then libtorch's own deleter.
         deleter = code.Here;
         code.Add([0x48, 0xB8], (nint)traced);                                                           // mov rax, traced
         code.Add([0x80, 0x38, 0x00, 0x74, 0x0E, 0x57]);                                                 // cmp byte [rax], 0; je own; push rdi
@@ -75,8 +75,8 @@ static unsafe class AllocationWatch
         code.Add([0x48, 0xB8], ownDeleter);                                                             // own: mov rax, ownDeleter
         code.Add([0xFF, 0xE0]);                                                                         // jmp rax
 
-        // libtorch's allocator may throw a C++ exception (out of memory), which must not pass through C#. So C# is called before it, and
-        // unless C# has made the allocation itself the allocator is entered by a jump, as if it had been called directly.
+        // libtorch's allocator may throw a C++ exception (out of memory), which must not pass through C#. So C# is called first. Unless C#
+        // has made the allocation itself, a jump enters the allocator as if it had been called directly.
         var allocate = code.Here;
         code.Add([0x57, 0x56, 0x52, 0x48, 0x89, 0xD6]);                                                 // push rdi, rsi, rdx; mov rsi, rdx
         code.Add([0x48, 0xB8], (nint)(delegate* unmanaged[Cdecl]<nint*, nuint, byte>)&Allocating);      // mov rax, Allocating
@@ -89,7 +89,7 @@ static unsafe class AllocationWatch
         code.Add([0xC3]);                                                                               // ret
         code.Seal();
 
-        // Two words stand before a virtual table: the offset to the top of the object and its type.
+        // A virtual table has two words before it: the offset to the top of the object, and its type.
         var copy = (nint*)NativeMemory.Alloc(Slots + 2, (nuint)sizeof(nint));
         for (var word = 0; word < Slots + 2; word++) copy[word] = ownTable[word - 2];
         copy[2 + AllocateSlot] = allocate;
@@ -97,7 +97,7 @@ static unsafe class AllocationWatch
         watchedTable = copy + 2;
     }
 
-    // Proves the layout of what allocate() returns, and gives libtorch's own deleter.
+    // Tests the layout of the result of allocate(), and returns libtorch's own deleter.
     static nint LearnDataPointer()
     {
         var words = stackalloc nint[DataWords];
@@ -118,7 +118,7 @@ static unsafe class AllocationWatch
         var running = timelines;
         if (running.Length == 0) return 0;
         nint data;
-        if (aligned(&data, Alignment, bytes) != 0) return 0;    // libtorch's own will say so
+        if (aligned(&data, Alignment, bytes) != 0) return 0;    // libtorch's own allocator will report the failure
         (result[DataWord], result[DeleterWord], result[ContextWord], result[DeviceWord]) = (data, deleter, data, device);
         foreach (var timeline in running) timeline.Allocated(data, (long)bytes, level);
         return 1;

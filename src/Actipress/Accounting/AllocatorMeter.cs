@@ -3,15 +3,16 @@ using Actipress.Accounting;
 namespace Actipress;
 
 /// <summary>
-/// What the allocator holds: now, and at its peak since the meter was started. On the CPU libtorch keeps its tensors in the C allocator.
-/// Unlike the process's resident set it sees every tensor exactly, whether its pages were touched or not.
+/// Measures the memory that the allocator holds: the current level, and the peak since the meter was started. On the CPU libtorch keeps its
+/// tensors in the C allocator. Unlike the process's resident set, the level counts every tensor exactly, whether its pages were touched or
+/// not.
 /// </summary>
 /// <remarks>
-/// The level is glibc's <c>mallinfo2()</c>, <c>uordblks + hblkhd</c>. For the peak the meter looks in before each allocation of
-/// libtorch's CPU allocator of 16 KiB or more, and before a codec frees what it worked in, so no moment is missed. Linux with glibc
-/// only, and not under a preloaded allocator such as tcmalloc or jemalloc. One process, one level: whatever else allocates meanwhile
-/// counts too. Of a CUDA device the level is that of torch's caching allocator, exactly where its figures can be
-/// had, else what the driver calls used: see <see cref="SourceOn"/>.
+/// The level is glibc's <c>mallinfo2()</c>, <c>uordblks + hblkhd</c>. For the peak the meter reads the level before each allocation of 16
+/// KiB or more of libtorch's CPU allocator, and before a codec frees its workspace, so that no peak is missed. The meter needs Linux with
+/// glibc, without a preloaded allocator such as tcmalloc or jemalloc. A process has one level, so that all other allocations of the process
+/// count too. On a CUDA device the level is that of torch's caching allocator, where its figures can be read; otherwise it is the memory
+/// that the driver reports as used: see <see cref="SourceOn"/>.
 /// </remarks>
 public sealed class AllocatorMeter : IDisposable
 {
@@ -24,9 +25,11 @@ public sealed class AllocatorMeter : IDisposable
         peak = LevelBytes;
     }
 
-    /// <summary>Starts to follow the peak; dispose the meter to end it.</summary>
-    /// <param name="device">Whose memory: the CPU, or a CUDA device. By default the CPU.</param>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one; or no such device.</exception>
+    /// <summary>Starts to measure the peak, until the meter is disposed.</summary>
+    /// <param name="device">The device whose memory is measured: the CPU (the default), or a CUDA device.</param>
+    /// <exception cref="PlatformNotSupportedException">
+    /// There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one; or no such device.
+    /// </exception>
     public static AllocatorMeter Start(torch.Device? device = null)
     {
         var cuda = CudaOf(device);
@@ -48,12 +51,12 @@ public sealed class AllocatorMeter : IDisposable
         _ => throw new PlatformNotSupportedException($"No allocator's figures of {device}: wanted the CPU or a CUDA device."),
     };
 
-    /// <summary>Bytes that a device's allocator has given out and not got back.</summary>
+    /// <summary>The number of bytes that a device's allocator has handed out and that were not freed.</summary>
     /// <param name="device">The CPU, or a CUDA device.</param>
     /// <exception cref="PlatformNotSupportedException">Its figures are not to be had here.</exception>
     public static long BytesOn(torch.Device device) => CudaOf(device)?.CurrentBytes ?? CurrentBytes;
 
-    /// <summary>Where a device's figures come from, in words.</summary>
+    /// <summary>The source of a device's figures, in words.</summary>
     /// <param name="device">The CPU, or a CUDA device.</param>
     /// <exception cref="PlatformNotSupportedException">Its figures are not to be had here.</exception>
     public static string SourceOn(torch.Device device) => CudaOf(device) switch
@@ -63,18 +66,24 @@ public sealed class AllocatorMeter : IDisposable
         _ => "the driver's used memory, of all processes, at the moments when it is read",
     };
 
-    /// <summary>Gives memory of a CUDA device that no tensor uses back to the driver, as <c>torch.cuda.empty_cache()</c> does in Python; on the CPU does nothing.</summary>
+    /// <summary>
+    /// Returns the memory of a CUDA device that no tensor uses to the driver, as <c>torch.cuda.empty_cache()</c> in Python. Does nothing on
+    /// the CPU.
+    /// </summary>
     /// <param name="device">The device.</param>
     /// <exception cref="PlatformNotSupportedException">There is no such device.</exception>
     public static void EmptyCache(torch.Device device) => CudaOf(device)?.EmptyCache();
 
-    /// <summary>Bytes that are given out now on the meter's device.</summary>
+    /// <summary>The current number of allocated bytes on the meter's device.</summary>
     public long LevelBytes => cuda?.CurrentBytes ?? CurrentBytes;
 
-    /// <summary>Bytes that the process's C allocator has given out and not got back.</summary>
-    /// <remarks>The first reading makes and disposes a tensor of 64 MiB, whose pages it does not touch, to see that the level follows.</remarks>
+    /// <summary>The number of bytes that the process's C allocator has handed out and that were not freed.</summary>
+    /// <remarks>
+    /// The first read makes and disposes a tensor of 64 MiB, whose pages it does not touch, to test that the level changes with it.
+    /// </remarks>
     /// <exception cref="PlatformNotSupportedException">
-    /// There is no glibc here, or the process allocates with another library, such as a preloaded tcmalloc or jemalloc; the message names it.
+    /// There is no glibc here, or the process allocates with another library, such as a preloaded tcmalloc or jemalloc; the message names
+    /// it.
     /// </exception>
     public static long CurrentBytes => CAllocator.CurrentBytes;
 
@@ -89,7 +98,7 @@ public sealed class AllocatorMeter : IDisposable
         }
     }
 
-    /// <summary>Begins anew with the present level.</summary>
+    /// <summary>Resets the peak to the current level.</summary>
     public void ResetPeak()
     {
         cuda?.Tell(begin: true);
@@ -107,8 +116,8 @@ public sealed class AllocatorMeter : IDisposable
     }
 
     /// <summary>
-    /// Lets finalizers free what was left to them, so that what they free is not taken for part of what is measured next. Takes a full
-    /// garbage collection: before a measurement, not in a training loop.
+    /// Runs all pending finalizers, so that memory that they free does not distort the next measurement. This takes a full garbage
+    /// collection: call it before a measurement, not in a training loop.
     /// </summary>
     public static void Settle()
     {
@@ -116,7 +125,7 @@ public sealed class AllocatorMeter : IDisposable
         GC.WaitForPendingFinalizers();
     }
 
-    /// <summary>Lets running meters see the level at this moment, for memory that does not come from libtorch's allocator.</summary>
+    /// <summary>Lets running meters read the current level, for memory that does not come from libtorch's allocator.</summary>
     internal static void LookIn() => AllocationWatch.LookIn();
 
     /// <inheritdoc/>

@@ -7,25 +7,25 @@ namespace Actipress.Accounting;
 
 /// <summary>The C library's allocator, in which libtorch keeps its tensors on the CPU.</summary>
 /// <remarks>
-/// <c>mallinfo2()</c> tells of glibc's allocator and of no other. Where another one was loaded in its place, as by <c>LD_PRELOAD</c> of
-/// tcmalloc or jemalloc, it answers all the same, with a level that no tensor moves. So the level is believed once a tensor of known size
-/// has moved it.
+/// <c>mallinfo2()</c> describes glibc's allocator only. Where another allocator replaces it, as by <c>LD_PRELOAD</c> of tcmalloc or
+/// jemalloc, the function still returns a level, which no tensor changes. So the level is trusted only after a tensor of known size has
+/// changed it.
 /// </remarks>
 static class CAllocator
 {
-    // The trial's pages are never touched: a try takes microseconds. There are several, since another thread may allocate or free as much
-    // between the two readings of one.
+    // The pages of the trial tensor are never touched, so that a try takes microseconds. There are several tries, because another thread
+    // may allocate or free as much between the two readings of a try.
     const long TrialBytes = 64 << 20;
     internal const int Tries = 20;
 
     const int Mapped = 4, UsedInArenas = 7;
 
-    // A trial that failed for want of memory is no answer and is not kept.
+    // A trial that failed for lack of memory has no result, and is repeated later.
     static readonly Lazy<string?> refusal = new(
         () => MovedBy(() => Level, Trial) is { } moved ? Refusal(moved, Owner, Environment.GetEnvironmentVariable("LD_PRELOAD")) : null,
         LazyThreadSafetyMode.PublicationOnly);
 
-    /// <summary>Bytes that the allocator has given out and not got back.</summary>
+    /// <summary>The number of bytes that the allocator has handed out and that were not freed.</summary>
     /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch allocates elsewhere.</exception>
     public static long CurrentBytes
     {
@@ -39,7 +39,9 @@ static class CAllocator
         }
     }
 
-    /// <summary>A function of the C library as libtorch itself finds it, which may be another library's; 0 where there is none.</summary>
+    /// <summary>
+    /// The address of a C function as libtorch itself resolves it, which may be in another library; 0 where there is none.
+    /// </summary>
     public static nint Symbol(string name) => NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), name, out var address) ? address : 0;
 
     static long Level
@@ -53,7 +55,9 @@ static class CAllocator
 
     static IDisposable Trial() => empty(TrialBytes, uint8, CPU);
 
-    /// <summary>Null where the level follows the trial, else by how many bytes the trial moved it in the last try.</summary>
+    /// <summary>
+    /// Null where the level changes with the trial tensor; otherwise the number of bytes by which it changed in the last try.
+    /// </summary>
     internal static long? MovedBy(Func<long> level, Func<IDisposable> trial)
     {
         long moved = 0;
@@ -66,10 +70,10 @@ static class CAllocator
         return moved;
     }
 
-    /// <summary>Why the level is not believed, and the way out.</summary>
-    /// <param name="moved">By how many bytes the trial moved it.</param>
-    /// <param name="owner">The file whose <c>posix_memalign</c> the process uses; null where that is not known.</param>
-    /// <param name="preload">The environment's <c>LD_PRELOAD</c>.</param>
+    /// <summary>The exception that says why the level is not trusted, and the way out.</summary>
+    /// <param name="moved">The number of bytes by which the trial tensor changed the level.</param>
+    /// <param name="owner">The file whose <c>posix_memalign</c> the process uses; null where it is not known.</param>
+    /// <param name="preload">The value of <c>LD_PRELOAD</c> in the environment.</param>
     internal static string Refusal(long moved, string? owner, string? preload)
     {
         var text = string.Create(CultureInfo.InvariantCulture, $"The allocator's level is not to be had here: a tensor of {TrialBytes >> 20} MiB moves glibc's by {moved / 1048576.0:0.0} MiB. ");

@@ -3,54 +3,59 @@ using System.Text;
 
 namespace Actipress;
 
-/// <summary>What one layer saved for the backward pass in the last step, and what was kept of it.</summary>
+/// <summary>The maps that one layer saved for the backward pass in the last step, and what was kept in their place.</summary>
 /// <param name="Name">The layer's name in the model.</param>
 /// <param name="Type">The module's type.</param>
-/// <param name="Maps">Saved tensors that this layer was the first to save.</param>
-/// <param name="SharedMaps">Saved tensors that another layer had saved already; they cost nothing more.</param>
-/// <param name="SavedBytes">Bytes of the saved tensors as they were.</param>
-/// <param name="KeptBytes">Bytes kept in their place.</param>
-/// <param name="KeptAs">The codec, or how else they were kept, or why they were left alone.</param>
+/// <param name="Maps">The number of saved tensors that this layer was the first to save.</param>
+/// <param name="SharedMaps">The number of saved tensors that another layer had saved already; they take no more bytes.</param>
+/// <param name="SavedBytes">The bytes of the saved tensors before compression.</param>
+/// <param name="KeptBytes">The bytes kept in their place.</param>
+/// <param name="KeptAs">The codec, another way of keeping, or the reason why the maps stayed as they are.</param>
 /// <param name="AliveElsewhereBytes">
-/// Bytes of maps that were still alive when the backward pass began, since something else (an undisposed handle, a module that holds
-/// its output) kept them: they are handed out as they are, and compressing them would save nothing.
+/// The bytes of maps that something else (an undisposed handle, a module that holds its output) kept alive until the backward pass began.
+/// These maps are handed out as they are; compressing them would save nothing.
 /// </param>
-/// <param name="NotFinite">Maps with NaN or infinities, which were kept as they are.</param>
+/// <param name="NotFinite">The number of maps with NaN or infinities, which were kept as they are.</param>
 public sealed record LayerReport(
     string Name, string Type, int Maps, int SharedMaps, long SavedBytes, long KeptBytes, string KeptAs, long AliveElsewhereBytes, int NotFinite)
 {
     /// <summary>
-    /// The root mean square of the compressed maps' relative errors, each the norm of the error by that of the map, as the samples told that
-    /// were taken while packing, before zeros are put back; null where none was taken: on a GPU, and of quantised maps.
+    /// The root mean square of the compressed maps' relative errors. A relative error is the norm of the error divided by the norm of the
+    /// map, from the sample that packing takes, before zeros are restored. Null where packing takes no sample: on a GPU, and for quantised
+    /// maps.
     /// </summary>
     public double? RelativeError { get; init; }
 
-    /// <summary>The operations that saved what is counted in <see cref="AliveElsewhereBytes"/>, such as <c>aten::cat</c>; with commas between them.</summary>
+    /// <summary>
+    /// The operations that saved the maps of <see cref="AliveElsewhereBytes"/>, such as <c>aten::cat</c>, separated by commas.
+    /// </summary>
     public string AliveElsewhereBy { get; init; } = "";
 }
 
 /// <summary>The activation maps of the last step, by layer. Made by <see cref="ActivationCompression.Report"/>.</summary>
 public sealed record CompressionReport
 {
-    /// <summary>One line for each layer that saved anything but parameters and inputs, in the order of the forward pass.</summary>
+    /// <summary>One line for each layer that saved more than parameters and inputs, in the order of the forward pass.</summary>
     public required IReadOnlyList<LayerReport> Layers { get; init; }
 
-    /// <summary>Bytes held for a backward pass at this moment: zero after <c>backward()</c>.</summary>
+    /// <summary>The bytes currently held for a backward pass: zero after <c>backward()</c>.</summary>
     public required long LiveBytes { get; init; }
 
-    /// <summary>What a user should know of the step: what went wrong without stopping it, what stays exact and why, what was still alive.</summary>
+    /// <summary>
+    /// Notes for the user: failures that did not stop the step, maps that stay exact and why, and maps that were still alive.
+    /// </summary>
     public required IReadOnlyList<string> Notes { get; init; }
 
-    /// <summary>Bytes of all saved activation maps as they were, each storage counted once.</summary>
+    /// <summary>The bytes of all saved activation maps before compression, each storage counted once.</summary>
     public long SavedBytes => Layers.Sum(layer => layer.SavedBytes);
 
-    /// <summary>Bytes kept in their place.</summary>
+    /// <summary>The bytes kept in place of the saved maps.</summary>
     public long KeptBytes => Layers.Sum(layer => layer.KeptBytes);
 
-    /// <summary>Bytes of compressed maps whose originals something else kept alive.</summary>
+    /// <summary>The bytes of compressed maps whose originals something else kept alive.</summary>
     public long AliveElsewhereBytes => Layers.Sum(layer => layer.AliveElsewhereBytes);
 
-    /// <summary>The report as a table for people.</summary>
+    /// <summary>The report as a table of text.</summary>
     public override string ToString()
     {
         var text = new StringBuilder();

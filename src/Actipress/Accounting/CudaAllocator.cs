@@ -5,25 +5,25 @@ using Actipress.Gpu;
 namespace Actipress.Accounting;
 
 /// <summary>
-/// The figures of torch's caching allocator for one CUDA device: bytes of tensors now and at most, as <c>torch.cuda.memory_allocated</c>
-/// and <c>max_memory_allocated</c> give them in Python. TorchSharp offers neither.
+/// The figures of torch's caching allocator for one CUDA device: the current and the highest number of bytes of tensors, as
+/// <c>torch.cuda.memory_allocated</c> and <c>max_memory_allocated</c> in Python. TorchSharp offers neither.
 /// </summary>
 /// <remarks>
-/// <para>libc10 exports <c>c10::GetAllocator</c>; what it gives for CUDA is a <c>c10::DeviceAllocator</c>, whose virtual functions are called by
-/// their places in its table. <c>getDeviceStats</c> fills nine rows of three statistics (all blocks, small ones, large ones) of four
-/// numbers (current, peak, allocated, freed); row 4 is bytes of blocks, row 8 bytes as asked for. A tensor of a known size proves that
-/// before it is relied on.</para>
-/// <para>Where the proof fails the level is what the driver says is not free: of all processes, the allocator's cache included, and the peak
-/// is the highest level at the moments when somebody looked.</para>
+/// <para>libc10 exports <c>c10::GetAllocator</c>. For CUDA this function returns a <c>c10::DeviceAllocator</c>, whose virtual functions are
+/// called by their positions in its table. <c>getDeviceStats</c> fills nine rows of three statistics (all, small and large blocks) of four
+/// numbers (current, peak, allocated, freed). Row 4 is the bytes of blocks; row 8 is the requested bytes. A tensor of known size tests this
+/// layout first.</para>
+/// <para>Where the test fails, the level is the memory that the driver reports as not free, of all processes and with the allocator's
+/// cache. The peak is then the highest level that was read.</para>
 /// </remarks>
 sealed unsafe class CudaAllocator
 {
-    // Of c10::Allocator: two destructors, allocate, is_simple_data_ptr, raw_deleter, copy_data; of c10::DeviceAllocator: initialized,
-    // emptyCache, recordStream, getDeviceStats, resetAccumulatedStats, resetPeakStats, getMemoryInfo.
+    // c10::Allocator has two destructors, allocate, is_simple_data_ptr, raw_deleter and copy_data. c10::DeviceAllocator adds initialized,
+    // emptyCache, recordStream, getDeviceStats, resetAccumulatedStats, resetPeakStats and getMemoryInfo.
     internal const int InitializedSlot = 6, EmptyCacheSlot = 7, StatsSlot = 9, ResetPeakSlot = 11;
     const int WordsOfRow = 3 * 4, AllocatedRow = 4, RequestedRow = 8, CurrentWord = 0, PeakWord = 1;
 
-    // More than the structure has.
+    // A number of words that is larger than the structure.
     const int StatsWords = 512;
 
     const int ProofBytes = 3 << 20;
@@ -57,10 +57,10 @@ sealed unsafe class CudaAllocator
         });
     }
 
-    /// <param name="allocator">A <c>c10::DeviceAllocator</c>; 0 for none.</param>
-    /// <param name="index">Of the device.</param>
-    /// <param name="allocate">Makes a tensor of so many bytes there.</param>
-    /// <param name="driverLevel">The driver's bytes that are not free.</param>
+    /// <param name="allocator">The address of a <c>c10::DeviceAllocator</c>; 0 for none.</param>
+    /// <param name="index">The index of the device.</param>
+    /// <param name="allocate">Makes a tensor of a number of bytes on the device.</param>
+    /// <param name="driverLevel">Reads the number of bytes that the driver reports as not free.</param>
     public CudaAllocator(nint allocator, int index, Func<long, IDisposable> allocate, Func<long> driverLevel)
     {
         (this.allocator, this.index) = (allocator, (sbyte)index);
@@ -73,7 +73,7 @@ sealed unsafe class CudaAllocator
         var (requested, allocated) = (Stat(RequestedRow, CurrentWord), Stat(AllocatedRow, CurrentWord));
         using (allocate(ProofBytes))
         {
-            // A block may be larger than what was asked for, by what is not worth splitting off.
+            // A block may be larger than the request, where the rest is too small to be split off.
             if (Stat(RequestedRow, CurrentWord) - requested != ProofBytes || Stat(AllocatedRow, CurrentWord) - allocated is < ProofBytes or > 2 * ProofBytes) return false;
             ResetPeakOfAllocator();
             if (Stat(AllocatedRow, PeakWord) != Stat(AllocatedRow, CurrentWord)) return false;
@@ -81,20 +81,22 @@ sealed unsafe class CudaAllocator
         return (Stat(RequestedRow, CurrentWord), Stat(AllocatedRow, CurrentWord)) == (requested, allocated) && Stat(AllocatedRow, PeakWord) > allocated;
     }
 
-    /// <summary>Whether the figures are the allocator's own; else they are the driver's.</summary>
+    /// <summary>Whether the figures are the allocator's own; otherwise they are the driver's.</summary>
     public bool IsExact => driverLevel is null;
 
-    /// <summary>Bytes of tensors on the device; where that is not to be had, bytes that the driver calls used.</summary>
+    /// <summary>
+    /// The bytes of tensors on the device; where the allocator's figures cannot be read, the bytes that the driver reports as used.
+    /// </summary>
     public long CurrentBytes => driverLevel is null ? Stat(AllocatedRow, CurrentWord) : driverLevel();
 
-    /// <summary>Gives memory that no tensor uses back to the driver, for other processes.</summary>
+    /// <summary>Returns the memory that no tensor uses to the driver, for other processes.</summary>
     public void EmptyCache()
     {
         if (allocator == 0) throw LibTorch.Unsupported("no allocator of CUDA tensors", "that of libtorch 2.10.0");
         ((delegate* unmanaged[Cdecl]<nint, ulong, ulong, void>)Function(EmptyCacheSlot))(allocator, 0, 0);
     }
 
-    /// <summary>A meter follows the peak from here on.</summary>
+    /// <summary>Registers a meter, which learns of peaks from now on.</summary>
     public void Add(AllocatorMeter meter)
     {
         lock (gate)
@@ -109,8 +111,8 @@ sealed unsafe class CudaAllocator
         lock (gate) meters.Remove(meter);
     }
 
-    /// <summary>Tells meters of the highest level since the last time; the allocator has one peak, and they have theirs.</summary>
-    /// <param name="begin">Whether a peak of its own begins for one of them.</param>
+    /// <summary>Reports the highest level since the last call to all meters. The allocator has one peak; each meter has its own.</summary>
+    /// <param name="begin">Whether one of the meters begins a new peak.</param>
     public void Tell(bool begin)
     {
         lock (gate)

@@ -6,7 +6,7 @@ namespace Actipress.Accounting;
 /// <remarks>
 /// Batch b of B has the exact gradient g_b, the compressed gradient c_b and the error e_b = c_b - g_b. The comparison keeps sum g_b and
 /// sum e_b, two vectors as large as the parameters, and sums of squares; it keeps no batch's own gradients. The errors of two different
-/// batches have nothing but their systematic part in common, and the gradients of two different batches nothing but the mean gradient:
+/// batches have only their systematic part in common, and the gradients of two different batches only the mean gradient:
 /// <code>
 /// |mean e|^2 = mean of e_b e_b' over b != b' = (|sum e_b|^2 - sum |e_b|^2) / (B (B - 1))
 /// |mean g|^2 = mean of g_b g_b' over b != b' = (|sum g_b|^2 - sum |g_b|^2) / (B (B - 1))
@@ -17,11 +17,11 @@ namespace Actipress.Accounting;
 /// <param name="names">The parameters' names, in the order in which their gradients are given.</param>
 sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
 {
-    // The gradient of a convolution's bias before a batch norm is zero but for rounding. In float32 that leaves 1e-6 to 2e-2 of the root
-    // mean square of the weight's gradient (nine convolutions, inputs of size 0.01 to 100); a compressed map leaves more.
+    // The gradient of a convolution's bias before a batch norm is zero but for rounding. In float32 the rounding is 1e-6 to 2e-2 of the
+    // root mean square of the weight's gradient (nine convolutions, inputs of size 0.01 to 100). The error of a compressed map is larger.
     const double OfTheModule = 0.05, OfAll = 1e-5;
 
-    // Below this share of the batches' squared gradients their spread is that of rounding: all batches were the same.
+    // Below this share of the batches' squared gradients their spread is rounding: all batches were the same.
     const double NoSpread = 1e-6;
 
     const long Piece = 1 << 18;
@@ -31,7 +31,7 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
 
     /// <summary>Adds the gradients of one batch. Nothing is disposed.</summary>
     /// <param name="exact">One for each name; null where the parameter has none.</param>
-    /// <param name="compressed">Likewise, with the same shapes.</param>
+    /// <param name="compressed">The compressed gradients, of the same shapes; null where the parameter has none.</param>
     public void Add(IReadOnlyList<Tensor?> exact, IReadOnlyList<Tensor?> compressed)
     {
         using var untracked = no_grad();
@@ -73,7 +73,7 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
             spread <= NoSpread * gradients / batches ? null : Math.Sqrt(Math.Max(0, errors / batches - systematic) / spread));
     }
 
-    // The parameters of a module share the gradient that comes in: an error in it that harms one of them shows in another too.
+    // The parameters of a module share the incoming gradient, so that an error in it that harms one of them shows in another too.
     static bool Vanishes(Parameter one, Parameter[] all)
     {
         if (!(one.Products.Error >= one.Products.Exact)) return false;
@@ -82,7 +82,7 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
         return one.MeanSquare <= share * share * those.Max(other => other.MeanSquare);
     }
 
-    // In double precision, in which the squares of small gradients do not underflow, piece by piece.
+    // The sums are in double precision, in which the squares of small gradients do not underflow, and are computed piece by piece.
     static double Dot(Tensor a, Tensor b)
     {
         using var flatA = a.flatten();
@@ -122,7 +122,7 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
         public (Tensor Gradient, Tensor Error)? Sums { get; private set; }
         public Products Products { get; private set; }
 
-        // Over batches and elements, times the number of batches.
+        // The sums over batches and elements, multiplied by the number of batches.
         public double MeanSquare => Products.Exact / Math.Max(1, Sums!.Value.Gradient.numel());
 
         public Products Add(Tensor exact, Tensor compressed)

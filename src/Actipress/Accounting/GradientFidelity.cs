@@ -6,33 +6,33 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>How near one parameter's gradient comes to the exact one, all batches' gradients taken as one vector.</summary>
+/// <summary>The distance of one parameter's gradient from the exact gradient, with the gradients of all batches as one vector.</summary>
 /// <param name="Name">The parameter's name in the model's state dictionary.</param>
-/// <param name="Cosine">Cosine of the angle between both; 1 for equal directions, NaN where one of them is zero.</param>
-/// <param name="NormRatio">Norm of the compressed run's gradient by that of the exact one.</param>
+/// <param name="Cosine">The cosine of the angle between both gradients: 1 for equal directions, NaN where one of them is zero.</param>
+/// <param name="NormRatio">The norm of the compressed run's gradient, divided by that of the exact gradient.</param>
 public sealed record ParameterFidelity(string Name, double Cosine, double NormRatio)
 {
-    /// <summary>Norm of the difference between both gradients by the norm of the exact one.</summary>
+    /// <summary>The norm of the difference of both gradients, divided by the norm of the exact gradient.</summary>
     public double RelativeError { get; init; }
 
     /// <summary>
-    /// Whether the exact gradient is zero but for rounding, as that of a convolution's bias before a batch norm is: the other figures
-    /// then say nothing. It is taken for that where the error is no smaller than the gradient, and the gradient's root mean square at
-    /// most 0.05 of that of another parameter of the module, or 1e-5 of the largest of all where the module has no other.
+    /// Whether the exact gradient is zero but for rounding, as for a convolution's bias before a batch norm. The other figures then have no
+    /// meaning. The property is true where the error is no smaller than the gradient, and the gradient's root mean square is at most 0.05
+    /// of that of another parameter of the module, or 1e-5 of the largest of all where the module has no other parameter.
     /// </summary>
     public bool Vanishes { get; init; }
 }
 
-/// <summary>How near one batch's gradient comes to the exact one.</summary>
+/// <summary>The distance of one batch's gradient from the exact gradient.</summary>
 /// <param name="Cosine">Over all parameters as one vector.</param>
 /// <param name="NormRatio">Over all parameters as one vector.</param>
 public sealed record BatchFidelity(double Cosine, double NormRatio);
 
-/// <summary>How near the gradients of compressed steps come to the exact ones.</summary>
+/// <summary>The distance of the gradients of compressed steps from the exact gradients.</summary>
 /// <remarks>
-/// A batch's cosine is a poor judge of a codec, for it does not tell errors that cancel over batches from errors that do not. In a
-/// training of a ResNet-8, 2-bit quantisation, with the cosine of <c>dct:10</c>, lost a tenth of what <c>dct:10</c> lost. So measure
-/// over several batches, 8 or more, and compare codecs by <see cref="Bias"/> first and <see cref="Noise"/> second.
+/// A batch's cosine is a poor measure of a codec, because it does not distinguish errors that cancel over batches from errors that do not.
+/// 2-bit quantisation has the cosine of <c>dct:10</c>; in a training of a ResNet-8 its loss rose by a tenth of the rise under
+/// <c>dct:10</c>. So measure over 8 batches or more, and compare codecs by <see cref="Bias"/> first and <see cref="Noise"/> second.
 /// </remarks>
 /// <param name="Cosine">Over all parameters as one vector; the mean over the batches.</param>
 /// <param name="NormRatio">Over all parameters as one vector; the mean over the batches.</param>
@@ -45,20 +45,20 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
     public IReadOnlyList<BatchFidelity> Batches { get; init; } = [];
 
     /// <summary>
-    /// The systematic error: norm of the mean error by the norm of the mean gradient, both estimated without the share of the batches'
-    /// noise. It is 0 where the estimate for the error is negative, and null for a single batch, or where the batches are too few to
-    /// tell the mean gradient from their noise.
+    /// The systematic error: the norm of the mean error, divided by the norm of the mean gradient, both estimated without the share of the
+    /// batches' noise. It is 0 where the estimate of the error is negative. It is null for a single batch, and where the batches are too
+    /// few to distinguish the mean gradient from their noise.
     /// </summary>
     public double? Bias { get; init; }
 
     /// <summary>
-    /// The rest of the error, which differs from batch to batch: its root mean square by that of the batches' own noise, which is how
-    /// far a batch's exact gradient is from the mean gradient. Null for a single batch, or where all batches are the same.
+    /// The rest of the error, which differs from batch to batch: its root mean square, divided by that of the batches' own noise. The noise
+    /// of a batch is its exact gradient less the mean gradient. Null for a single batch, and where all batches are the same.
     /// </summary>
     public double? Noise { get; init; }
 
     /// <summary>The parameters with the largest relative errors, the worst first; those that vanish are left out.</summary>
-    /// <param name="count">At most so many.</param>
+    /// <param name="count">The largest number of parameters.</param>
     /// <exception cref="ArgumentOutOfRangeException">The count is negative.</exception>
     public IReadOnlyList<ParameterFidelity> Worst(int count)
     {
@@ -66,7 +66,7 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
         return [.. Parameters.Where(parameter => !parameter.Vanishes).OrderByDescending(parameter => double.IsNaN(parameter.RelativeError) ? double.PositiveInfinity : parameter.RelativeError).Take(count)];
     }
 
-    /// <summary>The figures and the three worst parameters, for people.</summary>
+    /// <summary>The figures and the three worst parameters, as text.</summary>
     public override string ToString()
     {
         var text = new StringBuilder();
@@ -110,8 +110,8 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
         }
         return batches > 0 ? comparison.Fidelity() : throw new ArgumentException("No fidelity without a batch: found none, wanted one or more.", nameof(losses));
 
-        // Tensors that the caller's enumeration makes between batches are not of this scope. The next batch's dropout is another one: the
-        // random state goes on from where the exact run has left it.
+        // Tensors that the caller's enumeration makes between batches do not belong to this scope. The next batch has another dropout,
+        // because the random state continues from where the exact run has left it.
         void Compare(Func<Tensor> loss)
         {
             using var scope = NewDisposeScope();
@@ -121,7 +121,7 @@ public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnly
             RandomState.Set(CPU, randomBefore);
             if (batches == 0)
             {
-                // Which maps others are derived from is known from the second step on, as in a training.
+                // As in a training, the maps from which others are derived are known from the second step on.
                 foreach (var gradient in Run(loss, compressed: true)) gradient?.Dispose();
                 RandomState.Set(CPU, randomBefore);
             }

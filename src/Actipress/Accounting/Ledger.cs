@@ -1,21 +1,23 @@
 namespace Actipress.Accounting;
 
-/// <summary>One way in which a map is held, as the books see it.</summary>
+/// <summary>One way in which a map is held, as the ledger records it.</summary>
 /// <param name="Bytes">Bytes held.</param>
-/// <param name="How">How a report calls it.</param>
-/// <param name="RelativeError">The norm of its error by that of the map; null where that is not known, or nothing.</param>
+/// <param name="How">The name of this way in a report.</param>
+/// <param name="RelativeError">
+/// The norm of its error divided by the norm of the map; null where the error is not known, or the map is exact.
+/// </param>
 readonly record struct Entry(long Bytes, string How, double? RelativeError = null);
 
-/// <summary>The bytes of the maps that autograd saved in the current step, by layer: what each was and what it became.</summary>
+/// <summary>The bytes of the maps that autograd saved in the current step, by layer, before and after packing.</summary>
 sealed class Ledger
 {
     readonly Dictionary<string, Account> accounts = [];
     bool released;
 
-    /// <summary>Bytes held for the backward pass now; zero once it is over.</summary>
+    /// <summary>The bytes currently held for the backward pass; zero once it is over.</summary>
     public long LiveBytes { get; private set; }
 
-    /// <summary>The largest that <see cref="LiveBytes"/> was in this step.</summary>
+    /// <summary>The highest value of <see cref="LiveBytes"/> in this step.</summary>
     public long PeakBytes { get; private set; }
 
     public IEnumerable<Account> Accounts => accounts.Values;
@@ -66,7 +68,7 @@ sealed class Ledger
         where account.Maps + account.SharedMaps > 0
         select account.Line();
 
-    /// <summary>One layer's part.</summary>
+    /// <summary>The bytes of one layer.</summary>
     internal sealed class Account(string layer, string type)
     {
         public string Layer => layer;
@@ -78,14 +80,15 @@ sealed class Ledger
         public int NotFinite { get; set; }
         public Dictionary<string, long> Ways { get; } = [];
 
-        /// <summary>Bytes of recurrent layers' workspaces.</summary>
+        /// <summary>The bytes of recurrent layers' workspaces.</summary>
         public long WorkspaceBytes { get; set; }
 
-        // Of the maps whose error is known: their kept bytes, and the squares of their relative errors times these.
+        // For the maps whose error is known: the sum of their kept bytes, and the sum of the squares of their relative errors, weighted by
+        // the kept bytes.
         long judgedBytes;
         double squares;
 
-        /// <summary>Kept bytes of the maps whose error is known.</summary>
+        /// <summary>The kept bytes of the maps whose error is known.</summary>
         public long JudgedBytes => judgedBytes;
 
         /// <summary>The root mean square of the maps' relative errors; null where none is known.</summary>
@@ -98,7 +101,7 @@ sealed class Ledger
             squares += sign * entry.Bytes * error * error;
         }
 
-        /// <summary>The operations that saved what stayed alive.</summary>
+        /// <summary>The operations that saved the maps that stayed alive.</summary>
         public HashSet<string> AliveElsewhereBy { get; } = [];
 
         /// <summary>A map that something else has kept alive until the backward pass.</summary>

@@ -5,22 +5,27 @@ using Actipress.Accounting;
 namespace Actipress;
 
 /// <summary>The allocator's level at one moment of a step.</summary>
-/// <param name="Bytes">Above the level at which the timeline began.</param>
-/// <param name="Stage">What ran, such as <c>forward of layer1.0.conv1 (Conv2d)</c>; in the backward pass the layer whose map was asked for last.</param>
+/// <param name="Bytes">The level, above that at which the timeline began.</param>
+/// <param name="Stage">
+/// The computation that ran, such as <c>forward of layer1.0.conv1 (Conv2d)</c>; in the backward pass the layer of the last map that was
+/// unpacked.
+/// </param>
 public sealed record MemoryLevel(long Bytes, string Stage);
 
 /// <summary>One piece of memory that was alive at a moment.</summary>
 /// <param name="Bytes">Its size.</param>
-/// <param name="What">What it is, such as <c>gradient of fc.weight</c>, <c>rebuilt map of layer1.0.conv1</c> or what made it.</param>
+/// <param name="What">
+/// A description, such as <c>gradient of fc.weight</c> or <c>rebuilt map of layer1.0.conv1</c>, or the computation that made it.
+/// </param>
 public sealed record AliveBlock(long Bytes, string What);
 
 /// <summary>
-/// The allocator's level at each larger allocation of a step, and what was alive at any of these moments. Made by
+/// The allocator's level at each larger allocation of a step, and the blocks that were alive at these moments. Made by
 /// <see cref="ActivationCompression.StartTimeline"/>.
 /// </summary>
 /// <remarks>
-/// Blocks of 16 KiB or more of libtorch's CPU allocator are followed one by one. A plain step with its layers' names is that of a model
-/// compressed with <see cref="ActivationCodec.None"/>.
+/// Blocks of 16 KiB or more of libtorch's CPU allocator are recorded one by one. A model that is compressed with <see
+/// cref="ActivationCodec.None"/> gives the timeline of the plain step with its layers' names.
 /// </remarks>
 public sealed class MemoryTimeline : IDisposable
 {
@@ -59,15 +64,17 @@ public sealed class MemoryTimeline : IDisposable
         public int End { get; set; } = int.MaxValue;
         public List<Block> Rebuilt { get; } = [];
 
-        /// <summary>How its values are held, for which layer and from when on; null where no operation asked for values.</summary>
+        /// <summary>How its values are held, for which layer and since which moment; null where no operation needs values.</summary>
         public (TimedValues Held, string Layer, int Start)? Values { get; set; }
 
-        /// <summary>What bits of the map are held beside or in place of its values.</summary>
+        /// <summary>The bits of the map that are held beside or in place of its values.</summary>
         public List<(long Bytes, int Start, int End)> Bits { get; } = [];
     }
 
-    /// <param name="training">Whose maps are recorded.</param>
-    /// <param name="followsAllocator">Whether the allocator is followed too; without it levels are 0, and each map that was packed is a moment.</param>
+    /// <param name="training">The training whose maps are recorded.</param>
+    /// <param name="followsAllocator">
+    /// Whether the allocator's level is recorded too. Without it levels are 0, and the moments are the packed maps.
+    /// </param>
     internal MemoryTimeline(ITimedTraining training, bool followsAllocator)
     {
         (this.training, this.followsAllocator) = (training, followsAllocator);
@@ -92,13 +99,16 @@ public sealed class MemoryTimeline : IDisposable
         get { lock (gate) return moments.Count == 0 ? null : Level(moments[PeakMoment()]); }
     }
 
-    /// <summary>What was alive at the peak, the largest first; blocks below 64 KiB, and whatever is not libtorch's, are the last line.</summary>
+    /// <summary>
+    /// The blocks that were alive at the peak, the largest first. The last line is the sum of blocks below 64 KiB and of memory that is not
+    /// libtorch's.
+    /// </summary>
     public IReadOnlyList<AliveBlock> AliveAtPeak
     {
         get { lock (gate) return moments.Count == 0 ? [] : AliveAt(PeakMoment()); }
     }
 
-    /// <summary>Ends the recording; what was recorded stays.</summary>
+    /// <summary>Ends the recording. The recorded moments stay.</summary>
     public void Dispose()
     {
         if (followsAllocator) AllocationWatch.Remove(this);
@@ -108,7 +118,7 @@ public sealed class MemoryTimeline : IDisposable
                 if (alive.TryGetValue(address, out var block)) block.Name = $"gradient of {name}";
     }
 
-    /// <summary>The peak and what was alive then, for people.</summary>
+    /// <summary>The peak and the blocks that were alive then, as a table of text.</summary>
     public override string ToString()
     {
         if (Peak is not { } peak) return "Nothing was allocated.";

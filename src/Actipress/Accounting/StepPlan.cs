@@ -1,32 +1,32 @@
 namespace Actipress.Accounting;
 
 /// <summary>
-/// Foresees the highest level of a step under any choice of rungs, from the timeline of one step that was measured, and steps down
-/// from maps as they are until a budget is kept.
+/// Predicts the highest level of a step under any choice of rungs, from the timeline of one measured step. It steps down from maps as they
+/// are until the budget is kept.
 /// </summary>
 /// <remarks>
-/// Where the level is highest, the layer steps down whose harm grows least for each byte that this takes from that moment; and again.
-/// The path does not depend on the budget, which only says where on it to stop: so a larger budget is never answered with a coarser
-/// rung of any layer.
+/// At the moment of the highest level, the layer whose harm grows least for each byte that it frees there steps down by one rung. This is
+/// repeated. The path does not depend on the budget, which only says where on the path to stop, so that a larger budget never gives any
+/// layer a coarser rung.
 /// </remarks>
 sealed class StepPlan
 {
     readonly List<(string Layer, int Rung)> path = [];
     readonly List<long> peaks = [];
 
-    /// <summary>The layers on whose maps a budget decides.</summary>
+    /// <summary>The layers whose maps a budget may change.</summary>
     public IReadOnlyList<string> Layers { get; }
 
-    /// <summary>The least level that the path comes to.</summary>
+    /// <summary>The lowest level on the path.</summary>
     public long LeastBytes => peaks.Min();
 
-    /// <summary>The first place on the path whose level is within <paramref name="bytes"/>; null where none is.</summary>
+    /// <summary>The first position on the path whose level is at most <paramref name="bytes"/>; null where there is none.</summary>
     public int? Within(long bytes) => peaks.FindIndex(peak => peak <= bytes) is var at and >= 0 ? at : null;
 
-    /// <summary>The level foreseen at a place of the path.</summary>
+    /// <summary>The predicted level at a position of the path.</summary>
     public long Peak(int place) => peaks[place];
 
-    /// <summary>The rung of each layer at a place of the path; a layer that it does not name keeps its maps as they are.</summary>
+    /// <summary>The rung of each layer at a position of the path. A layer without a rung keeps its maps as they are.</summary>
     public Dictionary<string, int> Rungs(int place)
     {
         var rungs = new Dictionary<string, int>();
@@ -34,9 +34,9 @@ sealed class StepPlan
         return rungs;
     }
 
-    /// <param name="timeline">Of a step in which maps that a budget may change were packed.</param>
-    /// <param name="moments">How many of its moments belong to the step.</param>
-    /// <param name="of">What counts.</param>
+    /// <param name="timeline">The timeline of a step in which the maps that a budget may change were packed.</param>
+    /// <param name="moments">The number of its moments that belong to the step.</param>
+    /// <param name="of">The quantity that the budget limits.</param>
     public StepPlan(MemoryTimeline timeline, int moments, BudgetOf of)
     {
         var level = new long[moments];
@@ -76,7 +76,7 @@ sealed class StepPlan
         }
     }
 
-    // The step down that costs least harm for each byte that it takes from the peak.
+    // The step down with the least harm for each byte that it frees at the peak.
     static (string Layer, int Rung)? Cheapest(Dictionary<string, List<Choice>> layers, Dictionary<string, int> rungs, int peak)
     {
         (string Layer, int Rung)? best = null;
@@ -112,13 +112,14 @@ sealed class StepPlan
         for (var moment = start; moment < Math.Min(end, level.Length); moment++) level[moment] += bytes;
     }
 
-    /// <summary>What one map adds to the level, moment by moment, under each rung.</summary>
+    /// <summary>The bytes that one map adds to the level at each moment, under each rung.</summary>
     sealed class Choice
     {
         readonly MemoryTimeline.MapSpan map;
         readonly int start, end;
 
-        // As it is, the map's first block stays alive until the backward pass has used it; no bits are held beside it, and nothing is rebuilt.
+        // For a map that stays as it is, the first block stays alive until the backward pass has used it. No bits are held beside it, and
+        // nothing is rebuilt.
         readonly List<(long Bytes, int Start, int End)> asItIs = [];
 
         public Choice(MemoryTimeline.MapSpan map, int moments, BudgetOf of)

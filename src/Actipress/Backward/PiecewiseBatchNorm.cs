@@ -5,24 +5,25 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>The backward pass of a batch norm whose input is read in pieces, twice: for the sums over each channel, and for the gradient.</summary>
+/// <summary>
+/// The backward pass of a batch norm whose input is read in pieces, twice: once for the sums over each channel, and once for the gradient.
+/// </summary>
 /// <remarks>
 /// With the mean m and the inverse deviation r of a channel of n elements, the incoming gradient g and the weight w
 /// <code>
 /// by weight = r sum(g (x - m))    by bias = sum(g)    by input = w r (g - sum(g) / n - (x - m) r^2 sum(g (x - m)) / n)
-/// </code>
-/// and w r g where the running statistics were used (Ioffe and Szegedy 2015). Sums are in float64, as libtorch's are. The gradient by the
-/// input takes the place of the incoming one where nobody else reads that.
+/// </code> and w r g where the running statistics were used (Ioffe and Szegedy 2015). Sums are in float64, as in libtorch. The gradient by
+/// the input overwrites the incoming gradient where nobody else reads that.
 /// </remarks>
 static unsafe class PiecewiseBatchNorm
 {
-    // Elements of one map that one thread takes at a time, and of which a float32 register adds up.
+    // The number of elements of one map that one thread takes at a time, and the number that a float32 register sums.
     const long Stretch = 1 << 16;
     const int Added = 1 << 9;
 
-    /// <param name="call">What libtorch was told.</param>
-    /// <param name="gradient">By the output: float32 on the CPU.</param>
-    /// <param name="input">The saved map, (examples, channels, axes of space).</param>
+    /// <param name="call">libtorch's arguments.</param>
+    /// <param name="gradient">The gradient by the output: float32 on the CPU.</param>
+    /// <param name="input">The saved map: (examples, channels, spatial axes).</param>
     /// <param name="mayOverwrite">Whether nobody else reads <paramref name="gradient"/> afterwards.</param>
     /// <returns>The gradients that are wanted.</returns>
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(BatchNormCall call, Tensor gradient, IMapPieces input, bool mayOverwrite)
@@ -44,7 +45,7 @@ static unsafe class PiecewiseBatchNorm
         var byBias = call.Wants.Bias ? Tensor32(channels, c => sums[c]) : null;
         if (!call.Wants.Input) return (null, byWeight, byBias);
 
-        // By the input: g a + (x - m) b + c.
+        // The gradient by the input is g a + (x - m) b + c.
         var (ofGradient, ofInput, constant) = (new float[channels], new float[channels], new float[channels]);
         for (var c = 0; c < channels; c++)
         {
@@ -74,7 +75,7 @@ static unsafe class PiecewiseBatchNorm
     static Tensor Tensor32(long channels, Func<int, double> number) =>
         tensor([.. Enumerable.Range(0, (int)channels).Select(c => (float)number(c))], float32);
 
-    // Neighbours of one map: where they begin in the piece and in the tensor, how many they are, and whose channel.
+    // A contiguous part of one map: its offset in the piece and in the tensor, its number of elements, and its channel.
     static List<(long InPiece, long At, int Count, int Channel)> Stretches(MapRange piece, MapShape shape, int channels)
     {
         var stretches = new List<(long, long, int, int)>();
@@ -107,7 +108,7 @@ static unsafe class PiecewiseBatchNorm
         }
     }
 
-    // Of small maps a thread takes some at a time.
+    // A thread takes several small maps at a time.
     static long Together(int elements) => Math.Max(1, Stretch / elements);
 
     static (double Sum, double Dot) AddUp(float* g, float* x, int count, float mean)

@@ -4,19 +4,20 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>The backward pass of a convolution whose input is read in pieces: some examples at a time, or slabs of one.</summary>
+/// <summary>The backward pass of a convolution whose input is read in pieces: some examples at a time, or slabs of one example.</summary>
 /// <remarks>
-/// The gradients by the weights and the bias are sums over pieces; that by the input is made piece by piece. Beside the gradients that come
-/// in and go out there is one piece of each: libtorch's own call holds the whole input, and oneDNN copies of all three.
+/// The gradients by the weights and the bias are sums over pieces. The gradient by the input is computed piece by piece. Beside the
+/// incoming and the outgoing gradient, one piece of each tensor is held. libtorch's own call holds the whole input, and oneDNN's copies of
+/// all three tensors.
 /// </remarks>
 static class PiecewiseConvolution
 {
-    // A piece is an example or more, or a slab whose rows are so many times those that it shares with its neighbours.
+    // A piece is one example or more, or a slab. This is the number of rows of a slab for each row of its halo.
     const int RowsPerHalo = 8;
 
-    /// <param name="call">What libtorch was told.</param>
-    /// <param name="gradient">By the output.</param>
-    /// <param name="input">The saved map, (examples, channels, axes of space).</param>
+    /// <param name="call">libtorch's arguments.</param>
+    /// <param name="gradient">The gradient by the output.</param>
+    /// <param name="input">The saved map: (examples, channels, spatial axes).</param>
     /// <param name="weight">The kernel.</param>
     /// <returns>The gradients that are wanted.</returns>
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(ConvolutionCall call, Tensor gradient, IMapPieces input, Tensor weight)
@@ -29,7 +30,7 @@ static class PiecewiseConvolution
         var mapsOfExample = shape.Maps / sizes[0];
         if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight) && (sizes[0] == 1 || !IsNative(sizes[1], sizes[2])) && Slabs() is { Count: > 1 } slabs)
         {
-            // Each slab is divided alike, for the gradient by the input is put together part by part.
+            // All slabs are divided into the same channels, because the gradient by the input is assembled part by part.
             var ofSlabs = Parts(slabs.Max(slab => slab.Rows) * exampleBytes / sizes[2], slabs.Min(slab => slab.Rows));
             var within = call with { Padding = [0, .. call.Padding[1..]] };
             for (long example = 0; example < sizes[0]; example++)
@@ -52,9 +53,9 @@ static class PiecewiseConvolution
         {
             using var scope = NewDisposeScope();
             var left = sizes[0] - first;
-            count = together > 1 && left <= together + 1 ? left : Math.Min(together, left);    // none is left alone
+            count = together > 1 && left <= together + 1 ? left : Math.Min(together, left);    // no single example remains
             var of = gradient.narrow(0, first, count);
-            // An example's channels lie side by side, as examples do.
+            // The channels of an example are contiguous, as examples are.
             foreach (var (channel, channels) in count == 1 ? ofExample : [(0, sizes[1])])
             {
                 using var part = NewDisposeScope();
@@ -67,7 +68,7 @@ static class PiecewiseConvolution
         }
         return sums.Done();
 
-        // The slabs of an example, as many rows of the output each.
+        // The slabs of an example, with about the same number of output rows each.
         List<Slab> Slabs()
         {
             var (stride, padding, reach) = (call.Stride[0], call.Padding[0], call.Dilation[0] * (weight.shape[2] - 1));
@@ -86,7 +87,8 @@ static class PiecewiseConvolution
             return slabs;
         }
 
-        // Parts of the channels of a piece that is larger than it should be: both gradients of a convolution without groups divide over them.
+        // The parts of the channels of a piece that is too large. Both gradients of a convolution without groups can be computed part by
+        // part.
         IReadOnlyList<(long First, long Count)> Parts(long bytes, long rows)
         {
             var each = sizes[1];
@@ -99,28 +101,28 @@ static class PiecewiseConvolution
             return parts;
         }
 
-        // Whether libtorch would take its own kernels for a piece of one example, which lay out matrices many times as large.
+        // Whether libtorch would use its native kernels for a piece of one example. They lay out matrices that are many times as large.
         bool IsNative(long channels, long rows) =>
             call.Groups == 1 && sizes.Length > 3 && channels * rows * sizes[3] <= MostOfNativeKernels;
 
         Tensor OfWeight(long channel, long channels) => channels == sizes[1] ? weight : weight.narrow(1, channel, channels);
     }
 
-    // The gradient by the bias comes with the first channels.
+    // The gradient by the bias is computed with the first channels.
     static ConvolutionCall Of(ConvolutionCall call, long channel) => channel == 0 ? call : call with { Wants = call.Wants with { Bias = false } };
 
-    // libtorch takes oneDNN where the product of an example's first three extents is larger.
+    // libtorch uses oneDNN where the product of an example's first three extents is larger.
     const long MostOfNativeKernels = 20480;
 
-    // oneDNN computes with so many channels at once.
+    // oneDNN computes with blocks of this many channels.
     const long ChannelsOfBlock = 16;
 
-    // Each row of the output is made of some row of the input.
+    // Every output row must depend on an input row. Padding may not exceed the filter's reach.
     static bool HasSlabs(ConvolutionCall call, long[] sizes, Tensor weight) =>
         !call.IsTransposed && sizes.Length > 3 && MapRange.RowsOf(MapShape.Of(sizes)) == sizes[2]
         && call.Padding[0] <= call.Dilation[0] * (weight.shape[2] - 1);
 
-    // Rows of zeros before and after.
+    // Adds rows of zeros before and after a slab.
     static Tensor Padded(Tensor slab, long before, long after)
     {
         if (before + after == 0) return slab;
@@ -134,18 +136,18 @@ static class PiecewiseConvolution
     static (Tensor?, Tensor?, Tensor?) Detached((Tensor? Input, Tensor? Weight, Tensor? Bias) found) =>
         (found.Input?.DetachFromDisposeScope(), found.Weight?.DetachFromDisposeScope(), found.Bias?.DetachFromDisposeScope());
 
-    // Some rows of the output, the rows of the input of which they are made, and rows of padding before and after these.
+    // Some output rows, the input rows under their filters, and the rows of padding before and after these.
     readonly record struct Slab(long Output, long Outputs, long First, long Rows, long Before, long After);
 
-    // Which elements of the gradient by the input a piece gives: examples, channels and rows.
+    // The part of the gradient by the input that a piece computes: examples, channels and rows.
     readonly record struct Place(long Example, long Examples, long Channel, long Channels, long Row, long Rows);
 
-    // The gradients so far.
+    // The gradients over the pieces so far.
     sealed class Sums(ConvolutionCall call, long[] sizes, Tensor gradient, Tensor weight)
     {
         Tensor? input, byWeight, bias;
 
-        // Up to which row of each part of the example's channels the gradient by the input is written.
+        // The number of rows of the gradient by the input that are written, for each part of the example's channels.
         long example;
         readonly SortedDictionary<long, (long Channels, long Rows)> written = [];
 
@@ -163,7 +165,7 @@ static class PiecewiseConvolution
             if (place.Example != example) Finish(place.Example);
             var (to, row, rows) = (input.narrow(0, place.Example, place.Examples).narrow(1, place.Channel, place.Channels), place.Row, place.Rows);
             var before = written.GetValueOrDefault(place.Channel).Rows;
-            // Rows between two slabs are in neither.
+            // With a large stride, rows between two slabs belong to neither slab.
             if (row > before) to.narrow(2, before, row - before).zero_();
             var both = Math.Max(0, Math.Min(before, row + rows) - row);
             if (both > 0) to.narrow(2, row, both).Add_(found.Input!.narrow(2, 0, both));

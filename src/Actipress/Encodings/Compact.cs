@@ -3,32 +3,34 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>How <see cref="Compact"/> stores where kept coefficients are.</summary>
+/// <summary>How <see cref="Compact"/> stores the positions of kept coefficients.</summary>
 public enum IndexForm
 {
-    /// <summary>Whichever of the others is smaller for the map.</summary>
+    /// <summary>The smaller of the other two for the map.</summary>
     Auto,
 
-    /// <summary>For each 256 coefficients a count of two bytes, and one byte for each kept one.</summary>
+    /// <summary>A count of two bytes for each 256 coefficients, and one byte for each kept coefficient.</summary>
     Byte,
 
     /// <summary>One bit for each coefficient.</summary>
     Bitmap,
 }
 
-/// <summary>How <see cref="Compact"/> stores kept coefficients.</summary>
+/// <summary>How <see cref="Compact"/> stores the values of kept coefficients.</summary>
 public enum ValueForm
 {
-    /// <summary>One byte each, as a multiple of the largest of its 256 kept neighbours by 127, and that step as float32 for each 256.</summary>
+    /// <summary>
+    /// One byte a value: a multiple of a step. Each 256 kept values have one step as float32: their largest magnitude, divided by 127.
+    /// </summary>
     Int8,
 
-    /// <summary>Two bytes each: 11 bits of precision, magnitudes up to 65504.</summary>
+    /// <summary>Two bytes a value: 11 bits of precision, magnitudes up to 65504.</summary>
     Float16,
 
-    /// <summary>Two bytes each: 8 bits of precision, the range of float32.</summary>
+    /// <summary>Two bytes a value: 8 bits of precision, the range of float32.</summary>
     BFloat16,
 
-    /// <summary>Four bytes each, exactly.</summary>
+    /// <summary>Four bytes a value, exactly.</summary>
     Float32,
 }
 

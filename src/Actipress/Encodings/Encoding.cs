@@ -1,6 +1,6 @@
 namespace Actipress;
 
-/// <summary>The third stage: how kept coefficients become bytes and come back (paper, Section 3.3, equations 12 and 13).</summary>
+/// <summary>The third stage: encodes kept coefficients as bytes, and decodes them (paper, Section 3.3, equations 12 and 13).</summary>
 public abstract record Encoding
 {
     /// <summary>The name in a codec's specification, such as <c>paper</c> or <c>compact</c>.</summary>
@@ -9,29 +9,33 @@ public abstract record Encoding
     /// <summary>Whether packing tells of the map's error by a sample.</summary>
     internal virtual bool TellsError => false;
 
-    /// <summary>The encoding that takes its place where no implementation stores it; null for none.</summary>
+    /// <summary>The encoding that replaces this one where no implementation stores it; null for none.</summary>
     internal virtual Encoding? Substitute => null;
 }
 
 /// <summary>An encoding of kept coefficients in a few sections, each a flat tensor of one type on the map's device.</summary>
 public abstract record SectionEncoding : Encoding
 {
-    /// <summary>The sections of kept coefficients, which the caller disposes.</summary>
+    /// <summary>Encodes kept coefficients into sections, which the caller disposes.</summary>
     /// <param name="kept">Finite; not disposed.</param>
-    /// <param name="coefficients">How many coefficients there were before selection.</param>
+    /// <param name="coefficients">The number of coefficients before selection.</param>
     internal abstract Tensor[] Encode(Kept kept, long coefficients);
 
-    /// <summary>All coefficients again, those not kept as zeros: flat float32, which the caller disposes.</summary>
-    /// <param name="sections">What <see cref="Encode"/> gave; not disposed.</param>
-    /// <param name="coefficients">How many they are together.</param>
+    /// <summary>
+    /// Decodes all coefficients, with zeros for those that were not kept: a flat float32 tensor, which the caller disposes.
+    /// </summary>
+    /// <param name="sections">The result of <see cref="Encode"/>; not disposed.</param>
+    /// <param name="coefficients">The number of coefficients before selection.</param>
     /// <exception cref="InvalidDataException">The sections are damaged.</exception>
     internal abstract Tensor Decode(Tensor[] sections, long coefficients);
 
-    /// <summary>About how far stored values are from each other: the least magnitude that was kept, or a step between levels; 0 if unknown.</summary>
-    /// <param name="sections">What <see cref="Decode"/> took.</param>
+    /// <summary>
+    /// The approximate distance of stored values: the least magnitude that was kept, or the step between levels; 0 if unknown.
+    /// </summary>
+    /// <param name="sections">The sections, as <see cref="Decode"/> takes them.</param>
     internal abstract float Step(Tensor[] sections);
 
-    /// <summary>How many coefficients the sections keep; null where that cannot be told before they are decoded.</summary>
+    /// <summary>The number of coefficients that the sections keep; null where it is not known before they are decoded.</summary>
     internal virtual long? CountIn(Tensor[] sections) => sections.LastOrDefault()?.NumberOfElements ?? 0;
 
     private protected static float LeastMagnitude(Tensor values)
@@ -48,7 +52,7 @@ public abstract record SectionEncoding : Encoding
         if (!holds) throw new InvalidDataException($"Damaged bytes in a map stored as '{Name}': wanted {wanted}. Pack the map again.");
     }
 
-    /// <summary>Writes values to their places among zeros.</summary>
+    /// <summary>Writes values at their positions into a tensor of zeros.</summary>
     private protected Tensor Scatter(Tensor positions, Tensor values, long coefficients)
     {
         Expect(

@@ -27,7 +27,10 @@ public sealed class ExactBits : Packed
         return new ExactBits(ToBits(flat), booleans.shape);
     }
 
-    /// <summary>Packs whether each value of a contiguous float32 map on the CPU lies strictly between two bounds, a NaN counting as inside.</summary>
+    /// <summary>
+    /// Packs a bit for each value of a contiguous float32 map on the CPU: whether the value lies strictly between two bounds. A NaN counts
+    /// as inside.
+    /// </summary>
     internal static unsafe ExactBits PackInside(Tensor map, float low, float high)
     {
         var bits = empty((map.NumberOfElements + 7) / 8, uint8);
@@ -52,7 +55,7 @@ public sealed class ExactBits : Packed
         return new ExactBits(bits, map.shape);
     }
 
-    /// <summary>A float32 map on the CPU of one value where the bit is set and another elsewhere.</summary>
+    /// <summary>Unpacks the bits as a float32 map on the CPU: one value where the bit is set, and another value elsewhere.</summary>
     internal unsafe Tensor UnpackAs(float set, float notSet)
     {
         var map = empty(shape, float32);
@@ -70,10 +73,12 @@ public sealed class ExactBits : Packed
         return map;
     }
 
-    /// <summary>Writes zeros into a contiguous float32 map on the CPU where the bit is not set and the value not above a limit.</summary>
+    /// <summary>
+    /// Writes zeros into a contiguous float32 map on the CPU where the bit is not set and the value is not above a limit.
+    /// </summary>
     /// <param name="map">The map.</param>
-    /// <param name="highest">That limit.</param>
-    /// <param name="lowest">What a value below it becomes where the bit is set.</param>
+    /// <param name="highest">The limit.</param>
+    /// <param name="lowest">The value that replaces a lower value where the bit is set.</param>
     internal unsafe void ZeroUnset(Tensor map, float highest, float lowest = float.NegativeInfinity)
     {
         var from = (byte*)LibTorch.Data(bits);
@@ -99,7 +104,7 @@ public sealed class ExactBits : Packed
         });
     }
 
-    // Elements that one thread takes at a time: a multiple of 8.
+    // The number of elements that one thread takes at a time: a multiple of 8.
     const long Stretch = 1 << 16;
 
     internal bool IsOnCpu => bits.device_type == DeviceType.CPU;
@@ -119,7 +124,7 @@ public sealed class ExactBits : Packed
     /// <inheritdoc/>
     public override void Dispose() => bits.Dispose();
 
-    /// <summary>A flat bool tensor as bits, on its device.</summary>
+    /// <summary>Packs a flat bool tensor into bits, on its device.</summary>
     internal static Tensor ToBits(Tensor booleans)
     {
         if (booleans.device_type != DeviceType.CPU) return ToBitsByTorch(booleans);
@@ -128,7 +133,7 @@ public sealed class ExactBits : Packed
         return bits;
     }
 
-    /// <summary>A flat bool tensor of <paramref name="elements"/> from its bits, on their device.</summary>
+    /// <summary>Unpacks a flat bool tensor of <paramref name="elements"/> from its bits, on their device.</summary>
     internal static Tensor FromBits(Tensor bits, long elements)
     {
         if (bits.device_type != DeviceType.CPU) return FromBitsByTorch(bits, elements);

@@ -8,8 +8,8 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>
-/// Max pooling's indices in the few bits that they need, exactly. At one place of the output all channels' indices lie in one small
-/// window: what is stored is that window's first index for each place, and for each index which of the few differences to it holds.
+/// Max pooling's indices in a few bits each, exactly. At one output position the indices of all channels lie in one small window. The
+/// window's first index is stored once for each position. Each index is a code for one of the few differences to the first index.
 /// </summary>
 public sealed class ExactIndices : Packed
 {
@@ -51,10 +51,10 @@ public sealed class ExactIndices : Packed
         }
     }
 
-    // Windows reach less far than this in any map that fits into memory.
+    // No window of a map that fits into memory has a larger difference.
     const int FarthestDifference = 1 << 22;
 
-    // The same in three passes over the indices, without another tensor of their size.
+    // Packs in three passes over the indices, without another tensor of their size.
     static unsafe ExactIndices? PackOnCpu(Tensor indices, MapShape maps, long[] shape)
     {
         var places = checked((int)maps.MapElements);
@@ -107,7 +107,7 @@ public sealed class ExactIndices : Packed
         if (distinct.Count > 256) return null;
 
         var bitsEach = BitsEach(distinct.Count);
-        // Four bytes are read at once.
+        // The gather instruction reads four bytes for each code.
         var codeOf = new byte[seen.Length + sizeof(int) - 1];
         for (var code = 0; code < distinct.Count; code++) codeOf[distinct[code]] = (byte)code;
         var codes = empty(bitsEach == 0 ? 0 : (maps.Elements * bitsEach + 7) / 8, uint8);
@@ -140,7 +140,7 @@ public sealed class ExactIndices : Packed
         return new ExactIndices(shape, bitsEach, first, tensor(distinct.ToArray(), int32), codes);
     }
 
-    // Which differences occur, all of them below 64, at places taken four at a time; tells where fewer are left.
+    // Marks the differences that occur, all of them below 64, four positions at a time. Returns the first position of the rest.
     static unsafe int SeeInFours(long* indices, int* first, int places, bool* differs)
     {
         var (place, seen) = (0, Vector256<ulong>.Zero);
@@ -150,10 +150,10 @@ public sealed class ExactIndices : Packed
         return place;
     }
 
-    // Whether the next eight indices are of one map, and their codes fill bytes.
+    // Whether the next eight indices belong to one map, and their codes fill whole bytes.
     static bool EightAtOnce(long i, long end, int place, int places) => Avx2.IsSupported && Bmi2.X64.IsSupported && i % 8 == 0 && i + 8 <= end && place + 8 <= places;
 
-    // A byte each.
+    // Eight codes of a byte each.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static unsafe ulong CodesOfEight(long* indices, int* first, byte* code)
     {
@@ -162,7 +162,7 @@ public sealed class ExactIndices : Packed
         return Vector128.Narrow(Vector128.Narrow(codes.GetLower(), codes.GetUpper()), Vector128<short>.Zero).AsUInt64().ToScalar();
     }
 
-    // The bits of eight codes among the bytes that they have.
+    // A mask of the bits that eight codes of a byte each use.
     static ulong BitsOfEight(int bitsEach) => 0x0101010101010101UL * ((1UL << bitsEach) - 1);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -182,12 +182,12 @@ public sealed class ExactIndices : Packed
     static unsafe ulong ReadEight(byte* from, int bitsEach) =>
         Bits.Scatter(bitsEach switch { 0 => 0, 1 => *from, 2 => *(ushort*)from, 4 => *(uint*)from, _ => *(ulong*)from }, BitsOfEight(bitsEach));
 
-    // Indices that one thread takes at a time: a multiple of 8.
+    // The number of indices that one thread takes at a time: a multiple of 8.
     const long Stretch = 1 << 15;
 
     static int BitsEach(int distinct) => distinct switch { 1 => 0, 2 => 1, <= 4 => 2, <= 16 => 4, _ => 8 };
 
-    // The differences that occur, rising; null for more than a byte can tell apart.
+    // The differences that occur, rising; null where there are more than a byte can encode.
     static int[]? Distinct(Tensor offsets)
     {
         var (values, inverse, counts) = offsets.unique(sorted: true);

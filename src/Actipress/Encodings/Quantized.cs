@@ -4,12 +4,12 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>
-/// Group quantisation with stochastic rounding, the comparator of ActNN and its kin: each group of 256 values is stored as its
-/// minimum, a step (float32 both) and a code of few bits a value, code = floor((x - minimum) / step + u) with u from 0 to 1.
+/// Group quantisation with stochastic rounding, as in ActNN. Each group of 256 values is stored as its minimum and a step (both float32),
+/// and a code of few bits a value: code = floor((x - minimum) / step + u) with u from 0 to 1.
 /// </summary>
 /// <remarks>
-/// u is a hash of the element's index and so the same on every device; the rounding is right on average over elements. Maps on the CPU
-/// are packed in one pass over their memory (src/Actipress/Quantisation), in the same bytes.
+/// u is a hash of the element's index, and so is the same on every device. The rounding has no bias on average over elements. Maps on the
+/// CPU are packed in one pass over their memory (src/Actipress/Quantisation), in the same bytes.
 /// </remarks>
 public sealed record Quantized : SectionEncoding
 {
@@ -19,7 +19,7 @@ public sealed record Quantized : SectionEncoding
     public int Bits { get; }
 
     /// <param name="bits">8, 4 or 2.</param>
-    /// <exception cref="ArgumentOutOfRangeException">Another number.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The number of bits is another.</exception>
     public Quantized(int bits)
     {
         if (bits is not (8 or 4 or 2)) throw new ArgumentOutOfRangeException(nameof(bits), $"No quantisation to {bits} bits: wanted 8, 4 or 2.");
@@ -65,7 +65,7 @@ public sealed record Quantized : SectionEncoding
     {
         using var outer = NewDisposeScope();
         var padded = nn.functional.pad(values.unsqueeze(0), [0, groups * Group - values.NumberOfElements], PaddingModes.Replicate).view(groups, Group);
-        var minimum = padded.amin([1], keepdim: true).Add_(0);    // a zero without a sign
+        var minimum = padded.amin([1], keepdim: true).Add_(0);    // removes the sign of a zero
         var step = padded.amax([1], keepdim: true).Add_(0).sub_(minimum).Div_(Levels);
         var divisor = step.MaskedFill(step.Eq(0), 1);
         var hash = HeldScalars.Arange(groups * Group, int64, values.device);

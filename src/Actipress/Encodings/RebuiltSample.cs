@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>Some values of a map, and what these will be rebuilt to.</summary>
+/// <summary>A sample of a map's values, and the values to which these will be rebuilt.</summary>
 sealed class RebuiltSample
 {
     const int Most = 1 << 12;
@@ -15,10 +15,10 @@ sealed class RebuiltSample
 
     public IReadOnlyList<double> Rebuilt => rebuilt;
 
-    /// <summary>Looks at some places of some ranges.</summary>
-    /// <param name="map">Row-major, or in any layout where there is one range of everything.</param>
-    /// <param name="ranges">Spread over the map.</param>
-    /// <param name="rebuild">What a range will be rebuilt to, for this to dispose.</param>
+    /// <summary>Samples values of some ranges.</summary>
+    /// <param name="map">The map: row-major, or in any layout where one range covers the whole map.</param>
+    /// <param name="ranges">Ranges that are spread over the map.</param>
+    /// <param name="rebuild">Rebuilds a range; the result is disposed here.</param>
     public static RebuiltSample Of(Tensor map, IReadOnlyList<MapRange> ranges, Func<MapRange, Tensor> rebuild)
     {
         var (sample, shape) = (new RebuiltSample(), MapShape.Of(map.shape));
@@ -30,7 +30,10 @@ sealed class RebuiltSample
         return sample;
     }
 
-    /// <summary>The norm of the error by that of the values; where the map is a ReLU's result and what is rebuilt its argument, of that result.</summary>
+    /// <summary>
+    /// The norm of the error, divided by the norm of the values. Where the map is a ReLU's result and its argument is rebuilt, it is the
+    /// error of the result.
+    /// </summary>
     public double RelativeError(bool isOfArgument)
     {
         var (error, energy) = (0.0, 0.0);

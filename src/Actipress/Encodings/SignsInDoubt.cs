@@ -10,26 +10,26 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>
-/// Which elements of a ReLU's result are above zero, exactly, beside a rebuilt argument of the ReLU that tells most of them: a bit for each
-/// element whose rebuilt argument is near zero, and the places of the few others that it tells wrongly.
+/// Records exactly which elements of a ReLU's result are above zero. The sign of the ReLU's rebuilt argument gives most of them. A bit is
+/// held for each element whose rebuilt argument is near zero, and the positions of the few other elements whose sign is wrong.
 /// </summary>
 /// <remarks>
-/// The argument has to be rebuilt bit for bit as it was when the bits were packed, for which bit belongs to which element hangs on it. Each
-/// chunk counts its bits, and rebuilding refuses another count.
+/// The argument must be rebuilt bit for bit as it was when the bits were packed, because the argument decides which bit belongs to which
+/// element. Each chunk stores the number of its bits, and unpacking refuses another number.
 /// </remarks>
 sealed unsafe class SignsInDoubt : IDisposable
 {
-    // Elements of a chunk, in which 16 bits tell a place; threads take whole chunks.
+    // The number of elements of a chunk, in which a position has 16 bits. Threads take whole chunks.
     const int ChunkElements = 1 << 16;
 
-    // Bits of a place that is told wrongly, and the most bits an element that are worth a second look at the map.
+    // The number of bits of the position of a wrong sign, and the largest number of bits an element at which the bits are packed at all.
     const int PlaceBits = 16;
     const double MostBits = 0.9;
 
-    // Elements that are looked at together.
+    // The number of elements that are tested together.
     const int Lane = 8;
 
-    // A chunk: how many bits and places it has, then the bits in whole bytes and one more or two, then the places.
+    // The chunks. A chunk is its numbers of bits and positions, the bits in whole bytes with one or two bytes more, and the positions.
     readonly nint[] chunks;
     readonly float limit, least;
     readonly MapShape shape;
@@ -41,16 +41,18 @@ sealed unsafe class SignsInDoubt : IDisposable
         chunks = new nint[strips.Count * ChunksOfStrip];
     }
 
-    // Chunks of the largest strip; those that a smaller one does not have are null.
+    // The number of chunks of the largest strip. A smaller strip has null in place of the chunks that it lacks.
     long ChunksOfStrip => (strips.MostElements + ChunkElements - 1) / ChunkElements;
 
-    /// <summary>Bytes held.</summary>
+    /// <summary>The number of bytes held.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>The signs of a ReLU's result; null where a bit for each would take hardly more, or where a value is not a number.</summary>
-    /// <param name="result">Contiguous float32 numbers on the CPU, none below zero.</param>
-    /// <param name="sample">Some of them, and what the ReLU's argument is rebuilt to there.</param>
-    /// <param name="argument">What a range of that will be rebuilt to, likewise, for this to dispose.</param>
+    /// <summary>
+    /// Packs the signs of a ReLU's result; null where a bit for each element would take hardly more, or where a value is NaN.
+    /// </summary>
+    /// <param name="result">The result: contiguous float32 numbers on the CPU, none below zero.</param>
+    /// <param name="sample">A sample of the result, and the ReLU's rebuilt argument there.</param>
+    /// <param name="argument">Rebuilds a range of the argument, as contiguous float32 on the CPU; it is disposed here.</param>
     public static SignsInDoubt? Pack(Tensor result, RebuiltSample sample, Func<MapRange, Tensor> argument)
     {
         if (Choose(sample) is not var (limit, least)) return null;
@@ -69,13 +71,13 @@ sealed unsafe class SignsInDoubt : IDisposable
         return null;
     }
 
-    /// <summary>The range that must be rebuilt for another one: whole strips.</summary>
+    /// <summary>The whole strips that must be rebuilt for a range.</summary>
     public MapRange Cover(MapRange range) => strips.Cover(range);
 
-    /// <summary>Makes of the ReLU's rebuilt argument its result, in place.</summary>
-    /// <param name="argument">A range of it, as it was when the signs were packed.</param>
-    /// <param name="range">The range: whole strips.</param>
-    /// <exception cref="InvalidDataException">The argument was rebuilt otherwise.</exception>
+    /// <summary>Applies the ReLU to its rebuilt argument, in place, with the held signs.</summary>
+    /// <param name="argument">A range of the argument, rebuilt as it was when the signs were packed.</param>
+    /// <param name="range">The range, which consists of whole strips.</param>
+    /// <exception cref="InvalidDataException">The argument was rebuilt with other values.</exception>
     public void Rectify(Tensor argument, MapRange range)
     {
         var values = (nint)LibTorch.Data(argument);
@@ -91,7 +93,7 @@ sealed unsafe class SignsInDoubt : IDisposable
         }
     }
 
-    // False where a value is not a number.
+    // Packs the signs of a piece; false where a value is NaN.
     bool Add(Tensor result, MapRange piece, Func<MapRange, Tensor> argument)
     {
         using var part = argument(piece);
@@ -107,13 +109,13 @@ sealed unsafe class SignsInDoubt : IDisposable
         return complete != 0;
     }
 
-    // The chunks of a range: their number, where they begin in the range, and their elements.
+    // Calls an action for each chunk of a range, with the chunk's index, its offset in the range, and its number of elements.
     void Each(MapRange range, Action<long, long, int> work)
     {
         var todo = new List<(long Chunk, long At, int Count)>();
         for (long map = 0, at = 0; at < range.Elements(shape); map++)
         {
-            // The elements of a range of whole maps lie side by side, as those of some rows of one map do.
+            // The elements of a range of whole maps are contiguous, and so are those of some rows of one map.
             var part = range.IsOfWholeMaps(shape) ? range : range with { First = range.First + map, Maps = 1 };
             for (long first = part.FirstElement(shape), end = first + part.Elements(shape); first < end;)
             {
@@ -135,12 +137,13 @@ sealed unsafe class SignsInDoubt : IDisposable
 
     static int BytesOf(Head head) => BytesOf(head.Bits) + head.Places * sizeof(ushort);
 
-    // Up to the places.
+    // The number of bytes before the positions.
     static int BytesOf(int bits) => sizeof(Head) + (bits + 7) / 8 + sizeof(ushort) & ~1;
 
     static int WordsOf(int bits) => (bits + 63) / 64;
 
-    // By a sample: the limit up to which an element is in doubt, and the value of those above zero whose argument was rebuilt below it.
+    // Chooses by a sample the limit below which an element is in doubt, and the value of elements that are above zero with an argument that
+    // is rebuilt below zero.
     static (float Limit, float Least)? Choose(RebuiltSample sample)
     {
         var (sizes, wrong) = (new float[sample.Values.Count], new List<float>());
@@ -168,7 +171,7 @@ sealed unsafe class SignsInDoubt : IDisposable
         return (limit, lost == 0 ? float.Epsilon : (float)Math.Max(lostSum / lost, float.Epsilon));
     }
 
-    // How many of sorted numbers are at most some limit.
+    // The number of sorted numbers that are at most a limit.
     static int Above(float[] sorted, float limit)
     {
         var (low, high) = (0, sorted.Length);
@@ -221,7 +224,7 @@ sealed unsafe class SignsInDoubt : IDisposable
         {
             var many = Math.Min(Lane, count - i);
             var (doubt, above) = Look(values + i, many, limit);
-            // Eight bits from some place on lie in two bytes, of which there are always some more.
+            // Eight bits at any offset lie within two bytes, and there is always one byte more than the bits fill.
             var real = (above & ~doubt) | Scatter((uint)*(ushort*)(bits + at / 8) >> at % 8, doubt);
             at += BitOperations.PopCount(doubt);
             if (at > head.Bits) throw Rebuilt();
@@ -234,10 +237,10 @@ sealed unsafe class SignsInDoubt : IDisposable
             new("A map from which a ReLU's result follows was rebuilt otherwise than when its zeros were packed.");
     }
 
-    // Behind the bits and the bytes that may be read with the last of them.
+    // The address of the positions, behind the bits and the bytes that may be read with the last bits.
     static ushort* PlacesOf(byte* chunk) => (ushort*)(chunk + BytesOf(((Head*)chunk)->Bits));
 
-    // Of some numbers side by side: which are near zero, and which above it.
+    // A bit mask of the numbers near zero, and one of the numbers above zero.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static (uint Doubt, uint Above) Look(float* x, int count, float limit)
     {
@@ -269,7 +272,7 @@ sealed unsafe class SignsInDoubt : IDisposable
         for (var i = 0; i < count; i++) x[i] = (real >> i & 1) == 0 ? 0 : x[i] > 0 ? x[i] : least;
     }
 
-    // The bits of a number at the places of a mask, side by side; and back.
+    // Gathers the bits of a number at the positions of a mask; Scatter is the inverse.
     static uint Gather(uint bits, uint mask)
     {
         if (Bmi2.IsSupported) return Bmi2.ParallelBitExtract(bits, mask);

@@ -5,7 +5,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Grid;
 
-/// <summary>Grid storage of what a transform of the user's own makes of a map on the CPU: its coefficients fill the tiles as they are.</summary>
+/// <summary>
+/// Grid storage of the coefficients of a user's own transform on the CPU. The coefficients fill the tiles in their order.
+/// </summary>
 sealed class CoefficientGrid : Implementation
 {
     public override string Name => "grid, of a user's transform";
@@ -48,8 +50,8 @@ sealed class GridOfCoefficients : Stored
     readonly Tensor? zeros;
     readonly GridMap grid;
 
-    /// <param name="zeros">The bits of <see cref="ExactZeros"/>; null where there are none. Taken over, as the grid is.</param>
-    /// <param name="grid">The coefficients.</param>
+    /// <param name="zeros">The bits of <see cref="ExactZeros"/>; null where there are none. This object disposes them.</param>
+    /// <param name="grid">The coefficients, which this object disposes.</param>
     public GridOfCoefficients(Tensor? zeros, GridMap grid) => (this.zeros, this.grid) = (zeros?.DetachFromDisposeScope(), grid);
 
     public override long Bytes => grid.Bytes + (zeros?.NumberOfElements ?? 0);

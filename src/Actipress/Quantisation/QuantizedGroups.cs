@@ -60,7 +60,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         }
     }
 
-    // Values that one thread takes at a time: whole groups, and of a large map so many that two threads rarely meet in one page.
+    // The number of values that one thread takes at a time: whole groups, and for a large map so many that two threads rarely share a page.
     static long Stretch(long elements) => Math.Clamp(elements / 16, 1 << 14, 1 << 18) / Group * Group;
 
     Sections? Pack<TCells>(Tensor map, bool exactZeros, out LeftRaw why) where TCells : struct, IGridCells
@@ -68,7 +68,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         var elements = map.NumberOfElements;
         var from = (void*)LibTorch.Data(map);
         var (finite, anyZero, anyNegative) = (true, false, false);
-        // A negative value at the start tells that there are no zeros to keep; one elsewhere, that they were kept in vain.
+        // A map that starts with a negative value keeps no zeros. Where a negative value follows later, the zeros are dropped again.
         var zeros = exactZeros && !StartsNegative() ? empty((elements + 7) / 8, uint8) : null;
         var (scales, codes) = (empty([(elements + Group - 1) / Group, 2], float32), empty((elements + CodesPerByte - 1) / CodesPerByte, uint8));
         byte* toZeros = (byte*)(zeros is null ? 0 : LibTorch.Data(zeros)), toCodes = (byte*)LibTorch.Data(codes);
@@ -154,8 +154,13 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         }
     }
 
-    /// <summary>The definition, a few values at a time: a minimum and a step, and the codes, first a byte each and then side by side.</summary>
-    /// <remarks><c>x</c>: 256 values; those beyond <c>count</c>, if any, are overwritten. <c>first</c>: the index of the first. <c>codes</c>: room for 256 bytes.</remarks>
+    /// <summary>
+    /// The definition, a register of values at a time: the minimum, the step, and the codes, first a byte each and then packed.
+    /// </summary>
+    /// <remarks>
+    /// <c>x</c>: 256 values; values beyond <c>count</c> are overwritten. <c>first</c>: the index of the first value. <c>codes</c>: room for
+    /// 256 bytes.
+    /// </remarks>
     void EncodeGroup(float* x, int count, uint first, float* scale, byte* codes)
     {
         for (var i = count; i < Group; i++) x[i] = x[0];
@@ -167,7 +172,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         }
         float minimum = least[0], maximum = most[0];
         for (var i = 1; i < Vector<float>.Count; i++) (minimum, maximum) = (Math.Min(minimum, least[i]), Math.Max(maximum, most[i]));
-        // A zero may have either sign.
+        // Adding 0 removes the sign of a zero, which differs between processors.
         (minimum, maximum) = (minimum + 0, maximum + 0);
         var step = (maximum - minimum) / Levels;
         (scale[0], scale[1]) = (minimum, step);
@@ -201,7 +206,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         }
     }
 
-    // 256 codes of a byte each become codes of 4 or 2 bits, in place.
+    // Packs 256 codes of a byte each into codes of 4 or 2 bits, in place.
     void Pack(byte* codes)
     {
         if (Bits == 8) return;
@@ -221,7 +226,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         static Vector<uint> Four(Vector<uint> x) => (x | x >>> 6 | x >>> 12 | x >>> 18) & new Vector<uint>(0xFF);
     }
 
-    // Back: the last ones first, which lie where none are read any more.
+    // Unpacks the codes in place, from the last to the first, so that no code is overwritten before it is read.
     void Spread(byte* codes)
     {
         if (Bits == 8) return;
@@ -246,7 +251,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         static Vector<uint> Four(Vector<uint> x) => (x | x << 6 | x << 12 | x << 18) & new Vector<uint>(0x03030303);
     }
 
-    // Wellons' lowbias32, whose 24 upper bits make a float.
+    // Wellons' hash lowbias32, whose upper 24 bits make a float.
     static Vector<float> Uniforms(uint index)
     {
         var hash = new Vector<uint>(index) + Vector<uint>.Indices;

@@ -3,10 +3,10 @@ using Actipress.Saving;
 
 namespace Actipress;
 
-/// <summary>What a saved tensor is to the model.</summary>
+/// <summary>The role of a saved tensor in the model.</summary>
 public enum SavedKind
 {
-    /// <summary>An activation map, a mask or indices: made by the forward pass.</summary>
+    /// <summary>An activation map, a mask or indices, which the forward pass made.</summary>
     Map,
 
     /// <summary>A parameter or buffer of the model, or a view of one.</summary>
@@ -17,39 +17,43 @@ public enum SavedKind
 }
 
 /// <summary>One tensor that one operation saved. Two operations may save the same storage.</summary>
-/// <param name="Layer">The layer that ran; one without a module where none was known.</param>
-/// <param name="Kind">What it is to the model.</param>
+/// <param name="Layer">The layer that ran; a layer without a module where it was not known.</param>
+/// <param name="Kind">The role of the tensor.</param>
 /// <param name="Type">The elements' type.</param>
-/// <param name="Elements">Of the saved tensor, which may be a view of its storage.</param>
-/// <param name="Storage">Numbers the storages of a forward pass from 0, in the order in which they were first saved.</param>
-/// <param name="StorageBytes">Bytes of the whole storage.</param>
+/// <param name="Elements">The number of elements of the saved tensor, which may be a view of its storage.</param>
+/// <param name="Storage">
+/// The index of the storage, counted from 0 in the order in which the storages of a forward pass were first saved.
+/// </param>
+/// <param name="StorageBytes">The bytes of the whole storage.</param>
 public sealed record TracedSave(Layer Layer, SavedKind Kind, torch.ScalarType Type, long Elements, int Storage, long StorageBytes);
 
-/// <summary>What one forward pass saves for its backward pass, save by save, nothing being compressed.</summary>
-/// <param name="Saves">In the order of the forward pass.</param>
-/// <param name="ParameterBytes">Parameters and buffers of the model.</param>
-/// <param name="InputBytes">The input.</param>
-/// <param name="OutputBytes">The output.</param>
-/// <param name="OutputStorage">The output's storage where an operation saved it, else null.</param>
+/// <summary>The tensors that one forward pass saves for its backward pass, save by save, without compression.</summary>
+/// <param name="Saves">The saved tensors, in the order of the forward pass.</param>
+/// <param name="ParameterBytes">The bytes of the model's parameters and buffers.</param>
+/// <param name="InputBytes">The bytes of the input.</param>
+/// <param name="OutputBytes">The bytes of the output.</param>
+/// <param name="OutputStorage">The index of the output's storage if an operation saved it, else null.</param>
 public sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long ParameterBytes, long InputBytes, long OutputBytes, int? OutputStorage)
 {
     /// <summary>The saves of activation maps, masks and indices.</summary>
     public IEnumerable<TracedSave> Maps => Saves.Where(save => save.Kind == SavedKind.Map);
 
-    /// <summary>Bytes of all saved maps, each storage once.</summary>
+    /// <summary>The bytes of all saved maps, each storage counted once.</summary>
     public long MapBytes => Maps.DistinctBy(save => save.Storage).Sum(save => save.StorageBytes);
 
     /// <summary>
-    /// What the plain network holds after the forward pass: parameters and buffers, input, output, and each saved storage once (the
-    /// paper's M_BL, without a target).
+    /// The bytes that the plain network holds after the forward pass: parameters and buffers, input, output, and each saved storage once
+    /// (the paper's M_BL, without a target).
     /// </summary>
     public long AfterForwardBytes => ParameterBytes + InputBytes + OutputBytes + MapBytes - SavedOutputBytes;
 
-    /// <summary>The output's bytes where they are among the saved ones too.</summary>
+    /// <summary>The bytes of the output if its storage is saved too, else 0.</summary>
     public long SavedOutputBytes => OutputStorage is null ? 0 : OutputBytes;
 
-    /// <summary>Runs <paramref name="model"/> once under <c>call</c> and notes what autograd saves.</summary>
-    /// <param name="model">Keeps its mode; in train mode its batch norms' statistics move, as in any forward pass.</param>
+    /// <summary>Runs <paramref name="model"/> once by <c>call</c> and records the tensors that autograd saves.</summary>
+    /// <param name="model">
+    /// The model, which keeps its mode. In training mode the statistics of its batch norms change, as in any forward pass.
+    /// </param>
     /// <param name="input">Not disposed.</param>
     /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public static ForwardTrace Record(torch.nn.Module<Tensor, Tensor> model, Tensor input)
@@ -63,7 +67,7 @@ public sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long Paramete
         var storages = new Dictionary<nint, int>();
         using var watch = new LayerWatch(new ModelLayers(model), _ => { }, _ => { });
 
-        // The graph holds every saved tensor until the output is gone, so no address can come twice.
+        // The graph holds every saved tensor until the output is disposed, so that no two storages have the same address.
         using var hooks = SavedTensors.Hook(tensor =>
         {
             var address = StorageReference.AddressOf(tensor);
@@ -78,10 +82,10 @@ public sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long Paramete
     }
 
     /// <summary>
-    /// What a batch of <paramref name="batch"/> examples saves, from the traces of <see cref="SmallBatch"/> and one more: sizes grow
-    /// linearly. (A single example would not do: there a layer may share storages that it copies in a batch.)
+    /// Extrapolates the trace of a batch of <paramref name="batch"/> examples from those of <see cref="SmallBatch"/> examples and of one
+    /// more, because sizes grow linearly. A single example would not do: there a layer may share storages that it copies in a batch.
     /// </summary>
-    /// <exception cref="ArgumentException">The two do not save alike.</exception>
+    /// <exception cref="ArgumentException">The two traces have different saves.</exception>
     public static ForwardTrace Extrapolate(ForwardTrace small, ForwardTrace larger, int batch)
     {
         ArgumentNullException.ThrowIfNull(small);

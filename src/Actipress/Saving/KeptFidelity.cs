@@ -6,25 +6,27 @@ using Actipress.Saving;
 namespace Actipress;
 
 /// <summary>
-/// A cosine that the whole gradient is to keep to the exact one. The first steps are measured; from then on each map has the coarsest codec
-/// with which the gradient keeps it. Made by <see cref="CompressionOptions.KeepFidelity"/>; the twin of <see cref="MemoryBudget"/>.
+/// A cosine that the whole gradient keeps to the exact gradient. The first steps are measured; from then on each map has the coarsest codec
+/// with which the gradient keeps the cosine. Made by <see cref="CompressionOptions.KeepFidelity"/>; the counterpart of <see
+/// cref="MemoryBudget"/>.
 /// </summary>
 /// <remarks>
-/// <para>A step is measured in <see cref="ActivationCompression.Backward"/>: its maps are held as they are, and the backward pass runs once
-/// exactly and a few times on maps that went through codecs, so that such a step takes the memory of a plain one and three copies of the
-/// parameters' gradients. The gradients that it leaves are exact. Under a plain <c>loss.backward()</c> nothing can be measured, and maps stay as
-/// they are.</para>
-/// <para>All maps get the same relative error, that of a normalisation's input and of a product's factors halved, as near as the ratios of the default
-/// codec come to it. Bisection finds the largest error with which the cosine is kept, with room for other batches: half of what the target
-/// leaves. Further batches confirm it, and lower it where their cosine, or the bias over all of them, asks for that.</para>
-/// <para>Layers that an own rule names keep their codec.</para>
+/// <para><see cref="ActivationCompression.Backward"/> measures a step. The maps of the step are held as they are. The backward pass runs
+/// once exactly, and a few times on maps that were packed and unpacked by codecs. So the step takes the memory of a plain step and three
+/// copies of the parameters' gradients. It leaves exact gradients. Under a plain <c>loss.backward()</c> nothing can be measured, and maps
+/// stay as they are.</para>
+/// <para>All maps get the same relative error, halved for a normalisation's input and for tokens, as nearly as the ratios
+/// of the default codec allow. Bisection finds the largest error that keeps the cosine, with room for other batches: half of the difference
+/// between 1 and the target. Further batches confirm the error. It is lowered where their cosine is too low, or the bias over all of them
+/// too large.</para>
+/// <para>Layers that a rule names keep the codec of the rule.</para>
 /// </remarks>
 public sealed class KeptFidelity
 {
-    // From the coarsest: what half of all maps at a ratio of 100 have, to what 8 bits have.
+    // The relative errors that are tried, from the coarsest, which half of all maps have at a ratio of 100, to that of 8 bits.
     static ReadOnlySpan<double> Levels => [1, 0.85, 0.7, 0.6, 0.5, 0.4, 0.33, 0.27, 0.22, 0.18, 0.14, 0.11, 0.08, 0.06, 0.04, 0.025, 0.015, 0];
 
-    // Of what the target leaves, so much is used: other batches may be worse.
+    // The share of the difference between 1 and the target that is used, because other batches may be worse.
     const double Room = 0.5;
 
     readonly int batches;
@@ -40,13 +42,16 @@ public sealed class KeptFidelity
         (Target, this.batches, ladder) = (target, batches, Ladder.Of(codec));
     }
 
-    /// <summary>The cosine that the gradient is to keep.</summary>
+    /// <summary>The cosine that the gradient keeps.</summary>
     public double Target { get; }
 
-    /// <summary>The lowest cosine of the measured batches under the codecs that were chosen; null before.</summary>
+    /// <summary>The lowest cosine of the measured batches under the chosen codecs; null before codecs are chosen.</summary>
     public double? Cosine { get; private set; }
 
-    /// <summary>The bias over the measured batches, as <see cref="GradientFidelity.Bias"/>; null before, and where they are too few to tell.</summary>
+    /// <summary>
+    /// The bias over the measured batches, as <see cref="GradientFidelity.Bias"/>; null before codecs are chosen, and where the batches are
+    /// too few.
+    /// </summary>
     public double? Bias { get; private set; }
 
     /// <summary>The relative error that the maps may have; null before it is known.</summary>
@@ -55,7 +60,7 @@ public sealed class KeptFidelity
     /// <summary>Whether the next steps are measured.</summary>
     public bool IsMeasuring { get; private set; } = true;
 
-    /// <summary>The codecs that were chosen, by layer and operation; empty before.</summary>
+    /// <summary>The chosen codecs, by layer and operation; empty before codecs are chosen.</summary>
     public IReadOnlyDictionary<string, ActivationCodec> Codecs { get; private set; } = new Dictionary<string, ActivationCodec>();
 
     /// <summary>The fidelity in a sentence.</summary>
@@ -68,14 +73,14 @@ public sealed class KeptFidelity
     // The bias that a gradient at the target's angle would have if all of its error were systematic.
     double MostBias => Math.Sqrt(1 - Target * Target);
 
-    /// <summary>The next steps are measured again.</summary>
+    /// <summary>Measures the next steps again.</summary>
     internal void Again()
     {
         maps.Clear();
         (measured, level, IsMeasuring) = (0, 0, true);
     }
 
-    /// <summary>Holds a map as it is, and tries codecs on it when it is asked for.</summary>
+    /// <summary>Holds a map as it is, and tries codecs on it when it is unpacked.</summary>
     internal TrialMap Try(Tensor values, (Layer, Operation, int) identity, Func<ActivationCodec, ActivationCodec> adapt, Need need)
     {
         var codecs = Array.ConvertAll(ladder, codec => codec == ActivationCodec.None ? codec : adapt(codec));
@@ -85,10 +90,10 @@ public sealed class KeptFidelity
         return new TrialMap(values, () => trying ? trial.Within(Levels[level]) : ActivationCodec.None);
     }
 
-    /// <summary>What was chosen for a map; <see cref="ActivationCodec.None"/> where it was never measured.</summary>
+    /// <summary>The chosen codec of a map; <see cref="ActivationCodec.None"/> where the map was never measured.</summary>
     internal ActivationCodec CodecOf((Layer, Operation, int) identity) => maps.TryGetValue(identity, out var trial) ? trial.Within(Levels[level]) : ActivationCodec.None;
 
-    /// <summary>Measures one step, whose forward pass has held its maps by <see cref="Try"/>. The graph can be used again.</summary>
+    /// <summary>Measures one step, whose forward pass has held its maps by <see cref="Try"/>. The graph is retained.</summary>
     internal void Measure(Tensor loss, IReadOnlyList<(string Name, Tensor Parameter)> parameters)
     {
         using var scope = torch.NewDisposeScope();
@@ -101,7 +106,7 @@ public sealed class KeptFidelity
         var (fine, coarse) = measured == 0 ? (Levels.Length - 1, 0) : (level, level);
         Tensor?[] compressed;
         double cosine;
-        // The coarsest level that keeps the target: the finest is exact, and does.
+        // The coarsest level that keeps the target. The finest level is exact, and always keeps it.
         while (coarse < fine)
         {
             level = (coarse + fine) / 2;
@@ -114,7 +119,7 @@ public sealed class KeptFidelity
         {
             foreach (var gradient in compressed) gradient?.Dispose();
             level++;
-            // What was measured at coarser errors says nothing of these.
+            // Measurements at coarser errors do not hold for these codecs.
             comparison!.Dispose();
             comparison = new([.. parameters.Select(named => named.Name)]);
             Cosine = null;
@@ -153,7 +158,7 @@ public sealed class KeptFidelity
         comparison = null;
     }
 
-    /// <summary>One map's codecs, and what they make of it in the worst of the measured batches.</summary>
+    /// <summary>One map's codecs, with their bytes and errors in the worst of the measured batches.</summary>
     sealed class Trial(ActivationCodec[] codecs, Rung[] rungs)
     {
         public Rung[] Rungs => rungs;

@@ -5,13 +5,13 @@ using Actipress.Saving;
 namespace Actipress;
 
 /// <summary>
-/// A number of bytes that each training step is to keep to. The first step is measured, under the default codec; from then on each
-/// layer has the finest codec that the budget has room for, from maps as they are over 8 bits a value to a ratio of 100. Made by
-/// <see cref="CompressionOptions.Budget"/>.
+/// An upper bound in bytes for each training step. The first step is measured under the default codec. From then on each layer has the
+/// finest codec that the budget allows: maps as they are, 8 bits a value, or a ratio of up to 100. Made by <see
+/// cref="CompressionOptions.Budget"/>.
 /// </summary>
 /// <remarks>
-/// Layers that an own rule names keep their codec. A step that takes more than the budget by over a hundredth, say for a larger batch,
-/// is answered by a plan with as much more room. The process has one allocator: whatever else it allocates during a step counts too.
+/// Layers that a rule names keep the codec of the rule. After a step that exceeds the budget by over a hundredth, for example with a larger
+/// batch, the next plan leaves as much more room. The process has one allocator, so that all its other allocations during a step count too.
 /// So where no plan has that much room, the next step at the coarsest codecs decides whether the budget is refused.
 /// </remarks>
 public sealed class MemoryBudget
@@ -40,19 +40,22 @@ public sealed class MemoryBudget
         meter = AllocatorMeter.Start();
     }
 
-    /// <summary>What each step is to keep to.</summary>
+    /// <summary>The number of bytes that each step keeps to.</summary>
     public long Bytes { get; }
 
-    /// <summary>What these bytes count.</summary>
+    /// <summary>The quantity that the bytes limit.</summary>
     public BudgetOf Of { get; }
 
-    /// <summary>The least that a step can take, with every layer's maps at the coarsest codec where that helps; null before a step was measured.</summary>
+    /// <summary>
+    /// The least bytes that a step can take, with every layer's maps at the coarsest codec where that lowers the peak; null before a step
+    /// was measured.
+    /// </summary>
     public long? LeastBytes { get; private set; }
 
-    /// <summary>What a step should take under the codecs that were chosen; null before.</summary>
+    /// <summary>The predicted bytes of a step under the chosen codecs; null before codecs are chosen.</summary>
     public long? PlannedBytes { get; private set; }
 
-    /// <summary>What the last step took; null before.</summary>
+    /// <summary>The bytes that the last step took; null before the first step.</summary>
     public long? MeasuredBytes { get; private set; }
 
     /// <summary>The codec of each layer whose maps the budget decides on; empty before a step was measured.</summary>
@@ -65,12 +68,12 @@ public sealed class MemoryBudget
         return plan is null ? $"{what}: the first step is measured" : $"{what}: {CompressionReport.Bytes(PlannedBytes!.Value)} planned, {CompressionReport.Bytes(MeasuredBytes!.Value)} in the last step, at least {CompressionReport.Bytes(LeastBytes!.Value)}";
     }
 
-    // What one step may take: a measurement is no more exact than this.
+    // The bytes that one step may take, with the inaccuracy of a measurement.
     long Room => Bytes + Bytes / Tolerance;
 
     string Noun => Of == BudgetOf.Step ? "the step's peak" : "saved maps";
 
-    /// <summary>A step begins: nothing is held. Plans where the last one gave cause to.</summary>
+    /// <summary>Called when a step begins and no map is held. Makes a new plan where the last step needs one.</summary>
     /// <exception cref="BudgetException">The budget is below what a step can take.</exception>
     internal void Begin()
     {
@@ -79,7 +82,7 @@ public sealed class MemoryBudget
         if (plan is null)
         {
             timeline?.Dispose();
-            if (meter is not null) AllocatorMeter.Settle();    // a count of held maps does not depend on it
+            if (meter is not null) AllocatorMeter.Settle();    // a budget of held maps does not depend on it
             timeline = startTimeline();
         }
         else if (plan.LeastBytes > Room || misses > 1) throw TooSmall();
@@ -100,7 +103,7 @@ public sealed class MemoryBudget
         }
         else if (bytes > Room || misses > 0)
         {
-            // What was over once and is not again came from elsewhere.
+            // A single excess that does not come again was memory of another part of the process.
             correction = Math.Max(bytes > Room ? correction : 0, bytes - plan!.Peak(place));
             Choose();
         }
@@ -120,7 +123,7 @@ public sealed class MemoryBudget
         $"A budget of {Bytes:N0} bytes for {Noun} is below the least that a step of this model and batch can take: found {MeasuredBytes:N0} bytes in the last step, " +
         $"at least {LeastBytes:N0} with the coarsest codecs. Allow so many, or take a smaller batch.", LeastBytes!.Value);
 
-    /// <summary>All maps are released: the step is over, unless more follows before the next one begins.</summary>
+    /// <summary>Called when all maps are released: the step is over, unless more maps follow before the next step begins.</summary>
     internal void End(long mapsPeak)
     {
         if (plan is not null || timeline is not null) ended = (Of == BudgetOf.Step ? meter!.PeakBytes - before : mapsPeak, timeline?.Moments.Count ?? 0);
@@ -129,7 +132,7 @@ public sealed class MemoryBudget
     /// <summary>The codec of a layer's maps in this step, before it is adapted to one of them.</summary>
     internal ActivationCodec CodecFor(Layer layer, ActivationCodec codec) => plan is null ? codec : ladder[rungs.GetValueOrDefault(layer.Name)];
 
-    /// <summary>What a map that was just packed would take under the other codecs; null once there is a plan.</summary>
+    /// <summary>The bytes and harm of a map that was just packed under the other codecs; null once there is a plan.</summary>
     internal Rung[]? Measure(Tensor map, Need need, Zeros zeros, ActivationCodec used, long bytes) =>
         plan is null ? Ladder.Measure(map, need, [.. ladder.Select(codec => codec == ActivationCodec.None ? codec : options.Adapt(codec, map, need, zeros))], used, bytes) : null;
 
@@ -139,6 +142,6 @@ public sealed class MemoryBudget
 /// <summary>A budget is below what a step can take.</summary>
 public sealed class BudgetException(string message, long leastBytes) : Exception(message)
 {
-    /// <summary>The least that a step of this model and batch can take.</summary>
+    /// <summary>The least bytes that a step of this model and batch can take.</summary>
     public long LeastBytes { get; } = leastBytes;
 }

@@ -3,23 +3,23 @@ using Actipress.Accounting;
 
 namespace Actipress.Saving;
 
-/// <summary>Something that the user should know of a step.</summary>
-/// <param name="About">What it is about: the same thing is told once.</param>
+/// <summary>A note for the user about a step.</summary>
+/// <param name="About">The subject of the note: each subject is noted once.</param>
 /// <param name="Text">One or two sentences: what was found, and the way out.</param>
 readonly record struct Note(string About, string Text);
 
-/// <summary>What a step's ledger gives cause to tell.</summary>
+/// <summary>Makes the notes about a step from its ledger.</summary>
 static class StepNotes
 {
-    // Above this root mean square of the maps' relative errors gradients were found whose cosine is below 0.95.
+    // Above this root mean square of the maps' relative errors, gradients with a cosine below 0.95 were found.
     const double DoubtfulError = 0.5, FineError = 0.3;
 
-    // What costs less than this share of all saved bytes is not worth a sentence.
+    // A cost below this share of all saved bytes is not noted.
     const double SmallShare = 0.01;
 
     /// <summary>All notes of the step.</summary>
-    /// <param name="ledger">After a forward pass.</param>
-    /// <param name="unknown">Bytes that stay exact because the table has no line for the operation, by its name.</param>
+    /// <param name="ledger">The ledger after a forward pass.</param>
+    /// <param name="unknown">The bytes that stay exact because the table has no line for their operation, by the operation's name.</param>
     /// <param name="codec">The codec of layers that no rule names.</param>
     public static IEnumerable<Note> Of(Ledger ledger, IReadOnlyDictionary<string, long> unknown, ActivationCodec codec)
     {
@@ -55,7 +55,7 @@ static class StepNotes
         return (error, $"{judged.MaxBy(account => account.JudgedBytes * account.RelativeError!.Value)}");
     }
 
-    // The coarsest ratio that should do, if the maps are to white noise at it as they are at their own.
+    // The coarsest ratio that should be fine enough, if the maps compare with white noise at this ratio as they do at their own.
     static string Mend(ActivationCodec codec, double error)
     {
         var ratio = ((Keep.TopK)codec.Keep).Ratio;

@@ -1,27 +1,27 @@
 namespace Actipress;
 
-/// <summary>Coefficients that are gone through as often as wanted.</summary>
+/// <summary>Coefficients that can be read several times.</summary>
 interface ICoefficients
 {
-    /// <summary>How many bits of a magnitude each pass of a search for one takes, the leading ones first: 31 in all.</summary>
+    /// <summary>The number of bits of a magnitude that each pass of a search determines, from the leading bits on: 31 in all.</summary>
     ReadOnlySpan<int> Digits { get; }
 
-    /// <summary>Shows all coefficients, in any order, to as many tallies as threads share the work.</summary>
+    /// <summary>Passes all coefficients, in any order, to tallies; each thread that shares the work has one tally.</summary>
     /// <param name="begin">Makes a tally; called from any thread.</param>
     /// <param name="end">Receives a tally that is complete; one call at a time.</param>
     void Each<TTally>(Func<TTally> begin, Action<TTally> end) where TTally : ITally;
 }
 
-/// <summary>What is counted of coefficients, by one thread.</summary>
+/// <summary>A statistic of coefficients, counted by one thread.</summary>
 interface ITally
 {
     void See(ReadOnlySpan<float> some);
 }
 
-/// <summary>Coefficients in memory, from the first on so many.</summary>
+/// <summary>A number of coefficients in memory, from the first on.</summary>
 readonly unsafe struct CoefficientsInMemory(float* first, long count, int threads) : ICoefficients
 {
-    // What a thread looks at before it asks for more; of fewer it is not worth to wake another.
+    // The number of coefficients that a thread takes at a time. For fewer it does not pay to wake another thread.
     const int Together = 1 << 14;
 
     public ReadOnlySpan<int> Digits => [TopK.FirstBits, TopK.SecondBits, TopK.ThirdBits];

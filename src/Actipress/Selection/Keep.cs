@@ -5,15 +5,15 @@ namespace Actipress;
 /// <summary>The second stage: which coefficients are kept (paper, Section 3.2).</summary>
 public abstract record Keep
 {
-    /// <summary>Those of <paramref name="coefficients"/> that are kept; the caller disposes the result.</summary>
+    /// <summary>Selects the kept ones of <paramref name="coefficients"/>; the caller disposes the result.</summary>
     /// <param name="coefficients">Flat float32, finite; not disposed.</param>
     /// <param name="elements">N: elements of the map, which may be slightly fewer than its coefficients.</param>
     internal abstract Kept Select(Tensor coefficients, long elements);
 
-    /// <summary>How many those are; null where the coefficients themselves decide.</summary>
+    /// <summary>The number of kept coefficients; null where it depends on the coefficients.</summary>
     internal abstract long? Count(long coefficients, long elements);
 
-    /// <summary>Every coefficient.</summary>
+    /// <summary>Keeps every coefficient.</summary>
     public sealed record Everything : Keep
     {
         internal override Kept Select(Tensor coefficients, long elements) => new(null, coefficients.alias());
@@ -21,12 +21,12 @@ public abstract record Keep
         internal override long? Count(long coefficients, long elements) => coefficients;
     }
 
-    /// <summary>The largest by magnitude: one coefficient in so many.</summary>
+    /// <summary>Keeps the coefficients of largest magnitude: one in <paramref name="Ratio"/>.</summary>
     /// <remarks>
     /// Compact storage and the paper's keep exactly k = floor(N / ratio), at least one, where the lowest index wins a tie; at ratio 1 they
     /// keep all. Grid storage, the default, estimates the k-th largest magnitude from a sample of a large map's tiles and keeps every
-    /// coefficient that reaches it, which are about k. A small map is its own sample. Towards ratio 1 that threshold falls no further than
-    /// where one coefficient in 64 would be stored as a number of its own.
+    /// coefficient that reaches it, which are about k. A small map is its own sample. Near ratio 1 the threshold has a lower bound, at
+    /// which one coefficient in 64 is an escape.
     /// </remarks>
     /// <param name="Ratio">The compression ratio, lambda in the paper: 1 or more.</param>
     public sealed record TopK(double Ratio) : Keep
@@ -36,8 +36,8 @@ public abstract record Keep
         internal override long? Count(long coefficients, long elements) => Ratio == 1 ? coefficients : Actipress.TopK.Count(elements, Ratio);
     }
 
-    /// <summary>Those whose magnitude is above a threshold.</summary>
-    /// <param name="Threshold">Zero or more.</param>
+    /// <summary>Keeps the coefficients whose magnitude is above a threshold.</summary>
+    /// <param name="Threshold">The threshold: zero or more.</param>
     public sealed record Above(float Threshold) : Keep
     {
         internal override Kept Select(Tensor coefficients, long elements)
@@ -51,12 +51,12 @@ public abstract record Keep
     }
 }
 
-/// <summary>Coefficients that were kept: where they were, and what they are.</summary>
+/// <summary>The kept coefficients: their positions and values.</summary>
 /// <param name="Positions">int64 (k), rising; null where all were kept.</param>
 /// <param name="Values">float32 (k).</param>
 readonly record struct Kept(Tensor? Positions, Tensor Values) : IDisposable
 {
-    /// <summary>The coefficients where <paramref name="chosen"/>, a bool tensor, is true.</summary>
+    /// <summary>Takes the coefficients where <paramref name="chosen"/>, a bool tensor, is true.</summary>
     public static Kept Where(Tensor chosen, Tensor coefficients)
     {
         using var found = chosen.nonzero();

@@ -12,16 +12,16 @@ public static class TopK
 {
     internal const int FirstBits = 11, SecondBits = 11, ThirdBits = 9;    // the 31 bits of a magnitude
 
-    /// <summary>k = floor(N / ratio), but at least 1 of a map that is not empty.</summary>
+    /// <summary>k = floor(N / ratio), but at least 1 for a map that is not empty.</summary>
     public static long Count(long elements, double ratio) => elements == 0 ? 0 : Math.Max(1, (long)Math.Floor(elements / ratio));
 
     /// <summary>The magnitude of the <paramref name="k"/>-th largest coefficient.</summary>
     /// <remarks>
-    /// Magnitudes of floats order as their bits do, so three histograms of their leading, middle and trailing bits find it, without
-    /// sorting and without a copy.
+    /// The magnitudes of floats are in the order of their bits. So three histograms, of the leading, the middle and the trailing bits, find
+    /// the magnitude without sorting and without a copy.
     /// </remarks>
     /// <param name="coefficients">No NaN.</param>
-    /// <param name="k">1 or more, at most the length.</param>
+    /// <param name="k">The rank: 1 or more, at most the length.</param>
     public static unsafe float Threshold(ReadOnlySpan<float> coefficients, long k)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(k, 1);
@@ -29,7 +29,9 @@ public static class TopK
         fixed (float* first = coefficients) return Threshold(new CoefficientsInMemory(first, coefficients.Length, threads: 1), k);
     }
 
-    /// <summary>The same of coefficients that are gone through several times.</summary>
+    /// <summary>
+    /// The magnitude of the <paramref name="k"/>-th largest coefficient, by one pass over the coefficients for each histogram.
+    /// </summary>
     internal static float Threshold<T>(T coefficients, long k) where T : ICoefficients
     {
         var wanted = k;
@@ -42,7 +44,7 @@ public static class TopK
         return BitConverter.UInt32BitsToSingle(prefix);
     }
 
-    // Among the magnitudes that begin with the known bits, finds the next ones of the wanted-largest.
+    // Finds the next bits of the wanted-largest magnitude, among the magnitudes that begin with the known bits.
     static uint Narrow<T>(T coefficients, uint prefix, int known, int next, ref long wanted) where T : ICoefficients
     {
         Histogram? all = null;
@@ -59,12 +61,13 @@ public static class TopK
         }
     }
 
-    // How often each value of the next bits occurs among the magnitudes that begin with the known ones.
+    // Counts each value of the next bits, among the magnitudes that begin with the known bits.
     sealed unsafe class Histogram(uint prefix, int known, int next) : ITally, IDisposable
     {
         readonly int* counts = (int*)NativeMemory.AllocZeroed((nuint)Tables(next) << next, sizeof(int));
 
-        // Of every second magnitude in a table of its own, where that is small: neighbours are often alike, and one would wait for the other.
+        // A small histogram has two tables, for magnitudes at even and odd places. Neighbours are often alike, and two increments of one
+        // counter in turn would wait for each other.
         static int Tables(int next) => next <= FirstBits ? 2 : 1;
 
         int* Last => counts + (Tables(next) - 1 << next);
@@ -91,7 +94,7 @@ public static class TopK
             for (; i < bits.Length; i++) odd[(bits[i] & 0x7FFFFFFF) >> shift]++;
         }
 
-        // Few do: most are passed over together.
+        // Few magnitudes begin with the known bits, so that most registers are skipped whole.
         void SeeThoseThatBegin(ReadOnlySpan<uint> bits)
         {
             var (knownShift, shift) = (31 - known, 31 - known - next);
@@ -118,9 +121,11 @@ public static class TopK
         public void Dispose() => NativeMemory.Free(counts);
     }
 
-    /// <summary>The definition: where the <paramref name="k"/> largest are, in rising order, and what they are.</summary>
+    /// <summary>
+    /// The definition: finds the positions of the <paramref name="k"/> largest coefficients, in rising order, and their values.
+    /// </summary>
     /// <param name="coefficients">No NaN.</param>
-    /// <param name="k">At most the length.</param>
+    /// <param name="k">The number of coefficients: at most the length.</param>
     /// <param name="positions">Receives k indices.</param>
     /// <param name="values">Receives k values.</param>
     public static void Select(ReadOnlySpan<float> coefficients, long k, Span<long> positions, Span<float> values)
@@ -139,9 +144,9 @@ public static class TopK
         }
     }
 
-    /// <summary>The same on any device.</summary>
+    /// <summary>Selects the <paramref name="k"/> largest coefficients on any device.</summary>
     /// <param name="coefficients">Flat float32 without NaN; not disposed.</param>
-    /// <param name="k">At most as many as there are.</param>
+    /// <param name="k">At most the number of coefficients.</param>
     internal static Kept Select(Tensor coefficients, long k)
     {
         if (k == coefficients.NumberOfElements) return new Kept(null, coefficients.alias());

@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-// The same in torch operations, on any device: a product of matrices along each axis, for all blocks of a region at once.
+// The transform in torch operations, on any device: one matrix product along each axis, for all blocks of a region at once.
 public sealed partial record Dct
 {
     /// <inheritdoc/>
@@ -70,7 +70,7 @@ public sealed partial record Dct
         }
     }
 
-    // Extends the definition's region by its view of a tensor.
+    // Gives the definition's region a view of a tensor.
     readonly partial record struct Region
     {
         /// <summary>The region's blocks as a view: (maps, blocks d, blocks h, blocks w, points d, points h, points w).</summary>

@@ -5,11 +5,11 @@ namespace Actipress;
 /// Y = A X A^T with A[k, i] = c_k cos(pi (2 i + 1) k / 2 n), c_0 = sqrt(1 / n), c_k = sqrt(2 / n) otherwise.
 /// </summary>
 /// <remarks>
-/// Planes have blocks of <see cref="Block"/> x <see cref="Block"/>. Volumes have blocks of as many elements but near a cube
-/// (4 x 8 x 8 for 16). A line is a plane of one row, whose blocks have <see cref="Block"/> points. An axis whose length is no multiple of
-/// its block ends in one shorter block with a transform of its own length, so nothing is padded: N elements give N coefficients and the
-/// transform is orthonormal at every size. Order: where axes have both full and shorter blocks, first the region of full blocks, then those with
-/// the shorter block on the last, the middle, the first axis and so on; within a region map after map, block after block, row-major.
+/// Planes have blocks of <see cref="Block"/> x <see cref="Block"/>. Volumes have blocks of as many elements but near a cube (4 x 8 x 8 for
+/// 16). A line is a plane of one row, whose blocks have <see cref="Block"/> points. An axis whose length is no multiple of its block ends
+/// in one shorter block with a transform of its own length, so nothing is padded: N elements give N coefficients and the transform is
+/// orthonormal at every size. Order: where axes have both full and shorter blocks, first the region of full blocks, then those with the
+/// shorter block on the last, the middle, the first axis and so on; within a region map after map, block after block, row-major.
 /// </remarks>
 public sealed partial record Dct : Transform
 {
@@ -17,7 +17,7 @@ public sealed partial record Dct : Transform
     public int Block { get; }
 
     /// <param name="block">Edge of a block in a plane: 4, 8 or 16, as in the paper.</param>
-    /// <exception cref="ArgumentOutOfRangeException">Another size.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The block has another size.</exception>
     public Dct(int block = 16)
     {
         if (block is not (4 or 8 or 16)) throw new ArgumentOutOfRangeException(nameof(block), $"No DCT of {block} x {block} blocks: wanted 4, 8 or 16.");
@@ -80,7 +80,7 @@ public sealed partial record Dct : Transform
         return transposed;
     }
 
-    // The blocks of one kind: per axis where they start, how many they are, and how many points each has.
+    // The blocks of one size: for each axis their start, their number, and their number of points.
     readonly record struct Axis(int Start, int Count, int Points);
 
     readonly partial record struct Region(Axis Depth, Axis Height, Axis Width)

@@ -5,15 +5,15 @@ namespace Actipress;
 /// coefficients, most of them near zero, and back.
 /// </summary>
 /// <remarks>
-/// Every transform has two faces that agree: the definition, plain loops over spans, and the same in torch operations, which runs
-/// on any device. Coefficients are one flat sequence in the transform's own order; all others treat it as opaque.
+/// Every transform has two implementations that agree: the definition, plain loops over spans, and one in torch operations, which runs on
+/// any device. Coefficients are one flat sequence in the transform's own order, on which no other code relies.
 /// </remarks>
 public abstract record Transform
 {
     /// <summary>The name in a codec's specification, such as <c>dct</c> or <c>wt:db3</c>.</summary>
     public abstract string Name { get; }
 
-    /// <summary>How many coefficients <paramref name="shape"/> gives: N, or slightly more where a wavelet meets odd extents.</summary>
+    /// <summary>The number of coefficients of <paramref name="shape"/>: N, or slightly more where a wavelet divides odd extents.</summary>
     public abstract long Coefficients(MapShape shape);
 
     /// <summary>The definition: Y = T X.</summary>
@@ -25,12 +25,14 @@ public abstract record Transform
     /// <summary>The definition: X = T^-1 Y.</summary>
     public abstract void Inverse(ReadOnlySpan<float> coefficients, MapShape shape, Span<float> map);
 
-    /// <summary>The same as the definition in torch operations, on the device of <paramref name="map"/>.</summary>
+    /// <summary>The transform in torch operations, on the device of <paramref name="map"/>.</summary>
     /// <param name="map">Contiguous float32 of <see cref="MapShape.Elements"/> elements, any shape; not disposed.</param>
     /// <param name="shape">How <paramref name="map"/> divides into maps.</param>
     /// <returns>A flat float32 tensor of <see cref="Coefficients"/> values, which the caller disposes.</returns>
     public abstract Tensor Forward(Tensor map, MapShape shape);
 
-    /// <summary>The inverse in torch operations; returns a flat tensor of <see cref="MapShape.Elements"/> values, which the caller disposes.</summary>
+    /// <summary>
+    /// The inverse in torch operations. Returns a flat tensor of <see cref="MapShape.Elements"/> values, which the caller disposes.
+    /// </summary>
     public abstract Tensor Inverse(Tensor coefficients, MapShape shape);
 }

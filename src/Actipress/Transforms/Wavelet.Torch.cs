@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-// The same in torch operations, on any device: along an axis, one multiply-add of a strided view for each tap of the filters.
+// The transform in torch operations, on any device. Along an axis each tap of the filters is one multiply-add of a strided view.
 public sealed partial record Wavelet
 {
     /// <inheritdoc/>
@@ -12,7 +12,7 @@ public sealed partial record Wavelet
         var details = new Stack<Tensor[]>();
         foreach (var extents in Sizes(shape).SkipLast(1))
         {
-            // Bands in the order of their names: each axis divides all bands so far into low and high.
+            // The bands are in the order of their names, because each axis divides all bands so far into low and high.
             Tensor[] bands = [rest];
             foreach (var axis in extents.DividedAxes)
                 bands = [.. bands.SelectMany(band =>
@@ -59,7 +59,7 @@ public sealed partial record Wavelet
         }
     }
 
-    // The taps of all outputs read this stretch of the periodic axis, which starts F/2 - (F - 1) before its first element.
+    // The taps of all outputs read this part of the periodic axis, which starts F/2 - (F - 1) elements before the first one.
     long[] Stretch(long even) =>
         [.. Enumerable.Range(0, checked((int)even) - 2 + low.Length).Select(i => (long)Modulo(low.Length / 2 - (low.Length - 1) + i, (int)even))];
 

@@ -2,13 +2,13 @@ namespace Actipress;
 
 /// <summary>
 /// The discrete wavelet transform of Mallat, separable over the spatial axes, periodic, in several levels (paper, Section 3.1.1,
-/// equations 2 to 8). On an even axis: a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], d[o] likewise with the high-pass filter.
+/// equations 2 to 8). On an even axis a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], and d[o] is the same sum with the high-pass filter.
 /// </summary>
 /// <remarks>
-/// As PyWavelets' <c>wavedecn(mode="periodization")</c>: an odd axis is made even by repeating its last element, so a map may give
-/// slightly more coefficients than it has elements, and the inverse is exact at any size. An axis of one element is left as it is.
-/// Order: the coarsest low band, then the detail bands from coarse to fine, within a level in the order of their names (one letter
-/// an axis, a for low and d for high: ad, da, dd); each band holds all maps one after the other, row-major.
+/// The transform equals PyWavelets' <c>wavedecn(mode="periodization")</c>. An odd axis is made even by repeating its last element, so a map
+/// may have slightly more coefficients than elements, and the inverse is exact at any size. An axis of one element is not divided. The
+/// coarsest low band comes first, then the detail bands from coarse to fine. The bands of a level are in the order of their names (one
+/// letter an axis, a for low and d for high: ad, da, dd). Each band holds all maps one after the other, row-major.
 /// </remarks>
 public sealed partial record Wavelet : Transform
 {
@@ -20,7 +20,7 @@ public sealed partial record Wavelet : Transform
     /// <summary>The wavelet, such as <c>haar</c>, <c>db3</c>, <c>sym4</c> or <c>coif2</c>.</summary>
     public string Family { get; }
 
-    /// <summary>How often the low band is divided again: 1 to 5.</summary>
+    /// <summary>The number of levels: the low band is divided 1 to 5 times.</summary>
     public int Levels { get; }
 
     /// <summary>The known families: haar, db2 to db8, sym2 to sym8, coif1 to coif5.</summary>
@@ -104,7 +104,7 @@ public sealed partial record Wavelet : Transform
         }
     }
 
-    // The spatial extents at one level, and what dividing them gives.
+    // The spatial extents at one level, and those of its bands.
     internal readonly record struct Extents(int Depth, int Height, int Width)
     {
         public int Elements => Depth * Height * Width;
@@ -119,15 +119,15 @@ public sealed partial record Wavelet : Transform
 
     /// <param name="Level">1 is the finest.</param>
     /// <param name="HighAxes">Bit a is set where the band is the high-pass half of axis a.</param>
-    /// <param name="Extents">Its size for one map.</param>
-    /// <param name="Start">Where it starts among the coefficients of one map.</param>
+    /// <param name="Extents">The extents of the band for one map.</param>
+    /// <param name="Start">The offset of the band among the coefficients of one map.</param>
     internal readonly record struct Band(int Level, int HighAxes, Extents Extents, long Start)
     {
         public bool IsLow => HighAxes == 0;
         public long Elements => Extents.Elements;
     }
 
-    // The extents of the low band after each level, the map's own first.
+    // The extents of the low band after each level; the first are the map's own.
     internal List<Extents> Sizes(MapShape shape)
     {
         List<Extents> sizes = [new(shape.Depth, shape.Height, shape.Width)];
@@ -143,7 +143,7 @@ public sealed partial record Wavelet : Transform
         for (var level = sizes.Count - 1; level >= 1; level--)
         {
             var divided = sizes[level - 1].DividedAxes;
-            // Names in alphabetical order count in binary, the first axis being the highest digit.
+            // The alphabetical order of names is the order of binary numbers whose highest digit is the first axis.
             for (var name = 1; name < 1 << divided.Length; name++)
             {
                 var highAxes = 0;
@@ -156,7 +156,7 @@ public sealed partial record Wavelet : Transform
         return bands;
     }
 
-    // Divides one axis: its first half becomes the low-pass, its second the high-pass coefficients.
+    // Divides one axis. Its first half becomes the low-pass coefficients, and its second half the high-pass coefficients.
     (double[] Values, Extents Extents) Analyse(double[] values, Extents extents, int axis)
     {
         var (length, half) = (extents[axis], (extents[axis] + 1) / 2);
