@@ -15,7 +15,7 @@ namespace Actipress;
 /// model ends: what is saved after its last layer with parameters, such as a loss, passes as it is. (In the first step that layer is known
 /// once each layer has run; in a model of which some layers never run, from the second step on.)
 /// </remarks>
-public sealed class ActivationCompression : IDisposable
+public sealed class ActivationCompression : ITimedTraining, IDisposable
 {
     readonly nn.Module model;
     readonly ModelLayers layers;
@@ -148,11 +148,11 @@ public sealed class ActivationCompression : IDisposable
         return timeline;
     }
 
-    internal void End(MemoryTimeline timeline) => Store.Remove(timeline);
+    void ITimedTraining.End(MemoryTimeline timeline) => Store.Remove(timeline);
 
-    internal Activity Activity => Store.Activity;
+    Activity ITimedTraining.Activity => Store.Activity;
 
-    internal IEnumerable<(string Name, nint Address)> GradientAddresses()
+    IEnumerable<(string Name, nint Address)> ITimedTraining.GradientAddresses()
     {
         foreach (var (name, parameter) in model.named_parameters())
         {

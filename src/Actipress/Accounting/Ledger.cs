@@ -1,7 +1,10 @@
-using Actipress.Autograd;
-using Actipress.Saving;
-
 namespace Actipress.Accounting;
+
+/// <summary>One way in which a map is held, as the books see it.</summary>
+/// <param name="Bytes">Bytes held.</param>
+/// <param name="How">How a report calls it.</param>
+/// <param name="RelativeError">The norm of its error by that of the map; null where that is not known, or nothing.</param>
+readonly record struct Entry(long Bytes, string How, double? RelativeError = null);
 
 /// <summary>The bytes of the maps that autograd saved in the current step, by layer: what each was and what it became.</summary>
 sealed class Ledger
@@ -17,11 +20,13 @@ sealed class Ledger
 
     public IEnumerable<Account> Accounts => accounts.Values;
 
-    /// <summary>The layer's account; the first one after everything was released begins a new step.</summary>
-    public Account Of(Layer layer)
+    /// <summary>The account of a layer; the first one after everything was released begins a new step.</summary>
+    /// <param name="layer">The layer's name.</param>
+    /// <param name="type">The type of its module; empty where none is known.</param>
+    public Account Of(string layer, string type)
     {
         if (released && LiveBytes == 0) Clear();
-        if (!accounts.TryGetValue(layer.Name, out var account)) accounts.Add(layer.Name, account = new Account(layer));
+        if (!accounts.TryGetValue(layer, out var account)) accounts.Add(layer, account = new Account(layer, type));
         return account;
     }
 
@@ -31,23 +36,22 @@ sealed class Ledger
         (released, PeakBytes) = (false, LiveBytes);
     }
 
-    public void Hold(Account account, Holding holding)
+    public void Hold(Account account, Entry entry)
     {
-        var bytes = holding.Bytes;
-        account.KeptBytes += bytes;
-        account.Ways[holding.How] = account.Ways.GetValueOrDefault(holding.How) + bytes;
-        account.AddError(holding, 1);
-        LiveBytes += bytes;
+        account.KeptBytes += entry.Bytes;
+        account.Ways[entry.How] = account.Ways.GetValueOrDefault(entry.How) + entry.Bytes;
+        account.AddError(entry, 1);
+        LiveBytes += entry.Bytes;
         PeakBytes = Math.Max(PeakBytes, LiveBytes);
     }
 
-    /// <summary>Replaces one way of holding a map by another within the step.</summary>
-    public void Replace(Account account, Holding holding)
+    /// <summary>Takes back what <see cref="Hold"/> entered, since the map is held in another way from here on.</summary>
+    public void Replace(Account account, Entry entry)
     {
-        account.KeptBytes -= holding.Bytes;
-        account.Ways[holding.How] -= holding.Bytes;
-        account.AddError(holding, -1);
-        LiveBytes -= holding.Bytes;
+        account.KeptBytes -= entry.Bytes;
+        account.Ways[entry.How] -= entry.Bytes;
+        account.AddError(entry, -1);
+        LiveBytes -= entry.Bytes;
     }
 
     public void Release(long bytes)
@@ -56,10 +60,16 @@ sealed class Ledger
         released = true;
     }
 
+    /// <summary>The lines of a report, in the order in which the layers saved their first maps.</summary>
+    public IEnumerable<LayerReport> Lines() =>
+        from account in Accounts
+        where account.Maps + account.SharedMaps > 0
+        select account.Line();
+
     /// <summary>One layer's part.</summary>
-    internal sealed class Account(Layer layer)
+    internal sealed class Account(string layer, string type)
     {
-        public Layer Layer => layer;
+        public string Layer => layer;
         public long SavedBytes { get; set; }
         public long KeptBytes { get; set; }
         public long AliveElsewhereBytes { get; set; }
@@ -81,21 +91,34 @@ sealed class Ledger
         /// <summary>The root mean square of the maps' relative errors; null where none is known.</summary>
         public double? RelativeError => judgedBytes == 0 ? null : Math.Sqrt(Math.Max(0, squares / judgedBytes));
 
-        public void AddError(Holding holding, int sign)
+        public void AddError(Entry entry, int sign)
         {
-            if (holding.RelativeError is not { } error) return;
-            judgedBytes += sign * holding.Bytes;
-            squares += sign * holding.Bytes * error * error;
+            if (entry.RelativeError is not { } error) return;
+            judgedBytes += sign * entry.Bytes;
+            squares += sign * entry.Bytes * error * error;
         }
 
         /// <summary>The operations that saved what stayed alive.</summary>
         public HashSet<string> AliveElsewhereBy { get; } = [];
 
-        public void AddAliveElsewhere(SavedMap map)
+        /// <summary>A map that something else has kept alive until the backward pass.</summary>
+        /// <param name="bytes">Of the map as it was saved.</param>
+        /// <param name="operation">The operation that saved it; null where none was observed.</param>
+        public void AddAliveElsewhere(long bytes, string? operation)
         {
-            if (map.IsInput) return;
-            AliveElsewhereBytes += map.SavedBytes;
-            if (map.Identity.Operation != Operation.Unknown) AliveElsewhereBy.Add(map.Identity.Operation.Name);
+            AliveElsewhereBytes += bytes;
+            if (operation is not null) AliveElsewhereBy.Add(operation);
         }
+
+        /// <summary>The account as a report shows it.</summary>
+        public LayerReport Line() => new(layer, type, Maps, SharedMaps, SavedBytes, KeptBytes,
+            string.Join(", ", Ways.Where(way => way.Value > 0 || KeptBytes == 0).OrderByDescending(way => way.Value).Select(way => way.Key)), AliveElsewhereBytes, NotFinite)
+        {
+            RelativeError = RelativeError,
+            AliveElsewhereBy = string.Join(", ", AliveElsewhereBy.Order(StringComparer.Ordinal)),
+        };
+
+        /// <summary>The layer by its name and type.</summary>
+        public override string ToString() => type.Length == 0 ? layer : $"{layer} ({type})";
     }
 }

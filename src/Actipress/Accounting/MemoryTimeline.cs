@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using Actipress.Accounting;
-using Actipress.Saving;
 
 namespace Actipress;
 
@@ -27,13 +26,13 @@ public sealed class MemoryTimeline : IDisposable
 {
     const int SmallestListed = 64 << 10;
 
-    readonly ActivationCompression compression;
+    readonly ITimedTraining training;
     readonly Lock gate = new();
     readonly List<Moment> moments = [];
     readonly List<Block> blocks = [];
     readonly List<MapSpan> maps = [];
     readonly Dictionary<nint, Block> alive = [];
-    readonly Dictionary<SavedMap, MapSpan> held = [];
+    readonly Dictionary<ITimedMap, MapSpan> held = [];
     readonly bool followsAllocator;
     readonly long before;
 
@@ -50,27 +49,28 @@ public sealed class MemoryTimeline : IDisposable
     }
 
     /// <summary>A saved map, and the blocks that held it raw.</summary>
-    internal sealed class MapSpan(SavedMap map, Block? original, int start)
+    internal sealed class MapSpan(ITimedMap map, Block? original, int start)
     {
-        public string Layer => map.Account.Layer.Name;
+        public ITimedMap Map => map;
+        public string Layer => map.LayerName;
         public long SavedBytes { get; } = map.SavedBytes;
         public Block? Original => original;
         public int Start => start;
         public int End { get; set; } = int.MaxValue;
         public List<Block> Rebuilt { get; } = [];
 
-        /// <summary>How its values are held, from when on; null where no operation asked for values.</summary>
-        public (Holding Holding, Layer Layer, int Start)? Values { get; set; }
+        /// <summary>How its values are held, for which layer and from when on; null where no operation asked for values.</summary>
+        public (TimedValues Held, string Layer, int Start)? Values { get; set; }
 
         /// <summary>What bits of the map are held beside or in place of its values.</summary>
         public List<(long Bytes, int Start, int End)> Bits { get; } = [];
     }
 
-    /// <param name="compression">Whose maps are recorded.</param>
+    /// <param name="training">Whose maps are recorded.</param>
     /// <param name="followsAllocator">Whether the allocator is followed too; without it levels are 0, and each map that was packed is a moment.</param>
-    internal MemoryTimeline(ActivationCompression compression, bool followsAllocator)
+    internal MemoryTimeline(ITimedTraining training, bool followsAllocator)
     {
-        (this.compression, this.followsAllocator) = (compression, followsAllocator);
+        (this.training, this.followsAllocator) = (training, followsAllocator);
         before = Now;
         if (followsAllocator) AllocationWatch.Add(this);
     }
@@ -102,9 +102,9 @@ public sealed class MemoryTimeline : IDisposable
     public void Dispose()
     {
         if (followsAllocator) AllocationWatch.Remove(this);
-        compression.End(this);
+        training.End(this);
         lock (gate)
-            foreach (var (name, address) in compression.GradientAddresses())
+            foreach (var (name, address) in training.GradientAddresses())
                 if (alive.TryGetValue(address, out var block)) block.Name = $"gradient of {name}";
     }
 
@@ -133,10 +133,10 @@ public sealed class MemoryTimeline : IDisposable
         long packed = 0;
         foreach (var map in maps)
         {
-            if (map.Original is { } original) names[original] = $"map of {map.Layer}" + (map.Values?.Holding.Held is HeldRaw ? ", kept as it is" : "");
+            if (map.Original is { } original) names[original] = $"map of {map.Layer}" + (map.Values is { Held.IsRaw: true } ? ", kept as it is" : "");
             foreach (var block in map.Rebuilt) names[block] = $"rebuilt map of {map.Layer}";
             packed += map.Bits.Where(bits => bits.Start <= moment && moment < bits.End).Sum(bits => bits.Bytes);
-            if (map.Values is { Holding.Held: not HeldRaw } values && values.Start <= moment && moment < map.End) packed += values.Holding.Bytes;
+            if (map.Values is { Held: { IsRaw: false, Bytes: var bytes }, Start: var start } && start <= moment && moment < map.End) packed += bytes;
         }
         var listed = new List<AliveBlock>();
         if (packed > 0) listed.Add(new(packed, "packed maps"));
@@ -150,7 +150,7 @@ public sealed class MemoryTimeline : IDisposable
 
     internal void Allocated(nint address, long bytes, long level)
     {
-        var activity = compression.Activity;
+        var activity = training.Activity;
         lock (gate)
         {
             var block = new Block(bytes, moments.Count);
@@ -168,11 +168,11 @@ public sealed class MemoryTimeline : IDisposable
 
     internal void LookedIn(long level)
     {
-        var activity = compression.Activity;
+        var activity = training.Activity;
         lock (gate) moments.Add(new(level - before, activity));
     }
 
-    internal void Saved(SavedMap map, nint data)
+    internal void Saved(ITimedMap map, nint data)
     {
         lock (gate)
         {
@@ -182,25 +182,25 @@ public sealed class MemoryTimeline : IDisposable
         }
     }
 
-    internal void Holds(SavedMap map, Layer layer)
+    internal void Holds(ITimedMap map, string layer)
     {
         LookedIn(Now);
         lock (gate)
         {
             if (!held.TryGetValue(map, out var span)) return;
-            if (map.Values is { } values && span.Values is null) span.Values = (values, layer, moments.Count - 1);
+            if (map.TimedValues is { } values && span.Values is null) span.Values = (values, layer, moments.Count - 1);
             if (span.Bits is [.., { End: int.MaxValue } last]) span.Bits[^1] = last with { End = moments.Count - 1 };
-            if (map.Inside is { } bits) span.Bits.Add((bits.Bytes, moments.Count - 1, int.MaxValue));
+            if (map.BitsBytes is { } bits) span.Bits.Add((bits, moments.Count - 1, int.MaxValue));
         }
     }
 
-    internal void Rebuilt(SavedMap map, nint data)
+    internal void Rebuilt(ITimedMap map, nint data)
     {
         lock (gate)
             if (held.TryGetValue(map, out var span) && alive.TryGetValue(data, out var block) && block != span.Original && !span.Rebuilt.Contains(block)) span.Rebuilt.Add(block);
     }
 
-    internal void Released(SavedMap map)
+    internal void Released(ITimedMap map)
     {
         lock (gate)
         {

@@ -1,5 +1,3 @@
-using Actipress.Saving;
-
 namespace Actipress.Accounting;
 
 /// <summary>
@@ -46,16 +44,16 @@ sealed class StepPlan
         for (var moment = 0; moment < moments && of == BudgetOf.Step; moment++) level[moment] = timeline.Moments[moment].Level;
         foreach (var map in timeline.Maps)
         {
-            var choice = map.Values is { Holding: { Held: not HeldRaw, Rungs: not null } } ? new Choice(map, moments, of) : null;
+            var choice = map.Values is { Held: { IsRaw: false, Rungs: not null } } ? new Choice(map, moments, of) : null;
             if (of == BudgetOf.Maps)
             {
                 foreach (var (bytes, start, end) in map.Bits) Add(level, bytes, start, end);
-                if (choice is null && map.Values is { } values) Add(level, values.Holding.Bytes, values.Start, map.End);
+                if (choice is null && map.Values is { } values) Add(level, values.Held.Bytes, values.Start, map.End);
             }
             if (choice is null) continue;
-            if (of == BudgetOf.Step) Add(level, -map.Values!.Value.Holding.Bytes, map.Values.Value.Start, map.End);
+            if (of == BudgetOf.Step) Add(level, -map.Values!.Value.Held.Bytes, map.Values.Value.Start, map.End);
             choice.AddTo(level, 0, 1);
-            var name = map.Values!.Value.Layer.Name;
+            var name = map.Values!.Value.Layer;
             if (!layers.TryGetValue(name, out var choices)) layers.Add(name, choices = []);
             choices.Add(choice);
         }
@@ -133,7 +131,7 @@ sealed class StepPlan
                 foreach (var block in map.Rebuilt) asItIs.Add((-block.Bytes, block.Start, Math.Min(block.End, end)));
         }
 
-        public IReadOnlyList<Rung> Rungs => map.Values!.Value.Holding.Rungs!;
+        public IReadOnlyList<Rung> Rungs => map.Values!.Value.Held.Rungs!;
 
         public long Bytes(int rung, int moment)
         {

@@ -84,7 +84,7 @@ sealed class DerivedMap : Packed
             ? codec with { Keep = new Keep.TopK(Math.Round(ratio / CoefficientsOfSource, 1)) } : codec;
 
     /// <summary>The layers of the maps that it is derived from.</summary>
-    public string From => string.Join(" and ", sources.Select(source => source.Account.Layer.Name).Distinct());
+    public string From => string.Join(" and ", sources.Select(source => source.Layer.Name).Distinct());
 
     /// <summary>The norm of its error by the map's, of a sample.</summary>
     public double RelativeError { get; }

@@ -16,6 +16,9 @@ sealed record Holding(Packed Held, string How)
     /// <summary>The norm of its error by the map's; null where that is not known, or nothing.</summary>
     public double? RelativeError => Held is DerivedMap derived ? derived.RelativeError : (Held as PackedMap)?.RelativeError;
 
+    /// <summary>As the ledger sees it.</summary>
+    public Entry Entry => new(Bytes, How, RelativeError);
+
     /// <summary>What other codecs would make of the map, where a budget asked.</summary>
     public IReadOnlyList<Rung>? Rungs { get; init; }
 }
@@ -24,7 +27,7 @@ sealed record Holding(Packed Held, string How)
 /// The elements of one storage that one or more operations saved, held once for all of them: its values, the bits of a layer that
 /// needs no more, or nothing but the shape.
 /// </summary>
-sealed class SavedMap : IDisposable
+sealed class SavedMap : ITimedMap, IDisposable
 {
     readonly Geometry geometry;
     readonly WeakTensor original;
@@ -45,6 +48,7 @@ sealed class SavedMap : IDisposable
     /// <summary>The layout in which the map was first seen, and in which it is held.</summary>
     public Geometry Geometry => geometry;
 
+    /// <summary>The part of its layer in the ledger.</summary>
     public Ledger.Account Account { get; }
 
     /// <summary>Whether no differentiable operation made it: it may be the caller's, who keeps it alive rightly.</summary>
@@ -55,6 +59,9 @@ sealed class SavedMap : IDisposable
 
     /// <summary>Which of the maps of a step it is, by who saved it first and for the so-manieth time.</summary>
     public required (Layer Layer, Operation Operation, int Number) Identity { get; init; }
+
+    /// <summary>The layer that saved it first.</summary>
+    public Layer Layer => Identity.Layer;
 
     /// <summary>How many saved tensors stand on it.</summary>
     public int Users { get; set; }
@@ -83,6 +90,12 @@ sealed class SavedMap : IDisposable
 
     /// <summary>Bytes of the map as it was saved.</summary>
     public long SavedBytes => geometry.Elements * elementSize;
+
+    string ITimedMap.LayerName => Layer.Name;
+
+    TimedValues? ITimedMap.TimedValues => Values is null ? null : new(Values.Bytes, IsHeldRaw, Values.Rungs);
+
+    long? ITimedMap.BitsBytes => Inside?.Bytes;
 
     /// <summary>Bytes held in its place.</summary>
     public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0) + Replaced.Sum(holding => holding.Bytes);

@@ -13,15 +13,14 @@ public sealed class LedgerTests : IDisposable
 
     public void Dispose() => scope.Dispose();
 
-    static Layer Named(string name) => new(name, nn.Identity());
+    Ledger.Account Account(string layer) => ledger.Of(layer, "Identity");
 
-    // Held as it is, in so many bytes.
-    static Holding Of(long bytes, string how = "raw") => new(new HeldRaw(zeros(bytes, uint8)), how);
+    static Entry Of(long bytes, string how = "raw") => new(bytes, how);
 
     [Fact]
     public void Kept_bytes_and_ways_are_those_of_what_is_held_last_and_the_peak_is_that_of_the_step()
     {
-        var (a, b) = (ledger.Of(Named("a")), ledger.Of(Named("b")));
+        var (a, b) = (Account("a"), Account("b"));
         ledger.Hold(a, Of(100, "signs"));
         ledger.Hold(b, Of(40));
         var raw = Of(300);
@@ -31,25 +30,25 @@ public sealed class LedgerTests : IDisposable
         Assert.Equal((130, 40), (a.KeptBytes, b.KeptBytes));
         Assert.Equal([("packed", 30L), ("raw", 0L), ("signs", 100L)], a.Ways.Select(way => (way.Key, way.Value)).Order());
         Assert.Equal((170, 440), (ledger.LiveBytes, ledger.PeakBytes));
-        Assert.Same(a, ledger.Of(Named("a")));
+        Assert.Same(a, Account("a"));
         Assert.Equal([a, b], ledger.Accounts);
     }
 
     [Fact]
     public void A_step_ends_when_everything_was_released_and_not_before()
     {
-        var a = ledger.Of(Named("a"));
+        var a = Account("a");
         ledger.Hold(a, Of(100));
         ledger.Hold(a, Of(20));
         ledger.Release(100);
-        Assert.Same(a, ledger.Of(Named("a")));
+        Assert.Same(a, Account("a"));
         ledger.Release(20);
         Assert.Equal((0, 120), (ledger.LiveBytes, ledger.PeakBytes));
         Assert.Equal([a], ledger.Accounts);    // the last step's, until another begins
-        var next = ledger.Of(Named("b"));
+        var next = Account("b");
         Assert.Equal([next], ledger.Accounts);
         Assert.Equal(0, ledger.PeakBytes);
-        Assert.Same(next, ledger.Of(Named("b")));
+        Assert.Same(next, Account("b"));
         ledger.Hold(next, Of(7));
         Assert.Equal(7, ledger.PeakBytes);
     }
@@ -57,16 +56,16 @@ public sealed class LedgerTests : IDisposable
     [Fact]
     public void A_step_that_has_held_nothing_yet_goes_on()
     {
-        var a = ledger.Of(Named("a"));
-        Assert.Equal([a, ledger.Of(Named("b"))], ledger.Accounts);
+        var a = Account("a");
+        Assert.Equal([a, Account("b")], ledger.Accounts);
     }
 
     [Fact]
     public void A_layers_relative_error_is_the_root_mean_square_by_bytes_of_the_maps_that_it_holds()
     {
-        var account = ledger.Of(Named("a"));
+        var account = Account("a");
         Assert.Null(account.RelativeError);
-        Holding[] maps = [Packed(2), Packed(10), Packed(100)];
+        Entry[] maps = [new(900, "dct:2", 0.1), new(200, "dct:10", 0.5), new(20, "dct:100", 0.9)];
         foreach (var map in maps) ledger.Hold(account, map);
         ledger.Hold(account, Of(5000));    // of which none is known
         Assert.Equal(Expected(maps), account.RelativeError!.Value, 1e-12);
@@ -77,16 +76,15 @@ public sealed class LedgerTests : IDisposable
         ledger.Replace(account, maps[1]);
         Assert.Null(account.RelativeError);
 
-        static double Expected(Holding[] maps) =>
+        static double Expected(Entry[] maps) =>
             Math.Sqrt(maps.Sum(map => map.Bytes * Math.Pow(map.RelativeError!.Value, 2)) / maps.Sum(map => map.Bytes));
-        static Holding Packed(double ratio) => new(Pipeline.Pack(randn(2, 3, 32, 32), ActivationCodec.Dct(ratio), out _)!, $"dct:{ratio}");
     }
 
     [Fact]
     public void What_takes_more_than_a_hundredth_of_the_maps_is_told_and_what_takes_less_is_not()
     {
-        ledger.Of(Named("a")).SavedBytes = 60_000;
-        ledger.Of(Named("b")).SavedBytes = 40_000;
+        Account("a").SavedBytes = 60_000;
+        Account("b").SavedBytes = 40_000;
         var unknown = new Dictionary<string, long> { ["aten::few"] = 1000, ["aten::more"] = 1001, [""] = 2000 };
         var notes = StepNotes.Of(ledger, unknown, ActivationCodec.Dct(10)).ToList();
         Assert.Equal(["aten::more", ""], notes.Select(note => note.About));
@@ -108,13 +106,13 @@ public sealed class LedgerTests : IDisposable
     [Fact]
     public void An_input_that_is_alive_is_the_callers_and_is_not_told()
     {
-        var account = ledger.Of(Named("a"));
+        var account = Account("a");
         var (input, made) = (ones([100], requires_grad: true), ones([50], requires_grad: true).sin());
         foreach (var tensor in (Tensor[])[input, made])
         {
-            var identity = (account.Layer, Operation.Called("aten::tanh"), 1);
+            var identity = (new Layer("a", null), Operation.Called("aten::tanh"), 1);
             using var map = new SavedMap(tensor, Geometry.Of(tensor), account) { Pass = new(), Identity = identity };
-            account.AddAliveElsewhere(map);
+            AliveElsewhere.Enter(map);
         }
         Assert.Equal(50 * sizeof(float), account.AliveElsewhereBytes);
         Assert.Equal(["aten::tanh"], account.AliveElsewhereBy);
@@ -124,11 +122,11 @@ public sealed class LedgerTests : IDisposable
     public void Of_the_layers_whose_maps_are_alive_the_three_largest_are_named()
     {
         (string, long)[] layers = [("first", 1), ("second", 500), ("third", 0), ("fourth", 300), ("fifth", 400), ("sixth", 2)];
-        foreach (var (name, bytes) in layers) ledger.Of(Named(name)).AliveElsewhereBytes = bytes;
-        ledger.Of(Named("second")).AliveElsewhereBy.Add("aten::cat");
+        foreach (var (name, bytes) in layers) Account(name).AliveElsewhereBytes = bytes;
+        Account("second").AliveElsewhereBy.Add("aten::cat");
         Assert.StartsWith("1203 B of the maps", Text(), StringComparison.Ordinal);
         Assert.Contains(": second (Identity) by aten::cat, fifth (Identity), fourth (Identity) and 2 layers more.", Text(), StringComparison.Ordinal);
-        ledger.Of(Named("first")).AliveElsewhereBytes = ledger.Of(Named("sixth")).AliveElsewhereBytes = 0;
+        Account("first").AliveElsewhereBytes = Account("sixth").AliveElsewhereBytes = 0;
         Assert.Contains("fourth (Identity). ", Text(), StringComparison.Ordinal);
 
         string Text()
@@ -145,8 +143,8 @@ public sealed class LedgerTests : IDisposable
     {
         var codec = ActivationCodec.Dct(ratio);
         var held = new Holding(Pipeline.Pack(randn(4, 8, 64, 64), codec, out _)!, "packed");
-        ledger.Hold(ledger.Of(Named("fine")), new Holding(Pipeline.Pack(ones(1, 1, 16, 16), codec, out _)!, "packed"));
-        ledger.Hold(ledger.Of(Named("coarse")), held);
+        ledger.Hold(Account("fine"), new Holding(Pipeline.Pack(ones(1, 1, 16, 16), codec, out _)!, "packed").Entry);
+        ledger.Hold(Account("coarse"), held.Entry);
         Assert.InRange(held.RelativeError!.Value, 0.95 * Sensitivity.OfWhiteNoise(ratio), 1.05 * Sensitivity.OfWhiteNoise(ratio));
         var notes = StepNotes.Of(ledger, new Dictionary<string, long>(), codec).ToList();
         Assert.Equal(isDoubted, notes.Count == 1);

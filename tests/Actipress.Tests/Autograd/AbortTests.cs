@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Actipress.Codecs;
+using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Autograd;
@@ -284,7 +285,7 @@ public class AbortTests
                 using var timeline = compression.StartTimeline();
                 Tensor loss;
                 using (var y = model.call(randn(1, 1, 40, 40))) loss = y.sum();
-                var packed = timeline.Maps.Select(map => map.Values?.Holding.Held).OfType<PackedMap>().ToArray();
+                var packed = timeline.Maps.Select(span => ((SavedMap)span.Map).Values?.Held).OfType<PackedMap>().ToArray();
                 Assert.Equal(2, packed.Length);
                 if (damaged > 0) ((Sections)packed[damaged - 1].Stored).Encoded[0].fill_(7);    // counts of positions, which are not so many
                 var failure = Record.Exception(() => compression.Backward(loss));

@@ -1,6 +1,7 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Grid;
+using Actipress.Saving;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 using static TorchSharp.torch.nn.functional;
@@ -310,7 +311,7 @@ public sealed class PiecewiseTests : IDisposable
             using var timeline = compression.StartTimeline();
             using var y = model.call(x);
             using var loss = y.mul(y).sum();
-            var packed = timeline.Maps.Select(map => map.Values?.Holding.Held).OfType<PackedMap>().Last();
+            var packed = timeline.Maps.Select(span => ((SavedMap)span.Map).Values?.Held).OfType<PackedMap>().Last();
             var grid = ((GridOnCpu)packed.Stored).Grid;
             var chunk = grid.Chunk(grid.ChunkCount / 2);
             if (damaged) chunk.Fill(0xFF);

@@ -1,3 +1,4 @@
+using Actipress.Accounting;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;

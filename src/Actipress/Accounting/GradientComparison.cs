@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Accounting;
 
 /// <summary>Compares compressed gradients with exact ones, batch by batch.</summary>
 /// <remarks>

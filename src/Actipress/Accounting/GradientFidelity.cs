@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Actipress.Accounting;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 

@@ -4,19 +4,6 @@ using Actipress.Saving;
 
 namespace Actipress;
 
-/// <summary>What the bytes of a budget count.</summary>
-public enum BudgetOf
-{
-    /// <summary>
-    /// The peak of the whole step, forward and backward, above the allocator's level when it begins: saved maps, the maps that the
-    /// backward pass works on, parameters' gradients, and what libtorch's kernels take meanwhile. What decides whether a step fits.
-    /// </summary>
-    Step,
-
-    /// <summary>What is held in place of saved maps at any moment, as <see cref="CompressionReport.LiveBytes"/> counts it.</summary>
-    Maps,
-}
-
 /// <summary>
 /// A number of bytes that each training step is to keep to. The first step is measured, under the default codec; from then on each
 /// layer has the finest codec that the budget has room for, from maps as they are over 8 bits a value to a ratio of 100. Made by

@@ -1,7 +1,7 @@
 using System.Globalization;
-using Actipress.Saving;
+using Actipress.Accounting;
 
-namespace Actipress.Accounting;
+namespace Actipress.Saving;
 
 /// <summary>Something that the user should know of a step.</summary>
 /// <param name="About">What it is about: the same thing is told once.</param>
@@ -37,7 +37,7 @@ static class StepNotes
         var alive = ledger.Accounts.Where(account => account.AliveElsewhereBytes > 0).OrderByDescending(account => account.AliveElsewhereBytes).ToList();
         if (alive.Count > 0)
             yield return new("alive", $"{CompressionReport.Bytes(alive.Sum(account => account.AliveElsewhereBytes))} of the maps were still alive when the backward pass began, and are kept as they are: " +
-                $"{string.Join(", ", alive.Take(3).Select(account => account.AliveElsewhereBy.Count == 0 ? $"{account.Layer}" : $"{account.Layer} by {string.Join(" and ", account.AliveElsewhereBy)}"))}{(alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "")}. " +
+                $"{string.Join(", ", alive.Take(3).Select(account => account.AliveElsewhereBy.Count == 0 ? $"{account}" : $"{account} by {string.Join(" and ", account.AliveElsewhereBy)}"))}{(alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "")}. " +
                 $"Disposing intermediate results would free them: with `using`, or with options.{nameof(CompressionOptions.DisposeIntermediates)}.");
 
         if (codec.Keep is Keep.TopK && Doubt(ledger) is var (error, worst))
@@ -52,7 +52,7 @@ static class StepNotes
         if (kept == 0) return null;
         var error = Math.Sqrt(judged.Sum(account => account.JudgedBytes * Math.Pow(account.RelativeError!.Value, 2)) / kept);
         if (error < DoubtfulError) return null;
-        return (error, $"{judged.MaxBy(account => account.JudgedBytes * account.RelativeError!.Value)!.Layer}");
+        return (error, $"{judged.MaxBy(account => account.JudgedBytes * account.RelativeError!.Value)}");
     }
 
     // The coarsest ratio that should do, if the maps are to white noise at it as they are at their own.

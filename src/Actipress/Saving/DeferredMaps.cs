@@ -1,0 +1,30 @@
+namespace Actipress.Saving;
+
+/// <summary>The maps of a GPU that are held raw while it measures them, the earliest first. So far the host may be ahead of the GPU.</summary>
+/// <param name="settle">Gives a map its lasting form.</param>
+sealed class DeferredMaps(Action<SavedMap, Layer, DeferredMap> settle)
+{
+    const int Most = 2;
+
+    readonly Queue<(SavedMap Map, Layer Layer, DeferredMap Deferred)> waiting = new();
+
+    public void Add(SavedMap map, Layer layer, DeferredMap deferred) => waiting.Enqueue((map, layer, deferred));
+
+    /// <summary>Settles what has been measured, and waits for what lies too far behind.</summary>
+    public void SettleMeasured()
+    {
+        while (waiting.Count > Most || (waiting.TryPeek(out var first) && (first.Deferred.IsOver || first.Deferred.IsMeasured))) SettleFirst();
+    }
+
+    public void SettleAll()
+    {
+        while (waiting.Count > 0) SettleFirst();
+    }
+
+    void SettleFirst()
+    {
+        using var noGradients = torch.no_grad();
+        var (map, layer, deferred) = waiting.Dequeue();
+        if (!deferred.IsOver) settle(map, layer, deferred);
+    }
+}

@@ -1,0 +1,90 @@
+using Actipress.Accounting;
+using Actipress.Autograd;
+
+namespace Actipress.Saving;
+
+/// <summary>The maps that are held now, each storage once. Every change of how one is held is entered in the ledger.</summary>
+sealed class HeldMaps(Ledger ledger)
+{
+    readonly Dictionary<nint, List<SavedMap>> byStorage = [];
+
+    public bool IsEmpty => byStorage.Count == 0;
+
+    /// <summary>The maps that a pass has saved first.</summary>
+    public IEnumerable<SavedMap> Of(ThreadPass pass) => byStorage.Values.SelectMany(maps => maps).Where(map => map.Pass == pass);
+
+    /// <summary>The maps of each storage, as they are at this moment.</summary>
+    public SavedMap[][] ByStorage() => [.. byStorage.Values.Select(maps => maps.ToArray())];
+
+    /// <summary>The map that is held of a tensor, unchanged since; null where there is none.</summary>
+    /// <param name="tensor">Saved now.</param>
+    /// <param name="geometry">Where its map lies in its storage.</param>
+    public SavedMap? Find(Tensor tensor, Geometry geometry)
+    {
+        if (!byStorage.TryGetValue(StorageReference.AddressOf(tensor), out var maps)) return null;
+        var version = LibTorch.Version(tensor);
+        foreach (var map in maps)
+            if (map.Is(geometry, version)) return map;
+        return null;
+    }
+
+    /// <summary>A map that is saved for the first time.</summary>
+    public void Add(SavedMap map)
+    {
+        if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
+        maps.Add(map);
+        map.Account.Maps++;
+        map.Account.SavedBytes += map.SavedBytes;
+    }
+
+    /// <summary>The last operation that needed a map is done.</summary>
+    public void Remove(SavedMap map)
+    {
+        ledger.Release(map.Bytes);
+        var maps = byStorage[map.Address];
+        maps.Remove(map);
+        if (maps.Count == 0) byStorage.Remove(map.Address);
+        map.Dispose();
+    }
+
+    /// <summary>Holds the values of a map in another way than before.</summary>
+    public void HoldValues(SavedMap map, Holding values)
+    {
+        Drop(map, map.Values);
+        map.Values = values;
+        ledger.Hold(map.Account, values.Entry);
+        DropAnsweredBits(map);
+    }
+
+    /// <summary>Holds bits of a map, for layers of these bounds.</summary>
+    public void HoldBits(SavedMap map, HeldInside bits)
+    {
+        // The bits of other bounds are among the new ones.
+        if (map.Inside is { } others) ledger.Replace(map.Account, others.Entry);
+        map.Inside = new(bits, "signs");
+        ledger.Hold(map.Account, map.Inside.Entry);
+    }
+
+    /// <summary>Holds nothing of a map but the tensor itself, which something else keeps alive.</summary>
+    public void HoldOriginal(SavedMap map, Tensor original)
+    {
+        Drop(map, map.Inside);
+        Drop(map, map.Values);
+        (map.Inside, map.Values) = (null, new(new HeldRaw(original), AliveElsewhere.How));
+        ledger.Hold(map.Account, map.Values.Entry);
+    }
+
+    void DropAnsweredBits(SavedMap map)
+    {
+        if (map.Inside is null || !map.Bits.All(bits => map.ValuesAnswer(bits.Need))) return;
+        Drop(map, map.Inside);
+        map.Inside = null;
+    }
+
+    void Drop(SavedMap map, Holding? holding)
+    {
+        if (holding is null || map.IsPinned(holding)) return;
+        ledger.Replace(map.Account, holding.Entry);
+        holding.Held.Dispose();
+    }
+}

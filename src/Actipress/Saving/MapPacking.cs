@@ -1,0 +1,109 @@
+using Actipress.Accounting;
+using Actipress.Codecs;
+using Actipress.Gpu;
+using Actipress.Grid.Gpu;
+
+namespace Actipress.Saving;
+
+/// <summary>
+/// Packs the values of one map: chooses the codec, by the rules, the budget or the fidelity that is kept, and derives the map from
+/// another one where that does.
+/// </summary>
+/// <param name="policy">The rules.</param>
+/// <param name="ledger">Counts the maps that are not finite.</param>
+/// <param name="lineage">What the maps of the step follow from.</param>
+/// <param name="sources">The maps from which others followed before.</param>
+/// <param name="release">Gives back a map from which another one was derived.</param>
+sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, LearntSources sources, Action<SavedMap> release)
+{
+    /// <summary>Decides on codecs where no rule does; null for none.</summary>
+    public MemoryBudget? Budget { get; set; }
+
+    /// <summary>Likewise; null for none.</summary>
+    public KeptFidelity? Fidelity { get; set; }
+
+    /// <summary>Of which codecs' maps those that can be derived of others are not held themselves; null for none.</summary>
+    public Func<ActivationCodec, bool>? Derives { get; set; }
+
+    /// <summary>Whether packed maps leave a GPU for the host.</summary>
+    public bool OffloadsToHost { get; set; }
+
+    /// <summary>The kernels of a device; null where there are none.</summary>
+    public Func<torch.Device, CudaDevice?> GpuOf { get; set; } = GpuGrid.DeviceOf;
+
+    /// <summary>Packs the values of an activation map.</summary>
+    /// <param name="saved">The map.</param>
+    /// <param name="values">Its values; not disposed.</param>
+    /// <param name="zeros">What hangs on its zeros.</param>
+    /// <param name="layer">The layer that saves it now, which may be another one than the first.</param>
+    /// <param name="wanted">How it is to be treated.</param>
+    public Holding Pack(SavedMap saved, Tensor values, Zeros zeros, Layer layer, Treatment.Map wanted)
+    {
+        var (codec, need, budget) = (wanted.Codec, wanted.Need, wanted.NoRule ? Budget : null);
+        if (budget is not null) codec = budget.CodecFor(layer, codec);
+        if (codec == ActivationCodec.None) return new(new HeldRaw(values), "raw: within the budget");
+        var fidelity = wanted.NoRule && need.Fineness == Fineness.Codec ? Fidelity : null;
+        if (fidelity is { IsMeasuring: true })
+            return new(fidelity.Try(values, saved.Identity, tried => policy.Adapt(tried, values, need, zeros), need), "as it is: fidelity is measured");
+        if (fidelity is not null)
+        {
+            codec = fidelity.CodecOf(saved.Identity);
+            if (codec == ActivationCodec.None) return new(new HeldRaw(values), "as it is: for fidelity");
+        }
+        if (budget is null && fidelity is null && need.Fineness == Fineness.Codec && Derives is { } derives && derives(codec))
+        {
+            if (Derive(saved, values, need, codec) is { } derived)
+                return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
+            if (sources.NeedOfDerived(saved) is { } ofDerived)
+            {
+                saved.IsHeldAsSource = true;
+                (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
+            }
+        }
+        codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
+        if (budget is null && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && DeferredMap.Suits(codec))
+            return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
+        var why = LeftRaw.LittleGathered;
+        PackedMap? packed = null;
+        foreach (var (finer, mostError) in budget is null && fidelity is null && need.Fineness == Fineness.Codec && codec.Encoding.TellsError ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)])
+        {
+            codec = finer;
+            packed = Pipeline.Pack(values, codec, mostError, out why);
+            if (why != LeftRaw.LittleGathered) break;
+        }
+        if (packed is null) return Raw(new HeldRaw(values), layer, why);
+        var rungs = need.Fineness == Fineness.Codec ? budget?.Measure(values, need, zeros, codec, packed.Bytes) : null;
+        return Hold(packed, GpuOf(values.device)) with { Rungs = rungs };
+    }
+
+    /// <summary>What a map that was being measured is held as from here on.</summary>
+    /// <param name="waiting">The map.</param>
+    /// <param name="layer">The layer that has saved it.</param>
+    /// <param name="failure">What went wrong, if anything.</param>
+    public Holding Settle(DeferredMap waiting, Layer layer, out Exception? failure)
+    {
+        var held = waiting.Settle(out var why, out failure);
+        return held is PackedMap packed ? Hold(packed, waiting.Gpu as CudaDevice) : failure is null ? Raw(held, layer, why) : new(held, "raw: packing failed");
+    }
+
+    DerivedMap? Derive(SavedMap map, Tensor values, Need need, ActivationCodec codec)
+    {
+        if (lineage.Of(map) is not { } derivation || !DerivedMap.CanBe(map, derivation)) return null;
+        foreach (var source in derivation.Sources) source.NeedOfDerived = Sensitivity.Stricter(source.NeedOfDerived ?? need, need);
+        // What the operation bears of a derived map is what it bears before a finer codec stands in.
+        var mostError = policy.Finer(codec, values, need).First().MostError;
+        return DerivedMap.Of(map, values, derivation, mostError, release);
+    }
+
+    Holding Hold(PackedMap packed, CudaDevice? gpu)
+    {
+        var held = OffloadsToHost ? OffloadedMap.Of(packed, gpu) : packed;
+        return new(held, held is OffloadedMap ? $"{packed.Codec} on the host" : $"{packed.Codec}") { Fineness = packed.Codec.Fineness };
+    }
+
+    Holding Raw(Packed raw, Layer layer, LeftRaw why)
+    {
+        if (why == LeftRaw.NotFinite) ledger.Of(layer.Name, layer.Type).NotFinite++;
+        return new(raw, why == LeftRaw.NotFinite ? "raw: NaN or infinite" : "raw: smaller than packed");
+    }
+}

@@ -1,0 +1,67 @@
+using Actipress.Autograd;
+using Actipress.Codecs;
+using Actipress.Maps;
+
+namespace Actipress.Saving;
+
+/// <summary>One operation's share in a saved map.</summary>
+sealed class SavedUse : SavedTensor, IMapPieces
+{
+    readonly ActivationStore store;
+    Placeholder? placeholder;
+    bool disposed;
+
+    /// <param name="store">Holds the map.</param>
+    /// <param name="map">The map.</param>
+    /// <param name="by">Who has saved it, and what for.</param>
+    /// <param name="tensor">The tensor that was saved; not kept.</param>
+    public SavedUse(ActivationStore store, SavedMap map, SavedBy by, Tensor tensor)
+    {
+        (this.store, Map, By) = (store, map, by);
+        (Geometry, Type, Device) = (Geometry.Of(tensor), tensor.dtype, tensor.device);
+        map.Users++;
+    }
+
+    public SavedMap Map { get; }
+    public SavedBy By { get; }
+    public Need Need => By.Need;
+
+    /// <summary>How the saved tensor lies in its storage.</summary>
+    public Geometry Geometry { get; }
+
+    public torch.ScalarType Type { get; }
+    public torch.Device Device { get; }
+
+    /// <summary>Whether there is a kernel that reads this map in pieces, and the map is large enough.</summary>
+    public bool IsReadInPieces =>
+        Pieces.LeastBytes * store.Scale <= Map.SavedBytes && Placeholder.Suits(By) && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
+        && Map.HasRanges() && !Map.IsHeldRaw && Map.Geometry.SameLayout(Geometry) && Geometry.Sizes.Length > 3;
+
+    /// <summary>A tensor without data that stands for the map, for the caller to dispose.</summary>
+    public Tensor StandIn() => (placeholder ??= new(this, Type)).Show();
+
+    /// <summary>
+    /// Whether a formula may hang on how the saved tensor lies in memory: of operations that want every bit, were it not for the word of the
+    /// user, of those that are not known, and of a checkpoint's block.
+    /// </summary>
+    public bool MayReadLayout =>
+        By.Need.Fineness == Fineness.Exact || Operations.Of(By.Operation) is not { } line || line.Arguments.All(need => need == Need.Exact);
+
+    long[] IMapPieces.Sizes => Geometry.Sizes;
+
+    double IMapPieces.Scale => store.Scale;
+
+    Tensor IMapPieces.Read(MapRange range) => store.Rebuild(Map, range);
+
+    void IMapPieces.Failed(Exception failure) => store.Failed(failure, whilePacking: false);
+
+    public override Tensor Unpack() => store.Unpack(this);
+
+    public override void Dispose()
+    {
+        if (disposed) return;
+        disposed = true;
+        placeholder?.Dispose();
+        store.Release(Map);
+    }
+}
