@@ -1,3 +1,5 @@
+using Actipress.Machine;
+
 namespace Actipress;
 
 /// <summary>Coefficients that are gone through as often as wanted.</summary>
