@@ -1,4 +1,5 @@
 using Actipress.Codecs;
+using Actipress.Grid.Tiles;
 using ILGPU;
 using static TorchSharp.torch;
 

@@ -1,7 +1,8 @@
 using System.Numerics;
 using Actipress.Grid;
+using Actipress.Grid.Bits;
 using Actipress.Grid.Gpu;
-using Actipress.Saving;
+using Actipress.Machine;
 using ILGPU;
 
 namespace Actipress;
@@ -63,7 +64,7 @@ static class GpuLevels
         for (var i = 0; i < 16; i++)
         {
             var c = y[at + Place(16 * lane + i, exchanged)];
-            var level = (int)Math.Min(Math.Abs(c) * inverse, GridFormat.Escape);
+            var level = (int)Math.Min(Math.Abs(c) * inverse, GridLevels.Escape);
             if (level == 0) continue;
             var bits = (ulong)(level - 1);
             low |= (bits & 1 | (bits & 2) << 15 | (bits & 4) << 30 | (bits & 8) << 45) << i;
@@ -96,7 +97,7 @@ static class GpuLevels
             {
                 var (l, h) = (low >> i, high >> i);
                 var level = 1 + (int)(l & 1 | l >> 15 & 2 | l >> 30 & 4 | l >> 45 & 8 | (h & 1) << 4 | h >> 11 & 32 | h >> 26 & 64);
-                value = level < GridFormat.Escape ? steps.Magnitude(level) : ReadEscape(words, escapes + 16 * EscapesBefore(planes, firstPlane, 16 * lane + i));
+                value = level < GridLevels.Escape ? steps.Magnitude(level) : ReadEscape(words, escapes + 16 * EscapesBefore(planes, firstPlane, 16 * lane + i));
                 if ((negative >> i & 1) != 0) value = -value;
             }
             y[at + Place(16 * lane + i, exchanged)] = value;
@@ -106,7 +107,7 @@ static class GpuLevels
     // The offset of the i-th coefficient in the order of groups.
     static int Place(int i, bool exchanged)
     {
-        var place = GridFormat.Place(i);
+        var place = GridLevels.Place(i);
         var (row, column) = (place >> 4, place & 15);
         return exchanged ? column * GpuTile.Pitch + row : row * GpuTile.Pitch + column;
     }
@@ -165,19 +166,19 @@ static class GpuLevels
         var present = planes[first + Present];
         if (present == 0) return;
         var some = GridChunk.NotEmpty(present);
-        GpuBits.Write(words, groups, Bits.GatherOneByOne(some, GridChunk.Lowest));
-        GpuBits.Write(words, to.Masks, Bits.GatherOneByOne(present, GridChunk.Whole(some)));
-        GpuBits.Write(words, to.Signs, Bits.GatherOneByOne(planes[first + Negative], present));
+        GpuBits.Write(words, groups, WordBits.GatherOneByOne(some, GridChunk.Lowest));
+        GpuBits.Write(words, to.Masks, WordBits.GatherOneByOne(present, GridChunk.Whole(some)));
+        GpuBits.Write(words, to.Signs, WordBits.GatherOneByOne(planes[first + Negative], present));
         var alive = present;
         for (var c = 0; c <= Digits && alive != 0; c++)
         {
             var above = Above(planes, first, c);
-            GpuBits.Write(words, to.Levels, Bits.GatherOneByOne(above, alive));
+            GpuBits.Write(words, to.Levels, WordBits.GatherOneByOne(above, alive));
             to.Levels += BitOperations.PopCount(alive);
             var here = alive & ~above;
             for (var bit = 0; bit < c - 1 && here != 0; bit++)
             {
-                GpuBits.Write(words, to.Levels, Bits.GatherOneByOne(planes[first + bit], here));
+                GpuBits.Write(words, to.Levels, WordBits.GatherOneByOne(planes[first + bit], here));
                 to.Levels += BitOperations.PopCount(here);
             }
             alive = above;
@@ -195,22 +196,22 @@ static class GpuLevels
     {
         for (var plane = 0; plane < Planes; plane++) planes[first + plane] = 0;
         if (groups == 0) return default;
-        var some = Bits.ScatterOneByOne(groups, GridChunk.Lowest);
-        var present = Bits.ScatterOneByOne(GpuBits.Read(words, from.Masks), GridChunk.Whole(some));
+        var some = WordBits.ScatterOneByOne(groups, GridChunk.Lowest);
+        var present = WordBits.ScatterOneByOne(GpuBits.Read(words, from.Masks), GridChunk.Whole(some));
         planes[first + Present] = present;
-        planes[first + Negative] = Bits.ScatterOneByOne(GpuBits.Read(words, from.Signs), present);
+        planes[first + Negative] = WordBits.ScatterOneByOne(GpuBits.Read(words, from.Signs), present);
         var counts = new GpuCounts { Masks = BitOperations.PopCount(some), Signs = BitOperations.PopCount(present) };
         var alive = present;
         for (var c = 0; c <= Digits && alive != 0; c++)
         {
-            var above = Bits.ScatterOneByOne(GpuBits.Read(words, from.Levels + counts.LevelBits), alive);
+            var above = WordBits.ScatterOneByOne(GpuBits.Read(words, from.Levels + counts.LevelBits), alive);
             counts.LevelBits += BitOperations.PopCount(alive);
             var here = alive & ~above;
             // In a level of the class, (level - 1) has the bit of the class, and lower bits, which the stream holds.
             if (c > 0) planes[first + c - 1] |= here;
             for (var bit = 0; bit < c - 1 && here != 0; bit++)
             {
-                planes[first + bit] |= Bits.ScatterOneByOne(GpuBits.Read(words, from.Levels + counts.LevelBits), here);
+                planes[first + bit] |= WordBits.ScatterOneByOne(GpuBits.Read(words, from.Levels + counts.LevelBits), here);
                 counts.LevelBits += BitOperations.PopCount(here);
             }
             alive = above;

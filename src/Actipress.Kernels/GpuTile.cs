@@ -1,12 +1,13 @@
 using Actipress.Grid;
 using Actipress.Grid.Gpu;
+using Actipress.Grid.Tiles;
 using ILGPU;
 
 namespace Actipress;
 
 /// <summary>
 /// A tile in a GPU's shared memory: 16 x 16 values with a row stride of <see cref="Pitch"/>, so that neither rows nor columns have bank
-/// conflicts. Sixteen threads share a tile; thread l works on column l or row l. The arithmetic is that of <see cref="GridDefinition"/>,
+/// conflicts. Sixteen threads share a tile; thread l works on column l or row l. The arithmetic is that of <see cref="GridPlain"/>,
 /// operation by operation, so that the results are equal bit for bit.
 /// </summary>
 static class GpuTile
@@ -149,7 +150,7 @@ static class GpuTile
         return down * region.Height.Points * Pitch + right * region.Width.Points;
     }
 
-    // These functions equal those of GridDefinition. A kernel has no recursion, so the four points of a rotation have code of their own.
+    // These functions equal those of GridPlain. A kernel has no recursion, so the four points of a rotation have code of their own.
     static void Cosines(ArrayView<float> x, int from, int step, ArrayView<float> y, int to, int apart, ArrayView<float> cosines, int m, int points)
     {
         int n = points, stride = 1;

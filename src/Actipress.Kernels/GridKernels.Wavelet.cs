@@ -1,5 +1,5 @@
 using Actipress.Grid.Gpu;
-using Actipress.Saving;
+using Actipress.Grid.Wavelets;
 using ILGPU;
 
 namespace Actipress;

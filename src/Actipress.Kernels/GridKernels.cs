@@ -1,5 +1,6 @@
 using Actipress.Gpu;
 using Actipress.Grid;
+using Actipress.Grid.Bits;
 using Actipress.Grid.Gpu;
 using Actipress.Saving;
 using ILGPU;
@@ -120,8 +121,8 @@ static partial class GridKernels
         for (var i = ILGPU.Grid.IdxX * Group.DimX + Group.IdxX; i < coefficients; i += ILGPU.Grid.DimX * Group.DimX)
         {
             var scaled = Math.Abs(sample[i]) * inverse;
-            var level = (int)Math.Min(scaled, GridFormat.Escape);
-            if (level == 0 || level == GridFormat.Escape) continue;
+            var level = (int)Math.Min(scaled, GridLevels.Escape);
+            if (level == 0 || level == GridLevels.Escape) continue;
             var fraction = (int)((scaled - level) * FractionUnits);
             if (level == 1) (firsts, firstSum) = (firsts + 1, firstSum + fraction);
             else (others, otherSum) = (others + 1, otherSum + fraction);
@@ -384,7 +385,7 @@ static partial class GridKernels
     // The number of tiles of a stretch: 0 where the unit has ended before it.
     static int TilesOf(GpuMap map, int stretch) => Math.Max(0, (int)Math.Min(TilesPerStretch, EndOfUnit(map, stretch / StretchesPerChunk) - FirstTile(map, stretch)));
 
-    static int TilesIn(GpuMap map, int chunk) => (int)Math.Min(GridTiles.TilesPerChunk, EndOfUnit(map, chunk) - FirstTile(map, chunk * StretchesPerChunk));
+    static int TilesIn(GpuMap map, int chunk) => (int)Math.Min(GridChunk.TilesPerChunk, EndOfUnit(map, chunk) - FirstTile(map, chunk * StretchesPerChunk));
 
     static long EndOfUnit(GpuMap map, int chunk) => Math.Min(map.Tiles, (chunk / map.ChunksPerUnit + 1L) * map.TilesPerUnit);
 

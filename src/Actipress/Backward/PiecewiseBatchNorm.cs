@@ -1,5 +1,6 @@
 using System.Numerics;
 using Actipress.Autograd;
+using Actipress.Machine;
 using Actipress.Maps;
 using static TorchSharp.torch;
 

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using Actipress.Autograd;
+using Actipress.Machine;
 using static TorchSharp.torch;
 
 namespace Actipress;

@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Actipress.Autograd;
+using Actipress.Machine;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -168,7 +169,7 @@ public sealed class ExactIndices : Packed
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static unsafe void WriteEight(ulong codes, int bitsEach, byte* to)
     {
-        var bits = Bits.Gather(codes, BitsOfEight(bitsEach));
+        var bits = WordBits.Gather(codes, BitsOfEight(bitsEach));
         switch (bitsEach)
         {
             case 1: *to = (byte)bits; break;
@@ -180,7 +181,7 @@ public sealed class ExactIndices : Packed
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static unsafe ulong ReadEight(byte* from, int bitsEach) =>
-        Bits.Scatter(bitsEach switch { 0 => 0, 1 => *from, 2 => *(ushort*)from, 4 => *(uint*)from, _ => *(ulong*)from }, BitsOfEight(bitsEach));
+        WordBits.Scatter(bitsEach switch { 0 => 0, 1 => *from, 2 => *(ushort*)from, 4 => *(uint*)from, _ => *(ulong*)from }, BitsOfEight(bitsEach));
 
     // The number of indices that one thread takes at a time: a multiple of 8.
     const long Stretch = 1 << 15;

@@ -3,7 +3,9 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Actipress.Autograd;
 using Actipress.Codecs;
-using Actipress.Saving;
+using Actipress.Grid;
+using Actipress.Grid.Tiles;
+using Actipress.Machine;
 using static TorchSharp.torch;
 
 namespace Actipress.Quantisation;
@@ -264,13 +266,13 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         Vector512.IsHardwareAccelerated ? GridLanes<Lanes16>.Look(from, 16, positive, ref anyNegative)
         : Vector256.IsHardwareAccelerated ? GridLanes<Lanes8>.Look(from, 16, positive, ref anyNegative)
         : Vector128.IsHardwareAccelerated ? GridLanes<Lanes4>.Look(from, 16, positive, ref anyNegative)
-        : GridDefinition.Look(from, 16, positive, ref anyNegative);
+        : GridPlain.Look(from, 16, positive, ref anyNegative);
 
     static void Restore(float* x, ulong* positive, float smallest, float* to)
     {
         if (Vector512.IsHardwareAccelerated) GridLanes<Lanes16>.Restore(x, positive, smallest, to, 16);
         else if (Vector256.IsHardwareAccelerated) GridLanes<Lanes8>.Restore(x, positive, smallest, to, 16);
         else if (Vector128.IsHardwareAccelerated) GridLanes<Lanes4>.Restore(x, positive, smallest, to, 16);
-        else GridDefinition.Restore(x, positive, smallest, to, 16);
+        else GridPlain.Restore(x, positive, smallest, to, 16);
     }
 }

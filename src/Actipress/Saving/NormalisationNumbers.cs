@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Machine;
 using Actipress.Maps;
 using static TorchSharp.torch;
 

@@ -1,3 +1,5 @@
+using Actipress.Machine;
+
 namespace Actipress;
 
 /// <summary>Coefficients that can be read several times.</summary>

@@ -1,6 +1,7 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
+using Actipress.Machine;
 using static TorchSharp.torch;
 
 namespace Actipress;

@@ -1,6 +1,10 @@
 using System.Buffers.Binary;
 using System.Runtime.Intrinsics;
 using Actipress.Codecs;
+using Actipress.Grid;
+using Actipress.Grid.Bits;
+using Actipress.Grid.Tiles;
+using Actipress.Machine;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
@@ -58,6 +62,30 @@ public class DamageTests
                 using var read = PackedMap.Read(bytes);
                 read.Unpack();
             });
+        }
+    }
+
+    // An escape is the upper half of a float32, but for its sign: the last two bytes of a chunk that has one.
+    [Fact]
+    public unsafe void An_escape_that_is_no_finite_number_is_refused()
+    {
+        var shape = new MapShape(3, 1, 33, 70);
+        var tiles = GridFormat.Tiles(new Identity(), shape);
+        var random = new Random(7);
+        float[] values = [.. Enumerable.Range(0, (int)shape.Elements).Select(i => i == shape.Elements - 1 ? 1e6f : (float)random.NextDouble())];
+        var bytes = Definition.Pack(values, shape, new Identity(), new Keep.TopK(1), exactZeros: true)!;
+        using (var right = GridMap.Read(bytes, tiles)) Unpack(right);
+        foreach (var wrong in (ushort[])[0xFF00, 0xFF80])    // infinite, and not a number
+        {
+            BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(bytes.Length - 2), wrong);
+            using var damaged = GridMap.Read(bytes, tiles);
+            Assert.Contains("finite values", Assert.Throws<InvalidDataException>(() => Unpack(damaged)).Message, StringComparison.Ordinal);
+        }
+
+        void Unpack(GridMap map)
+        {
+            var back = new float[values.Length];
+            fixed (float* to = back) map.Unpack(to, ScalarType.Float32, tiles, threads: 1);
         }
     }
 
@@ -204,13 +232,13 @@ public class DamageTests
             {
                 var positive = stackalloc ulong[4];
                 using var chunk = new GridChunkReader(tiles.ZeroBits);
-                var magnitudes = new GridMagnitudes(1, 0.5f, 0.5f);
+                var magnitudes = new Magnitudes(1, 0.5f, 0.5f);
                 chunk.Open(bytes, length, (int)tiles.Count, zeroBits);
                 for (var tile = 0L; tile < tiles.Count; tile += GridChunk.Batch)
                 {
                     var batch = (int)Math.Min(GridChunk.Batch, tiles.Count - tile);
                     if (Vector256.IsHardwareAccelerated) chunk.Read<GridLanes<Lanes8>>(chunk.Y, batch, &magnitudes);
-                    else chunk.Read<GridDefinition>(chunk.Y, batch, &magnitudes);
+                    else chunk.Read<GridPlain>(chunk.Y, batch, &magnitudes);
                     for (var i = 0; zeroBits > 0 && i < batch; i++) chunk.ReadZeros(positive, GridTiles.PlacesOf(tiles.RegionOf(tile + i)));
                 }
                 chunk.Close();

@@ -2,6 +2,9 @@ using System.Runtime.InteropServices;
 using Actipress.Benchmarks;
 using Actipress.Codecs;
 using Actipress.Grid;
+using Actipress.Grid.Tiles;
+using Actipress.Grid.Wavelets;
+using Actipress.Machine;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
@@ -112,14 +115,16 @@ public unsafe class GridTests
     [Theory, MemberData(nameof(Tilings))]
     public void Every_face_writes_the_bytes_and_values_of_the_definition(string name)
     {
-        var (shape, _, tiles) = Tiling(name);
+        var (shape, transform, tiles) = Tiling(name);
         foreach (var relu in (bool[])[false, true])
             foreach (var ratio in (double[])[1, 3, 10, 200])
             {
                 var values = Values(shape, relu);
-                var definition = Through<GridDefinition>(values, tiles, ratio, 1);
+                var bytesWanted = Definition.Pack(values, shape, transform, new Keep.TopK(ratio), exactZeros: true)!;
+                (byte[] Bytes, float[] Back) definition = (bytesWanted, Definition.Unpack(bytesWanted, shape, transform, SingleCells.Smallest));
                 (string, (byte[] Bytes, float[] Back))[] faces =
                 [
+                    ("plain", Through<GridPlain>(values, tiles, ratio, 1)),
                     ("4 lanes", Through<GridLanes<Lanes4>>(values, tiles, ratio, 1)),
                     ("8 lanes", Through<GridLanes<Lanes8>>(values, tiles, ratio, 2)),
                     ("16 lanes", Through<GridLanes<Lanes16>>(values, tiles, ratio, 3)),
@@ -146,7 +151,7 @@ public unsafe class GridTests
         foreach (var relu in (bool[])[false, true])
         {
             var values = Values(shape, relu);
-            var definition = Through<GridDefinition>(values, tiles, 3, 1);
+            var definition = Through<GridPlain>(values, tiles, 3, 1);
             foreach (var threads in (int[])[1, 2, 7])
             {
                 var (bytes, back) = Through<GridLanes<Lanes16>>(values, tiles, 3, threads);
@@ -214,7 +219,7 @@ public unsafe class GridTests
     {
         var (shape, transform, tiles) = Tiling(name);
         var values = Values(shape, relu: false);
-        var (coefficients, back) = Through<GridDefinition>(values, tiles);
+        var (coefficients, back) = Through<GridPlain>(values, tiles);
         // Where a wavelet fills up an odd axis it adds energy.
         if (transform.Coefficients(shape) == shape.Elements) Assert.Equal(1, coefficients.Sum(y => (double)y * y) / values.Sum(x => (double)x * x), 1e-5);
         var error = values.Zip(back, (x, y) => Math.Abs(x - y)).Max();
@@ -226,7 +231,7 @@ public unsafe class GridTests
     {
         var (shape, transform, tiles) = Tiling(name);
         var values = Values(shape, relu: false);
-        var (found, _) = Through<GridDefinition>(values, tiles);
+        var (found, _) = Through<GridPlain>(values, tiles);
         var wanted = new List<float>();
         var perUnit = tiles.Wavelet?.MapsPerUnit ?? shape.Maps;
         for (var first = 0L; first < shape.Maps; first += perUnit)

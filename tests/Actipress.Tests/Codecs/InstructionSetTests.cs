@@ -2,6 +2,8 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using System.Security.Cryptography;
+using Actipress.Grid;
+using Actipress.Machine;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
@@ -47,7 +49,7 @@ public class InstructionSetTests
                     if (Vector512.IsHardwareAccelerated) face = "Vector512";
                     break;
             }
-            Assert.Equal(face, GridMap.Face);
+            Assert.Equal(face, Specialised.Width);
             foreach (var sum in Sums()) Console.WriteLine(sum);
         }
     }

@@ -1,3 +1,5 @@
+using Actipress.Machine;
+
 namespace Actipress.Tests.Codecs;
 
 public sealed class SharesTests

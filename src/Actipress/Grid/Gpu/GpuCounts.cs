@@ -1,3 +1,5 @@
+using Actipress.Machine;
+
 namespace Actipress.Grid.Gpu;
 
 /// <summary>What some levels take in each stream of a chunk.</summary>
@@ -9,7 +11,7 @@ struct GpuCounts
         new() { Masks = a.Masks + b.Masks, Signs = a.Signs + b.Signs, LevelBits = a.LevelBits + b.LevelBits, Escapes = a.Escapes + b.Escapes };
 }
 
-/// <summary>A grid's step and offsets, as <see cref="GridMagnitudes"/> has them.</summary>
+/// <summary>A grid's step and offsets, as <see cref="Magnitudes"/> has them.</summary>
 struct GpuSteps(float step, float first, float other)
 {
     public float Step = step, FirstOffset = first, OtherOffset = other;

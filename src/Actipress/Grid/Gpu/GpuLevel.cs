@@ -1,3 +1,5 @@
+using Actipress.Grid.Wavelets;
+
 namespace Actipress.Grid.Gpu;
 
 /// <summary>One division of whole maps by a wavelet, as kernels are given it: <see cref="GridWavelet.Level"/>.</summary>

@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Actipress.Gpu;
+using Actipress.Grid.Tiles;
+using Actipress.Grid.Wavelets;
 
 namespace Actipress.Grid.Gpu;
 

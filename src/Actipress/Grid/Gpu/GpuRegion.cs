@@ -1,3 +1,6 @@
+using Actipress.Grid.Bits;
+using Actipress.Grid.Tiles;
+
 namespace Actipress.Grid.Gpu;
 
 /// <summary>A map and its tiles, as kernels are given them.</summary>
@@ -20,7 +23,7 @@ struct GpuMap
 
     public GpuMap(GridTiles tiles, torch.ScalarType type)
     {
-        (Elements, Tiles, Type, Regions, TilesPerUnit, ChunksPerUnit) = (tiles.Shape.Elements, tiles.Count, (int)type, tiles.Regions.Length, GridTiles.TilesPerChunk, 1);
+        (Elements, Tiles, Type, Regions, TilesPerUnit, ChunksPerUnit) = (tiles.Shape.Elements, tiles.Count, (int)type, tiles.Regions.Length, GridChunk.TilesPerChunk, 1);
         (Depth, Height, Width) = (tiles.Shape.Depth, tiles.Shape.Height, tiles.Shape.Width);
         if (tiles.Wavelet is not { } wavelet) return;
         (TilesPerUnit, ChunksPerUnit) = (wavelet.Tiles(wavelet.MapsPerUnit), wavelet.ChunksPerUnit);

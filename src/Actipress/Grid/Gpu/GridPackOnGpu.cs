@@ -3,6 +3,8 @@ using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Gpu;
+using Actipress.Grid.Bits;
+using Actipress.Grid.Wavelets;
 using static TorchSharp.torch;
 
 namespace Actipress.Grid.Gpu;

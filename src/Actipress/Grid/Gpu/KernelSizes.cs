@@ -1,3 +1,5 @@
+using Actipress.Grid.Bits;
+
 namespace Actipress.Grid.Gpu;
 
 /// <summary>Sizes on which the kernels of grid storage and the host agree.</summary>
@@ -6,7 +8,7 @@ static class KernelSizes
     /// <summary>Tiles that one group of threads measures, writes or unpacks.</summary>
     public const int TilesPerStretch = 64;
 
-    public const int StretchesPerChunk = GridTiles.TilesPerChunk / TilesPerStretch;
+    public const int StretchesPerChunk = GridChunk.TilesPerChunk / TilesPerStretch;
 
     /// <summary>Bins of the three histograms together.</summary>
     public const int Bins = (1 << TopK.FirstBits) + (1 << TopK.SecondBits) + (1 << TopK.ThirdBits);

@@ -1,0 +1,252 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Actipress.Grid;
+using Actipress.Machine;
+
+namespace Actipress.Grid.Bits;
+
+/// <summary>The bits of up to 256 tiles: six streams that are written side by side and stored one after the other.</summary>
+/// <remarks>
+/// <code>
+/// groups    4 bytes a tile: bit g is set where group g holds a level that is not zero
+/// zeros     where kept: for each row of a tile that holds values a bit for each of its columns; under a wavelet for each element of a unit
+/// masks     a byte for each set bit of groups: which of the eight levels are not zero
+/// signs     a bit for each level that is not zero, set for negative ones
+/// levels    quarter by quarter of a tile, class by class (1, 2, 3 to 4, 5 to 8, 9 to 16, ...): for each of its levels of the class or
+///           above a bit, set where it is above; then for each of the class the b lower bits of one less than it, first the lowest
+///           bit of all
+/// escapes   two bytes for each level of 127: the coefficient's magnitude as a float of 8 bits of exponent and 8 of fraction
+/// </code>
+/// Bits fill bytes from the lowest; a bit stream ends with zeros up to a whole byte.
+/// </remarks>
+sealed unsafe class GridChunk : IDisposable
+{
+    /// <summary>Tiles of one chunk.</summary>
+    public const int TilesPerChunk = 256;
+
+    /// <summary>Coefficients of one chunk.</summary>
+    public const int Coefficients = 256 * TilesPerChunk;
+
+    // What a writer writes ahead.
+    const int Slack = 256;
+
+    // Worst cases of a tile: every coefficient is kept, and escapes.
+    internal const int GroupBytes = 4;
+    const int MaskBytes = 32, SignBytes = 32, LevelBytes = 512, EscapeBytes = 512;
+
+    readonly byte* memory;
+
+    /// <summary>
+    /// Tiles that go through each stage together: a mispredicted branch of the bit streams then waits for no arithmetic.
+    /// </summary>
+    public const int Batch = 8;
+
+    /// <summary>A tile of 256 values, and the coefficients of a batch of tiles.</summary>
+    public readonly float* X, Y;
+
+    readonly byte* groups, zeros, masks, signs, levels, escapes;
+    readonly byte* tileLevels;
+    readonly ulong* kept, negative;
+
+    /// <param name="largestZeroBits">The largest number of bits of zeros.</param>
+    public GridChunk(int largestZeroBits)
+    {
+        const int Tiles = GridChunk.TilesPerChunk;
+        var zeroBytes = (int)((largestZeroBits + 63L) / 64 * 8);
+        const int WorkBytes = 1024 + Batch * (1024 + 256 + 64);
+        memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * Tiles + 8 * Slack), 64);
+        X = (float*)memory;
+        Y = X + 256;
+        tileLevels = (byte*)(Y + Batch * 256);
+        kept = (ulong*)(tileLevels + Batch * 256);
+        negative = kept + Batch * 4;
+        groups = memory + WorkBytes;
+        zeros = groups + GroupBytes * Tiles + Slack;
+        masks = zeros + zeroBytes + Slack;
+        signs = masks + MaskBytes * Tiles + Slack;
+        levels = signs + SignBytes * Tiles + Slack;
+        escapes = levels + LevelBytes * Tiles + Slack;
+    }
+
+    public void Dispose()
+    {
+        AllocatorMeter.LookIn();
+        NativeMemory.AlignedFree(memory);
+    }
+
+    int tile;
+    byte* maskEnd, escapeEnd;
+    BitWriter signBits, levelBits, zeroBits;
+
+    public void Begin()
+    {
+        tile = 0;
+        maskEnd = masks;
+        escapeEnd = escapes;
+        signBits = new(signs);
+        levelBits = new(levels);
+        zeroBits = new(zeros);
+    }
+
+    /// <summary>Writes which of a tile's values are zero, of those in some places.</summary>
+    public void WriteZeros(ulong* positive, in Places places)
+    {
+        if (places.AreAll)
+        {
+            WriteZeros(positive);
+            return;
+        }
+        var writer = new BitWriter(zeroBits);
+        for (var quarter = 0; quarter < 4; quarter++) writer.Write(WordBits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
+        zeroBits.Become(writer);
+    }
+
+    /// <summary>Writes which of a whole tile's values are zero.</summary>
+    public void WriteZeros(ulong* positive)
+    {
+        var writer = new BitWriter(zeroBits);
+        for (var quarter = 0; quarter < 4; quarter++) writer.Write(positive[quarter]);
+        zeroBits.Become(writer);
+    }
+
+    /// <summary>Writes the levels of the coefficients of up to a <see cref="Batch"/> of tiles.</summary>
+    public void Write<TFace>(float* y, int tiles, float inverse) where TFace : struct, IBitFace
+    {
+        for (var i = 0; i < tiles; i++) TFace.Levels(y + 256 * i, inverse, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
+        for (var i = 0; i < tiles; i++) Write<TFace>(y + 256 * i, tileLevels + 256 * i, kept + 4 * i, negative + 4 * i);
+    }
+
+    void Write<TFace>(float* y, byte* tileLevels, ulong* kept, ulong* negative) where TFace : struct, IBitFace
+    {
+        BitWriter signWriter = new(signBits), levelWriter = new(levelBits);
+        var mask = maskEnd;
+        uint groupBits = 0;
+        for (var quarter = 0; quarter < 4; quarter++)
+        {
+            var present = kept[quarter];
+            if (present == 0) continue;
+            var some = NotEmpty(present);
+            *(ulong*)mask = WordBits.Gather(present, Whole(some));
+            mask += BitOperations.PopCount(some);
+            groupBits |= (uint)WordBits.Gather(some, Lowest) << 8 * quarter;
+            signWriter.Write(WordBits.Gather(negative[quarter], present), BitOperations.PopCount(present));
+            // Levels of 1 and 2 are most of them; where all are 1, the second class writes nothing.
+            ulong aboveOne = TFace.Above(tileLevels + 64 * quarter, 1), alive = TFace.Above(tileLevels + 64 * quarter, 2);
+            levelWriter.Write(WordBits.Gather(aboveOne, present), BitOperations.PopCount(present));
+            levelWriter.Write(WordBits.Gather(alive, aboveOne), BitOperations.PopCount(aboveOne));
+            for (var c = 2; c < GridLevels.ClassTops.Length && alive != 0; c++)
+            {
+                var above = TFace.Above(tileLevels + 64 * quarter, GridLevels.ClassTops[c]);
+                levelWriter.Write(WordBits.Gather(above, alive), BitOperations.PopCount(alive));
+                if ((alive & ~above) is var here && here != 0)
+                    for (var bit = 0; bit < c - 1; bit++) levelWriter.Write(WordBits.Gather(TFace.Plane(tileLevels + 64 * quarter, bit), here), BitOperations.PopCount(here));
+                alive = above;
+            }
+            if (alive != 0) WriteEscapes(y + 64 * quarter, alive);
+        }
+        signBits.Become(signWriter);
+        levelBits.Become(levelWriter);
+        maskEnd = mask;
+        ((uint*)groups)[tile++] = groupBits;
+    }
+
+    void WriteEscapes(float* y, ulong escaped)
+    {
+        for (; escaped != 0; escaped &= escaped - 1)
+        {
+            var magnitude = BitConverter.SingleToUInt32Bits(y[GridLevels.Place(BitOperations.TrailingZeroCount(escaped))]) & 0x7FFFFFFF;
+            *(ushort*)escapeEnd = (ushort)(magnitude + 0x4000 >> 15);
+            escapeEnd += 2;
+        }
+    }
+
+    // The lowest bit of each byte.
+    internal const ulong Lowest = 0x0101010101010101;
+
+    // The lowest bit of each byte that is not empty.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static ulong NotEmpty(ulong bytes) => ((bytes & 0x7F * Lowest) + 0x7F * Lowest | bytes) >> 7 & Lowest;
+
+    // All bits of the bytes whose lowest is set.
+    internal static ulong Whole(ulong lowest) => lowest * 0xFF;
+
+    /// <summary>The chunk's bytes so far, in memory that the caller frees.</summary>
+    public byte* Finish(out int length) => Finish(zeros, zeroBits.End(), out length);
+
+    /// <summary>The same with zeros that were not written here: the bytes from <paramref name="zeros"/> to <paramref name="zeroEnd"/>.</summary>
+    public byte* Finish(byte* zeros, byte* zeroEnd, out int length)
+    {
+        byte* signEnd = signBits.End(), levelEnd = levelBits.End();
+        length = checked((int)(4 * tile + (zeroEnd - zeros) + (maskEnd - masks) + (signEnd - signs) + (levelEnd - levels) + (escapeEnd - escapes)) + sizeof(int));
+        var bytes = (byte*)NativeMemory.Alloc((nuint)length);
+        var at = bytes;
+        *(int*)at = (int)(levelEnd - levels);
+        at += sizeof(int);
+        Append(groups, groups + 4 * tile);
+        Append(zeros, zeroEnd);
+        Append(masks, maskEnd);
+        Append(signs, signEnd);
+        Append(levels, levelEnd);
+        Append(escapes, escapeEnd);
+        return bytes;
+
+        void Append(byte* from, byte* end)
+        {
+            Unsafe.CopyBlockUnaligned(at, from, (uint)(end - from));
+            at += end - from;
+        }
+    }
+
+    struct BitWriter(byte* to)
+    {
+        byte* to = to;
+        ulong bits;
+        long count;
+
+        // Field by field: the compiler leaves in memory what is copied whole.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public BitWriter(in BitWriter from) : this(from.to) => (bits, count) = (from.bits, from.count);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Become(BitWriter from)
+        {
+            to = from.to;
+            bits = from.bits;
+            count = from.count;
+        }
+
+        // length: 0 to 64; no bit of next beyond it.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Write(ulong next, int length)
+        {
+            bits |= next << (int)count;
+            *(ulong*)to = bits;
+            var rest = Beyond(next);
+            count += length;
+            // No branch, which would often be foreseen wrongly.
+            var full = count >> 6;
+            to += full << 3;
+            bits ^= (bits ^ rest) & (ulong)-full;
+            count &= 63;
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Write(ulong next)
+        {
+            *(ulong*)to = bits | next << (int)count;
+            to += sizeof(ulong);
+            bits = Beyond(next);
+        }
+
+        // What the word has no room for: a shift by 64 - count, which may be all 64.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        readonly ulong Beyond(ulong next) => next >> 1 >> (63 ^ (int)count);
+
+        public readonly byte* End()
+        {
+            *(ulong*)to = bits;
+            return to + (count + 7) / 8;
+        }
+    }
+}

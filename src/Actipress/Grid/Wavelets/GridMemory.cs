@@ -1,0 +1,28 @@
+using System.Runtime.InteropServices;
+
+namespace Actipress.Grid.Wavelets;
+
+/// <summary>Pieces of memory, each aligned to 64 bytes, that are allocated and freed together.</summary>
+sealed unsafe class GridMemory : IDisposable
+{
+    readonly float* memory;
+    readonly long[] starts;
+
+    /// <param name="sizes">Of the pieces, in floats; a pointer takes two.</param>
+    public GridMemory(params ReadOnlySpan<long> sizes)
+    {
+        starts = new long[sizes.Length + 1];
+        for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
+        var bytes = checked((nuint)starts[^1] * sizeof(float));
+        memory = (float*)NativeMemory.AlignedAlloc(bytes, 64);
+        HugePages.Advise(memory, (long)bytes);
+    }
+
+    public float* this[int piece] => memory + starts[piece];
+
+    public void Dispose()
+    {
+        AllocatorMeter.LookIn();
+        NativeMemory.AlignedFree(memory);
+    }
+}

@@ -1,0 +1,167 @@
+using System.Runtime.InteropServices;
+using Actipress.Grid.Bits;
+
+namespace Actipress.Grid.Wavelets;
+
+/// <summary>
+/// How maps under a wavelet divide into units: whole maps, as many as give at most 2^16 coefficients, but one at least. A unit's
+/// coefficients are those of <see cref="Wavelet"/> for just its maps, in its order, in tiles of 256 neighbours. A unit is one chunk,
+/// or several where one map gives more.
+/// </summary>
+sealed unsafe class GridWavelet
+{
+    /// <summary>Bits of <see cref="Wavelet.Band.HighAxes"/>.</summary>
+    public const int DepthAxis = 1, HeightAxis = 2, WidthAxis = 4;
+
+    // Maps of at most so many elements lie side by side once their rows are as short as this, or, under two taps, once an extent is odd.
+    const int SmallMap = 1024, ShortRow = 32;
+
+    // Elements of maps that are stacked.
+    const int Stack = 1 << 12;
+
+    // Elements of a strip at least.
+    const int LeastStrip = 1 << 15;
+
+    // Coefficients of the largest maps of which every thread may have one of its own.
+    const int LargestOwn = 1 << 18;
+
+    /// <summary>A division of a band into bands of half the extents.</summary>
+    /// <param name="Whole">The extents before.</param>
+    /// <param name="Half">The extents after.</param>
+    /// <param name="Numbers">Of each detail band, by its <see cref="Wavelet.Band.HighAxes"/>; 0, the number of the coarsest low band, elsewhere.</param>
+    /// <param name="Starts">Where it starts among one map's coefficients.</param>
+    /// <param name="Beside">Maps that lie side by side, an element of each in turn, since their rows would not fill registers; else 1.</param>
+    public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, int[] Numbers, long[] Starts, int Beside);
+
+    readonly Wavelet wavelet;
+    readonly float[] filters;
+
+    public GridWavelet(Wavelet wavelet, MapShape shape)
+    {
+        this.wavelet = wavelet;
+        Shape = shape;
+        Bands = [.. wavelet.Bands(shape)];
+        Elements = checked((int)shape.MapElements);
+        Coefficients = checked((int)Bands.Sum(band => band.Elements));
+        MapsPerUnit = (int)Math.Min(shape.Maps, Math.Max(1, GridChunk.Coefficients / Coefficients));
+        Units = (shape.Maps + MapsPerUnit - 1) / MapsPerUnit;
+        ChunksPerUnit = checked((int)(((long)MapsPerUnit * Coefficients + GridChunk.Coefficients - 1) / GridChunk.Coefficients));
+        Taps = wavelet.Low.Length;
+        var sizes = wavelet.Sizes(shape);
+        var levels = sizes.Count - 1;
+        SideBySideFrom = MapsPerUnit > 1 && Elements <= SmallMap ? sizes.Take(levels).TakeWhile(whole => !GoesSideBySide(whole)).Count() : levels;
+        BandsSideBySide = Bands.Count(band => band.Level > SideBySideFrom);
+        Together = SideBySideFrom < levels ? 32 * Math.Max(1, 256 / Elements) : Taps == 2 ? Math.Clamp(Stack / Elements, 1, MapsPerUnit) : 1;
+        Levels = [.. Enumerable.Range(1, levels).Select(level =>
+        {
+            var (numbers, starts) = (new int[8], new long[8]);
+            for (var i = 1; i < Bands.Length; i++) if (Bands[i].Level == level) (numbers[Bands[i].HighAxes], starts[Bands[i].HighAxes]) = (i, Bands[i].Start);
+            return new Level(sizes[level - 1], sizes[level], numbers, starts, level > SideBySideFrom ? Together : 1);
+        })];
+
+        filters = GC.AllocateArray<float>(4 * Taps, pinned: true);
+        for (var j = 0; j < Taps; j++) (filters[j], filters[Taps + j]) = ((float)wavelet.Low[j], (float)wavelet.High[j]);
+        for (var t = 0; t < Taps / 2; t++)
+        {
+            (InverseFirst[t], InverseFirst[Taps / 2 + t]) = (Low[2 * t + 1], High[2 * t + 1]);
+            (InverseSecond[t], InverseSecond[Taps / 2 + t]) = (Low[2 * t], High[2 * t]);
+        }
+    }
+
+    public MapShape Shape { get; }
+
+    /// <summary>From fine to coarse.</summary>
+    public Level[] Levels { get; }
+
+    public Wavelet.Band[] Bands { get; }
+
+    /// <summary>Of one map.</summary>
+    public int Elements { get; }
+
+    /// <summary>Of one map.</summary>
+    public int Coefficients { get; }
+
+    public int MapsPerUnit { get; }
+
+    /// <summary>Of a unit that is full.</summary>
+    public long UnitElements => (long)MapsPerUnit * Elements;
+
+    public long Units { get; }
+    public int ChunksPerUnit { get; }
+
+    /// <summary>
+    /// Maps that are transformed at once: so many side by side, or, where two taps meet no other pair of rows or slices, stacked like one
+    /// tall map; else 1.
+    /// </summary>
+    public int Together { get; }
+
+    /// <summary>The first level at which maps lie side by side; none if it is the number of levels.</summary>
+    public int SideBySideFrom { get; }
+
+    /// <summary>So many of the first bands are divided from maps side by side.</summary>
+    public int BandsSideBySide { get; }
+
+    bool GoesSideBySide(Wavelet.Extents whole) => Taps == 2 && whole.Height > 1 && whole.Width > 1
+        ? whole.Width % 2 != 0 || whole.Height % 2 != 0 || whole.Depth > 1 && whole.Depth % 2 != 0
+        : whole.Width <= ShortRow;
+
+    /// <summary>Whether two taps meet one pair of rows and of slices.</summary>
+    public bool InPairs(in Level level) => Taps == 2 && level.Beside == 1;
+
+    /// <summary>Whether all four bands of two rows come out at once.</summary>
+    public bool InQuarters(in Level level) => InPairs(level) && level.Whole.Height > 1 && level.Whole.Width > 1;
+
+    /// <summary>Whether a map is one row.</summary>
+    public bool IsLine => Shape.Depth == 1 && Shape.Height == 1;
+
+    /// <summary>Whether a map fills more than one chunk: such maps go through a <see cref="GridTeam{TFace}"/>, one at a time.</summary>
+    public bool IsLarge => ChunksPerUnit > 1;
+
+    /// <summary>A large map's lines, at one level: slices of a volume, rows of a plane, or elements.</summary>
+    public int Lines(in Wavelet.Extents extents) => Shape.Depth > 1 ? extents.Depth : IsLine ? extents.Width : extents.Height;
+
+    /// <summary>
+    /// Large maps cut into strips of some lines, whatever map these belong to, as if each strip were a map; the same maps where they are not
+    /// large, or a strip would be more than half of one.
+    /// </summary>
+    public GridWavelet InStrips()
+    {
+        if (!IsLarge) return this;
+        var lines = Lines(Levels[0].Whole);
+        // Where more than two taps reach beyond a strip they meet its other end.
+        var least = (Taps > 2 ? 2 : 1) << Levels.Length;
+        var strip = Math.Max(1, LeastStrip / (Elements / lines) / least) * least;
+        if (strip > lines / 2) return this;
+        var strips = Shape.Maps * lines / strip;
+        return new(wavelet, Shape.Depth > 1 ? Shape with { Maps = strips, Depth = strip } : IsLine ? Shape with { Maps = strips, Width = strip } : Shape with { Maps = strips, Height = strip });
+    }
+
+    /// <summary>
+    /// How many of some threads work on one unit: all where maps are very large, so that the coefficients of one map are in memory at a
+    /// time, or where large maps are few; else one.
+    /// </summary>
+    public int ThreadsEach(int threads) => Coefficients > LargestOwn || IsLarge && Units < 2 * threads ? threads : 1;
+
+    public int Taps { get; }
+
+    /// <summary>How far before and after a coefficient of a band those lie that an inverse's taps meet: r of <see cref="GridUnit{TFace}"/>.</summary>
+    public int Reach => Taps / 4;
+
+    /// <summary>By how much an inverse's pair of neighbours begins before an even place: s of <see cref="GridUnit{TFace}"/>.</summary>
+    public int Shift => 1 - Taps / 2 % 2;
+
+    /// <summary>The low-pass filter; after it the others.</summary>
+    public float* Low => (float*)Marshal.UnsafeAddrOfPinnedArrayElement(filters, 0);
+
+    public float* High => Low + Taps;
+
+    // Of an inverse's two neighbouring outputs: the taps that meet the low band, then those that meet the high one.
+    public float* InverseFirst => Low + 2 * Taps;
+    public float* InverseSecond => Low + 3 * Taps;
+
+    /// <summary>The maps of a unit.</summary>
+    public int Maps(long unit) => (int)Math.Min(MapsPerUnit, Shape.Maps - unit * MapsPerUnit);
+
+    /// <summary>The tiles of a unit of so many maps.</summary>
+    public int Tiles(int maps) => (int)(((long)maps * Coefficients + 255) / 256);
+}
