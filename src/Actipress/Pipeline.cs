@@ -9,6 +9,20 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>Packs activation maps: the first implementation in the table that knows the codec and the device does it.</summary>
+/// <remarks>
+/// What <c>dct:10</c> does to a map on the CPU, and where:
+/// <list type="number">
+/// <item>Codecs/CodecText.cs reads the text: the DCT of 16 x 16 blocks, one coefficient in 10 is kept, grid storage.</item>
+/// <item>Maps/MapShape.cs divides the tensor into maps; Grid/Tiles/GridTiles.cs divides each map into blocks, and these into tiles of 256
+/// values.</item>
+/// <item>Grid/GridSample.cs transforms a sample of tiles and finds the threshold T that one coefficient in 10 reaches.</item>
+/// <item>Grid/GridMap.Pack.cs takes tile by tile: Grid/GridLanes.Cosines.cs transforms it, a coefficient y becomes the level
+/// floor(|y| / T) and a sign, and Grid/Bits/GridChunk.cs writes which levels are not zero, the levels and the signs as streams of bits. Where
+/// the map has zeros and no negatives, one bit an element says which are zero.</item>
+/// <item>Grid/GridMap.Unpack.cs goes the same way back.</item>
+/// </list>
+/// Grid/Definition.cs has the same steps in plain loops, and docs/format.md the bytes.
+/// </remarks>
 public static class Pipeline
 {
     /// <summary>Every way to carry codecs out, the best first. All of grid storage's write the same bytes.</summary>
