@@ -5,7 +5,8 @@ namespace Actipress;
 
 /// <summary>The maps that one layer saved for the backward pass in the last step, and what was kept in their place.</summary>
 public sealed class LayerReport(
-    string name, string type, int maps, int sharedMaps, long savedBytes, long keptBytes, string keptAs, long aliveElsewhereBytes, int notFinite)
+    string name, string type, int maps, int sharedMaps, long savedBytes, long keptBytes, string keptAs, long aliveElsewhereBytes,
+    int notFinite)
 {
     /// <summary>The layer's name in the model.</summary>
     public string Name { get; init; } = name;
