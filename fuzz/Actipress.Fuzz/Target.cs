@@ -75,17 +75,17 @@ sealed record Target(
 
     static void ReadPacked(byte[] bytes, Scratch scratch)
     {
-        using var packed = PackedMap.Read(bytes);
+        using var packed = PackedMap.FromBytes(bytes);
         using var map = packed.Unpack();
         if (!map.shape.SequenceEqual(packed.Shape) || map.dtype != packed.Type)
-            throw new InvalidOperationException($"Unpacked {map}, wanted {string.Join(" x ", packed.Shape)} of {packed.Type}.");
+            throw new InvalidOperationException($"Unpacked {map}, wanted {string.Join(" x ", packed.Shape.ToArray())} of {packed.Type}.");
     }
 
     static IEnumerable<byte[]> PackedMaps(Scratch scratch)
     {
         string[] codecs =
         [
-            "dct:10", "dct:4,block=4", "wt:haar:10", "wt:db3:4", "st:10", "st:10,zeros=none", "quant:2", "half", "bf16", "st:10,storage=paper", "dct:10,storage=compact",
+            "dct:10", "dct:4,block=4", "wt:haar:10", "wt:db3:4", "st:10", "st:10,zeros=none", "quant:2", "half", "bf16", "st:10,storage=paper", "dct:10,storage=compact", "exact",
             "st:4,index=byte,values=float16",
         ];
         (long[], ScalarType)[] maps =

@@ -56,6 +56,7 @@ static class KeptTable
         if (meanings.TryGetValue(way, out var meaning)) return meaning;
         if (!way.Contains(':', StringComparison.Ordinal) && ActivationCodec.Known.All(known => known.Example != way)) return "";
         var codec = ActivationCodec.Parse(way);
+        if (codec == ActivationCodec.Exact) return "copied, bit for bit";
         return codec.Keep is Keep.TopK { Ratio: var ratio }
             ? FormattableString.Invariant($"one in {ratio} of {Coefficients(codec.Transform)}")
             : codec.Encoding is Quantized { Bits: var bits } ? $"rounded to {bits} bits, in groups of 256" : "rounded to 16 bits";

@@ -8,7 +8,7 @@ namespace Actipress.Experiments;
 /// <param name="trace">Of the plain network.</param>
 /// <param name="targetBytes">The target, which is held beside input and output.</param>
 /// <param name="covered">Which layers' saves are compressed.</param>
-public sealed class PaperStorage(ForwardTrace trace, long targetBytes, Func<Layer, bool> covered)
+sealed class PaperStorage(ForwardTrace trace, long targetBytes, Func<Layer, bool> covered)
 {
     const int CoefficientBytes = sizeof(long) + sizeof(float);
 

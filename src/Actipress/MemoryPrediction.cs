@@ -5,22 +5,39 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>The memory of one training step, above the allocator's level before it.</summary>
-/// <param name="SavedBytes">The bytes of activation maps as autograd saves them, each storage counted once.</param>
-/// <param name="KeptBytes">The bytes kept in their place.</param>
-/// <param name="AfterForwardBytes">The allocator's level between forward and backward.</param>
-/// <param name="PeakBytes">The allocator's highest level in the step, with the parameters' gradients.</param>
-public sealed record StepMemory(long SavedBytes, long KeptBytes, long AfterForwardBytes, long PeakBytes);
+public sealed class StepMemory(long savedBytes, long keptBytes, long afterForwardBytes, long peakBytes)
+{
+    /// <summary>The bytes of activation maps as autograd saves them, each storage counted once.</summary>
+    public long SavedBytes => savedBytes;
+
+    /// <summary>The bytes kept in their place.</summary>
+    public long KeptBytes => keptBytes;
+
+    /// <summary>The allocator's level between forward and backward.</summary>
+    public long AfterForwardBytes => afterForwardBytes;
+
+    /// <summary>The allocator's highest level in the step, with the parameters' gradients.</summary>
+    public long PeakBytes => peakBytes;
+}
 
 /// <summary>
 /// Predicts the memory of a training step at a size at which it is not run, from two small steps along one axis of the input. Every level
 /// of the allocator grows linearly along this axis.
 /// </summary>
-/// <param name="ParameterBytes">The bytes of the model's parameters and buffers.</param>
-/// <param name="InputBytes">The bytes of the input.</param>
-/// <param name="Baseline">The step without compression.</param>
-/// <param name="Compressed">The step with compression.</param>
-public sealed record MemoryPrediction(long ParameterBytes, long InputBytes, StepMemory Baseline, StepMemory Compressed)
+public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepMemory baseline, StepMemory compressed)
 {
+    /// <summary>The bytes of the model's parameters and buffers.</summary>
+    public long ParameterBytes => parameterBytes;
+
+    /// <summary>The bytes of the input.</summary>
+    public long InputBytes => inputBytes;
+
+    /// <summary>The step without compression.</summary>
+    public StepMemory Baseline => baseline;
+
+    /// <summary>The step with compression.</summary>
+    public StepMemory Compressed => compressed;
+
     // A batch is extrapolated from so many examples that they save about this number of bytes.
     const int LargeBatch = 8, SmallestMiddle = 4, ProbedExamples = 2;
     const long ProbedBytes = 64 << 20;

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Actipress.Codecs;
 using Actipress.Maps;
 using static TorchSharp.torch;
@@ -5,13 +6,12 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>
-/// An activation map as <see cref="Pipeline.Pack(Tensor, ActivationCodec, out LeftRaw)"/> keeps it, on the map's own device. Whoever packed it
-/// disposes it.
+/// An activation map as a codec stores it, on the map's own device. Whoever packed it disposes it.
 /// </summary>
 public sealed class PackedMap : Packed
 {
     static ReadOnlySpan<byte> Magic => "ACTP"u8;
-    const byte FormatVersion = 1;
+    const byte FormatVersion = 2;
 
     // What a damaged or hostile header may ask for: any storage takes more bytes than this, but for a ratio beyond all use.
     const long MostElementsPerByte = 1 << 16;
@@ -22,11 +22,29 @@ public sealed class PackedMap : Packed
 
     internal Stored Stored { get; }
 
+    /// <summary>Packs an activation map.</summary>
+    /// <param name="map">
+    /// Any floating-point type, shape, layout and device; not changed, not disposed. See <see cref="MapShape"/> for what its axes mean.
+    /// </param>
+    /// <param name="codec">How it is stored; any but <see cref="ActivationCodec.None"/>.</param>
+    /// <param name="packed">The packed map, which the caller disposes; null where the map is better left as it is.</param>
+    /// <param name="why">Why nothing was packed.</param>
+    /// <returns>Whether the map was packed.</returns>
+    public static bool TryPack(Tensor map, ActivationCodec codec, [NotNullWhen(true)] out PackedMap? packed, out LeftRaw why) =>
+        (packed = Pipeline.Pack(map, codec, out why)) is not null;
+
+    /// <inheritdoc/>
+    public override Tensor Unpack()
+    {
+        using var gradients = no_grad();
+        return Stored.Unpack(Header);
+    }
+
     /// <summary>How it is stored.</summary>
     public ActivationCodec Codec => Header.Codec;
 
     /// <summary>The map's shape.</summary>
-    public long[] Shape => Header.Extents;
+    public ReadOnlySpan<long> Shape => Header.Extents;
 
     /// <summary>The map's type.</summary>
     public ScalarType Type => Header.Type;
@@ -48,13 +66,6 @@ public sealed class PackedMap : Packed
     /// <summary>The same map of copies of <see cref="Tensors"/>, which it takes over.</summary>
     internal PackedMap Rebuild(Tensor[] tensors) => new(Header, Stored.With(tensors));
 
-    /// <inheritdoc/>
-    public override Tensor Unpack()
-    {
-        using var gradients = no_grad();
-        return Stored.Unpack(Header);
-    }
-
     internal override bool HasRanges => Stored.HasRanges(Header);
 
     internal override Tensor Unpack(MapRange range) => Stored.Unpack(Header, range);
@@ -63,10 +74,23 @@ public sealed class PackedMap : Packed
     public override void Dispose() => Stored.Dispose();
 
     /// <summary>The map as a self-describing file, as docs/format.md specifies it.</summary>
+    /// <exception cref="InvalidOperationException">The codec has a transform of a program's own, which no file can name.</exception>
     public byte[] ToBytes()
     {
         using var stream = new MemoryStream();
-        using var writer = new BinaryWriter(stream, System.Text.Encoding.UTF8);
+        WriteTo(stream);
+        return stream.ToArray();
+    }
+
+    /// <summary>Writes what <see cref="ToBytes"/> gives.</summary>
+    /// <param name="stream">Stays open.</param>
+    /// <exception cref="InvalidOperationException">As of <see cref="ToBytes"/>.</exception>
+    public void WriteTo(Stream stream)
+    {
+        if (!Codec.HasText)
+            throw new InvalidOperationException($"No file for a map of the codec '{Codec}': its transform is this program's own, and no text names "
+                + "it. Store the map by one of the library's codecs, or keep it packed in memory.");
+        using var writer = new BinaryWriter(stream, System.Text.Encoding.UTF8, leaveOpen: true);
         writer.Write(Magic);
         writer.Write(FormatVersion);
         writer.Write(Codec.ToString());
@@ -74,16 +98,26 @@ public sealed class PackedMap : Packed
         writer.Write((byte)Shape.Length);
         foreach (var extent in Shape) writer.Write(extent);
         Stored.Write(writer);
-        return stream.ToArray();
     }
 
-    /// <summary>Reads what <see cref="ToBytes"/> wrote, to the CPU; the caller disposes the result.</summary>
+    /// <summary>Reads what <see cref="WriteTo"/> wrote, up to the stream's end; the caller disposes the result.</summary>
+    /// <exception cref="InvalidDataException">As of <see cref="FromBytes"/>.</exception>
+    public static PackedMap ReadFrom(Stream stream)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        using var bytes = new MemoryStream();
+        stream.CopyTo(bytes);
+        return FromBytes(bytes.GetBuffer().AsSpan(0, (int)bytes.Length));
+    }
+
+    /// <summary>Reads what <see cref="ToBytes"/> gave, to the CPU; the caller disposes the result.</summary>
     /// <exception cref="InvalidDataException">The bytes are not a packed map, truncated or damaged; the message says where.</exception>
-    public static PackedMap Read(ReadOnlySpan<byte> bytes)
+    public static PackedMap FromBytes(ReadOnlySpan<byte> bytes)
     {
         var reader = new PackedReader(bytes);
         if (!reader.Bytes(Magic.Length, "the magic number").SequenceEqual(Magic)) throw reader.Wrong("another magic number", "'ACTP'");
-        if (reader.Byte("the version") is var version and not FormatVersion) throw reader.Wrong($"version {version}", $"{FormatVersion}");
+        var version = reader.Byte("the version");
+        if (version is not (1 or FormatVersion)) throw reader.Wrong($"version {version}", $"1 or {FormatVersion}");
         var text = reader.Text("the codec");
         if (!ActivationCodec.TryParse(text, out var codec)) throw reader.Wrong($"the codec '{text}'", "a known one");
         var type = (ScalarType)reader.Byte("the type");
@@ -100,6 +134,12 @@ public sealed class PackedMap : Packed
         if (codec.Transform.Coefficients(MapShape.Of(shape)) is < 1 or > int.MaxValue)
             throw reader.Wrong($"a map of {elements} elements", $"at most {int.MaxValue} coefficients");
         var header = new MapHeader(codec, shape, type);
+        if (version == 1 && HasOtherBlocks(header))
+            throw reader.Wrong($"version 1 of '{codec}' on lines, which had larger blocks", $"version {FormatVersion}: pack the map again");
         return new(header, Pipeline.Implementations.First(one => one.Covers(codec) && one.RunsOn(CPU)).Read(ref reader, header));
     }
+
+    // Until version 2 lines had blocks of so many points as planes have, but in grid storage.
+    static bool HasOtherBlocks(MapHeader header) =>
+        header is { Codec: { Transform: Dct dct, Encoding: not GridStorage }, Shape.SpatialRank: 1 } && header.Shape.Width > dct.Block;
 }

@@ -23,7 +23,7 @@ namespace Actipress;
 /// </list>
 /// Grid/Definition.cs has the same steps in plain loops, and docs/format.md the bytes.
 /// </remarks>
-public static class Pipeline
+static class Pipeline
 {
     /// <summary>Every way to carry codecs out, the best first. All of grid storage's write the same bytes.</summary>
     internal static IReadOnlyList<Implementation> Implementations { get; } =
@@ -32,6 +32,7 @@ public static class Pipeline
         new CpuGrid(),             // the same in one pass over the map's memory, by the widest registers
         new CoefficientGrid(),     // the user's own transform, then levels and streams
         new CpuQuantisation(),     // groups of 256 values in one pass over the map's memory
+        new ExactCopy(),           // no codec: every bit
         new Stages(),              // the method as the paper has it, in torch's operations: below
     ];
 
@@ -57,7 +58,8 @@ public static class Pipeline
     /// <param name="codec">Transform, selection and encoding.</param>
     /// <param name="why">Why nothing was packed.</param>
     /// <returns>The packed map, which the caller disposes; null where the map is better left as it is.</returns>
-    public static PackedMap? Pack(Tensor map, ActivationCodec codec, out LeftRaw why) => Pack(map, codec, double.PositiveInfinity, out why);
+    public static PackedMap? Pack(Tensor map, ActivationCodec codec, out LeftRaw why) =>
+        Pack(map, codec, double.PositiveInfinity, out why);
 
     /// <summary>The same, unless the sample that grid storage takes on the CPU tells of a larger relative error than <paramref name="mostError"/>.</summary>
     internal static PackedMap? Pack(Tensor map, ActivationCodec codec, double mostError, out LeftRaw why)

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>How near a rebuilt map comes to the original.</summary>
-public static class Quality
+static class Quality
 {
     /// <summary>Mean squared error (paper, equation 29).</summary>
     /// <param name="original">Any shape; not disposed.</param>

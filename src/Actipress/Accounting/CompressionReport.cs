@@ -4,21 +4,40 @@ using System.Text;
 namespace Actipress;
 
 /// <summary>The maps that one layer saved for the backward pass in the last step, and what was kept in their place.</summary>
-/// <param name="Name">The layer's name in the model.</param>
-/// <param name="Type">The module's type.</param>
-/// <param name="Maps">The number of saved tensors that this layer was the first to save.</param>
-/// <param name="SharedMaps">The number of saved tensors that another layer had saved already; they take no more bytes.</param>
-/// <param name="SavedBytes">The bytes of the saved tensors before compression.</param>
-/// <param name="KeptBytes">The bytes kept in their place.</param>
-/// <param name="KeptAs">The codec, another way of keeping, or the reason why the maps stayed as they are.</param>
-/// <param name="AliveElsewhereBytes">
-/// The bytes of maps that something else (an undisposed handle, a module that holds its output) kept alive until the backward pass began.
-/// These maps are handed out as they are; compressing them would save nothing.
-/// </param>
-/// <param name="NotFinite">The number of maps with NaN or infinities, which were kept as they are.</param>
-public sealed record LayerReport(
-    string Name, string Type, int Maps, int SharedMaps, long SavedBytes, long KeptBytes, string KeptAs, long AliveElsewhereBytes, int NotFinite)
+public sealed class LayerReport(
+    string name, string type, int maps, int sharedMaps, long savedBytes, long keptBytes, string keptAs, long aliveElsewhereBytes,
+    int notFinite)
 {
+    /// <summary>The layer's name in the model.</summary>
+    public string Name { get; init; } = name;
+
+    /// <summary>The module's type.</summary>
+    public string Type { get; init; } = type;
+
+    /// <summary>The number of saved tensors that this layer was the first to save.</summary>
+    public int Maps { get; init; } = maps;
+
+    /// <summary>The number of saved tensors that another layer had saved already; they take no more bytes.</summary>
+    public int SharedMaps { get; init; } = sharedMaps;
+
+    /// <summary>The bytes of the saved tensors before compression.</summary>
+    public long SavedBytes { get; init; } = savedBytes;
+
+    /// <summary>The bytes kept in their place.</summary>
+    public long KeptBytes { get; init; } = keptBytes;
+
+    /// <summary>The codec, another way of keeping, or the reason why the maps stayed as they are.</summary>
+    public string KeptAs { get; init; } = keptAs;
+
+    /// <summary>
+    /// The bytes of maps that something else (an undisposed handle, a module that holds its output) kept alive until the backward pass began.
+    /// These maps are handed out as they are; compressing them would save nothing.
+    /// </summary>
+    public long AliveElsewhereBytes { get; init; } = aliveElsewhereBytes;
+
+    /// <summary>The number of maps with NaN or infinities, which were kept as they are.</summary>
+    public int NotFinite { get; init; } = notFinite;
+
     /// <summary>
     /// The root mean square of the compressed maps' relative errors. A relative error is the norm of the error divided by the norm of the
     /// map, from the sample that packing takes, before zeros are restored. Null where packing takes no sample: on a GPU, and for quantised

@@ -7,11 +7,17 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>The distance of one parameter's gradient from the exact gradient, with the gradients of all batches as one vector.</summary>
-/// <param name="Name">The parameter's name in the model's state dictionary.</param>
-/// <param name="Cosine">The cosine of the angle between both gradients: 1 for equal directions, NaN where one of them is zero.</param>
-/// <param name="NormRatio">The norm of the compressed run's gradient, divided by that of the exact gradient.</param>
-public sealed record ParameterFidelity(string Name, double Cosine, double NormRatio)
+public sealed class ParameterFidelity(string name, double cosine, double normRatio)
 {
+    /// <summary>The parameter's name in the model's state dictionary.</summary>
+    public string Name => name;
+
+    /// <summary>The cosine of the angle between both gradients: 1 for equal directions, NaN where one of them is zero.</summary>
+    public double Cosine => cosine;
+
+    /// <summary>The norm of the compressed run's gradient, divided by that of the exact gradient.</summary>
+    public double NormRatio => normRatio;
+
     /// <summary>The norm of the difference of both gradients, divided by the norm of the exact gradient.</summary>
     public double RelativeError { get; init; }
 
@@ -24,9 +30,14 @@ public sealed record ParameterFidelity(string Name, double Cosine, double NormRa
 }
 
 /// <summary>The distance of one batch's gradient from the exact gradient.</summary>
-/// <param name="Cosine">Over all parameters as one vector.</param>
-/// <param name="NormRatio">Over all parameters as one vector.</param>
-public sealed record BatchFidelity(double Cosine, double NormRatio);
+public sealed class BatchFidelity(double cosine, double normRatio)
+{
+    /// <summary>Over all parameters as one vector.</summary>
+    public double Cosine => cosine;
+
+    /// <summary>Over all parameters as one vector.</summary>
+    public double NormRatio => normRatio;
+}
 
 /// <summary>The distance of the gradients of compressed steps from the exact gradients.</summary>
 /// <remarks>
@@ -34,11 +45,17 @@ public sealed record BatchFidelity(double Cosine, double NormRatio);
 /// 2-bit quantisation has the cosine of <c>dct:10</c>; in a training of a ResNet-8 its loss rose by a tenth of the rise under
 /// <c>dct:10</c>. So measure over 8 batches or more, and compare codecs by <see cref="Bias"/> first and <see cref="Noise"/> second.
 /// </remarks>
-/// <param name="Cosine">Over all parameters as one vector; the mean over the batches.</param>
-/// <param name="NormRatio">Over all parameters as one vector; the mean over the batches.</param>
-/// <param name="Parameters">By parameter, in the model's order.</param>
-public sealed record GradientFidelity(double Cosine, double NormRatio, IReadOnlyList<ParameterFidelity> Parameters)
+public sealed class GradientFidelity(double cosine, double normRatio, IReadOnlyList<ParameterFidelity> parameters)
 {
+    /// <summary>Over all parameters as one vector; the mean over the batches.</summary>
+    public double Cosine => cosine;
+
+    /// <summary>Over all parameters as one vector; the mean over the batches.</summary>
+    public double NormRatio => normRatio;
+
+    /// <summary>By parameter, in the model's order.</summary>
+    public IReadOnlyList<ParameterFidelity> Parameters => parameters;
+
     const int WorstInText = 3;
 
     /// <summary>By batch, in the order in which they were given.</summary>

@@ -5,19 +5,29 @@ using Actipress.Accounting;
 namespace Actipress;
 
 /// <summary>The allocator's level at one moment of a step.</summary>
-/// <param name="Bytes">The level, above that at which the timeline began.</param>
-/// <param name="Stage">
-/// The computation that ran, such as <c>forward of layer1.0.conv1 (Conv2d)</c>; in the backward pass the layer of the last map that was
-/// unpacked.
-/// </param>
-public sealed record MemoryLevel(long Bytes, string Stage);
+public sealed class MemoryLevel(long bytes, string stage)
+{
+    /// <summary>The level, above that at which the timeline began.</summary>
+    public long Bytes => bytes;
+
+    /// <summary>
+    /// The computation that ran, such as <c>forward of layer1.0.conv1 (Conv2d)</c>; in the backward pass the layer of the last map that was
+    /// unpacked.
+    /// </summary>
+    public string Stage => stage;
+}
 
 /// <summary>One piece of memory that was alive at a moment.</summary>
-/// <param name="Bytes">Its size.</param>
-/// <param name="What">
-/// A description, such as <c>gradient of fc.weight</c> or <c>rebuilt map of layer1.0.conv1</c>, or the computation that made it.
-/// </param>
-public sealed record AliveBlock(long Bytes, string What);
+public sealed class AliveBlock(long bytes, string what)
+{
+    /// <summary>Its size.</summary>
+    public long Bytes { get; init; } = bytes;
+
+    /// <summary>
+    /// A description, such as <c>gradient of fc.weight</c> or <c>rebuilt map of layer1.0.conv1</c>, or the computation that made it.
+    /// </summary>
+    public string What { get; init; } = what;
+}
 
 /// <summary>
 /// The allocator's level at each larger allocation of a step, and the blocks that were alive at these moments. Made by

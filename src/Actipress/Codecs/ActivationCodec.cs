@@ -6,7 +6,7 @@ namespace Actipress;
 /// <summary>A way to store activation maps: transform, keep, encode. Immutable; compared by value; written as text such as <c>dct:10</c>.</summary>
 /// <remarks>
 /// <c>dct:10</c>, <c>wt:db3:100</c> and <c>st:10</c> name a transform and a ratio, <c>st:above:0.1</c> a transform and a threshold,
-/// <c>quant:4</c> bits a value, <c>half</c> and <c>bf16</c> 16-bit floats, <c>none</c> leaves maps alone. Options follow after commas:
+/// <c>quant:4</c> bits a value, <c>half</c> and <c>bf16</c> 16-bit floats, <c>exact</c> copies maps, <c>none</c> leaves maps alone. Options follow after commas:
 /// <c>block=</c>4, 8 or 16 (dct), <c>levels=</c>1 to 5 (wt), <c>storage=</c>grid, compact or paper, <c>values=</c>int8, float16, bfloat16
 /// or float32 and <c>index=</c>auto, byte or bitmap (compact storage), <c>zeros=</c>exact or none (exact by default, but for 16-bit floats
 /// and the paper's storage), <c>larger=</c>leave or pack (leave by default, but for the paper's storage).
@@ -15,14 +15,14 @@ public sealed record ActivationCodec
 {
     internal ActivationCodec(Transform transform, Keep keep, Encoding encoding) => (Transform, Keep, Encoding) = (transform, keep, encoding);
 
-    /// <summary>The first stage.</summary>
+    /// <summary>The first stage: one of the library's, or a program's own.</summary>
     public Transform Transform { get; init; }
 
     /// <summary>The second stage.</summary>
-    public Keep Keep { get; init; }
+    internal Keep Keep { get; init; }
 
     /// <summary>The third stage.</summary>
-    public Encoding Encoding { get; init; }
+    internal Encoding Encoding { get; init; }
 
     /// <summary>Whether a map with zeros and no negatives keeps its zeros exactly, at one bit an element. On by default.</summary>
     public bool ExactZeros { get; init; } = true;
@@ -32,6 +32,12 @@ public sealed record ActivationCodec
 
     /// <summary>Leaves maps as they are.</summary>
     public static ActivationCodec None { get; } = As(ValueForm.Float32);
+
+    /// <summary>
+    /// Keeps every bit of a map, as a copy of it: for tests, and where a training differs and it is in doubt whether the codec is the cause.
+    /// Maps go through the hooks as under any codec, and gradients are those without compression, but no memory is saved.
+    /// </summary>
+    public static ActivationCodec Exact { get; } = new(new Identity(), new Keep.Everything(), new Copy()) { ExactZeros = false, EvenIfLarger = true };
 
     /// <summary>Every value as a 16-bit float, as mixed precision would save it: float16.</summary>
     public static ActivationCodec Half { get; } = As(ValueForm.Float16);
@@ -45,7 +51,7 @@ public sealed record ActivationCodec
     public static ActivationCodec Dct(double ratio, int block = 16) => new(new Dct(block), TopKeeping(ratio), new GridStorage());
 
     /// <summary>Wavelet transform, top-k (paper, Sections 3.1.1 and 3.2).</summary>
-    /// <param name="family">One of <see cref="Actipress.Wavelet.Families"/>, such as <c>haar</c> or <c>db3</c>.</param>
+    /// <param name="family">One of <c>haar</c>, <c>db2</c> to <c>db8</c>, <c>sym2</c> to <c>sym8</c> and <c>coif1</c> to <c>coif5</c>.</param>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
     /// <param name="levels">1 to 5.</param>
     public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), new GridStorage());
@@ -69,6 +75,7 @@ public sealed record ActivationCodec
     /// <summary>How finely it gives a map's values back.</summary>
     internal Fineness Fineness => (Transform, Keep, Encoding) switch
     {
+        (_, _, Copy) => Fineness.Exact,
         (Identity, Keep.Everything or Keep.TopK { Ratio: 1 } or Keep.Above { Threshold: 0 }, Coo or Compact { Values: ValueForm.Float32 }) => Fineness.Exact,
         (Identity, Keep.Everything, Compact { Values: ValueForm.Float16 or ValueForm.BFloat16 }) => Fineness.Sixteen,
         (_, Keep.TopK { Ratio: 1 }, Coo or Compact { Values: ValueForm.Float32 }) => Fineness.Sixteen,
@@ -76,7 +83,7 @@ public sealed record ActivationCodec
     };
 
     /// <summary>One example of each kind of codec, and what it is.</summary>
-    public static IReadOnlyList<(string Example, string Meaning)> Known { get; } =
+    internal static IReadOnlyList<(string Example, string Meaning)> Known { get; } =
     [
         ("none", "leaves maps as they are"),
         ("st:10", "keeps the largest tenth of the values themselves"),
@@ -85,6 +92,7 @@ public sealed record ActivationCodec
         ("quant:4", "rounds values to 8, 4 or 2 bits in groups of 256"),
         ("half", "rounds values to float16"),
         ("bf16", "rounds values to bfloat16"),
+        ("exact", "keeps a copy of every map, bit for bit: for tests"),
     ];
 
     /// <summary>The codec that <paramref name="text"/> writes.</summary>

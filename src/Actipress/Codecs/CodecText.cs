@@ -27,10 +27,10 @@ static class CodecText
         new("index", "compact storage", (codec, value) => IsCompact(codec, out var compact)
             ? codec with { Encoding = compact with { Index = Form<IndexForm>(value) } }
             : null),
-        new("zeros", "every codec but none", (codec, value) => codec == ActivationCodec.None ? null : OneOf(value, [
+        new("zeros", "every codec but none and exact", (codec, value) => HasNoOptions(codec) ? null : OneOf(value, [
             ("exact", () => codec with { ExactZeros = true }),
             ("none", () => codec with { ExactZeros = false })])),
-        new("larger", "every codec but none", (codec, value) => codec == ActivationCodec.None ? null : OneOf(value, [
+        new("larger", "every codec but none and exact", (codec, value) => HasNoOptions(codec) ? null : OneOf(value, [
             ("leave", () => codec with { EvenIfLarger = false }),
             ("pack", () => codec with { EvenIfLarger = true })])),
     ];
@@ -46,6 +46,7 @@ static class CodecText
             var codec = name.Split(':') switch
             {
                 ["none"] => ActivationCodec.None,
+                ["exact"] => ActivationCodec.Exact,
                 ["half"] => ActivationCodec.Half,
                 ["bf16"] => ActivationCodec.BFloat16,
                 ["quant", var bits] => ActivationCodec.Quantized(Whole(text, bits)),
@@ -84,6 +85,8 @@ static class CodecText
                 throw new FormatException($"Cannot read the option '{part}' of the codec '{text}': wanted name=value, each name once.");
         return given;
     }
+
+    static bool HasNoOptions(ActivationCodec codec) => codec == ActivationCodec.None || codec == ActivationCodec.Exact;
 
     static bool IsCompact(ActivationCodec codec, out Compact compact)
     {
@@ -142,6 +145,7 @@ static class CodecText
     public static string Of(ActivationCodec codec)
     {
         if (codec == ActivationCodec.None) return "none";
+        if (codec == ActivationCodec.Exact) return "exact";
         var text = codec.Keep switch
         {
             Keep.TopK { Ratio: var ratio } => string.Create(CultureInfo.InvariantCulture, $"{codec.Transform.Name}:{ratio}"),

@@ -64,7 +64,7 @@ ref struct PackedReader(ReadOnlySpan<byte> all)
         ScalarType.Byte or ScalarType.Int8 => 1,
         ScalarType.Int16 or ScalarType.Float16 or ScalarType.BFloat16 => 2,
         ScalarType.Int32 or ScalarType.Float32 => 4,
-        ScalarType.Int64 => 8,
+        ScalarType.Int64 or ScalarType.Float64 => 8,
         _ => null,
     };
 

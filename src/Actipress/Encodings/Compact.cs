@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>How <see cref="Compact"/> stores the positions of kept coefficients.</summary>
-public enum IndexForm
+enum IndexForm
 {
     /// <summary>The smaller of the other two for the map.</summary>
     Auto,
@@ -17,7 +17,7 @@ public enum IndexForm
 }
 
 /// <summary>How <see cref="Compact"/> stores the values of kept coefficients.</summary>
-public enum ValueForm
+enum ValueForm
 {
     /// <summary>
     /// One byte a value: a multiple of a step. Each 256 kept values have one step as float32: their largest magnitude, divided by 127.
@@ -37,7 +37,7 @@ public enum ValueForm
 /// <summary>Positions as bytes within 256 coefficients or as a bitmap, and values as 8-bit integers or floats.</summary>
 /// <param name="Index">How positions are stored.</param>
 /// <param name="Values">How values are stored.</param>
-public sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = ValueForm.Int8) : SectionEncoding
+sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = ValueForm.Int8) : SectionEncoding
 {
     const int Group = 256;
 

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>Coordinates as in the paper (Section 3.3): a float32 value and an int64 position for each kept coefficient, 12 bytes.</summary>
-public sealed record Coo : SectionEncoding
+sealed record Coo : SectionEncoding
 {
     /// <inheritdoc/>
     public override string Name => "paper";

@@ -1,7 +1,7 @@
 namespace Actipress;
 
 /// <summary>The third stage: encodes kept coefficients as bytes, and decodes them (paper, Section 3.3, equations 12 and 13).</summary>
-public abstract record Encoding
+abstract record Encoding
 {
     /// <summary>The name in a codec's specification, such as <c>paper</c> or <c>compact</c>.</summary>
     public abstract string Name { get; }
@@ -14,7 +14,7 @@ public abstract record Encoding
 }
 
 /// <summary>An encoding of kept coefficients in a few sections, each a flat tensor of one type on the map's device.</summary>
-public abstract record SectionEncoding : Encoding
+abstract record SectionEncoding : Encoding
 {
     /// <summary>Encodes kept coefficients into sections, which the caller disposes.</summary>
     /// <param name="kept">Finite; not disposed.</param>

@@ -7,7 +7,7 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>Booleans as one bit each: element i is bit i mod 8 of byte i / 8. The last byte is filled with zeros.</summary>
-public sealed class ExactBits : Packed
+sealed class ExactBits : Packed
 {
     static readonly ulong[] spread = [.. Enumerable.Range(0, 256).Select(Spread)];
 

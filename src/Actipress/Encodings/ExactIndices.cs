@@ -12,7 +12,7 @@ namespace Actipress;
 /// Max pooling's indices in a few bits each, exactly. At one output position the indices of all channels lie in one small window. The
 /// window's first index is stored once for each position. Each index is a code for one of the few differences to the first index.
 /// </summary>
-public sealed class ExactIndices : Packed
+sealed class ExactIndices : Packed
 {
     readonly long[] shape;
     readonly int bitsEach;

@@ -8,7 +8,7 @@ namespace Actipress;
 /// The threshold T is the smallest magnitude that is kept; the ratio sets it through the coefficients of a sample of tiles, so that about one
 /// in ratio is kept. A coefficient y becomes the level floor(|y| / T).
 /// </remarks>
-public sealed record GridStorage : Encoding
+sealed record GridStorage : Encoding
 {
     /// <inheritdoc/>
     public override string Name => "grid";

@@ -11,7 +11,7 @@ namespace Actipress;
 /// u is a hash of the element's index, and so is the same on every device. The rounding has no bias on average over elements. Maps on the
 /// CPU are packed in one pass over their memory (src/Actipress/Quantisation), in the same bytes.
 /// </remarks>
-public sealed record Quantized : SectionEncoding
+sealed record Quantized : SectionEncoding
 {
     internal const int Group = 256;
 

@@ -4,7 +4,7 @@ using Actipress.Saving;
 namespace Actipress;
 
 /// <summary>The role of a saved tensor in the model.</summary>
-public enum SavedKind
+enum SavedKind
 {
     /// <summary>An activation map, a mask or indices, which the forward pass made.</summary>
     Map,
@@ -25,7 +25,7 @@ public enum SavedKind
 /// The index of the storage, counted from 0 in the order in which the storages of a forward pass were first saved.
 /// </param>
 /// <param name="StorageBytes">The bytes of the whole storage.</param>
-public sealed record TracedSave(Layer Layer, SavedKind Kind, torch.ScalarType Type, long Elements, int Storage, long StorageBytes);
+sealed record TracedSave(Layer Layer, SavedKind Kind, torch.ScalarType Type, long Elements, int Storage, long StorageBytes);
 
 /// <summary>The tensors that one forward pass saves for its backward pass, save by save, without compression.</summary>
 /// <param name="Saves">The saved tensors, in the order of the forward pass.</param>
@@ -33,7 +33,7 @@ public sealed record TracedSave(Layer Layer, SavedKind Kind, torch.ScalarType Ty
 /// <param name="InputBytes">The bytes of the input.</param>
 /// <param name="OutputBytes">The bytes of the output.</param>
 /// <param name="OutputStorage">The index of the output's storage if an operation saved it, else null.</param>
-public sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long ParameterBytes, long InputBytes, long OutputBytes, int? OutputStorage)
+sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long ParameterBytes, long InputBytes, long OutputBytes, int? OutputStorage)
 {
     /// <summary>The saves of activation maps, masks and indices.</summary>
     public IEnumerable<TracedSave> Maps => Saves.Where(save => save.Kind == SavedKind.Map);

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>The second stage: which coefficients are kept (paper, Section 3.2).</summary>
-public abstract record Keep
+abstract record Keep
 {
     /// <summary>Selects the kept ones of <paramref name="coefficients"/>; the caller disposes the result.</summary>
     /// <param name="coefficients">Flat float32, finite; not disposed.</param>

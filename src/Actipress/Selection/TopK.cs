@@ -9,7 +9,7 @@ namespace Actipress;
 /// <summary>
 /// Selection of the k coefficients that are largest by magnitude (paper, Section 3.2); among equal magnitudes the lowest index wins.
 /// </summary>
-public static class TopK
+static class TopK
 {
     internal const int FirstBits = 11, SecondBits = 11, ThirdBits = 9;    // the 31 bits of a magnitude
 

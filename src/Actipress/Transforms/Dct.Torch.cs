@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 // The transform in torch operations, on any device: one matrix product along each axis, for all blocks of a region at once.
-public sealed partial record Dct
+sealed partial record Dct
 {
     /// <inheritdoc/>
     public override Tensor Forward(Tensor map, MapShape shape)

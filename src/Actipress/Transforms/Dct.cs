@@ -11,7 +11,7 @@ namespace Actipress;
 /// orthonormal at every size. Order: where axes have both full and shorter blocks, first the region of full blocks, then those with the
 /// shorter block on the last, the middle, the first axis and so on; within a region map after map, block after block, row-major.
 /// </remarks>
-public sealed partial record Dct : Transform
+sealed partial record Dct : Transform
 {
     /// <summary>Edge of a block in a plane: 4, 8 or 16.</summary>
     public int Block { get; }

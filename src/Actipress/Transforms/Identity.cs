@@ -1,7 +1,7 @@
 namespace Actipress;
 
 /// <summary>No transform: plain thresholding of the map itself ("ST" in the paper).</summary>
-public sealed record Identity : Transform
+sealed record Identity : Transform
 {
     /// <inheritdoc/>
     public override string Name => "st";

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 // The transform in torch operations, on any device. Along an axis each tap of the filters is one multiply-add of a strided view.
-public sealed partial record Wavelet
+sealed partial record Wavelet
 {
     /// <inheritdoc/>
     public override Tensor Forward(Tensor map, MapShape shape)

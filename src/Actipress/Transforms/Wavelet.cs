@@ -10,7 +10,7 @@ namespace Actipress;
 /// coarsest low band comes first, then the detail bands from coarse to fine. The bands of a level are in the order of their names (one
 /// letter an axis, a for low and d for high: ad, da, dd). Each band holds all maps one after the other, row-major.
 /// </remarks>
-public sealed partial record Wavelet : Transform
+sealed partial record Wavelet : Transform
 {
     readonly double[] low, high;
 

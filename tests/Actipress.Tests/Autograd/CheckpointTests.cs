@@ -698,13 +698,17 @@ public sealed class CheckpointTests : IDisposable
             Assert.All(report.Layers.Take(2), layer => Assert.Equal((1, 0, 2 * 4 * 32 * 32 * 4L, "quant:8"), (layer.Maps, layer.SharedMaps, layer.SavedBytes, layer.KeptAs)));
             Assert.True(live < report.SavedBytes / 3, $"{report}");
             compression.Backward(loss);
-            Assert.Equal(report.Layers.Select(layer => layer with { AliveElsewhereBytes = 0 }), compression.Report().Layers.Select(layer => layer with { AliveElsewhereBytes = 0 }));
+            Assert.Equal(report.Layers.Select(Counted), compression.Report().Layers.Select(Counted));
             Assert.Equal(0, compression.LiveBytes);
         }
         var cosine = Cosine([.. plain.SelectMany(gradient => gradient)], [.. model.parameters().SelectMany(parameter => parameter.grad!.contiguous().data<float>().ToArray())]);
         Assert.InRange(cosine, 0.999, 0.9999999);
         Assert.Equal(plain, Gradients(model, () => { using (Checkpoint.Blocks(model, "body")) { compression.Dispose(); return model.call(x).square().mean(); } }));
     }
+
+    // All but what depends on when the report is asked for.
+    static (string, int, int, long, long, string, int, double?) Counted(LayerReport layer) =>
+        (layer.Name, layer.Maps, layer.SharedMaps, layer.SavedBytes, layer.KeptBytes, layer.KeptAs, layer.NotFinite, layer.RelativeError);
 
     static double Cosine(float[] a, float[] b) => a.Zip(b, (x, y) => (double)x * y).Sum() / Math.Sqrt(a.Sum(x => (double)x * x) * b.Sum(x => (double)x * x));
 

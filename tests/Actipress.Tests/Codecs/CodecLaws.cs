@@ -57,7 +57,7 @@ public sealed class CodecLaws : IDisposable
                     Assert.True(back.eq(0).Equals(x.eq(0)), $"{text} on {map} in {type}: other zeros");
                     Assert.True(back.ge(0).all().item<bool>(), $"{text} on {map} in {type}: a negative value");
                 }
-                using var same = PackedMap.Read(packed.ToBytes());
+                using var same = PackedMap.FromBytes(packed.ToBytes());
                 Assert.True(same.Unpack().Equals(back), $"{text} on {map}: other values from a file");
                 Assert.Equal(packed.Bytes, same.Bytes);
             }

@@ -6,7 +6,7 @@ namespace Actipress.Tests.Codecs;
 public class CodecTextTests
 {
     [Theory]
-    [InlineData("none"), InlineData("st:10"), InlineData("dct:10"), InlineData("dct:1.1"), InlineData("wt:db3:100"), InlineData("quant:4")]
+    [InlineData("none"), InlineData("exact"), InlineData("st:10"), InlineData("dct:10"), InlineData("dct:1.1"), InlineData("wt:db3:100"), InlineData("quant:4")]
     [InlineData("half"), InlineData("bf16"), InlineData("half,zeros=exact"), InlineData("dct:10,block=8"), InlineData("wt:haar:10,levels=5")]
     [InlineData("dct:10,values=float16,index=byte"), InlineData("st:10,storage=paper"), InlineData("dct:10,storage=paper,zeros=exact")]
     [InlineData("dct:4,zeros=none"), InlineData("st:above:0.1"), InlineData("wt:db3:above:0,storage=compact"), InlineData("quant:2,larger=pack")]
@@ -119,7 +119,8 @@ public class CodecTextTests
     [InlineData("quant:4,values=int8", "no option 'values'")]
     [InlineData("quant:4,storage=paper", "'quant:4' has no option 'storage'", "storage is for st, dct and wt")]
     [InlineData("half,storage=compact", "no option 'storage'")]
-    [InlineData("none,zeros=exact", "'none' has no option 'zeros'", "zeros is for every codec but none")]
+    [InlineData("none,zeros=exact", "'none' has no option 'zeros'", "zeros is for every codec but none and exact")]
+    [InlineData("exact,larger=leave", "'exact' has no option 'larger'")]
     [InlineData("none,larger=pack", "no option 'larger'")]
     [InlineData("none,storage=grid", "no option 'storage'")]
     [InlineData("dct:10,colour=red", "no option 'colour'", "Known: block (dct), levels (wt), storage (st, dct and wt)")]

@@ -69,7 +69,7 @@ public sealed class GridRangeTests : IDisposable
         using var packed = Pipeline.Pack(map, ActivationCodec.Dct(10), out _)!;
         var bytes = packed.ToBytes();
         new Span<byte>(bytes, bytes.Length - 400, 300).Fill(0xFF);
-        using var damaged = PackedMap.Read(bytes);
+        using var damaged = PackedMap.FromBytes(bytes);
         using var sound = damaged.Unpack(MapRange.Whole(MapShape.Of(map.shape), 0, 16));
         Assert.Throws<InvalidDataException>(() => damaged.Unpack(MapRange.Whole(MapShape.Of(map.shape), 112, 16)));
     }

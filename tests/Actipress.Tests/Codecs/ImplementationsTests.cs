@@ -33,7 +33,7 @@ public sealed class ImplementationsTests
                 using var packed = new PackedMap(header, stored);
                 var bytes = packed.ToBytes();
                 Assert.True((first ??= bytes).AsSpan().SequenceEqual(bytes), $"'{one.Name}' stores other bytes of {map}");
-                using var read = PackedMap.Read(bytes);
+                using var read = PackedMap.FromBytes(bytes);
                 using Tensor values = packed.Unpack(), again = read.Unpack();
                 Assert.True(values.allclose(again, rtol: 1e-6, atol: 1e-30), $"'{one.Name}' gives other values of {map}");
             }
