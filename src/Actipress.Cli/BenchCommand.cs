@@ -8,7 +8,7 @@ using TorchSharp;
 
 namespace Actipress.Cli;
 
-/// <summary><c>bench</c>: what codecs cost and give.</summary>
+/// <summary><c>bench</c>: measures the cost and the quality of codecs.</summary>
 static class BenchCommand
 {
     const string Several = "ranks";

@@ -4,21 +4,21 @@ using System.CommandLine.Invocation;
 
 namespace Actipress.Cli;
 
-/// <summary>A command whose help has more than its options.</summary>
-/// <param name="name">As it is typed.</param>
-/// <param name="description">One short sentence, which the list of commands has too.</param>
+/// <summary>A command whose help has examples and lists beside its options.</summary>
+/// <param name="name">The name on the command line.</param>
+/// <param name="description">One short sentence, which the list of commands shows too.</param>
 sealed class CliCommand(string name, string description) : Command(name, description)
 {
-    /// <summary>More of what it does.</summary>
+    /// <summary>A longer description.</summary>
     public string Details { get; init; } = "";
 
-    /// <summary>Lists of words that its options take, with what each means.</summary>
+    /// <summary>Lists of the words that its options take, with their meanings.</summary>
     public IReadOnlyList<(string Title, IEnumerable<(string Word, string Meaning)> Words)> Lists { get; init; } = [];
 
-    /// <summary>Command lines to copy, and what each does.</summary>
+    /// <summary>Command lines to copy, each with its effect.</summary>
     public required IReadOnlyList<(string Arguments, string Meaning)> Examples { get; init; }
 
-    /// <summary>Takes these arguments and options.</summary>
+    /// <summary>Adds arguments and options.</summary>
     public CliCommand With(params ReadOnlySpan<Symbol> symbols)
     {
         foreach (var symbol in symbols)
@@ -27,7 +27,7 @@ sealed class CliCommand(string name, string description) : Command(name, descrip
         return this;
     }
 
-    /// <summary>Has the help of every command show these.</summary>
+    /// <summary>Adds examples and lists to the help of every command.</summary>
     public static void ExtendHelp(RootCommand root)
     {
         var help = root.Options.OfType<HelpOption>().Single();
@@ -36,7 +36,7 @@ sealed class CliCommand(string name, string description) : Command(name, descrip
 
     sealed class Extended(SynchronousCommandLineAction options, string program) : SynchronousCommandLineAction
     {
-        // Help is asked for where an argument is still missing.
+        // Help must work where an argument is still missing.
         public override bool ClearsParseErrors => true;
 
         public override int Invoke(ParseResult parsed)
@@ -64,7 +64,7 @@ sealed class CliCommand(string name, string description) : Command(name, descrip
             output.WriteLine($"{title}:");
             foreach (var (word, meaning) in words)
             {
-                // Below each other where there is little room beside.
+                // The two columns are below each other where the terminal is narrow.
                 var beside = column + 30 <= width;
                 var lines = Wrapped(meaning, width - (beside ? column : 6)).ToArray();
                 output.WriteLine(beside ? $"  {word.PadRight(column - 2)}{lines[0]}" : $"  {word}");

@@ -6,12 +6,12 @@ using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
-/// <summary>Runs the command line: a user's mistake is one message and exit code 2, Ctrl-C is 130.</summary>
+/// <summary>Runs the command line. A user's mistake gives one message and exit code 2; Ctrl-C gives exit code 130.</summary>
 static class CommandLine
 {
     public const int Fault = 1, Mistake = 2, Interrupted = 130;
 
-    // Each rank tells its own mistakes: the first that ends, ends the others.
+    // Each rank reports its own mistakes, because the first rank that ends also ends the others.
     static string Program { get; } = Ranks.Own is { } rank ? $"actipress (rank {rank})" : "actipress";
 
     public static async Task<int> Run(RootCommand root, string[] args)

@@ -3,7 +3,7 @@ using Actipress.Data;
 
 namespace Actipress.Cli;
 
-/// <summary>Options that several commands have.</summary>
+/// <summary>Options of several commands.</summary>
 static class CommonOptions
 {
     public static Option<bool> Json() => new("--json") { Description = "Print one JSON document on standard output, and nothing else there." };
@@ -22,10 +22,10 @@ static class CommonOptions
         DefaultValueFactory = _ => "all",
     };
 
-    /// <summary>What <see cref="Codec"/> takes, for a command's help.</summary>
+    /// <summary>The words that <see cref="Codec"/> takes, for a command's help.</summary>
     public static (string, IEnumerable<(string, string)>) Codecs => ("Codecs", ActivationCodec.Known);
 
-    /// <summary>What <see cref="Layers"/> takes, for a command's help.</summary>
+    /// <summary>The words that <see cref="Layers"/> takes, for a command's help.</summary>
     public static (string, IEnumerable<(string, string)>) LayerSets => ("Layers",
     [
         ("all", "every layer"),
@@ -41,7 +41,7 @@ static class CommonOptions
         DefaultValueFactory = _ => Path.Combine(Sources() ?? ".", "experiments"),
     };
 
-    // The folder of the sources that this program was built from, where it lies in one.
+    // The folder of this program's sources, where the program lies inside it.
     static string? Sources()
     {
         for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)

@@ -3,7 +3,7 @@ using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
-/// <summary><c>compress</c>: what a codec does to an array or a picture.</summary>
+/// <summary><c>compress</c>: packs an array or a picture by a codec, and measures the loss.</summary>
 static class CompressCommand
 {
     public static Command Make()

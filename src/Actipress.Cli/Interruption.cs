@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace Actipress.Cli;
 
 /// <summary>
-/// Ctrl-C, or a request to terminate. It ends a command at once, unless the command is at work on something worth keeping: then the
-/// first one lets it end after the step at hand, and a second one ends it at once.
+/// Ctrl-C, or a request to terminate. It ends a command at once, unless the command's work is worth keeping. Then the first Ctrl-C ends the
+/// command after the current step, and a second one ends it at once.
 /// </summary>
 sealed class Interruption : IDisposable
 {
@@ -15,11 +15,11 @@ sealed class Interruption : IDisposable
 
     public Interruption() => signals = [PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask)];
 
-    /// <summary>Cancelled by the first Ctrl-C that comes during <see cref="AfterStep"/>.</summary>
+    /// <summary>The token that the first Ctrl-C during <see cref="AfterStep"/> cancels.</summary>
     public CancellationToken Token => source.Token;
 
-    /// <summary>Until the result is disposed, Ctrl-C lets the step at hand end.</summary>
-    /// <param name="silently">Without a word: in a process whose parent says it.</param>
+    /// <summary>Until the result is disposed, Ctrl-C lets the current step end.</summary>
+    /// <param name="silently">Whether no message is written, because the parent process writes it.</param>
     public IDisposable AfterStep(bool silently = false)
     {
         silent = silently;
@@ -34,7 +34,7 @@ sealed class Interruption : IDisposable
 
     void Ask(PosixSignalContext signal)
     {
-        // What is not cancelled is left to the system, which ends the process. Two signals may be handled at once.
+        // A signal that is not cancelled ends the process by the system's default. Two signals may be handled at the same time.
         signal.Cancel = Volatile.Read(ref atWork) > 0 && Interlocked.Increment(ref asked) == 1;
         if (!silent) Terminal.Say(signal.Cancel ? "Ending after this step; Ctrl-C again to end now." : "Interrupted.");
         if (signal.Cancel) source.Cancel();

@@ -2,7 +2,7 @@ using Spectre.Console;
 
 namespace Actipress.Cli;
 
-/// <summary>How the maps of a step were kept: a row for each way, with the words of the report explained.</summary>
+/// <summary>A table of how the maps of a step were kept: a row for each way, with an explanation of the report's words.</summary>
 static class KeptTable
 {
     static readonly Dictionary<string, string> meanings = new()
@@ -18,7 +18,7 @@ static class KeptTable
         ["as it is"] = "still whole for a measurement, or by your rule",
     };
 
-    /// <summary>The table of a report; layers that saved nothing of their own are in no row.</summary>
+    /// <summary>The table of a report, without layers that saved no map of their own.</summary>
     public static Table Of(CompressionReport report)
     {
         var table = new Table { Border = TableBorder.None };
@@ -34,14 +34,14 @@ static class KeptTable
         return table;
     }
 
-    /// <summary>The words by which a report says how maps were kept, each with its meaning.</summary>
+    /// <summary>The words of a report for ways of keeping maps, with their meanings.</summary>
     public static IEnumerable<(string Word, string Meaning)> Words(CompressionReport report) =>
         report.Layers.SelectMany(layer => Ways(layer.KeptAs)).Distinct()
             .Select(way => (way, Meaning(way))).Where(word => word.Item2.Length > 0);
 
     static string MiB(long bytes) => FormattableString.Invariant($"{bytes / 1048576.0:0.00} MiB");
 
-    // A layer's ways are told with commas between them; what is too small hardly counts.
+    // A layer's ways are separated by commas. Maps that are too small hardly count.
     static string Way(string keptAs)
     {
         var ways = Ways(keptAs);

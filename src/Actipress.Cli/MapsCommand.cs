@@ -4,7 +4,7 @@ using Actipress.Data;
 
 namespace Actipress.Cli;
 
-/// <summary><c>maps</c>: for developers, through <c>./dev maps</c>.</summary>
+/// <summary><c>maps</c>: a command for developers, through <c>./dev maps</c>.</summary>
 static class MapsCommand
 {
     public static Command Make()

@@ -7,7 +7,7 @@ using TorchSharp;
 
 namespace Actipress.Cli;
 
-/// <summary><c>memory</c>: what one network holds, plain and compressed.</summary>
+/// <summary><c>memory</c>: measures the memory of one network, plain and compressed.</summary>
 static class MemoryCommand
 {
     public static Command Make()

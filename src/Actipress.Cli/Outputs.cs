@@ -1,11 +1,11 @@
 namespace Actipress.Cli;
 
-/// <summary>Where results go: tried before any work, so that none is lost at its end.</summary>
+/// <summary>Tests the places of results before any work, so that no work is lost at its end.</summary>
 static class Outputs
 {
     /// <summary>Makes the folder where it does not exist.</summary>
-    /// <param name="option">That names it, for the message.</param>
-    /// <param name="folder">Where files will be written.</param>
+    /// <param name="option">The option that names the path, for the message.</param>
+    /// <param name="folder">The folder for the files.</param>
     /// <exception cref="IOException">Nothing can be written there.</exception>
     public static string Folder(string option, string folder)
     {
@@ -25,10 +25,10 @@ static class Outputs
     }
 
     /// <summary>Makes the folder of a file where it does not exist.</summary>
-    /// <param name="option">That names it, for the message.</param>
-    /// <param name="file">What will be written.</param>
-    /// <param name="extensions">It may have; any where there are none.</param>
-    /// <exception cref="IOException">It cannot be written.</exception>
+    /// <param name="option">The option that names the path, for the message.</param>
+    /// <param name="file">The file to write.</param>
+    /// <param name="extensions">The allowed extensions; empty for any.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
     public static string File(string option, string file, params ReadOnlySpan<string> extensions)
     {
         if (extensions.Length > 0 && !extensions.Contains(Path.GetExtension(file)))

@@ -5,7 +5,7 @@ using Spectre.Console;
 
 namespace Actipress.Cli;
 
-/// <summary><c>predict</c>: masks of scans by a trained network.</summary>
+/// <summary><c>predict</c>: writes masks of scans by a trained network.</summary>
 static class PredictCommand
 {
     public static Command Make(Interruption interruption)

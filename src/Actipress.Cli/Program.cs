@@ -3,7 +3,7 @@ using Actipress.Cli;
 using Actipress.Distributed;
 using Spectre.Console;
 
-// mpirun gives its processes a terminal, although it passes on what they write to a file: .NET would begin with the terminal's control codes.
+// mpirun gives its processes a terminal, although their output may go to a file. .NET would first write the terminal's control codes.
 if (Ranks.Own is not null) Environment.SetEnvironmentVariable("TERM", "dumb");
 
 if (Console.IsOutputRedirected || Ranks.Own is not null) AnsiConsole.Profile.Width = 200;

@@ -3,10 +3,12 @@ using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
-/// <summary>Training's progress on standard error: one line that is rewritten on a terminal, a line for each epoch everywhere.</summary>
-/// <param name="epochs">Of each run.</param>
-/// <param name="runs">How many there are.</param>
-/// <param name="also">Told the same.</param>
+/// <summary>
+/// The progress of a training on standard error: one rewritten line on a terminal, and one line for each epoch in any case.
+/// </summary>
+/// <param name="epochs">The number of epochs of each run.</param>
+/// <param name="runs">The number of runs.</param>
+/// <param name="also">Receives the same progress; null for none.</param>
 sealed class ProgressLine(int epochs, int runs, IProgress<TrainingProgress>? also = null) : IProgress<TrainingProgress>, IDisposable
 {
     static readonly TimeSpan between = TimeSpan.FromMilliseconds(200);
@@ -29,10 +31,10 @@ sealed class ProgressLine(int epochs, int runs, IProgress<TrainingProgress>? als
             $"{At(value)}  step {value.Step} of {value.Steps}{Left(value)}  loss {value.Loss:0.0000} "));
     }
 
-    // The runs by the names that the table gives them.
+    // The names of the runs, as in the table.
     string At(TrainingProgress value) => $"epoch {value.Epoch} of {epochs}  {(value.Run == "baseline" ? "plain" : value.Run),-10}";
 
-    // The runs take turns, an epoch each: what is left is told by the steps that were taken since this began.
+    // The runs alternate by epoch. The remaining time follows from the steps since the start.
     string Left(TrainingProgress value)
     {
         var last = value.Run == "baseline" && runs > 1 ? runs : 1;

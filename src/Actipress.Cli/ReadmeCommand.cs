@@ -3,7 +3,7 @@ using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
-/// <summary><c>readme</c>: for developers, through <c>./dev readme</c>.</summary>
+/// <summary><c>readme</c>: a command for developers, through <c>./dev readme</c>.</summary>
 static class ReadmeCommand
 {
     public static Command Make()

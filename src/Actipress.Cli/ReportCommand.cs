@@ -4,7 +4,7 @@ using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
-/// <summary><c>report</c>: every table and figure from stored results.</summary>
+/// <summary><c>report</c>: shows every table and figure from stored results.</summary>
 static class ReportCommand
 {
     public static Command Make()

@@ -4,7 +4,7 @@ using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
-/// <summary><c>reproduce</c>: the paper's tables and figures.</summary>
+/// <summary><c>reproduce</c>: reproduces the paper's tables and figures.</summary>
 static class ReproduceCommand
 {
     public static Command Make(Interruption interruption)

@@ -6,7 +6,7 @@ using TorchSharp;
 
 namespace Actipress.Cli;
 
-/// <summary><c>status</c>: what works here.</summary>
+/// <summary><c>status</c>: says what works on this machine.</summary>
 static class StatusCommand
 {
     public static Command Make()
@@ -61,7 +61,7 @@ static class StatusCommand
         return command;
     }
 
-    // The GPU, its driver, whether the kernels run on it, and where its memory's figures come from.
+    // The GPU and its driver, whether the kernels run on it, and the source of the figures of its memory.
     static string Gpu(torch.Device device, int gpus)
     {
         if (gpus == 0) return $"none that this libtorch can use. {GpuKernels.Describe(device)}";

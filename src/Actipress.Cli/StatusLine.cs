@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace Actipress.Cli;
 
 /// <summary>
-/// What is being done, on standard error: on a terminal one line that is rewritten, with the time that it has taken once that is two
-/// seconds; elsewhere a line every few seconds.
+/// The current work, on standard error. On a terminal it is one rewritten line, with the elapsed time after two seconds. Elsewhere it is
+/// one line every few seconds.
 /// </summary>
 sealed class StatusLine : IProgress<string>, IDisposable
 {

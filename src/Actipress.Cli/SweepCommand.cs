@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Cli;
 
-/// <summary><c>sweep</c>: an experiment's trainings, here or on a cluster.</summary>
+/// <summary><c>sweep</c>: runs an experiment's trainings, here or on a cluster.</summary>
 static class SweepCommand
 {
     public static Command Make(Interruption interruption)
@@ -64,7 +64,7 @@ static class SweepCommand
         return command;
     }
 
-    // A task of a job array.
+    // This process is a task of a job array.
     static int Train(Sweep sweep, string key, string? folder, CancellationToken cancellation)
     {
         var plan = sweep.Plans.FirstOrDefault(plan => plan.Key() == key) ?? throw new ArgumentException($"No run {key} in {sweep.ConfigPath}: it was changed since the job array was made. Make another with --slurm.");

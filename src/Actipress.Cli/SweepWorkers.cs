@@ -4,24 +4,24 @@ using Actipress.Experiments;
 namespace Actipress.Cli;
 
 /// <summary>
-/// The processes of a sweep on this machine. Torch's random state and the allocator's level are a process's own, so each training that
-/// is to be measured needs one; a process takes one training after the other, since starting it costs a second. Its standard input is a
-/// pipe from the process that started it: when that ends, however it ends, the worker keeps its state and ends too.
+/// The processes of a sweep on this machine. torch's random state and the allocator's level belong to a process, so that trainings that run
+/// at the same time need processes of their own. A process runs one training after the other, because its start takes a second. Its
+/// standard input is a pipe from the parent process. When the parent ends, in whatever way, the worker saves its state and ends too.
 /// </summary>
 static class SweepWorkers
 {
-    /// <summary>How this program is started.</summary>
+    /// <summary>The command that starts this program.</summary>
     public static IReadOnlyList<string> Self { get; } = Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet" ? [Environment.ProcessPath!, Environment.GetCommandLineArgs()[0]] : [Environment.ProcessPath!];
 
-    /// <summary>What a worker says, a line of JSON each.</summary>
+    /// <summary>A worker's message, one line of JSON.</summary>
     sealed record Said(string Key, string? At, string? Notice, bool Failed);
 
-    /// <summary>Runs workers until everything is done.</summary>
+    /// <summary>Runs workers until all trainings are done.</summary>
     /// <param name="sweep">The experiment.</param>
-    /// <param name="count">How many.</param>
-    /// <param name="arguments">Of the command.</param>
-    /// <param name="cancellation">Ends them after the step at hand.</param>
-    /// <returns>How many trainings failed.</returns>
+    /// <param name="count">The number of workers.</param>
+    /// <param name="arguments">The arguments of the command.</param>
+    /// <param name="cancellation">Ends the workers after the current step.</param>
+    /// <returns>The number of failed trainings.</returns>
     public static async Task<int> Run(Sweep sweep, int count, string[] arguments, CancellationToken cancellation)
     {
         var remaining = sweep.Remaining();
@@ -30,7 +30,7 @@ static class SweepWorkers
         using var board = new Board(sweep, remaining.Count);
         var workers = Enumerable.Range(0, Math.Min(count, remaining.Count)).Select(number => Worker(number, [.. Self.Skip(1), "sweep", .. arguments, "--worker"], board, cancellation));
         var crashes = (await Task.WhenAll(workers)).Count(crashed => crashed);
-        return board.Failed + crashes;    // of failures the workers have told meanwhile
+        return board.Failed + crashes;    // failures that the workers have reported by now
     }
 
     static async Task<bool> Worker(int number, string[] arguments, Board board, CancellationToken cancellation)
@@ -40,13 +40,13 @@ static class SweepWorkers
         while (await process.StandardOutput.ReadLineAsync(CancellationToken.None) is { } line)
             if (Json.Read<Said>(line) is { } said) board.Show(number, said);
         await process.WaitForExitAsync(CancellationToken.None);
-        var crashed = process.ExitCode is not (0 or CommandLine.Interrupted);    // trainings that fail are told
+        var crashed = process.ExitCode is not (0 or CommandLine.Interrupted);    // a worker reports a failed training
         if (crashed)
             Terminal.Say($"A worker ended with exit code {process.ExitCode}; its run is gone on with when the sweep is started again.");
         return crashed;
     }
 
-    /// <summary>A worker's part: trains, and says so.</summary>
+    /// <summary>Runs a worker: trains, and writes messages.</summary>
     public static int Work(Sweep sweep, string? dataFolder, CancellationToken cancellation)
     {
         using var orphaned = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -71,13 +71,13 @@ static class SweepWorkers
             if (value.At is not null && sinceSaid.IsRunning && sinceSaid.Elapsed < between) return;
             sinceSaid.Restart();
             var at = value.At is { } now ? FormattableString.Invariant($"epoch {now.Epoch}, step {now.Step} of {now.Steps}") : null;
-            // Where nobody listens any more the standard input has ended too.
+            // Where nobody reads the messages any more, the standard input has ended too.
             try { Console.WriteLine(Json.Line(new Said(value.Plan.Key(), at, value.Notice, value.Failed))); }
             catch (IOException) { }
         }
     }
 
-    /// <summary>All workers on one line of a terminal; elsewhere a line for each run that has ended.</summary>
+    /// <summary>Shows all workers on one line of a terminal; elsewhere one line for each run that has ended.</summary>
     sealed class Board(Sweep sweep, int remaining) : IDisposable
     {
         readonly Dictionary<string, TrainingPlan> plans = sweep.Plans.ToDictionary(plan => plan.Key());

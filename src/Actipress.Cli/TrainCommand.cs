@@ -6,7 +6,7 @@ using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
-/// <summary><c>train</c>: a network with and without compression, side by side.</summary>
+/// <summary><c>train</c>: trains a network with and without compression, side by side.</summary>
 static class TrainCommand
 {
     public static Command Make(Interruption interruption)
@@ -87,7 +87,7 @@ static class TrainCommand
             var isFirst = ranks.Rank == 0;
             var isOwn = parsed.GetValue(data) is { } named && KnownData.All.All(known => known.Name != named);
             var network = Trainable.Find(parsed.GetValue(model) ?? (isOwn ? "unet3d" : downloads ? "lenet" : "resnet20"));
-            // A folder that only the environment names need not have this network's data.
+            // A folder that is named only by the environment need not have this network's data.
             var isReal = given is not null || downloads || folder is not null && KnownData.IsIn(folder, network.Data);
             var usual = network.Plan(isReal);
             var plan = usual with
@@ -129,7 +129,7 @@ static class TrainCommand
             if (isFirst) EnsureBeginsOrGoesOn(state, into, parsed.GetValue(resume));
             var results = isFirst ? new ResultsFile(into) : null;
             var loaded = KnownData.Load(plan, folder);
-            // Each rank is asked, and the first one says so.
+            // Every rank handles Ctrl-C, and the first rank writes the message.
             using var afterStep = interruption.AfterStep(silently: !isFirst);
             if (isFirst) await Announce(plan, loaded, ranks, where);
             var log = isFirst && parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null;
@@ -140,7 +140,7 @@ static class TrainCommand
                 await Console.Error.WriteLineAsync($"Interrupted; the state is in {state.Path}. The same command with --resume goes on.");
             if (isFirst && done is null)
                 await Console.Error.WriteLineAsync("Interrupted before both runs had finished an epoch: nothing to compare.");
-            // An exit code other than 0 would end ranks that are not that far.
+            // An exit code other than 0 would end ranks that still work.
             ranks.Dispose();
             if (done is not var (result, report)) return CommandLine.Interrupted;
             if (isFirst && parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
@@ -175,7 +175,7 @@ static class TrainCommand
     static string ByNetwork(Func<Trainable, int> value) =>
         string.Join(", ", Trainable.All.Select(network => $"{value(network)} for {network.Name}"));
 
-    // The command line that trains this plan; it leaves out the network's usual choices.
+    // The command line that trains this plan, without the network's defaults.
     static string Command(TrainingPlan plan, string into)
     {
         var usual = Trainable.Find(plan.Model).Plan(realData: false) with { Data = plan.Data };

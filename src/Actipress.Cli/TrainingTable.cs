@@ -4,14 +4,16 @@ using Spectre.Console;
 
 namespace Actipress.Cli;
 
-/// <summary>What <c>train</c> prints at its end: both runs side by side, one sentence of what that says, and what to try next.</summary>
+/// <summary>
+/// The text that <c>train</c> prints at its end: both runs side by side, a sentence with the result, and commands to try next.
+/// </summary>
 static class TrainingTable
 {
     /// <param name="result">Both runs.</param>
-    /// <param name="report">The last compressed step's.</param>
-    /// <param name="tested">Examples by which scores were measured.</param>
-    /// <param name="path">Of the results.</param>
-    /// <param name="classNames">Of a segmentation's classes, where they have names.</param>
+    /// <param name="report">The report of the last compressed step.</param>
+    /// <param name="tested">The number of examples of the test scores.</param>
+    /// <param name="path">The path of the results.</param>
+    /// <param name="classNames">The names of a segmentation's classes, where they have names.</param>
     public static void Show(TrainingResult result, CompressionReport report, int tested, string path, IReadOnlyList<string>? classNames)
     {
         AnsiConsole.Write(KeptTable.Of(report));
@@ -25,7 +27,8 @@ static class TrainingTable
         File.WriteAllText(LayersOf(path), $"{report}");
     }
 
-    // In points: where so few examples are tested that chance alone does more, "as well" would say too much.
+    // The largest difference by chance, in points, with which the sentence says "as well". With fewer test examples chance alone is larger,
+    // and "as well" would say too much.
     const double MostChance = 5;
 
     static string LayersOf(string results) => Path.Combine(Path.GetDirectoryName(results)!, "layers.txt");
@@ -67,11 +70,11 @@ static class TrainingTable
 
     static string Examples(RunResult run) => $"{run.Batch} of {string.Join('x', run.Patch!)}";
 
-    // What is in no example has no score; what is found where it is not is told.
+    // A class that no example has has no score. False alarms are printed.
     static string Found(ClassScore score) =>
         $"{(score.Dsc is { } dsc ? Percent(dsc) : "absent")}{(score.FalseAlarms > 0 ? $" (found in {score.FalseAlarms} of {score.Absent} without it)" : "")}";
 
-    /// <summary>Memory, score and time of the compressed run against those of the plain one.</summary>
+    /// <summary>The memory, score and time of the compressed run relative to the plain run.</summary>
     internal static string Sentence(TrainingResult result, int tested)
     {
         var (plain, packed) = (result.Baseline, result.Compressed);
@@ -89,7 +92,8 @@ static class TrainingTable
                 : $", no less than the plain network's {MiB(before)}, and ");
         }
         var difference = 100 * (packed.TestScore - plain.TestScore);
-        // Two accuracies by as many examples: twice the standard error of their difference. For other scores their spread is not known.
+        // For two accuracies over the same number of examples this is twice the standard error of their difference. The spread of other
+        // scores is not known.
         var chance = plain.TestAccuracy is null ? 0 : 200 * Math.Sqrt((Variance(plain.TestScore) + Variance(packed.TestScore)) / tested);
         var points = $"{Number(Math.Abs(difference), "0.00")} points";
         var isChance = Math.Abs(difference) <= chance;
@@ -103,7 +107,7 @@ static class TrainingTable
         static double Variance(double share) => share * (1 - share);
     }
 
-    // Three ways on: coarser, another network, and what the method is for.
+    // Three commands to try next: another codec, another network, and the memory of a large network.
     static string[] Next(TrainingPlan plan) =>
     [
         plan.Codec == "dct:4" ? "./actipress train --codec dct:10" : "./actipress train --codec dct:4",

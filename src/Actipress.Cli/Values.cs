@@ -5,16 +5,16 @@ using System.Text.Json;
 
 namespace Actipress.Cli;
 
-/// <summary>Options whose value is a number or a word of a list. What is neither gets one message.</summary>
+/// <summary>Options whose value is a number or a word of a list. Another value gives one message.</summary>
 static class Values
 {
     const string Positive = "a whole number of 1 or more, such as 10", Any = "a whole number, such as 1", Real = "a number, such as 0.001";
 
-    /// <summary>A whole number of 1 or more that has a default.</summary>
+    /// <summary>A whole number of 1 or more with a default.</summary>
     public static Option<int> Count(string name, string description, int value) =>
         Make(name, description, value, found => Parse<int>(found, Positive, TryPositive));
 
-    /// <summary>A whole number of 1 or more that need not be given.</summary>
+    /// <summary>An optional whole number of 1 or more.</summary>
     public static Option<int?> OptionalCount(string name, string description) => new(name)
     {
         Description = description,
@@ -50,7 +50,7 @@ static class Values
         return bytes > 0;
     }
 
-    // The last one ends the others.
+    // The last unit is a suffix of all others, and so comes last.
     static readonly (string Name, double Bytes)[] units =
     [
         ("KiB", 1L << 10), ("MiB", 1L << 20), ("GiB", 1L << 30), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("B", 1),
@@ -71,7 +71,7 @@ static class Values
         return option;
     }
 
-    /// <summary>How an option has an enumeration's value.</summary>
+    /// <summary>The text of an enumeration's value.</summary>
     public static string Word(Enum value) => JsonNamingPolicy.KebabCaseLower.ConvertName($"{value}");
 
     delegate bool TryParse<T>(string text, out T value);

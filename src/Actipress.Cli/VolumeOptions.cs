@@ -5,7 +5,7 @@ using Actipress.Experiments;
 
 namespace Actipress.Cli;
 
-/// <summary>What a user may say of a folder of volumes.</summary>
+/// <summary>The options for a folder of volumes.</summary>
 sealed class VolumeOptions
 {
     readonly Option<string?> classes = new("--classes")
@@ -48,7 +48,7 @@ sealed class VolumeOptions
 
     public IReadOnlyList<Option> All => [classes, channels, spacing, window, relabel, misplaced, unreadable];
 
-    /// <summary>Null where nothing is said.</summary>
+    /// <summary>The user's choices; null where there are none.</summary>
     public VolumeChoices? Of(ParseResult parsed)
     {
         var choices = new VolumeChoices
@@ -64,7 +64,7 @@ sealed class VolumeOptions
         return choices == new VolumeChoices() ? null : choices;
     }
 
-    /// <summary>The choices as they are typed, without the hyphens; null where nothing is said.</summary>
+    /// <summary>The choices as text, without hyphens; null where there are none.</summary>
     public static IEnumerable<(string Option, string? Value)> Typed(VolumeChoices? choices) =>
     [
         ("classes", Joined(choices?.Classes, ',')), ("channels", Joined(choices?.Channels, ',')), ("spacing", Joined(choices?.Spacing, 'x')),

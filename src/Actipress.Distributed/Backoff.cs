@@ -4,18 +4,18 @@ using System.Runtime.InteropServices;
 namespace Actipress.Distributed;
 
 /// <summary>
-/// Waits for what must be asked for again and again, without taking the core from the threads that compute, and not for ever.
+/// Polls with pauses, so that threads that compute keep the core, and with a time limit.
 /// </summary>
 struct Backoff(TimeSpan patience)
 {
-    // Most small messages arrive within the first tries. After them each sleep lasts twice as long as the one before, between these bounds.
+    // Most small messages arrive within the first tries. Later each sleep is twice as long as the one before, between these bounds.
     const int TriesAtOnce = 50, ShortestMicroseconds = 20, LongestMicroseconds = 200;
 
     readonly long begun = Stopwatch.GetTimestamp();
     int tries;
     uint microseconds = ShortestMicroseconds;
 
-    /// <summary>Before the next try; false where the patience has ended.</summary>
+    /// <summary>Waits before the next try; false where the time limit is reached.</summary>
     public bool Pause()
     {
         if (++tries < TriesAtOnce) return true;

@@ -7,13 +7,13 @@ using static TorchSharp.torch;
 namespace Actipress.Distributed;
 
 /// <summary>
-/// Averages gradients over ranks while a backward pass goes on. libtorch tells when each gradient is complete; a bucket is sent with its
-/// last one, in the same order on every rank. At the end of the pass what is missing is sent as zeros, then for each parameter whether the
-/// rank has a gradient, and the buffers; then all come back.
+/// Averages gradients over ranks during a backward pass. libtorch reports when each gradient is complete. A bucket is sent when its last
+/// gradient is complete, in the same order on every rank. At the end of the pass missing gradients are sent as zeros, followed by a flag
+/// for each parameter whether the rank has a gradient, and the buffers. The means are then written back.
 /// </summary>
 sealed unsafe class BackwardReduction : IDisposable
 {
-    // What the thread that talks knows of one pass: what was asked of it before the refusal is not done after it.
+    // The state of one pass on the communication thread. After a refusal it skips the pass's remaining operations.
     sealed class Pass
     {
         public volatile RanksException? Refusal;
@@ -31,7 +31,7 @@ sealed unsafe class BackwardReduction : IDisposable
     Pass current = new();
     int graph = -1, begun, back;
     long passes, bytes, messages, held, mostHeld, waited;
-    long reducing;    // written by the thread that talks
+    long reducing;    // written by the communication thread
     Exception? failure;
     bool broken;
 
@@ -53,7 +53,7 @@ sealed unsafe class BackwardReduction : IDisposable
         }
     }
 
-    /// <summary>How many ask that nothing be sent.</summary>
+    /// <summary>The number of open <c>NoSync</c> scopes.</summary>
     public int Apart { get; set; }
 
     public ReductionFigures Figures =>
@@ -61,7 +61,7 @@ sealed unsafe class BackwardReduction : IDisposable
 
     static TimeSpan Time(long ticks) => Stopwatch.GetElapsedTime(0, ticks);
 
-    // Called by libtorch within a backward pass, on the thread that runs this part of it: nothing may be thrown.
+    // libtorch calls this within a backward pass, on the thread that runs this part of it. It must not throw.
     void Completed(int place)
     {
         if (Apart > 0) return;
@@ -101,7 +101,7 @@ sealed unsafe class BackwardReduction : IDisposable
         });
     }
 
-    // Buckets are filled from the last parameter to the first, since backward passes go that way.
+    // Buckets are filled from the last parameter to the first, because a backward pass completes gradients in this order.
     void Plan()
     {
         var now = Array.ConvertAll(parameters, named => named.Parameter.requires_grad);
@@ -139,7 +139,7 @@ sealed unsafe class BackwardReduction : IDisposable
         (ScalarType Type, DeviceType, int) Kind(int i) =>
             (Ranks.TypeSent(tensors[i].dtype)!.Value, tensors[i].device_type, tensors[i].device_index);
 
-        // Sent in the order in which their last gradients come.
+        // Buckets are sent in the order in which their last gradients are completed.
         buckets = [.. made.OrderByDescending(bucket => bucket.Members.Min())];
         foreach (var bucket in buckets)
             foreach (var member in bucket.Members) bucketOf[member] = bucket;
@@ -175,7 +175,7 @@ sealed unsafe class BackwardReduction : IDisposable
         bucket.Scatter(isUsed);
     }
 
-    // Of a bucket that is complete every gradient is there.
+    // A complete bucket has every gradient.
     void Return(GradientBucket bucket) => Return(bucket, _ => true);
 
     void Wait(Communication.Pending pending)
@@ -207,7 +207,7 @@ sealed unsafe class BackwardReduction : IDisposable
     {
         using var untracked = no_grad();
         while (begun < buckets.Length) Send(buckets[begun++]);
-        // These numbers are few, and are the last that every rank sends, however far each came within the pass.
+        // These few numbers are the last that every rank sends, however far each rank came within the pass.
         using var numbers = Numbers();
         var last = Reduce(numbers);
         while (back < buckets.Length && buckets[back].IsComplete) Return(buckets[back++]);
@@ -217,7 +217,7 @@ sealed unsafe class BackwardReduction : IDisposable
         ReturnBuffers(numbers);
     }
 
-    // For each parameter 1 where this rank has a gradient, then the buffers.
+    // A 1 for each parameter of which this rank has a gradient, followed by the buffers.
     Tensor Numbers()
     {
         var numbers = zeros([parameters.Length + buffers.Sum(buffer => buffer.numel())], float64);
@@ -235,7 +235,7 @@ sealed unsafe class BackwardReduction : IDisposable
     void ReturnBuffers(Tensor numbers) => ForEachBuffer(numbers, (place, buffer, part) =>
     {
         using (Tensor same = buffer.eq(known[place]), all = same.all())
-            if (all.item<bool>()) return;    // frozen, and not to be changed by rounding
+            if (all.item<bool>()) return;    // a frozen buffer, which rounding must not change
         buffer.copy_(part);
         known[place].copy_(part);
     });
@@ -251,8 +251,8 @@ sealed unsafe class BackwardReduction : IDisposable
         }
     }
 
-    // After a refusal that all ranks know of they can go on with another pass. After anything else it is not known what is still written
-    // where.
+    // After a refusal that all ranks know, they can continue with another pass. After any other failure, pending operations may still write
+    // into memory.
     void Fail(Exception thrown)
     {
         failure ??= thrown;
@@ -264,7 +264,7 @@ sealed unsafe class BackwardReduction : IDisposable
         foreach (var (_, parameter) in parameters)
             if (!parameter.IsInvalid) GradientHook.Set(parameter, null);
         foreach (var buffer in known) buffer.Dispose();
-        if (broken) return;    // something may still be written into a bucket
+        if (broken) return;    // a pending operation may still write into a bucket
         foreach (var bucket in buckets) bucket.Reset();
         self.Free();
     }

@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace Actipress.Distributed;
 
 /// <summary>
-/// The one thread on which a process talks with other ranks, one thing after the other: what it does goes on while other threads compute,
-/// and an MPI library need not allow calls from several threads.
+/// The communication thread: the only thread on which a process exchanges data with other ranks, one operation after the other. Its
+/// operations run while other threads compute, and the MPI library need not support calls from several threads.
 /// </summary>
 sealed class Communication
 {
@@ -13,7 +13,7 @@ sealed class Communication
 
     public Communication() => new Thread(Work) { IsBackground = true, Name = "actipress ranks" }.Start();
 
-    /// <summary>Something asked of the thread, which another thread may wait for.</summary>
+    /// <summary>An operation of the communication thread, for which another thread may wait.</summary>
     public sealed class Pending(Action action)
     {
         readonly ManualResetEventSlim done = new();
@@ -34,8 +34,8 @@ sealed class Communication
             done.Set();
         }
 
-        /// <summary>Waits until it is done.</summary>
-        /// <exception cref="RanksException">It failed.</exception>
+        /// <summary>Waits until the operation is done.</summary>
+        /// <exception cref="RanksException">The operation failed.</exception>
         public void Wait()
         {
             done.Wait();
@@ -45,7 +45,7 @@ sealed class Communication
         }
     }
 
-    /// <summary>Does it after what was asked before.</summary>
+    /// <summary>Queues an operation behind those that were queued before.</summary>
     public Pending Begin(Action action)
     {
         var pending = new Pending(action);
@@ -53,8 +53,8 @@ sealed class Communication
         return pending;
     }
 
-    /// <summary>Does it, and waits until it is done.</summary>
-    /// <exception cref="RanksException">It failed.</exception>
+    /// <summary>Queues an operation, and waits until it is done.</summary>
+    /// <exception cref="RanksException">The operation failed.</exception>
     public void Run(Action action) => Begin(action).Wait();
 
     void Work()

@@ -7,9 +7,9 @@ namespace Actipress.Distributed;
 /// One network trained by several processes, from <see cref="DataParallelExtensions.DataParallel"/> until <see cref="Dispose"/>.
 /// </summary>
 /// <remarks>
-/// A gradient is sent as soon as it is complete, while the backward pass goes on to other layers; when <c>backward()</c> returns, each
-/// parameter's gradient is the mean over ranks of what they had, also of what was accumulated under <see cref="NoSync"/>. A rank that has
-/// no gradient of a parameter counts as zeros; where no rank has one, it stays without.
+/// A gradient is sent as soon as it is complete, while the backward pass continues with other layers. When <c>backward()</c> returns, each
+/// parameter's gradient is the mean over the ranks' gradients, with those that were accumulated under <see cref="NoSync"/>. A rank without
+/// a gradient of a parameter counts as zeros. Where no rank has one, the parameter stays without a gradient.
 /// </remarks>
 public sealed class DataParallel : IDisposable
 {
@@ -43,7 +43,7 @@ public sealed class DataParallel : IDisposable
 
     static string Describe(string name, Tensor tensor) => $"{name} {Ranks.Describe(tensor)}";
 
-    // A parameter that takes another's place has no hook, and its gradient would silently stay the rank's own.
+    // A parameter that replaces another one has no hook, and its gradient would silently stay the rank's own.
     void Check()
     {
         var place = 0;
@@ -54,12 +54,12 @@ public sealed class DataParallel : IDisposable
     }
 
     /// <summary>
-    /// Passes that were reduced, bytes that this rank gave to each, and how long reducing took and backward passes waited for it.
+    /// The number of reduced passes, the bytes that this rank sent, the time of reducing, and the time for which backward passes waited.
     /// </summary>
     public ReductionFigures Figures => reduction?.Figures ?? default;
 
     /// <summary>
-    /// Until the result is disposed, backward passes accumulate this rank's own gradients and send nothing. On every rank alike.
+    /// Until the result is disposed, backward passes accumulate this rank's own gradients and send nothing. Every rank must call it.
     /// </summary>
     public IDisposable NoSync() => new Apart(reduction);
 
@@ -80,7 +80,7 @@ public sealed class DataParallel : IDisposable
         }
     }
 
-    /// <summary>Ranks train apart from here on.</summary>
+    /// <summary>Ends the common training; each rank's gradients are its own from now on.</summary>
     public void Dispose()
     {
         if (disposed) return;
@@ -90,16 +90,16 @@ public sealed class DataParallel : IDisposable
     }
 }
 
-/// <summary>What reducing gradients has cost so far.</summary>
-/// <param name="Passes">Backward passes that were reduced.</param>
-/// <param name="Bytes">What this rank gave to be reduced.</param>
-/// <param name="Messages">In so many pieces.</param>
-/// <param name="BufferBytes">The most that buckets have taken at one time beside the gradients.</param>
-/// <param name="Reducing">Time from the begin to the end of each reduction, added up.</param>
-/// <param name="Waiting">Time for which backward passes stood still for them, added up.</param>
+/// <summary>The cost of reducing gradients so far.</summary>
+/// <param name="Passes">The number of backward passes that were reduced.</param>
+/// <param name="Bytes">The number of bytes that this rank sent.</param>
+/// <param name="Messages">The number of messages.</param>
+/// <param name="BufferBytes">The largest number of bytes that buckets took at one time beside the gradients.</param>
+/// <param name="Reducing">The sum of the times from the begin to the end of each reduction.</param>
+/// <param name="Waiting">The sum of the times for which backward passes waited for reductions.</param>
 public readonly record struct ReductionFigures(long Passes, long Bytes, long Messages, long BufferBytes, TimeSpan Reducing,
     TimeSpan Waiting)
 {
-    /// <summary>The share of the time of reducing that was hidden behind the backward pass.</summary>
+    /// <summary>The share of the reducing time that was hidden behind the backward pass.</summary>
     public double Hidden => Reducing > TimeSpan.Zero ? Math.Clamp(1 - Waiting / Reducing, 0, 1) : 1;
 }

@@ -6,13 +6,13 @@ namespace Actipress.Distributed;
 public static class DataParallelExtensions
 {
     /// <summary>
-    /// From now on every rank has rank 0's parameters and buffers, and after each backward pass the mean of all ranks' gradients. The
-    /// training loop stays as it is; each rank gives its own part of the batch.
+    /// Gives every rank rank 0's parameters and buffers, and from now on, after each backward pass, the mean of all ranks' gradients. The
+    /// training loop need not change; each rank passes its own part of the batch.
     /// </summary>
-    /// <param name="model">The same on every rank, already on its device.</param>
-    /// <param name="ranks">Who trains; for one rank nothing happens.</param>
-    /// <param name="options">How it is sent.</param>
-    /// <returns>To dispose when ranks are to train apart again.</returns>
+    /// <param name="model">The model: the same on every rank, already on its device.</param>
+    /// <param name="ranks">The ranks that train; for one rank nothing happens.</param>
+    /// <param name="options">Options of sending.</param>
+    /// <returns>Disposing this ends the common training.</returns>
     /// <exception cref="RanksException">Another rank's model differs; the message says in which parameter.</exception>
     /// <exception cref="PlatformNotSupportedException">TorchSharp's native library here has no place for the hooks.</exception>
     public static DataParallel DataParallel(this nn.Module model, Ranks ranks, DataParallelOptions? options = null)

@@ -1,15 +1,15 @@
 namespace Actipress.Distributed;
 
-/// <summary>How <see cref="DataParallel"/> sends.</summary>
+/// <summary>How <see cref="DataParallel"/> sends gradients.</summary>
 public sealed record DataParallelOptions
 {
-    /// <summary>Gradients smaller than this are gathered into buckets of this size; larger ones are sent from where they lie.</summary>
+    /// <summary>The size of a bucket in bytes. Smaller gradients are gathered into buckets; larger gradients are sent in place.</summary>
     public int BucketBytes { get; init; } = 1 << 20;
 
-    /// <summary>Buckets that are not back yet take no more than this; a backward pass that is faster than the network waits.</summary>
+    /// <summary>The largest number of bytes of buckets in transit. A backward pass that is faster than the network waits.</summary>
     public int MostBucketBytes { get; init; } = 24 << 20;
 
-    /// <summary>What becomes of buffers, such as the running statistics of a batch norm.</summary>
+    /// <summary>The treatment of buffers, such as the running statistics of a batch norm.</summary>
     public BuffersOfRanks Buffers { get; init; }
 
     internal void Check()
@@ -20,12 +20,12 @@ public sealed record DataParallelOptions
     }
 }
 
-/// <summary>What becomes of the ranks' buffers.</summary>
+/// <summary>The treatment of the ranks' buffers.</summary>
 public enum BuffersOfRanks
 {
     /// <summary>After each backward pass each floating-point buffer that a rank has changed becomes the mean over ranks.</summary>
     Averaged,
 
-    /// <summary>Each rank keeps its own.</summary>
+    /// <summary>Each rank keeps its own buffers.</summary>
     Own,
 }

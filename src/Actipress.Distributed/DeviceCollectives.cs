@@ -2,27 +2,29 @@ using Actipress.Distributed.Mpi;
 
 namespace Actipress.Distributed;
 
-/// <summary>What ranks do together in the memory of a GPU each.</summary>
+/// <summary>Collective operations of ranks on the memory of their GPUs.</summary>
 abstract class DeviceCollectives(TorchStream stream)
 {
-    /// <summary>Of this rank's GPU.</summary>
+    /// <summary>The stream of this rank's GPU.</summary>
     protected TorchStream Stream { get; } = stream;
 
-    /// <summary>An event that comes when torch has written what it was told to so far; on the thread that told it.</summary>
+    /// <summary>Returns an event that completes when torch has done the work that this thread has queued so far.</summary>
     public nint Mark() => Stream.Mark();
 
-    /// <summary>Reduces in place when the event has come, and returns when that is done; on the thread that talks.</summary>
-    /// <param name="flat">Contiguous.</param>
-    /// <param name="operation">A mean is a sum of what was divided before.</param>
-    /// <param name="after">From <see cref="Mark"/>; freed.</param>
-    /// <param name="patience">How long the others may take.</param>
+    /// <summary>Reduces in place after the event, and returns when the reduction is done. Called on the communication thread.</summary>
+    /// <param name="flat">A contiguous tensor.</param>
+    /// <param name="operation">The reduction. For a mean, the tensor is divided before and summed here.</param>
+    /// <param name="after">The event from <see cref="Mark"/>, which is freed.</param>
+    /// <param name="patience">The longest time that the other ranks may take.</param>
     public abstract void AllReduce(Tensor flat, ReduceOp operation, nint after, TimeSpan patience);
 
-    /// <summary>Overwrites with what rank <paramref name="root"/> has, likewise.</summary>
+    /// <summary>
+    /// Overwrites the tensor with that of rank <paramref name="root"/> after the event. Called on the communication thread.
+    /// </summary>
     public abstract void Broadcast(Tensor flat, int root, nint after, TimeSpan patience);
 }
 
-/// <summary>By an MPI library that takes addresses of a GPU's memory.</summary>
+/// <summary>Collectives by an MPI library that accepts addresses of a GPU's memory.</summary>
 sealed class CudaAwareMpi(MpiCollectives collectives, TorchStream stream) : DeviceCollectives(stream)
 {
     public override void AllReduce(Tensor flat, ReduceOp operation, nint after, TimeSpan patience)

@@ -7,9 +7,9 @@ namespace Actipress.Distributed;
 /// Gradients of one type and device that are sent together once all of them are complete: the parameters at <paramref name="members"/>.
 /// </summary>
 /// <param name="parameters">All parameters.</param>
-/// <param name="members">Their places.</param>
-/// <param name="sent">The type in which they are sent.</param>
-/// <param name="from">The device whose memory they are sent from.</param>
+/// <param name="members">The indices of the bucket's parameters.</param>
+/// <param name="sent">The type in which the gradients are sent.</param>
+/// <param name="from">The device from whose memory the gradients are sent.</param>
 sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int> members, ScalarType sent, Device from)
 {
     Tensor? buffer;
@@ -19,17 +19,17 @@ sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int>
 
     public IReadOnlyList<int> Members => members;
 
-    /// <summary>Whether all of its gradients are complete.</summary>
+    /// <summary>Whether all gradients of the bucket are complete.</summary>
     public bool IsComplete => missing == 0;
 
-    /// <summary>Bytes that travel.</summary>
+    /// <summary>The number of bytes that are sent.</summary>
     public long Bytes { get; } =
         members.Sum(member => parameters[member].numel()) * (sent == ScalarType.Float64 ? sizeof(double) : sizeof(float));
 
-    /// <summary>Bytes that it takes beside the gradients while it travels.</summary>
+    /// <summary>The number of bytes that the bucket takes beside the gradients while it is in transit.</summary>
     public long HeldBytes => gathered ? Bytes : 0;
 
-    /// <summary>Bytes that it will take: none where it is one gradient that is sent from where it lies.</summary>
+    /// <summary>The number of bytes that the bucket will take: 0 for a single gradient that is sent in place.</summary>
     public long BytesToHold
     {
         get
@@ -39,17 +39,17 @@ sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int>
         }
     }
 
-    /// <summary>One more gradient is complete.</summary>
+    /// <summary>Called when one more gradient is complete.</summary>
     public void Complete() => missing--;
 
-    /// <summary>A new pass begins.</summary>
+    /// <summary>Called when a new pass begins.</summary>
     public void Reset()
     {
         buffer?.Dispose();
         (buffer, pending, missing, gathered) = (null, null, members.Count, false);
     }
 
-    /// <summary>Gathers the gradients, zeros where there are none, and has <paramref name="send"/> send them.</summary>
+    /// <summary>Gathers the gradients, with zeros for missing ones, and passes them to <paramref name="send"/>.</summary>
     public void Begin(Func<Tensor, Communication.Pending> send)
     {
         using var untracked = no_grad();
@@ -57,7 +57,7 @@ sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int>
         pending = send(buffer);
     }
 
-    // A single gradient that can be sent as it is.
+    // A single gradient is sent as it is, if possible.
     Tensor? WhereItLies()
     {
         if (members.Count > 1) return null;
@@ -81,7 +81,7 @@ sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int>
         return flat;
     }
 
-    // part: as the parameter, a view of what travels
+    // part: a view of the sent tensor in the parameter's shape
     void ForEach(Tensor flat, Action<Tensor, Tensor> act)
     {
         long from = 0;
@@ -94,11 +94,13 @@ sealed class GradientBucket(IReadOnlyList<Tensor> parameters, IReadOnlyList<int>
         }
     }
 
-    /// <summary>What it is back with, once it has begun.</summary>
+    /// <summary>The pending operation that completes the bucket, once sending has begun.</summary>
     public Communication.Pending Pending => pending!;
 
-    /// <summary>Brings the means back into the gradients.</summary>
-    /// <param name="isUsed">Whether any rank has a gradient of the parameter at a place; where none has, it stays without.</param>
+    /// <summary>Copies the means into the gradients.</summary>
+    /// <param name="isUsed">
+    /// Whether any rank has a gradient of the parameter with an index. Without one the parameter stays without a gradient.
+    /// </param>
     public void Scatter(Func<int, bool> isUsed)
     {
         using var untracked = no_grad();

@@ -2,21 +2,21 @@ using System.Globalization;
 
 namespace Actipress.Distributed;
 
-/// <summary>What started this process as one of several, by the environment that it left.</summary>
-/// <param name="Launcher">Its name.</param>
-/// <param name="Variable">The variable that tells how many processes it started.</param>
-/// <param name="Size">How many.</param>
-/// <param name="Rank">Which of them this process is.</param>
-/// <param name="Libraries">The files of the MPI libraries that it may belong to, the likeliest first.</param>
+/// <summary>The launcher that started this process as one of several, recognised by its environment variables.</summary>
+/// <param name="Launcher">The launcher's name.</param>
+/// <param name="Variable">The variable with the number of processes.</param>
+/// <param name="Size">The number of processes.</param>
+/// <param name="Rank">The index of this process.</param>
+/// <param name="Libraries">The files of the MPI libraries to which the launcher may belong, the likeliest first.</param>
 sealed record Launch(string Launcher, string Variable, int Size, int Rank, IReadOnlyList<string> Libraries)
 {
-    /// <summary>The variable that names the MPI library's file where it has another name or lies elsewhere.</summary>
+    /// <summary>The variable that names the file of an MPI library with another name or place.</summary>
     public const string LibraryVariable = "ACTIPRESS_MPI";
 
     static readonly string[] openMpi = ["libmpi.so.40", "libmpi.so.80", "libmpi.so.20"],
         mpich = ["libmpich.so.12", "libmpi.so.12", "libmpi_gnu.so.12", "libmpi_cray.so.12"];
 
-    // PMI's variables are MPICH's and Intel MPI's. Slurm's are there under each kind of srun --mpi, and only in steps.
+    // MPICH and Intel MPI set PMI's variables. Slurm's variables exist under each kind of srun --mpi, and only in steps.
     static readonly (string Launcher, string Size, string Rank, string[] Libraries)[] known =
     [
         ("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", [.. openMpi, "libmpi.so"]),
@@ -24,8 +24,8 @@ sealed record Launch(string Launcher, string Variable, int Size, int Rank, IRead
         ("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", [.. openMpi, .. mpich, "libmpi.so"]),
     ];
 
-    /// <summary>What started this process; null where nothing did, or where it started this process alone.</summary>
-    /// <param name="variable">The value of an environment variable.</param>
+    /// <summary>The launcher of this process; null where there is none, or where it started only this process.</summary>
+    /// <param name="variable">Returns the value of an environment variable.</param>
     public static Launch? Of(Func<string, string?> variable)
     {
         foreach (var (launcher, size, rank, libraries) in known)

@@ -7,13 +7,13 @@ using static TorchSharp.torch;
 namespace Actipress.Distributed;
 
 /// <summary>
-/// The processes that train together, started by <c>mpirun</c> or <c>srun</c>: which of them this one is, and what they do together. By the
-/// installed MPI library; a process that was started alone is one rank of one, and needs none.
+/// The processes that train together, started by <c>mpirun</c> or <c>srun</c>: the index of this process, and the collective operations, by
+/// the installed MPI library. A process that was started alone is the only rank, and needs no MPI library.
 /// </summary>
 /// <remarks>
-/// <para>Every rank calls the same, in the same order. Before each call ranks tell each other what they are about to do, so that another
-/// operation, shape or order is an error on every rank and no hang.</para>
-/// <para>A process that ends with an exit code other than 0 ends all others. One that ends well waits until all do.</para>
+/// <para>Every rank makes the same calls in the same order. Before each call the ranks compare what they are about to do, so that another
+/// operation, shape or order is an error on every rank and not a hang.</para>
+/// <para>A process that ends with an exit code other than 0 ends all others. A process that ends with 0 waits until all others end.</para>
 /// </remarks>
 public sealed class Ranks : IDisposable
 {
@@ -28,13 +28,14 @@ public sealed class Ranks : IDisposable
 
     /// <summary>All processes that were started together.</summary>
     /// <exception cref="PlatformNotSupportedException">
-    /// Several were started, and the MPI library is missing, or is another than that which started them.
+    /// Several processes were started, and the MPI library is missing, or is not the library of the launcher.
     /// </exception>
-    /// <exception cref="RanksException">They run different programs.</exception>
+    /// <exception cref="RanksException">The processes run different programs.</exception>
     public static Ranks World => world.Value;
 
     /// <summary>
-    /// Which this process is, by the environment alone; null where it was started alone. For messages before <see cref="World"/> is there.
+    /// The index of this process by the environment alone, for messages before <see cref="World"/> exists; null where the process was
+    /// started alone.
     /// </summary>
     public static int? Own => Launch.Of(Environment.GetEnvironmentVariable)?.Rank;
 
@@ -65,7 +66,7 @@ public sealed class Ranks : IDisposable
         collectives = new MpiCollectives(library, library.Duplicate(library.Handles.World));
     }
 
-    // Two builds of one source have one version id.
+    // Two builds of the same source have the same version id.
     static string Program()
     {
         var entry = Assembly.GetEntryAssembly() ?? typeof(Ranks).Assembly;
@@ -73,46 +74,46 @@ public sealed class Ranks : IDisposable
             $"Actipress {typeof(SavedTensors).Assembly.ManifestModule.ModuleVersionId}";
     }
 
-    /// <summary>This process among all: from 0.</summary>
+    /// <summary>The index of this process among all, from 0.</summary>
     public int Rank { get; private set; }
 
-    /// <summary>How many there are.</summary>
+    /// <summary>The number of processes.</summary>
     public int Size { get; private set; }
 
-    /// <summary>This process among those of its machine: from 0. Which GPU to take.</summary>
+    /// <summary>The index of this process among those of its machine, from 0: the index of its GPU.</summary>
     public int LocalRank { get; private set; }
 
-    /// <summary>How many there are on this machine.</summary>
+    /// <summary>The number of processes on this machine.</summary>
     public int LocalSize { get; private set; }
 
     /// <summary>The MPI library's version and file; "none" for one rank.</summary>
     public string Library { get; }
 
-    /// <summary>How long ranks wait for one that does not come; then they end with an error that names it.</summary>
+    /// <summary>The time for which ranks wait for a missing rank, before they end with an error that names it.</summary>
     public TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(30);
 
     /// <summary>
-    /// Ranks go on together only if all of them come here with the same description; what differs is an error on every rank.
+    /// Compares a description over all ranks. A difference is an error on every rank.
     /// </summary>
-    /// <param name="description">A name; further lines are compared too, and the first that differs is told.</param>
-    /// <exception cref="RanksException">Another rank has another description or is elsewhere.</exception>
+    /// <param name="description">A name. Further lines are compared too, and the error has the first line that differs.</param>
+    /// <exception cref="RanksException">Another rank has another description, or makes another call.</exception>
     public void Agree(string description)
     {
         ArgumentNullException.ThrowIfNull(description);
         communication?.Run(() => agreement!.On(description, Timeout));
     }
 
-    /// <summary>Returns when every rank has come here.</summary>
-    /// <exception cref="RanksException">A rank is elsewhere.</exception>
+    /// <summary>Returns when every rank has called it.</summary>
+    /// <exception cref="RanksException">A rank makes another call.</exception>
     public void Barrier() => Agree("Barrier");
 
-    /// <summary>Reduces a tensor over all ranks, in place and bit for bit the same on every rank.</summary>
+    /// <summary>Reduces a tensor over all ranks, in place. The result is the same on every rank, bit for bit.</summary>
     /// <param name="tensor">
-    /// On every rank of the same shape and type. Where it is a parameter, autograd learns that it has changed, and nothing else.
+    /// A tensor of the same shape and type on every rank. For a parameter, autograd learns only that it has changed.
     /// </param>
-    /// <param name="operation">What becomes of each element.</param>
+    /// <param name="operation">The reduction of each element.</param>
     /// <exception cref="ArgumentException">The tensor's type has no such reduction.</exception>
-    /// <exception cref="RanksException">Another rank's tensor or reduction differs, or it is elsewhere.</exception>
+    /// <exception cref="RanksException">Another rank has another tensor or reduction, or makes another call.</exception>
     public void AllReduce(Tensor tensor, ReduceOp operation = ReduceOp.Sum)
     {
         ArgumentNullException.ThrowIfNull(tensor);
@@ -123,11 +124,11 @@ public sealed class Ranks : IDisposable
         Together($"AllReduce {operation} of {Describe(tensor)}", tensor, sent, flat => Reduce(flat, operation));
     }
 
-    /// <summary>Overwrites a tensor with that of one rank.</summary>
-    /// <param name="tensor">On every rank of the same shape and type.</param>
+    /// <summary>Overwrites a tensor on every rank with that of one rank.</summary>
+    /// <param name="tensor">A tensor of the same shape and type on every rank.</param>
     /// <param name="root">The rank whose tensor it is.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such rank.</exception>
-    /// <exception cref="RanksException">Another rank's tensor or root differs, or it is elsewhere.</exception>
+    /// <exception cref="RanksException">Another rank has another tensor or root, or makes another call.</exception>
     public void Broadcast(Tensor tensor, int root = 0)
     {
         ArgumentNullException.ThrowIfNull(tensor);
@@ -141,8 +142,7 @@ public sealed class Ranks : IDisposable
         });
     }
 
-    // A tensor that is in another order, in a type that MPI does not know, or on a device whose memory it does not reach, goes through a
-    // copy.
+    // A tensor with another layout, with a type that MPI does not know, or in memory that MPI cannot read, is sent by a copy.
     void Together(string what, Tensor tensor, ScalarType sent, Func<Tensor, Action> begin)
     {
         if (communication is null) return;
@@ -159,7 +159,7 @@ public sealed class Ranks : IDisposable
         else MarkChanged(plain);
     }
 
-    // libtorch did not see MPI write: an operation in place on none of the elements counts as a change.
+    // libtorch does not know that MPI has written. An operation in place on no element counts as a change.
     static void MarkChanged(Tensor tensor)
     {
         using Tensor line = tensor.view(-1), none = line.narrow(0, 0, 0);
@@ -168,24 +168,24 @@ public sealed class Ranks : IDisposable
 
     internal static string Describe(Tensor tensor) => $"{tensor.dtype} [{string.Join(", ", tensor.shape)}]";
 
-    // MPI knows no numbers of 16 bits that are not integers.
+    // MPI has no floating-point numbers of 16 bits.
     internal static ScalarType? TypeSent(ScalarType type) =>
         type is ScalarType.Float16 or ScalarType.BFloat16 ? ScalarType.Float32 : MpiCollectives.Knows(type) ? type : null;
 
     internal Communication? Communication => communication;
 
-    /// <summary>As <see cref="Agree"/>, on the thread that talks.</summary>
+    /// <summary>As <see cref="Agree"/>, on the communication thread.</summary>
     internal void AgreeHere(string description) => agreement!.On(description, Timeout);
 
     /// <summary>
-    /// What reduces a contiguous tensor where <see cref="Reached"/> has it, on the thread that talks: what torch has been told to do with
-    /// the tensor up to this call comes before.
+    /// An action for the communication thread that reduces a contiguous tensor on the device that <see cref="Reached"/> gives. It runs
+    /// after the work that torch has queued on the tensor up to this call.
     /// </summary>
     internal Action Reduce(Tensor flat, ReduceOp operation)
     {
         if (OnDevice(flat.device) is { } gpu)
         {
-            // Before, in this thread's stream: the thread that talks may have another.
+            // The division is queued here, because the communication thread may have another stream.
             using (no_grad())
                 if (operation == ReduceOp.Avg) flat.Div_(Size);
             var mark = gpu.Mark();
@@ -199,19 +199,19 @@ public sealed class Ranks : IDisposable
         };
     }
 
-    /// <summary>Where a tensor of a device must be to be sent: on the device itself if all ranks have the means, else on the CPU.</summary>
+    /// <summary>The device from which tensors of a device are sent: the device itself if all ranks support it, else the CPU.</summary>
     internal Device Reached(Device device) => OnDevice(device) is null ? CPU : device;
 
     DeviceCollectives? OnDevice(Device device) => onDevices.GetValueOrDefault((device.type, device.index));
 
-    /// <summary>Finds out, on all ranks together, how tensors of a device are sent; before any is.</summary>
+    /// <summary>Decides on all ranks together how tensors of a device are sent, before the first is sent.</summary>
     internal void Open(Device device)
     {
         var known = (device.type, device.index);
         if (device.type != DeviceType.CUDA || communication is null || onDevices.ContainsKey(known)) return;
-        onDevices[known] = null;    // while ranks talk about it they talk through the CPU
+        onDevices[known] = null;    // this exchange itself goes through the CPU
         var index = Math.Max(0, device.index);
-        // What one rank lacks none uses.
+        // No rank uses a library that another rank lacks.
         if (!Any(NcclLibrary.Here is null)) onDevices[known] = Begin(NcclLibrary.Here!, TorchStream.Of(index));
         else if (!Any(!mpi!.TakesGpuMemory)) onDevices[known] = new CudaAwareMpi(collectives!, TorchStream.Of(index));
     }
@@ -224,13 +224,13 @@ public sealed class Ranks : IDisposable
         return begun!;
     }
 
-    /// <summary>Sends tensors of a device by a library that is given; for tests without a GPU.</summary>
+    /// <summary>Sends tensors of a device by a given library, for tests without a GPU.</summary>
     internal void Open(Device device, NcclLibrary nccl, TorchStream stream) => onDevices[(device.type, device.index)] = Begin(nccl, stream);
 
     internal MpiCollectives? Collectives => collectives;
 
     /// <summary>
-    /// Whether <paramref name="own"/> is true on any rank: all of them learn the same, such as that one was asked to stop.
+    /// Whether <paramref name="own"/> is true on any rank. All ranks get the same answer, for example whether one was asked to stop.
     /// </summary>
     public bool Any(bool own) => Sum(own ? 1 : 0) > 0;
 
@@ -243,7 +243,7 @@ public sealed class Ranks : IDisposable
         return one.data<double>()[0];
     }
 
-    /// <summary>What rank <paramref name="root"/> has, on every rank.</summary>
+    /// <summary>Returns the value of rank <paramref name="root"/> on every rank.</summary>
     public byte[] Broadcast(byte[] own, int root = 0)
     {
         if (communication is null) return own;
@@ -253,16 +253,16 @@ public sealed class Ranks : IDisposable
         return bytes.data<byte>().ToArray();
     }
 
-    /// <summary>Ends all ranks at once; MPI's launcher says that this one has ended them.</summary>
-    /// <param name="exitCode">Of this process, and of the launcher; not 0.</param>
+    /// <summary>Ends all ranks at once. MPI's launcher reports that this rank has ended them.</summary>
+    /// <param name="exitCode">The exit code of this process and of the launcher; not 0.</param>
     public void Abort(int exitCode)
     {
-        // From this thread: whatever the one that talks waits for may never come.
+        // This thread makes the call, because the communication thread may wait for ever.
         if (Interlocked.Exchange(ref ended, 1) == 0) mpi?.Abort(exitCode == 0 ? 1 : exitCode);
     }
 
-    /// <summary>Ends the ranks when all have come here; a later call does nothing.</summary>
-    /// <exception cref="RanksException">Another rank is elsewhere.</exception>
+    /// <summary>Ends the ranks when all have called it. A later call does nothing.</summary>
+    /// <exception cref="RanksException">Another rank makes another call.</exception>
     public void Dispose()
     {
         if (communication is null || ended != 0) return;

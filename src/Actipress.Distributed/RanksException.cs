@@ -1,6 +1,6 @@
 namespace Actipress.Distributed;
 
-/// <summary>Ranks could not work together: the message says which rank, what was found and what was wanted.</summary>
+/// <summary>Ranks could not work together. The message says which rank, what was found and what was wanted.</summary>
 public sealed class RanksException : Exception
 {
     public RanksException() { }
@@ -9,6 +9,6 @@ public sealed class RanksException : Exception
 
     public RanksException(string message, Exception cause) : base(message, cause) { }
 
-    /// <summary>Whether every rank knows of it and is at the same place, so that they can go on together.</summary>
+    /// <summary>Whether every rank knows of the failure at the same call, so that the ranks can continue together.</summary>
     internal bool IsShared { get; init; }
 }

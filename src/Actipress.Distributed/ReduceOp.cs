@@ -1,17 +1,17 @@
 namespace Actipress.Distributed;
 
-/// <summary>How ranks' elements become one, under torch's names.</summary>
+/// <summary>The reductions of the ranks' elements, under torch's names.</summary>
 public enum ReduceOp
 {
     /// <summary>The sum.</summary>
     Sum,
 
-    /// <summary>The sum divided by the number of ranks; of floating-point tensors.</summary>
+    /// <summary>The sum divided by the number of ranks, for floating-point tensors.</summary>
     Avg,
 
-    /// <summary>The smallest.</summary>
+    /// <summary>The smallest element.</summary>
     Min,
 
-    /// <summary>The largest.</summary>
+    /// <summary>The largest element.</summary>
     Max,
 }

@@ -4,16 +4,16 @@ using Actipress.Gpu;
 
 namespace Actipress.Distributed;
 
-/// <summary>The stream on which torch works on one GPU, and one beside it for what ranks send.</summary>
+/// <summary>torch's current stream of one GPU, and a second stream for communication.</summary>
 /// <param name="driver">The CUDA driver.</param>
 /// <param name="index">The GPU.</param>
-/// <param name="currentStream">libtorch's <c>aoti_torch_get_current_cuda_stream</c>.</param>
+/// <param name="currentStream">libtorch's function <c>aoti_torch_get_current_cuda_stream</c>.</param>
 sealed unsafe class TorchStream(CudaDriver driver, int index, nint currentStream)
 {
     readonly nint context = driver.Context(index);
     readonly Lazy<nint> aside = new(() => driver.CreateStream(driver.Context(index)));
 
-    /// <summary>That of a GPU that torch uses.</summary>
+    /// <summary>The streams of a GPU that torch uses.</summary>
     /// <exception cref="PlatformNotSupportedException">There is no driver, or this libtorch has no CUDA.</exception>
     public static TorchStream Of(int index)
     {
@@ -22,7 +22,7 @@ sealed unsafe class TorchStream(CudaDriver driver, int index, nint currentStream
             "libtorch", "TorchSharp-cuda-linux, or an installed PyTorch's libtorch, of version 2.10");
     }
 
-    /// <summary>An event that comes when torch's stream has done what this thread has given to it so far.</summary>
+    /// <summary>Returns an event that completes when torch's stream has done the work that this thread has queued so far.</summary>
     public nint Mark()
     {
         nint stream;
@@ -38,8 +38,8 @@ sealed unsafe class TorchStream(CudaDriver driver, int index, nint currentStream
         driver.Free(context, mark);
     }
 
-    /// <summary>Starts something on the stream beside torch's once an event has come, which is freed.</summary>
-    /// <returns>An event that comes when it is done; for <see cref="HasCome"/>, until it has.</returns>
+    /// <summary>Queues work on the second stream after an event, which is freed.</summary>
+    /// <returns>An event that completes when the work is done, to be passed to <see cref="HasCome"/> until it returns true.</returns>
     public nint Aside(nint after, Action<nint> start)
     {
         driver.Wait(context, aside.Value, after);
@@ -48,7 +48,7 @@ sealed unsafe class TorchStream(CudaDriver driver, int index, nint currentStream
         return driver.Record(context, aside.Value);
     }
 
-    /// <summary>Whether an event has come; then it is freed.</summary>
+    /// <summary>Whether an event has completed. If so, it is freed.</summary>
     public bool HasCome(nint mark)
     {
         if (!driver.HasCome(context, mark)) return false;
@@ -56,6 +56,6 @@ sealed unsafe class TorchStream(CudaDriver driver, int index, nint currentStream
         return true;
     }
 
-    /// <summary>Makes the GPU this thread's: some libraries ask the thread for it.</summary>
+    /// <summary>Makes the GPU current on this thread, because some libraries use the thread's current GPU.</summary>
     public IDisposable Enter() => driver.Use(context);
 }

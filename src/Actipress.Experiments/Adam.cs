@@ -5,11 +5,13 @@ namespace Actipress.Experiments;
 
 #pragma warning disable RS0030    // The step that makes scalars is replaced.
 /// <summary>
-/// TorchSharp's Adam with the same steps to the bit, whose numbers live until the native functions have returned; with neither weight
-/// decay nor AMSGrad.
+/// TorchSharp's Adam with the same steps to the bit, without weight decay and AMSGrad. Its scalars live until the native functions have
+/// returned.
 /// </summary>
-/// <remarks>It bears the name of TorchSharp's, which optimizers write into their states: each reads the other's.</remarks>
-/// <param name="parameters">What it changes.</param>
+/// <remarks>
+/// It has the name of TorchSharp's class, which optimizers write into their states, so that each reads the other's state.
+/// </remarks>
+/// <param name="parameters">The parameters to train.</param>
 /// <param name="lr">The learning rate.</param>
 public sealed class Adam(IEnumerable<Parameter> parameters, double lr = 1e-3) : TorchSharp.Modules.Adam(parameters, lr)
 #pragma warning restore RS0030

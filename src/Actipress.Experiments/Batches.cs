@@ -5,12 +5,11 @@ using static TorchSharp.torch;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// The batches of a training, on its device: which examples a step takes, what chance does to each of them, and which of them are this
-/// rank's.
+/// The batches of a training, on its device: the examples of a step, their random changes, and this rank's part of them.
 /// </summary>
 sealed class Batches
 {
-    // nnU-Net's share of patches that hold a voxel of some class.
+    // nnU-Net's share of patches with a voxel of a class other than background.
     const double ForegroundShare = 1.0 / 3;
 
     readonly TrainingPlan plan;
@@ -19,10 +18,10 @@ sealed class Batches
     readonly Ranks? ranks;
     readonly Patches? patches;
 
-    /// <param name="plan">Says how many examples a batch has, and what chance does.</param>
+    /// <param name="plan">The plan, which gives the size of a batch and the augmentation.</param>
     /// <param name="data">The examples.</param>
-    /// <param name="device">Where batches are wanted.</param>
-    /// <param name="ranks">Who shares each batch; null for this process alone.</param>
+    /// <param name="device">The device of the batches.</param>
+    /// <param name="ranks">The ranks that share each batch; null for this process alone.</param>
     /// <exception cref="ArgumentException">A batch is larger than the training set, or does not divide among ranks.</exception>
     public Batches(TrainingPlan plan, TrainingData data, Device device, Ranks? ranks)
     {
@@ -34,18 +33,18 @@ sealed class Batches
             throw new ArgumentException($"A batch of {Whole} does not divide among {RankCount} ranks: wanted a multiple of {RankCount}, "
                 + $"such as --batch {(Whole + RankCount - 1) / RankCount * RankCount}.");
         if (data.Patch is null) return;
-        // Of turned patches the corners are cut off, so that no air comes in.
+        // Patches are drawn larger than needed, so that a rotation brings no air into the corners.
         var isTurned = plan.Augmentation is Augmenting.Spleen or Augmenting.Brats;
         patches = new([.. data.Patch.Select(extent => isTurned ? extent + extent / 4 : extent)]) { Foreground = ForegroundShare };
     }
 
-    /// <summary>Examples of a whole batch, all ranks' together.</summary>
+    /// <summary>The number of examples of a batch, over all ranks.</summary>
     public int Whole { get; }
 
-    /// <summary>This rank's of them.</summary>
+    /// <summary>The number of examples of this rank's part.</summary>
     public int OfRank => Whole / RankCount;
 
-    /// <summary>Steps of an epoch.</summary>
+    /// <summary>The number of steps of an epoch.</summary>
     public int Steps => (data.Train.Count + Whole - 1) / Whole;
 
     int RankCount => ranks?.Size ?? 1;
@@ -59,9 +58,9 @@ sealed class Batches
     }
 
     /// <summary>
-    /// This rank's part of the batch that a step takes, and what it weighs among the ranks' parts; the caller disposes the tensors.
+    /// This rank's part of a step's batch, and the part's weight among the ranks' parts; the caller disposes the tensors.
     /// </summary>
-    /// <param name="whole">The batch's examples: those of the last step of an epoch may be fewer.</param>
+    /// <param name="whole">The number of examples of the batch; the last step of an epoch may have fewer.</param>
     /// <param name="epoch">From 1.</param>
     /// <param name="step">From 0.</param>
     public (Tensor Input, Tensor Target, double Weight) Of(int[] whole, int epoch, int step)
@@ -73,8 +72,8 @@ sealed class Batches
         return (input, target, weight);
     }
 
-    // Where this rank's part begins, and what it weighs: the last batch of an epoch may not divide. A rank for which nothing is left
-    // computes something that weighs nothing.
+    // The begin of this rank's part, and its weight, because the last batch of an epoch may not divide. A rank without examples of its own
+    // computes with weight 0.
     (int[] Indices, int First, double Weight) Part(int[] whole)
     {
         if (ranks is null) return (whole, 0, 1);
@@ -91,13 +90,15 @@ sealed class Batches
         return patches is null ? example : example.Fit(data.Patch!);
     }
 
-    /// <summary>One example as it is, of a patch's size where patches are drawn: none of what a training draws by chance is used.</summary>
+    /// <summary>
+    /// One example without augmentation, of the size of a patch where patches are drawn. It uses no random number of the training.
+    /// </summary>
     public (Tensor Input, Tensor Target) One() =>
         OnDevice(data.Train.Batch([0], patches is null ? null : (example, _) => example.Fit(data.Patch!)));
 
-    /// <summary>One of several batches of a rank's size, the same whenever it is asked for.</summary>
+    /// <summary>One of several batches of a rank's size, which is the same at each call.</summary>
     /// <param name="which">From 0.</param>
-    /// <param name="count">How many there are.</param>
+    /// <param name="count">The number of batches.</param>
     public (Tensor Input, Tensor Target) Sample(int which, int count)
     {
         var some = data.Train.Take(count * Whole);
@@ -105,7 +106,7 @@ sealed class Batches
         return OnDevice(some.Batch(indices, patches is null ? null : (example, place) => Vary(example, new Random(which * Whole + place))));
     }
 
-    /// <summary>Examples on the training's device; those elsewhere are disposed.</summary>
+    /// <summary>Moves examples to the training's device, and disposes the originals.</summary>
     public (Tensor Input, Tensor Target) OnDevice((Tensor Input, Tensor Target) examples)
     {
         if (device.type == DeviceType.CPU) return examples;

@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace Actipress.Experiments;
 
-/// <summary>The README's tables of codecs and training steps, from what <c>./dev bench --store</c> stored: of each the newest.</summary>
+/// <summary>The README's tables of codecs and training steps, from the newest results of <c>./dev bench --store</c>.</summary>
 public static class CodecTable
 {
     /// <summary>The experiment that holds the results.</summary>
@@ -12,7 +12,7 @@ public static class CodecTable
 
     const string Map = "resnet20.relu";
 
-    /// <exception cref="InvalidDataException">A line lacks something; the message says which line, and what.</exception>
+    /// <exception cref="InvalidDataException">A line lacks a member; the message says which line and member.</exception>
     internal static MeasuredTable Write(IEnumerable<string> results)
     {
         var lines = results.Select(Json.TryParse).OfType<JsonElement>().ToArray();
@@ -40,7 +40,7 @@ public static class CodecTable
                 return Object(same.Last(), "result");
             });
 
-        // Where and with what the newest of each table were measured.
+        // The machines and commits of the newest results of each table.
         IEnumerable<string> Origins()
         {
             var tables = new[] { "codecs", "steps", "scaling" }.Where(kind => lines.Any(line => Text(line, "kind") == kind)).GroupBy(kind =>
@@ -72,11 +72,13 @@ public static class CodecTable
 
         static long Threads(JsonElement line) => Integer(line, "threads");
 
-        // A map is a little less than the size it is cut to.
+        // A map is a little smaller than its nominal size.
         static long Mebibytes(JsonElement line) => (Integer(line, "elements") * sizeof(float) + (1 << 19)) >> 20;
     }
 
-    /// <summary>Training steps with every layer compressed, of each network the newest: how much longer than plain ones.</summary>
+    /// <summary>
+    /// The times of training steps with every layer compressed, relative to plain steps: the newest result of each network.
+    /// </summary>
     internal static IReadOnlyList<(string Network, string Codec, double Ratio)> Steps(IEnumerable<string> results) =>
     [
         .. results.Select(Json.TryParse).OfType<JsonElement>().Where(line => Text(line, "kind") == "steps")

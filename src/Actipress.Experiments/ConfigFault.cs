@@ -3,7 +3,7 @@ using Actipress.Autograd;
 
 namespace Actipress.Experiments;
 
-/// <summary>What is wrong with the text of a <see cref="SweepConfig"/>, for who wrote it.</summary>
+/// <summary>Describes the fault in the text of a <see cref="SweepConfig"/>, for its author.</summary>
 static class ConfigFault
 {
     static readonly JsonDocumentOptions asWritten = new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
@@ -11,9 +11,9 @@ static class ConfigFault
     static readonly Dictionary<string, Type> known = typeof(SweepConfig).GetProperties()
         .ToDictionary(property => JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name), property => property.PropertyType);
 
-    /// <summary>What was found, where, and what was wanted.</summary>
-    /// <param name="text">The file's.</param>
-    /// <param name="failure">What reading it threw.</param>
+    /// <summary>The message: what was found, where, and what was wanted.</summary>
+    /// <param name="text">The text of the file.</param>
+    /// <param name="failure">The exception that reading it threw.</param>
     public static string In(string text, JsonException failure)
     {
         try
@@ -32,14 +32,14 @@ static class ConfigFault
             return failure.Message;
         }
         catch (JsonException broken) { return $"it is no JSON{Line(broken)}: {broken.Message.Split(" LineNumber:")[0]}"; }
-        catch (InvalidOperationException) { return failure.Message; }    // of a name that is no text
+        catch (InvalidOperationException) { return failure.Message; }    // for a name that is no text
     }
 
     static bool IsAt(JsonException failure, string name) =>
         failure.Path == $"$.{name}" || failure.Path?.StartsWith($"$.{name}[", StringComparison.Ordinal) == true
         || failure.Message.Contains($"'{name}'", StringComparison.Ordinal);
 
-    // A name counts as misspelt where at most a third of its letters differ.
+    // A name counts as a misspelling where at most a third of its letters differ.
     static string DidYouMean(string unknown)
     {
         var (nearest, distance) = known.Keys.Select(name => (name, Operation.Distance(name, unknown))).MinBy(pair => pair.Item2);

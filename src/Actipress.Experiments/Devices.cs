@@ -2,11 +2,11 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>Devices by name, as <c>--device</c> takes them.</summary>
+/// <summary>Devices by the names of <c>--device</c>.</summary>
 public static class Devices
 {
     /// <summary>The device called <c>cpu</c>, <c>cuda</c> or <c>cuda:n</c>, if it can be used.</summary>
-    /// <exception cref="ArgumentException">Another name, or no such GPU; the message says what there is.</exception>
+    /// <exception cref="ArgumentException">The name is unknown, or there is no such GPU; the message lists the devices.</exception>
     public static Device Parse(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
@@ -22,24 +22,26 @@ public static class Devices
               "Where there is a GPU, build with TORCH_BACKEND=cuda-linux (or -p:TorchBackend=cuda-linux), or see docs/gpu.md for an installed PyTorch's libtorch.");
     }
 
-    /// <summary>Likewise; <c>cuda</c> alone is a GPU of its own for each rank of a machine.</summary>
-    /// <exception cref="ArgumentException">Another name, no such GPU, or fewer GPUs than the machine has ranks.</exception>
+    /// <summary>The device of a rank. <c>cuda</c> alone gives each rank of a machine a GPU of its own.</summary>
+    /// <exception cref="ArgumentException">The name is unknown, there is no such GPU, or the machine has fewer GPUs than ranks.</exception>
     public static Device Of(Distributed.Ranks ranks, string name)
     {
         ArgumentNullException.ThrowIfNull(ranks);
         return Parse(name == "cuda" && ranks.LocalSize > 1 ? $"cuda:{ranks.LocalRank}" : name);
     }
 
-    /// <summary>The device as results name it: <c>cpu</c>, or <c>cuda:0</c> with its GPU's name.</summary>
+    /// <summary>The name of the device in results: <c>cpu</c>, or <c>cuda:0</c> with the GPU's name.</summary>
     public static string Name(Device device)
     {
         ArgumentNullException.ThrowIfNull(device);
         return device.type == DeviceType.CUDA ? $"cuda:{Math.Max(0, device.index)}, {GpuKernels.NameOf(device)}" : "cpu";
     }
 
-    /// <summary>A meter for the device, for the caller to dispose; null where its figures are not to be had, as under a preloaded jemalloc.</summary>
-    /// <param name="device">Whose memory.</param>
-    /// <param name="refusal">Why there is none.</param>
+    /// <summary>
+    /// A meter for the device, which the caller disposes; null where the device's figures cannot be read, as under a preloaded jemalloc.
+    /// </summary>
+    /// <param name="device">The device to measure.</param>
+    /// <param name="refusal">Why there is no meter.</param>
     public static AllocatorMeter? Meter(Device device, out string? refusal)
     {
         refusal = null;
@@ -51,7 +53,7 @@ public static class Devices
         }
     }
 
-    /// <summary>Waits until everything that was started on the device is done: for timings. On the CPU it is.</summary>
+    /// <summary>Waits until all queued work of the device is done, for timings. On the CPU there is none.</summary>
     public static void Synchronize(Device device)
     {
         ArgumentNullException.ThrowIfNull(device);

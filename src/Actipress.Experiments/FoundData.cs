@@ -2,14 +2,14 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>Which data sets a folder holds, by the names of their files: for a message where another one was looked for.</summary>
+/// <summary>Finds the data sets in a folder by the names of their files, for a message where another data set was wanted.</summary>
 static class FoundData
 {
-    /// <summary>Those whose files lie in the folder, or in the part of it that has the data set's name.</summary>
+    /// <summary>The data sets whose files are in the folder, or in the folder inside it with the data set's name.</summary>
     public static IReadOnlyList<KnownDataSet> In(string folder) =>
         [.. KnownData.All.Where(known => known.Folder is not null && Lies(known, folder))];
 
-    /// <summary>Whether files of a data set lie in a folder, or in the part of it that has the data set's name.</summary>
+    /// <summary>Whether files of a data set are in a folder, or in the folder inside it with the data set's name.</summary>
     public static bool Lies(KnownDataSet known, string folder) =>
         known.Files.Any(pattern => Matches(DataFolder.Part(folder, known.Folder!), pattern.Split('/')));
 
@@ -22,11 +22,13 @@ static class FoundData
                 if (Matches(below, pattern[1..])) return true;
             return false;
         }
-        // What cannot be read holds nothing.
+        // A folder that cannot be read counts as empty.
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException) { return false; }
     }
 
-    /// <summary>A sentence that names what is there in place of <paramref name="wanted"/>; empty where there is nothing else.</summary>
+    /// <summary>
+    /// A sentence that names the data sets that are there in place of <paramref name="wanted"/>; empty where there are none.
+    /// </summary>
     public static string Sentence(string folder, KnownDataSet wanted)
     {
         var found = In(folder);

@@ -5,7 +5,7 @@ using ScottPlot;
 
 namespace Actipress.Experiments;
 
-/// <summary>One self-contained page of text, tables and figures: nothing in it is loaded from elsewhere.</summary>
+/// <summary>A self-contained page of text, tables and figures, which loads nothing from elsewhere.</summary>
 public sealed class HtmlPage
 {
     readonly StringBuilder top = new(), below = new();
@@ -14,13 +14,13 @@ public sealed class HtmlPage
     StringBuilder body;
     int sections;
 
-    /// <param name="title">Above everything.</param>
+    /// <param name="title">The title at the top of the page.</param>
     public HtmlPage(string title) => (Title, body) = (title, top);
 
-    /// <summary>Above everything.</summary>
+    /// <summary>The title at the top of the page.</summary>
     public string Title { get; }
 
-    /// <summary>Begins a section, to which the page links behind what came before the first one.</summary>
+    /// <summary>Begins a section. The page has links to all sections, before the first section.</summary>
     public void Section(string title)
     {
         body = below;
@@ -32,7 +32,7 @@ public sealed class HtmlPage
     /// <summary>A heading within a section.</summary>
     public void Heading(string title) => body.AppendLine($"<h3>{Text(title)}</h3>");
 
-    /// <summary>A heading with its table and what there is to say of it, beside others; see <see cref="BeginBeside"/>.</summary>
+    /// <summary>A heading with a table and a note, beside others; see <see cref="BeginBeside"/>.</summary>
     public void Part(string title, IReadOnlyList<string> columns, IEnumerable<IReadOnlyList<string>> rows, string below)
     {
         body.AppendLine("<div>");
@@ -44,14 +44,14 @@ public sealed class HtmlPage
     /// <summary>A paragraph.</summary>
     public void Paragraph(string text) => body.AppendLine($"<p>{Text(text)}</p>");
 
-    /// <summary>Begins parts that stand beside each other where there is room: tables with a heading each.</summary>
+    /// <summary>Begins parts that are beside each other where there is room: tables with one heading each.</summary>
     public void BeginBeside() => body.AppendLine("<div class=\"beside\">");
 
-    /// <summary>Ends what <see cref="BeginBeside"/> began.</summary>
+    /// <summary>Ends the parts of <see cref="BeginBeside"/>.</summary>
     public void EndBeside() => body.AppendLine("</div>");
 
-    /// <summary>What the colours of the figures that follow mean.</summary>
-    /// <param name="entries">A colour such as #1f77b4, and its name.</param>
+    /// <summary>A legend of the colours of the following figures.</summary>
+    /// <param name="entries">Colours such as #1f77b4, and their names.</param>
     public void Legend(IEnumerable<(string Color, string Name)> entries)
     {
         ArgumentNullException.ThrowIfNull(entries);
@@ -67,7 +67,7 @@ public sealed class HtmlPage
         body.AppendLine("</details>");
     }
 
-    /// <summary>A table; a cell's lines are set below each other, and a cell that begins with <see cref="Doubtful"/> is marked.</summary>
+    /// <summary>A table. Lines of a cell are below each other, and a cell that begins with <see cref="Doubtful"/> is marked.</summary>
     public void Table(IReadOnlyList<string> columns, IEnumerable<IReadOnlyList<string>> rows)
     {
         ArgumentNullException.ThrowIfNull(columns);
@@ -84,15 +84,15 @@ public sealed class HtmlPage
         body.AppendLine("</tbody></table></div>");
     }
 
-    /// <summary>First character of a cell that is to be marked.</summary>
+    /// <summary>The first character of a marked cell.</summary>
     public const char Doubtful = '!';
 
     /// <summary>A figure, drawn into the page.</summary>
     /// <param name="plot">The figure.</param>
-    /// <param name="name">Of its files, where they are wanted.</param>
-    /// <param name="caption">Below it.</param>
-    /// <param name="width">In pixels.</param>
-    /// <param name="height">In pixels.</param>
+    /// <param name="name">The name of its files, where files are written.</param>
+    /// <param name="caption">The caption below.</param>
+    /// <param name="width">The width in pixels.</param>
+    /// <param name="height">The height in pixels.</param>
     public void Figure(Plot plot, string name, string caption, int width = 760, int height = 440)
     {
         ArgumentNullException.ThrowIfNull(plot);
@@ -104,7 +104,7 @@ public sealed class HtmlPage
     /// <summary>Writes the page.</summary>
     public void Save(string file) => WholeFile.Write(file, part => File.WriteAllText(part, ToString()));
 
-    // By its own extents, so that a narrow page shows it smaller; SkiaSharp gives the size in pixels alone.
+    // The viewBox lets a narrow page scale the figure down. SkiaSharp writes the size in pixels only.
     static string Scalable(string svg, int width, int height)
     {
         var begin = svg.IndexOf("<svg", StringComparison.Ordinal) + "<svg".Length;
@@ -112,7 +112,7 @@ public sealed class HtmlPage
     }
 
     /// <summary>Writes every figure as .svg and .png.</summary>
-    /// <param name="folder">Made where it does not exist.</param>
+    /// <param name="folder">The folder, which is made where it does not exist.</param>
     public void SaveFigures(string folder)
     {
         Directory.CreateDirectory(folder);
@@ -123,13 +123,13 @@ public sealed class HtmlPage
         }
     }
 
-    /// <summary>An image, put into the page.</summary>
-    /// <param name="png">Its bytes.</param>
-    /// <param name="caption">Below it.</param>
+    /// <summary>An image, embedded in the page.</summary>
+    /// <param name="png">The bytes of the image.</param>
+    /// <param name="caption">The caption below.</param>
     public void Image(ReadOnlySpan<byte> png, string caption) =>
         body.AppendLine($"<figure><img alt=\"{Text(caption)}\" src=\"data:image/png;base64,{Convert.ToBase64String(png)}\"><figcaption>{Text(caption)}</figcaption></figure>");
 
-    /// <summary>The page.</summary>
+    /// <summary>The text of the page.</summary>
     public override string ToString() => $$"""
         <!doctype html>
         <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{{Text(Title)}}</title>

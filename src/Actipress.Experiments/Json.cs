@@ -4,7 +4,7 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace Actipress.Experiments;
 
-/// <summary>The one way in which results become JSON: snake_case, NaN and infinities by name.</summary>
+/// <summary>The JSON of all results: names in snake_case, and NaN and infinities as names.</summary>
 public static class Json
 {
     static readonly JsonSerializerOptions line = new()
@@ -31,7 +31,7 @@ public static class Json
         AllowTrailingCommas = true,
     };
 
-    // What is null is not written, so a missing value may be null. What may not be null has to be there.
+    // Null values are not written, so that a missing value may be null. Values that cannot be null must be present.
     static void RequireWhatIsNeverNull(JsonTypeInfo type)
     {
         foreach (var property in type.Properties)
@@ -42,21 +42,21 @@ public static class Json
     /// <summary>One line, for a results file.</summary>
     public static string Line<T>(T value) => JsonSerializer.Serialize(value, line);
 
-    /// <summary>What <see cref="Line"/> or <see cref="Document"/> wrote; null for what is not such a thing.</summary>
+    /// <summary>Reads the result of <see cref="Line"/> or <see cref="Document"/>; null for any other text.</summary>
     public static T? Read<T>(string text) where T : class
     {
         try { return JsonSerializer.Deserialize<T>(text, stored); }
         catch (JsonException) { return null; }
     }
 
-    /// <summary>The same, for what people write: comments are allowed, unknown names are not.</summary>
-    /// <exception cref="JsonException">It is not such a thing; the message says where and why.</exception>
+    /// <summary>Reads JSON that people write: comments are allowed, and unknown names are refused.</summary>
+    /// <exception cref="JsonException">The text has another form; the message says where and why.</exception>
     public static T ReadStrictly<T>(string text) where T : class => JsonSerializer.Deserialize<T>(text, strict) ?? throw new JsonException("found null.");
 
     /// <summary>A document, for people and programs.</summary>
     public static string Document<T>(T value) => JsonSerializer.Serialize(value, document);
 
-    /// <summary>A line of a results file; null where it is broken.</summary>
+    /// <summary>Parses a line of a results file; null where the line is broken.</summary>
     public static JsonElement? TryParse(string text)
     {
         try
@@ -67,7 +67,7 @@ public static class Json
         catch (JsonException) { return null; }
     }
 
-    // Whether names and strings can be read: the parser lets half a surrogate pair pass, and whoever reads the string meets it.
+    // Whether names and strings can be read. The parser accepts half a surrogate pair, which fails only when the string is read.
     static bool IsText(JsonElement value)
     {
         try
@@ -83,18 +83,18 @@ public static class Json
         catch (InvalidOperationException) { return false; }
     }
 
-    /// <summary>Whether a line is an object with this text under this name.</summary>
+    /// <summary>Whether a line is an object in which this name has this text.</summary>
     public static bool Has(this JsonElement line, string name, string text) =>
         line.ValueKind == JsonValueKind.Object && line.TryGetProperty(name, out var found)
         && found.ValueKind == JsonValueKind.String && found.ValueEquals(text);
 
-    /// <summary>As much of a line as a message has room for.</summary>
+    /// <summary>The beginning of a line, as long as a message has room.</summary>
     internal static string Beginning(JsonElement line)
     {
         var text = line.GetRawText();
         return text.Length > 100 ? $"{text[..100]}..." : text;
     }
 
-    /// <summary>What <see cref="Line"/> wrote, as an object again.</summary>
+    /// <summary>Reads the result of <see cref="Line"/>.</summary>
     public static T Of<T>(JsonElement value) => value.Deserialize<T>(stored) ?? throw new InvalidDataException($"Null in place of a {typeof(T).Name}.");
 }

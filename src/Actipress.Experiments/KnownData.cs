@@ -3,18 +3,18 @@ using Actipress.Data;
 namespace Actipress.Experiments;
 
 /// <summary>A data set that training knows by name.</summary>
-/// <param name="Name">As <c>--data</c> has it.</param>
-/// <param name="Meaning">What it is.</param>
-/// <param name="Folder">The part of the data folder that holds it; null where the program draws it.</param>
-/// <param name="Load">Reads it from that folder.</param>
-/// <param name="Files">Files by which that folder is known: patterns, with a slash between folders.</param>
+/// <param name="Name">The name for <c>--data</c>.</param>
+/// <param name="Meaning">A description.</param>
+/// <param name="Folder">The folder of the data set inside the data folder; null for generated data.</param>
+/// <param name="Load">Reads the data set from its folder.</param>
+/// <param name="Files">Patterns of files that identify the folder, with slashes between folders.</param>
 public sealed record KnownDataSet(
     string Name, string Meaning, string? Folder, Func<string, ParsedPlan, TrainingData> Load, params string[] Files);
 
 /// <summary>The data sets by name. A line here adds one.</summary>
 public static class KnownData
 {
-    /// <summary>All of them.</summary>
+    /// <summary>All data sets.</summary>
     public static IReadOnlyList<KnownDataSet> All { get; } =
     [
         new("digits", "digits that the program draws, 28 x 28", null, (_, _) => TrainingData.Of(GeneratedDigits.Make())),
@@ -36,19 +36,19 @@ public static class KnownData
             (folder, plan) => VolumeData.Ct(TotalSegmentator.Open(folder, "spleen"), plan), "s*/ct.nii*"),
     ];
 
-    /// <summary>The one called <paramref name="name"/>, or the volumes in the folder or table of this path.</summary>
-    /// <exception cref="ArgumentException">There is none; the message lists all.</exception>
+    /// <summary>The data set called <paramref name="name"/>, or the volumes of the folder or table of this path.</summary>
+    /// <exception cref="ArgumentException">There is no such data set; the message lists all.</exception>
     public static KnownDataSet Find(string name) =>
         All.FirstOrDefault(data => data.Name == name)
         ?? (Directory.Exists(name) || VolumeLayout.IsTable(name) || name.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal) ? new KnownDataSet(name, "volumes of one's own", null, (_, plan) => VolumeData.Folder(name, plan)) : null)
         ?? throw new ArgumentException($"No data set '{name}'. Known: {string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}, or the path of a folder or .csv file of volumes.", nameof(name));
 
-    /// <summary>Whether files of a data set lie in the folder, or in the part of it that has the data set's name.</summary>
+    /// <summary>Whether files of a data set are in the folder, or in the folder inside it with the data set's name.</summary>
     public static bool IsIn(string folder, string name) => Find(name) is { Folder: not null } known && FoundData.Lies(known, folder);
 
-    /// <summary>What a plan trains on, as far as it asks for.</summary>
-    /// <param name="plan">Its network must take what the data set has.</param>
-    /// <param name="folder">Real data; null where there are none.</param>
+    /// <summary>Loads the examples of a plan.</summary>
+    /// <param name="plan">The plan, whose network must accept the data set's examples.</param>
+    /// <param name="folder">The folder of real data; null where there is none.</param>
     /// <exception cref="InvalidDataException">A file or folder is missing or damaged; the message says which.</exception>
     /// <exception cref="ArgumentException">The network cannot be trained on it.</exception>
     public static TrainingData Load(TrainingPlan plan, string? folder)

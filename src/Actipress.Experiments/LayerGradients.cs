@@ -3,13 +3,15 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>What the layers with weights of a network see in one step: their inputs, and the loss's gradients by their outputs.</summary>
+/// <summary>Records the inputs of a network's layers with weights in one step, and the loss's gradients by their outputs.</summary>
 public static class LayerGradients
 {
     /// <summary>Runs one batch forward and backward.</summary>
-    /// <param name="model">Its fully connected layers and convolutions are found by <c>call</c>; parameters' gradients are added to.</param>
-    /// <param name="loss">Runs the model and gives the scalar loss, which is disposed.</param>
-    /// <returns>By the layer's name, in the order in which they ran; the caller disposes them.</returns>
+    /// <param name="model">
+    /// The model. Its fully connected layers and convolutions are found by <c>call</c>. The step adds to its parameters' gradients.
+    /// </param>
+    /// <param name="loss">Runs the model and returns the scalar loss, which is disposed.</param>
+    /// <returns>The tensors by the layer's name, in the order in which the layers ran; the caller disposes them.</returns>
     public static IReadOnlyList<(string Layer, WeightGradient Gradient)> Of(nn.Module model, Func<Tensor> loss)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -23,7 +25,7 @@ public static class LayerGradients
                 {
                     var hook = ((nn.Module<Tensor, Tensor>)layer).register_forward_hook((_, x, z) =>
                     {
-                        // The model gets a view, and may dispose it.
+                        // The model receives a view, and may dispose it.
                         z.retain_grad();
                         using var plain = x.detach();
                         seen.Add((name, plain.contiguous().clone(), z));

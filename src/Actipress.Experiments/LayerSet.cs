@@ -6,9 +6,9 @@ using TorchSharp.Modules;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// Which layers of a network are compressed, as text: <c>all</c>; or, with commas between them, names and patterns of layers and the
-/// paper's blocks, <c>block0</c> or <c>block0-2</c>. <c>:bn</c> at the end leaves batch norms only, which is all that the paper's
-/// accuracy figures compress beyond MNIST; <c>:conv+bn</c> and <c>:conv+bn+relu</c> are the other rows of its Table 2.
+/// The set of compressed layers of a network, as text: <c>all</c>, or names and patterns of layers and the paper's blocks (<c>block0</c>,
+/// <c>block0-2</c>), separated by commas. <c>:bn</c> at the end selects batch norms only, which is what the paper's accuracy figures
+/// compress beyond MNIST. <c>:conv+bn</c> and <c>:conv+bn+relu</c> are the other rows of its Table 2.
 /// </summary>
 public sealed partial record LayerSet
 {
@@ -23,17 +23,17 @@ public sealed partial record LayerSet
 
     LayerSet(string[] patterns, string[] kinds) => (this.patterns, this.kinds) = (patterns, kinds);
 
-    /// <exception cref="ArgumentException">It names a block that the network does not have, or nothing at all.</exception>
+    /// <exception cref="ArgumentException">The text names a block that the network does not have, or no layer.</exception>
     public static LayerSet Parse(string text, Trainable network)
     {
         ArgumentNullException.ThrowIfNull(network);
         return Parse(text, network.Name, network.Blocks);
     }
 
-    /// <param name="text">As above.</param>
+    /// <param name="text">The text of the set.</param>
     /// <param name="network">The network's name, for errors.</param>
-    /// <param name="blocks">Its blocks.</param>
-    /// <exception cref="ArgumentException">It names a block or a kind of layer that is not there, or nothing at all.</exception>
+    /// <param name="blocks">The network's blocks.</param>
+    /// <exception cref="ArgumentException">The text names a block or a kind of layer that does not exist, or no layer.</exception>
     public static LayerSet Parse(string text, string network, IReadOnlyList<string[]> blocks)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -56,7 +56,7 @@ public sealed partial record LayerSet
         }
     }
 
-    /// <summary>Has these layers' maps stored by <paramref name="codec"/>, and all others left alone.</summary>
+    /// <summary>Compresses these layers' maps by <paramref name="codec"/>, and leaves all others as they are.</summary>
     public void Configure(CompressionOptions options, ActivationCodec codec)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -65,8 +65,10 @@ public sealed partial record LayerSet
         else options.Default(ActivationCodec.None).Where(OfKind, codec);
     }
 
-    /// <summary>Makes sure that the kinds after the colon are there; <see cref="CompressActivations"/> tries names and patterns.</summary>
-    /// <exception cref="ArgumentException">There is no such layer in the model: the set would compress nothing.</exception>
+    /// <summary>
+    /// Checks that the model has layers of the kinds after the colon. <see cref="CompressActivations"/> checks names and patterns.
+    /// </summary>
+    /// <exception cref="ArgumentException">The model has no such layer, so that the set would compress nothing.</exception>
     public void EnsureIn(torch.nn.Module model)
     {
         if (kinds.Length == 0) return;
@@ -80,7 +82,7 @@ public sealed partial record LayerSet
             + $"Leave out ':{string.Join('+', kinds)}', or name another kind.");
     }
 
-    /// <summary>Whether a layer is one of these.</summary>
+    /// <summary>Whether a layer belongs to the set.</summary>
     public bool Contains(Layer layer)
     {
         ArgumentNullException.ThrowIfNull(layer);

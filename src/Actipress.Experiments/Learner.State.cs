@@ -3,13 +3,13 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-// What a training is gone on with from: everything that decides what comes next, and what was measured.
+// Saves and restores a training: everything that decides its next steps, and its measurements.
 public sealed partial class Learner
 {
-    // Of the last break; null where there was none since the epoch began.
+    // The state at the last interruption; null where there was none since the epoch began.
     Tensor? randomState;
 
-    /// <summary>Writes everything that decides what comes next, and what was measured.</summary>
+    /// <summary>Writes everything that decides the next steps, and the measurements.</summary>
     public void Save(BinaryWriter writer)
     {
         ArgumentNullException.ThrowIfNull(writer);
@@ -28,7 +28,7 @@ public sealed partial class Learner
         if (knowsSources) compression?.Store.SaveSources(writer);
     }
 
-    /// <summary>Goes on where <see cref="Save"/> left off, for the same plan and data.</summary>
+    /// <summary>Restores the state of <see cref="Save"/>, for the same plan and data.</summary>
     public void Load(BinaryReader reader)
     {
         ArgumentNullException.ThrowIfNull(reader);
@@ -42,7 +42,7 @@ public sealed partial class Learner
         Report = Json.Read<CompressionReport>(reader.ReadString());
         model.load(reader);
         optimizer.load_state_dict(reader);
-        // Into one of the same size: Tensor.Load would make whatever size the bytes ask for.
+        // The tensor is read into one of the same size, because Tensor.Load would allocate any size that the bytes name.
         KeepRandomState();
         randomState!.Load(reader);
         knowsSources = reader.ReadBoolean();

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// One training of one network, step by step: measures itself, and can be saved at any step and gone on with, bit for bit. Several ranks
+/// One training of one network, step by step. It measures itself. It can be saved after any step and continued, bit for bit. Several ranks
 /// share each batch, and end with the same network.
 /// </summary>
 public sealed partial class Learner : IDisposable
@@ -29,15 +29,15 @@ public sealed partial class Learner : IDisposable
     ScoreTally? tested;
     bool knowsSources;
 
-    /// <param name="plan">What to train.</param>
-    /// <param name="data">What the plan asks for.</param>
-    /// <param name="device">Where the network is trained; the CPU where none is given.</param>
-    /// <param name="ranks">Who trains it together; this process alone where none are given.</param>
+    /// <param name="plan">The plan of the training.</param>
+    /// <param name="data">The data of the plan.</param>
+    /// <param name="device">The device of the network; by default the CPU.</param>
+    /// <param name="ranks">The ranks that train together; by default this process alone.</param>
     /// <exception cref="ArgumentException">
     /// A layer pattern matches nothing, a batch is larger than the training set, or does not divide among ranks.
     /// </exception>
-    /// <exception cref="RanksException">Another rank trains something else.</exception>
-    /// <exception cref="PlatformNotSupportedException">There is no place for the hooks here.</exception>
+    /// <exception cref="RanksException">Another rank has another training.</exception>
+    /// <exception cref="PlatformNotSupportedException">This platform or libtorch has no place for the hooks.</exception>
     public Learner(TrainingPlan plan, TrainingData data, Device? device = null, Ranks? ranks = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
@@ -68,7 +68,7 @@ public sealed partial class Learner : IDisposable
         optimizer = new Adam(model.parameters(), plan.LearningRate);
     }
 
-    // The network is tried on an example of its own, which uses none of what the training draws by chance.
+    // The network is tried on an example without augmentation, so that the training's random numbers stay unused.
     void EnsureTakesExamples()
     {
         using var inference = no_grad();
@@ -83,23 +83,23 @@ public sealed partial class Learner : IDisposable
     /// <summary>baseline or compressed.</summary>
     public string Name { get; }
 
-    /// <summary>Whole epochs done.</summary>
+    /// <summary>The number of whole epochs done.</summary>
     public int Epochs => curve.Count;
 
-    /// <summary>Of the last whole epoch.</summary>
+    /// <summary>The result of the last whole epoch.</summary>
     public EpochResult Last => curve[^1];
 
-    /// <summary>Of the last compressed step of a whole batch.</summary>
+    /// <summary>The report of the last compressed step of a whole batch.</summary>
     public CompressionReport? Report { get; private set; }
 
-    // What chance draws of the network's own in an epoch.
+    // The seed of the network's own random numbers in an epoch.
     int SeedOf(int epoch) => plan.Plan.Seed * 1000 + epoch;
 
-    /// <summary>Goes on to the end of the epoch at hand.</summary>
-    /// <param name="progress">Told after each step.</param>
-    /// <param name="betweenSteps">Called after each step but the epoch's last: the moment to save.</param>
-    /// <param name="cancellation">Ends it after the step at hand.</param>
-    /// <returns>False where it was cut short.</returns>
+    /// <summary>Trains to the end of the current epoch.</summary>
+    /// <param name="progress">Called after each step.</param>
+    /// <param name="betweenSteps">Called after each step except the epoch's last, when the training may be saved.</param>
+    /// <param name="cancellation">Ends the training after the current step.</param>
+    /// <returns>False where it was cancelled.</returns>
     public bool Epoch(IProgress<TrainingProgress>? progress, Action? betweenSteps, CancellationToken cancellation)
     {
         model.train();
@@ -114,7 +114,7 @@ public sealed partial class Learner : IDisposable
                 KeepRandomState();
                 return false;
             }
-            // What chance does in a step is a rank's own, and a training that goes on needs to know no other rank's state.
+            // The random numbers of a step are a rank's own, so that a resumed training needs no other rank's state.
             if (ranks is not null) random.manual_seed(unchecked(SeedOf(epoch) * 1_000_003 + step * ranks.Size + ranks.Rank));
             var loss = Step(order[(step * batches.Whole)..Math.Min((step + 1) * batches.Whole, order.Length)], epoch);
             losses += loss;
@@ -136,11 +136,11 @@ public sealed partial class Learner : IDisposable
         return true;
     }
 
-    /// <summary>Whether a training is to stop: all ranks do where one is asked to.</summary>
+    /// <summary>Whether a training must stop. All ranks stop where one is asked to.</summary>
     internal static bool Stops(CancellationToken cancellation, Ranks? ranks) =>
         ranks?.Any(cancellation.IsCancellationRequested) ?? cancellation.IsCancellationRequested;
 
-    // The batch is made here and not in the background, where its memory would be counted as the step's.
+    // The batch is made here. In the background its memory would be counted as the step's.
     double Step(int[] whole, int epoch)
     {
         var (done, all) = ((double)Epochs * batches.Steps + step, (double)plan.Plan.Epochs * batches.Steps);
@@ -148,7 +148,7 @@ public sealed partial class Learner : IDisposable
             foreach (var group in optimizer.ParamGroups) group.LearningRate = plan.Plan.LearningRate * AlongCosine(done, all);
         using var scope = NewDisposeScope();
         var (input, target, weight) = batches.Of(whole, epoch, step);
-        // A training that goes on is to take its first step as it would have without the break.
+        // The first step of a resumed training must equal that without the interruption.
         if (!knowsSources) compression?.LearnSources(() => model.call(input));
         knowsSources = true;
         measured.Begin();
@@ -165,7 +165,7 @@ public sealed partial class Learner : IDisposable
         return ranks is null ? mean : ranks.Sum(mean * weight) / ranks.Size;
     }
 
-    // From 1 before the first step to 0 after the last.
+    // The factor of the step size: from 1 before the first step to 0 after the last.
     internal static double AlongCosine(double done, double all) => (1 + Math.Cos(Math.PI * done / all)) / 2;
 
     Tensor Loss(Tensor input, Tensor target)
@@ -174,15 +174,15 @@ public sealed partial class Learner : IDisposable
         return plan.Objective.Loss(output, target);
     }
 
-    /// <summary>What was measured up to the last whole epoch; at least one must be done.</summary>
-    /// <param name="cancellation">Leaves out what is measured at the end only: the training score and the gradient's fidelity.</param>
+    /// <summary>The measurements up to the last whole epoch; at least one epoch must be done.</summary>
+    /// <param name="cancellation">Leaves out the measurements at the end: the training score and the gradient's fidelity.</param>
     public RunResult Result(CancellationToken cancellation)
     {
         var (isClassified, trained) = (plan.Objective is Classification, scoring.Of(data.Train.Take(data.Test.Count), cancellation)?.Mean);
         var result = new RunResult(
             Last.TestAccuracy, Last.TestDsc, isClassified ? trained : null, isClassified ? null : trained, Last.TrainLoss,
             measured.StepMs, measured.AfterForwardBytes, measured.PeakBytes, Patch: data.Patch, Batch: data.Batch);
-        // In the middle of an epoch the weights are no longer those that were tested.
+        // Within an epoch the weights are no longer those that were tested.
         if (!isClassified && (step == 0 ? tested ??= scoring.Of(data.Test, cancellation) : null) is { } tally)
             result = result with { TestDscPaper = tally.PaperMean, TestClasses = tally.Classes };
         if (compression is null || Report is null || ranks is { Rank: > 0 }) return result;
@@ -198,7 +198,7 @@ public sealed partial class Learner : IDisposable
         };
     }
 
-    /// <summary>The network as it is now, on its own: on the CPU, not compressed, in evaluation mode; the caller disposes it.</summary>
+    /// <summary>A copy of the current network: on the CPU, not compressed, in evaluation mode; the caller disposes it.</summary>
     public nn.Module<Tensor, Tensor> Copy()
     {
         using var weights = new MemoryStream();
@@ -210,7 +210,7 @@ public sealed partial class Learner : IDisposable
         return copy;
     }
 
-    /// <summary>The first digits of the SHA-256 of all parameters and buffers: equal where they are, bit for bit.</summary>
+    /// <summary>The first digits of the SHA-256 of all parameters and buffers, which identify them bit for bit.</summary>
     public string Fingerprint()
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -222,9 +222,9 @@ public sealed partial class Learner : IDisposable
         return Convert.ToHexStringLower(hash.GetHashAndReset())[..12];
     }
 
-    /// <summary>Writes the network's weights and what they are of.</summary>
+    /// <summary>Writes the network's weights and their description.</summary>
     /// <param name="folder">Files are named after the plan and the run.</param>
-    /// <param name="provenance">Where and with what it was trained.</param>
+    /// <param name="provenance">The machine and commit of the training.</param>
     /// <returns>The path of the <c>.safetensors</c>.</returns>
     public string Write(string folder, Provenance provenance)
     {
@@ -238,7 +238,7 @@ public sealed partial class Learner : IDisposable
             data.Scans is null ? [] : [.. Enumerable.Range(0, part.Count).Select(part.Data.Case).Distinct(StringComparer.Ordinal)];
     }
 
-    /// <summary>The whole epochs, one after the other.</summary>
+    /// <summary>The results of the whole epochs, in order.</summary>
     public IReadOnlyList<EpochResult> Curve => curve;
 
     GradientFidelity Fidelity(int which)

@@ -1,23 +1,23 @@
 namespace Actipress.Experiments;
 
-/// <summary>The largest batch whose training step fits in a memory, plain and compressed: predicted, nothing large is run.</summary>
-/// <param name="Network">The paper's name.</param>
-/// <param name="Input">Shape of one example.</param>
-/// <param name="Codec">How maps would be stored.</param>
-/// <param name="MemoryBytes">What the model, its input and the step may take together.</param>
-/// <param name="Batch">The batch that was asked for.</param>
-/// <param name="PlainBytes">What it takes, plain.</param>
-/// <param name="CompressedBytes">What it takes, compressed.</param>
-/// <param name="LargestPlain">The largest batch that fits, plain; 0 where not one example does.</param>
-/// <param name="LargestCompressed">The same, compressed.</param>
+/// <summary>The largest batch whose training step fits in a memory, plain and compressed. It is predicted; nothing large is run.</summary>
+/// <param name="Network">The network's name in the paper.</param>
+/// <param name="Input">The shape of one example.</param>
+/// <param name="Codec">The codec of the maps.</param>
+/// <param name="MemoryBytes">The bytes that the model, its input and the step may take together.</param>
+/// <param name="Batch">The given batch.</param>
+/// <param name="PlainBytes">The bytes of the given batch, plain.</param>
+/// <param name="CompressedBytes">The bytes of the given batch, compressed.</param>
+/// <param name="LargestPlain">The largest batch that fits, plain; 0 where not even one example fits.</param>
+/// <param name="LargestCompressed">The largest batch that fits, compressed.</param>
 public sealed record MemoryFit(
     string Network, IReadOnlyList<long> Input, string Codec, long MemoryBytes, int Batch, long PlainBytes, long CompressedBytes,
     long LargestPlain, long LargestCompressed)
 {
-    /// <summary>Predicts a plan's batch and two others, between which memory grows in a straight line.</summary>
-    /// <param name="plan">Its first codec counts, on all layers.</param>
-    /// <param name="memoryBytes">By default what this machine has available.</param>
-    /// <exception cref="ArgumentException">The network does not take the input.</exception>
+    /// <summary>Predicts a plan's batch and two other batches, between which memory grows linearly.</summary>
+    /// <param name="plan">The plan, whose first codec is used, on all layers.</param>
+    /// <param name="memoryBytes">The bytes of memory; by default the available memory of this machine.</param>
+    /// <exception cref="ArgumentException">The network does not accept the input.</exception>
     public static MemoryFit Of(MemoryPlan plan, long? memoryBytes = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
@@ -41,6 +41,6 @@ public sealed record MemoryFit(
         }
     }
 
-    // From as many examples on libtorch takes the kernels of large batches.
+    // From this number of examples on libtorch uses the kernels of large batches.
     const int Few = 16;
 }

@@ -4,42 +4,48 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>Which network's memory is measured, and how its maps are stored.</summary>
+/// <summary>A plan of a measurement of a network's memory.</summary>
 /// <param name="Network">The network.</param>
-/// <param name="Batch">Examples.</param>
-/// <param name="Input">Shape of one.</param>
-/// <param name="Codecs">How maps are stored, one after the other.</param>
-/// <param name="Layers">Which layers' maps; see <see cref="LayerSet"/>.</param>
-/// <param name="ForwardOnly">Whether the backward pass, and with it the peak, is left out: a third of the time.</param>
-/// <param name="Budget">Bytes that the compressed step is to keep to, by which codecs are chosen; null for the codec as it is.</param>
-/// <param name="Device">Where it runs; the CPU where none is given. What was alive at a moment is known of the CPU only.</param>
+/// <param name="Batch">The number of examples.</param>
+/// <param name="Input">The shape of one example.</param>
+/// <param name="Codecs">The codecs to measure.</param>
+/// <param name="Layers">The layers whose maps are compressed; see <see cref="LayerSet"/>.</param>
+/// <param name="ForwardOnly">Whether the backward pass, and with it the peak, is left out, which takes a third of the time.</param>
+/// <param name="Budget">A budget of the compressed step in bytes, which chooses the codecs; null for the codec as it is.</param>
+/// <param name="Device">The device; by default the CPU. The blocks that were alive at a moment are known for the CPU only.</param>
 public sealed record MemoryPlan(
     Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all",
     bool ForwardOnly = false, Device? Device = null, long? Budget = null);
 
 /// <summary>
-/// Memory of one network, plain and compressed: what the allocator gained since before the step, and parameters, buffers, input and
-/// target, which it held already. So what libraries keep for themselves (compiled kernels) does not count. All in bytes.
+/// The memory of one network, plain and compressed, in bytes: the rise of the allocator's level over the step, and parameters, buffers,
+/// input and target, which were allocated before. Memory that libraries keep for themselves (compiled kernels) does not count.
 /// </summary>
 /// <param name="Network">The paper's name.</param>
-/// <param name="Batch">Examples.</param>
-/// <param name="Input">Shape of one.</param>
-/// <param name="Codec">How maps were stored.</param>
-/// <param name="Blocks">Which layers' maps.</param>
-/// <param name="OthersBytes">M_O, as the paper defines it: the plain network after its forward pass, if the chosen layers' saves cost nothing.</param>
-/// <param name="FloorBytes">What no compression can go below: parameters, buffers, input, output and target.</param>
-/// <param name="BaselineBytes">M_BL: the plain network after its forward pass.</param>
-/// <param name="AfterForwardBytes">M: the compressed one after its forward pass.</param>
-/// <param name="EtaPercent">Equation 34: (M - M_BL) / (M_BL - M_O). Below -100 where maps shrink that the paper's method does not reach.</param>
-/// <param name="EtaOfFloorPercent">The same against the floor.</param>
+/// <param name="Batch">The number of examples.</param>
+/// <param name="Input">The shape of one example.</param>
+/// <param name="Codec">The codec of the maps.</param>
+/// <param name="Blocks">The layers whose maps were compressed.</param>
+/// <param name="OthersBytes">
+/// The paper's M_O: the plain network after its forward pass, without the saves of the chosen layers.
+/// </param>
+/// <param name="FloorBytes">The lower bound of any compression: parameters, buffers, input, output and target.</param>
+/// <param name="BaselineBytes">The paper's M_BL: the plain network after its forward pass.</param>
+/// <param name="AfterForwardBytes">The paper's M: the compressed network after its forward pass.</param>
+/// <param name="EtaPercent">
+/// Equation 34: (M - M_BL) / (M_BL - M_O). It is below -100 where maps shrink that the paper's method does not compress.
+/// </param>
+/// <param name="EtaOfFloorPercent">Equation 34 with the floor in place of M_O.</param>
 /// <param name="PaperStorageBytes">M in the paper's own storage at the codec's ratio; null where the codec has none.</param>
-/// <param name="BaselinePeakBytes">The plain step's highest level, forward, loss and backward; null where the forward pass alone was run.</param>
-/// <param name="PeakBytes">The compressed step's.</param>
-/// <param name="BaselineMs">Time of what was run of the plain step; a single one.</param>
-/// <param name="StepMs">Of the compressed.</param>
-/// <param name="Layers">Maps by layer.</param>
-/// <param name="AliveAtPeak">What was alive at the compressed step's peak.</param>
-/// <param name="Provenance">Where it was measured.</param>
+/// <param name="BaselinePeakBytes">
+/// The plain step's highest level over forward pass, loss and backward pass; null where only the forward pass was run.
+/// </param>
+/// <param name="PeakBytes">The compressed step's highest level.</param>
+/// <param name="BaselineMs">The time of a single plain step, or of its forward pass.</param>
+/// <param name="StepMs">The time of the compressed step.</param>
+/// <param name="Layers">The maps by layer.</param>
+/// <param name="AliveAtPeak">The blocks that were alive at the compressed step's peak.</param>
+/// <param name="Provenance">The machine and commit of the measurement.</param>
 public sealed record MemoryResult(
     string Network, int Batch, IReadOnlyList<long> Input, string Codec, string Blocks,
     long OthersBytes, long FloorBytes, long BaselineBytes, long AfterForwardBytes, double EtaPercent, double EtaOfFloorPercent, long? PaperStorageBytes,
@@ -49,20 +55,22 @@ public sealed record MemoryResult(
 /// <summary>Measures a network's memory: after the forward pass, as the paper does, and at the peak of the whole step.</summary>
 public static class MemoryMeasure
 {
-    // A budget measures the first step; the second one may show it more.
+    // A budget measures the first step; the second step may correct it.
     const int BudgetSteps = 2;
 
-    // As few as a batch norm takes.
+    // The smallest batch that a batch norm accepts.
     const int FewExamples = 2;
 
-    /// <summary>One plain step and a compressed one for each codec, after a forward pass that warms up and tells what is saved.</summary>
-    /// <param name="plan">What to measure.</param>
-    /// <param name="progress">Told what is being done.</param>
-    /// <param name="timelines">The allocator's level through each step, the plain one first.</param>
-    /// <param name="cancellation">Ends it after the step at hand.</param>
-    /// <returns>One for each codec.</returns>
-    /// <exception cref="ArgumentException">The network does not have a layer that is named, or does not take the input.</exception>
-    /// <exception cref="InsufficientMemoryException">The plain step does not fit this machine; nothing large was started.</exception>
+    /// <summary>
+    /// Runs one plain step and one compressed step for each codec, after a forward pass that warms up and records the saved tensors.
+    /// </summary>
+    /// <param name="plan">The plan.</param>
+    /// <param name="progress">Called with a description of the current work.</param>
+    /// <param name="timelines">The timelines of the steps, the plain step first.</param>
+    /// <param name="cancellation">Ends the measurement after the current step.</param>
+    /// <returns>One measurement for each codec.</returns>
+    /// <exception cref="ArgumentException">The network lacks a named layer, or does not accept the input.</exception>
+    /// <exception cref="InsufficientMemoryException">The plain step does not fit in this machine; nothing large was started.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public static IReadOnlyList<MemoryResult> Run(MemoryPlan plan, IProgress<string>? progress, out IReadOnlyList<TimelineFigure.Curve> timelines, CancellationToken cancellation)
     {
@@ -120,7 +128,7 @@ public static class MemoryMeasure
         double Eta(StepMeasured packed, long others) => 100.0 * (packed.AfterForward - plain.AfterForward) / (plain.AfterForward - others);
     }
 
-    /// <summary>What the plain step and that of the first codec, on all layers, will take: from small ones.</summary>
+    /// <summary>Predicts the plain step and the step of the first codec on all layers, from small steps.</summary>
     public static MemoryPrediction Predict(MemoryPlan plan)
     {
         ArgumentNullException.ThrowIfNull(plan);
@@ -136,7 +144,7 @@ public static class MemoryMeasure
 
     static string Extents(IEnumerable<long> extents) => string.Join(" x ", extents);
 
-    // Only where a forward pass of a part of the input tells that it may not fit are whole small steps worth their time.
+    // Small steps are run only where a forward pass of a part of the input indicates that the step may not fit.
     static bool EnsureFits(nn.Module<Tensor, Tensor> model, MemoryPlan plan)
     {
         long[] whole = [plan.Batch, .. plan.Input];

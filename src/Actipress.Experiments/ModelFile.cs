@@ -3,25 +3,25 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>What a file of weights says of its network.</summary>
+/// <summary>The description of a network in its file of weights.</summary>
 /// <param name="Model">One of <see cref="Trainable.All"/>.</param>
 /// <param name="Run">baseline or compressed.</param>
-/// <param name="Channels">Of its input.</param>
-/// <param name="Classes">Of its output.</param>
-/// <param name="Features">Channels of its first level.</param>
-/// <param name="Scans">What it has learnt of scans; null where it classifies images.</param>
-/// <param name="Plan">How it was trained.</param>
-/// <param name="Epochs">How long.</param>
-/// <param name="TestScore">What it scored then.</param>
-/// <param name="Provenance">Where and with what.</param>
-/// <param name="TrainCases">The scans that it was trained on.</param>
-/// <param name="TestCases">Those that it was tested on.</param>
+/// <param name="Channels">The number of channels of its input.</param>
+/// <param name="Classes">The number of classes of its output.</param>
+/// <param name="Features">The number of channels of its first level.</param>
+/// <param name="Scans">The description of its scans; null where it classifies images.</param>
+/// <param name="Plan">The plan of its training.</param>
+/// <param name="Epochs">The number of epochs.</param>
+/// <param name="TestScore">Its test score.</param>
+/// <param name="Provenance">The machine and commit of its training.</param>
+/// <param name="TrainCases">The names of the scans of its training.</param>
+/// <param name="TestCases">The names of the scans of its test.</param>
 public sealed record ModelDescription(
     string Model, string Run, int Channels, int Classes, int Features, ScanDescription? Scans, TrainingPlan Plan, int Epochs,
         double TestScore, Provenance Provenance,
     IReadOnlyList<string> TrainCases, IReadOnlyList<string> TestCases)
 {
-    /// <summary>Makes the network, with fresh parameters; the caller disposes it.</summary>
+    /// <summary>Makes the network, with new parameters; the caller disposes it.</summary>
     public nn.Module<Tensor, Tensor> Create() => Trainable.Find(Model).Create(Channels, Classes, Features);
 }
 
@@ -34,9 +34,9 @@ public static class ModelFile
     const string Name = "actipress", Beside = ".json", Own = ".dat", Shared = ".safetensors";
 
     /// <summary>Writes the three files.</summary>
-    /// <param name="stem">Their path without the ending.</param>
-    /// <param name="model">On any device.</param>
-    /// <param name="description">Of it.</param>
+    /// <param name="stem">The path of the files without the ending.</param>
+    /// <param name="model">The network, on any device.</param>
+    /// <param name="description">The description of the network.</param>
     /// <returns>The path of the <c>.safetensors</c>.</returns>
     public static string Write(string stem, nn.Module model, ModelDescription description)
     {
@@ -49,8 +49,9 @@ public static class ModelFile
     }
 
     /// <summary>Reads a network of either format onto the CPU, in evaluation mode; the caller disposes it.</summary>
-    /// <exception cref="InvalidDataException">It is missing or damaged, has no description, or holds other weights than this says; the
-    /// message tells which.</exception>
+    /// <exception cref="InvalidDataException">
+    /// The file is missing or damaged, has no description, or has other weights than the description; the message says which.
+    /// </exception>
     public static (nn.Module<Tensor, Tensor> Model, ModelDescription Description) Read(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -102,7 +103,7 @@ public static class ModelFile
     static void LoadOwn(string path, nn.Module model)
     {
         try { model.load(path); }
-        // TorchSharp says in many ways that bytes are no parameters of a network.
+        // TorchSharp throws many types of exceptions for bytes that are no parameters of a network.
         catch (Exception failure) when (failure is not OutOfMemoryException)
         {
             throw new InvalidDataException($"{path} does not hold the weights that its description tells of: "

@@ -3,14 +3,14 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>What a network is trained for: the loss that it minimises, and the score by which it is judged.</summary>
+/// <summary>The objective of a training: the loss that is minimised, and the score of the result.</summary>
 public abstract record Objective
 {
     /// <summary>The score's name.</summary>
     public abstract string ScoreName { get; }
 
-    /// <summary>A scalar, which the caller disposes.</summary>
-    /// <param name="output">Of the network, a batch of (n, classes, ...).</param>
+    /// <summary>The loss: a scalar, which the caller disposes.</summary>
+    /// <param name="output">The network's output, a batch of (n, classes, ...).</param>
     /// <param name="target">Classes, (n, ...) int64.</param>
     public abstract Tensor Loss(Tensor output, Tensor target);
 
@@ -19,7 +19,7 @@ public abstract record Objective
 }
 
 /// <summary>One class for each image.</summary>
-/// <param name="LogProbabilities">Whether the network gives these in place of logits.</param>
+/// <param name="LogProbabilities">Whether the network's output is log-probabilities in place of logits.</param>
 public sealed record Classification(bool LogProbabilities = false) : Objective
 {
     public override string ScoreName => "accuracy";
@@ -34,11 +34,11 @@ public sealed record Classification(bool LogProbabilities = false) : Objective
     }
 }
 
-/// <summary>A class for each pixel or voxel; class 0 is background, every other one a mask.</summary>
-/// <param name="Minimised">What is minimised.</param>
+/// <summary>A class for each pixel or voxel. Class 0 is background, and every other class is a mask.</summary>
+/// <param name="Minimised">The loss.</param>
 public sealed record Segmentation(SegmentationLoss Minimised) : Objective
 {
-    // Equation 31: added above and below, so that a mask that is empty and predicted empty has a score of 1.
+    // The constant that equation 31 adds to numerator and denominator, so that an empty mask that is predicted empty has a score of 1.
     const double Epsilon = 1e-5;
 
     public override string ScoreName => "DSC";
@@ -53,7 +53,7 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
     }
 
     /// <summary>
-    /// Equation 31 for each mask, its sums over the batch's voxels; the mean over masks: between -1 and 0.
+    /// The mean over masks of equation 31, with sums over the batch's voxels: between -1 and 0.
     /// </summary>
     /// <param name="output">Logits (n, classes, ...).</param>
     /// <param name="target">(n, ...) int64.</param>
@@ -67,8 +67,9 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
         return mean.neg();
     }
 
-    /// <summary>The mean DSC of each example's masks, with the most probable class of each voxel; by the paper's formula (equations 31 and
-    /// 33) too.</summary>
+    /// <summary>
+    /// The mean DSC of each example's masks, with the most probable class of each voxel; also by the paper's formula (equations 31 and 33).
+    /// </summary>
     public override ScoreTally Scores(Tensor output, Tensor target)
     {
         ArgumentNullException.ThrowIfNull(output);
@@ -87,7 +88,7 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
         return above / below;
     }
 
-    // (n, ...) classes to (n, classes, ...) ones and zeros.
+    // The one-hot form: classes (n, ...) to ones and zeros (n, classes, ...).
     static Tensor Masks(Tensor labels, long classes, ScalarType type)
     {
         long[] shape = [1, classes, .. Enumerable.Repeat(1L, (int)labels.dim() - 1)];

@@ -1,13 +1,13 @@
 namespace Actipress.Experiments;
 
 /// <summary>
-/// What the paper's own storage holds after a forward pass, from the tensors that the pass saves: 12 bytes a kept coefficient (an int64
-/// position, a float32 value), k = floor(N / ratio) of them, once for each save. A saved storage goes only where every save of it is
-/// compressed.
+/// The bytes of the paper's own storage after a forward pass, from the tensors that the pass saves. Each save takes 12 bytes a kept
+/// coefficient (an int64 position, a float32 value), for k = floor(N / ratio) coefficients. A saved storage is freed only where every save
+/// of it is compressed.
 /// </summary>
-/// <param name="trace">Of the plain network.</param>
-/// <param name="targetBytes">The target, which is held beside input and output.</param>
-/// <param name="covered">Which layers' saves are compressed.</param>
+/// <param name="trace">The trace of the plain network.</param>
+/// <param name="targetBytes">The bytes of the target, which is held beside input and output.</param>
+/// <param name="covered">Whether the saves of a layer are compressed.</param>
 sealed class PaperStorage(ForwardTrace trace, long targetBytes, Func<Layer, bool> covered)
 {
     const int CoefficientBytes = sizeof(long) + sizeof(float);
@@ -17,13 +17,13 @@ sealed class PaperStorage(ForwardTrace trace, long targetBytes, Func<Layer, bool
     /// <summary>M_BL: the plain network.</summary>
     public long BaselineBytes => trace.AfterForwardBytes + targetBytes;
 
-    /// <summary>M_O: what is left where compressed saves cost nothing.</summary>
+    /// <summary>M_O: the plain network without the compressed saves.</summary>
     public long OthersBytes => BaselineBytes - FreedBytes;
 
-    /// <summary>M: what is held with compression at <paramref name="ratio"/>.</summary>
+    /// <summary>M: the bytes with compression at <paramref name="ratio"/>.</summary>
     public long AfterForwardBytes(double ratio) => OthersBytes + compressed.Sum(save => CoefficientBytes * (long)(save.Elements / ratio));
 
-    // The output is held by its caller.
+    // The caller holds the output.
     long FreedBytes
     {
         get

@@ -5,39 +5,41 @@ using Actipress.Saving;
 
 namespace Actipress.Experiments;
 
-/// <summary>A figure of the paper's, in MiB after the forward pass, with what its method gives by the shapes of what is saved.</summary>
-/// <param name="Column">As the table has it.</param>
+/// <summary>
+/// A figure of the paper, in MiB after the forward pass, beside the figure of the paper's method for the shapes of the saved tensors.
+/// </summary>
+/// <param name="Column">The column's name in the table.</param>
 /// <param name="Paper">The paper's figure.</param>
-/// <param name="Exact">Ours in the paper's own storage.</param>
-/// <param name="Suspect">Whether the figure is known not to follow from the method as published.</param>
+/// <param name="Exact">Our figure in the paper's own storage.</param>
+/// <param name="Suspect">Whether the paper's figure is known to differ from the published method.</param>
 public sealed record PaperCell(string Column, double Paper, double Exact, bool Suspect = false)
 {
-    /// <summary>How near two figures are to count as equal.</summary>
+    /// <summary>The distance within which two figures count as equal.</summary>
     public const double Tolerance = 0.02;
 
-    /// <summary>Whether ours is the paper's.</summary>
+    /// <summary>Whether our figure equals the paper's.</summary>
     public bool Agrees => Math.Abs(Exact / Paper - 1) <= Tolerance;
 }
 
 /// <summary>A row of Table 2, or a column of Table 3.</summary>
-/// <param name="Network">The paper's name.</param>
-/// <param name="Batch">Examples.</param>
-/// <param name="Input">Shape of one.</param>
-/// <param name="Layers">Which kinds of layers are compressed.</param>
-/// <param name="Cells">Its figures.</param>
-/// <param name="Note">Why a figure does not agree; null where all do.</param>
+/// <param name="Network">The network's name in the paper.</param>
+/// <param name="Batch">The number of examples.</param>
+/// <param name="Input">The shape of one example.</param>
+/// <param name="Layers">The kinds of layers that are compressed.</param>
+/// <param name="Cells">The figures of the row.</param>
+/// <param name="Note">Why a figure does not agree; null where all agree.</param>
 public sealed record PaperRow(string Network, int Batch, long[] Input, string Layers, IReadOnlyList<PaperCell> Cells, string? Note);
 
-/// <summary>Tables 2 and 3 of the paper, each figure beside what the method gives.</summary>
+/// <summary>Tables 2 and 3 of the paper, each figure beside that of the method.</summary>
 public static class PaperTables
 {
     /// <summary>The ratio of Table 2.</summary>
     public const double Ratio = 100;
 
-    /// <summary>Names of the tables.</summary>
+    /// <summary>The names of the tables.</summary>
     public static IReadOnlyList<string> Names { get; } = ["table2", "table3"];
 
-    /// <summary>The rows of a table, each as soon as its network has been run at a small batch.</summary>
+    /// <summary>The rows of a table, each as soon as its network was run at a small batch.</summary>
     /// <param name="table">One of <see cref="Names"/>.</param>
     public static IEnumerable<PaperRow> Rows(string table) => table switch
     {
@@ -46,7 +48,7 @@ public static class PaperTables
         _ => throw new ArgumentException($"No table '{table}'. Known: {string.Join(", ", Names)}.", nameof(table)),
     };
 
-    /// <summary>The networks of a table, each with batch and input.</summary>
+    /// <summary>The networks of a table, with batch and input.</summary>
     /// <param name="table">One of <see cref="Names"/>.</param>
     public static IReadOnlyList<(Network Network, int Batch, long[] Input)> Settings(string table) => table == "table3"
         ? [.. Table3Networks.Select(name => Networks.Find(name)).Select(network => (network, network.Batch, network.Input))]
@@ -107,8 +109,8 @@ public static class PaperTables
     static PaperRow Row(Network network, int batch, long[] input, string layers, List<PaperCell> cells, string? note) =>
         new(network.Name, batch, input, layers, cells, cells.All(cell => cell.Agrees) ? null : note ?? notes.GetValueOrDefault(network.Name));
 
-    // Where the paper's figures are copied without a note. A sparse tensor does not store a coefficient that is zero by itself, as after
-    // a ReLU that is dead over a whole block: that would explain the figures at ratios near 1, but cannot be proved from shapes.
+    // The figures that are copied from the paper without a note. A sparse tensor does not store a coefficient that is zero by itself, as
+    // after a ReLU that is dead over a whole block. This would explain the figures at ratios near 1, but cannot be proved from shapes.
     const string NearOne = "at ratios near 1 the figures are not those of k = N / ratio coefficients of every save";
 
     static readonly Dictionary<string, string> notes = new()
@@ -118,10 +120,10 @@ public static class PaperTables
         ["EDSR"] = NearOne,
     };
 
-    // The published U-Net ends in a sigmoid: its figures are those of logits, probabilities and target being held.
+    // The published U-Net ends in a sigmoid, so that its figures contain logits, probabilities and target.
     static long HeldBytes(Network network, ForwardTrace trace) => network.Name == "UNet3D" ? 2 * trace.OutputBytes : 0;
 
-    // Which layers' saves the paper compresses: it leaves shortcuts alone. Attention and FeedForward are all of a block.
+    // The layers whose saves the paper compresses, which exclude shortcuts. Attention and FeedForward are whole blocks.
     static Func<Layer, bool> Covered(Network network, string layers, int lastBlock)
     {
         var kinds = layers.StartsWith("BN", StringComparison.Ordinal) || layers.StartsWith("Conv", StringComparison.Ordinal) ? ":" + layers.ToLowerInvariant() : "";
@@ -129,7 +131,7 @@ public static class PaperTables
         return layer => set.Contains(layer) && (kinds.Length == 0 || !layer.Name.Contains(PaperTrace.Shortcut, StringComparison.Ordinal));
     }
 
-    // The paper writes channels last.
+    // The paper writes shapes with channels last.
     static long[] Shape(string text)
     {
         var extents = text.Split('x').Select(extent => long.Parse(extent, CultureInfo.InvariantCulture)).ToArray();

@@ -5,12 +5,12 @@ using static TorchSharp.torch;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// What the paper's networks saved under the libtorch of its time, on CUDA: the traces of our own forward pass, with the differences put
-/// in that its tables show.
+/// The tensors that the paper's networks saved under the libtorch of its time, on CUDA: the traces of our own forward pass, with the
+/// differences that the paper's tables show.
 /// </summary>
 static class PaperTrace
 {
-    /// <summary>The trace of a network at a batch, which is extrapolated from two small ones where it is larger than they.</summary>
+    /// <summary>The trace of a network at a batch, which is extrapolated from two small batches where it is larger.</summary>
     /// <param name="create">Makes the network.</param>
     /// <param name="batch">Examples.</param>
     /// <param name="input">Shape of one example.</param>
@@ -26,8 +26,8 @@ static class PaperTrace
         }
     }
 
-    // Dropout saved a byte an element, which is no float; softmax saved its input beside its output (until libtorch 1.11); and a residual
-    // network's last map was saved by its average pool.
+    // Dropout saved a byte an element, not a float. Softmax saved its input beside its output (until libtorch 1.11). A residual network's
+    // average pool saved the last map.
     static ForwardTrace AsThen(ForwardTrace trace)
     {
         var saves = new List<TracedSave>();
@@ -45,15 +45,15 @@ static class PaperTrace
 
     static string ShortcutOf(string stage) => $"{stage}.0.{Shortcut}.0";
 
-    /// <summary>The name of a residual block's shortcut, which the paper leaves alone.</summary>
+    /// <summary>The name of a residual block's shortcut, which the paper does not compress.</summary>
     public const string Shortcut = "downsample";
 
     /// <summary>
-    /// WideResNet101 as the table's rows ran it: compressed stages wide, the ones after them of ordinary width. Found from the figures,
-    /// which it gives to 1 %.
+    /// WideResNet101 as in the table's rows: the compressed stages are wide, and the stages after them have ordinary width. This was found
+    /// from the figures, which it reproduces to 1 %.
     /// </summary>
     /// <param name="wide">The network of the paper.</param>
-    /// <param name="narrow">ResNet101, whose stages give out as many channels.</param>
+    /// <param name="narrow">ResNet101, whose stages have as many output channels.</param>
     /// <param name="last">The last stage that is wide.</param>
     public static ForwardTrace WideUpTo(ForwardTrace wide, ForwardTrace narrow, int last)
     {
@@ -70,7 +70,7 @@ static class PaperTrace
         bool IsWide(TracedSave save) => !IsNarrow(save.Layer.Name);
         bool IsNarrow(string name) => name.StartsWith("layer", StringComparison.Ordinal) && name["layer".Length] - '0' > last;
 
-        // What the stages hold in parameters: each is saved by the layer that uses it.
+        // The parameters of the stages, each of which is saved by the layer that uses it.
         long Parameters(ForwardTrace trace) => trace.Saves.Where(save => save.Kind == SavedKind.Parameter && IsNarrow(save.Layer.Name)).DistinctBy(save => save.Storage).Sum(save => save.StorageBytes);
     }
 }

@@ -3,40 +3,43 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>A patch and a batch, and what a training step of them takes.</summary>
+/// <summary>A patch and a batch, and the memory of their training step.</summary>
 /// <param name="Patch">Depth, height and width.</param>
-/// <param name="Batch">Patches a step.</param>
-/// <param name="Bytes">Parameters, the optimizer's two moments of each, input, and the step's peak, as predicted.</param>
-/// <param name="Fits">Whether that is within the bound; else it is the least there is.</param>
+/// <param name="Batch">The number of patches of a step.</param>
+/// <param name="Bytes">The predicted bytes: parameters, the optimizer's two moments of each, input, and the step's peak.</param>
+/// <param name="Fits">Whether the bytes are within the bound; otherwise it is the smallest choice.</param>
 public sealed record PatchStep(IReadOnlyList<int> Patch, int Batch, long Bytes, bool Fits)
 {
     /// <inheritdoc/>
     public override string ToString() => $"{Batch} of {string.Join(" x ", Patch)}, {CompressionReport.Bytes(Bytes)}";
 }
 
-/// <summary>The largest patch and batch for a bound on a step's memory, with compressed maps and without: what compression is
-/// for.</summary>
-/// <param name="Compressed">With.</param>
-/// <param name="Plain">Without.</param>
+/// <summary>The largest patch and batch for a bound on a step's memory, with and without compression.</summary>
+/// <param name="Compressed">The choice with compression.</param>
+/// <param name="Plain">The choice without compression.</param>
 public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
 {
-    // A U-Net of five levels halves four times; below two voxels at the coarsest its batch norms learn nothing.
+    // A U-Net of five levels halves four times. With fewer than two voxels at the coarsest level its batch norms learn nothing.
     const int Grain = 16, Smallest = 32;
 
     // Adam holds two moments of each parameter.
     const int OptimizerCopies = 2;
 
-    /// <summary>Chooses. The patch grows along the axis of which it covers the smallest share, up to the whole volume; then the batch
-    /// doubles.</summary>
+    /// <summary>
+    /// Makes the choice. The patch grows along the axis of which it covers the smallest share, up to the whole volume. Then the batch
+    /// doubles.
+    /// </summary>
     /// <param name="create">Makes the network on the CPU.</param>
-    /// <param name="channels">Of its input.</param>
-    /// <param name="whole">Depth, height and width of a usual volume.</param>
+    /// <param name="channels">The number of channels of its input.</param>
+    /// <param name="whole">The depth, height and width of a typical volume.</param>
     /// <param name="batch">The least batch.</param>
-    /// <param name="mostBatch">The largest: cases to train on.</param>
-    /// <param name="codec">How maps will be stored.</param>
-    /// <param name="objective">What is minimised.</param>
+    /// <param name="mostBatch">The largest batch: the number of training cases.</param>
+    /// <param name="codec">The codec of the maps.</param>
+    /// <param name="objective">The objective of the training.</param>
     /// <param name="bytes">The bound.</param>
-    /// <exception cref="InsufficientMemoryException">Not even the smallest fits compressed; the message says what it takes.</exception>
+    /// <exception cref="InsufficientMemoryException">
+    /// Not even the smallest patch fits with compression; the message says how many bytes it takes.
+    /// </exception>
     /// <exception cref="PlatformNotSupportedException">The allocator cannot be measured here.</exception>
     public static PatchChoice Of(
         Func<nn.Module<Tensor, Tensor>> create, int channels, IReadOnlyList<int> whole, int batch, int mostBatch, ActivationCodec codec,
@@ -57,7 +60,7 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
 
         long Plain(int step) => Predict(step).Plain;
 
-        // What a step takes grows with its voxels, so that the largest is found by halving.
+        // The memory of a step grows with its voxels, so that bisection finds the largest.
         PatchStep Largest(Func<int, long> taken)
         {
             var (fits, tooLarge) = (-1, steps.Count);
@@ -71,7 +74,7 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
             return new(steps[best].Patch, steps[best].Batch, taken(best), fits >= 0);
         }
 
-        // Two steps that were predicted tell by a straight line where the bound will be met, so that few large ones are run.
+        // Two predicted steps give the size at the bound by a straight line, so that few large steps are run.
         int Next(Func<int, long> taken, int fits, int tooLarge)
         {
             if (fits < 0) return 0;
@@ -101,7 +104,7 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
         }
     }
 
-    /// <summary>Patches and batches from the smallest on.</summary>
+    /// <summary>The patches and batches, from the smallest on.</summary>
     internal static IReadOnlyList<(IReadOnlyList<int> Patch, int Batch)> Steps(IReadOnlyList<int> whole, int batch, int mostBatch)
     {
         int[] most = [.. whole.Select(extent => Math.Max(Smallest, (extent + Grain - 1) / Grain * Grain))],

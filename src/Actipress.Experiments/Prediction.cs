@@ -3,64 +3,66 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>How one class of one scan was predicted.</summary>
+/// <summary>The scores of one class of one scan.</summary>
 /// <param name="Case">The scan.</param>
-/// <param name="Class">Its name, or its number.</param>
-/// <param name="Dsc">From 0 to 1; null where the truth has no such class.</param>
-/// <param name="Hd95Mm">See <see cref="SurfaceDistance.Hd95"/>; null where either has no such class.</param>
-/// <param name="TruthMl">Its volume; null where the truth is not known.</param>
-/// <param name="PredictedMl">Likewise as predicted.</param>
+/// <param name="Class">The name of the class, or its number.</param>
+/// <param name="Dsc">The DSC from 0 to 1; null where the truth has no such class.</param>
+/// <param name="Hd95Mm">See <see cref="SurfaceDistance.Hd95"/>; null where prediction or truth has no such class.</param>
+/// <param name="TruthMl">The true volume; null where the truth is not known.</param>
+/// <param name="PredictedMl">The predicted volume.</param>
 public sealed record PredictedClass(string Case, string Class, double? Dsc, double? Hd95Mm, double? TruthMl, double PredictedMl);
 
-/// <summary>What came of predicting a folder of scans.</summary>
+/// <summary>The result of predicting a folder of scans.</summary>
 /// <param name="Weights">The network's file.</param>
-/// <param name="Cases">How many scans were predicted.</param>
-/// <param name="Skipped">Those that could not be read, with the reason.</param>
-/// <param name="Scored">How many had masks.</param>
-/// <param name="MeanDsc">Mean over these of the mean over the classes that they have: as training scores; null where there are
-/// none.</param>
-/// <param name="Classes">Each class of each scan.</param>
+/// <param name="Cases">The number of predicted scans.</param>
+/// <param name="Skipped">The scans that could not be read, with the reason.</param>
+/// <param name="Scored">The number of scans with masks.</param>
+/// <param name="MeanDsc">The mean over these scans of the mean over their classes, as training scores; null where there are none.</param>
+/// <param name="Classes">The scores of each class of each scan.</param>
 public sealed record PredictionResult(string Weights, int Cases, IReadOnlyList<string> Skipped, int Scored, double? MeanDsc,
     IReadOnlyList<PredictedClass> Classes);
 
-/// <summary>Predicts scans from files: masks as NIfTI in each scan's own space, a picture beside each, scores where masks are at hand, and
-/// a page of all.</summary>
+/// <summary>
+/// Predicts scans from files. Writes masks as NIfTI in each scan's own space, a picture of each, scores where masks are given, and a page
+/// of all.
+/// </summary>
 /// <param name="Weights">The network's file.</param>
-/// <param name="Cases">See <see cref="ScanFolder"/>.</param>
-/// <param name="Folder">Where results go.</param>
+/// <param name="Cases">The scans: see <see cref="ScanFolder"/>.</param>
+/// <param name="Folder">The folder of the results.</param>
 public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases, string Folder)
 {
     const string Table = "scores.csv", Page = "index.html";
     const double CubicMmPerMl = 1000;
 
-    /// <summary>Whether of each class the largest connected part alone is kept.</summary>
+    /// <summary>Whether only the largest connected component of each class is kept.</summary>
     public bool Largest { get; init; }
 
     /// <summary>Whether windows are predicted mirrored too.</summary>
     public bool Flips { get; init; }
 
-    /// <summary>Least share of a window that its neighbour has too.</summary>
+    /// <summary>The least overlap of neighbouring windows, as a share of a window.</summary>
     public double Overlap { get; init; } = 0.5;
 
-    /// <summary>Whether what lies in the folder may be replaced.</summary>
+    /// <summary>Whether files in the folder may be replaced.</summary>
     public bool Overwrite { get; init; }
 
-    /// <summary>What is done with channels and masks that lie elsewhere than their scan.</summary>
+    /// <summary>How channels and masks that lie elsewhere than their scan are handled.</summary>
     public Misplaced Misplaced { get; init; }
 
-    /// <summary>What is done with a scan that cannot be read.</summary>
+    /// <summary>How a scan that cannot be read is handled.</summary>
     public Unreadable Unreadable { get; init; }
 
     /// <summary>Predicts every case.</summary>
-    /// <param name="model">In evaluation mode; moved to the device, not disposed.</param>
-    /// <param name="description">Of the model.</param>
-    /// <param name="device">Where to compute.</param>
-    /// <param name="progress">Told of each case.</param>
-    /// <param name="notes">Gets what was noticed of cases.</param>
-    /// <param name="cancellation">Ends it between windows; what is written stays.</param>
+    /// <param name="model">The network in evaluation mode; it is moved to the device, and not disposed.</param>
+    /// <param name="description">The description of the network.</param>
+    /// <param name="device">The device.</param>
+    /// <param name="progress">Called for each case.</param>
+    /// <param name="notes">Receives notes about cases.</param>
+    /// <param name="cancellation">Ends the prediction between windows; written files stay.</param>
     /// <exception cref="ArgumentException">The network does not segment scans.</exception>
-    /// <exception cref="InvalidDataException">A scan cannot be read, and the run is to stop at it, or the folder holds results; the message
-    /// says what.</exception>
+    /// <exception cref="InvalidDataException">
+    /// A scan cannot be read and the run stops there, or the folder holds results; the message says which.
+    /// </exception>
     public PredictionResult Run(
         torch.nn.Module<torch.Tensor, torch.Tensor> model, ModelDescription description, torch.Device device, IProgress<string>? progress,
             DataNotes notes, CancellationToken cancellation)

@@ -4,35 +4,37 @@ using static TorchSharp.torch;
 namespace Actipress.Experiments;
 
 /// <summary>Predicts whole scans with a trained segmentation network, window by window, in the scan's own voxels.</summary>
-/// <param name="Model">In evaluation mode; not disposed.</param>
-/// <param name="Scans">What it has learnt of scans.</param>
-/// <param name="Classes">Channels of its output.</param>
-/// <param name="Device">Where it is.</param>
+/// <param name="Model">The network in evaluation mode; not disposed.</param>
+/// <param name="Scans">The description of the scans of its training.</param>
+/// <param name="Classes">The number of channels of its output.</param>
+/// <param name="Device">The device of the network.</param>
 public sealed record Predictor(nn.Module<Tensor, Tensor> Model, ScanDescription Scans, int Classes, Device Device)
 {
     /// <summary>Whether the network learnt from slices across the depth.</summary>
     public bool IsOfSlices { get; init; }
 
-    /// <summary>Also predicts each window mirrored along each axis and along several, and adds what comes back: eight times the work, of
-    /// slices four.</summary>
+    /// <summary>
+    /// Whether each window is also predicted mirrored along each axis and along several, and the predictions are added. This is eight times
+    /// the work, and four times for slices.
+    /// </summary>
     public bool Flips { get; init; }
 
-    /// <summary>Least share of a window that its neighbour has too.</summary>
+    /// <summary>The least overlap of neighbouring windows, as a share of a window.</summary>
     public double Overlap { get; init; } = 0.5;
 
-    /// <summary>A class a voxel of a scan.</summary>
-    /// <param name="scan">As it is in its file.</param>
-    /// <param name="cancellation">Ends it between windows.</param>
+    /// <summary>Predicts a class for each voxel of a scan.</summary>
+    /// <param name="scan">The scan as in its file.</param>
+    /// <param name="cancellation">Ends the prediction between windows.</param>
     public ushort[] Predict(Example scan, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(scan);
         return Predict(scan, Scans.Preparation.Apply(scan with { Labels = [0] }), cancellation);
     }
 
-    /// <summary>The same where the scan has been prepared already.</summary>
-    /// <param name="scan">As it is in its file.</param>
-    /// <param name="prepared">After <see cref="Preparation.Apply"/>.</param>
-    /// <param name="cancellation">Ends it between windows.</param>
+    /// <summary>Predicts a scan that is already prepared.</summary>
+    /// <param name="scan">The scan as in its file.</param>
+    /// <param name="prepared">The result of <see cref="Preparation.Apply"/>.</param>
+    /// <param name="cancellation">Ends the prediction between windows.</param>
     public ushort[] Predict(Example scan, Example prepared, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(scan);

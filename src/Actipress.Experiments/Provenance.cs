@@ -3,18 +3,18 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Experiments;
 
-/// <summary>Where and with what a result was measured.</summary>
+/// <summary>The machine and build of a measurement.</summary>
 public sealed record Provenance(string Machine, int Cores, string Commit, string TorchSharp, string DotNet, DateTime MeasuredAt, string? Gpu = null)
 {
     /// <summary>This machine and this build.</summary>
-    /// <param name="device">Where it is measured; the CPU where none is given.</param>
+    /// <param name="device">The device of the measurement; by default the CPU.</param>
     public static Provenance Here(torch.Device? device = null) => new(
         Processor(), Environment.ProcessorCount, SourceCommit(), typeof(torch).Assembly.GetName().Version!.ToString(3), RuntimeInformation.FrameworkDescription, DateTime.UtcNow,
         device is null ? null : GpuKernels.NameOf(device));
 
     const string Dirty = "dirty";
 
-    /// <summary>Whether a commit's name says that its sources were changed and not committed.</summary>
+    /// <summary>Whether a commit's name says that sources had uncommitted changes.</summary>
     public static bool IsDirty(string commit) => commit.EndsWith($"-{Dirty}", StringComparison.Ordinal);
 
     static string Processor()
@@ -26,7 +26,7 @@ public sealed record Provenance(string Machine, int Cores, string Commit, string
         catch (IOException) { return "unknown processor"; }
     }
 
-    // Of the sources that this program was built from, where they are a git checkout.
+    // The commit of the sources of this program, where they are a git checkout.
     static string SourceCommit()
     {
         try

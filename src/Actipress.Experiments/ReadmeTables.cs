@@ -5,12 +5,12 @@ using static System.FormattableString;
 
 namespace Actipress.Experiments;
 
-/// <summary>The README's tables of results, each from the experiments that the line above it names.</summary>
+/// <summary>Writes the README's tables of results, each from the experiments in the line above it.</summary>
 public static class ReadmeTables
 {
     const string End = "<!-- end of results -->";
 
-    // A line here adds a table; the README has a place for each.
+    // A line here adds a table, for which the README must have a place.
     static readonly (string[] Experiments, Func<string[], MeasuredTable> Table)[] all =
     [
         (["mnist-lenet-10-epochs", "cifar10-resnet", "cifar10-resnet-24-epochs", "hippocampus-unet3d"], Sweeps),
@@ -18,9 +18,11 @@ public static class ReadmeTables
         (["paper"], folders => Memory(new ResultsFile(folders[0]))),
     ];
 
-    /// <summary>The README with its tables written anew.</summary>
+    /// <summary>The text of the README with new tables.</summary>
     /// <param name="repository">The folder of README.md and experiments.</param>
-    /// <exception cref="InvalidDataException">The README has no place for a table, or a table that would change has figures of a dirty commit.</exception>
+    /// <exception cref="InvalidDataException">
+    /// The README has no place for a table, or a table that would change has figures of a dirty commit.
+    /// </exception>
     public static string Update(string repository)
     {
         var readme = File.ReadAllText(Path.Combine(repository, "README.md"));
@@ -98,9 +100,9 @@ public static class ReadmeTables
 
 /// <summary>A table of results.</summary>
 /// <param name="Text">In Markdown; empty where there are no results.</param>
-/// <param name="Commits">From which its figures were measured.</param>
+/// <param name="Commits">The commits from which its figures were measured.</param>
 public sealed record MeasuredTable(string Text, IReadOnlyList<string> Commits)
 {
-    /// <summary>Those of sources that were changed and not committed.</summary>
+    /// <summary>The commits with uncommitted changes.</summary>
     public string[] DirtyCommits => [.. Commits.Where(Provenance.IsDirty)];
 }

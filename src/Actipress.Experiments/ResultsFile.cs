@@ -4,14 +4,14 @@ using System.Text.Json;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// Results as lines of JSON, each written whole and at once, so that the file is valid whenever the program ends. Several programs may
-/// add to one file. Where one was killed in the middle of a line, that line is dropped.
+/// Results as lines of JSON. Each line is written whole, in one call, so that the file is valid whenever the program ends. Several programs
+/// may add lines to one file. Where a program was killed within a line, this line is dropped.
 /// </summary>
 public sealed class ResultsFile
 {
     static readonly TimeSpan patience = TimeSpan.FromMinutes(1);
 
-    /// <param name="folder">Made where it does not exist; the file is <c>results.jsonl</c> in it.</param>
+    /// <param name="folder">The folder, which is made where it does not exist; the file is <c>results.jsonl</c> in it.</param>
     /// <exception cref="IOException">The folder cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public ResultsFile(string folder)
@@ -23,17 +23,19 @@ public sealed class ResultsFile
         Dropped = DropBrokenEnd(file);
     }
 
-    /// <summary>Where it is.</summary>
+    /// <summary>The path of the file.</summary>
     public string Path { get; }
 
-    /// <summary>What was found at the file's end in place of a whole line, and dropped; null where nothing was.</summary>
+    /// <summary>The incomplete line at the file's end that was dropped; null where there was none.</summary>
     public string? Dropped { get; }
 
     /// <summary>Adds a line.</summary>
     public void Add<T>(T result) => AddUnless(_ => false, result);
 
-    /// <summary>Adds a line unless there is one already for which <paramref name="same"/> is true; no other program can add one meanwhile.</summary>
-    /// <returns>Whether it was added.</returns>
+    /// <summary>
+    /// Adds a line unless the file has one for which <paramref name="same"/> is true. No other program can add a line meanwhile.
+    /// </summary>
+    /// <returns>Whether the line was added.</returns>
     public bool AddUnless<T>(Func<JsonElement, bool> same, T result)
     {
         ArgumentNullException.ThrowIfNull(same);
@@ -47,7 +49,7 @@ public sealed class ResultsFile
         return true;
     }
 
-    /// <summary>The lines; what is no JSON object is passed over.</summary>
+    /// <summary>The lines; lines that are no JSON objects are skipped.</summary>
     public IReadOnlyList<JsonElement> Lines()
     {
         using var alone = Lock();
@@ -87,8 +89,8 @@ public sealed class ResultsFile
 
     FileStream Open() => new(Path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
 
-    // The system gives it back however the program ends. A file of its own, so that readers are never in the way; it stays, since
-    // between opening and locking a deleted one there is time for another.
+    // The system releases the lock however the program ends. The lock is a file of its own, so that readers never block it. The file is not
+    // deleted, because another program could open and lock it in between.
     FileStream Lock()
     {
         for (var waited = Stopwatch.StartNew(); ;)

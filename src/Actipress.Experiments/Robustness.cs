@@ -2,11 +2,15 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>How much a trained network's output changes with its input.</summary>
+/// <summary>Measures how much a trained network's output changes with its input.</summary>
 public static class Robustness
 {
-    /// <summary>The Frobenius norm of the Jacobian of the network's output by its input: the root of its mean square over examples.</summary>
-    /// <param name="model">In evaluation mode, so that examples do not depend on each other; no parameter's gradient changes.</param>
+    /// <summary>
+    /// The Frobenius norm of the Jacobian of the network's output by its input: the root of its mean square over examples.
+    /// </summary>
+    /// <param name="model">
+    /// The network, in evaluation mode, so that examples do not depend on each other. No parameter's gradient changes.
+    /// </param>
     /// <param name="input">(n, ...); not disposed.</param>
     public static double JacobianNorm(nn.Module<Tensor, Tensor> model, Tensor input)
     {
@@ -16,7 +20,7 @@ public static class Robustness
         var x = input.detach().clone().requires_grad_(true);
         var outputs = model.call(x).flatten(1);
         double squares = 0;
-        // There are few outputs: a row of the Jacobian each, in place of random projections.
+        // There are few outputs, so that each row of the Jacobian is computed, without random projections.
         for (var output = 0; output < outputs.shape[1]; output++)
         {
             using Tensor one = outputs.select(1, output), sum = one.sum();
@@ -28,12 +32,12 @@ public static class Robustness
         return Math.Sqrt(squares / input.shape[0]);
     }
 
-    /// <summary>The part of some examples that is classified right when normal noise is added to them.</summary>
-    /// <param name="model">In evaluation mode.</param>
+    /// <summary>The share of examples that is classified correctly when normal noise is added.</summary>
+    /// <param name="model">The network, in evaluation mode.</param>
     /// <param name="input">(n, ...); not changed, not disposed.</param>
     /// <param name="target">(n) int64; not disposed.</param>
     /// <param name="deviation">The noise's standard deviation, in units of the input.</param>
-    /// <param name="seed">Decides the noise, whatever the network.</param>
+    /// <param name="seed">The seed of the noise, which does not depend on the network.</param>
     public static double AccuracyUnderNoise(nn.Module<Tensor, Tensor> model, Tensor input, Tensor target, double deviation, int seed)
     {
         ArgumentNullException.ThrowIfNull(model);

@@ -2,16 +2,16 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>What <c>compress --json</c> prints.</summary>
+/// <summary>The result that <c>compress --json</c> prints.</summary>
 public sealed record RoundTripResult(string Codec, long[] Shape, long InputBytes, long PackedBytes, double Mse, double PsnrDb);
 
-/// <summary>Packs an array or a picture from a file, unpacks it, and measures what was lost (as the paper's Figure 5).</summary>
+/// <summary>Packs an array or a picture from a file, unpacks it, and measures the loss (as the paper's Figure 5).</summary>
 public static class RoundTrip
 {
     /// <param name="file">A .npy array, or a PNG or JPEG picture.</param>
-    /// <param name="codec">How it is stored.</param>
-    /// <param name="folder">Where the rebuilt array, and for pictures both side by side, are written; null for nowhere.</param>
-    /// <param name="device">Where it is packed; the CPU where none is given.</param>
+    /// <param name="codec">The codec.</param>
+    /// <param name="folder">The folder for the rebuilt array, and for a picture both pictures side by side; null to write nothing.</param>
+    /// <param name="device">The device of packing; by default the CPU.</param>
     /// <returns>The measurements, and the files written.</returns>
     /// <exception cref="InvalidDataException">The file cannot be read, or the codec leaves it as it is.</exception>
     public static (RoundTripResult Result, IReadOnlyList<string> Written) Run(string file, ActivationCodec codec, string? folder, torch.Device? device = null)

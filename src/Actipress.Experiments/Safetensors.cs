@@ -8,8 +8,8 @@ using static TorchSharp.torch;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// Hugging Face's format for weights: eight bytes with the length of a JSON header, the header with each tensor's type, shape and place and
-/// texts under <c>__metadata__</c>, and the tensors' bytes. TorchSharp.PyBridge reads such files too, but neither reads nor writes the
+/// Hugging Face's format for weights: eight bytes with the length of a JSON header; the header, with each tensor's type, shape and offsets,
+/// and texts under <c>__metadata__</c>; and the tensors' bytes. TorchSharp.PyBridge reads such files too, but neither reads nor writes the
 /// texts.
 /// </summary>
 static class Safetensors
@@ -25,9 +25,9 @@ static class Safetensors
     ];
 
     /// <summary>Writes a model's parameters and buffers by name.</summary>
-    /// <param name="path">Replaced when the new file is complete.</param>
-    /// <param name="model">On any device.</param>
-    /// <param name="texts">Go under <c>__metadata__</c>.</param>
+    /// <param name="path">The file, which is replaced when the new file is complete.</param>
+    /// <param name="model">The model, on any device.</param>
+    /// <param name="texts">The texts for <c>__metadata__</c>.</param>
     public static void Write(string path, nn.Module model, IReadOnlyDictionary<string, string> texts)
     {
         var header = new JsonObject
@@ -70,7 +70,7 @@ static class Safetensors
     }
 
     /// <summary>The texts under <c>__metadata__</c>.</summary>
-    /// <exception cref="InvalidDataException">It is no such file; the message says why.</exception>
+    /// <exception cref="InvalidDataException">The file has another format; the message says why.</exception>
     public static IReadOnlyDictionary<string, string> Texts(string path)
     {
         using var file = File.OpenRead(path);
@@ -79,8 +79,10 @@ static class Safetensors
             $"{text.Value}") : new Dictionary<string, string>();
     }
 
-    /// <summary>Reads parameters and buffers into a model; each must be there, of its shape, and no other.</summary>
-    /// <exception cref="InvalidDataException">It is no such file, or of another network; the message says where they part.</exception>
+    /// <summary>Reads parameters and buffers into a model. The file must have each of them, in its shape, and no other.</summary>
+    /// <exception cref="InvalidDataException">
+    /// The file has another format or another network's weights; the message says where they differ.
+    /// </exception>
     public static void Read(string path, nn.Module model)
     {
         using var file = File.OpenRead(path);
@@ -90,7 +92,7 @@ static class Safetensors
         if (state.Keys.FirstOrDefault(name => !stored.Contains(name)) is { } missing) throw Other($"it has no {missing}");
         if (stored.FirstOrDefault(name => !state.ContainsKey(name)) is { } foreign) throw Other($"it has {foreign}, which the network has "
             + "not");
-        using var scope = NewDisposeScope();    // for what TorchSharp returns of copy_
+        using var scope = NewDisposeScope();    // for the handles that copy_ returns
         using var gradients = no_grad();
         foreach (var (name, tensor) in state)
         {

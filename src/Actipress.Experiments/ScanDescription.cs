@@ -2,12 +2,12 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>What a network has learnt of the scans that it was trained on, as far as predicting others needs it.</summary>
-/// <param name="Preparation">What was done with each.</param>
-/// <param name="Window">Depth, height and width of what it saw at once.</param>
-/// <param name="Relabelling">What is written in label files for its classes.</param>
-/// <param name="ClassNames">Background first; null where nothing told.</param>
-/// <param name="ChannelNames">In its inputs' order; null where nothing told.</param>
+/// <summary>The properties of the scans of a network's training that predicting other scans needs.</summary>
+/// <param name="Preparation">The preprocessing of each scan.</param>
+/// <param name="Window">The depth, height and width of a window.</param>
+/// <param name="Relabelling">The numbers in label files for its classes.</param>
+/// <param name="ClassNames">The names of the classes, background first; null where they are not known.</param>
+/// <param name="ChannelNames">The names of the channels, in the order of its input; null where they are not known.</param>
 public sealed record ScanDescription(
     Preparation Preparation, IReadOnlyList<int> Window, Relabelling Relabelling, IReadOnlyList<string>? ClassNames,
         IReadOnlyList<string>? ChannelNames);

@@ -2,42 +2,42 @@ using Actipress.Distributed;
 
 namespace Actipress.Experiments;
 
-/// <summary>How one class was segmented.</summary>
-/// <param name="Class">From 1.</param>
-/// <param name="Dsc">Mean over the examples in which it is; null where it is in none.</param>
-/// <param name="Present">In how many it is.</param>
-/// <param name="Absent">In how many it is not: they do not count.</param>
-/// <param name="FalseAlarms">In how many of these it was found all the same.</param>
+/// <summary>The score of one class.</summary>
+/// <param name="Class">The class, from 1.</param>
+/// <param name="Dsc">The mean DSC over the examples with the class; null where no example has it.</param>
+/// <param name="Present">The number of examples with the class.</param>
+/// <param name="Absent">The number of examples without the class, which do not count.</param>
+/// <param name="FalseAlarms">The number of these in which the class was predicted.</param>
 public sealed record ClassScore(int Class, double? Dsc, int Present, int Absent, int FalseAlarms);
 
 /// <summary>
-/// Scores of examples, summed. Of a segmentation a class that is not in an example has no DSC there and is left out: were it 1 where it is
-/// rightly not found, as the paper's formula has it, a network that finds nothing would score whatever share of the masks is empty.
+/// Sums of the scores of examples. In a segmentation a class that is absent from an example has no DSC there and is left out. By the
+/// paper's formula its DSC would be 1 where it is not predicted. A network that predicts nothing would then score the share of empty masks.
 /// </summary>
 public sealed class ScoreTally
 {
-    // Equation 31: added above and below, so that a mask that is empty and predicted empty has a score of 1.
+    // The constant that equation 31 adds to numerator and denominator, so that an empty mask that is predicted empty has a score of 1.
     const double Epsilon = 1e-5;
 
     double sum, paperSum;
     int counted, all;
     readonly List<(double Sum, int Present, int Absent, int FalseAlarms)> classes = [];
 
-    /// <summary>Mean over the examples that have a score; NaN where none has.</summary>
+    /// <summary>The mean over the examples with a score; NaN where no example has one.</summary>
     public double Mean => sum / counted;
 
-    /// <summary>Mean by the paper's formula, over all examples: of images the same.</summary>
+    /// <summary>The mean by the paper's formula, over all examples. For images it is the same.</summary>
     public double PaperMean => paperSum / all;
 
-    /// <summary>Examples that have a score.</summary>
+    /// <summary>The number of examples with a score.</summary>
     public int Counted => counted;
 
-    /// <summary>Class by class; none of images.</summary>
+    /// <summary>The scores by class; empty for images.</summary>
     public IReadOnlyList<ClassScore> Classes =>
         [.. classes.Select((one, i) => new ClassScore(i + 1, one.Present == 0 ? null : one.Sum / one.Present, one.Present, one.Absent,
             one.FalseAlarms))];
 
-    /// <summary>Adds images, so many of them rightly classified.</summary>
+    /// <summary>Adds images, by the number that is classified correctly.</summary>
     public static ScoreTally OfImages(long right, int images)
     {
         var tally = new ScoreTally();
@@ -46,9 +46,9 @@ public sealed class ScoreTally
     }
 
     /// <summary>Adds one example's masks.</summary>
-    /// <param name="found">A class a voxel.</param>
-    /// <param name="wanted">Likewise.</param>
-    /// <param name="count">Of classes, background included.</param>
+    /// <param name="found">The predicted class of each voxel.</param>
+    /// <param name="wanted">The true class of each voxel.</param>
+    /// <param name="count">The number of classes, with background.</param>
     public void Add<T>(ReadOnlySpan<T> found, ReadOnlySpan<T> wanted, int count) where T : System.Numerics.IBinaryInteger<T>
     {
         Span<long> common = new long[count], ofFound = new long[count], ofWanted = new long[count];
@@ -79,15 +79,15 @@ public sealed class ScoreTally
         if (present > 0) (counted, sum) = (counted + 1, sum + dice / present);
     }
 
-    /// <summary>Those of all ranks together; these where there are none.</summary>
-    /// <param name="ranks">Each makes the same call.</param>
-    /// <param name="count">Of classes, background included.</param>
+    /// <summary>The sums over all ranks; these sums where there are no other ranks.</summary>
+    /// <param name="ranks">The ranks, each of which makes the same call.</param>
+    /// <param name="count">The number of classes, with background.</param>
     public ScoreTally OfAll(Ranks? ranks, int count)
     {
         if (ranks is null) return this;
         var together = new ScoreTally();
         (together.sum, together.paperSum, together.counted, together.all) = (ranks.Sum(sum), ranks.Sum(paperSum), (int)ranks.Sum(counted), (int)ranks.Sum(all));
-        var segments = ranks.Any(classes.Count > 0);    // a rank may have had no example
+        var segments = ranks.Any(classes.Count > 0);    // a rank may have no example
         for (var i = 0; segments && i < count - 1; i++)
         {
             var one = i < classes.Count ? classes[i] : default;
@@ -96,7 +96,7 @@ public sealed class ScoreTally
         return together;
     }
 
-    /// <summary>Adds those of others.</summary>
+    /// <summary>Adds the sums of another tally.</summary>
     public void Add(ScoreTally other)
     {
         ArgumentNullException.ThrowIfNull(other);

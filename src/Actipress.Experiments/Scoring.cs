@@ -3,16 +3,16 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>Scores a network on a part of its data; several ranks share the examples.</summary>
+/// <summary>Scores a network on a part of its data. Several ranks share the examples.</summary>
 /// <param name="model">The network.</param>
-/// <param name="plan">What it is trained for.</param>
+/// <param name="plan">The plan of its training.</param>
 /// <param name="data">Its data.</param>
-/// <param name="batches">Of its training, whose size and device scoring keeps to.</param>
-/// <param name="device">Where the network is.</param>
-/// <param name="ranks">Who scores; null for this process alone.</param>
+/// <param name="batches">The batches of its training, whose size and device scoring uses.</param>
+/// <param name="device">The device of the network.</param>
+/// <param name="ranks">The ranks that score; null for this process alone.</param>
 sealed class Scoring(nn.Module<Tensor, Tensor> model, ParsedPlan plan, TrainingData data, Batches batches, Device device, Ranks? ranks)
 {
-    // Without maps to keep, batches of so many times the training's take about as much memory.
+    // Scoring keeps no maps, so that batches of this many times the training's size take about as much memory.
     const int Larger = 4;
 
     /// <summary>The scores of a part. They are null on all ranks where any rank's cancellation cut the scoring short.</summary>
@@ -21,7 +21,7 @@ sealed class Scoring(nn.Module<Tensor, Tensor> model, ParsedPlan plan, TrainingD
         model.eval();
         using var evaluation = no_grad();
         var scores = new ScoreTally();
-        // Each rank takes every so many'th example.
+        // Each rank takes every n-th example, for n ranks.
         var own = Enumerable.Range(0, part.Count).Where(index => ranks is null || index % ranks.Size == ranks.Rank);
         var isWhole = part.Scans is not null ? AddScans() : AddBatches();
         return (ranks?.Any(!isWhole) ?? !isWhole) ? null : scores.OfAll(ranks, data.Classes);

@@ -2,8 +2,8 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>Volumes as pictures: each slice along the first axis is an example, of the volume's case.</summary>
-/// <param name="volumes">All of one size.</param>
+/// <summary>Volumes as pictures. Each slice along the first axis is an example with the volume's case.</summary>
+/// <param name="volumes">Volumes of one size.</param>
 sealed class Slices(IDataSet volumes) : IDataSet
 {
     readonly int depth = volumes.Extents?[0] ?? throw new ArgumentException($"{volumes.Name} has volumes of several sizes: wanted one.", nameof(volumes));

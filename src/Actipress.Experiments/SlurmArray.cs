@@ -4,23 +4,23 @@ using System.Globalization;
 
 namespace Actipress.Experiments;
 
-/// <summary>A sweep's trainings as job arrays of Slurm, a task for each that is not done.</summary>
+/// <summary>A sweep's remaining trainings as job arrays of Slurm, with one task for each training.</summary>
 /// <param name="Sweep">The experiment; its folder must be visible from the nodes.</param>
-/// <param name="Command">How a node starts one training: these words, and then its key.</param>
+/// <param name="Command">The command with which a node starts one training, to which the training's key is added.</param>
 public sealed record SlurmArray(Sweep Sweep, IReadOnlyList<string> Command)
 {
     // Slurm's usual MaxArraySize is 1001.
     const int LargestArray = 1000;
 
-    /// <summary>Cores of a task.</summary>
+    /// <summary>The number of cores of a task.</summary>
     public int Threads { get; init; } = 1;
 
     /// <summary>Further options of sbatch, such as <c>--time=1:00:00</c>.</summary>
     public IReadOnlyList<string> Options { get; init; } = [];
 
-    /// <summary>Hands them to sbatch.</summary>
-    /// <returns>The arrays' job numbers; none where everything is done.</returns>
-    /// <exception cref="InvalidDataException">There is no Slurm, or it refuses; the message has its words.</exception>
+    /// <summary>Submits the job arrays by sbatch.</summary>
+    /// <returns>The job numbers of the arrays; none where everything is done.</returns>
+    /// <exception cref="InvalidDataException">Slurm is not installed, or refuses; the message has its words.</exception>
     public IReadOnlyList<long> Submit()
     {
         Directory.CreateDirectory(Logs);
@@ -29,7 +29,10 @@ public sealed record SlurmArray(Sweep Sweep, IReadOnlyList<string> Command)
 
     string Logs => Path.Combine(Sweep.Folder, "state");
 
-    /// <summary>The batch script of one array. Slurm ends a task with SIGTERM a minute before its time is over, at which the training keeps its state.</summary>
+    /// <summary>
+    /// The batch script of one array. Slurm sends SIGTERM to a task a minute before its time is over, at which the training saves its
+    /// state.
+    /// </summary>
     public string Script(IReadOnlyList<string> keys)
     {
         ArgumentNullException.ThrowIfNull(keys);

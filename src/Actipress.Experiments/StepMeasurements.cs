@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>What the steps of a training take: time, and bytes where a meter works.</summary>
-/// <param name="device">Where the steps run.</param>
+/// <summary>The cost of a training's steps: time, and bytes where a meter works.</summary>
+/// <param name="device">The device of the steps.</param>
 sealed class StepMeasurements(Device device) : IDisposable
 {
     readonly AllocatorMeter? meter = Devices.Meter(device, out _);
@@ -13,7 +13,7 @@ sealed class StepMeasurements(Device device) : IDisposable
     readonly Stopwatch watch = new();
     long before, peak;
 
-    /// <summary>A step begins.</summary>
+    /// <summary>Called when a step begins.</summary>
     public void Begin()
     {
         before = meter?.LevelBytes ?? 0;
@@ -22,13 +22,13 @@ sealed class StepMeasurements(Device device) : IDisposable
         watch.Restart();
     }
 
-    /// <summary>Its forward pass and loss are done.</summary>
+    /// <summary>Called when the forward pass and the loss are done.</summary>
     public void AfterForward()
     {
         if (meter is not null) afterForward.Add(meter.LevelBytes - before);
     }
 
-    /// <summary>It ends.</summary>
+    /// <summary>Called when a step ends.</summary>
     public void End()
     {
         Devices.Synchronize(device);
@@ -36,22 +36,24 @@ sealed class StepMeasurements(Device device) : IDisposable
         if (meter is not null) peak = Math.Max(peak, meter.PeakBytes - before);
     }
 
-    /// <summary>Median over all steps.</summary>
+    /// <summary>The median time over all steps.</summary>
     public double StepMs => Statistics.Median(milliseconds);
 
-    /// <summary>What the forward pass and the loss left in the allocator, median over steps; null where no meter works.</summary>
+    /// <summary>
+    /// The rise of the allocator's level over the forward pass and the loss, as the median over steps; null where no meter works.
+    /// </summary>
     public long? AfterForwardBytes => meter is null ? null : (long)Statistics.Median(afterForward);
 
-    /// <summary>How far the allocator rose above its level before a step, largest over steps; null likewise.</summary>
+    /// <summary>The largest rise of the allocator's level above that before a step, over all steps; null where no meter works.</summary>
     public long? PeakBytes => meter is null ? null : peak;
 
-    /// <summary>Writes the highest level, which stands apart from the <see cref="Save">lists</see> in a training's state.</summary>
+    /// <summary>Writes the highest level, which a training's state has apart from the <see cref="Save">lists</see>.</summary>
     public void SavePeak(BinaryWriter writer) => writer.Write(peak);
 
     /// <summary>Reads what <see cref="SavePeak"/> wrote.</summary>
     public void LoadPeak(BinaryReader reader) => peak = reader.ReadInt64();
 
-    /// <summary>Writes what each step took.</summary>
+    /// <summary>Writes the measurements of each step.</summary>
     public void Save(BinaryWriter writer)
     {
         writer.Write(milliseconds);
@@ -75,7 +77,7 @@ sealed class StepMeasurements(Device device) : IDisposable
 /// <summary>Lists of numbers in a training's state.</summary>
 static class StoredNumbers
 {
-    /// <summary>Writes how many there are, and each.</summary>
+    /// <summary>Writes the number of elements, and each element.</summary>
     public static void Write(this BinaryWriter writer, IReadOnlyCollection<double> values)
     {
         writer.Write(values.Count);

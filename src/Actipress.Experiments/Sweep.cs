@@ -4,38 +4,38 @@ using System.Runtime.InteropServices;
 namespace Actipress.Experiments;
 
 /// <summary>A finished training of a sweep: a line of its results.</summary>
-/// <param name="Kind">run.</param>
-/// <param name="Key">The plan's.</param>
-/// <param name="Plan">What was trained.</param>
-/// <param name="Result">What came of it.</param>
-/// <param name="Curve">Epoch by epoch.</param>
-/// <param name="Threads">Of torch.</param>
-/// <param name="Seconds">Since the run began, or was last gone on with.</param>
-/// <param name="Provenance">Where.</param>
+/// <param name="Kind">The kind of the line: <c>run</c>.</param>
+/// <param name="Key">The key of the plan.</param>
+/// <param name="Plan">The plan of the training.</param>
+/// <param name="Result">The result of the training.</param>
+/// <param name="Curve">The results by epoch.</param>
+/// <param name="Threads">The number of torch's threads.</param>
+/// <param name="Seconds">The seconds since the run began, or was last resumed.</param>
+/// <param name="Provenance">The machine and commit.</param>
 public sealed record SweepRun(
     string Kind, string Key, TrainingPlan Plan, RunResult Result, IReadOnlyList<EpochResult> Curve, int Threads, double Seconds, Provenance Provenance);
 
-/// <summary>What a sweep tells of one of its trainings while it is at work.</summary>
-/// <param name="Plan">Which.</param>
-/// <param name="At">Where it stands; null where it has ended.</param>
-/// <param name="Notice">What went wrong, if anything.</param>
-/// <param name="Failed">Whether it ended by that.</param>
+/// <summary>The progress of one of a sweep's trainings.</summary>
+/// <param name="Plan">The plan of the training.</param>
+/// <param name="At">The progress of the training; null where it has ended.</param>
+/// <param name="Notice">A message about a failure, if any.</param>
+/// <param name="Failed">Whether the training has ended by the failure.</param>
 public sealed record SweepProgress(TrainingPlan Plan, TrainingProgress? At, string? Notice = null, bool Failed = false);
 
 /// <summary>
-/// The trainings of an experiment, each once. Any number of processes, on one machine or on several with a common file system, may work
-/// on one sweep: each takes a training that is neither done nor taken, holds a lock on its claim while it trains, and adds a line to the
-/// results. The system gives a lock back however its process ends; what was begun is gone on with from its state.
+/// The trainings of an experiment, each once. Any number of processes, on one machine or on several with a common file system, may work on
+/// one sweep. Each process takes a training that is neither done nor claimed, holds a lock on the claim while it trains, and adds a line to
+/// the results. The system releases a lock however its process ends. A training that was begun continues from its state.
 /// </summary>
 public sealed class Sweep
 {
     readonly string stateFolder;
     (TrainingPlan Plan, TrainingData Data)? loaded;
 
-    /// <param name="path">The experiment's config.json, or its folder. Results and states are put beside it.</param>
-    /// <exception cref="InvalidDataException">It is no configuration.</exception>
-    /// <exception cref="ArgumentException">Something in it is not to be had.</exception>
-    /// <exception cref="FormatException">A codec is none.</exception>
+    /// <param name="path">The experiment's config.json, or its folder. Results and states are written beside it.</param>
+    /// <exception cref="InvalidDataException">The file is no configuration.</exception>
+    /// <exception cref="ArgumentException">The configuration names something that does not exist.</exception>
+    /// <exception cref="FormatException">A codec's text cannot be read.</exception>
     public Sweep(string path)
     {
         ConfigPath = Path.GetFullPath(Directory.Exists(path) ? Path.Combine(path, "config.json") : path);
@@ -49,36 +49,36 @@ public sealed class Sweep
     /// <summary>The experiment's configuration.</summary>
     public string ConfigPath { get; }
 
-    /// <summary>Where networks are trained; the CPU where none is given.</summary>
+    /// <summary>The device of the trainings; by default the CPU.</summary>
     public torch.Device? Device { get; init; }
 
     /// <summary>The experiment's folder.</summary>
     public string Folder => Path.GetDirectoryName(ConfigPath)!;
 
-    /// <summary>Its trainings.</summary>
+    /// <summary>The plans of its trainings.</summary>
     public IReadOnlyList<TrainingPlan> Plans { get; }
 
-    /// <summary>Its results; other lines than its own are passed over.</summary>
+    /// <summary>Its results; lines of other kinds are skipped.</summary>
     public ResultsFile Results { get; }
 
-    /// <summary>What is done, in the order of <see cref="Plans"/>; a line without all that a run has is passed over.</summary>
+    /// <summary>The finished trainings, in the order of <see cref="Plans"/>; incomplete lines are skipped.</summary>
     public IReadOnlyList<SweepRun> Done()
     {
         var lines = Results.Lines().Select(line => Json.Read<SweepRun>(line.GetRawText())).OfType<SweepRun>().Where(run => run.Kind == "run").ToLookup(run => run.Key);
         return [.. Plans.SelectMany(plan => lines[plan.Key()].Take(1).Select(run => run with { Plan = plan }))];
     }
 
-    /// <summary>What is not.</summary>
+    /// <summary>The remaining trainings.</summary>
     public IReadOnlyList<TrainingPlan> Remaining()
     {
         var done = Done().Select(run => run.Key).ToHashSet();
         return [.. Plans.Where(plan => !done.Contains(plan.Key()))];
     }
 
-    /// <summary>Trains whatever is neither done nor taken by another process, until there is nothing left.</summary>
-    /// <param name="dataFolder">Real data; null where there are none.</param>
-    /// <param name="progress">Told after each step.</param>
-    /// <param name="cancellation">Ends it after the step at hand, which is kept.</param>
+    /// <summary>Trains each plan that is neither done nor claimed by another process, until none is left.</summary>
+    /// <param name="dataFolder">The folder of real data; null where there is none.</param>
+    /// <param name="progress">Called after each step.</param>
+    /// <param name="cancellation">Ends the work after the current step, whose state is saved.</param>
     public void Work(string? dataFolder, IProgress<SweepProgress>? progress, CancellationToken cancellation)
     {
         foreach (var plan in Plans)
@@ -88,7 +88,7 @@ public sealed class Sweep
         }
     }
 
-    /// <summary>Trains one of the plans, unless it is done or taken. What fails is told to <paramref name="progress"/>.</summary>
+    /// <summary>Trains one of the plans, unless it is done or claimed. A failure is reported to <paramref name="progress"/>.</summary>
     /// <inheritdoc cref="Work"/>
     /// <param name="plan">One of <see cref="Plans"/>.</param>
     public void Train(TrainingPlan plan, string? dataFolder, IProgress<SweepProgress>? progress, CancellationToken cancellation)
@@ -101,7 +101,7 @@ public sealed class Sweep
         if (claim is null) return;
         try
         {
-            if (!IsDone(plan)) TrainClaimed(plan, dataFolder, progress, cancellation);    // another process may just have finished it
+            if (!IsDone(plan)) TrainClaimed(plan, dataFolder, progress, cancellation);    // another process may have just finished it
             if (IsDone(plan)) File.Delete(path);
         }
         catch (Exception failure) when (failure is ArgumentException or InvalidDataException or CompressionException or ExternalException or IOException or UnauthorizedAccessException)
@@ -151,7 +151,7 @@ public sealed class Sweep
         progress?.Report(new(plan, null));
     }
 
-    // A damaged state may have left a part of itself in the learner: another one begins anew.
+    // A damaged state may have been restored in part, so that a new learner begins anew.
     Learner GoOn(TrainingPlan plan, TrainingData data, TrainingState state, IProgress<SweepProgress>? progress)
     {
         var learner = new Learner(plan, data, Device);
@@ -179,7 +179,7 @@ public sealed class Sweep
         public void Report(TrainingProgress value) => progress?.Report(new(plan, value));
     }
 
-    // Most plans of a sweep differ in what is compressed only.
+    // Most plans of a sweep differ only in their compression.
     TrainingData Load(TrainingPlan plan, string? dataFolder)
     {
         var asked = plan.Plain() with { Seed = 0 };
@@ -187,7 +187,7 @@ public sealed class Sweep
         return loaded.Value.Data;
     }
 
-    // A misspelt layer should be found before the first training, not by the last one.
+    // A misspelt layer must be found before the first training.
     static void CheckLayers(TrainingPlan plan)
     {
         var parsed = plan.Parse();

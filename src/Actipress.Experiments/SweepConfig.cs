@@ -4,8 +4,8 @@ using System.Text.Json;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// An experiment as data, <c>config.json</c>: one training for each of layers x codecs x ratios x seeds, all else as in
-/// <see cref="TrainingPlan"/>. What is not given is the network's usual choice.
+/// An experiment as data, <c>config.json</c>: one training for each of layers x codecs x ratios x seeds. All other settings are those of
+/// <see cref="TrainingPlan"/>, with the network's defaults.
 /// </summary>
 public sealed record SweepConfig
 {
@@ -56,17 +56,20 @@ public sealed record SweepConfig
     /// <summary>As in <see cref="TrainingPlan.Layers"/>.</summary>
     public IReadOnlyList<string> Layers { get; init; } = ["all"];
 
-    /// <summary>As in <see cref="TrainingPlan.Codec"/>, with <c>{ratio}</c> where each of the ratios goes. <c>none</c> is plain training, once for all layers.</summary>
+    /// <summary>
+    /// As in <see cref="TrainingPlan.Codec"/>, with <c>{ratio}</c> where each of the ratios goes. <c>none</c> is plain training, once for
+    /// all layers.
+    /// </summary>
     public required IReadOnlyList<string> Codecs { get; init; }
 
-    /// <summary>The paper's lambda.</summary>
+    /// <summary>The ratios, lambda in the paper.</summary>
     public IReadOnlyList<double> Ratios { get; init; } = [];
 
-    /// <summary>Whether a file is a sweep's configuration, rather than one of something else.</summary>
+    /// <summary>Whether a file is a sweep's configuration.</summary>
     public static bool IsOne(string path) => Experiments.Json.TryParse(File.ReadAllText(path)) is { ValueKind: JsonValueKind.Object } config && config.TryGetProperty("model", out _);
 
     /// <summary>Reads a file.</summary>
-    /// <exception cref="InvalidDataException">There is none, or it is no such configuration; the message says where and why.</exception>
+    /// <exception cref="InvalidDataException">The file is missing, or is no such configuration; the message says where and why.</exception>
     public static SweepConfig Read(string path)
     {
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted an experiment's config.json, or the folder that holds it.");
@@ -82,9 +85,11 @@ public sealed record SweepConfig
         }
     }
 
-    /// <summary>Every training once, in the order of codecs, ratios, layers, seeds.</summary>
-    /// <exception cref="ArgumentException">Something in it is not to be had; the message says what, and what is.</exception>
-    /// <exception cref="FormatException">A codec is none.</exception>
+    /// <summary>The plans of all trainings, in the order of codecs, ratios, layers, seeds.</summary>
+    /// <exception cref="ArgumentException">
+    /// The configuration names something that does not exist; the message says what, and lists what exists.
+    /// </exception>
+    /// <exception cref="FormatException">A codec's text cannot be read.</exception>
     public IReadOnlyList<TrainingPlan> Plans()
     {
         var usual = Trainable.Find(Model).Plan(realData: true);

@@ -1,35 +1,37 @@
 namespace Actipress.Experiments;
 
-/// <summary>A sweep's row: one codec on one set of layers, over all seeds that are done. Means and standard errors of scores from 0 to 1.</summary>
-/// <param name="Layers">Which layers were compressed.</param>
-/// <param name="Codec">How.</param>
-/// <param name="Seeds">How many runs the row has.</param>
-/// <param name="TestAccuracy">Of classifiers.</param>
-/// <param name="TestDsc">Of segmentations.</param>
-/// <param name="StandardError">Of either; null for one seed.</param>
-/// <param name="Difference">From plain training with the same seed; null where there is none.</param>
-/// <param name="DifferenceStandardError">Likewise, null for one seed.</param>
-/// <param name="TrainScore">Accuracy or DSC on as many examples of the training set.</param>
-/// <param name="SavedBytes">Activation maps of a step.</param>
-/// <param name="KeptBytes">What was kept in their place.</param>
-/// <param name="KeptPercent">Of the saved bytes.</param>
-/// <param name="BytesPerElement">Kept bytes by elements.</param>
-/// <param name="GradientCosine">To the exact gradient, at the end.</param>
-/// <param name="AfterForwardBytes">In the allocator; null where no meter worked.</param>
-/// <param name="PeakBytes">Likewise.</param>
-/// <param name="StepMs">Median of a step's time.</param>
+/// <summary>
+/// A row of a sweep: one codec on one set of layers, over all finished seeds. Scores are means and standard errors, from 0 to 1.
+/// </summary>
+/// <param name="Layers">The compressed layers.</param>
+/// <param name="Codec">The codec.</param>
+/// <param name="Seeds">The number of runs of the row.</param>
+/// <param name="TestAccuracy">The accuracy of classifiers.</param>
+/// <param name="TestDsc">The DSC of segmentations.</param>
+/// <param name="StandardError">The standard error of the score; null for one seed.</param>
+/// <param name="Difference">The difference from plain training with the same seed; null where there is no plain training.</param>
+/// <param name="DifferenceStandardError">The standard error of the difference; null for one seed.</param>
+/// <param name="TrainScore">The accuracy or DSC on as many examples of the training set.</param>
+/// <param name="SavedBytes">The bytes of a step's activation maps.</param>
+/// <param name="KeptBytes">The bytes kept in their place.</param>
+/// <param name="KeptPercent">The kept bytes as a percentage of the saved bytes.</param>
+/// <param name="BytesPerElement">The kept bytes, divided by the elements.</param>
+/// <param name="GradientCosine">The cosine to the exact gradient, at the end.</param>
+/// <param name="AfterForwardBytes">The allocator's level after the forward pass; null where no meter worked.</param>
+/// <param name="PeakBytes">The allocator's highest level; null where no meter worked.</param>
+/// <param name="StepMs">The median time of a step.</param>
 public sealed record SweepRow(
     string Layers, string Codec, int Seeds, double? TestAccuracy, double? TestDsc, double? StandardError, double? Difference, double? DifferenceStandardError, double TrainScore,
     long? SavedBytes, long? KeptBytes, double? KeptPercent, double? BytesPerElement, double? GradientCosine, long? AfterForwardBytes, long? PeakBytes, double StepMs);
 
-/// <summary>What <c>sweep --json</c> prints.</summary>
-/// <param name="Experiment">Its folder's name.</param>
-/// <param name="Runs">All of them.</param>
-/// <param name="Done">Those that are done.</param>
-/// <param name="Rows">In the order of the configuration.</param>
+/// <summary>The result that <c>sweep --json</c> prints.</summary>
+/// <param name="Experiment">The name of the experiment's folder.</param>
+/// <param name="Runs">The number of trainings.</param>
+/// <param name="Done">The number of finished trainings.</param>
+/// <param name="Rows">The rows, in the order of the configuration.</param>
 public sealed record SweepSummary(string Experiment, int Runs, int Done, IReadOnlyList<SweepRow> Rows)
 {
-    /// <summary>Of what is done.</summary>
+    /// <summary>The summary of the finished trainings.</summary>
     public static SweepSummary Of(Sweep sweep)
     {
         ArgumentNullException.ThrowIfNull(sweep);

@@ -2,8 +2,8 @@ using TorchSharp.Modules;
 
 namespace Actipress.Experiments;
 
-/// <summary>Training as TensorBoard shows it: a folder for each run, the loss of each step and the test score of each epoch.</summary>
-/// <param name="folder">Made where it does not exist.</param>
+/// <summary>Logs a training for TensorBoard: a folder for each run, with the loss of each step and the test score of each epoch.</summary>
+/// <param name="folder">The folder, which is made where it does not exist.</param>
 public sealed class TensorBoardLog(string folder) : IProgress<TrainingProgress>
 {
     readonly Dictionary<string, SummaryWriter> writers = [];

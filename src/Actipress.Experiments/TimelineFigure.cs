@@ -2,17 +2,17 @@ using ScottPlot;
 
 namespace Actipress.Experiments;
 
-/// <summary>The paper's Figure 9: what the allocator holds at each step through the forward and the backward pass.</summary>
+/// <summary>The paper's Figure 9: the allocator's level through the forward and the backward pass.</summary>
 public static class TimelineFigure
 {
     /// <summary>A curve.</summary>
-    /// <param name="Name">For the legend.</param>
-    /// <param name="Levels">Of one step.</param>
+    /// <param name="Name">The name in the legend.</param>
+    /// <param name="Levels">The levels of one step.</param>
     public sealed record Curve(string Name, IReadOnlyList<MemoryLevel> Levels);
 
-    /// <summary>Draws curves over one step, each stretched so that forward and backward meet in the middle.</summary>
-    /// <param name="title">Above the figure.</param>
-    /// <param name="curves">At least one.</param>
+    /// <summary>Draws curves over one step, each scaled so that the forward pass ends in the middle.</summary>
+    /// <param name="title">The title above the figure.</param>
+    /// <param name="curves">The curves: at least one.</param>
     public static Plot Draw(string title, IReadOnlyList<Curve> curves)
     {
         ArgumentNullException.ThrowIfNull(curves);
@@ -34,14 +34,14 @@ public static class TimelineFigure
         return plot;
     }
 
-    // Places from 0 to 1 are of the forward pass, to 2 of the backward pass.
+    // Positions from 0 to 1 are the forward pass, and positions from 1 to 2 the backward pass.
     internal static double At(int index, int backward, int count) =>
         index < backward ? (double)index / backward : 1 + (double)(index - backward) / Math.Max(1, count - backward);
 
     /// <summary>Writes a figure to a file.</summary>
     /// <param name="plot">The figure.</param>
-    /// <param name="file">Its extension says how: .svg or .png.</param>
-    /// <exception cref="ArgumentException">Another extension.</exception>
+    /// <param name="file">The file, whose extension gives the format: .svg or .png.</param>
+    /// <exception cref="ArgumentException">The extension is another.</exception>
     public static void Save(this Plot plot, string file)
     {
         ArgumentNullException.ThrowIfNull(plot);

@@ -3,23 +3,25 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>A network that can be trained here, with its usual choices.</summary>
-/// <param name="Name">As <c>--model</c> has it.</param>
-/// <param name="Create">Makes it for so many channels, classes, and channels of its first level; the caller disposes it.</param>
-/// <param name="Blocks">The paper's block0, block1 and so on.</param>
-/// <param name="Features">Channels of its first level.</param>
-/// <param name="Examples">What it learns from.</param>
-/// <param name="Trained">What it is trained for, and the loss that it minimises where a plan names none.</param>
-/// <param name="Data">The real data set that it is trained on where none is named.</param>
-/// <param name="Generated">The one that the program draws itself.</param>
-/// <param name="Epochs">Passes over either.</param>
-/// <param name="Batch">Examples a step: the paper's, or what a small data set allows.</param>
-/// <param name="Schedule">How its step size goes on.</param>
+/// <summary>A network that can be trained here, with its defaults.</summary>
+/// <param name="Name">The name for <c>--model</c>.</param>
+/// <param name="Create">
+/// Makes the network by its numbers of channels, classes, and channels of the first level; the caller disposes it.
+/// </param>
+/// <param name="Blocks">The layers of the paper's block0, block1 and so on.</param>
+/// <param name="Features">The number of channels of its first level.</param>
+/// <param name="Examples">The kind of examples.</param>
+/// <param name="Trained">The objective of its training, and the default loss.</param>
+/// <param name="Data">The default real data set.</param>
+/// <param name="Generated">The default generated data set.</param>
+/// <param name="Epochs">The number of epochs.</param>
+/// <param name="Batch">The number of examples of a step: the paper's, or a smaller number for a small data set.</param>
+/// <param name="Schedule">The schedule of the step size.</param>
 public sealed record Trainable(
     string Name, Func<int, int, int, nn.Module<Tensor, Tensor>> Create, IReadOnlyList<string[]> Blocks, int Features,
     ExampleKind Examples, Objective Trained, string Data, string Generated, int Epochs, int Batch, Schedule Schedule = Schedule.Constant)
 {
-    /// <summary>All of them. A line here adds one; tests train each.</summary>
+    /// <summary>All networks. A line here adds one; tests train each.</summary>
     public static IReadOnlyList<Trainable> All { get; } =
     [
         new("lenet", (_, _, _) => new LeNet(), LeNet.Blocks, 16,
@@ -36,8 +38,8 @@ public sealed record Trainable(
             ExampleKind.Volumes, new Segmentation(SegmentationLoss.Dice), "hippocampus", "volumes", 10, 2),
     ];
 
-    /// <summary>The one called <paramref name="name"/>.</summary>
-    /// <exception cref="ArgumentException">There is none; the message lists all.</exception>
+    /// <summary>The network called <paramref name="name"/>.</summary>
+    /// <exception cref="ArgumentException">There is no such network; the message lists all.</exception>
     public static Trainable Find(string name) =>
         All.FirstOrDefault(network => network.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
         ?? throw new ArgumentException($"No network '{name}' to train. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
@@ -45,8 +47,8 @@ public sealed record Trainable(
     /// <summary>Whether it learns from slices of volumes.</summary>
     public bool IsOfSlices => Examples == ExampleKind.Slices;
 
-    /// <summary>What it is trained for, by the loss that a plan names.</summary>
-    /// <exception cref="ArgumentException">It has no such choice.</exception>
+    /// <summary>The objective of its training, by the loss that a plan names.</summary>
+    /// <exception cref="ArgumentException">The network has no choice of loss.</exception>
     public Objective Objective(SegmentationLoss? loss) => (loss, Trained) switch
     {
         (null, _) => Trained,
@@ -55,24 +57,24 @@ public sealed record Trainable(
             + $"train {string.Join(" or ", All.Where(network => network.Trained is Segmentation).Select(network => network.Name))}."),
     };
 
-    /// <summary>The usual plan: real data where there is a folder with them, else generated ones.</summary>
-    /// <param name="realData">Whether there is.</param>
+    /// <summary>The default plan: real data where there is a folder with them, else generated data.</summary>
+    /// <param name="realData">Whether there is a folder with real data.</param>
     public TrainingPlan Plan(bool realData) =>
         new() { Model = Name, Data = realData ? Data : Generated, Epochs = Epochs, Batch = Batch, Schedule = Schedule };
 }
 
-/// <summary>Kinds of examples, by what they need of a network.</summary>
+/// <summary>The kinds of examples, which need different networks.</summary>
 public enum ExampleKind
 {
-    /// <summary>(n, 1, h, w), a class each.</summary>
+    /// <summary>(n, 1, h, w), with one class an example.</summary>
     Grey,
 
-    /// <summary>(n, 3, h, w), a class each.</summary>
+    /// <summary>(n, 3, h, w), with one class an example.</summary>
     Colour,
 
-    /// <summary>(n, channels, h, w), a class for each pixel: volumes, slice by slice.</summary>
+    /// <summary>(n, channels, h, w), with a class for each pixel: volumes, slice by slice.</summary>
     Slices,
 
-    /// <summary>(n, channels, d, h, w), a class for each voxel.</summary>
+    /// <summary>(n, channels, d, h, w), with a class for each voxel.</summary>
     Volumes,
 }

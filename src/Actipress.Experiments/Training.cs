@@ -2,41 +2,44 @@ using Actipress.Distributed;
 
 namespace Actipress.Experiments;
 
-/// <summary>Both runs, as <c>train --json</c> prints them.</summary>
+/// <summary>Both runs: the result that <c>train --json</c> prints.</summary>
 public sealed record TrainingResult(
     string Model, string Data, string Codec, string Layers, int Epochs, int Seed, RunResult Baseline, RunResult Compressed, bool Interrupted, TrainingPlan Plan, Provenance Provenance,
     IReadOnlyList<string>? Weights = null);
 
-/// <summary>Where training stands.</summary>
-/// <param name="Epoch">From 1.</param>
+/// <summary>The progress of a training.</summary>
+/// <param name="Epoch">The epoch, from 1.</param>
 /// <param name="Run">baseline or compressed.</param>
-/// <param name="Step">Steps done in this epoch.</param>
-/// <param name="Steps">Steps of an epoch.</param>
-/// <param name="Loss">Mean of the epoch so far.</param>
-/// <param name="StepLoss">Of this step; NaN where <paramref name="TestScore"/> is told.</param>
-/// <param name="ScoreName">What the score is.</param>
-/// <param name="TestScore">After the epoch's last step.</param>
+/// <param name="Step">The number of steps done in this epoch.</param>
+/// <param name="Steps">The number of steps of an epoch.</param>
+/// <param name="Loss">The mean loss of the epoch so far.</param>
+/// <param name="StepLoss">The loss of this step; NaN where <paramref name="TestScore"/> is given.</param>
+/// <param name="ScoreName">The name of the score.</param>
+/// <param name="TestScore">The test score, after the epoch's last step.</param>
 public sealed record TrainingProgress(int Epoch, string Run, int Step, int Steps, double Loss, double StepLoss, string ScoreName, double? TestScore);
 
 /// <summary>
-/// Trains a network twice from the same seed, as it is and with compressed activation maps, epoch by epoch in turn so that both see
-/// the same machine. Several ranks train each of them together; rank 0 keeps the results and the state.
+/// Trains a network twice from the same seed, plain and with compressed activation maps, epoch by epoch in turn, so that both run under the
+/// same load of the machine. Several ranks train each network together; rank 0 keeps the results and the state.
 /// </summary>
 public static class Training
 {
-    /// <param name="plan">What to train.</param>
-    /// <param name="data">What the plan asks for.</param>
-    /// <param name="results">Gets a line after each epoch of each run, and the summary; rank 0's alone.</param>
-    /// <param name="state">Where the state is kept, after each epoch, each minute and when interrupted, until the training is finished; what is there is gone on with.</param>
-    /// <param name="progress">Told after each step.</param>
-    /// <param name="cancellation">Ends the training after the step at hand; what was done is in the result and in the state.</param>
-    /// <param name="device">Where the networks are trained; the CPU where none is given.</param>
-    /// <param name="ranks">Who trains together; this process alone where none are given. Each rank makes the same call.</param>
-    /// <param name="weights">The folder for the trained networks' weights; null: they are not kept.</param>
+    /// <param name="plan">The plan of the training.</param>
+    /// <param name="data">The data of the plan.</param>
+    /// <param name="results">Receives a line after each epoch of each run, and the summary; used on rank 0 only.</param>
+    /// <param name="state">
+    /// The file of the state, which is saved after each epoch, every minute and when interrupted, until the training is finished. An
+    /// existing state is continued.
+    /// </param>
+    /// <param name="progress">Called after each step.</param>
+    /// <param name="cancellation">Ends the training after the current step; the work so far is in the result and in the state.</param>
+    /// <param name="device">The device of the networks; by default the CPU.</param>
+    /// <param name="ranks">The ranks that train together; by default this process alone. Each rank makes the same call.</param>
+    /// <param name="weights">The folder for the trained networks' weights; null where they are not saved.</param>
     /// <returns>The summary and the report of the last compressed step; null where not even one epoch of both runs was done.</returns>
-    /// <exception cref="ArgumentException">A layer pattern matches nothing, or the plan is not to be had.</exception>
-    /// <exception cref="InvalidDataException">The state is damaged or another training's.</exception>
-    /// <exception cref="RanksException">Another rank has another plan, other data, or ended with other parameters.</exception>
+    /// <exception cref="ArgumentException">A layer pattern matches nothing, or the plan is impossible.</exception>
+    /// <exception cref="InvalidDataException">The state is damaged, or belongs to another training.</exception>
+    /// <exception cref="RanksException">Another rank has another plan or other data, or ended with other parameters.</exception>
     public static (TrainingResult Result, CompressionReport Report)? Run(
         TrainingPlan plan, TrainingData data, ResultsFile? results, TrainingState? state, IProgress<TrainingProgress>? progress, CancellationToken cancellation, torch.Device? device = null,
         Ranks? ranks = null, string? weights = null)
@@ -56,7 +59,7 @@ public static class Training
             foreach (var learner in both.Where(learner => learner.Epochs == epoch))
             {
                 if (!learner.Epoch(progress, isFirst ? () => state?.SaveNowAndThen(both) : null, cancellation)) break;
-                // Ranks that have drifted apart would go on without a sign of it.
+                // Ranks with different parameters would otherwise continue unnoticed.
                 ranks?.Agree($"{learner.Name} after epoch {learner.Epochs} with parameters {learner.Fingerprint()}");
                 if (!isFirst) continue;
                 results?.Add(new

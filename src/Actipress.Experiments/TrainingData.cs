@@ -5,50 +5,52 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>A data set in its two parts, ready for a network.</summary>
-/// <param name="Name">As reports call it.</param>
-/// <param name="Train">To learn from.</param>
-/// <param name="Test">To be judged by.</param>
+/// <summary>A data set in two parts, ready for a network.</summary>
+/// <param name="Name">The name in reports.</param>
+/// <param name="Train">The part for training.</param>
+/// <param name="Test">The part for testing.</param>
 public sealed record TrainingData(string Name, TrainingData.Part Train, TrainingData.Part Test)
 {
-    /// <summary>Channels of an input.</summary>
+    /// <summary>The number of channels of an input.</summary>
     public int Channels => Train.Data.Channels;
 
-    /// <summary>Classes of a target.</summary>
+    /// <summary>The number of classes of a target.</summary>
     public int Classes => Math.Max(Train.Data.Classes, Test.Data.Classes);
 
-    /// <summary>What is worth knowing of it before training, line by line.</summary>
+    /// <summary>Notes about the data to print before training, line by line.</summary>
     public IReadOnlyList<string> Lines { get; init; } = [];
 
-    /// <summary>What predicting other scans needs; null where these are none.</summary>
+    /// <summary>The description that predicting other scans needs; null where the data are no scans.</summary>
     public ScanDescription? Scans { get; init; }
 
-    /// <summary>Depth, height and width of the patches that are drawn from whole scans to train on; null where examples are taken as they
-    /// are.</summary>
+    /// <summary>
+    /// The depth, height and width of the patches that are drawn from whole scans; null where examples are used as they are.
+    /// </summary>
     public IReadOnlyList<int>? Patch { get; init; }
 
-    /// <summary>Examples a step where a bound on memory decided; null: the plan's.</summary>
+    /// <summary>The number of examples of a step that a bound on memory chose; null for the plan's.</summary>
     public int? Batch { get; init; }
 
-    /// <summary>What a bound on memory allows; null where there is none.</summary>
+    /// <summary>The choice under a bound on memory; null where there is no bound.</summary>
     public PatchChoice? Memory { get; init; }
 
-    /// <summary>The same as training without compression takes it: under a bound on memory its patch and batch are smaller.</summary>
+    /// <summary>The same data for training without compression, whose patch and batch are smaller under a bound on memory.</summary>
     public TrainingData Plain() => Memory is null ? this : With(Memory.Plain);
 
     internal TrainingData With(PatchStep step) =>
         this with { Patch = step.Patch, Batch = step.Batch, Scans = Scans! with { Window = step.Patch } };
 
-    /// <summary>Examples by number.</summary>
-    /// <param name="Data">All of one size, or whole scans to draw patches from.</param>
-    /// <param name="Scans">Of whole scans, each as it is in its file, where it is scored; null where examples are scored as they
-    /// are.</param>
+    /// <summary>Examples by index.</summary>
+    /// <param name="Data">Examples of one size, or whole scans from which patches are drawn.</param>
+    /// <param name="Scans">
+    /// The scans as in their files, on which whole scans are scored; null where examples are scored as they are.
+    /// </param>
     public sealed record Part(IDataSet Data, IDataSet? Scans = null)
     {
-        /// <summary>How many.</summary>
+        /// <summary>The number of examples.</summary>
         public int Count => Data.Count;
 
-        /// <summary>Tells parts apart: the count, and the first digits of the SHA-256 of some examples at even distances.</summary>
+        /// <summary>An identifier of the part: the count, and the first digits of the SHA-256 of some evenly spaced examples.</summary>
         public string Fingerprint()
         {
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -63,7 +65,10 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
 
         const int FingerprintExamples = 16;
 
-        /// <summary>So many of them at even distances, since some data sets are in the order of their classes; all where there are no more.</summary>
+        /// <summary>
+        /// A number of evenly spaced examples, because some data sets are in the order of their classes; all examples where there are no
+        /// more.
+        /// </summary>
         public Part Take(int? most)
         {
             if (!(most < Count)) return this;
@@ -71,9 +76,9 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
             return new(Data.Subset(some), Scans?.Subset(some));
         }
 
-        /// <summary>Input (n, channels, ...) and target of some, which the caller disposes.</summary>
-        /// <param name="indices">Into this part.</param>
-        /// <param name="vary">What chance does to the example at a place of the batch.</param>
+        /// <summary>The input (n, channels, ...) and target of some examples, which the caller disposes.</summary>
+        /// <param name="indices">The indices of the examples in this part.</param>
+        /// <param name="vary">The augmentation of the example at a position of the batch.</param>
         public (Tensor Input, Tensor Target) Batch(IReadOnlyList<int> indices, Func<Example, int, Example>? vary = null)
         {
             var batch = Actipress.Data.Batch.Of([.. indices.Select((index, place) => vary is null ? Data.Read(index) : vary(Data.Read(index), place))]);
@@ -81,7 +86,7 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
         }
     }
 
-    /// <summary>Images, with the training pixels' mean and standard deviation taken out.</summary>
+    /// <summary>Images, standardised by the mean and standard deviation of the training pixels.</summary>
     public static TrainingData Of(ImageClasses images)
     {
         ArgumentNullException.ThrowIfNull(images);
@@ -91,11 +96,11 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
         Example Standardised(Example image) => image with { Image = Array.ConvertAll(image.Image, value => (value - mean) / deviation) };
     }
 
-    /// <summary>Segmentations in memory, a fifth of the cases for testing, but one at least.</summary>
-    /// <param name="data">All of one size, or whole scans to draw patches from.</param>
+    /// <summary>Segmentations in memory. A fifth of the cases, but at least one, is for testing.</summary>
+    /// <param name="data">Examples of one size, or whole scans from which patches are drawn.</param>
     /// <param name="slices">Whether each slice along a volume's first axis is an example.</param>
-    /// <param name="scans">The same cases as they are in their files, to be scored there.</param>
-    /// <exception cref="InvalidDataException">There is one case only.</exception>
+    /// <param name="scans">The same cases as in their files, on which they are scored.</param>
+    /// <exception cref="InvalidDataException">There is only one case.</exception>
     public static TrainingData Of(IDataSet data, bool slices, IDataSet? scans = null)
     {
         ArgumentNullException.ThrowIfNull(data);

@@ -3,7 +3,9 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>One training as data: everything that decides its outcome. What is null is the network's or the data set's usual choice.</summary>
+/// <summary>
+/// One training as data: everything that decides its outcome. Null stands for the default of the network or the data set.
+/// </summary>
 public sealed record TrainingPlan
 {
     /// <summary>The network, one of <see cref="Trainable.All"/>.</summary>
@@ -12,74 +14,79 @@ public sealed record TrainingPlan
     /// <summary>The data set, one of <see cref="KnownData.All"/>, or the path of a folder or table of volumes.</summary>
     public required string Data { get; init; }
 
-    /// <summary>Which layers are compressed; see <see cref="LayerSet"/>.</summary>
+    /// <summary>The compressed layers; see <see cref="LayerSet"/>.</summary>
     public string Layers { get; init; } = "all";
 
-    /// <summary>How their saved maps are stored, as <see cref="ActivationCodec.Parse"/> reads it; <c>none</c> is plain training.</summary>
+    /// <summary>The codec of their saved maps, as <see cref="ActivationCodec.Parse"/> reads it; <c>none</c> is plain training.</summary>
     public string Codec { get; init; } = "dct:10";
 
-    /// <summary>Passes over the training set.</summary>
+    /// <summary>The number of epochs.</summary>
     public int Epochs { get; init; } = 3;
 
-    /// <summary>Examples a step.</summary>
+    /// <summary>The number of examples of a step.</summary>
     public int Batch { get; init; } = 128;
 
-    /// <summary>Step size of Adam. The paper's is 1e-4, for 50 to 70 epochs.</summary>
+    /// <summary>The step size of Adam. The paper's is 1e-4, for 50 to 70 epochs.</summary>
     public double LearningRate { get; init; } = 1e-3;
 
-    /// <summary>How the step size goes on; the paper's is constant.</summary>
+    /// <summary>The schedule of the step size; the paper's is constant.</summary>
     public Schedule Schedule { get; init; }
 
-    /// <summary>What a segmentation minimises.</summary>
+    /// <summary>The loss of a segmentation.</summary>
     public SegmentationLoss? Loss { get; init; }
 
-    /// <summary>What chance does to an example while training.</summary>
+    /// <summary>The augmentation of examples.</summary>
     public Augmenting? Augmentation { get; init; }
 
-    /// <summary>Decides the parameters, the order of examples, their augmentation, and dropout.</summary>
+    /// <summary>The seed of the parameters, the order of examples, their augmentation, and dropout.</summary>
     public int Seed { get; init; } = 1;
 
-    /// <summary>Trains on so many examples only, taken at even distances.</summary>
+    /// <summary>The number of training examples to use, evenly spaced; null for all.</summary>
     public int? TrainExamples { get; init; }
 
-    /// <summary>Tests on so many examples only, likewise.</summary>
+    /// <summary>The number of test examples to use, evenly spaced; null for all.</summary>
     public int? TestExamples { get; init; }
 
-    /// <summary>Channels of the network's first level.</summary>
+    /// <summary>The number of channels of the network's first level.</summary>
     public int? Features { get; init; }
 
-    /// <summary>Depth, height and width to which volumes are cut or padded: multiples of 16.</summary>
+    /// <summary>The depth, height and width to which volumes are cut or padded: multiples of 16.</summary>
     public IReadOnlyList<int>? Extents { get; init; }
 
-    /// <summary>Depth, height and width of the patches that are drawn from whole volumes, which are then predicted window by window:
-    /// multiples of 16.</summary>
+    /// <summary>
+    /// The depth, height and width of the patches that are drawn from whole volumes: multiples of 16. Test volumes are then predicted
+    /// window by window.
+    /// </summary>
     public IReadOnlyList<int>? Patch { get; init; }
 
-    /// <summary>Bytes that a step may take: the largest patch and batch within them are chosen, for this codec and for plain
-    /// training.</summary>
+    /// <summary>
+    /// A bound on the bytes of a step. The largest patch and batch within it are chosen, for this codec and for plain training.
+    /// </summary>
     public long? Memory { get; init; }
 
-    /// <summary>What is said of volumes.</summary>
+    /// <summary>The choices for volumes.</summary>
     public VolumeChoices? Volumes { get; init; }
 
-    /// <summary>The same training as it is without compression.</summary>
+    /// <summary>The same training without compression.</summary>
     public TrainingPlan Plain() => this with { Codec = "none", Layers = "all" };
 
-    /// <summary>Names this plan among others: the first 12 hexadecimal digits of the SHA-256 of its JSON.</summary>
+    /// <summary>The key of this plan: the first 12 hexadecimal digits of the SHA-256 of its JSON.</summary>
     public string Key() => Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(Json.Line(this))))[..12];
 
-    /// <summary>What the plan's words name.</summary>
-    /// <exception cref="ArgumentException">There is no such thing; the message says what there is.</exception>
-    /// <exception cref="FormatException">The codec is none.</exception>
+    /// <summary>Looks up the network, codec, layers and objective that the plan names.</summary>
+    /// <exception cref="ArgumentException">A name is unknown; the message lists the known names.</exception>
+    /// <exception cref="FormatException">The codec's text cannot be read.</exception>
     public ParsedPlan Parse()
     {
         var network = Trainable.Find(Model);
         return new(this, network, ActivationCodec.Parse(Codec), LayerSet.Parse(Layers, network), network.Objective(Loss));
     }
 
-    /// <summary>Makes sure of everything that can be told before the data are there.</summary>
-    /// <exception cref="ArgumentException">Something is not to be had; the message says what, and what is.</exception>
-    /// <exception cref="FormatException">The codec is none.</exception>
+    /// <summary>Checks everything that can be checked without the data.</summary>
+    /// <exception cref="ArgumentException">
+    /// The plan names something that does not exist; the message says what, and lists what exists.
+    /// </exception>
+    /// <exception cref="FormatException">The codec's text cannot be read.</exception>
     public void Check()
     {
         var network = Parse().Network;
@@ -119,34 +126,34 @@ public sealed record TrainingPlan
     }
 }
 
-/// <summary>A plan whose words have been looked up.</summary>
-/// <param name="Plan">The words.</param>
-/// <param name="Network">What is trained.</param>
-/// <param name="Codec">How maps are stored.</param>
-/// <param name="Layers">Whose maps.</param>
-/// <param name="Objective">What the network is trained for.</param>
+/// <summary>A plan whose names are looked up.</summary>
+/// <param name="Plan">The plan.</param>
+/// <param name="Network">The network.</param>
+/// <param name="Codec">The codec of the maps.</param>
+/// <param name="Layers">The compressed layers.</param>
+/// <param name="Objective">The objective of the training.</param>
 public sealed record ParsedPlan(TrainingPlan Plan, Trainable Network, ActivationCodec Codec, LayerSet Layers, Objective Objective)
 {
-    /// <summary>Channels of the network's first level.</summary>
+    /// <summary>The number of channels of the network's first level.</summary>
     public int Features => Plan.Features ?? Network.Features;
 
-    /// <summary>The network, untrained; the caller disposes it.</summary>
-    /// <param name="channels">Of its input.</param>
-    /// <param name="classes">Of its output.</param>
+    /// <summary>Makes the untrained network; the caller disposes it.</summary>
+    /// <param name="channels">The number of channels of its input.</param>
+    /// <param name="classes">The number of classes of its output.</param>
     public torch.nn.Module<Tensor, Tensor> Create(int channels, int classes) => Network.Create(channels, classes, Features);
 }
 
-/// <summary>How the step size goes on from its beginning.</summary>
+/// <summary>The schedule of the step size.</summary>
 public enum Schedule
 {
-    /// <summary>It stays.</summary>
+    /// <summary>The step size is constant.</summary>
     Constant,
 
-    /// <summary>It falls to zero with the last step, along half a cosine.</summary>
+    /// <summary>The step size falls to zero at the last step, along half a cosine.</summary>
     Cosine,
 }
 
-/// <summary>What a segmentation minimises.</summary>
+/// <summary>The loss of a segmentation.</summary>
 public enum SegmentationLoss
 {
     /// <summary>Soft Dice (paper, equation 31).</summary>
@@ -155,20 +162,20 @@ public enum SegmentationLoss
     /// <summary>The mean over voxels (paper, equation 32).</summary>
     CrossEntropy,
 
-    /// <summary>Their sum.</summary>
+    /// <summary>The sum of both.</summary>
     Both,
 }
 
 /// <summary>The paper's augmentations (Table 1).</summary>
 public enum Augmenting
 {
-    /// <summary>CIFAR-100's: mirrored left to right.</summary>
+    /// <summary>CIFAR-100's augmentation: mirroring left to right.</summary>
     Flips,
 
-    /// <summary>SPLEEN's: turned, scaled and shifted a little.</summary>
+    /// <summary>SPLEEN's augmentation: small rotations, scales and shifts.</summary>
     Spleen,
 
-    /// <summary>BRATS': both.</summary>
+    /// <summary>BRATS' augmentation: both.</summary>
     Brats,
 }
 

@@ -5,15 +5,15 @@ using Actipress.Data;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// The file in which a training is kept: parameters, optimizer, random state, epoch, step and measurements of each run. A training that
-/// goes on from it ends bit for bit where it would have ended without a break (on the same machine with the same number of threads).
+/// The file of a training's state: parameters, optimizer, random state, epoch, step and measurements of each run. A resumed training ends
+/// bit for bit where it would have ended without the interruption (on the same machine with the same number of threads).
 /// </summary>
 /// <remarks>
-/// A file that is whole whenever the program ends: the bytes "ACTPTRAI", a version, the plan as JSON, the runs, and the SHA-256 of all
-/// before it.
+/// The file is complete whenever the program ends. It has the bytes "ACTPTRAI", a version, the plan as JSON, the runs, and the SHA-256 of
+/// all bytes before.
 /// </remarks>
 /// <param name="path">The file.</param>
-/// <param name="plan">Whose state it is.</param>
+/// <param name="plan">The plan of the training.</param>
 public sealed class TrainingState(string path, TrainingPlan plan)
 {
     const int Version = 2;
@@ -21,16 +21,16 @@ public sealed class TrainingState(string path, TrainingPlan plan)
 
     readonly Stopwatch sinceSaved = Stopwatch.StartNew();
 
-    /// <summary>Where it is.</summary>
+    /// <summary>The path of the file.</summary>
     public string Path { get; } = path;
 
-    /// <summary>Whether there is something to go on from.</summary>
+    /// <summary>Whether there is a state to continue.</summary>
     public bool Exists => File.Exists(Path);
 
-    /// <summary>How often <see cref="SaveNowAndThen"/> saves.</summary>
+    /// <summary>The interval of <see cref="SaveNowAndThen"/>.</summary>
     internal TimeSpan Between { get; init; } = TimeSpan.FromMinutes(1);
 
-    /// <summary>Saves the runs if that has not happened for a minute.</summary>
+    /// <summary>Saves the runs if they were not saved for a minute.</summary>
     public void SaveNowAndThen(params ReadOnlySpan<Learner> runs)
     {
         if (sinceSaved.Elapsed > Between) Save(runs);
@@ -66,8 +66,8 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         file.Flush(flushToDisk: true);
     }
 
-    /// <summary>Sets the runs back to where they were saved; leaves them as they are where there is no file.</summary>
-    /// <exception cref="InvalidDataException">The file is damaged or another training's.</exception>
+    /// <summary>Restores the runs; does nothing where there is no file.</summary>
+    /// <exception cref="InvalidDataException">The file is damaged, or belongs to another training.</exception>
     public void Load(params ReadOnlySpan<Learner> runs)
     {
         if (!Exists) return;
@@ -75,9 +75,9 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         Load(file, runs);
     }
 
-    /// <summary>Sets the runs of all ranks back to what rank 0 has saved, which the others need not be able to read.</summary>
-    /// <exception cref="InvalidDataException">The file is damaged or another training's.</exception>
-    /// <exception cref="Distributed.RanksException">Another rank is elsewhere.</exception>
+    /// <summary>Restores the runs of all ranks to the state of rank 0, whose file the other ranks need not read.</summary>
+    /// <exception cref="InvalidDataException">The file is damaged, or belongs to another training.</exception>
+    /// <exception cref="Distributed.RanksException">Another rank makes another call.</exception>
     public void Load(Distributed.Ranks? ranks, params ReadOnlySpan<Learner> runs)
     {
         if (ranks is null or { Size: 1 })
@@ -96,15 +96,15 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         file.Position = 0;
         using var reader = new BinaryReader(file);
         try { Read(reader, runs); }
-        // TorchSharp says in many ways that bytes are no parameters of a network.
+        // TorchSharp throws many types of exceptions for bytes that are no parameters of a network.
         catch (Exception failure) when (failure is not (InvalidDataException or OutOfMemoryException))
         {
             throw new InvalidDataException(Damaged(failure.Message.TrimEnd('.')).Message, failure);
         }
     }
 
-    /// <summary>Lets no other process train into the same file until the result is disposed, or this process ends in any way.</summary>
-    /// <exception cref="IOException">Somebody does already.</exception>
+    /// <summary>Locks the file against other trainings until the result is disposed, or this process ends in any way.</summary>
+    /// <exception cref="IOException">Another process holds the lock.</exception>
     public IDisposable Alone()
     {
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path))!);
@@ -116,7 +116,7 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         }
     }
 
-    /// <summary>The plan of the training whose state the file is; null where it cannot be told.</summary>
+    /// <summary>The plan of the training of the file's state; null where it cannot be read.</summary>
     public TrainingPlan? PlanOfFile()
     {
         try

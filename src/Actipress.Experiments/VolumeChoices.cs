@@ -2,32 +2,32 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>What a user says of a folder of volumes. What is null, the data themselves decide.</summary>
+/// <summary>A user's choices for a folder of volumes. Null lets the data decide.</summary>
 public sealed record VolumeChoices
 {
     /// <summary>A number of classes, or names of TotalSegmentator's masks.</summary>
     public IReadOnlyList<string>? Classes { get; init; }
 
-    /// <summary>Names or numbers.</summary>
+    /// <summary>Names or indices of channels.</summary>
     public IReadOnlyList<string>? Channels { get; init; }
 
-    /// <summary>Depth, height and width of a voxel in mm to which scans are resampled.</summary>
+    /// <summary>The depth, height and width in mm of a voxel to which scans are resampled.</summary>
     public IReadOnlyList<double>? Spacing { get; init; }
 
-    /// <summary>Values that become -1 and 1; beyond them they are cut.</summary>
+    /// <summary>The values that become -1 and 1; values beyond are clamped.</summary>
     public IReadOnlyList<double>? Window { get; init; }
 
-    /// <summary>What the numbers in label files become, as <see cref="Relabelling.Parse"/> reads it.</summary>
+    /// <summary>The relabelling of the numbers in label files, as <see cref="Relabelling.Parse"/> reads it.</summary>
     public string? Relabel { get; init; }
 
-    /// <summary>What is done with channels and labels that lie elsewhere than their image.</summary>
+    /// <summary>How channels and labels that lie elsewhere than their image are handled.</summary>
     public Misplaced? Misplaced { get; init; }
 
-    /// <summary>What is done with a case that cannot be read.</summary>
+    /// <summary>How a case that cannot be read is handled.</summary>
     public Unreadable? Unreadable { get; init; }
 
-    /// <exception cref="ArgumentException">Something is not to be had; the message says what.</exception>
-    /// <exception cref="FormatException">The relabelling is none.</exception>
+    /// <exception cref="ArgumentException">A choice is impossible; the message says which.</exception>
+    /// <exception cref="FormatException">The relabelling's text cannot be read.</exception>
     public void Check()
     {
         if (Relabel is not null) Relabelling.Parse(Relabel);

@@ -2,11 +2,13 @@ using Actipress.Data;
 
 namespace Actipress.Experiments;
 
-/// <summary>Volumes from files as a training takes them: looked at first, prepared once, and cut to one size or whole, to draw patches
-/// from.</summary>
+/// <summary>
+/// Loads volumes from files for a training: reads the fingerprint, prepares each volume once, and cuts volumes to one size or keeps them
+/// whole for patches.
+/// </summary>
 static class VolumeData
 {
-    // What volumes are cut or padded to where no patches are drawn.
+    // The size to which volumes are cut or padded where no patches are drawn.
     static readonly IReadOnlyList<int> hippocampus = [32, 48, 32], usual = [96, 96, 96];
 
     public static TrainingData Hippocampus(string folder, ParsedPlan parsed) =>
@@ -20,7 +22,7 @@ static class VolumeData
     public static TrainingData Ct(VolumeFiles files, ParsedPlan parsed) =>
         Load(files, new Preparation { Window = [-160, 240], Spacing = [4, 4, 4] }, parsed, parsed.Plan.Extents ?? usual);
 
-    /// <summary>A folder or a table that a user names.</summary>
+    /// <summary>Loads a folder or a table that a user names.</summary>
     public static TrainingData Folder(string path, ParsedPlan parsed) =>
         Load(VolumeLayout.Open(path, parsed.Plan.Volumes?.Classes, parsed.Plan.Volumes?.Channels, Relabelled(parsed)), null, parsed, parsed.Plan.Extents);
 
@@ -70,7 +72,7 @@ static class VolumeData
         return [$"within {CompressionReport.Bytes(parsed.Plan.Memory!.Value)} a step: compressed {memory.Compressed}; plain training {plain}"];
     }
 
-    // Least batch 2, or what the user wants: of one patch a batch norm knows little.
+    // The least batch is 2, or the user's: a batch norm learns little from one patch.
     static PatchChoice Choose(long bytes, VolumeFiles files, IReadOnlyList<int> median, int cases, ParsedPlan parsed) =>
         PatchChoice.Of(
             () => parsed.Create(files.Channels, files.Classes), files.Channels, median, parsed.Plan.Batch, Math.Max(parsed.Plan.Batch, cases / 4),
@@ -81,8 +83,8 @@ static class VolumeData
             .Select(axis => (int)Math.Ceiling(fingerprint.Extents[axis].Median * (preparation.Spacing is { } spacing
             ? fingerprint.Spacing[axis].Median / spacing[axis] : 1)))];
 
-    // As far as a step on two cores bears it, in the multiples of 16 that a U-Net of five levels wants. Of 16 x 16 x 16 one voxel would be
-    // left at the coarsest level, of which a batch norm learns nothing.
+    // The patch is limited by the time of a step on two cores, in multiples of 16, which a U-Net of five levels needs. 16 x 16 x 16 would
+    // leave one voxel at the coarsest level, from which a batch norm learns nothing.
     static int[] Usual(int[] median)
     {
         int[] usual = [.. median.Select(extent => Math.Clamp((extent + 15) / 16 * 16, 16, LargestUsual))];

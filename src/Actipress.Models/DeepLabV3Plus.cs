@@ -6,9 +6,9 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Models;
 
 /// <summary>
-/// DeepLabV3+ (Chen et al. 2018) on MobileNetV2, as in Table 3: (n, 3, h, w) to logits (n, classes, h, w). Output stride 8, pyramid
-/// pooling with rates 12, 24 and 36, a decoder at a quarter of the resolution. n is at least 2 in training, for batch norm sees one value a
-/// channel of each pooled image. Parameters are named as in the published DeepLabV3Plus-Pytorch.
+/// DeepLabV3+ (Chen et al. 2018) on MobileNetV2, as in Table 3: (n, 3, h, w) to logits (n, classes, h, w). Output stride 8, pyramid pooling
+/// with rates 12, 24 and 36, a decoder at a quarter of the resolution. n is at least 2 in training, because a pooled image has one value a
+/// channel, which batch norm cannot normalise. Parameters are named as in the published DeepLabV3Plus-Pytorch.
 /// </summary>
 public sealed class DeepLabV3Plus : Module<Tensor, Tensor>
 {
@@ -17,10 +17,10 @@ public sealed class DeepLabV3Plus : Module<Tensor, Tensor>
     readonly MobileNetV2 backbone = new();
     readonly Decoder classifier;
 
-    /// <summary>The backbone is block0, all that Table 3 compresses.</summary>
+    /// <summary>block0 is the backbone: Table 3 compresses nothing else.</summary>
     public static IReadOnlyList<string[]> Blocks { get; } = [["backbone"]];
 
-    /// <param name="classes">Outputs.</param>
+    /// <param name="classes">The number of classes.</param>
     public DeepLabV3Plus(int classes = 21) : base(nameof(DeepLabV3Plus))
     {
         classifier = new Decoder(classes);
@@ -62,7 +62,10 @@ public sealed class DeepLabV3Plus : Module<Tensor, Tensor>
         }
     }
 
-    /// <summary>Views of a map at several scales side by side, and mixed: a pixel alone, its surroundings at each rate, the whole.</summary>
+    /// <summary>
+    /// Atrous spatial pyramid pooling: a 1 x 1 convolution, a dilated convolution for each rate, and the mean over the map, joined and
+    /// mixed.
+    /// </summary>
     sealed class PyramidPooling : Module<Tensor, Tensor>
     {
         readonly ModuleList<Module<Tensor, Tensor>> convs;
@@ -92,7 +95,7 @@ public sealed class DeepLabV3Plus : Module<Tensor, Tensor>
 
 static class Resizing
 {
-    /// <summary>At the height and width of <paramref name="like"/>, bilinearly. Disposes <paramref name="x"/>.</summary>
+    /// <summary>Resizes to the height and width of <paramref name="like"/>, bilinearly. Disposes <paramref name="x"/>.</summary>
     public static Tensor Resized(this Tensor x, Tensor like)
     {
         using (x) return functional.interpolate(x, size: like.shape[2..], mode: InterpolationMode.Bilinear, align_corners: false);

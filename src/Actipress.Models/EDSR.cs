@@ -7,7 +7,7 @@ namespace Actipress.Models;
 
 /// <summary>
 /// EDSR (Lim et al. 2017) as in Table 3: images (n, 3, h, w) of 0 to 255 to (n, 3, 4h, 4w). 32 residual blocks of 256 features, each scaled
-/// by 0.1, and two pixel shuffles of 2. The mean colour of DIV2K is taken off first and put back last, by two convolutions that are not
+/// by 0.1, and two pixel shuffles of 2. The first convolution subtracts the mean colour of DIV2K and the last adds it again; neither is
 /// trained. Parameters are named as in the published EDSR-PyTorch.
 /// </summary>
 public sealed class EDSR : Module<Tensor, Tensor>
@@ -18,7 +18,7 @@ public sealed class EDSR : Module<Tensor, Tensor>
     readonly Sequential head = Sequential(Convolution(3, Features));
     readonly Sequential body, tail;
 
-    /// <summary>All that is trained is block0: Table 3 compresses the whole network.</summary>
+    /// <summary>block0 is every trained layer: Table 3 compresses the whole network.</summary>
     public static IReadOnlyList<string[]> Blocks { get; } = [["head", "body", "tail"]];
 
     public EDSR() : base(nameof(EDSR))

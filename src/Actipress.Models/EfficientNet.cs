@@ -6,15 +6,15 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Models;
 
 /// <summary>
-/// EfficientNet as in Table 3 (Tan and Le 2019): (n, 3, h, w) to logits (n, classes). The widths of B0, with only the depths scaled; ReLU in
-/// place, and neither dropout nor stochastic depth. A stem of stride 2, seven stages of inverted residuals with squeeze and excitation, a
-/// head of 1280 channels. Parameters are named as in torchvision.
+/// EfficientNet as in Table 3 (Tan and Le 2019): (n, 3, h, w) to logits (n, classes). It has a stem of stride 2, seven stages of inverted
+/// residuals with squeeze and excitation, and a head of 1280 channels. The widths are those of B0, and only the depths are scaled. The
+/// activation is ReLU in place; there is neither dropout nor stochastic depth. Parameters are named as in torchvision.
 /// </summary>
 public sealed class EfficientNet : Module<Tensor, Tensor>
 {
     const int Stem = 32, Head = 1280;
 
-    // Channels, stride, kernel and expansion of each stage.
+    // The channels, stride, kernel and expansion of each stage.
     static readonly (int Channels, int Stride, int Kernel, int Expansion)[] stages =
         [(16, 1, 3, 1), (24, 2, 3, 6), (40, 2, 5, 6), (80, 2, 3, 6), (112, 1, 5, 6), (192, 2, 5, 6), (320, 1, 3, 6)];
 
@@ -22,15 +22,15 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
     readonly AdaptiveAvgPool2d avgpool = AdaptiveAvgPool2d(1);
     readonly Sequential classifier;
 
-    /// <summary>All of it is block0: Table 3 compresses the whole network.</summary>
+    /// <summary>block0 is the whole network, which Table 3 compresses.</summary>
     public static IReadOnlyList<string[]> Blocks { get; } = [["features", "avgpool", "classifier"]];
 
-    /// <param name="name">As reports call it.</param>
-    /// <param name="repeats">Inverted residuals of each of the seven stages.</param>
-    /// <param name="classes">Outputs.</param>
+    /// <param name="name">The name in reports.</param>
+    /// <param name="repeats">The number of inverted residuals of each of the seven stages.</param>
+    /// <param name="classes">The number of classes.</param>
     /// <param name="pointwise">
     /// Makes the inverted residuals' 1 x 1 convolutions from their channels in and out, such as
-    /// <see cref="WaveletCompressedConvolution"/>s; plain ones where none is given.
+    /// <see cref="WaveletCompressedConvolution"/>s; by default plain convolutions.
     /// </param>
     public EfficientNet(string name, int[] repeats, int classes = 1000, Func<int, int, Module<Tensor, Tensor>>? pointwise = null) : base(name)
     {
@@ -103,7 +103,7 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
         }
     }
 
-    /// <summary>Scales each channel by what its mean, and those of all others, say.</summary>
+    /// <summary>Squeeze and excitation: scales each channel by a function of the means of all channels.</summary>
     sealed class SqueezeExcitation : Module<Tensor, Tensor>
     {
         readonly AdaptiveAvgPool2d avgpool = AdaptiveAvgPool2d(1);

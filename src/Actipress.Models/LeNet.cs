@@ -21,7 +21,7 @@ public sealed class LeNet : Module<Tensor, Tensor>
     readonly Dropout drop2 = Dropout(0.5);
     readonly Linear fc2 = Linear(128, 10);
 
-    /// <summary>Each a layer, as in Figure 6: conv1, relu1, conv2, mp.</summary>
+    /// <summary>Each block is a layer, as in Figure 6: conv1, relu1, conv2, mp.</summary>
     public static IReadOnlyList<string[]> Blocks { get; } = [["conv1"], ["relu1"], ["conv2"], ["mp"]];
 
     public LeNet() : base(nameof(LeNet)) => RegisterComponents();

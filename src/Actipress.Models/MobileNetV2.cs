@@ -7,8 +7,9 @@ namespace Actipress.Models;
 
 /// <summary>
 /// The features of MobileNetV2 (Sandler et al. 2018) with output stride 8, as the published DeepLabV3+ uses them: (n, 3, h, w) to 24
-/// channels at h / 4 and 320 channels at h / 8, without its last convolution and its classifier. Each inverted residual pads its input,
-/// so that no convolution pads; where the stride would pass 8 it is 1 and later convolutions are dilated. Parameters are named as there.
+/// channels at h / 4 and 320 channels at h / 8, without its last convolution and its classifier. Each inverted residual pads its input, so
+/// that no convolution pads. Where the stride would exceed 8 it is 1, and later convolutions are dilated. Parameters are named as in the
+/// published code.
 /// </summary>
 sealed class MobileNetV2 : Module<Tensor, (Tensor LowLevel, Tensor HighLevel)>
 {
@@ -16,7 +17,7 @@ sealed class MobileNetV2 : Module<Tensor, (Tensor LowLevel, Tensor HighLevel)>
 
     const int Stem = 32, LowLevelLayers = 4, OutputStride = 8;
 
-    // Expansion, channels, repeats and stride of each stage.
+    // The expansion, channels, repeats and stride of each stage.
     static readonly (int Expansion, int Channels, int Repeats, int Stride)[] stages =
         [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
 
@@ -43,7 +44,7 @@ sealed class MobileNetV2 : Module<Tensor, (Tensor LowLevel, Tensor HighLevel)>
         RegisterComponents();
     }
 
-    /// <summary>Both results are the caller's to dispose.</summary>
+    /// <summary>The caller disposes both results.</summary>
     public override (Tensor LowLevel, Tensor HighLevel) forward(Tensor x)
     {
         var low = low_level_features.call(x);

@@ -4,16 +4,16 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Models;
 
 /// <summary>A network as the paper measured it.</summary>
-/// <param name="Name">The paper's name for it.</param>
-/// <param name="Create">Makes it, in train mode with fresh parameters; the caller disposes it.</param>
-/// <param name="Batch">Examples of a step.</param>
-/// <param name="Input">Shape of one example.</param>
+/// <param name="Name">The name of the network in the paper.</param>
+/// <param name="Create">Makes the network, in training mode with new parameters; the caller disposes it.</param>
+/// <param name="Batch">The number of examples of a step.</param>
+/// <param name="Input">The shape of one example.</param>
 /// <param name="Blocks">
-/// What the paper compresses as "block0", "block1" and so on: the names of each block's layers, for <see cref="CompressionOptions.Blocks"/>.
-/// Where its tables know no blocks, block0 is all that it compresses.
+/// The layers that the paper compresses as "block0", "block1" and so on: the names of each block's layers, for <see
+/// cref="CompressionOptions.Blocks"/>. Where the paper's tables have no blocks, block0 is every layer that it compresses.
 /// </param>
 /// <param name="Scores">
-/// Whether the output's first axis is a score for each class, so that the target is a label for each example or place. Otherwise the
+/// Whether the output's first axis is a score for each class, so that the target is a label for each example or position. Otherwise the
 /// target has the output's shape.
 /// </param>
 public sealed record Network(string Name, Func<Module<Tensor, Tensor>> Create, int Batch, long[] Input, IReadOnlyList<string[]> Blocks, bool Scores = true)
@@ -26,11 +26,11 @@ public sealed record Network(string Name, Func<Module<Tensor, Tensor>> Create, i
 
 /// <summary>
 /// The networks by name, with batch and input from the paper: a network's first row in Tables 2 and 3, otherwise as in its experiments. A
-/// line here adds one; the tests run over all and ask for a line of what is known of it.
+/// line here adds a network. The tests run over all networks, and need a line with its known figures.
 /// </summary>
 public static class Networks
 {
-    /// <summary>All of them.</summary>
+    /// <summary>All networks.</summary>
     public static IReadOnlyList<Network> All { get; } =
     [
         new("LeNet", () => new LeNet(), 128, [1, 28, 28], LeNet.Blocks),
@@ -51,8 +51,8 @@ public static class Networks
         new("EDSR", () => new EDSR(), 4, [3, 48, 48], EDSR.Blocks, Scores: false),
     ];
 
-    /// <summary>The network called <paramref name="name"/>, in whatever case.</summary>
-    /// <exception cref="ArgumentException">There is none; the message lists all.</exception>
+    /// <summary>The network with a name, in upper or lower case.</summary>
+    /// <exception cref="ArgumentException">There is no such network; the message lists all.</exception>
     public static Network Find(string name) =>
         All.FirstOrDefault(network => network.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
         ?? throw new ArgumentException($"No network '{name}'. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));

@@ -6,9 +6,9 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Models;
 
 /// <summary>
-/// Residual networks for small images (He et al. 2016; the paper's Tables 2 and 3): (n, 3, h, w) with h and w multiples of 8, to
-/// logits (n, classes). A 3 x 3 stem without pooling, stages of stride 1, 2, 2, 2, average pool, linear. Parameters are named as in
-/// torchvision.
+/// Residual networks for small images (He et al. 2016; the paper's Tables 2 and 3): (n, 3, h, w) with h and w multiples of 8, to logits (n,
+/// classes). The network is a 3 x 3 stem without pooling, stages of stride 1, 2, 2, 2, an average pool and a linear layer. Parameters are
+/// named as in torchvision.
 /// </summary>
 public sealed class ResNet : Module<Tensor, Tensor>
 {
@@ -20,15 +20,15 @@ public sealed class ResNet : Module<Tensor, Tensor>
     readonly AdaptiveAvgPool2d avgpool = AdaptiveAvgPool2d([1, 1]);
     readonly Linear fc;
 
-    /// <summary>block0 is the stem, block1 to block4 are layer1 to layer4.</summary>
+    /// <summary>block0 is the stem; block1 to block4 are layer1 to layer4.</summary>
     public static IReadOnlyList<string[]> Blocks { get; } = [["conv1", "bn1", "relu"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]];
 
-    /// <param name="name">As reports call it.</param>
-    /// <param name="depths">Residual blocks of each stage, three or four.</param>
-    /// <param name="bottleneck">Three convolutions a block (1 x 1, 3 x 3, 1 x 1) in place of two.</param>
-    /// <param name="classes">Outputs.</param>
-    /// <param name="planes">Channels of the first stage; each further one has twice as many.</param>
-    /// <param name="widthPerGroup">Channels inside a bottleneck, relative to 64.</param>
+    /// <param name="name">The name in reports.</param>
+    /// <param name="depths">The number of residual blocks of each of the three or four stages.</param>
+    /// <param name="bottleneck">Whether a block has three convolutions (1 x 1, 3 x 3, 1 x 1) in place of two.</param>
+    /// <param name="classes">The number of classes.</param>
+    /// <param name="planes">The number of channels of the first stage; each further stage has twice as many.</param>
+    /// <param name="widthPerGroup">The number of channels inside a bottleneck, relative to 64.</param>
     public ResNet(string name, int[] depths, bool bottleneck, int classes = 100, int planes = 64, int widthPerGroup = 64) : base(name)
     {
         ArgumentNullException.ThrowIfNull(depths);
@@ -67,12 +67,12 @@ public sealed class ResNet : Module<Tensor, Tensor>
     /// <summary>WideResNet101 of the paper.</summary>
     public static ResNet WideResNet101(int classes = 100) => new("WideResNet101", [3, 4, 23, 3], bottleneck: true, classes, widthPerGroup: 128);
 
-    /// <summary>The small one for CIFAR-10: three stages of 16, 32 and 64 channels.</summary>
+    /// <summary>The small network for CIFAR-10: three stages of 16, 32 and 64 channels.</summary>
     public static ResNet ResNet20(int classes = 10) => new("ResNet20", [3, 3, 3], bottleneck: false, classes, planes: 16);
 
     public override Tensor forward(Tensor x)
     {
-        // A stage would hold its input until its last block is done.
+        // A stage that is run as one module would hold its input until its last block is done.
         Sequential[] stages = layer4 is null ? [layer1, layer2, layer3] : [layer1, layer2, layer3, layer4];
         using var pooled = x.Through([conv1, bn1, relu, .. stages.SelectMany(stage => stage.children()).Cast<Module<Tensor, Tensor>>(), avgpool]);
         using var flat = pooled.flatten(1);

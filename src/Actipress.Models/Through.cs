@@ -6,9 +6,11 @@ namespace Actipress.Models;
 
 static class Layers
 {
-    /// <summary>Runs <paramref name="x"/> through layers one after the other and disposes each result as soon as the next one is there.</summary>
-    /// <param name="x">Not disposed.</param>
-    /// <param name="layers">At least one.</param>
+    /// <summary>
+    /// Runs <paramref name="x"/> through layers one after the other, and disposes each result as soon as the next one exists.
+    /// </summary>
+    /// <param name="x">The input; not disposed.</param>
+    /// <param name="layers">The layers: at least one.</param>
     public static Tensor Through(this Tensor x, params ReadOnlySpan<Module<Tensor, Tensor>> layers)
     {
         var y = layers[0].call(x);
@@ -16,8 +18,8 @@ static class Layers
     }
 
     /// <summary>
-    /// As <see cref="Through(Tensor, ReadOnlySpan{Module{Tensor, Tensor}})"/>, and disposes <paramref name="x"/> as well, once the first layer
-    /// is done with it.
+    /// As <see cref="Through(Tensor, ReadOnlySpan{Module{Tensor, Tensor}})"/>, but also disposes <paramref name="x"/> when the first layer
+    /// is done.
     /// </summary>
     public static Tensor ThenThrough(this Tensor x, params ReadOnlySpan<Module<Tensor, Tensor>> layers)
     {

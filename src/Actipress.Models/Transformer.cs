@@ -7,19 +7,19 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Models;
 
 /// <summary>
-/// What both vision transformers consist of, named and computed as in vit-pytorch: (n, tokens, dim) to the same. A layer is attention,
-/// then a feed-forward network, each behind its own layer norm and each added to what came in.
+/// The transformer of both vision transformers, named and computed as in vit-pytorch: (n, tokens, dim) to (n, tokens, dim). A layer is
+/// attention followed by a feed-forward network. Each has its own layer norm before it, and its result is added to its input.
 /// </summary>
 sealed class Transformer : Module<Tensor, Tensor>
 {
     readonly Sequential layers;
     readonly LayerNorm? norm;
 
-    /// <param name="dim">Features of a token.</param>
-    /// <param name="depth">Layers.</param>
-    /// <param name="heads">Attention heads, of 64 features each.</param>
-    /// <param name="mlp">Features inside the feed-forward network.</param>
-    /// <param name="dropout">Probability, after the softmax and after each linear layer of a block.</param>
+    /// <param name="dim">The number of features of a token.</param>
+    /// <param name="depth">The number of layers.</param>
+    /// <param name="heads">The number of attention heads, of 64 features each.</param>
+    /// <param name="mlp">The number of features inside the feed-forward network.</param>
+    /// <param name="dropout">The probability of dropout after the softmax and after each linear layer of a block.</param>
     /// <param name="norm">Whether a last layer norm follows.</param>
     public Transformer(int dim, int depth, int heads, int mlp, double dropout, bool norm) : base(nameof(Transformer))
     {
@@ -28,7 +28,7 @@ sealed class Transformer : Module<Tensor, Tensor>
         RegisterComponents();
     }
 
-    /// <summary>Each a transformer layer, as a part of a network that calls its transformer so.</summary>
+    /// <summary>The blocks of a network whose transformer has this name; each is a transformer layer.</summary>
     public static IReadOnlyList<string[]> Blocks(int depth) => [.. Enumerable.Range(0, depth).Select(i => new[] { $"transformer.layers.{i}" })];
 
     public override Tensor forward(Tensor x) => norm is null ? layers.call(x) : x.Through(layers, norm);
@@ -96,7 +96,7 @@ sealed class Transformer : Module<Tensor, Tensor>
             return products.Mul(1 / Math.Sqrt(HeadFeatures));
         }
 
-        // A third of (n, tokens, 3 * heads * features), as (n, heads, tokens, features).
+        // Takes one third of (n, tokens, 3 * heads * features), as (n, heads, tokens, features).
         Tensor Heads(Tensor qkv, int third)
         {
             using var part = qkv.narrow(-1, third * heads * HeadFeatures, heads * HeadFeatures);
@@ -120,9 +120,9 @@ sealed class Transformer : Module<Tensor, Tensor>
 }
 
 /// <summary>
-/// Cuts (n, channels, extents...) into patches: to (n, patches, values), the patches in row-major order, a patch's channels innermost.
+/// Cuts (n, channels, extents...) into patches (n, patches, values). Patches are in row-major order, and a patch's channels vary fastest.
 /// </summary>
-/// <param name="patch">Extents of a patch, which divide the input's.</param>
+/// <param name="patch">The extents of a patch, which must divide the input's.</param>
 /// <param name="order">The order of the patch's axes among its values, from slow to fast.</param>
 sealed class Patches(long[] patch, int[] order) : Module<Tensor, Tensor>(nameof(Patches))
 {
@@ -142,7 +142,7 @@ sealed class Patches(long[] patch, int[] order) : Module<Tensor, Tensor>(nameof(
 static class Tokens
 {
     /// <summary>
-    /// Puts a class token before the patches' tokens and adds the embedding of its place to each: (n, patches, dim) to (n, 1 + patches, dim).
+    /// Prepends a class token to the patches' tokens, and adds the position embedding to each: (n, patches, dim) to (n, 1 + patches, dim).
     /// </summary>
     /// <param name="tokens">Disposed.</param>
     /// <param name="classToken">(1, 1, dim).</param>

@@ -11,25 +11,25 @@ namespace Actipress.Models;
 /// </summary>
 public abstract class UNet : Module<Tensor, Tensor>
 {
-    // TorchSharp finds a module's parts among its own and its inherited protected fields.
+    // TorchSharp finds a module's children among its own fields and its inherited protected fields.
     private protected readonly Module<Tensor, Tensor> down1, down2, down3, down4, bottom, up4, up3, up2, up1;
     private protected readonly Module<Tensor, Tensor> pool1, pool2, pool3, pool4;
     private protected readonly Module<Tensor, Tensor> rise4, rise3, rise2, rise1;
     private protected readonly Module<Tensor, Tensor> head;
 
     /// <summary>
-    /// Each an encoder level with its decoder level, from the finest on. Bottleneck, pools, transposed convolutions and the final
-    /// convolution are in none.
+    /// Each block is an encoder level with its decoder level, from the finest on. The bottleneck, pools, transposed convolutions and the
+    /// final convolution belong to no block.
     /// </summary>
     public static IReadOnlyList<string[]> Blocks { get; } = [["down1", "up1"], ["down2", "up2"], ["down3", "up3"], ["down4", "up4"]];
 
-    /// <summary>The layers of one number of axes.</summary>
-    /// <param name="Convolution">Of 3 points an axis, from so many channels to so many.</param>
-    /// <param name="Convolve">The same of a map, with a weight and perhaps a bias.</param>
-    /// <param name="Norm">Batch norm of so many channels.</param>
+    /// <summary>The layers of networks over planes or over volumes.</summary>
+    /// <param name="Convolution">Makes a convolution of 3 points an axis, by its numbers of input and output channels.</param>
+    /// <param name="Convolve">Applies such a convolution with a weight and an optional bias.</param>
+    /// <param name="Norm">Makes a batch norm by its number of channels.</param>
     /// <param name="Pool">Halves every axis.</param>
     /// <param name="Rise">Doubles every axis and halves the channels.</param>
-    /// <param name="Head">A convolution of 1 point an axis.</param>
+    /// <param name="Head">Makes a convolution of 1 point an axis.</param>
     private protected sealed record Kind(
         Func<int, int, Module<Tensor, Tensor>> Convolution, Func<Tensor, Tensor, Tensor?, Tensor> Convolve, Func<int, Module<Tensor, Tensor>> Norm, Func<Module<Tensor, Tensor>> Pool,
         Func<int, Module<Tensor, Tensor>> Rise, Func<int, int, Module<Tensor, Tensor>> Head);
@@ -66,7 +66,7 @@ public abstract class UNet : Module<Tensor, Tensor>
         return y.ThenThrough(head);
     }
 
-    // A level as a whole would hold its input until its last layer is done.
+    // A level that is run as one module would hold its input until its last layer is done.
     Tensor Up(Tensor y, Tensor skip, Module<Tensor, Tensor> rise, Module<Tensor, Tensor> level)
     {
         Module<Tensor, Tensor>[] layers = [.. level.children().Cast<Module<Tensor, Tensor>>()];
@@ -74,8 +74,8 @@ public abstract class UNet : Module<Tensor, Tensor>
         return joined.Through(layers[1..]);
     }
 
-    // A convolution of two maps, joined by channels, is the sum of one convolution of each: so they are never joined, and neither are their
-    // gradients, of which one waits until the encoder's backward pass. Both maps are disposed.
+    // The convolution of two maps that are joined by channels is the sum of one convolution of each. So the maps are never joined, and
+    // neither are their gradients, one of which is held until the encoder's backward pass. Both maps are disposed.
     Tensor OfJoined(Module<Tensor, Tensor> convolution, Tensor skip, Tensor risen)
     {
         var (weight, bias) = (convolution.get_parameter("weight")!, convolution.get_parameter("bias"));

@@ -5,9 +5,9 @@ namespace Actipress.Models;
 /// <summary>The <see cref="UNet"/> of planes, such as slices of volumes: (n, inputs, h, w).</summary>
 public sealed class UNet2D : UNet
 {
-    /// <param name="inputs">Channels of the image.</param>
-    /// <param name="outputs">Classes.</param>
-    /// <param name="features">f: channels of the first level.</param>
+    /// <param name="inputs">The number of channels of the image.</param>
+    /// <param name="outputs">The number of classes.</param>
+    /// <param name="features">f: the number of channels of the first level.</param>
     public UNet2D(int inputs = 4, int outputs = 3, int features = 32) : base(nameof(UNet2D), kind, inputs, outputs, features) { }
 
     static readonly Kind kind = new(

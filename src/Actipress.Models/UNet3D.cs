@@ -5,15 +5,15 @@ namespace Actipress.Models;
 /// <summary>The <see cref="UNet"/> of volumes: (n, inputs, d, h, w).</summary>
 public sealed class UNet3D : UNet
 {
-    /// <param name="inputs">Channels of the image.</param>
-    /// <param name="outputs">Classes.</param>
-    /// <param name="features">f: channels of the first level.</param>
+    /// <param name="inputs">The number of channels of the image.</param>
+    /// <param name="outputs">The number of classes.</param>
+    /// <param name="features">f: the number of channels of the first level.</param>
     public UNet3D(int inputs = 4, int outputs = 3, int features = 32) : base(nameof(UNet3D), kind, inputs, outputs, features) { }
 
-    /// <summary>That of BRATS and of Table 2: four modalities, three tumour regions; 22.6 million parameters.</summary>
+    /// <summary>The network of BRATS and of Table 2: four modalities, three tumour regions; 22.6 million parameters.</summary>
     public static UNet3D Brats() => new(inputs: 4, outputs: 3, features: 32);
 
-    /// <summary>That of SPLEEN: CT, spleen and background.</summary>
+    /// <summary>The network of SPLEEN: CT, spleen and background.</summary>
     public static UNet3D Spleen() => new(inputs: 1, outputs: 2, features: 14);
 
     static readonly Kind kind = new(

@@ -6,9 +6,9 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Models;
 
 /// <summary>
-/// What the vision transformers of Table 2 are, as vit-pytorch has them: patches of an image or a video and a class token, each of 1024
+/// The common part of Table 2's vision transformers, as in vit-pytorch: patches of an image or a video and a class token, each of 1024
 /// features; 5 layers; a head on the class token; dropout on tokens, attention and features. A smaller input has fewer patches, at the
-/// first places.
+/// first positions.
 /// </summary>
 public abstract class VisionTransformer : Module<Tensor, Tensor>
 {
@@ -16,7 +16,7 @@ public abstract class VisionTransformer : Module<Tensor, Tensor>
 
     const int Depth = 5;
 
-    // Registered by name, whatever class they are met through, so they are not private.
+    // TorchSharp registers fields by name, also those of a base class unless they are private.
     private protected readonly Sequential to_patch_embedding;
     private protected readonly Parameter pos_embedding;
     private protected readonly Parameter cls_token;
@@ -24,17 +24,17 @@ public abstract class VisionTransformer : Module<Tensor, Tensor>
     private protected readonly Transformer transformer;
     private protected readonly Module<Tensor, Tensor> mlp_head;
 
-    /// <summary>Each a transformer layer.</summary>
+    /// <summary>Each block is a transformer layer.</summary>
     public static IReadOnlyList<string[]> Blocks { get; } = Transformer.Blocks(Depth);
 
-    /// <param name="name">The class's.</param>
-    /// <param name="patches">Cuts the input.</param>
-    /// <param name="patchValues">Values of a patch.</param>
-    /// <param name="mostPatches">Of the largest input.</param>
-    /// <param name="heads">Attention heads.</param>
-    /// <param name="norm">Whether all tokens go through a last layer norm.</param>
-    /// <param name="dropout">Probability of every dropout.</param>
-    /// <param name="head">Makes logits of the class token.</param>
+    /// <param name="name">The name of the class.</param>
+    /// <param name="patches">Cuts the input into patches.</param>
+    /// <param name="patchValues">The number of values of a patch.</param>
+    /// <param name="mostPatches">The number of patches of the largest input.</param>
+    /// <param name="heads">The number of attention heads.</param>
+    /// <param name="norm">Whether a last layer norm follows for all tokens.</param>
+    /// <param name="dropout">The probability of every dropout.</param>
+    /// <param name="head">Maps the class token to logits.</param>
     private protected VisionTransformer(
         string name, Patches patches, int patchValues, int mostPatches, int heads, bool norm, double dropout,
         Func<Module<Tensor, Tensor>> head) : base(name)

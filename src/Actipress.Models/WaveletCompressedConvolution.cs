@@ -7,13 +7,13 @@ namespace Actipress.Models;
 
 /// <summary>
 /// A 1 x 1 convolution in the Haar domain (Finder, Zohav, Ashkenazi and Treister, "Wavelet Feature Maps Compression for Image-to-Image
-/// CNNs", NeurIPS 2022): (n, inputs, h, w) to (n, outputs, h, w). Maps are transformed, only the places where all channels together are
-/// largest are kept (joint shrinkage), these alone are quantised and convolved, and the result is transformed back:
-/// y = H^T T^T K T H x. It saves arithmetic, not training memory: it is here to be compared with.
+/// CNNs", NeurIPS 2022): (n, inputs, h, w) to (n, outputs, h, w). Maps are transformed, and only the positions of largest energy over all
+/// channels are kept (joint shrinkage). These are quantised and convolved, and the result is transformed back: y = H^T T^T K T H x. The
+/// layer saves arithmetic, not training memory, and is here for comparison.
 /// </summary>
 /// <remarks>
-/// Quantisation is that of the published code: values are divided by a learned clip, clipped to [-1, 1] and rounded to 2^(bits - 1) - 1
-/// steps a side, with straight-through gradients; weights are first brought to mean 0 and deviation 1.
+/// Quantisation is that of the published code. Values are divided by a learned clip, clipped to [-1, 1] and rounded to 2^(bits - 1) - 1
+/// steps on each side, with straight-through gradients. Weights are first standardised to mean 0 and deviation 1.
 /// </remarks>
 public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
 {
@@ -25,14 +25,14 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
     readonly int levels, weightBits, activationBits;
     readonly double rate;
 
-    /// <param name="inputs">Channels in.</param>
-    /// <param name="outputs">Channels out.</param>
-    /// <param name="rate">The part of the places that is kept, above 0 and at most 1: the paper's compression rate.</param>
-    /// <param name="levels">Of the wavelet transform; maps are filled with zeros to multiples of 2^levels.</param>
+    /// <param name="inputs">The number of input channels.</param>
+    /// <param name="outputs">The number of output channels.</param>
+    /// <param name="rate">The share of positions that is kept, above 0 and at most 1: the paper's compression rate.</param>
+    /// <param name="levels">The number of levels of the wavelet transform; maps are padded with zeros to multiples of 2^levels.</param>
     /// <param name="weightBits">2 to 16; 32 for none.</param>
     /// <param name="activationBits">2 to 16; 32 for none.</param>
-    /// <param name="hasBias">Whether a bias is added in the Haar domain, to the places that were kept.</param>
-    /// <exception cref="ArgumentOutOfRangeException">A rate, number of levels or of bits that cannot be.</exception>
+    /// <param name="hasBias">Whether a bias is added in the Haar domain, at the kept positions.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The rate, the number of levels or a number of bits is out of range.</exception>
     public WaveletCompressedConvolution(int inputs, int outputs, double rate = 0.25, int levels = 3, int weightBits = 4, int activationBits = 8, bool hasBias = false)
         : base(nameof(WaveletCompressedConvolution))
     {
@@ -68,7 +68,7 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
         return y.contiguous().MoveToOuterDisposeScope();
     }
 
-    // T: the places of largest energy over the channels, in each image for itself.
+    // T: the positions of largest energy over the channels, in each image by itself.
     Tensor Places(Tensor coefficients)
     {
         using var scope = NewDisposeScope();
@@ -77,7 +77,7 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
         return coefficients.mul(coefficients).sum(1).topk(k, 1, sorted: false).indexes.unsqueeze(1).MoveToOuterDisposeScope();
     }
 
-    // H: (n, c, h, w) to (n, c, h w), the coarsest low band first, then three detail bands a level from coarse to fine.
+    // H: (n, c, h, w) to (n, c, h w). The coarsest low band comes first, then three detail bands a level from coarse to fine.
     Tensor Transform(Tensor x)
     {
         using var scope = NewDisposeScope();
@@ -106,7 +106,7 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
         return x.reshape(n, channels, height, width).MoveToOuterDisposeScope();
     }
 
-    // The four products of (1, 1) and (1, -1) by sqrt 2, as (4, 1, 2, 2): an orthonormal basis of 2 x 2 places.
+    // The four products of (1, 1) and (1, -1), divided by 2, as (4, 1, 2, 2): an orthonormal basis of 2 x 2 positions.
     static Tensor Filters(Tensor like) => tensor(new[]
     {
         0.5f, 0.5f, 0.5f, 0.5f,
@@ -130,8 +130,9 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
     }
 
     /// <summary>
-    /// Rounds to 2^(bits - 1) - 1 steps on either side of zero, the last of them at <paramref name="alpha"/>. For gradients rounding does
-    /// nothing: x has that of clipping; alpha has the sign of x where it was clipped, elsewhere the rounding error by alpha.
+    /// Rounds to 2^(bits - 1) - 1 steps on either side of zero; the last step is at <paramref name="alpha"/>. Gradients ignore rounding.
+    /// The gradient by x is that of clipping. The gradient by alpha is the sign of x where x was clipped, and elsewhere the rounding error
+    /// divided by alpha.
     /// </summary>
     static Tensor Quantized(Tensor x, Tensor alpha, int bits)
     {

@@ -5,12 +5,12 @@ using System.Security.Cryptography;
 namespace Actipress.Distributed.Mpi;
 
 /// <summary>
-/// Before ranks do something together, each tells rank 0 what it is about to do, and goes on only if all are about to do the same: what
-/// would hang, or mix numbers of different things, is an error on every rank that says which rank differs.
+/// Before a collective operation each rank sends a description of it to rank 0, and continues only if all descriptions are equal. A
+/// difference, which would hang the ranks or mix numbers, is an error on every rank that names the rank that differs.
 /// </summary>
 /// <remarks>
-/// Each rank sends a header: the length and SHA-256 of its description, and as much of the description as fits. Rank 0 answers "same", or
-/// asks for what did not fit and then answers with the difference. Messages are of fixed size, and so small that MPI sends them at once.
+/// Each rank sends a header: the length and SHA-256 of its description, and the part of the description that fits. Rank 0 answers "same",
+/// or requests the rest and then answers with the difference. Messages have a fixed size, so small that MPI sends them at once.
 /// </remarks>
 sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int size)
 {
@@ -21,7 +21,7 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
 
     static readonly System.Text.Encoding utf8 = System.Text.Encoding.UTF8;
 
-    // The others wait a little longer than rank 0, so that its answer, which names who is missing, arrives.
+    // The other ranks wait a little longer than rank 0, so that its answer arrives, which names the missing ranks.
     static readonly TimeSpan grace = TimeSpan.FromSeconds(10);
 
     // Pinned: MPI writes here while this object lives.
@@ -29,10 +29,10 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
         answer = GC.AllocateArray<byte>(AnswerBytes, pinned: true);
     long agreements;
 
-    /// <summary>Returns when all ranks have come to the same.</summary>
-    /// <param name="description">What this rank is about to do; lines, of which the first alone is told where it differs.</param>
-    /// <param name="patience">How long the others may take.</param>
-    /// <exception cref="RanksException">A rank is about to do something else, or has not come.</exception>
+    /// <summary>Returns when all ranks have called it with the same description.</summary>
+    /// <param name="description">The operation of this rank, as lines. Where the first line differs, the error has that line alone.</param>
+    /// <param name="patience">The longest time that the other ranks may take.</param>
+    /// <exception cref="RanksException">A rank has another description, or did not call in time.</exception>
     public void On(string description, TimeSpan patience)
     {
         agreements++;
@@ -128,7 +128,7 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
         BinaryPrimitives.WriteInt32LittleEndian(answer.AsSpan(sizeof(int)), text.Length);
         text.CopyTo(answer, FirstAnswer);
         var requests = to.Select(other => mpi.Send(At(answer), AnswerBytes, other, AnswerTag, communicator)).ToArray();
-        // A rank that is missing takes no message; the buffer stays as it is, since nothing is said after a failure.
+        // A missing rank receives no message. The buffer stays as it is, because no message follows a failure.
         if (!MpiWait.All(mpi, requests, grace) && wait) throw new RanksException($"Rank 0 could not answer all ranks " +
             $"within {grace.TotalSeconds:0} s.");
     }

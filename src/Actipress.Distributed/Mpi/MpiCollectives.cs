@@ -2,10 +2,10 @@ using static TorchSharp.torch;
 
 namespace Actipress.Distributed.Mpi;
 
-/// <summary>What ranks do together in memory, by MPI; called on the thread that talks.</summary>
+/// <summary>Collective operations on the CPU's memory, by MPI. They are called on the communication thread.</summary>
 sealed class MpiCollectives(MpiLibrary mpi, nint communicator)
 {
-    // MPI counts in ints; pieces also let a wait end in time.
+    // MPI's counts are ints. Pieces also let a wait reach its time limit.
     const long MostAtOnce = 1 << 28;
 
     /// <summary>Whether MPI knows numbers of this type.</summary>
@@ -27,7 +27,7 @@ sealed class MpiCollectives(MpiLibrary mpi, nint communicator)
     nint OperationOf(ReduceOp operation) =>
         operation switch { ReduceOp.Min => mpi.Handles.Smallest, ReduceOp.Max => mpi.Handles.Largest, _ => mpi.Handles.Sum };
 
-    /// <summary>Reduces in place; a mean is still to be divided.</summary>
+    /// <summary>Reduces in place. The caller divides for a mean.</summary>
     public void AllReduce(nint data, long elements, ScalarType type, long elementBytes, ReduceOp operation, TimeSpan patience)
     {
         for (long done = 0; done < elements; done += MostAtOnce)
@@ -35,7 +35,7 @@ sealed class MpiCollectives(MpiLibrary mpi, nint communicator)
                 OperationOf(operation), communicator), "reduction", patience);
     }
 
-    /// <summary>Overwrites with what rank <paramref name="root"/> has.</summary>
+    /// <summary>Overwrites the memory with that of rank <paramref name="root"/>.</summary>
     public void Broadcast(nint data, long bytes, int root, TimeSpan patience)
     {
         for (long done = 0; done < bytes; done += MostAtOnce)

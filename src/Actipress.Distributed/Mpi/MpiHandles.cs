@@ -24,7 +24,7 @@ sealed record MpiHandles
     public required nint IgnoreStatus { get; init; }
     public required int OfSharedMemory { get; init; }
 
-    /// <summary>MPICH's, from its <c>mpi.h</c>; the interface is promised to stay (mpich.org/abi).</summary>
+    /// <summary>MPICH's constants, from its <c>mpi.h</c>. MPICH guarantees that this interface stays (mpich.org/abi).</summary>
     public static MpiHandles Mpich { get; } = new()
     {
         World = 0x44000000,
@@ -46,7 +46,7 @@ sealed record MpiHandles
         OfSharedMemory = 1,
     };
 
-    /// <summary>Open MPI's.</summary>
+    /// <summary>Open MPI's constants.</summary>
     /// <param name="symbol">The address of an exported object.</param>
     public static MpiHandles OpenMpi(Func<string, nint> symbol) => new()
     {

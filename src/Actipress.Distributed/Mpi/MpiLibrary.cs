@@ -2,10 +2,10 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Distributed.Mpi;
 
-/// <summary>The installed MPI library: the few functions of its C interface that ranks talk with.</summary>
+/// <summary>The installed MPI library: the functions of its C interface that ranks need.</summary>
 /// <remarks>
-/// Handles pass as words: a pointer in Open MPI; in MPICH an int, of which the callee reads the lower half. All functions are called on one
-/// thread, so that MPI_THREAD_FUNNELED is enough.
+/// Handles are passed as words. In Open MPI a handle is a pointer; in MPICH it is an int, and the callee reads the lower half of the word.
+/// All functions are called on one thread, so that MPI_THREAD_FUNNELED is enough.
 /// </remarks>
 sealed unsafe class MpiLibrary
 {
@@ -61,7 +61,7 @@ sealed unsafe class MpiLibrary
                 $"newer. {Launch.LibraryVariable} names another file.");
     }
 
-    /// <summary>The file as it was loaded.</summary>
+    /// <summary>The file from which the library was loaded.</summary>
     public string File { get; }
 
     /// <summary>Its name and version, such as "Open MPI v4.1.4".</summary>
@@ -72,15 +72,15 @@ sealed unsafe class MpiLibrary
     public MpiHandles Handles { get; }
 
     /// <summary>Loads the first of the files that is installed.</summary>
-    /// <param name="launch">What asks for it.</param>
-    /// <exception cref="PlatformNotSupportedException">None is, or it is too old.</exception>
+    /// <param name="launch">The launcher of this process.</param>
+    /// <exception cref="PlatformNotSupportedException">No file is installed, or the library is too old.</exception>
     public static MpiLibrary Load(Launch launch)
     {
-        // UCX, on which MPI libraries build, would take the signal by which .NET knows a null reference.
+        // UCX, which MPI libraries use, would replace the handler of the signal by which .NET detects a null reference.
         _ = SetEnvironment("UCX_ERROR_SIGNALS", "", 0);
         foreach (var file in launch.Libraries)
         {
-            // Plug-ins of older versions of Open MPI look for its symbols among those of the whole process.
+            // Plug-ins of older versions of Open MPI search its symbols among those of the whole process.
             const int Now = 2, Global = 0x100;
             if (OpenLibrary(file, Now | Global) is var library and not 0) return new(file, library);
         }
@@ -115,7 +115,7 @@ sealed unsafe class MpiLibrary
         return (rank, size);
     }
 
-    /// <summary>A communicator of the same ranks whose messages are apart; its errors are returned.</summary>
+    /// <summary>A communicator of the same ranks with messages of its own. Its functions return errors.</summary>
     public nint Duplicate(nint communicator)
     {
         nint made = 0;
@@ -160,7 +160,7 @@ sealed unsafe class MpiLibrary
         return request;
     }
 
-    /// <summary>Whether the request is done; lets MPI get on with it.</summary>
+    /// <summary>Whether the request is done. The call lets MPI make progress.</summary>
     public bool Test(ref nint request)
     {
         int done;
@@ -168,10 +168,10 @@ sealed unsafe class MpiLibrary
         return done != 0;
     }
 
-    /// <summary>Ends every rank; MPI's launcher names this one.</summary>
+    /// <summary>Ends every rank. MPI's launcher names this rank.</summary>
     public void Abort(int exitCode) => abort(Handles.World, exitCode);
 
-    /// <summary>Whether it takes addresses of a GPU's memory.</summary>
+    /// <summary>Whether the library accepts addresses of a GPU's memory.</summary>
     public bool TakesGpuMemory => queryCuda != null && queryCuda() == 1;
 
     void Check(int result, string doing)

@@ -1,9 +1,9 @@
 namespace Actipress.Distributed.Mpi;
 
-/// <summary>Waits for requests of MPI, which gets on with them while it is asked.</summary>
+/// <summary>Waits for requests of MPI, which makes progress while it is polled.</summary>
 static class MpiWait
 {
-    /// <summary>Waits for all; false where <paramref name="patience"/> ended before.</summary>
+    /// <summary>Waits for all requests; false where <paramref name="patience"/> ended before.</summary>
     public static bool All(MpiLibrary mpi, Span<nint> requests, TimeSpan patience)
     {
         var backoff = new Backoff(patience);

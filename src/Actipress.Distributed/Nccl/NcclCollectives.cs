@@ -3,17 +3,17 @@ using static TorchSharp.torch;
 
 namespace Actipress.Distributed.Nccl;
 
-/// <summary>By NCCL, on a stream beside torch's.</summary>
+/// <summary>Collectives by NCCL, on a stream of their own.</summary>
 sealed class NcclCollectives : DeviceCollectives
 {
     readonly NcclLibrary nccl;
     readonly nint communicator;
 
     /// <param name="nccl">The library.</param>
-    /// <param name="stream">Of this rank's GPU.</param>
-    /// <param name="id">What rank 0 has made.</param>
+    /// <param name="stream">The streams of this rank's GPU.</param>
+    /// <param name="id">The unique id that rank 0 has made.</param>
     /// <param name="rank">This rank.</param>
-    /// <param name="size">How many there are.</param>
+    /// <param name="size">The number of ranks.</param>
     /// <exception cref="RanksException">NCCL refuses, as where two ranks have the same GPU.</exception>
     public NcclCollectives(NcclLibrary nccl, TorchStream stream, byte[] id, int rank, int size) : base(stream)
     {
@@ -22,7 +22,7 @@ sealed class NcclCollectives : DeviceCollectives
         communicator = nccl.Begin(id, rank, size);
     }
 
-    // ncclDataType_t, and ncclRedOp_t: sum, product, largest, smallest.
+    // The values of ncclDataType_t, and of ncclRedOp_t: sum, product, largest, smallest.
     static int TypeOf(ScalarType type) => type switch
     {
         ScalarType.Int8 => 0,

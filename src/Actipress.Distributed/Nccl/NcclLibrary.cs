@@ -4,18 +4,18 @@ using Actipress.Autograd;
 
 namespace Actipress.Distributed.Nccl;
 
-/// <summary>NVIDIA's library of collectives between GPUs: the few functions of its C interface that ranks need.</summary>
+/// <summary>NVIDIA's library of collectives between GPUs: the functions of its C interface that ranks need.</summary>
 sealed unsafe class NcclLibrary
 {
-    /// <summary>The variable that names the library's file where it has another name or lies elsewhere.</summary>
+    /// <summary>The variable that names the file of a library with another name or place.</summary>
     public const string Variable = "ACTIPRESS_NCCL";
 
-    /// <summary>The oldest that knows every call here: ncclCommAbort and asynchronous errors came with 2.4.</summary>
+    /// <summary>The oldest version with all functions that are called: ncclCommAbort and asynchronous errors came with 2.4.</summary>
     public const int OldestVersion = 2400;
 
     const int Success = 0, InProgress = 7;
 
-    /// <summary>What rank 0 makes and all ranks begin with: 128 bytes, passed by value.</summary>
+    /// <summary>The unique id that rank 0 makes and all ranks pass: 128 bytes, by value.</summary>
     [InlineArray(Bytes)]
     public struct UniqueId
     {
@@ -39,7 +39,7 @@ sealed unsafe class NcclLibrary
         if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named)
             return NativeLibrary.TryLoad(named, out var own) ? new(Exports(own), named)
                 : throw new PlatformNotSupportedException($"{Variable} names {named}: found no library there, wanted NCCL's libnccl.so.2.");
-        // PyTorch's own builds bring it within libtorch_cuda.so.
+        // PyTorch's own builds contain NCCL in libtorch_cuda.so.
         if (LibTorch.SymbolIn("libtorch_cuda.so", "ncclCommInitRank") != 0) return new(name => LibTorch.SymbolIn("libtorch_cuda.so", name),
             "libtorch_cuda.so");
         return NativeLibrary.TryLoad("libnccl.so.2", out var library) ? new(Exports(library), "libnccl.so.2") : null;
@@ -47,9 +47,9 @@ sealed unsafe class NcclLibrary
 
     static Func<string, nint> Exports(nint library) => name => NativeLibrary.TryGetExport(library, name, out var address) ? address : 0;
 
-    /// <param name="symbol">The address of one of its functions; 0 where it has none of that name.</param>
-    /// <param name="file">Where it was found, for messages.</param>
-    /// <exception cref="PlatformNotSupportedException">It is too old.</exception>
+    /// <param name="symbol">Returns the address of one of the library's functions; 0 where it has none of that name.</param>
+    /// <param name="file">The file of the library, for messages.</param>
+    /// <exception cref="PlatformNotSupportedException">The library is too old.</exception>
     public NcclLibrary(Func<string, nint> symbol, string file)
     {
         getErrorString = (delegate* unmanaged[Cdecl]<int, nint>)Symbol("ncclGetErrorString");
@@ -71,11 +71,11 @@ sealed unsafe class NcclLibrary
             $"NCCL 2.4 or newer.");
     }
 
-    // 2804 is 2.8.4; since 2.9 five digits: 21805 is 2.18.5.
+    // 2804 is version 2.8.4. Since 2.9 the number has five digits: 21805 is 2.18.5.
     static string Dotted(int code) =>
         code < 10_000 ? $"{code / 1000}.{code % 1000 / 100}.{code % 100}" : $"{code / 10_000}.{code % 10_000 / 100}.{code % 100}";
 
-    /// <summary>Its name, version and file.</summary>
+    /// <summary>The library's name, version and file.</summary>
     public string Version { get; }
 
     public byte[] MakeUniqueId()
@@ -85,7 +85,7 @@ sealed unsafe class NcclLibrary
         return ((ReadOnlySpan<byte>)id).ToArray();
     }
 
-    /// <summary>A communicator of all ranks that began with the same id; returns when all have.</summary>
+    /// <summary>Makes a communicator of all ranks that pass the same id. Returns when all have called it.</summary>
     public nint Begin(ReadOnlySpan<byte> id, int rank, int size)
     {
         UniqueId own = default;
@@ -105,7 +105,7 @@ sealed unsafe class NcclLibrary
     public void Broadcast(nint data, long elements, int type, int root, nint communicator, nint stream) =>
         Check(broadcast(data, data, (nuint)elements, type, root, communicator, stream), "ncclBroadcast");
 
-    /// <summary>Throws what has gone wrong since: a rank that is gone, or a network that is down.</summary>
+    /// <summary>Throws where an asynchronous error has occurred: a rank has ended, or the network is down.</summary>
     public void ThrowIfFailed(nint communicator)
     {
         int error;

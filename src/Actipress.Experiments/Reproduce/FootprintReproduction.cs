@@ -4,18 +4,22 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>Figure 4: what each stage of the method holds, in the paper's storage and in ours.</summary>
+/// <summary>Figure 4: the bytes of each stage of the method, in the paper's storage and in ours.</summary>
 sealed class FootprintReproduction : Reproduction
 {
-    /// <summary>Bytes of each stage.</summary>
+    /// <summary>The bytes of each stage.</summary>
     /// <param name="Codec">The codec in the default storage.</param>
-    /// <param name="Shape">Of the map X.</param>
+    /// <param name="Shape">The shape of the map X.</param>
     /// <param name="Map">X.</param>
-    /// <param name="Coefficients">Y: the transform's output, padded where it must be. Y lambda has zeros for what is not kept, and the same size.</param>
+    /// <param name="Coefficients">
+    /// Y: the transform's output, padded where necessary. Y lambda has zeros for coefficients that are not kept, and the same size.
+    /// </param>
     /// <param name="Paper">Pi: positions and values in the paper's storage.</param>
     /// <param name="Rebuilt">X lambda.</param>
     /// <param name="Ours">The default storage in place of Pi.</param>
-    /// <param name="OursExtra">How far the allocator rose above X and the packed bytes while our pack ran: nothing of Y is ever held.</param>
+    /// <param name="OursExtra">
+    /// The rise of the allocator's level above X and the packed bytes during our packing, which never holds Y.
+    /// </param>
     internal sealed record Footprint(string Codec, long[] Shape, long Map, long Coefficients, long Paper, long Rebuilt, long Ours, long OursExtra);
 
     static readonly long[][] shapes = [[128, 1, 16, 16], [16, 1, 128, 128, 128]];

@@ -8,17 +8,17 @@ namespace Actipress.Experiments;
 sealed class ImageReproduction : Reproduction
 {
     /// <summary>One codec at one ratio.</summary>
-    /// <param name="Family">WT + haar and so on.</param>
+    /// <param name="Family">The paper's name of the codec, such as WT + haar.</param>
     /// <param name="Ratio">The paper's lambda.</param>
-    /// <param name="Picture">Its name.</param>
-    /// <param name="InputBytes">Of the picture as float32.</param>
-    /// <param name="PaperBytes">In the paper's storage.</param>
-    /// <param name="PaperMse">Likewise.</param>
-    /// <param name="PaperPsnrDb">Likewise.</param>
-    /// <param name="Bytes">In the default storage.</param>
-    /// <param name="Mse">Likewise.</param>
-    /// <param name="PsnrDb">Likewise.</param>
-    /// <param name="Png">The middle of the picture as rebuilt from the paper's storage, beside that from ours.</param>
+    /// <param name="Picture">The picture's name.</param>
+    /// <param name="InputBytes">The bytes of the picture as float32.</param>
+    /// <param name="PaperBytes">The bytes in the paper's storage.</param>
+    /// <param name="PaperMse">The mean squared error in the paper's storage.</param>
+    /// <param name="PaperPsnrDb">The PSNR in the paper's storage.</param>
+    /// <param name="Bytes">The bytes in the default storage.</param>
+    /// <param name="Mse">The mean squared error in the default storage.</param>
+    /// <param name="PsnrDb">The PSNR in the default storage.</param>
+    /// <param name="Png">The centre of the picture, rebuilt from the paper's storage and from ours, side by side.</param>
     internal sealed record Rebuilt(
         string Family, double Ratio, string Picture, long InputBytes, long PaperBytes, double PaperMse, double PaperPsnrDb, long Bytes, double Mse, double PsnrDb, byte[] Png);
 
@@ -29,7 +29,7 @@ sealed class ImageReproduction : Reproduction
         ("DCT", ratio => ActivationCodec.Dct(ratio)), ("ST", ActivationCodec.Threshold),
     ];
 
-    // The first of the photos that is grey; without a data folder a picture that the program draws.
+    // The first grey photo; without a data folder a generated picture.
     const string Photo = "photos/camera.png", Drawn = "a drawn volume's middle";
 
     public override string Name => "fig5";
@@ -70,7 +70,7 @@ sealed class ImageReproduction : Reproduction
             Data.Picture.SideBySide(Middle(fromPaper), Middle(fromOurs)));
     }
 
-    // Lives as long as the scope around it.
+    // The tensor lives as long as the scope around it.
     static Tensor Middle(Tensor picture)
     {
         const int Extent = 160;
@@ -120,6 +120,6 @@ sealed class ImageReproduction : Reproduction
         }
     }
 
-    // A picture that comes back bit for bit has no noise: shown as float32's own limit.
+    // A picture that is rebuilt bit for bit has no noise. It is shown at the limit of float32.
     static double Finite(double decibels) => double.IsInfinity(decibels) ? 160 : decibels;
 }

@@ -2,12 +2,12 @@ using ScottPlot;
 
 namespace Actipress.Experiments;
 
-/// <summary>The page's first screen: what compression gives and costs, in memory, accuracy and time.</summary>
+/// <summary>The page's first screen: the gain and the cost of compression, in memory, accuracy and time.</summary>
 static class ReportSummary
 {
     const string Codec = "dct:10";
 
-    /// <summary>Three tables beside each other, as far as there are results.</summary>
+    /// <summary>Three tables beside each other, where there are results.</summary>
     public static void Show(HtmlPage page, Reproduction.Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         var studies = SweepReproduction.Studies(context.Experiments).Select(study => new Sweep(study))
@@ -27,7 +27,7 @@ static class ReportSummary
         ShowTradeOff(page, studies);
     }
 
-    // Each setting of each sweep is a point: what it keeps, and what that costs in the test score.
+    // Each setting of each sweep is a point: the kept bytes, and the loss of test score.
     static void ShowTradeOff(HtmlPage page, IReadOnlyList<(TrainingPlan Plan, IReadOnlyList<SweepRow> Rows)> studies)
     {
         var all = from study in studies

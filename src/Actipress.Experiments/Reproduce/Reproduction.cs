@@ -1,53 +1,55 @@
 namespace Actipress.Experiments;
 
-/// <summary>A table or figure of the paper that can be made anew: it is run piece by piece into a results file, and shown from there.</summary>
+/// <summary>
+/// A table or figure of the paper that can be reproduced. It is run piece by piece into a results file, and shown from there.
+/// </summary>
 public abstract class Reproduction
 {
-    /// <summary>All of them, in the order of a page.</summary>
+    /// <summary>All reproductions, in the order of a page.</summary>
     public static IReadOnlyList<Reproduction> All { get; } =
     [
         new TableReproduction("table2"), new TableReproduction("table3"), new FootprintReproduction(), new ImageReproduction(), .. SweepReproduction.Figures,
         new TimelineReproduction(), new TheoryReproduction(), new RobustnessReproduction(),
     ];
 
-    /// <summary>As the command line has it.</summary>
+    /// <summary>The name on the command line.</summary>
     public abstract string Name { get; }
 
-    /// <summary>What it shows, in a few words.</summary>
+    /// <summary>A short description.</summary>
     public abstract string Meaning { get; }
 
-    /// <summary>Its pieces, each with a key of its own, to be run in this order.</summary>
+    /// <summary>The pieces, each with a key of its own, in the order of running.</summary>
     public abstract IEnumerable<Piece> Pieces(Context context);
 
     /// <summary>Adds a section to the page.</summary>
     /// <param name="page">The page.</param>
-    /// <param name="context">As for <see cref="Pieces"/>.</param>
-    /// <param name="done">The pieces that are done, by key.</param>
+    /// <param name="context">The context, as for <see cref="Pieces"/>.</param>
+    /// <param name="done">The finished pieces, by key.</param>
     public abstract void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done);
 
-    /// <summary>What a reproduction finds around it.</summary>
-    /// <param name="DataFolder">Real data; null where there are none: what trains then does so on data that the program draws.</param>
+    /// <summary>The surroundings of a reproduction.</summary>
+    /// <param name="DataFolder">The folder of real data; null where there is none, and trainings use generated data.</param>
     /// <param name="Experiments">The folder with the sweeps' experiments.</param>
-    /// <param name="Device">Where those run that <see cref="RunsOnGpus"/>; the CPU where none is given.</param>
+    /// <param name="Device">The device of reproductions with <see cref="RunsOnGpus"/>; by default the CPU.</param>
     public sealed record Context(string? DataFolder, string Experiments, torch.Device? Device = null);
 
-    /// <summary>Says that there are no results, and what makes them.</summary>
+    /// <summary>A sentence that says that there are no results, and which command makes them.</summary>
     protected void NotRunYet(HtmlPage page, string what = "") => page.Paragraph($"{what}Not run yet: ./actipress reproduce {Name}");
 
-    /// <summary>Whether it can be run on a GPU.</summary>
+    /// <summary>Whether the reproduction can run on a GPU.</summary>
     public virtual bool RunsOnGpus => false;
 
-    /// <summary>Something that is run at once.</summary>
-    /// <param name="Key">Tells it from all others.</param>
-    /// <param name="Run">Gives what is stored: an object that becomes JSON. Told how it goes, and when to end.</param>
+    /// <summary>A part of a reproduction that is run as a whole.</summary>
+    /// <param name="Key">The key of the piece.</param>
+    /// <param name="Run">Returns the stored object, which becomes JSON. It receives a callback for progress, and a cancellation.</param>
     public sealed record Piece(string Key, Func<IProgress<string>, CancellationToken, object> Run);
 
-    /// <summary>Runs what is not done yet.</summary>
-    /// <param name="context">What its pieces are made of.</param>
-    /// <param name="results">Gets a line for each piece; those that it has already are skipped.</param>
-    /// <param name="progress">Told what is being done.</param>
-    /// <param name="cancellation">Ends it after the step at hand; what was done is kept.</param>
-    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    /// <summary>Runs the remaining pieces.</summary>
+    /// <param name="context">The context of the pieces.</param>
+    /// <param name="results">Receives a line for each piece; pieces that it has already are skipped.</param>
+    /// <param name="progress">Called with a description of the current work.</param>
+    /// <param name="cancellation">Ends the run after the current step; finished pieces are kept.</param>
+    /// <exception cref="OperationCanceledException">The run was cancelled.</exception>
     public virtual void Run(Context context, ResultsFile results, IProgress<string> progress, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(context);
@@ -71,11 +73,11 @@ public abstract class Reproduction
         public void Report(string value) => progress.Report($"{key}: {value}");
     }
 
-    /// <summary>The page of some reproductions, from stored pieces.</summary>
-    /// <param name="chosen">Which.</param>
-    /// <param name="context">As for <see cref="Pieces"/>.</param>
-    /// <param name="done">The pieces that are done, by key.</param>
-    /// <param name="interrupted">Whether the run was ended before all of them were, which the page says.</param>
+    /// <summary>Makes the page of some reproductions, from stored pieces.</summary>
+    /// <param name="chosen">The reproductions.</param>
+    /// <param name="context">The context, as for <see cref="Pieces"/>.</param>
+    /// <param name="done">The finished pieces, by key.</param>
+    /// <param name="interrupted">Whether the run was ended before all pieces were done, which the page says.</param>
     public static HtmlPage Page(
         IEnumerable<Reproduction> chosen, Context context, IReadOnlyDictionary<string, StoredPiece> done, bool interrupted = false)
     {

@@ -8,16 +8,17 @@ sealed class RobustnessReproduction : Reproduction
 {
     const int JacobianExamples = 200;
 
-    // Of the input's own standard deviation.
+    // The noise, relative to the input's own standard deviation.
     static readonly double[] deviations = [0, 0.5, 1, 1.5];
 
     static readonly int[] seeds = [1, 2, 3];
 
-    // Every layer but the network's own log-softmax, which is the loss's and no layer of the paper's: lossy in it, no training gets far.
+    // Every layer except the network's own log-softmax, which belongs to the loss and is no layer of the paper. With a lossy log-softmax no
+    // training succeeds.
     const string Layers = "conv*,relu*,mp,drop*,fc*";
 
-    // With exact zeros, as stored by default, only weight gradients change, which is what the theory speaks of, and vectors get 8 bits; the
-    // paper's storage also changes what a ReLU lets back.
+    // With exact zeros, the default, only weight gradients change, which is the assumption of the theory, and vectors get 8 bits. The
+    // paper's storage also changes the gradients that pass a ReLU.
     static readonly string[] codecs = ["dct:{0}", "st:{0}", "dct:{0},storage=paper", "st:{0},storage=paper"];
 
     static readonly double[] ratios = [2.5, 10, 100, 1000];
@@ -27,9 +28,9 @@ sealed class RobustnessReproduction : Reproduction
     public override string Meaning => "the output's Jacobian and accuracy under noise, trained plain and compressed (Section 4.5)";
 
     /// <summary>One trained network.</summary>
-    /// <param name="TrainLoss">Of its last epoch.</param>
+    /// <param name="TrainLoss">The training loss of the last epoch.</param>
     /// <param name="Jacobian">See <see cref="Robustness.JacobianNorm"/>.</param>
-    /// <param name="Accuracies">At each of the noise's deviations.</param>
+    /// <param name="Accuracies">The accuracy at each deviation of the noise.</param>
     internal sealed record Found(double TrainLoss, double Jacobian, IReadOnlyList<double> Accuracies);
 
     static string Key(string codec, string data, int seed) => $"robustness of {codec} on {data}, seed {seed}";

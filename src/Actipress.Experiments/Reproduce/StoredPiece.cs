@@ -2,14 +2,14 @@ using System.Text.Json;
 
 namespace Actipress.Experiments;
 
-/// <summary>What one piece of a reproduction left in a results file.</summary>
-/// <param name="Result">As JSON.</param>
-/// <param name="Machine">Where and from which commit.</param>
-/// <param name="Commit">That commit.</param>
+/// <summary>The result of one piece of a reproduction in a results file.</summary>
+/// <param name="Result">The result as JSON.</param>
+/// <param name="Machine">The machine and commit, as text.</param>
+/// <param name="Commit">The commit.</param>
 public sealed record StoredPiece(JsonElement Result, string Machine, string Commit)
 {
-    /// <summary>All pieces of a results file by key, the last of each.</summary>
-    /// <exception cref="InvalidDataException">A piece lacks something; the message says which line.</exception>
+    /// <summary>All pieces of a results file by key; the last of equal keys counts.</summary>
+    /// <exception cref="InvalidDataException">A piece lacks a member; the message says which line.</exception>
     public static IReadOnlyDictionary<string, StoredPiece> Read(ResultsFile results)
     {
         ArgumentNullException.ThrowIfNull(results);
@@ -42,7 +42,7 @@ public sealed record StoredPiece(JsonElement Result, string Machine, string Comm
         return pieces;
     }
 
-    /// <summary>Adds one, measured on a device.</summary>
+    /// <summary>Adds a piece that was measured on a device.</summary>
     public static void Add(ResultsFile results, string key, object result, torch.Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(results);
@@ -51,8 +51,8 @@ public sealed record StoredPiece(JsonElement Result, string Machine, string Comm
 
     const string Kind = "piece";
 
-    /// <summary>As the type that was stored.</summary>
-    /// <exception cref="InvalidDataException">It is another.</exception>
+    /// <summary>Reads the result as the stored type.</summary>
+    /// <exception cref="InvalidDataException">The result has another type.</exception>
     public T As<T>()
     {
         try { return Json.Of<T>(Result); }

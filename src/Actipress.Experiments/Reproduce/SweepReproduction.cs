@@ -4,20 +4,20 @@ using ScottPlot;
 namespace Actipress.Experiments;
 
 /// <summary>
-/// Figures 6 to 8: something of every training of an experiment over the paper's ratios, a panel for each set of layers. The trainings
-/// are a sweep's, and kept where that keeps them.
+/// Figures 6 to 8: a quantity of every training of an experiment over the paper's ratios, with a panel for each set of layers. A sweep runs
+/// the trainings and stores them.
 /// </summary>
-/// <param name="name">As the command line has it.</param>
-/// <param name="title">Of the section.</param>
-/// <param name="meaning">In a few words.</param>
-/// <param name="explanation">Below the title.</param>
-/// <param name="axis">What is shown, with its unit.</param>
-/// <param name="flat">Panels whose values are all within so much are said to be flat.</param>
-/// <param name="value">What is shown of a training.</param>
+/// <param name="name">The name on the command line.</param>
+/// <param name="title">The title of the section.</param>
+/// <param name="meaning">A short description.</param>
+/// <param name="explanation">The text below the title.</param>
+/// <param name="axis">The quantity, with its unit.</param>
+/// <param name="flat">The range within which all values of a panel make the panel flat.</param>
+/// <param name="value">Returns the quantity of a training.</param>
 sealed class SweepReproduction(
     string name, string title, string meaning, string explanation, Func<RunResult, string> axis, double flat, Func<RunResult, double> value) : Reproduction
 {
-    // Panels of these are figures, the others are tables.
+    // The layer sets whose panels are figures; the others are tables.
     const int FewestRatios = 3;
 
     static readonly Dictionary<string, string> families = new() { ["wt:haar"] = "WT + haar", ["wt:db3"] = "WT + db3", ["dct"] = "DCT", ["st"] = "ST" };
@@ -26,7 +26,7 @@ sealed class SweepReproduction(
 
     public override string Meaning => meaning;
 
-    /// <summary>Experiments of which these figures are made: folders with a sweep's config.json.</summary>
+    /// <summary>The experiments of these figures: folders with a sweep's config.json.</summary>
     public static IReadOnlyList<string> Studies(string experiments) => Directory.Exists(experiments)
         ? [.. Directory.EnumerateFiles(experiments, "config.json", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Where(SweepConfig.IsOne).Select(path => Path.GetDirectoryName(path)!)]
         : [];
@@ -88,7 +88,7 @@ sealed class SweepReproduction(
         }
     }
 
-    // More rows than these are shown when they are asked for.
+    // Further rows are hidden until they are opened.
     const int Many = 40;
 
     sealed record Row(
@@ -122,7 +122,7 @@ sealed class SweepReproduction(
         return span <= flat ? $"{layers}. Flat: all values lie within {Number(span)}, so compressing these hardly matters." : layers;
     }
 
-    // The first line of its text, without the mark of a heading.
+    // The first line of the text, without the heading's mark.
     static string Question(string study) => File.ReadLines(Path.Combine(study, "question.md")).First().TrimStart('#', ' ');
 
     static (string Family, double Ratio)? Ratio(string codec)
@@ -155,7 +155,7 @@ sealed class SweepReproduction(
     static string PlusMinus(double value, double error, string format) =>
         double.IsFinite(error) ? $"{Number(value, format)} ± {Number(error)}" : Number(value, format);
 
-    // Empty where there is none, such as the error of a single seed.
+    // Empty where there is no number, such as the error of a single seed.
     internal static string Number(double number, string format = "0.00") =>
         double.IsFinite(number) ? number.ToString(format, CultureInfo.InvariantCulture) : "";
 

@@ -4,7 +4,9 @@ using Actipress.Saving;
 
 namespace Actipress.Experiments;
 
-/// <summary>Table 2 or 3: the paper's figures, those of its storage by the shapes of what is saved, and ours as the allocator has them.</summary>
+/// <summary>
+/// Table 2 or 3: the paper's figures, those of the paper's storage for the shapes of the saved tensors, and ours from the allocator.
+/// </summary>
 /// <param name="table">One of <see cref="PaperTables.Names"/>.</param>
 sealed class TableReproduction(string table) : Reproduction
 {
@@ -32,7 +34,7 @@ sealed class TableReproduction(string table) : Reproduction
             }
             return rows;
         });
-        // The forward passes of all come first: they are what the table shows, and a step takes three times as long.
+        // The forward passes of all networks come first, because the table shows them, and a step takes three times as long.
         foreach (var forwardOnly in (bool[])[true, false])
             foreach (var (network, batch, input) in PaperTables.Settings(table))
                 yield return new(Key(network.Name, batch, input, forwardOnly), (progress, cancellation) =>
@@ -78,15 +80,15 @@ sealed class TableReproduction(string table) : Reproduction
         ]));
     }
 
-    // The whole step's where it was run, otherwise the forward pass's.
+    // The measurement of the whole step where it was run, otherwise that of the forward pass.
     internal static MemoryResult[] Measured(IReadOnlyDictionary<string, StoredPiece> done, string network, int batch, long[] input) =>
         (done.GetValueOrDefault(Key(network, batch, input, false)) ?? done.GetValueOrDefault(Key(network, batch, input, true)))?.As<MemoryResult[]>() ?? [];
 
-    /// <summary>The paper's rows of Table 2 as they were stored; none where it was not run.</summary>
+    /// <summary>The stored rows of Table 2; none where it was not run.</summary>
     internal static PaperRow[] StoredRows(IReadOnlyDictionary<string, StoredPiece> done) =>
         done.TryGetValue(new TableReproduction("table2").RowsKey, out var stored) ? stored.As<PaperRow[]>() : [];
 
-    /// <summary>The paper's lowest figure for this network: of Table 2, where every column but two is of a set of layers.</summary>
+    /// <summary>The paper's lowest figure for this network, from Table 2, where every column but two belongs to a set of layers.</summary>
     internal static double? Lowest(PaperRow[] rows, MemoryResult result) => rows
         .Where(row => row.Network == result.Network && row.Batch == result.Batch && row.Input.SequenceEqual(result.Input))
         .SelectMany(row => row.Cells).Where(cell => cell.Column is not ("others" or "baseline")).Select(cell => (double?)cell.Paper).Min();

@@ -4,10 +4,14 @@ using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 
-/// <summary>Section 4: Lemma 1, Theorem 1 and Corollaries 2 and 4 on the layers of a LeNet, under the masks that they assume and those that are used.</summary>
+/// <summary>
+/// Section 4: Lemma 1, Theorem 1 and Corollaries 2 and 4 on the layers of a LeNet, under the random masks that they assume and the top-k
+/// masks that are used.
+/// </summary>
 sealed class TheoryReproduction : Reproduction
 {
-    // Standard errors: 3 % of the mean at most up to ratio 2.5; at 1000, where few coefficients are left, up to 44 %, far below the bound.
+    // Standard errors are at most 3 % of the mean up to ratio 2.5. At ratio 1000, where few coefficients are left, they are up to 44 %, far
+    // below the bound.
     const int Masks = 500;
     const int Examples = 32;
 
@@ -22,15 +26,15 @@ sealed class TheoryReproduction : Reproduction
     /// <summary>One layer at one ratio: squared norms of its weight gradient.</summary>
     /// <param name="Layer">Its name.</param>
     /// <param name="Ratio">Lambda.</param>
-    /// <param name="Plain">Without compression.</param>
-    /// <param name="Bound">The paper's.</param>
+    /// <param name="Plain">The squared norm without compression.</param>
+    /// <param name="Bound">The paper's bound.</param>
     /// <param name="Sharper">See <see cref="WeightGradient.SharperBound"/>.</param>
     /// <param name="Random">The mean over random masks.</param>
-    /// <param name="RandomError">Its standard error; NaN at ratio 1, where there is one mask.</param>
-    /// <param name="NearestOutput">The largest part of its own bound that an output's mean comes to.</param>
-    /// <param name="Energy">The part of the input's squared norm that top-k keeps; random masks keep 1 / ratio.</param>
-    /// <param name="TopK">With the paper's top-k.</param>
-    /// <param name="Default">With the codec's default storage, exact zeros included.</param>
+    /// <param name="RandomError">The standard error of that mean; NaN at ratio 1, where there is one mask.</param>
+    /// <param name="NearestOutput">The largest mean of an output, as a share of its own bound.</param>
+    /// <param name="Energy">The share of the input's squared norm that top-k keeps; random masks keep 1 / ratio.</param>
+    /// <param name="TopK">The squared norm with the paper's top-k.</param>
+    /// <param name="Default">The squared norm with the codec's default storage, with exact zeros.</param>
     internal sealed record Row(
         string Layer, double Ratio, double Plain, double Bound, double Sharper, double Random, double RandomError, double NearestOutput, double Energy, double TopK, double Default);
 
@@ -45,7 +49,7 @@ sealed class TheoryReproduction : Reproduction
             Measure(plan, KnownData.Load(plan, context.DataFolder), transform, Masks, progress, cancellation)));
     }
 
-    // Trained for a moment.
+    // The network is trained for a few steps.
     static TrainingPlan Plan(Context context) =>
         Trainable.Find("lenet").Plan(realData: context.DataFolder is not null).Plain() with { Epochs = 1, TrainExamples = 4000, TestExamples = 500 };
 
@@ -130,7 +134,7 @@ sealed class TheoryReproduction : Reproduction
         Marked(row.Default / row.Plain),
     ];
 
-    // Rounding alone may take it a little above 1.
+    // Rounding alone may raise it a little above 1.
     static string Marked(double part) => part > 1.0001 ? $"{HtmlPage.Doubtful}{Number(part)}" : Number(part);
 
     static string Number(double number) => number.ToString(number is >= 0.001 and < 1000 ? "0.####" : "0.0e0", CultureInfo.InvariantCulture);

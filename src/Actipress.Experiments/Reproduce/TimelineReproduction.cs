@@ -3,10 +3,12 @@ using Actipress.Models;
 
 namespace Actipress.Experiments;
 
-/// <summary>Figure 9: the allocator through forward and backward pass, for three sets of layers, three codecs and the paper's ratios.</summary>
+/// <summary>
+/// Figure 9: the allocator through forward and backward pass, for three sets of layers, three codecs and the paper's ratios.
+/// </summary>
 sealed class TimelineReproduction : Reproduction
 {
-    // What a figure 760 pixels wide can show.
+    // The number of points that a figure of 760 pixels can show.
     const int MostPoints = 500;
 
     static readonly (string Network, string[] Layers)[] panels =
@@ -42,7 +44,7 @@ sealed class TimelineReproduction : Reproduction
 
     internal sealed record Panel(IReadOnlyList<MemoryResult> Memory, IReadOnlyList<TimelineFigure.Curve> Curves);
 
-    // The highest level of each stretch, so that no peak is lost.
+    // The highest level of each interval, so that no peak is lost.
     internal static IReadOnlyList<MemoryLevel> Thin(IReadOnlyList<MemoryLevel> levels) =>
         [.. levels.Chunk(Math.Max(1, (levels.Count + MostPoints - 1) / MostPoints)).Select(stretch => stretch.MaxBy(level => level.Bytes)!)];
 

@@ -5,7 +5,9 @@ using Actipress.Autograd;
 
 namespace Actipress.Gpu;
 
-/// <summary>Kernels on a CUDA device: loaded as PTX by the driver into torch's context, started on torch's current stream.</summary>
+/// <summary>
+/// Runs kernels on a CUDA device. The driver loads their PTX into torch's context, and launches them on torch's current stream.
+/// </summary>
 sealed unsafe class CudaDevice : GpuDevice
 {
     readonly CudaDriver driver;
@@ -19,8 +21,8 @@ sealed unsafe class CudaDevice : GpuDevice
     readonly delegate* unmanaged[Cdecl]<int, nint*, int> currentStream;
 
     /// <param name="driver">The driver.</param>
-    /// <param name="device">Where tensors are.</param>
-    /// <param name="currentStream">libtorch's <c>aoti_torch_get_current_cuda_stream</c>.</param>
+    /// <param name="device">The device of the tensors.</param>
+    /// <param name="currentStream">libtorch's function <c>aoti_torch_get_current_cuda_stream</c>.</param>
     /// <exception cref="PlatformNotSupportedException">The GPU or the driver is too old for the kernels.</exception>
     public CudaDevice(CudaDriver driver, torch.Device device, nint currentStream) : base(device)
     {
@@ -90,7 +92,7 @@ sealed unsafe class CudaDevice : GpuDevice
         return currentStream(index, &stream) == 0 ? stream : throw new ExternalException($"libtorch gave no current stream of cuda:{index}.");
     }
 
-    /// <summary>Starts something on a stream beside torch's, after what torch's has been given so far.</summary>
+    /// <summary>Queues work on a second stream, after the work that torch's stream has so far.</summary>
     /// <returns>An event, for <see cref="Await"/> and <see cref="WhenDone"/>.</returns>
     public nint Aside(Action<nint> start)
     {
@@ -101,17 +103,17 @@ sealed unsafe class CudaDevice : GpuDevice
         return driver.Record(context, stream);
     }
 
-    /// <summary>Lets what torch's current stream is given from here on wait for an event.</summary>
+    /// <summary>Lets torch's current stream wait for an event.</summary>
     public void Await(nint arrived) => driver.Wait(context, CurrentStream(), arrived);
 
-    /// <summary>Does something once an event has come: at once, or at a later use of the device.</summary>
+    /// <summary>Runs an action when an event has completed: at once, or at a later use of the device.</summary>
     public void WhenDone(nint done, Action then)
     {
         lock (gate) pending.Add((done, then));
         Sweep();
     }
 
-    /// <summary>Pinned memory of the host for so many bytes. Pinning takes milliseconds, so what was given back is given out again.</summary>
+    /// <summary>Takes pinned memory of the host. Pinning takes milliseconds, so that returned memory is reused.</summary>
     public nint TakeOnHost(long bytes)
     {
         var room = HostRoom(bytes);
@@ -120,7 +122,7 @@ sealed unsafe class CudaDevice : GpuDevice
         return driver.AllocateOnHost(context, room);
     }
 
-    /// <summary>Gives it back.</summary>
+    /// <summary>Returns pinned memory of the host.</summary>
     public void GiveOnHost(nint memory, long bytes)
     {
         lock (gate)
@@ -131,7 +133,7 @@ sealed unsafe class CudaDevice : GpuDevice
         }
     }
 
-    // Sizes of packed maps change a little from step to step: to the next eighth of a power of two.
+    // The sizes of packed maps change a little from step to step, and are rounded up to the next eighth of a power of two.
     static long HostRoom(long bytes)
     {
         var step = Math.Max(4096, (long)System.Numerics.BitOperations.RoundUpToPowerOf2((ulong)bytes) / 8);
@@ -153,8 +155,10 @@ sealed unsafe class CudaDevice : GpuDevice
     }
 
     /// <summary>The device <c>cuda:index</c> of this process.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is none that the kernels run on; the message says why.</exception>
-    /// <exception cref="ExternalException">The driver refused to load them.</exception>
+    /// <exception cref="PlatformNotSupportedException">
+    /// The process has no such device, or the kernels do not run on it; the message says why.
+    /// </exception>
+    /// <exception cref="ExternalException">The driver refused to load the kernels.</exception>
     public static CudaDevice Open(int index)
     {
         var stream = LibTorch.SymbolIn("libtorch_cuda.so", "aoti_torch_get_current_cuda_stream");

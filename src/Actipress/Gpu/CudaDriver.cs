@@ -4,14 +4,16 @@ using System.Text;
 
 namespace Actipress.Gpu;
 
-/// <summary>The few functions of the CUDA driver that kernels are loaded and started with, in the context that torch itself uses.</summary>
-/// <remarks>A device's primary context is one for the whole process; torch works in it, so its addresses and streams are valid there.</remarks>
+/// <summary>The functions of the CUDA driver that load and launch kernels, in torch's context.</summary>
+/// <remarks>
+/// A device has one primary context for the whole process. torch uses it, so that torch's addresses and streams are valid there.
+/// </remarks>
 sealed unsafe class CudaDriver
 {
-    /// <summary>The oldest driver: that of CUDA 11.0, the first that reads PTX 7.0.</summary>
+    /// <summary>The oldest driver: that of CUDA 11.0, which is the first to read PTX 7.0.</summary>
     public const int OldestVersion = 11000;
 
-    // CUresult, CUdevice_attribute and CUjit_option.
+    // Values of CUresult, CUdevice_attribute and CUjit_option.
     const int Success = 0, OutOfMemory = 2, NoBinary = 209, InvalidPtx = 218, UnsupportedPtx = 222;
     const int MajorAttribute = 75, MinorAttribute = 76, ErrorLog = 5, ErrorLogBytes = 6, LogBytes = 4096;
 
@@ -36,7 +38,9 @@ sealed unsafe class CudaDriver
     readonly delegate* unmanaged[Cdecl]<nint, nint, nuint, nint, int> copyToHost, copyToDevice;
 
     /// <summary>The driver of this machine.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is none, or an older one; the message says what was found and wanted.</exception>
+    /// <exception cref="PlatformNotSupportedException">
+    /// There is no driver, or it is too old; the message says what was found and wanted.
+    /// </exception>
     public static CudaDriver Here { get => here.Value; }
 
     static readonly Lazy<CudaDriver> here = new(() =>
@@ -46,8 +50,8 @@ sealed unsafe class CudaDriver
         return new CudaDriver(name => NativeLibrary.TryGetExport(library, name, out var address) ? address : 0);
     });
 
-    /// <param name="symbol">The address of one of the driver's functions; 0 where it has none of that name.</param>
-    /// <exception cref="PlatformNotSupportedException">It is too old, or finds no GPU.</exception>
+    /// <param name="symbol">Returns the address of one of the driver's functions; 0 where it has none of that name.</param>
+    /// <exception cref="PlatformNotSupportedException">The driver is too old, or finds no GPU.</exception>
     public CudaDriver(Func<string, nint> symbol)
     {
         init = (delegate* unmanaged[Cdecl]<uint, int>)Symbol("cuInit");
@@ -89,15 +93,15 @@ sealed unsafe class CudaDriver
         nint Symbol(string name) => symbol(name) is var address and not 0 ? address : throw Unsupported($"a CUDA driver without {name}", $"one for CUDA {Dotted(OldestVersion)} or newer");
     }
 
-    /// <summary>The newest CUDA that it runs, such as 12080 for 12.8.</summary>
+    /// <summary>The newest version of CUDA that the driver supports, such as 12080 for 12.8.</summary>
     public int Version { get; }
 
-    /// <summary>GPUs that the process sees.</summary>
+    /// <summary>The number of GPUs of the process.</summary>
     public int Devices { get; }
 
     public static string Dotted(int version) => $"{version / 1000}.{version % 1000 / 10}";
 
-    /// <summary>The GPU that torch calls <c>cuda:index</c>: its name and its compute capability, such as 8.0 for an A100.</summary>
+    /// <summary>The name and the compute capability (such as 8.0 for an A100) of <c>cuda:index</c>.</summary>
     public (string Name, int Major, int Minor) Describe(int index)
     {
         const int Longest = 256;
@@ -110,7 +114,7 @@ sealed unsafe class CudaDriver
         return (Marshal.PtrToStringUTF8((nint)name)!, major, minor);
     }
 
-    /// <summary>The context of a GPU in which torch works. It stays for the life of the process.</summary>
+    /// <summary>The context of a GPU that torch uses. It stays for the life of the process.</summary>
     public nint Context(int index)
     {
         int device;
@@ -148,8 +152,8 @@ sealed unsafe class CudaDriver
         }
     }
 
-    /// <summary>Starts a kernel on a stream; does not wait.</summary>
-    /// <remarks><c>arguments</c>: as <see cref="KernelArgument.Bytes"/> has them. The driver copies them before it returns.</remarks>
+    /// <summary>Launches a kernel on a stream, without waiting.</summary>
+    /// <remarks><c>arguments</c>: see <see cref="KernelArgument.Bytes"/>. The driver copies them before it returns.</remarks>
     public void Launch(nint context, nint function, GridKernel kernel, nint stream, int groups, int threads, ReadOnlySpan<KernelArgument> arguments)
     {
         using var entered = new Entered(this, context);
@@ -167,7 +171,7 @@ sealed unsafe class CudaDriver
         Check(launchKernel(function, (uint)groups, 1, 1, (uint)threads, 1, 1, 0, stream, places, null), $"starting the kernel {kernel}");
     }
 
-    /// <summary>Bytes of a GPU's memory that are free, and all of them: of every process that uses it.</summary>
+    /// <summary>The free and the total bytes of a GPU's memory, over all processes.</summary>
     public (long Free, long Total) Memory(nint context)
     {
         using var entered = new Entered(this, context);
@@ -176,7 +180,7 @@ sealed unsafe class CudaDriver
         return ((long)free, (long)total);
     }
 
-    /// <summary>A stream that waits for no other.</summary>
+    /// <summary>Makes a stream that waits for no other stream.</summary>
     public nint CreateStream(nint context)
     {
         const uint NonBlocking = 1;
@@ -186,7 +190,7 @@ sealed unsafe class CudaDriver
         return stream;
     }
 
-    /// <summary>An event that comes when a stream has done what it was given so far; the caller frees it.</summary>
+    /// <summary>Records an event that completes when a stream has done its work so far; the caller frees it.</summary>
     public nint Record(nint context, nint stream)
     {
         const uint WithoutTiming = 2;
@@ -204,7 +208,7 @@ sealed unsafe class CudaDriver
         Check(streamWaitEvent(stream, mark, 0), "waiting for an event");
     }
 
-    /// <summary>Lets a stream wait for what another was given so far.</summary>
+    /// <summary>Lets a stream wait for the work that another stream has so far.</summary>
     public void Follow(nint context, nint stream, nint other)
     {
         var mark = Record(context, other);
@@ -212,7 +216,7 @@ sealed unsafe class CudaDriver
         Free(context, mark);
     }
 
-    /// <summary>Whether an event has come.</summary>
+    /// <summary>Whether an event has completed.</summary>
     public bool HasCome(nint context, nint mark)
     {
         const int NotReady = 600;
@@ -263,7 +267,7 @@ sealed unsafe class CudaDriver
         Check(copyToDevice(to, from, (nuint)bytes, stream), $"copying {bytes} bytes from the host");
     }
 
-    /// <summary>Makes a context this thread's until the result is disposed, for a library that asks the thread for it.</summary>
+    /// <summary>Makes a context current on this thread until the result is disposed, for a library that uses the current context.</summary>
     public IDisposable Use(nint context)
     {
         Check(pushContext(context), "entering a GPU's context");

@@ -1,7 +1,7 @@
 namespace Actipress.Gpu;
 
 /// <summary>
-/// The kernels by which grid storage packs and unpacks on a GPU: methods of the class <c>GridKernels</c> of src/Actipress.Kernels.
+/// The kernels of grid storage on a GPU. Each is a method of the class <c>GridKernels</c> of src/Actipress.Kernels.
 /// </summary>
 enum GridKernel
 {

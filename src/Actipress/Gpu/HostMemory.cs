@@ -3,8 +3,8 @@ using Actipress.Autograd;
 namespace Actipress.Gpu;
 
 /// <summary>
-/// The bytes of some tensors of a GPU in the host's pinned memory. They move there and back on a stream of their own, beside what torch
-/// computes; nothing waits but that stream for torch's and, before the tensors are used again, torch's for that one.
+/// The bytes of some tensors of a GPU in the host's pinned memory. They are copied there and back on a stream of their own, while torch
+/// computes. This stream waits for torch's stream, and torch's stream waits for it before the tensors are used again.
 /// </summary>
 sealed class HostMemory : IDisposable
 {
@@ -15,7 +15,10 @@ sealed class HostMemory : IDisposable
     readonly long room;
     nint memory;
 
-    /// <summary>Begins to move tensors away. They are the memory's from here on, which disposes them once all are there; where it throws they stay as they are.</summary>
+    /// <summary>
+    /// Begins to copy tensors to the host. This object owns the tensors, and disposes them when the copy is complete. Where the constructor
+    /// throws, the tensors stay the caller's.
+    /// </summary>
     public HostMemory(CudaDevice gpu, IReadOnlyList<Tensor> tensors)
     {
         this.gpu = gpu;
@@ -46,10 +49,10 @@ sealed class HostMemory : IDisposable
         }
     }
 
-    /// <summary>Of the tensors.</summary>
+    /// <summary>The bytes of the tensors.</summary>
     public long Bytes { get; }
 
-    /// <summary>The tensors again, on the GPU; the caller disposes them.</summary>
+    /// <summary>Copies the tensors back to the GPU; the caller disposes them.</summary>
     public Tensor[] Bring()
     {
         var tensors = new Tensor[parts.Length];
@@ -71,7 +74,7 @@ sealed class HostMemory : IDisposable
         }
     }
 
-    /// <summary>Gives the memory up once all moves so far are done.</summary>
+    /// <summary>Returns the memory when all copies so far are complete.</summary>
     public void Dispose()
     {
         var given = Interlocked.Exchange(ref memory, 0);

@@ -4,11 +4,11 @@ namespace Actipress.Gpu;
 
 /// <summary>
 /// The kernels as PTX, which ./dev kernels compiles from the C# of src/Actipress.Kernels. The library carries the text, so that it needs no
-/// compiler of its own and the first map on a GPU does not wait for one.
+/// compiler, and the first map on a GPU does not wait for one.
 /// </summary>
 static class KernelText
 {
-    /// <summary>The oldest GPU that the PTX is for, which newer ones run too: Volta.</summary>
+    /// <summary>The oldest GPU that runs the PTX: Volta. Newer GPUs run it too.</summary>
     public const int OldestMajor = 7, OldestMinor = 0;
 
     /// <summary>The most threads of a group, for which the PTX is compiled; fewer must be a multiple of 16.</summary>

@@ -2,7 +2,7 @@ using Actipress.Machine;
 
 namespace Actipress.Grid.Gpu;
 
-/// <summary>What some levels take in each stream of a chunk.</summary>
+/// <summary>The number of bits and bytes of some levels in each stream of a chunk.</summary>
 struct GpuCounts
 {
     public int Masks, Signs, LevelBits, Escapes;
@@ -16,6 +16,6 @@ struct GpuSteps(float step, float first, float other)
 {
     public float Step = step, FirstOffset = first, OtherOffset = other;
 
-    /// <summary>What a level from 1 on stands for.</summary>
+    /// <summary>The value of a level from 1 on.</summary>
     public float Magnitude(int level) => (level + (level == 1 ? FirstOffset : OtherOffset)) * Step;
 }

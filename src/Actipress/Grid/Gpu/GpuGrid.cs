@@ -14,21 +14,21 @@ sealed class GpuGrid : Implementation
     public override string Name => "grid, CUDA";
 
     /// <summary>
-    /// Whether kernels know how to store maps: not under a transform of the user's own, nor below ratio 2, where the step has a second rule.
+    /// Whether the kernels cover a codec: not a transform of the user's own, and no ratio below 2, where the step has a second rule.
     /// </summary>
     public override bool Covers(ActivationCodec codec) =>
         codec is { Encoding: GridStorage, Keep: not Keep.TopK { Ratio: < 2 } } && GridFormat.Covers(codec.Transform);
 
     public override bool RunsOn(Device device) => DeviceOf(device) is not null;
 
-    /// <summary>The kernels on a tensor's device; null where that is none, or none that they run on.</summary>
+    /// <summary>The device of a tensor for the kernels; null where it is no CUDA device, or where the kernels do not run on it.</summary>
     public static CudaDevice? DeviceOf(Device device) => device.type == DeviceType.CUDA ? Open(Math.Max(0, device.index)).Device : null;
 
-    /// <summary>Why the kernels do not run on <c>cuda:index</c>; null where they do.</summary>
+    /// <summary>Why the kernels do not run on <c>cuda:index</c>; null where they run.</summary>
     public static string? Refusal(int index) => Open(index).Refusal is { } refusal
         ? $"{refusal.Message} Maps on cuda:{index} go through torch's own operations, which is slower." : null;
 
-    // Once in the life of the process: on a device that cannot, every map goes through torch's operations.
+    // A device is tried once in the life of the process. Where the kernels do not run, every map goes through torch's operations.
     static (CudaDevice? Device, PlatformNotSupportedException? Refusal) Open(int index) => devices.GetOrAdd(index, _ => new(() =>
     {
         try
@@ -46,24 +46,24 @@ sealed class GpuGrid : Implementation
     public override Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why) =>
         Pack(DeviceOf(map.device)!, map, codec, out why);
 
-    /// <summary>The same on a device that the caller names.</summary>
+    /// <summary>Packs a map on a given device.</summary>
     public static Stored? Pack(GpuDevice gpu, Tensor map, ActivationCodec codec, out LeftRaw why)
     {
         using var begun = new GridPackOnGpu(gpu, map, codec);
         return begun.Finish(map, out why);
     }
 
-    /// <summary>A file is read to the CPU, on which no map is this implementation's.</summary>
+    /// <summary>Always throws: a file is read to the CPU, which this implementation does not cover.</summary>
     public override Stored Read(ref PackedReader reader, MapHeader header) => throw new InvalidOperationException($"'{Name}' reads no files.");
 
-    /// <summary>Packs and unpacks known maps as on the CPU: the same bytes and values, or the device is not used.</summary>
-    /// <exception cref="PlatformNotSupportedException">Something else came out.</exception>
+    /// <summary>Packs and unpacks known maps on the device and on the CPU, and compares bytes and values.</summary>
+    /// <exception cref="PlatformNotSupportedException">Bytes or values differ.</exception>
     public static void SelfCheck(GpuDevice gpu)
     {
         using var scope = NewDisposeScope();
         using var noGradients = no_grad();
         var onCpu = new CpuGrid();
-        // Whole, ragged and small blocks, volumes, more tiles than one chunk has, and whole maps under a wavelet.
+        // The maps have whole, ragged and small blocks, volumes, more tiles than one chunk, and whole maps under a wavelet.
         foreach (var (extents, text) in ((long[], string)[])
             [([2, 3, 48, 40], "dct:10"), ([3, 20, 7, 7], "dct:4"), ([2, 5, 9, 17], "dct:4,block=8"), ([70, 1000], "st:10"), ([5, 21, 20], "wt:haar:10")])
         {

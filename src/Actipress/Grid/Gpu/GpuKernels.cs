@@ -4,10 +4,13 @@ using Actipress.Grid.Gpu;
 
 namespace Actipress;
 
-/// <summary>What is known of GPUs here, and of the kernels that pack maps on them.</summary>
+/// <summary>Describes the GPUs of this machine, and whether the kernels run on them.</summary>
 static class GpuKernels
 {
-    /// <summary>The GPU behind a device and its driver, such as <c>NVIDIA A100-SXM4-40GB (compute capability 8.0), driver for CUDA 12.8</c>; why there is none where there is none.</summary>
+    /// <summary>
+    /// The GPU behind a device and its driver, such as <c>NVIDIA A100-SXM4-40GB (compute capability 8.0), driver for CUDA 12.8</c>; why
+    /// there is none where there is none.
+    /// </summary>
     /// <param name="device">A CUDA device.</param>
     public static string Describe(torch.Device device)
     {
@@ -30,8 +33,8 @@ static class GpuKernels
     }
 
     /// <summary>
-    /// Why maps on a device do not go through the kernels but through torch's own operations; null where they do. The first time
-    /// loads the kernels and tries them on a few small maps.
+    /// Why maps on a device are packed by torch's operations and not by the kernels; null where the kernels run. The first call loads the
+    /// kernels and tries them on a few small maps.
     /// </summary>
     /// <param name="device">A CUDA device.</param>
     public static string? Refusal(torch.Device device)

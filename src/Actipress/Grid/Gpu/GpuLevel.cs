@@ -2,17 +2,19 @@ using Actipress.Grid.Wavelets;
 
 namespace Actipress.Grid.Gpu;
 
-/// <summary>One division of whole maps by a wavelet, as kernels are given it: <see cref="GridWavelet.Level"/>.</summary>
+/// <summary>One level of a wavelet over whole maps, as a kernel's argument: <see cref="GridWavelet.Level"/>.</summary>
 struct GpuLevel
 {
     public int Depth, Height, Width, HalfDepth, HalfHeight, HalfWidth;
 
-    /// <summary>Where the bands of one map start, by the axes on which they are high: 0 is the low band of the coarsest level.</summary>
+    /// <summary>The offsets of the bands of one map, by the axes on which they are high: 0 is the low band of the coarsest level.</summary>
     public int Start0, Start1, Start2, Start3, Start4, Start5, Start6, Start7;
 
     public int Taps;
 
-    /// <summary>Whether it is the finest, whose values are the map's, and the coarsest, whose low band is kept.</summary>
+    /// <summary>
+    /// Whether the level is the finest, whose values are the map's, and whether it is the coarsest, whose low band is kept.
+    /// </summary>
     public int Finest, Coarsest;
 
     /// <summary>All levels, from fine to coarse.</summary>
@@ -42,21 +44,21 @@ struct GpuLevel
     public readonly int HalfElements => HalfDepth * HalfHeight * HalfWidth;
 }
 
-/// <summary>Which maps a wavelet's kernel works on, and what memory of those it has.</summary>
+/// <summary>The maps of a wavelet's kernel, and the layout of their coefficients.</summary>
 struct GpuUnits
 {
-    /// <summary>Maps here, and the number of the first among all.</summary>
+    /// <summary>The number of maps here, and the index of the first among all maps.</summary>
     public int Maps, FirstMap;
 
-    /// <summary>How many there are to choose a sample of <see cref="Maps"/> from; 0 where they follow one another.</summary>
+    /// <summary>The number of maps from which <see cref="Maps"/> are sampled; 0 where the maps are consecutive.</summary>
     public long ChosenFrom;
 
     public int MapsPerUnit, TilesPerUnit;
 
-    /// <summary>The number of a map here among all.</summary>
+    /// <summary>The index among all maps of a map here.</summary>
     public readonly long Number(int map) => ChosenFrom > 0 ? GridSample.Chosen(map, Maps, ChosenFrom) : FirstMap + (long)map;
 
-    /// <summary>Where a band's part of a map starts among the coefficients of these units.</summary>
+    /// <summary>The offset of a map's part of a band among the coefficients of these units.</summary>
     public readonly long Place(int map, int start, int bandElements)
     {
         var unit = map / MapsPerUnit;

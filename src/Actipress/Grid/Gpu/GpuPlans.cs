@@ -7,10 +7,10 @@ using Actipress.Grid.Wavelets;
 
 namespace Actipress.Grid.Gpu;
 
-/// <summary>What the kernels of grid storage need on a device beside the maps: tables of cosines, and a plan of each kind of maps.</summary>
+/// <summary>The tables of the kernels of grid storage on a device: cosines, and a plan for each shape and transform.</summary>
 sealed class GpuPlans
 {
-    // No model has so many kinds of maps.
+    // No model has this many shapes of maps.
     const int MostPlans = 512;
 
     static readonly ConditionalWeakTable<GpuDevice, GpuPlans> ofDevices = [];
@@ -25,13 +25,13 @@ sealed class GpuPlans
         cosines = new(() => GpuDevice.Kept(torch.tensor(GridCosines.All(), device: gpu.Device)));
     }
 
-    /// <summary>The plans of a device, which live as long as it does.</summary>
+    /// <summary>The plans of a device, which live as long as the device.</summary>
     public static GpuPlans On(GpuDevice gpu) => ofDevices.GetValue(gpu, one => new(one));
 
     /// <summary>The tables of <see cref="GridCosines.All"/>.</summary>
     public Tensor Cosines => cosines.Value;
 
-    /// <summary>The plan of all maps of a shape, made at the first.</summary>
+    /// <summary>The plan of a shape and transform, which is made at the first call.</summary>
     public GpuPlan Of(MapShape shape, Transform transform)
     {
         if (plans.Count > MostPlans) plans.Clear();
@@ -39,7 +39,7 @@ sealed class GpuPlans
     }
 }
 
-/// <summary>What packing and unpacking need to know of a kind of maps.</summary>
+/// <summary>The plan of packing and unpacking maps of one shape by one transform.</summary>
 sealed class GpuPlan
 {
     public GpuPlan(GridTiles tiles, torch.Device device)
@@ -64,25 +64,25 @@ sealed class GpuPlan
     /// <summary>The regions of the tiles, on the device.</summary>
     public Tensor Regions { get; }
 
-    /// <summary>Tiles of the sample, or under a wavelet maps or strips of them.</summary>
+    /// <summary>The number of tiles of the sample; under a wavelet the number of maps or of strips of maps.</summary>
     public int Sampled { get; }
 
-    /// <summary>Of how many maps or strips.</summary>
+    /// <summary>The number of maps or strips from which the sample is chosen.</summary>
     public long SampledFrom { get; }
 
-    /// <summary>Values in them.</summary>
+    /// <summary>The number of values of the sample.</summary>
     public long SampledElements { get; }
 
-    /// <summary>Coefficients of them.</summary>
+    /// <summary>The number of coefficients of the sample.</summary>
     public int SampledCoefficients { get; }
 
-    /// <summary>Under a wavelet the levels from fine to coarse; else none.</summary>
+    /// <summary>The levels of a wavelet from fine to coarse; empty for other transforms.</summary>
     public GpuLevel[] Levels { get; } = [];
 
-    /// <summary>Likewise of what is sampled.</summary>
+    /// <summary>The levels of the sampled maps or strips.</summary>
     public GpuLevel[] SampledLevels { get; } = [];
 
-    /// <summary>Under a wavelet its filters on the device, as <see cref="GridWavelet"/> has them one after the other.</summary>
+    /// <summary>The filters of a wavelet on the device, in the order of <see cref="GridWavelet"/>.</summary>
     public Tensor? Filters { get; }
 
     public int Stretches => checked(Tiles.Chunks * KernelSizes.StretchesPerChunk);

@@ -3,22 +3,27 @@ using Actipress.Grid.Tiles;
 
 namespace Actipress.Grid.Gpu;
 
-/// <summary>A map and its tiles, as kernels are given them.</summary>
+/// <summary>A map and its tiles, as a kernel's argument.</summary>
 struct GpuMap
 {
     public long Elements, Tiles;
     public int Type, Depth, Height, Width;
 
-    /// <summary>Regions of its tiles; 0 where tiles are 256 neighbours.</summary>
+    /// <summary>The number of regions of its tiles; 0 where tiles are 256 neighbours.</summary>
     public int Regions;
 
-    /// <summary>Tiles and chunks of a unit, of which the last may have fewer: a chunk, or under a wavelet some whole maps.</summary>
+    /// <summary>
+    /// The number of tiles and chunks of a unit, which is a chunk, or under a wavelet some whole maps. The last unit may have fewer.
+    /// </summary>
     public int TilesPerUnit, ChunksPerUnit;
 
-    /// <summary>Under a wavelet whole maps, those of a unit, and the elements of one, whose zeros a unit keeps; else 0.</summary>
+    /// <summary>
+    /// Under a wavelet, whose units keep the zeros of whole maps: the number of maps, the maps of a unit, and the elements of a map.
+    /// Otherwise 0.
+    /// </summary>
     public int Maps, MapsPerUnit, MapElements;
 
-    /// <summary>The unit from which on a kernel works.</summary>
+    /// <summary>The first unit of a kernel's work.</summary>
     public int FirstUnit;
 
     public GpuMap(GridTiles tiles, torch.ScalarType type)
@@ -31,11 +36,11 @@ struct GpuMap
         Tiles = (wavelet.Units - 1) * TilesPerUnit + wavelet.Tiles(wavelet.Maps(wavelet.Units - 1));
     }
 
-    /// <summary>The coefficients of some units in memory of their own, as tiles of 256 neighbours.</summary>
+    /// <summary>The coefficients of some units in a buffer of their own, as tiles of 256 neighbours.</summary>
     public readonly GpuMap OfCoefficients(int firstUnit, long coefficients) => this with { Elements = coefficients, Type = (int)torch.ScalarType.Float32, FirstUnit = firstUnit };
 }
 
-/// <summary>An axis of a region: <see cref="GridTiles.Axis"/>, and where the cosines for its points start.</summary>
+/// <summary>An axis of a region: <see cref="GridTiles.Axis"/>, and the offset of the cosines for its points.</summary>
 struct GpuAxis(GridTiles.Axis axis, int cosines)
 {
     public int Start = axis.Start, Count = axis.Count, Points = axis.Points, Cosines = cosines;

@@ -7,8 +7,9 @@ using static TorchSharp.torch;
 namespace Actipress.Grid.Gpu;
 
 /// <summary>
-/// A map in grid storage on a GPU: the bytes that <see cref="GridMap"/> would write, in one tensor, and beside them what lets groups of
-/// threads begin anywhere: where each chunk starts, what each stretch of 64 tiles takes, and how many bits of levels each tile has.
+/// A map in grid storage on a GPU: the bytes that <see cref="GridMap"/> would write, in one tensor, and an index that lets groups of
+/// threads begin anywhere. The index has the offset of each chunk, the bits of each stretch of 64 tiles, and the number of bits of levels
+/// of each tile.
 /// </summary>
 sealed class GridOnGpu : Stored
 {
@@ -29,16 +30,16 @@ sealed class GridOnGpu : Stored
         (words, stretches, starts, levelBits) = (GpuDevice.Kept(tensors[0]), GpuDevice.Kept(tensors[1]), GpuDevice.Kept(tensors[2]), GpuDevice.Kept(tensors[3]));
     }
 
-    /// <summary>All that is held.</summary>
+    /// <summary>All tensors that are held.</summary>
     public override Tensor[] Tensors => [words, stretches, starts, levelBits];
 
-    /// <summary>The same of copies of <see cref="Tensors"/>, which it takes over.</summary>
+    /// <summary>The same map with copies of <see cref="Tensors"/>, which the result disposes.</summary>
     public override Stored With(Tensor[] tensors) => new GridOnGpu(this, tensors);
 
     /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
     public override bool HasZeros { get; }
 
-    /// <summary>Bytes held, those beside the grid included.</summary>
+    /// <summary>The bytes held, with the index.</summary>
     public override long Bytes => words.Bytes() + stretches.Bytes() + starts.Bytes() + levelBits.Bytes();
 
     /// <summary>Rebuilds the map into a new tensor, which the caller disposes. Nothing waits.</summary>

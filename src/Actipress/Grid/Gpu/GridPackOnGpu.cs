@@ -10,15 +10,15 @@ using static TorchSharp.torch;
 namespace Actipress.Grid.Gpu;
 
 /// <summary>
-/// A map on its way into grid storage on a GPU. It is read once to find the step and to measure what it takes, which the host then learns
-/// without waiting for it; where it is measured, the host asks torch's allocator for so many bytes, and the map is read again and written.
+/// The packing of a map into grid storage on a GPU. The map is read once to find the step and to measure the size, which is copied to the
+/// host without waiting. When the size is known, the host allocates the result, and the map is read again and written.
 /// </summary>
 sealed class GridPackOnGpu : IDisposable
 {
-    // Values that a thread looks at where each stands alone, and as many groups as any GPU has use for.
+    // The number of values of a thread where each value is independent, and the largest useful number of groups of any GPU.
     const int ValuesPerThread = 8, MostGroups = 1 << 16;
 
-    // Coefficients of units that are in memory together, but one unit's at least.
+    // The number of coefficients of units that are in memory together, but at least those of one unit.
     const long CoefficientsTogether = 8 << 20;
 
     readonly GpuDevice gpu;
@@ -29,8 +29,8 @@ sealed class GridPackOnGpu : IDisposable
     readonly GpuReading reading;
     Tensor? stretches, starts, levelBits;
 
-    /// <summary>Begins; nothing waits.</summary>
-    /// <param name="gpu">Of the map's device.</param>
+    /// <summary>Begins packing, without waiting.</summary>
+    /// <param name="gpu">The map's device.</param>
     /// <param name="map">Not disposed; must stay as it is until <see cref="Finish"/>.</param>
     /// <param name="codec">One that <see cref="GpuGrid.Covers"/> knows.</param>
     public GridPackOnGpu(GpuDevice gpu, Tensor map, ActivationCodec codec)
@@ -70,8 +70,11 @@ sealed class GridPackOnGpu : IDisposable
     /// <summary>Whether <see cref="Finish"/> need not wait.</summary>
     public bool IsMeasured => reading.IsDone;
 
-    /// <summary>Waits until the map is measured, and has it written; null, and why, where it is better left as it is. Once only.</summary>
-    /// <param name="map">The same as before.</param>
+    /// <summary>
+    /// Waits until the map is measured, and queues its writing. Null, with a reason, where the map is better left as it is. It may be
+    /// called once.
+    /// </summary>
+    /// <param name="map">The same map as in the constructor.</param>
     /// <param name="why">Why nothing was packed.</param>
     public Stored? Finish(Tensor map, out LeftRaw why)
     {
@@ -118,7 +121,7 @@ sealed class GridPackOnGpu : IDisposable
         levelBits?.Dispose();
     }
 
-    // The step and the offsets, from a sample.
+    // Computes the step and the offsets from a sample.
     static void FindStep(GpuDevice gpu, GpuPlan plan, Keep keep, KernelArgument values, GpuMap layout, KernelArgument state)
     {
         using var coefficients = plan.Tiles.Wavelet is not null
@@ -139,7 +142,8 @@ sealed class GridPackOnGpu : IDisposable
         gpu.Launch(GridKernel.Settle, groups, sample, count, KernelArgument.Of(given), histograms, state);
     }
 
-    // What kernels that work on tiles are given, and their groups: the map at once, or under a wavelet some units' coefficients in turn.
+    // The inputs of kernels that work on tiles, with their numbers of groups: the whole map, or under a wavelet the coefficients of some
+    // units at a time.
     static IEnumerable<(KernelArgument Values, GpuMap Layout, int Groups)> Parts(GpuDevice gpu, GpuPlan plan, KernelArgument values, GpuMap layout)
     {
         if (plan.Tiles.Wavelet is null)
@@ -166,7 +170,7 @@ sealed class GridPackOnGpu : IDisposable
         }
     }
 
-    // The coefficients of whole maps, with zeros where a unit's last tile has none; the caller disposes them.
+    // Computes the coefficients of whole maps, with zeros where a unit's last tile has none; the caller disposes them.
     static Tensor Divided(GpuDevice gpu, GpuPlan plan, GpuLevel[] levels, KernelArgument values, GpuMap layout, GpuUnits units, long room)
     {
         var coefficients = zeros(room, float32, gpu.Device);
