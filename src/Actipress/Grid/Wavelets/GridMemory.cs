@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Actipress.Machine;
 
 namespace Actipress.Grid.Wavelets;
 
