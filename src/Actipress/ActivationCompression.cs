@@ -15,7 +15,7 @@ namespace Actipress;
 /// model ends: what is saved after its last layer with parameters, such as a loss, passes as it is. (In the first step that layer is known
 /// once each layer has run; in a model of which some layers never run, from the second step on.)
 /// </remarks>
-public sealed class ActivationCompression : ITimedTraining, IDisposable
+public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposable
 {
     readonly nn.Module model;
     readonly ModelLayers layers;
@@ -55,7 +55,9 @@ public sealed class ActivationCompression : ITimedTraining, IDisposable
 
     internal ActivationStore Store { get; }
 
-    internal IReadOnlyList<Layer> Layers => layers.All;
+    ActivationStore IFollowing.Store => Store;
+
+    IReadOnlyList<Layer> IFollowing.Layers => layers.All;
 
     void Entered(Layer outermost)
     {
@@ -80,8 +82,7 @@ public sealed class ActivationCompression : ITimedTraining, IDisposable
         Store.EndForward();
     }
 
-    /// <summary>Sees what this thread saves from here on, if the parameter is the model's.</summary>
-    internal bool Follows(Tensor parameter)
+    bool IFollowing.Follows(Tensor parameter)
     {
         if (disposed || run.OfParameter(parameter) is null) return false;
         Follow();

@@ -1,4 +1,3 @@
-using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using Actipress.Saving;
@@ -130,11 +129,7 @@ public static class SavedTensors
         ArgumentNullException.ThrowIfNull(tensors);
         var (outputs, leaves) = (tensors.ToArray(), inputs?.ToArray());
         if (leaves is { Length: 0 }) throw new ArgumentException("Found no inputs to give gradients to, wanted at least one, or null for all leaves.", nameof(inputs));
-        Differentiate(outputs, gradTensors, nameof(gradTensors), gradients =>
-        {
-            torch.autograd.backward(outputs, gradients, retainGraph, createGraph, leaves);
-            return true;
-        });
+        BackwardPass.Run(outputs, gradTensors, nameof(gradTensors), retainGraph, createGraph, leaves);
     }
 
     /// <summary>
@@ -158,32 +153,7 @@ public static class SavedTensors
         ArgumentNullException.ThrowIfNull(inputs);
         var (of, to) = (outputs.ToArray(), inputs.ToArray());
         if (to.Length == 0) throw new ArgumentException("Found no inputs to give gradients for, wanted at least one.", nameof(inputs));
-        return Differentiate(of, gradOutputs, nameof(gradOutputs), gradients => GuardedGrad.Run(of, to, gradients, retainGraph ?? createGraph, createGraph, allowUnused));
-    }
-
-    // Runs a backward pass with a gradient for each output, and throws the cause where a saved tensor could not be given back.
-    static T Differentiate<T>(Tensor[] outputs, IEnumerable<Tensor?>? gradients, string name, Func<Tensor[], T> run)
-    {
-        var given = gradients?.ToArray() ?? new Tensor?[outputs.Length];
-        if (given.Length != outputs.Length) throw new ArgumentException($"Found {given.Length} gradients for {outputs.Length} tensors, wanted one for each (null for a scalar's 1).", name);
-        var implied = new List<Tensor>();
-        try
-        {
-            for (var i = 0; i < given.Length; i++)
-            {
-                if (given[i] is not null) continue;
-                if (outputs[i].NumberOfElements != 1) throw new ArgumentException($"Found no gradient for tensor {i} of shape ({string.Join(", ", outputs[i].shape)}), wanted one: only a tensor of one element has a gradient of 1 by itself.", name);
-                implied.Add(given[i] = torch.ones_like(outputs[i]));
-            }
-            using var failures = new UnpackFailures();
-            try { return run(given!); }
-            catch (ExternalException) when (failures.First is not null)
-            {
-                ExceptionDispatchInfo.Throw(failures.First);
-                throw;
-            }
-        }
-        finally { foreach (var gradient in implied) gradient.Dispose(); }
+        return BackwardPass.Grad(of, to, gradOutputs, nameof(gradOutputs), retainGraph ?? createGraph, createGraph, allowUnused);
     }
 
     /// <summary>Checks that hooks work in this process, by packing and unpacking a known tensor.</summary>

@@ -153,7 +153,7 @@ public static class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(names);
-        SavedTensors.SelfCheck();
+        EngineHooks.EnsureInstalled();
         return new CheckpointedBlocks(model, names);
     }
 }

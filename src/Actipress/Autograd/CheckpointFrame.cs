@@ -131,7 +131,7 @@ sealed class CheckpointFrame : SavedTensorHooks
         catch (Exception failure)
         {
             foreach (var place in places) place.Drop();
-            if (failure is CheckpointException or CompressionException) throw;
+            if (failure is ActipressException) throw;
             throw new CheckpointException(
                 $"Running {this} again for the backward pass failed. {failure.Message}" +
                 (DisposedTensor.Caused(failure) ? " A tensor that the block uses beside its inputs has been disposed since the forward pass, by the program or by the DisposeScope in which it was made: keep it until the backward pass is over." : ""),

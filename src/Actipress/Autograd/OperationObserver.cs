@@ -1,8 +1,8 @@
 using System.Collections.Concurrent;
+using System.Collections.Frozen;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Actipress.Codecs;
-using Actipress.Saving;
 
 namespace Actipress.Autograd;
 
@@ -335,13 +335,19 @@ struct Frame
 /// <summary>An operation of libtorch by its name, such as <c>aten::convolution</c>.</summary>
 sealed class Operation
 {
+    // Those whose results may follow from maps that are held.
+    static readonly FrozenSet<string> derivable = FrozenSet.ToFrozenSet(
+    [
+        "native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "silu", "hardswish", "gelu", "add", "mul",
+    ]);
+
     static readonly ConcurrentDictionary<string, Operation> byText = new();
     readonly byte[] utf8;
 
     Operation(string name)
     {
         (Name, ShortName, utf8) = (name, name[(name.LastIndexOf(':') + 1)..].TrimEnd('_'), System.Text.Encoding.UTF8.GetBytes(name));
-        TellsResults = Derivation.Operations.Contains(ShortName);
+        TellsResults = derivable.Contains(ShortName);
     }
 
     /// <summary>An operation that was not observed.</summary>

@@ -1,6 +1,6 @@
 using Actipress.Maps;
 
-namespace Actipress;
+namespace Actipress.Backward;
 
 /// <summary>The size of the pieces in which a backward pass reads a map.</summary>
 static class Pieces

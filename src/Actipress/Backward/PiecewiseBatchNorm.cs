@@ -4,7 +4,7 @@ using Actipress.Machine;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Backward;
 
 /// <summary>
 /// The backward pass of a batch norm whose input is read in pieces, twice: once for the sums over each channel, and once for the gradient.

@@ -2,7 +2,7 @@ using Actipress.Autograd;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Backward;
 
 /// <summary>The backward pass of a convolution whose input is read in pieces: some examples at a time, or slabs of one example.</summary>
 /// <remarks>

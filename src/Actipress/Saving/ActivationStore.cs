@@ -1,5 +1,6 @@
 using Actipress.Accounting;
 using Actipress.Autograd;
+using Actipress.Backward;
 using Actipress.Codecs;
 using Actipress.Gpu;
 using Actipress.Grid.Gpu;
@@ -195,7 +196,7 @@ sealed class ActivationStore : SavedTensorHooks
         {
             Begin();
             if (!Enabled || LibTorch.IsLazyView(tensor)) return new PassedOn(tensor);
-            if (run?.OfParameter(tensor) is { } owner) return new PassedOn(tensor, owner);
+            if (run?.OfParameter(tensor) is { } owner) return new PassedOn(tensor, $"{owner}");
             if (LibTorch.IsParameterOrView(tensor))
             {
                 run?.LeavesModel();

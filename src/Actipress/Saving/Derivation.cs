@@ -1,4 +1,3 @@
-using System.Collections.Frozen;
 using Actipress.Autograd;
 using Actipress.Maps;
 using static TorchSharp.torch;
@@ -11,16 +10,10 @@ namespace Actipress.Saving;
 /// </summary>
 /// <remarks>
 /// A derivation is built while the operations run, from the very tensors that they were given and gave (<see cref="Lineage"/>). Nothing is
-/// guessed from values or from layers.
+/// guessed from values or from layers. The operations are those of which the hooks are told the results (<see cref="Operation.TellsResults"/>).
 /// </remarks>
 abstract class Derivation
 {
-    /// <summary>The operations whose results may follow from held maps.</summary>
-    public static FrozenSet<string> Operations { get; } = FrozenSet.ToFrozenSet(
-    [
-        "native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "silu", "hardswish", "gelu", "add", "mul",
-    ]);
-
     /// <summary>The held maps, each as often as its values are needed.</summary>
     public abstract IEnumerable<SavedMap> Sources { get; }
 

@@ -67,15 +67,16 @@ sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long ParameterBytes,
         var storages = new Dictionary<nint, int>();
         using var watch = new LayerWatch(new ModelLayers(model), _ => { }, _ => { });
 
+        EngineHooks.EnsureInstalled();
         // The graph holds every saved tensor until the output is disposed, so that no two storages have the same address.
-        using var hooks = SavedTensors.Hook(tensor =>
+        using var hooks = SavedTensorsScope.Enter(new UserHooks(tensor =>
         {
             var address = StorageReference.AddressOf(tensor);
             var kind = parameters.Contains(address) ? SavedKind.Parameter : address == inputStorage ? SavedKind.Input : SavedKind.Map;
             if (!storages.TryGetValue(address, out var storage)) storages.Add(address, storage = storages.Count);
             saves.Add(new(watch.Current ?? Layer.Unknown, kind, tensor.dtype, tensor.NumberOfElements, storage, StorageReference.BytesOf(tensor)));
             return tensor;
-        }, kept => ((Tensor)kept!).alias());
+        }, kept => ((Tensor)kept!).alias()));
         using var output = model.call(input);
         return new(saves, own.Sum(TensorMemory.Bytes), input.Bytes(), output.Bytes(),
             storages.TryGetValue(StorageReference.AddressOf(output), out var saved) ? saved : null);

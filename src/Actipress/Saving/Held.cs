@@ -6,33 +6,14 @@ using static TorchSharp.torch;
 namespace Actipress.Saving;
 
 /// <summary>A map kept as it is, with libtorch's own protection against changes in place.</summary>
-sealed class HeldRaw : Packed
+/// <param name="saved">The map; not disposed.</param>
+sealed class HeldRaw(Tensor saved) : Packed
 {
-    readonly Tensor tensor;
-    readonly long version;
-    readonly string? weight;
+    readonly UnchangedTensor tensor = new(saved);
 
-    /// <param name="saved">The tensor; not disposed.</param>
-    /// <param name="weightOf">The layer whose weight it is, for the words of an error.</param>
-    public HeldRaw(Tensor saved, Layer? weightOf = null)
-    {
-        tensor = saved.detach();
-        tensor.DetachFromDisposeScope();
-        version = LibTorch.Version(saved);
-        if (weightOf is not null) weight = $"A weight of {weightOf}";
-        else if (LibTorch.IsParameterOrView(saved)) weight = "A weight";
-    }
+    public override long Bytes => tensor.Bytes;
 
-    public override long Bytes => tensor.Bytes();
-
-    public override Tensor Unpack()
-    {
-        if (LibTorch.Version(tensor) == version) return tensor.alias();
-        throw new InvalidOperationException(
-            $"{weight ?? "A tensor"} of shape ({string.Join(", ", tensor.shape)}) that the backward pass needs has been changed in place since the forward pass: " +
-            $"found version {LibTorch.Version(tensor)}, wanted {version}. " +
-            (weight is null ? "Replace the in-place operation." : "That is what optimizer.step() does: call backward() before it, or run the forward pass again."));
-    }
+    public override Tensor Unpack() => tensor.Again();
 
     public override void Dispose() => tensor.Dispose();
 }

@@ -144,7 +144,7 @@ public sealed class KeptFidelity
         Tensor?[] Gradients(bool trying)
         {
             this.trying = trying;
-            try { return SavedTensors.Grad([loss], [.. parameters.Select(named => named.Parameter)], retainGraph: true, allowUnused: true); }
+            try { return BackwardPass.Grad([loss], [.. parameters.Select(named => named.Parameter)], null, nameof(loss), retainGraph: true, createGraph: false, allowUnused: true); }
             finally { this.trying = false; }
         }
     }

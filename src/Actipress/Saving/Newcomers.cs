@@ -3,6 +3,19 @@ using Actipress.Autograd;
 
 namespace Actipress.Saving;
 
+/// <summary>A compression of a model, as the threads that run the model see it.</summary>
+interface IFollowing
+{
+    /// <summary>The layers of its model.</summary>
+    IReadOnlyList<Layer> Layers { get; }
+
+    /// <summary>Holds the maps of its model.</summary>
+    ActivationStore Store { get; }
+
+    /// <summary>Sees what this thread saves from here on, if the parameter is that of its model.</summary>
+    bool Follows(Tensor parameter);
+}
+
 /// <summary>
 /// The compressions of this process, and the hooks of threads that have no scope: where one saves a parameter of a compressed model, the
 /// model is run there by <c>forward</c>, and the compression opens its scope on that thread. What came before it stays as it is.
@@ -10,12 +23,12 @@ namespace Actipress.Saving;
 sealed class Newcomers : SavedTensorHooks
 {
     static readonly Lock gate = new();
-    static readonly ConditionalWeakTable<torch.nn.Module, ActivationCompression> byModule = [];
-    static volatile ActivationCompression[] live = [];
+    static readonly ConditionalWeakTable<torch.nn.Module, IFollowing> byModule = [];
+    static volatile IFollowing[] live = [];
 
     /// <summary>A compression begins.</summary>
     /// <exception cref="InvalidOperationException">Another one has a layer of its model.</exception>
-    public static void Add(ActivationCompression compression)
+    public static void Add(IFollowing compression)
     {
         lock (gate)
         {
@@ -31,7 +44,7 @@ sealed class Newcomers : SavedTensorHooks
     }
 
     /// <summary>A compression ends.</summary>
-    public static void Remove(ActivationCompression compression)
+    public static void Remove(IFollowing compression)
     {
         lock (gate)
         {

@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Backward;
 using Actipress.Codecs;
 using Actipress.Maps;
 
@@ -34,8 +35,16 @@ sealed class SavedUse : SavedTensor, IMapPieces
 
     /// <summary>Whether there is a kernel that reads this map in pieces, and the map is large enough.</summary>
     public bool IsReadInPieces =>
-        Pieces.LeastBytes * store.Scale <= Map.SavedBytes && Placeholder.Suits(By) && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
+        Pieces.LeastBytes * store.Scale <= Map.SavedBytes && HasKernel && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
         && Map.HasRanges() && !Map.IsHeldRaw && Map.Geometry.SameLayout(Geometry) && Geometry.Sizes.Length > 3;
+
+    // Whether there is a kernel for the backward pass of the operation, which has saved its input.
+    bool HasKernel => By.Operation.ShortName switch
+    {
+        "convolution" => By.Need == Need.Linear,
+        "native_batch_norm" => By.Need == Need.Normalised,
+        _ => false,
+    };
 
     /// <summary>A tensor without data that stands for the map, for the caller to dispose.</summary>
     public Tensor StandIn() => (placeholder ??= new(this, Type)).Show();

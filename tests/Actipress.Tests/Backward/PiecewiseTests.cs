@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Backward;
 using Actipress.Codecs;
 using Actipress.Grid;
 using Actipress.Saving;

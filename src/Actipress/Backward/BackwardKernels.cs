@@ -1,11 +1,12 @@
 using System.Runtime.InteropServices;
+using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Maps;
 using static TorchSharp.torch;
 using unsafe NativeConvolutionBackward = delegate* unmanaged[Cdecl]<
     nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int>;
 
-namespace Actipress.Autograd;
+namespace Actipress.Backward;
 
 /// <summary>
 /// Actipress's own kernels for libtorch's backward operations. They receive a <see cref="Placeholder"/> in place of a saved map, and read

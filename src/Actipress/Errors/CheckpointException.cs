@@ -1,4 +1,4 @@
 namespace Actipress;
 
 /// <summary>A checkpoint's block could not be run again for the backward pass, or not as the first time; the message says what differed.</summary>
-public sealed class CheckpointException(string message, Exception? cause = null) : Exception(message, cause);
+public sealed class CheckpointException(string message, Exception? cause = null) : ActipressException(message, cause);

@@ -1,9 +1,9 @@
 using System.Collections.Concurrent;
+using Actipress.Autograd;
 using Actipress.Maps;
-using Actipress.Saving;
 using static TorchSharp.torch;
 
-namespace Actipress.Autograd;
+namespace Actipress.Backward;
 
 /// <summary>A held map that is read in pieces.</summary>
 interface IMapPieces
@@ -51,14 +51,6 @@ sealed class Placeholder : IDisposable
         tensor = empty(pieces.Sizes, type, META).DetachFromDisposeScope();
         all[StorageReference.AddressOf(tensor)] = pieces;
     }
-
-    /// <summary>Whether there is a kernel for the backward pass of an operation that saved its input.</summary>
-    public static bool Suits(SavedBy by) => by.Operation.ShortName switch
-    {
-        "convolution" => by.Need == Need.Linear,
-        "native_batch_norm" => by.Need == Need.Normalised,
-        _ => false,
-    };
 
     /// <summary>The tensor that libtorch gets, for the caller to dispose.</summary>
     public Tensor Show() => tensor.alias();
