@@ -141,5 +141,5 @@ public sealed class PackedMap : Packed
 
     // Until version 2 lines had blocks of so many points as planes have, but in grid storage.
     static bool HasOtherBlocks(MapHeader header) =>
-        header is { Codec: { Transform: Dct dct, Encoding: not GridStorage }, Shape.SpatialRank: 1 } && header.Shape.Width > dct.Block;
+        header is { Codec: { Transform: Dct dct, Encoding: SectionEncoding }, Shape.SpatialRank: 1 } && header.Shape.Width > dct.Block;
 }
