@@ -12,9 +12,10 @@ namespace Actipress;
 /// <summary>
 /// Packs and unpacks grid storage on a GPU, in the bytes of docs/format.md. Packing launches <see cref="Sample"/>, <see cref="Tally"/>,
 /// <see cref="Narrow"/> twice and <see cref="Settle"/>, which find the step as <see cref="GridMap"/> does on the CPU. <see cref="Measure"/>
-/// reads the map once and counts the bits of each stretch of 64 tiles. <see cref="Lay"/> computes the offset of each chunk. <see
-/// cref="Write"/> reads the map again and writes the bits. Unpacking launches <see cref="Unpack"/> alone. Sixteen threads share a tile; a
-/// group has a multiple of sixteen threads, up to <see cref="MostThreads"/>. Wavelets need the kernels of GridKernels.Wavelet.cs too.
+/// reads the map once and counts the bits of each stretch of 64 tiles. <see cref="Lay"/> computes the offset of each chunk.
+/// <see cref="Write"/> reads the map again and writes the bits. Unpacking launches <see cref="Unpack"/> alone. Sixteen threads share a
+/// tile; a group has a multiple of sixteen threads, up to <see cref="MostThreads"/>. Wavelets need the kernels of GridKernels.Wavelet.cs
+/// too.
 /// </summary>
 static partial class GridKernels
 {

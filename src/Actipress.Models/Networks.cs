@@ -9,8 +9,8 @@ namespace Actipress.Models;
 /// <param name="Batch">The number of examples of a step.</param>
 /// <param name="Input">The shape of one example.</param>
 /// <param name="Blocks">
-/// The layers that the paper compresses as "block0", "block1" and so on: the names of each block's layers, for <see
-/// cref="CompressionOptions.Blocks"/>. Where the paper's tables have no blocks, block0 is every layer that it compresses.
+/// The layers that the paper compresses as "block0", "block1" and so on: the names of each block's layers, for
+/// <see cref="CompressionOptions.Blocks"/>. Where the paper's tables have no blocks, block0 is every layer that it compresses.
 /// </param>
 /// <param name="Scores">
 /// Whether the output's first axis is a score for each class, so that the target is a label for each example or position. Otherwise the

@@ -34,8 +34,8 @@ public sealed class AliveBlock(long bytes, string what)
 /// <see cref="ActivationCompression.StartTimeline"/>.
 /// </summary>
 /// <remarks>
-/// Blocks of 16 KiB or more of libtorch's CPU allocator are recorded one by one. A model that is compressed with <see
-/// cref="ActivationCodec.None"/> gives the timeline of the plain step with its layers' names.
+/// Blocks of 16 KiB or more of libtorch's CPU allocator are recorded one by one. A model that is compressed with
+/// <see cref="ActivationCodec.None"/> gives the timeline of the plain step with its layers' names.
 /// </remarks>
 public sealed class MemoryTimeline : IDisposable
 {

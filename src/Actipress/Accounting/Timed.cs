@@ -3,34 +3,34 @@ namespace Actipress.Accounting;
 /// <summary>The training whose steps a timeline records.</summary>
 interface ITimedTraining
 {
-    /// <summary>What runs now.</summary>
+    /// <summary>The computation that runs now.</summary>
     Activity Activity { get; }
 
-    /// <summary>The parameters' gradients that there are: their names, and the addresses of their data.</summary>
+    /// <summary>The existing gradients of parameters: their names, and the addresses of their data.</summary>
     IEnumerable<(string Name, nint Address)> GradientAddresses();
 
-    /// <summary>Tells the timeline nothing more.</summary>
+    /// <summary>Ends the reports to the timeline.</summary>
     void End(MemoryTimeline timeline);
 }
 
-/// <summary>A saved map, as a timeline follows it.</summary>
+/// <summary>A saved map, as a timeline records it.</summary>
 interface ITimedMap
 {
     /// <summary>The name of the layer that saved it first.</summary>
     string LayerName { get; }
 
-    /// <summary>Bytes of the map as it was saved.</summary>
+    /// <summary>The bytes of the map as it was saved.</summary>
     long SavedBytes { get; }
 
-    /// <summary>How its values are held now; null where no operation asked for values.</summary>
+    /// <summary>How its values are held now; null where no operation needs values.</summary>
     TimedValues? TimedValues { get; }
 
-    /// <summary>Bytes of the bits that are held beside or in place of its values; null for none.</summary>
+    /// <summary>The bytes of the bits that are held beside or in place of its values; null for none.</summary>
     long? BitsBytes { get; }
 }
 
 /// <summary>How the values of a map are held.</summary>
-/// <param name="Bytes">Bytes held.</param>
-/// <param name="IsRaw">Whether as they are.</param>
-/// <param name="Rungs">What other codecs would make of the map; null where no budget asked.</param>
+/// <param name="Bytes">The bytes held.</param>
+/// <param name="IsRaw">Whether the values are held as they are.</param>
+/// <param name="Rungs">The bytes and harm of the map under other codecs; null without a budget.</param>
 sealed record TimedValues(long Bytes, bool IsRaw, IReadOnlyList<Rung>? Rungs);

@@ -3,14 +3,16 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Autograd;
 
-/// <summary>Runs backward passes with a gradient for each output, and throws the cause where a saved tensor could not be given back.</summary>
+/// <summary>
+/// Runs backward passes with a gradient for each output, and throws the cause where a saved tensor could not be unpacked.
+/// </summary>
 static class BackwardPass
 {
-    /// <summary>As torch's <c>autograd.backward</c>.</summary>
+    /// <summary>Runs a backward pass as torch's <c>autograd.backward</c>.</summary>
     /// <param name="outputs">Scalars, or tensors whose gradients are given.</param>
-    /// <param name="gradients">Their gradients; null where there is none to give for a scalar.</param>
-    /// <param name="name">The name of the parameter that gives them, for the words of an error.</param>
-    /// <param name="retainGraph">Whether the graph can be used again; by default where <paramref name="createGraph"/> asks for it.</param>
+    /// <param name="gradients">The gradients of the outputs; null for scalars.</param>
+    /// <param name="name">The name of the parameter of the gradients, for error messages.</param>
+    /// <param name="retainGraph">Whether the graph can be used again; by default the value of <paramref name="createGraph"/>.</param>
     /// <param name="createGraph">Whether the gradients can be differentiated themselves.</param>
     /// <param name="leaves">The tensors whose <c>grad</c> is added to; null for all.</param>
     public static void Run(Tensor[] outputs, IEnumerable<Tensor?>? gradients, string name, bool? retainGraph, bool createGraph, Tensor[]? leaves) =>
@@ -20,14 +22,14 @@ static class BackwardPass
             return true;
         });
 
-    /// <summary>As torch's <c>autograd.grad</c>.</summary>
+    /// <summary>Computes gradients as torch's <c>autograd.grad</c>.</summary>
     /// <param name="outputs">Scalars, or tensors whose gradients are given.</param>
-    /// <param name="inputs">With respect to what.</param>
-    /// <param name="gradients">The gradients of the outputs; null where there is none to give for a scalar.</param>
-    /// <param name="name">The name of the parameter that gives them, for the words of an error.</param>
+    /// <param name="inputs">The tensors by which the gradients are computed.</param>
+    /// <param name="gradients">The gradients of the outputs; null for scalars.</param>
+    /// <param name="name">The name of the parameter of the gradients, for error messages.</param>
     /// <param name="retainGraph">Whether the graph can be used again.</param>
     /// <param name="createGraph">Whether the gradients can be differentiated themselves.</param>
-    /// <param name="allowUnused">Whether an input may have no influence on the outputs: its gradient is null then.</param>
+    /// <param name="allowUnused">Whether an input may have no influence on the outputs. Its gradient is then null.</param>
     /// <returns>A gradient for each input, for the caller to dispose.</returns>
     public static Tensor?[] Grad(
         Tensor[] outputs, Tensor[] inputs, IEnumerable<Tensor?>? gradients, string name, bool retainGraph, bool createGraph, bool allowUnused) =>

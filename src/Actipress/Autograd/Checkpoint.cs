@@ -12,9 +12,9 @@ namespace Actipress;
 /// gradients are those of the plain run, bit for bit. The second run does not change the model's buffers, so that batch norm counts each
 /// batch once; PyTorch counts it twice. Tensors of the second run are disposed at its end, except those that the block detaches from its
 /// <c>DisposeScope</c>.</para>
-/// <para>A kept input passes the saved-tensor hooks that are active around the block: under <see
-/// cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/> it is compressed, and the block runs again on the
-/// rebuilt input. Checkpoints may nest. Where a second run fails or differs from the first, <c>backward()</c> throws, and
+/// <para>A kept input passes the saved-tensor hooks that are active around the block: under
+/// <see cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/> it is compressed, and the block runs again
+/// on the rebuilt input. Checkpoints may nest. Where a second run fails or differs from the first, <c>backward()</c> throws, and
 /// <c>SavedTensors.Backward</c> throws the <see cref="CheckpointException"/> with the cause. See docs/comparators.md.</para>
 /// </remarks>
 public static class Checkpoint

@@ -62,8 +62,8 @@ static unsafe class OperationObserver
     /// <summary>Switches the callbacks of this thread on or off.</summary>
     /// <remarks>
     /// Around each node of a backward pass libtorch saves and restores the thread's callbacks. So callbacks that were on before a backward
-    /// pass stay on until the pass is over, and callbacks that are switched on within the pass may be lost. The thread is <see
-    /// cref="IsUnsettled"/> until the next call outside the pass.
+    /// pass stay on until the pass is over, and callbacks that are switched on within the pass may be lost. The thread is
+    /// <see cref="IsUnsettled"/> until the next call outside the pass.
     /// </remarks>
     public static void Watch(bool wanted)
     {

@@ -4,9 +4,9 @@ namespace Actipress.Autograd;
 
 /// <summary>The state of a device's default generator. TorchSharp offers only that of the CPU.</summary>
 /// <remarks>
-/// TorchSharp's <c>random.get_rng_state</c> and <c>set_rng_state</c> each make a generator without keeping it alive, as with scalars (<see
-/// cref="HeldScalars"/>). A garbage collection at that moment ends the process. Here the generator lives until the native function has
-/// returned.
+/// TorchSharp's <c>random.get_rng_state</c> and <c>set_rng_state</c> each make a generator without keeping it alive, as with scalars
+/// (<see cref="HeldScalars"/>). A garbage collection at that moment ends the process. Here the generator lives until the native function
+/// has returned.
 /// </remarks>
 static unsafe class RandomState
 {

@@ -4,7 +4,9 @@ using Actipress.Autograd;
 
 namespace Actipress;
 
-/// <summary>A part of a forward pass whose saved tensors go through hooks. Made by <see cref="SavedTensors"/>; ends with <see cref="Dispose"/>.</summary>
+/// <summary>
+/// A part of a forward pass whose saved tensors pass hooks. <see cref="SavedTensors"/> makes it, and <see cref="Dispose"/> ends it.
+/// </summary>
 public sealed class SavedTensorsScope : IDisposable
 {
     [ThreadStatic] static SavedTensorsScope? innermost;
@@ -25,7 +27,7 @@ public sealed class SavedTensorsScope : IDisposable
     {
         if (forbidden is not null) throw new InvalidOperationException(forbidden);
         ForgetEnded();
-        // Scopes that have ended below open ones: two compressions that take turns leave one behind at each turn.
+        // Scopes that have ended below open scopes. Two compressions that run in turn leave one such scope at each turn.
         for (var scope = innermost; scope?.outer is { } next;)
         {
             if (next.ended) scope.outer = next.outer;
@@ -35,13 +37,13 @@ public sealed class SavedTensorsScope : IDisposable
         return innermost = new SavedTensorsScope(hooks, innermost);
     }
 
-    /// <summary>The scope of all threads that have none of their own; null for none.</summary>
+    /// <summary>The scope of all threads without a scope of their own; null for none.</summary>
     internal static SavedTensorsScope? OfThreadsWithout { get; set; }
 
-    /// <summary>A scope for <see cref="OfThreadsWithout"/>.</summary>
+    /// <summary>Makes a scope for <see cref="OfThreadsWithout"/>.</summary>
     internal static SavedTensorsScope Shared(SavedTensorHooks hooks) => new(hooks, null);
 
-    /// <summary>The scope that this thread's saved tensors go to now; null for none.</summary>
+    /// <summary>The scope that receives this thread's saved tensors now; null for none.</summary>
     internal static SavedTensorsScope? Active
     {
         get
@@ -61,7 +63,7 @@ public sealed class SavedTensorsScope : IDisposable
         }
     }
 
-    /// <summary>How many scopes this thread holds, those that have ended and still lie between others too.</summary>
+    /// <summary>The number of scopes that this thread holds, with those that have ended and still lie between others.</summary>
     internal static int Depth
     {
         get
@@ -72,10 +74,10 @@ public sealed class SavedTensorsScope : IDisposable
         }
     }
 
-    /// <summary>Whether what this thread saves goes to a checkpoint, which keeps none of it.</summary>
+    /// <summary>Whether this thread's saved tensors go to a checkpoint, which keeps none of them.</summary>
     internal static bool InCheckpoint => ActiveHooks is CheckpointFrame;
 
-    /// <summary>Runs <paramref name="action"/> as on a thread of its own that has this one scope, although a callback may be running.</summary>
+    /// <summary>Runs <paramref name="action"/> as if on a thread of its own that has only this scope, even within a callback.</summary>
     internal static void RunApart(SavedTensorHooks hooks, Action action)
     {
         var before = (paused, innermost, runsApart, forbidden);
@@ -98,7 +100,7 @@ public sealed class SavedTensorsScope : IDisposable
         WatchOperations();
     }
 
-    // The observer is on where an open scope of this thread asks for it.
+    // The observer is on where an open scope of this thread needs it.
     static void WatchOperations()
     {
         var wanted = false;
@@ -129,14 +131,14 @@ public sealed class SavedTensorsScope : IDisposable
     }
 
     /// <summary>
-    /// What went wrong, in order: in pack (a compression has kept the tensor as it is; for the functions of <see cref="SavedTensors.Hook"/>
-    /// the tensor is lost) or in unpack (backward has thrown).
+    /// The failures, in order. After a failure in pack a compression has kept the tensor as it is; for the functions of
+    /// <see cref="SavedTensors.Hook"/> the tensor is lost. After a failure in unpack <c>backward()</c> has thrown.
     /// </summary>
     public IReadOnlyCollection<Exception> Failures => failures;
 
     internal bool HasEnded => ended;
 
-    /// <summary>Until it is disposed nothing that this thread saves is ours.</summary>
+    /// <summary>Until the result is disposed, hooks ignore the tensors that this thread saves.</summary>
     internal static Paused Pause()
     {
         paused++;
@@ -148,13 +150,15 @@ public sealed class SavedTensorsScope : IDisposable
         public void Dispose() => paused--;
     }
 
-    /// <summary>Throws the first of <see cref="Failures"/>, if there is one: after a forward pass an exception of the pack function.</summary>
+    /// <summary>
+    /// Throws the first of <see cref="Failures"/>, if there is one. After a forward pass it is an exception of the pack function.
+    /// </summary>
     public void ThrowIfFailed()
     {
         if (failures.TryPeek(out var first)) ExceptionDispatchInfo.Throw(first);
     }
 
-    /// <summary>Ends the scope. What it packed can still be unpacked. Scopes may end in any order.</summary>
+    /// <summary>Ends the scope. Tensors that were packed under it can still be unpacked. Scopes may end in any order.</summary>
     public void Dispose()
     {
         ended = true;
@@ -169,10 +173,10 @@ public sealed class SavedTensorsScope : IDisposable
         return saved;
     }
 
-    /// <summary>Packs what a checkpoint's block was given, to run it again on.</summary>
+    /// <summary>Packs an input of a checkpoint's block, on which the block will run again.</summary>
     internal SavedTensor PackInput(Tensor tensor, torch.nn.Module? block) => Pack(tensor, input => hooks.PackInput(input, block));
 
-    /// <summary>Packs what an operation inside a checkpoint's block saves and the checkpoint keeps.</summary>
+    /// <summary>Packs a tensor that an operation inside a checkpoint's block saves and the checkpoint keeps.</summary>
     internal SavedTensor PackInside(Tensor tensor) => Pack(tensor, hooks.Pack);
 
     SavedTensor Pack(Tensor tensor, Func<Tensor, SavedTensor> pack)
@@ -187,7 +191,7 @@ public sealed class SavedTensorsScope : IDisposable
         finally { paused--; }
     }
 
-    /// <summary>An operation has ended on this thread.</summary>
+    /// <summary>Called when an operation has ended on this thread.</summary>
     internal static void Ended(in Frame frame, ReadOnlySpan<nint> results)
     {
         if (ActiveHooks is not { } told) return;
@@ -209,7 +213,7 @@ public sealed class SavedTensorsScope : IDisposable
 
     internal void Record(Exception failure, bool whilePacking)
     {
-        // A tensor that could not be packed fails with the same exception when it is asked for.
+        // A tensor that could not be packed fails with the same exception when it is unpacked.
         if (!failures.Contains(failure)) failures.Enqueue(failure);
         hooks.Failed(failure, whilePacking);
     }

@@ -10,7 +10,9 @@ sealed class UnchangedTensor : IDisposable
     readonly string? weight;
 
     /// <param name="saved">The tensor; not disposed.</param>
-    /// <param name="weightOf">The layer whose weight it is, for the words of an error; null where that is not known, or it is none.</param>
+    /// <param name="weightOf">
+    /// The layer whose weight the tensor is, for error messages; null where the layer is not known, or the tensor is no weight.
+    /// </param>
     public UnchangedTensor(Tensor saved, string? weightOf = null)
     {
         tensor = saved.detach();
@@ -22,8 +24,8 @@ sealed class UnchangedTensor : IDisposable
 
     public long Bytes => tensor.Bytes();
 
-    /// <summary>The tensor again, for the caller to dispose.</summary>
-    /// <exception cref="InvalidOperationException">It has been changed in place since it was saved.</exception>
+    /// <summary>Returns the tensor again, for the caller to dispose.</summary>
+    /// <exception cref="InvalidOperationException">The tensor was changed in place since it was saved.</exception>
     public Tensor Again()
     {
         if (LibTorch.Version(tensor) == version) return tensor.alias();

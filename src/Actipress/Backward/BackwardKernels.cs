@@ -313,8 +313,8 @@ static unsafe class BackwardKernels
 /// <summary>The arguments of a convolution's backward pass, beside its tensors.</summary>
 /// <param name="BiasSizes">The sizes of the bias; null where the convolution has none.</param>
 /// <param name="Stride">The stride along each spatial axis.</param>
-/// <param name="Padding">Likewise.</param>
-/// <param name="Dilation">Likewise.</param>
+/// <param name="Padding">The padding along each spatial axis.</param>
+/// <param name="Dilation">The dilation along each spatial axis.</param>
 /// <param name="IsTransposed">Whether it is a transposed convolution.</param>
 /// <param name="OutputPadding">The output padding of a transposed convolution.</param>
 /// <param name="Groups">The number of groups of channels.</param>

@@ -6,7 +6,7 @@ abstract record Encoding
     /// <summary>The name in a codec's specification, such as <c>paper</c> or <c>compact</c>.</summary>
     public abstract string Name { get; }
 
-    /// <summary>Whether packing tells of the map's error by a sample.</summary>
+    /// <summary>Whether packing measures the map's error by a sample.</summary>
     internal virtual bool TellsError => false;
 
     /// <summary>The encoding that replaces this one where no implementation stores it; null for none.</summary>

@@ -7,8 +7,8 @@ namespace Actipress;
 
 /// <summary>
 /// A cosine that the whole gradient keeps to the exact gradient. The first steps are measured; from then on each map has the coarsest codec
-/// with which the gradient keeps the cosine. Made by <see cref="CompressionOptions.KeepFidelity"/>; the counterpart of <see
-/// cref="MemoryBudget"/>.
+/// with which the gradient keeps the cosine. Made by <see cref="CompressionOptions.KeepFidelity"/>; the counterpart of
+/// <see cref="MemoryBudget"/>.
 /// </summary>
 /// <remarks>
 /// <para><see cref="ActivationCompression.Backward"/> measures a step. The maps of the step are held as they are. The backward pass runs

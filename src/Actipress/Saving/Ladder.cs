@@ -13,7 +13,10 @@ static class Ladder
     static ReadOnlySpan<double> Ratios => [2, 4, 10, 30, 100];
     static ReadOnlySpan<int> Bits => [8, 4, 2];
 
-    /// <summary>Maps as they are, then in 8 bits a value, then <paramref name="codec"/> at every ratio; or one that rounds in every number of bits.</summary>
+    /// <summary>
+    /// The ladder: maps as they are, 8 bits a value, and <paramref name="codec"/> at every ratio. For a codec that rounds, it has every
+    /// number of bits.
+    /// </summary>
     public static ActivationCodec[] Of(ActivationCodec codec)
     {
         var rungs = new List<ActivationCodec> { ActivationCodec.None };
@@ -29,12 +32,15 @@ static class Ladder
         return [.. rungs];
     }
 
-    /// <summary>What a map would take, and what harm that would do, under each codec of a ladder: from a sample, scaled by what it took under one.</summary>
+    /// <summary>
+    /// The bytes and the harm of a map under each codec of a ladder, from a sample. The bytes are scaled by those that the map took under
+    /// one codec.
+    /// </summary>
     /// <param name="map">Not disposed.</param>
-    /// <param name="need">What the operation needs that asks for the values.</param>
+    /// <param name="need">The need of the operation that reads the values.</param>
     /// <param name="ladder">The first is <see cref="ActivationCodec.None"/>.</param>
     /// <param name="used">The codec under which the map was packed; null where it was not.</param>
-    /// <param name="usedBytes">What it took.</param>
+    /// <param name="usedBytes">The bytes that the map took.</param>
     public static Rung[] Measure(Tensor map, Need need, ActivationCodec[] ladder, ActivationCodec? used, long usedBytes)
     {
         using var sample = Sample(map);
@@ -57,7 +63,7 @@ static class Ladder
         }
     }
 
-    // Every so many-th map, and of volumes too large for that a slab, in which blocks and wavelets find whole units.
+    // The sample is every n-th map. Of volumes that are too large for that it is a slab of whole blocks or wavelet units.
     static Tensor Sample(Tensor map)
     {
         const int Slab = 32;

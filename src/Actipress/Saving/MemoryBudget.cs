@@ -6,8 +6,8 @@ namespace Actipress;
 
 /// <summary>
 /// An upper bound in bytes for each training step. The first step is measured under the default codec. From then on each layer has the
-/// finest codec that the budget allows: maps as they are, 8 bits a value, or a ratio of up to 100. Made by <see
-/// cref="CompressionOptions.Budget"/>.
+/// finest codec that the budget allows: maps as they are, 8 bits a value, or a ratio of up to 100. Made by
+/// <see cref="CompressionOptions.Budget"/>.
 /// </summary>
 /// <remarks>
 /// Layers that a rule names keep the codec of the rule. After a step that exceeds the budget by over a hundredth, for example with a larger

@@ -2,7 +2,7 @@ namespace Actipress.Saving;
 
 /// <summary>A map that is held as it is while codecs are tried on it.</summary>
 /// <param name="values">The map; not disposed.</param>
-/// <param name="codec">The codec to try when the map is asked for.</param>
+/// <param name="codec">Returns the codec to try when the map is unpacked.</param>
 sealed class TrialMap(Tensor values, Func<ActivationCodec> codec) : Packed
 {
     readonly HeldRaw raw = new(values);
