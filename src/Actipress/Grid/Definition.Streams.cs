@@ -86,7 +86,8 @@ static partial class Definition
         // Coefficient i of a group, which is 4 x 2 of them.
         static int Place(int group, int i) => 16 * (2 * (group / 4) + i / 4) + 4 * (group % 4) + i % 4;
 
-        // Class by class: of each level that is in the class or above, whether it is above; then, bit by bit, one less than the levels of the class, but for its leading bit.
+        // Class by class: of each level that is in the class or above, whether it is above; then, bit by bit, one less than the levels of
+        // the class, but for its leading bit.
         static void WriteLevels(List<int> left, Bits to)
         {
             for (var c = 0; c < Tops.Length && left.Count > 0; c++)

@@ -7,7 +7,10 @@ static partial class Definition
     /// <summary>A map in tiles of 16 x 16 values: of neighbours in memory, or of blocks that go through the cosine transform.</summary>
     sealed class Tiles : Layout
     {
-        /// <summary>A tile: the map's element at each of its 256 places, or -1, and the blocks that share it, as many down and across as there is room for.</summary>
+        /// <summary>
+        /// A tile: the map's element at each of its 256 places, or -1, and the blocks that share it, as many down and across as there is
+        /// room for.
+        /// </summary>
         sealed record Tile(int[] Elements, int Depth, int Height, int Width)
         {
             public int Down => 16 / Height;
@@ -143,7 +146,8 @@ static partial class Definition
         }
     }
 
-    // A cosine of the transform of so many points, in float32: sqrt(2 / points) cos(pi (2 i + 1) k / (2 points)), sqrt(1 / points) for k = 0; or not normed.
+    // A cosine of the transform of so many points, in float32: sqrt(2 / points) cos(pi (2 i + 1) k / (2 points)), sqrt(1 / points) for k =
+    // 0; or not normed.
     static float Cosine(int points, int k, int i, bool normed) =>
         (float)((normed ? Math.Sqrt((k == 0 ? 1.0 : 2.0) / points) : 1) * Math.Cos(Math.PI * (2 * i + 1) * k / (2.0 * points)));
 
@@ -151,7 +155,9 @@ static partial class Definition
 
     static float[] Sums(float[] y) => Sums(y, y.Length, normed: true);
 
-    /// <summary>The cosine transform: of an even number n of points, sums give the even coefficients and differences the odd ones.</summary>
+    /// <summary>
+    /// The cosine transform: of an even number n of points, sums give the even coefficients and differences the odd ones.
+    /// </summary>
     /// <remarks><c>points</c>: of the whole transform, n or a multiple.</remarks>
     static float[] Cosines(float[] x, int points, bool normed)
     {

@@ -30,7 +30,8 @@ static partial class Definition
 
         public override IReadOnlyList<Unit> Units { get; }
 
-        // One map in 64, but 16384 elements at least and 131072 coefficients at most, or one map. Of maps of several chunks strips are taken.
+        // One map in 64, but 16384 elements at least and 131072 coefficients at most, or one map. Of maps of several chunks strips are
+        // taken.
         public override (float[], long) Sample(float[] map)
         {
             var strips = Strips();
@@ -45,7 +46,8 @@ static partial class Definition
             return ([.. Enumerable.Range(0, count).SelectMany(i => Forward(wavelet, map, (int)(Chosen(i, count, strips.Maps) * one.Elements), one))], count * one.Elements);
         }
 
-        // The same elements as strips of some lines, each like a map; the maps themselves where they are small, or a strip is more than half of one.
+        // The same elements as strips of some lines, each like a map; the maps themselves where they are small, or a strip is more than
+        // half of one.
         MapShape Strips()
         {
             if (wavelet.Coefficients(shape with { Maps = 1 }) <= ChunkElements) return shape;
@@ -113,7 +115,8 @@ static partial class Definition
             }
         }
 
-        // a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], and d[o] likewise with high: the first half of the axis, and the second. An odd axis is made even by its last element.
+        // a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], and d[o] likewise with high: the first half of the axis, and the second. An odd
+        // axis is made even by its last element.
         static (float[], Wavelet.Extents) Divided(Wavelet wavelet, float[] x, Wavelet.Extents extents, int axis)
         {
             var (length, half, taps) = (extents[axis], (extents[axis] + 1) / 2, wavelet.Low.Length);
@@ -130,7 +133,8 @@ static partial class Definition
             return (divided, result);
         }
 
-        // x[2 q - s] = sum_t low[2 t + 1] a[q + t - r] + sum_t high[2 t + 1] d[q + t - r], and x[2 q - s + 1] likewise with 2 t for 2 t + 1: r = floor(F / 4), s = 1 where F / 2 is even.
+        // x[2 q - s] = sum_t low[2 t + 1] a[q + t - r] + sum_t high[2 t + 1] d[q + t - r], and x[2 q - s + 1] likewise with 2 t for 2 t +
+        // 1: r = floor(F / 4), s = 1 where F / 2 is even.
         static float[] Joined(Wavelet wavelet, float[] y, Wavelet.Extents extents, int axis)
         {
             var (half, each, stride) = (extents[axis] / 2, wavelet.Low.Length / 2, extents.Stride(axis));

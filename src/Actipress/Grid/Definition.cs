@@ -4,7 +4,8 @@ using Actipress.Maps;
 namespace Actipress.Grid;
 
 /// <summary>
-/// What grid storage is: a map's values to bytes and back, slowly and plainly, in the order of docs/format.md: tiles, cosines, wavelets, the
+/// What grid storage is: a map's values to bytes and back, slowly and plainly, in the order of docs/format.md: tiles, cosines, wavelets,
+/// the
 /// sample, levels, streams. Every fast implementation is compared with it byte for byte; it uses none of them.
 /// </summary>
 static partial class Definition

@@ -14,7 +14,8 @@ sealed class GpuGrid : Implementation
     public override string Name => "grid, CUDA";
 
     /// <summary>
-    /// Whether kernels know how to store maps: not under a transform of the user's own, nor below ratio 2, where the step has a second rule.
+    /// Whether kernels know how to store maps: not under a transform of the user's own, nor below ratio 2, where the step has a second
+    /// rule.
     /// </summary>
     public override bool Covers(ActivationCodec codec) =>
         codec is { Encoding: GridStorage, Keep: not Keep.TopK { Ratio: < 2 } } && GridFormat.Covers(codec.Transform);

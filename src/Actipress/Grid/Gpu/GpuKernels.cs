@@ -7,7 +7,10 @@ namespace Actipress;
 /// <summary>What is known of GPUs here, and of the kernels that pack maps on them.</summary>
 public static class GpuKernels
 {
-    /// <summary>The GPU behind a device and its driver, such as <c>NVIDIA A100-SXM4-40GB (compute capability 8.0), driver for CUDA 12.8</c>; why there is none where there is none.</summary>
+    /// <summary>
+    /// The GPU behind a device and its driver, such as <c>NVIDIA A100-SXM4-40GB (compute capability 8.0), driver for CUDA 12.8</c>; why
+    /// there is none where there is none.
+    /// </summary>
     /// <param name="device">A CUDA device.</param>
     public static string Describe(torch.Device device)
     {

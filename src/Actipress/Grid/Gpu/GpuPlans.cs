@@ -7,7 +7,9 @@ using Actipress.Grid.Wavelets;
 
 namespace Actipress.Grid.Gpu;
 
-/// <summary>What the kernels of grid storage need on a device beside the maps: tables of cosines, and a plan of each kind of maps.</summary>
+/// <summary>
+/// What the kernels of grid storage need on a device beside the maps: tables of cosines, and a plan of each kind of maps.
+/// </summary>
 sealed class GpuPlans
 {
     // No model has so many kinds of maps.

@@ -9,7 +9,8 @@ struct GpuState
     public int NotFinite, AnyZero, AnyNegative, HasZeros;
     public float Step, FirstOffset, OtherOffset;
 
-    // Sums of levels' fractions in units of 2^-23, which are whole numbers, and how many; the smallest magnitude (its bits inverted) and the largest.
+    // Sums of levels' fractions in units of 2^-23, which are whole numbers, and how many; the smallest magnitude (its bits inverted) and
+    // the largest.
     public int Firsts;
     public long FirstSum, OtherSum;
     public int Others;
