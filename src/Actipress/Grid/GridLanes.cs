@@ -74,7 +74,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static ulong Above(byte* levels, int m) => T.Above(levels, m);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* levels) => T.Compose(present, below, planes, count, levels);
+    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* levels) =>
+        T.Compose(present, below, planes, count, levels);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Plane(byte* levels, int bit) => T.Plane(levels, bit);
@@ -102,7 +103,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Values(ulong present, ulong two, ulong below, Magnitudes* magnitudes, float* y) => T.Values(present, two, below, magnitudes, y);
+    public static void Values(ulong present, ulong two, ulong below, Magnitudes* magnitudes, float* y) =>
+        T.Values(present, two, below, magnitudes, y);
 
     public static bool Look(float* from, long stride, ulong* positive, ref bool anyNegative)
     {

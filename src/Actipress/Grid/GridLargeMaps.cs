@@ -10,7 +10,8 @@ namespace Actipress.Grid;
 /// <param name="values">The first element of all maps.</param>
 /// <param name="maps">Their numbers.</param>
 /// <param name="threads">How many threads work.</param>
-sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* values, long[] maps, int threads) : ICoefficients, IDisposable where TFace : struct, IGridFace where TCells : struct, IGridCells
+sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* values, long[] maps, int threads) : ICoefficients, IDisposable
+    where TFace : struct, IGridFace where TCells : struct, IGridCells
 {
     readonly GridTeam<TFace> team = new(wavelet, threads, TCells.AreFloats, divides: true);
 

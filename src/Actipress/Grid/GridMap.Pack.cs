@@ -58,7 +58,8 @@ unsafe partial class GridMap
         TooLarge,
     }
 
-    sealed partial class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed partial class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
         readonly int threadsEach = tiles.ThreadsEach(threads);

@@ -13,7 +13,8 @@ unsafe partial class GridMap
     readonly record struct Stretch(int Chunk, long FirstTile, long EndTile, long First, long End, nint Map);
 
     // Rebuilds a range of the map and reads only the chunks that hold the range. The range consists of whole blocks.
-    sealed class RangeUnpacking<TFace, TCells>(GridMap packed, GridTiles tiles) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed class RangeUnpacking<TFace, TCells>(GridMap packed, GridTiles tiles)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly float least = ExactZeros.Least(TCells.Smallest, packed.Step);
         readonly List<Stretch> stretches = [];

@@ -14,13 +14,15 @@ namespace Actipress.Grid;
 
 unsafe partial class GridMap
 {
-    void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads, MapRange? range) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads, MapRange? range)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         if (range is { } part) new RangeUnpacking<TFace, TCells>(this, tiles).Run(map, part, threads);
         else new Unpacking<TFace, TCells>(this, map, tiles, threads).Run();
     }
 
-    sealed partial class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed partial class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
         readonly int threadsEach = tiles.ThreadsEach(threads);
@@ -109,7 +111,8 @@ unsafe partial class GridMap
     }
 
     // The zeros of a unit lie in its first chunk, whose length was checked.
-    UnitZeros ZerosOf(int chunk, GridTiles tiles) => new((byte*)chunks[chunk] + sizeof(int) + GridChunk.GroupBytes * tiles.TilesIn(chunk), (byte*)chunks[chunk] + lengths[chunk]);
+    UnitZeros ZerosOf(int chunk, GridTiles tiles) =>
+        new((byte*)chunks[chunk] + sizeof(int) + GridChunk.GroupBytes * tiles.TilesIn(chunk), (byte*)chunks[chunk] + lengths[chunk]);
 
     readonly struct UnitZeros(byte* bits, byte* end)
     {

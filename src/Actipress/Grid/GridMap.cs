@@ -74,7 +74,8 @@ sealed unsafe partial class GridMap : IDisposable
     }
 
     /// <summary>The same with a chosen face.</summary>
-    public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why) where TFace : struct, IGridFace
+    public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
+        where TFace : struct, IGridFace
     {
         (var packed, why) = Specialised.Run<TFace, PackWork, (GridMap?, LeftRaw)>(type, new(map, tiles, keep, exactZeros, limits, threads));
         return packed;
@@ -102,7 +103,8 @@ sealed unsafe partial class GridMap : IDisposable
         Specialised.Run<UnpackWork, bool>(type, new(this, map, tiles, threads, range));
 
     /// <summary>The same with a chosen face.</summary>
-    public void Unpack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null) where TFace : struct, IGridFace =>
+    public void Unpack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null)
+        where TFace : struct, IGridFace =>
         Specialised.Run<TFace, UnpackWork, bool>(type, new(this, map, tiles, threads, range));
 
     readonly struct UnpackWork(GridMap packed, void* map, GridTiles tiles, int threads, MapRange? range) : ISpecialised<bool>
@@ -123,7 +125,8 @@ sealed unsafe partial class GridMap : IDisposable
     internal Span<byte> Chunk(int chunk) => new((void*)chunks[chunk], lengths[chunk]);
 
     /// <summary>Starts to read a chunk.</summary>
-    internal void Open(GridChunkReader reader, int chunk, int tiles, int zeroBits) => reader.Open((byte*)chunks[chunk], lengths[chunk], tiles, zeroBits);
+    internal void Open(GridChunkReader reader, int chunk, int tiles, int zeroBits) =>
+        reader.Open((byte*)chunks[chunk], lengths[chunk], tiles, zeroBits);
 
     internal const int HeaderBytes = 3 * sizeof(float) + 1;
 
@@ -170,5 +173,6 @@ sealed unsafe partial class GridMap : IDisposable
         return read;
     }
 
-    static InvalidDataException Damaged(string wanted) => new($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
+    static InvalidDataException Damaged(string wanted) =>
+        new($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
 }

@@ -67,7 +67,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
     }
 
-    public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
+    public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells =>
         tiles.Wavelet is not { } wavelet ? OfTiles<TFace, TCells>(map, tiles, keep, threads)
         : wavelet.IsLarge ? OfLargeMaps<TFace, TCells>(map, wavelet, keep, threads)
         : OfMaps<TFace, TCells>(map, wavelet, keep, threads);
@@ -85,7 +86,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         }
     }
 
-    static GridSample OfTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static GridSample OfTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var (count, elements) = Tiles(tiles);
         var parts = (count + LeastTiles - 1) / LeastTiles;
@@ -117,7 +119,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         finally { NativeMemory.AlignedFree(memory); }
     }
 
-    static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var (_, count) = Maps(wavelet);
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
@@ -166,7 +169,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     }
 
     // Strips, or maps, that are not held.
-    static GridSample OfLargeMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static GridSample OfLargeMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var (maps, count) = Maps(wavelet);
         var chosen = new long[count];
@@ -195,7 +199,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     const int BlockElements = 1 << 14;
 
     // Examines neighbours and copies them unless `to` is null.
-    static bool Look<TFace, TCells>(void* map, long first, int elements, float* to, float* tile, ref bool anyZero, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static bool Look<TFace, TCells>(void* map, long first, int elements, float* to, float* tile, ref bool anyZero, ref bool anyNegative)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var positive = stackalloc ulong[4];
         for (var at = 0; at < elements; at += 256)

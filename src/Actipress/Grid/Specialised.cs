@@ -24,7 +24,8 @@ static class Specialised
         : Run<GridPlain, TWork, TResult>(type, work);
 
     /// <summary>Runs the work with a chosen face.</summary>
-    public static TResult Run<TFace, TWork, TResult>(torch.ScalarType type, TWork work) where TFace : struct, IGridFace where TWork : struct, ISpecialised<TResult> => type switch
+    public static TResult Run<TFace, TWork, TResult>(torch.ScalarType type, TWork work)
+        where TFace : struct, IGridFace where TWork : struct, ISpecialised<TResult> => type switch
     {
         torch.ScalarType.Float32 => work.Run<TFace, SingleCells>(),
         torch.ScalarType.Float64 => work.Run<TFace, DoubleCells>(),

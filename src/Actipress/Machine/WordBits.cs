@@ -11,11 +11,13 @@ static class WordBits
     /// Compacts the bits of <paramref name="x"/> at the set bits of <paramref name="chosen"/> into the lowest bits (PEXT).
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Gather(ulong x, ulong chosen) => Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitExtract(x, chosen) : GatherOneByOne(x, chosen);
+    public static ulong Gather(ulong x, ulong chosen) =>
+        Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitExtract(x, chosen) : GatherOneByOne(x, chosen);
 
     /// <summary>Distributes the lowest bits of <paramref name="x"/> to the set bits of <paramref name="chosen"/> (PDEP).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Scatter(ulong x, ulong chosen) => Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitDeposit(x, chosen) : ScatterOneByOne(x, chosen);
+    public static ulong Scatter(ulong x, ulong chosen) =>
+        Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitDeposit(x, chosen) : ScatterOneByOne(x, chosen);
 
     /// <summary>Counts the set bits of four words.</summary>
     public static unsafe int Count(ulong* words) =>

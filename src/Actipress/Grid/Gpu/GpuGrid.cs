@@ -55,7 +55,8 @@ sealed class GpuGrid : Implementation
     }
 
     /// <summary>A file is read to the CPU, on which no map is this implementation's.</summary>
-    public override Stored Read(ref PackedReader reader, MapHeader header) => throw new InvalidOperationException($"'{Name}' reads no files.");
+    public override Stored Read(ref PackedReader reader, MapHeader header) =>
+        throw new InvalidOperationException($"'{Name}' reads no files.");
 
     /// <summary>Packs and unpacks known maps as on the CPU: the same bytes and values, or the device is not used.</summary>
     /// <exception cref="PlatformNotSupportedException">Something else came out.</exception>

@@ -32,7 +32,8 @@ struct GpuMap
     }
 
     /// <summary>The coefficients of some units in memory of their own, as tiles of 256 neighbours.</summary>
-    public readonly GpuMap OfCoefficients(int firstUnit, long coefficients) => this with { Elements = coefficients, Type = (int)torch.ScalarType.Float32, FirstUnit = firstUnit };
+    public readonly GpuMap OfCoefficients(int firstUnit, long coefficients) =>
+        this with { Elements = coefficients, Type = (int)torch.ScalarType.Float32, FirstUnit = firstUnit };
 }
 
 /// <summary>An axis of a region: <see cref="Dct.Axis"/>, and where the cosines for its points start.</summary>

@@ -303,7 +303,8 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
     /// <summary>
     /// Finds the walk's tile in the map itself, or reads it into <paramref name="x"/>, and examines it by <see cref="ITileFace.Look"/>.
     /// </summary>
-    public static bool Look<TFace>(void* map, ref GridWalk walk, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative) where TFace : struct, ITileFace
+    public static bool Look<TFace>(void* map, ref GridWalk walk, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative)
+        where TFace : struct, ITileFace
     {
         place = InPlace(ref walk, map, out stride);
         if (place == null) Gather(ref walk, map, place = x);
@@ -315,7 +316,8 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
     /// The values are copied to <c>to</c> unless it is null. <c>tile</c> has room for 256 values, and is used where the map has no 256
     /// neighbours of float32.
     /// </remarks>
-    public static bool Look<TFace>(void* map, long at, int count, float* to, float* tile, ulong* positive, ref bool anyNegative) where TFace : struct, ITileFace
+    public static bool Look<TFace>(void* map, long at, int count, float* to, float* tile, ulong* positive, ref bool anyNegative)
+        where TFace : struct, ITileFace
     {
         var place = to == null ? InPlace(at, count, map) : null;
         if (place == null) Load(map, at, place = to == null ? tile : to, count);

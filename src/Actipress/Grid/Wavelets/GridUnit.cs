@@ -166,7 +166,8 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
             bands[highAxes] = Coefficients + level.Starts[highAxes] * maps + (long)start * level.Half.Elements;
     }
 
-    float* Low(int level, int start, int maps) => level == wavelet.Levels.Length - 1 ? Place(wavelet.Bands[0], start, maps) : level % 2 == 0 ? low : nextLow;
+    float* Low(int level, int start, int maps) =>
+        level == wavelet.Levels.Length - 1 ? Place(wavelet.Bands[0], start, maps) : level % 2 == 0 ? low : nextLow;
 
     // Planes have no band of the depth.
     int LowestAxis => wavelet.Shape.Depth > 1 ? GridWavelet.DepthAxis : GridWavelet.HeightAxis;
