@@ -4,12 +4,12 @@ using System.Runtime.Intrinsics;
 namespace Actipress.Grid.Wavelets;
 
 /// <summary>
-/// The wavelet transform of a unit's maps, <see cref="GridWavelet.Together"/> at once, in one thread's memory. Along every
-/// axis a pass is <see cref="IWaveletFace.Filter"/> over lines of neighbours: slices of a volume, rows of a plane, and for the rows
-/// themselves their even and odd elements, or, where maps lie side by side, the same element of each.
+/// The wavelet transform of a unit's maps, <see cref="GridWavelet.Together"/> at a time, in one thread's memory. Along every axis a pass is
+/// <see cref="IWaveletFace.Filter"/> over lines of neighbours: slices of a volume, rows of a plane, the even and odd elements of a row, or
+/// the same element of every map where maps are interleaved.
 /// </summary>
 /// <remarks>
-/// On an axis of n points, even or made even by its last one, with F taps:
+/// For an axis of n points (an odd axis is made even by repeating its last point) and F taps:
 /// <code>
 /// a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], d[o] likewise with high                               j = 0 ... F - 1
 /// x[2 q - s]     = sum_t low[2 t + 1] a[q + t - r] + sum_t high[2 t + 1] d[q + t - r]                 t = 0 ... F/2 - 1
@@ -41,7 +41,9 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     /// <param name="wavelet">How maps divide into units.</param>
     /// <param name="inPlace">Maps are read and written where they lie: there are no <see cref="Values"/>.</param>
     /// <param name="divides">There is no <see cref="Inverse"/>.</param>
-    /// <param name="shared">The unit of another thread, which works on the same map: coefficients, values and low bands are that one's.</param>
+    /// <param name="shared">
+    /// The unit of another thread, which works on the same map: coefficients, values and low bands are that one's.
+    /// </param>
     public GridUnit(GridWavelet wavelet, bool inPlace = false, bool divides = false, GridUnit<TFace>? shared = null)
     {
         (this.wavelet, taps) = (wavelet, wavelet.Taps);
@@ -91,7 +93,10 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     /// <summary>Room for the values of <see cref="GridWavelet.Together"/> maps, one after the other, and for a tile beyond them.</summary>
     public float* Values { get; }
 
-    /// <summary>Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of <paramref name="maps"/>.</summary>
+    /// <summary>
+    /// Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of <paramref
+    /// name="maps"/>.
+    /// </summary>
     /// <remarks><c>values</c>: of these maps, one after the other.</remarks>
     public void Forward(float* values, int start, int count, int maps)
     {
@@ -161,7 +166,8 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
             bands[highAxes] = Coefficients + level.Starts[highAxes] * maps + (long)start * level.Half.Elements;
     }
 
-    float* Low(int level, int start, int maps) => level == wavelet.Levels.Length - 1 ? Place(wavelet.Bands[0], start, maps) : level % 2 == 0 ? low : nextLow;
+    float* Low(int level, int start, int maps) =>
+        level == wavelet.Levels.Length - 1 ? Place(wavelet.Bands[0], start, maps) : level % 2 == 0 ? low : nextLow;
 
     // Planes have no band of the depth.
     int LowestAxis => wavelet.Shape.Depth > 1 ? GridWavelet.DepthAxis : GridWavelet.HeightAxis;
@@ -376,7 +382,9 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         else for (var j = 0; j < taps; j++) from[j] = x + Wrapped(i - j, n) * space;
     }
 
-    /// <summary>Which of an axis's <paramref name="n"/> points, even or made even by the last one, the periodic index <paramref name="i"/> is.</summary>
+    /// <summary>
+    /// Which of an axis's <paramref name="n"/> points, even or made even by the last one, the periodic index <paramref name="i"/> is.
+    /// </summary>
     internal static int Wrapped(int i, int n) => (uint)i < (uint)n ? i : Math.Min(Modulo(i, n + n % 2), n - 1);
 
     internal static int Modulo(int i, int n) => (i % n + n) % n;

@@ -28,9 +28,13 @@ sealed unsafe class GridWavelet
     /// <summary>A division of a band into bands of half the extents.</summary>
     /// <param name="Whole">The extents before.</param>
     /// <param name="Half">The extents after.</param>
-    /// <param name="Numbers">Of each detail band, by its <see cref="Wavelet.Band.HighAxes"/>; 0, the number of the coarsest low band, elsewhere.</param>
+    /// <param name="Numbers">
+    /// Of each detail band, by its <see cref="Wavelet.Band.HighAxes"/>; 0, the number of the coarsest low band, elsewhere.
+    /// </param>
     /// <param name="Starts">Where it starts among one map's coefficients.</param>
-    /// <param name="Beside">Maps that lie side by side, an element of each in turn, since their rows would not fill registers; else 1.</param>
+    /// <param name="Beside">
+    /// Maps that lie side by side, an element of each in turn, since their rows would not fill registers; else 1.
+    /// </param>
     public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, int[] Numbers, long[] Starts, int Beside);
 
     readonly Wavelet wavelet;
@@ -121,7 +125,8 @@ sealed unsafe class GridWavelet
     public int Lines(in Wavelet.Extents extents) => Shape.Depth > 1 ? extents.Depth : IsLine ? extents.Width : extents.Height;
 
     /// <summary>
-    /// Large maps cut into strips of some lines, whatever map these belong to, as if each strip were a map; the same maps where they are not
+    /// Large maps cut into strips of some lines, whatever map these belong to, as if each strip were a map; the same maps where they are
+    /// not
     /// large, or a strip would be more than half of one.
     /// </summary>
     public GridWavelet InStrips()
@@ -144,7 +149,9 @@ sealed unsafe class GridWavelet
 
     public int Taps { get; }
 
-    /// <summary>How far before and after a coefficient of a band those lie that an inverse's taps meet: r of <see cref="GridUnit{TFace}"/>.</summary>
+    /// <summary>
+    /// How far before and after a coefficient of a band those lie that an inverse's taps meet: r of <see cref="GridUnit{TFace}"/>.
+    /// </summary>
     public int Reach => Taps / 4;
 
     /// <summary>By how much an inverse's pair of neighbours begins before an even place: s of <see cref="GridUnit{TFace}"/>.</summary>

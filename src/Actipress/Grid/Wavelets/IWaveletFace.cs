@@ -12,7 +12,8 @@ unsafe interface IWaveletFace
     static abstract void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count);
 
     /// <summary>
-    /// Both filters along a periodic row of 2 <paramref name="half"/> values, where its halves fill one register each: what <see cref="Filter"/>
+    /// Both filters along a periodic row of 2 <paramref name="half"/> values, where its halves fill one register each: what <see
+    /// cref="Filter"/>
     /// gives over its even and odd values; else false, and nothing.
     /// </summary>
     static abstract bool DivideRow(float* x, float* u, float* v, int taps, float* low, float* high, int half);
@@ -24,7 +25,9 @@ unsafe interface IWaveletFace
     /// Two taps on columns and rows at once: of pairs of rows of 2 <paramref name="count"/> values the rows of the four bands, what
     /// <see cref="Filter"/> gives along the columns and then along the rows.
     /// </summary>
-    /// <remarks><c>space</c>: between pairs. <c>u</c> and <c>v</c>: the low and the high filter. <c>bands</c>: their rows lie one after the other.</remarks>
+    /// <remarks>
+    /// <c>space</c>: between pairs. <c>u</c> and <c>v</c>: the low and the high filter. <c>bands</c>: their rows lie one after the other.
+    /// </remarks>
     static abstract void Quarter(float* upper, float* lower, long space, int pairs, float* u, float* v, in FourBands bands, int count);
 
     /// <summary>The inverse of <see cref="Quarter"/>.</summary>
