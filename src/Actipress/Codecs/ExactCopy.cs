@@ -1,13 +1,7 @@
-using Actipress.Codecs;
+using Actipress.Encodings;
 using static TorchSharp.torch;
 
-namespace Actipress;
-
-/// <summary>Every bit of the map, in the map's own type.</summary>
-sealed record Copy : Encoding
-{
-    public override string Name => "exact";
-}
+namespace Actipress.Codecs;
 
 /// <summary>Stores a map as a copy of it, on any device: what the hooks do beside a codec, without one.</summary>
 sealed class ExactCopy : Implementation
