@@ -1,4 +1,6 @@
 using Actipress.Codecs;
+using Actipress.Encodings;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;

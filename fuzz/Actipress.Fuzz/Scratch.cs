@@ -1,3 +1,4 @@
+
 namespace Actipress.Fuzz;
 
 /// <summary>A folder for what a target reads, and what it makes once.</summary>

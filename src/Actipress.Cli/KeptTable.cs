@@ -1,3 +1,6 @@
+using Actipress.Encodings;
+using Actipress.Selection;
+using Actipress.Transforms;
 using Spectre.Console;
 
 namespace Actipress.Cli;

@@ -1,3 +1,4 @@
+
 namespace Actipress.Data;
 
 /// <summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Actipress.Models;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Experiments;

@@ -1,3 +1,4 @@
+using Actipress.Transforms;
 using static TorchSharp.torch;
 
 namespace Actipress.Experiments;

@@ -3,6 +3,7 @@ using Actipress.Grid;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Gpu;
 using Actipress.Saving;
+using Actipress.Selection;
 using ILGPU;
 using static Actipress.Gpu.KernelText;
 using static Actipress.Grid.Gpu.KernelSizes;

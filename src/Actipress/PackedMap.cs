@@ -1,6 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
 using Actipress.Codecs;
+using Actipress.Encodings;
 using Actipress.Maps;
+using Actipress.Transforms;
 using static TorchSharp.torch;
 
 namespace Actipress;

@@ -1,5 +1,6 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Encodings;
 using Actipress.Grid;
 using Actipress.Grid.Gpu;
 using Actipress.Quantisation;

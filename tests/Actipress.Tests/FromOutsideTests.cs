@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Actipress.Codecs;
+using Actipress.Selection;
 using Microsoft.CodeAnalysis;
 
 namespace Actipress.Tests;

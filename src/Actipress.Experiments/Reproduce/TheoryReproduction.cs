@@ -1,4 +1,5 @@
 using System.Globalization;
+using Actipress.Selection;
 using ScottPlot;
 using static TorchSharp.torch;
 

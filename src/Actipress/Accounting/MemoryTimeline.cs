@@ -8,13 +8,13 @@ namespace Actipress;
 public sealed class MemoryLevel(long bytes, string stage)
 {
     /// <summary>The level, above that at which the timeline began.</summary>
-    public long Bytes => bytes;
+    public long Bytes { get; init; } = bytes;
 
     /// <summary>
     /// The computation that ran, such as <c>forward of layer1.0.conv1 (Conv2d)</c>; in the backward pass the layer of the last map that was
     /// unpacked.
     /// </summary>
-    public string Stage => stage;
+    public string Stage { get; init; } = stage;
 }
 
 /// <summary>One piece of memory that was alive at a moment.</summary>

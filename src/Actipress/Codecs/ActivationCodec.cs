@@ -1,5 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
 using Actipress.Codecs;
+using Actipress.Encodings;
+using Actipress.Selection;
+using Actipress.Transforms;
 
 namespace Actipress;
 

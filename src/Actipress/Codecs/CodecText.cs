@@ -1,4 +1,7 @@
 using System.Globalization;
+using Actipress.Encodings;
+using Actipress.Selection;
+using Actipress.Transforms;
 
 namespace Actipress.Codecs;
 
@@ -67,7 +70,7 @@ static class CodecText
 
     static ActivationCodec Transformed(string text, string name)
     {
-        var transform = Transforms.All.FirstOrDefault(known => name.StartsWith($"{known.Name}:", StringComparison.Ordinal)) ?? throw Unknown(text);
+        var transform = KnownTransforms.All.FirstOrDefault(known => name.StartsWith($"{known.Name}:", StringComparison.Ordinal)) ?? throw Unknown(text);
         Keep keep = name[(transform.Name.Length + 1)..].Split(':') switch
         {
             [var ratio] => ActivationCodec.TopKeeping(Number(text, ratio)),

@@ -1,3 +1,4 @@
+using Actipress.Encodings;
 using static TorchSharp.torch;
 
 namespace Actipress.Codecs;

@@ -1,3 +1,4 @@
+using Actipress.Encodings;
 using Actipress.Maps;
 using static TorchSharp.torch;
 

@@ -1,7 +1,8 @@
 using Actipress.Autograd;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Encodings;
 
 /// <summary>How <see cref="Compact"/> stores the positions of kept coefficients.</summary>
 enum IndexForm

@@ -1,6 +1,7 @@
+using Actipress.Selection;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Encodings;
 
 /// <summary>Coordinates as in the paper (Section 3.3): a float32 value and an int64 position for each kept coefficient, 12 bytes.</summary>
 sealed record Coo : SectionEncoding

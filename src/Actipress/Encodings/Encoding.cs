@@ -1,4 +1,6 @@
-namespace Actipress;
+using Actipress.Selection;
+
+namespace Actipress.Encodings;
 
 /// <summary>The third stage: encodes kept coefficients as bytes, and decodes them (paper, Section 3.3, equations 12 and 13).</summary>
 abstract record Encoding

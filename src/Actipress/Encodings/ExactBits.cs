@@ -4,7 +4,7 @@ using Actipress.Autograd;
 using Actipress.Machine;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Encodings;
 
 /// <summary>Booleans as one bit each: element i is bit i mod 8 of byte i / 8. The last byte is filled with zeros.</summary>
 sealed class ExactBits : Packed

@@ -6,7 +6,7 @@ using Actipress.Autograd;
 using Actipress.Machine;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Encodings;
 
 /// <summary>
 /// Max pooling's indices in a few bits each, exactly. At one output position the indices of all channels lie in one small window. The

@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Encodings;
 
 /// <summary>
 /// Tiles of 256 coefficients, each rounded to a grid that the threshold sets, stored as a bitmap of bitmaps, signs and levels: the

@@ -1,7 +1,8 @@
 using Actipress.Autograd;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Encodings;
 
 /// <summary>
 /// Group quantisation with stochastic rounding, as in ActNN. Each group of 256 values is stored as its minimum and a step (both float32),

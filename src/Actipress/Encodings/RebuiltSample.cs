@@ -2,7 +2,7 @@ using Actipress.Autograd;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Encodings;
 
 /// <summary>A sample of a map's values, and the values to which these will be rebuilt.</summary>
 sealed class RebuiltSample

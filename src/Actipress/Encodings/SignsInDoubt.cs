@@ -9,7 +9,7 @@ using Actipress.Machine;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Encodings;
 
 /// <summary>
 /// Records exactly which elements of a ReLU's result are above zero. The sign of the ReLU's rebuilt argument gives most of them. A bit is

@@ -1,5 +1,6 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Encodings;
 using Actipress.Saving;
 using static TorchSharp.torch;
 

@@ -1,3 +1,4 @@
+using Actipress.Transforms;
 using Actipress.Maps;
 
 namespace Actipress.Grid;

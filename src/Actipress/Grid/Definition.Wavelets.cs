@@ -1,4 +1,5 @@
 using Actipress.Maps;
+using Actipress.Transforms;
 
 namespace Actipress.Grid;
 

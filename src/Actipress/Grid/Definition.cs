@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using Actipress.Maps;
+using Actipress.Selection;
+using Actipress.Transforms;
 
 namespace Actipress.Grid;
 

@@ -1,5 +1,6 @@
 using Actipress.Grid.Tiles;
 using Actipress.Grid.Wavelets;
+using Actipress.Selection;
 
 namespace Actipress.Grid;
 

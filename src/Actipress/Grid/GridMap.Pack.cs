@@ -9,6 +9,7 @@ using Actipress.Grid.Tiles;
 using Actipress.Grid.Wavelets;
 using Actipress.Machine;
 using Actipress.Maps;
+using Actipress.Selection;
 
 namespace Actipress.Grid;
 

@@ -4,6 +4,7 @@ using Actipress.Grid.Bits;
 using Actipress.Grid.Tiles;
 using Actipress.Grid.Wavelets;
 using Actipress.Machine;
+using Actipress.Selection;
 
 namespace Actipress.Grid;
 

@@ -1,4 +1,7 @@
 using Actipress.Codecs;
+using Actipress.Encodings;
+using Actipress.Selection;
+using Actipress.Transforms;
 using static TorchSharp.torch;
 
 namespace Actipress.Quantisation;

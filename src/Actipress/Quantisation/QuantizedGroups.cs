@@ -2,6 +2,7 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Encodings;
 using Actipress.Grid;
 using Actipress.Grid.Tiles;
 using Actipress.Machine;

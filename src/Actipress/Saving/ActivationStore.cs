@@ -2,6 +2,7 @@ using Actipress.Accounting;
 using Actipress.Autograd;
 using Actipress.Backward;
 using Actipress.Codecs;
+using Actipress.Encodings;
 using Actipress.Gpu;
 using Actipress.Grid.Gpu;
 using Actipress.Maps;

@@ -1,4 +1,6 @@
+using Actipress.Encodings;
 using Actipress.Maps;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;

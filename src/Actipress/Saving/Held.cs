@@ -1,6 +1,7 @@
 using System.Numerics;
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Encodings;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;

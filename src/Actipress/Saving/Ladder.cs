@@ -1,6 +1,8 @@
 using Actipress.Autograd;
 using Actipress.Accounting;
 using Actipress.Codecs;
+using Actipress.Encodings;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;

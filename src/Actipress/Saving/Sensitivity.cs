@@ -1,4 +1,5 @@
 using Actipress.Codecs;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;

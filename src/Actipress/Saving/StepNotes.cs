@@ -1,5 +1,6 @@
 using System.Globalization;
 using Actipress.Accounting;
+using Actipress.Selection;
 
 namespace Actipress.Saving;
 

@@ -1,6 +1,6 @@
 using Actipress.Machine;
 
-namespace Actipress;
+namespace Actipress.Selection;
 
 /// <summary>Coefficients that can be read several times.</summary>
 interface ICoefficients

@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Selection;
 
 /// <summary>The second stage: which coefficients are kept (paper, Section 3.2).</summary>
 abstract record Keep
@@ -31,9 +31,9 @@ abstract record Keep
     /// <param name="Ratio">The compression ratio, lambda in the paper: 1 or more.</param>
     public sealed record TopK(double Ratio) : Keep
     {
-        internal override Kept Select(Tensor coefficients, long elements) => Actipress.TopK.Select(coefficients, Count(coefficients.NumberOfElements, elements)!.Value);
+        internal override Kept Select(Tensor coefficients, long elements) => Selection.TopK.Select(coefficients, Count(coefficients.NumberOfElements, elements)!.Value);
 
-        internal override long? Count(long coefficients, long elements) => Ratio == 1 ? coefficients : Actipress.TopK.Count(elements, Ratio);
+        internal override long? Count(long coefficients, long elements) => Ratio == 1 ? coefficients : Selection.TopK.Count(elements, Ratio);
     }
 
     /// <summary>Keeps the coefficients whose magnitude is above a threshold.</summary>

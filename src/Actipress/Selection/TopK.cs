@@ -4,7 +4,7 @@ using Actipress.Autograd;
 using Actipress.Machine;
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Selection;
 
 /// <summary>
 /// Selection of the k coefficients that are largest by magnitude (paper, Section 3.2); among equal magnitudes the lowest index wins.

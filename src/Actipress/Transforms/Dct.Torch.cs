@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Transforms;
 
 // The transform in torch operations, on any device: one matrix product along each axis, for all blocks of a region at once.
 sealed partial record Dct

@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Transforms;
 
 /// <summary>
 /// The orthonormal type-II discrete cosine transform of square blocks (paper, Section 3.1.2 and equation 9):

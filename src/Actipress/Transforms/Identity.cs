@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Transforms;
 
 /// <summary>No transform: plain thresholding of the map itself ("ST" in the paper).</summary>
 sealed record Identity : Transform

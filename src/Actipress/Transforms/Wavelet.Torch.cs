@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace Actipress;
+namespace Actipress.Transforms;
 
 // The transform in torch operations, on any device. Along an axis each tap of the filters is one multiply-add of a strided view.
 sealed partial record Wavelet

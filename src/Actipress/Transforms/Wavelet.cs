@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Transforms;
 
 /// <summary>
 /// The discrete wavelet transform of Mallat, separable over the spatial axes, periodic, in several levels (paper, Section 3.1.1,

@@ -1,4 +1,4 @@
-namespace Actipress;
+namespace Actipress.Transforms;
 
 /// <summary>The low-pass decomposition filters of the orthogonal wavelets, as PyWavelets 1.1 has them (tests/Golden/make_filters.py writes this table).</summary>
 static class WaveletFilters

@@ -1,5 +1,7 @@
 using System.Security.Cryptography;
 using Actipress.Benchmarks;
+using Actipress.Encodings;
+using Actipress.Transforms;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;

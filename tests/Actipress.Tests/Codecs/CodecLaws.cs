@@ -1,4 +1,6 @@
 using Actipress.Codecs;
+using Actipress.Encodings;
+using Actipress.Selection;
 using CsCheck;
 using static TorchSharp.torch;
 

@@ -1,4 +1,7 @@
 using Actipress.Codecs;
+using Actipress.Encodings;
+using Actipress.Selection;
+using Actipress.Transforms;
 using CsCheck;
 
 namespace Actipress.Tests.Codecs;

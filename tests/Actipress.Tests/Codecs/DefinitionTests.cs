@@ -1,4 +1,5 @@
 using Actipress.Codecs;
+using Actipress.Encodings;
 using Actipress.Grid;
 using Actipress.Grid.Tiles;
 using Actipress.Machine;

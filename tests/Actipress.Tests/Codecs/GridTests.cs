@@ -5,6 +5,8 @@ using Actipress.Grid;
 using Actipress.Grid.Tiles;
 using Actipress.Grid.Wavelets;
 using Actipress.Machine;
+using Actipress.Selection;
+using Actipress.Transforms;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;

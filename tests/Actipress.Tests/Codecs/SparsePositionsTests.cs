@@ -1,3 +1,4 @@
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;

@@ -1,3 +1,5 @@
+using Actipress.Selection;
+
 namespace Actipress.Tests.Codecs;
 
 public sealed class TopKTests

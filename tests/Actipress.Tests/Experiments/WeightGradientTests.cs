@@ -1,5 +1,6 @@
 using Actipress.Experiments;
 using Actipress.Models;
+using Actipress.Transforms;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Experiments;
@@ -29,7 +30,7 @@ public sealed class WeightGradientTests
     {
         using var scope = NewDisposeScope();
         using var gradient = Tiny(layer);
-        var transform = Actipress.Transforms.Named(name);
+        var transform = KnownTransforms.Named(name);
         var all = OverAllMasks(gradient, transform, ratio);
 
         var drawn = gradient.UnderRandomMasks(transform, ratio, 400, Cancellation);
@@ -50,7 +51,7 @@ public sealed class WeightGradientTests
     {
         using var scope = NewDisposeScope();
         using var gradient = Tiny(layer);
-        var transform = Actipress.Transforms.Named(name);
+        var transform = KnownTransforms.Named(name);
         var shape = MapShape.Of(gradient.Input.shape);
         var coefficients = transform.Forward(gradient.Input, shape).data<float>().ToArray();
         double alone = 0;
@@ -86,7 +87,7 @@ public sealed class WeightGradientTests
     {
         using var scope = NewDisposeScope();
         using var gradient = Tiny("fully connected");
-        var drawn = gradient.UnderRandomMasks(Actipress.Transforms.Named("dct"), 1, 400, Cancellation);
+        var drawn = gradient.UnderRandomMasks(KnownTransforms.Named("dct"), 1, 400, Cancellation);
         Assert.True(double.IsNaN(drawn.StandardError));
         var plain = gradient.SquaredNorms(gradient.Input).Sum();
         Assert.Equal(plain, drawn.Mean, 1e-5 * plain);

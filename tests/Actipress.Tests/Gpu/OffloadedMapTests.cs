@@ -1,3 +1,4 @@
+using Actipress.Encodings;
 using Actipress.Gpu;
 using Actipress.Saving;
 using static TorchSharp.torch;

@@ -1,3 +1,4 @@
+using Actipress.Selection;
 using Actipress.Tests.Autograd;
 using TorchSharp.Modules;
 using static TorchSharp.torch;

@@ -1,5 +1,6 @@
 using Actipress.Autograd;
 using Actipress.Saving;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Saving;

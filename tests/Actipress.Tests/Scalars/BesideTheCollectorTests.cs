@@ -3,10 +3,13 @@ using System.Globalization;
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Data;
+using Actipress.Encodings;
 using Actipress.Experiments;
 using Actipress.Models;
 using Actipress.Saving;
+using Actipress.Selection;
 using Actipress.Tests.Codecs;
+using Actipress.Transforms;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 

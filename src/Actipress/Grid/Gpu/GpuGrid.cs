@@ -1,7 +1,9 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using Actipress.Codecs;
+using Actipress.Encodings;
 using Actipress.Gpu;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Grid.Gpu;

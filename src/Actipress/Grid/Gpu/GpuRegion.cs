@@ -1,3 +1,4 @@
+using Actipress.Transforms;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Tiles;
 

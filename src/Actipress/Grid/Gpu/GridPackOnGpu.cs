@@ -5,6 +5,7 @@ using Actipress.Codecs;
 using Actipress.Gpu;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Wavelets;
+using Actipress.Selection;
 using static TorchSharp.torch;
 
 namespace Actipress.Grid.Gpu;

@@ -1,4 +1,5 @@
 using Actipress.Grid.Bits;
+using Actipress.Selection;
 
 namespace Actipress.Grid.Gpu;
 

@@ -2,6 +2,7 @@ using Actipress.Grid.Bits;
 using Actipress.Grid.Wavelets;
 using Actipress.Machine;
 using Actipress.Maps;
+using Actipress.Transforms;
 
 namespace Actipress.Grid.Tiles;
 

@@ -1,3 +1,5 @@
+using Actipress.Transforms;
+
 namespace Actipress.Grid.Wavelets;
 
 /// <summary>The inverse of a wavelet along rows, and across lines of neighbours: see <see cref="GridUnit{TFace}"/>.</summary>

@@ -1,4 +1,5 @@
 using System.Numerics;
+using Actipress.Transforms;
 
 namespace Actipress.Grid.Wavelets;
 

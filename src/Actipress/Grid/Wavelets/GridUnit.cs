@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.Intrinsics;
+using Actipress.Transforms;
 
 namespace Actipress.Grid.Wavelets;
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Actipress.Grid.Bits;
+using Actipress.Transforms;
 
 namespace Actipress.Grid.Wavelets;
 

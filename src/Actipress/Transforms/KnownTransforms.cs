@@ -1,9 +1,9 @@
-namespace Actipress;
+namespace Actipress.Transforms;
 
 /// <summary>
 /// The transforms that codecs name, from simple to complex. A new transform is a file with its definition, and a line here.
 /// </summary>
-static class Transforms
+static class KnownTransforms
 {
     /// <summary>All transforms, with the options that hold where a codec's text does not give them.</summary>
     public static IReadOnlyList<Transform> All { get; } = [new Identity(), .. Wavelet.Families.Select(family => new Wavelet(family)), new Dct()];
