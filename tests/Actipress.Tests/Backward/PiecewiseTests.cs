@@ -216,7 +216,7 @@ public sealed class PiecewiseTests : IDisposable
         using var model = Sequential(
             Conv2d(3, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), MaxPool2d(2),
             Conv2d(16, 8, 3), GELU(), Conv2d(8, 4, 1));
-        AssertNear(model, Smooth(40, 3, 64, 64), codec, mostError: 1e-4);    // where sums of a batch norm's gradients cancel
+        AssertNear(model, Smooth(40, 3, 64, 64), codec, mostError: 3e-4);    // where sums of a batch norm's gradients cancel
     }
 
     [Fact]

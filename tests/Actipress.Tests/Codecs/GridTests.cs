@@ -290,9 +290,16 @@ public unsafe class GridTests
         }
     }
 
-    // The coefficients of one map, and the low bands of its levels, where units have no whole map.
-    static long OfLargeMap(ActivationCodec codec, long[] shape) =>
-        codec.Transform is Wavelet && MapShape.Of(shape).MapElements is > 1 << 16 and var elements ? elements * sizeof(float) * 5 / 4 : 0;
+    /// <summary>
+    /// The workspace of a wavelet's map that is a unit by itself: its coefficients and the low bands of its levels, and buffers of the length
+    /// of a row.
+    /// </summary>
+    internal static long OfLargeMap(ActivationCodec codec, long[] extents)
+    {
+        var shape = MapShape.Of(extents);
+        if (codec.Transform is not Wavelet || shape.MapElements <= 1 << 16) return 0;
+        return sizeof(float) * (shape.MapElements * 5 / 4 + (shape.MapElements == shape.Width ? 5L * shape.Width : 0));
+    }
 
     [Theory, InlineData("dct:1"), InlineData("dct:1.01"), InlineData("wt:db3:1"), InlineData("wt:haar:1")]
     public void Towards_ratio_1_a_map_is_nearer_than_8_bit_integers_bring_it_and_keeps_to_13_bits(string text)
