@@ -3,13 +3,13 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>The encoding that keeps every bit of the map, in the map's own type.</summary>
+/// <summary>Every bit of the map, in the map's own type.</summary>
 sealed record Copy : Encoding
 {
     public override string Name => "exact";
 }
 
-/// <summary>Stores a map as a copy, on any device, so that the hooks run without a lossy codec.</summary>
+/// <summary>Stores a map as a copy of it, on any device: what the hooks do beside a codec, without one.</summary>
 sealed class ExactCopy : Implementation
 {
     public override string Name => "copy, torch";
