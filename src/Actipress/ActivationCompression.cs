@@ -6,14 +6,14 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>
-/// Compressed activation maps for one model, from <see cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/>
-/// until <see cref="Dispose"/>.
+/// The compression of one model's activation maps, from
+/// <see cref="CompressActivationsExtensions.CompressActivations(nn.Module, ActivationCodec)"/> until <see cref="Dispose"/>.
 /// </summary>
 /// <remarks>
-/// A saved map belongs to the layer whose parameter its operation uses, and what operations without parameters save belongs to their own
-/// layer or comes after the last one, under <c>call</c> as under <c>forward</c> and on any thread. Under <c>forward</c> nothing tells where the
-/// model ends: what is saved after its last layer with parameters, such as a loss, passes as it is. (In the first step that layer is known
-/// once each layer has run; in a model of which some layers never run, from the second step on.)
+/// A saved map belongs to the layer whose parameter its operation uses. A map of an operation without parameters belongs to the operation's
+/// own layer, or is listed after the last layer. This holds under <c>call</c> and <c>forward</c>, on any thread. Under <c>forward</c>
+/// nothing marks the end of the model: maps that are saved after its last layer with parameters, such as a loss's, pass as they are. In the
+/// first step this layer is known once each layer has run; where some layers never run, it is known from the second step on.
 /// </remarks>
 public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposable
 {
@@ -89,7 +89,8 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         return true;
     }
 
-    // A scope for forward passes of which TorchSharp tells nothing. Where another compression follows this thread, the two take turns.
+    // A scope for forward passes that TorchSharp's hooks do not report. Where another compression observes this thread too, the two
+    // alternate.
     void Follow()
     {
         if (followed.Value is { HasEnded: false } known && known == SavedTensorsScope.Active) return;
@@ -97,32 +98,34 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         followed.Value = SavedTensorsScope.Enter(Store);
     }
 
-    /// <summary>The budget that was asked for, and how the last step kept to it; null where none was.</summary>
+    /// <summary>The budget of the options, with the result of the last step; null where there is none.</summary>
     public MemoryBudget? Budget { get; }
 
-    /// <summary>The fidelity that was asked for, and what was chosen for it; null where none was.</summary>
+    /// <summary>The fidelity of the options, with the chosen codecs; null where there is none.</summary>
     public KeptFidelity? Fidelity { get; }
 
-    /// <summary>Measures the next steps again, and chooses the codecs anew: of a network that has learnt, coarser ones will do.</summary>
-    /// <exception cref="InvalidOperationException">No fidelity was asked for.</exception>
+    /// <summary>Measures the next steps again, and chooses the codecs anew. A trained network needs only coarser codecs.</summary>
+    /// <exception cref="InvalidOperationException">The options have no fidelity.</exception>
     public void MeasureAgain() =>
         (Fidelity ?? throw new InvalidOperationException($"No fidelity is kept: found none, wanted options.{nameof(CompressionOptions.KeepFidelity)}.")).Again();
 
     /// <summary>
-    /// Told of each thing that a user should know, once, when the backward pass begins that first shows it: a rule that met nothing, an
-    /// operation that is not known, maps that stay alive, a gradient that is likely bad. The same sentences are in <see cref="Report"/>.
+    /// Raised once for each note to the user, when the backward pass begins that first shows it: a rule that matched nothing, an unknown
+    /// operation, maps that stay alive, a gradient that is likely bad. <see cref="Report"/> has the same notes.
     /// </summary>
-    /// <remarks>Called within <c>backward()</c>, on the thread that runs it; an exception is recorded, and stops nothing.</remarks>
+    /// <remarks>Handlers run within <c>backward()</c>, on its thread. An exception of a handler is recorded, and stops nothing.</remarks>
     public event Action<string>? Noted
     {
         add => Store.Noted += value;
         remove => Store.Noted -= value;
     }
 
-    /// <summary>Bytes held in place of saved maps at this moment; zero after <c>backward()</c>.</summary>
+    /// <summary>The bytes currently held in place of saved maps; zero after <c>backward()</c>.</summary>
     public long LiveBytes => Store.LiveBytes;
 
-    /// <summary>Runs <c>loss.backward()</c>; where it fails because a map could not be rebuilt, throws the cause with the layer's name.</summary>
+    /// <summary>
+    /// Runs <c>loss.backward()</c>. Where it fails because a map could not be rebuilt, it throws the cause with the layer's name.
+    /// </summary>
     /// <param name="loss">A scalar; not disposed.</param>
     /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
     public void Backward(Tensor loss)
@@ -133,8 +136,12 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         SavedTensors.Backward(loss);
     }
 
-    /// <summary>Starts to record what the allocator holds from here on, and which layer made it; the caller disposes the timeline to end it.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.</exception>
+    /// <summary>
+    /// Starts to record the allocator's level, with the layer of each allocation, until the caller disposes the timeline.
+    /// </summary>
+    /// <exception cref="PlatformNotSupportedException">
+    /// There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.
+    /// </exception>
     /// <exception cref="NotSupportedException">The model is not on the CPU.</exception>
     public MemoryTimeline StartTimeline()
     {
@@ -162,7 +169,7 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         }
     }
 
-    /// <summary>What the last step saved, and what was kept of it, by layer.</summary>
+    /// <summary>The maps that the last step saved, and what was kept of them, by layer.</summary>
     public CompressionReport Report()
     {
         var report = Store.Report();
@@ -170,11 +177,13 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     }
 
     /// <summary>
-    /// How near the gradients of one batch come to the exact ones: runs <paramref name="loss"/> and its backward pass once without and
-    /// once with compression, from the same random state. Gradients, buffers and the CPU's random state are left as they were found.
-    /// One batch tells neither bias nor noise: a judgement takes several.
+    /// Measures how near the gradients of one batch are to the exact gradients. Runs <paramref name="loss"/> and its backward pass once
+    /// without and once with compression, from the same random state. Gradients, buffers and the CPU's random state are restored. One batch
+    /// gives neither bias nor noise, which take several batches.
     /// </summary>
-    /// <param name="loss">Makes the scalar loss of one batch; the result is disposed, and so is what the function leaves undisposed.</param>
+    /// <param name="loss">
+    /// Makes the scalar loss of one batch. The result is disposed, and so are tensors that the function leaves undisposed.
+    /// </param>
     public GradientFidelity MeasureFidelity(Func<Tensor> loss)
     {
         ArgumentNullException.ThrowIfNull(loss);
@@ -182,17 +191,16 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     }
 
     /// <summary>
-    /// How near the gradients of several batches come to the exact ones, with the same parameters for all: runs each loss and its
-    /// backward pass once without and once with compression, from the same random state; the first one once more with it before, since
-    /// what a first step shows decides how finely some maps are held from then on. Gradients, buffers and the CPU's random state
-    /// are left as they were found. Takes the memory of a step and of four copies of the parameters, however many batches there are.
+    /// Measures how near the gradients of several batches are to the exact gradients, with the same parameters for all. Runs each loss and
+    /// its backward pass once without and once with compression, from the same random state. The first loss runs once more before, with
+    /// compression, because the first step decides how finely some maps are held later. Gradients, buffers and the CPU's random state are
+    /// restored. This takes the memory of a step and of four copies of the parameters, for any number of batches.
     /// </summary>
     /// <param name="losses">
-    /// Each makes the scalar loss of one batch and is called twice, the first three times; the result is disposed, and so is what the
-    /// function leaves undisposed.
-    /// The enumeration may make each batch when it comes to it.
+    /// Each function makes the scalar loss of one batch. It is called twice, and the first function three times. The result is disposed,
+    /// and so are tensors that the function leaves undisposed. The enumeration may make each batch on demand.
     /// </param>
-    /// <exception cref="ArgumentException">There is no loss, or one is null.</exception>
+    /// <exception cref="ArgumentException">There is no loss, or a loss is null.</exception>
     public GradientFidelity MeasureFidelity(IEnumerable<Func<Tensor>> losses)
     {
         ArgumentNullException.ThrowIfNull(losses);
@@ -204,8 +212,8 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     }
 
     /// <summary>
-    /// Runs a forward pass, of which a few examples will do, so that the first step knows already which maps others follow from. Buffers
-    /// and the CPU's random state are left as they were found.
+    /// Runs a forward pass, for which a few examples are enough, so that the first step already knows from which maps others follow.
+    /// Buffers and the CPU's random state are restored.
     /// </summary>
     /// <param name="forward">Runs the model as the steps will; its result is disposed.</param>
     internal void LearnSources(Func<Tensor> forward)

@@ -2,16 +2,18 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>The entry: compressed activation maps for a model that is trained as before.</summary>
+/// <summary>The entry of the library: compresses the activation maps of a model that is trained as before.</summary>
 public static class CompressActivationsExtensions
 {
     /// <summary>
-    /// From now on keeps the activation maps that autograd saves of <paramref name="model"/>'s forward passes compressed, and rebuilds
-    /// each when the backward pass asks for it. Outputs, parameters and state-dict keys stay as they are.
+    /// From now on keeps the activation maps that autograd saves in <paramref name="model"/>'s forward passes compressed, and rebuilds each
+    /// when the backward pass needs it. Outputs, parameters and state-dict keys stay as they are.
     /// </summary>
-    /// <param name="model">Any TorchSharp model. Its layers are known where they are run by <c>call</c>; see <see cref="ActivationCompression"/>.</param>
-    /// <param name="codec">How maps are stored, such as <c>ActivationCodec.Dct(ratio: 10)</c>.</param>
-    /// <returns>The compression, to dispose when it is to end; it removes every hook.</returns>
+    /// <param name="model">
+    /// Any TorchSharp model. Its layers are known where they are run by <c>call</c>; see <see cref="ActivationCompression"/>.
+    /// </param>
+    /// <param name="codec">The codec of the maps, such as <c>ActivationCodec.Dct(ratio: 10)</c>.</param>
+    /// <returns>The compression. Disposing it ends it and removes every hook.</returns>
     /// <exception cref="PlatformNotSupportedException">TorchSharp's native library here has no place for the hooks.</exception>
     public static ActivationCompression CompressActivations(this nn.Module model, ActivationCodec codec) => model.CompressActivations(options => options.Default(codec));
 

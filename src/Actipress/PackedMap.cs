@@ -8,14 +8,14 @@ using static TorchSharp.torch;
 namespace Actipress;
 
 /// <summary>
-/// An activation map as a codec stores it, on the map's own device. Whoever packed it disposes it.
+/// An activation map as a codec stores it, on the map's own device. The code that packed it disposes it.
 /// </summary>
 public sealed class PackedMap : Packed
 {
     static ReadOnlySpan<byte> Magic => "ACTP"u8;
     const byte FormatVersion = 2;
 
-    // What a damaged or hostile header may ask for: any storage takes more bytes than this, but for a ratio beyond all use.
+    // The limit for a damaged or hostile header. Every storage takes more bytes than this, except at a useless ratio.
     const long MostElementsPerByte = 1 << 16;
 
     internal PackedMap(MapHeader header, Stored stored) => (Header, Stored, Bytes) = (header, stored, stored.Bytes);
@@ -28,7 +28,7 @@ public sealed class PackedMap : Packed
     /// <param name="map">
     /// Any floating-point type, shape, layout and device; not changed, not disposed. See <see cref="MapShape"/> for what its axes mean.
     /// </param>
-    /// <param name="codec">How it is stored; any but <see cref="ActivationCodec.None"/>.</param>
+    /// <param name="codec">The codec; any but <see cref="ActivationCodec.None"/>.</param>
     /// <param name="packed">The packed map, which the caller disposes; null where the map is better left as it is.</param>
     /// <param name="why">Why nothing was packed.</param>
     /// <returns>Whether the map was packed.</returns>
@@ -42,7 +42,7 @@ public sealed class PackedMap : Packed
         return Stored.Unpack(Header);
     }
 
-    /// <summary>How it is stored.</summary>
+    /// <summary>The codec of the map.</summary>
     public ActivationCodec Codec => Header.Codec;
 
     /// <summary>The map's shape.</summary>
@@ -51,10 +51,12 @@ public sealed class PackedMap : Packed
     /// <summary>The map's type.</summary>
     public ScalarType Type => Header.Type;
 
-    /// <summary>Whether the map's zeros come back as zeros and everything else as positive.</summary>
+    /// <summary>Whether the map's zeros are rebuilt as zeros, and all other values as positive.</summary>
     public bool HasExactZeros => Stored.HasZeros;
 
-    /// <summary>The norm of the map's error by the map's own, as a sample of it told while it was packed; null where none was taken.</summary>
+    /// <summary>
+    /// The norm of the map's error, divided by the norm of the map, from a sample that packing took; null where no sample was taken.
+    /// </summary>
     public double? RelativeError => Stored.RelativeError;
 
     internal override bool KeepsExactZeros => HasExactZeros;
@@ -62,10 +64,10 @@ public sealed class PackedMap : Packed
     /// <inheritdoc/>
     public override long Bytes { get; }
 
-    /// <summary>What is kept, where that is tensors.</summary>
+    /// <summary>The kept tensors, if there are any.</summary>
     internal Tensor[] Tensors => Stored.Tensors;
 
-    /// <summary>The same map of copies of <see cref="Tensors"/>, which it takes over.</summary>
+    /// <summary>The same map with copies of <see cref="Tensors"/>, which the result disposes.</summary>
     internal PackedMap Rebuild(Tensor[] tensors) => new(Header, Stored.With(tensors));
 
     internal override bool HasRanges => Stored.HasRanges(Header);
@@ -84,9 +86,9 @@ public sealed class PackedMap : Packed
         return stream.ToArray();
     }
 
-    /// <summary>Writes what <see cref="ToBytes"/> gives.</summary>
-    /// <param name="stream">Stays open.</param>
-    /// <exception cref="InvalidOperationException">As of <see cref="ToBytes"/>.</exception>
+    /// <summary>Writes the bytes of <see cref="ToBytes"/>.</summary>
+    /// <param name="stream">The stream, which stays open.</param>
+    /// <exception cref="InvalidOperationException">As for <see cref="ToBytes"/>.</exception>
     public void WriteTo(Stream stream)
     {
         if (!Codec.HasText)
@@ -102,8 +104,8 @@ public sealed class PackedMap : Packed
         Stored.Write(writer);
     }
 
-    /// <summary>Reads what <see cref="WriteTo"/> wrote, up to the stream's end; the caller disposes the result.</summary>
-    /// <exception cref="InvalidDataException">As of <see cref="FromBytes"/>.</exception>
+    /// <summary>Reads the map of <see cref="WriteTo"/>, up to the stream's end; the caller disposes the result.</summary>
+    /// <exception cref="InvalidDataException">As for <see cref="FromBytes"/>.</exception>
     public static PackedMap ReadFrom(Stream stream)
     {
         ArgumentNullException.ThrowIfNull(stream);
@@ -112,8 +114,8 @@ public sealed class PackedMap : Packed
         return FromBytes(bytes.GetBuffer().AsSpan(0, (int)bytes.Length));
     }
 
-    /// <summary>Reads what <see cref="ToBytes"/> gave, to the CPU; the caller disposes the result.</summary>
-    /// <exception cref="InvalidDataException">The bytes are not a packed map, truncated or damaged; the message says where.</exception>
+    /// <summary>Reads the bytes of <see cref="ToBytes"/>, to the CPU; the caller disposes the result.</summary>
+    /// <exception cref="InvalidDataException">The bytes are no packed map, or are truncated or damaged; the message says where.</exception>
     public static PackedMap FromBytes(ReadOnlySpan<byte> bytes)
     {
         var reader = new PackedReader(bytes);
@@ -141,7 +143,7 @@ public sealed class PackedMap : Packed
         return new(header, Pipeline.Implementations.First(one => one.Covers(codec) && one.RunsOn(CPU)).Read(ref reader, header));
     }
 
-    // Until version 2 lines had blocks of so many points as planes have, but in grid storage.
+    // Before version 2, blocks of lines had as many points as blocks of planes, except in grid storage.
     static bool HasOtherBlocks(MapHeader header) =>
         header is { Codec: { Transform: Dct dct, Encoding: SectionEncoding }, Shape.SpatialRank: 1 } && header.Shape.Width > dct.Block;
 }

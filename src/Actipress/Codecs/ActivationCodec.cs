@@ -6,13 +6,17 @@ using Actipress.Transforms;
 
 namespace Actipress;
 
-/// <summary>A way to store activation maps: transform, keep, encode. Immutable; compared by value; written as text such as <c>dct:10</c>.</summary>
+/// <summary>
+/// A way to store activation maps: transform, keep, encode. A codec is immutable, is compared by value, and has a text such as
+/// <c>dct:10</c>.
+/// </summary>
 /// <remarks>
-/// <c>dct:10</c>, <c>wt:db3:100</c> and <c>st:10</c> name a transform and a ratio, <c>st:above:0.1</c> a transform and a threshold,
-/// <c>quant:4</c> bits a value, <c>half</c> and <c>bf16</c> 16-bit floats, <c>exact</c> copies maps, <c>none</c> leaves maps alone. Options follow after commas:
-/// <c>block=</c>4, 8 or 16 (dct), <c>levels=</c>1 to 5 (wt), <c>storage=</c>grid, compact or paper, <c>values=</c>int8, float16, bfloat16
-/// or float32 and <c>index=</c>auto, byte or bitmap (compact storage), <c>zeros=</c>exact or none (exact by default, but for 16-bit floats
-/// and the paper's storage), <c>larger=</c>leave or pack (leave by default, but for the paper's storage).
+/// <c>dct:10</c>, <c>wt:db3:100</c> and <c>st:10</c> name a transform and a ratio, and <c>st:above:0.1</c> a transform and a threshold.
+/// <c>quant:4</c> names bits a value, and <c>half</c> and <c>bf16</c> 16-bit floats. <c>exact</c> copies maps, and <c>none</c> leaves maps
+/// as they are. Options follow after commas: <c>block=</c>4, 8 or 16 (dct), <c>levels=</c>1 to 5 (wt), <c>storage=</c>grid, compact or
+/// paper, <c>values=</c>int8, float16, bfloat16 or float32 and <c>index=</c>auto, byte or bitmap (compact storage), <c>zeros=</c>exact or
+/// none (exact by default, but for 16-bit floats and the paper's storage), <c>larger=</c>leave or pack (leave by default, but for the
+/// paper's storage).
 /// </remarks>
 public sealed record ActivationCodec
 {
@@ -37,15 +41,15 @@ public sealed record ActivationCodec
     public static ActivationCodec None { get; } = As(ValueForm.Float32);
 
     /// <summary>
-    /// Keeps every bit of a map, as a copy of it: for tests, and where a training differs and it is in doubt whether the codec is the cause.
-    /// Maps go through the hooks as under any codec, and gradients are those without compression, but no memory is saved.
+    /// Keeps every bit of a map, as a copy. It is for tests, and for the question whether a codec is the cause of a difference. Maps pass
+    /// the hooks as under any codec, and gradients are those without compression, but no memory is saved.
     /// </summary>
     public static ActivationCodec Exact { get; } = new(new Identity(), new Keep.Everything(), new Copy()) { ExactZeros = false, EvenIfLarger = true };
 
-    /// <summary>Every value as a 16-bit float, as mixed precision would save it: float16.</summary>
+    /// <summary>Keeps every value as float16.</summary>
     public static ActivationCodec Half { get; } = As(ValueForm.Float16);
 
-    /// <summary>Every value as a 16-bit float, as mixed precision would save it: bfloat16.</summary>
+    /// <summary>Keeps every value as bfloat16.</summary>
     public static ActivationCodec BFloat16 { get; } = As(ValueForm.BFloat16);
 
     /// <summary>Block DCT, top-k (paper, Sections 3.1.2 and 3.2).</summary>
@@ -54,7 +58,9 @@ public sealed record ActivationCodec
     public static ActivationCodec Dct(double ratio, int block = 16) => new(new Dct(block), TopKeeping(ratio), new GridStorage());
 
     /// <summary>Wavelet transform, top-k (paper, Sections 3.1.1 and 3.2).</summary>
-    /// <param name="family">One of <c>haar</c>, <c>db2</c> to <c>db8</c>, <c>sym2</c> to <c>sym8</c> and <c>coif1</c> to <c>coif5</c>.</param>
+    /// <param name="family">
+    /// One of <c>haar</c>, <c>db2</c> to <c>db8</c>, <c>sym2</c> to <c>sym8</c> and <c>coif1</c> to <c>coif5</c>.
+    /// </param>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
     /// <param name="levels">1 to 5.</param>
     public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), new GridStorage());
@@ -67,7 +73,10 @@ public sealed record ActivationCodec
     /// <param name="bits">Bits a value: 8, 4 or 2.</param>
     public static ActivationCodec Quantized(int bits) => new(new Identity(), new Keep.Everything(), new Quantized(bits));
 
-    /// <summary>The same stages as the paper stores them: 12 bytes a coefficient, no exact zeros, even where that is more than the map had.</summary>
+    /// <summary>
+    /// The same transform and selection in the paper's storage: 12 bytes a coefficient, no exact zeros, and also where a map becomes
+    /// larger.
+    /// </summary>
     public ActivationCodec AsInPaper() => this with { Encoding = new Coo(), ExactZeros = false, EvenIfLarger = true };
 
     static ActivationCodec As(ValueForm values) => new(new Identity(), new Keep.Everything(), new Compact(Values: values)) { ExactZeros = false };
@@ -75,7 +84,7 @@ public sealed record ActivationCodec
     internal static Keep.TopK TopKeeping(double ratio) =>
         ratio is >= 1 and < double.PositiveInfinity ? new(ratio) : throw new ArgumentOutOfRangeException(nameof(ratio), $"No compression ratio of {ratio}: wanted a number of 1 or more.");
 
-    /// <summary>How finely it gives a map's values back.</summary>
+    /// <summary>The precision of the rebuilt values.</summary>
     internal Fineness Fineness => (Transform, Keep, Encoding) switch
     {
         (_, _, Copy) => Fineness.Exact,
@@ -85,7 +94,7 @@ public sealed record ActivationCodec
         _ => Fineness.Codec,
     };
 
-    /// <summary>One example of each kind of codec, and what it is.</summary>
+    /// <summary>One example of each kind of codec, with a description.</summary>
     internal static IReadOnlyList<(string Example, string Meaning)> Known { get; } =
     [
         ("none", "leaves maps as they are"),
@@ -99,7 +108,7 @@ public sealed record ActivationCodec
     ];
 
     /// <summary>The codec that <paramref name="text"/> writes.</summary>
-    /// <exception cref="FormatException">Not a codec; the message says what was found and what is known.</exception>
+    /// <exception cref="FormatException">The text is no codec's; the message says what was found and what is known.</exception>
     public static ActivationCodec Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -121,9 +130,12 @@ public sealed record ActivationCodec
         }
     }
 
-    /// <summary>The codec as <see cref="Parse"/> reads it, where it has such a text: see <see cref="HasText"/>.</summary>
+    /// <summary>The text that <see cref="Parse"/> reads, where the codec has one: see <see cref="HasText"/>.</summary>
     public override string ToString() => CodecText.Of(this);
 
-    /// <summary>Whether <see cref="Parse"/> makes this codec of its text. It does not where a stage is a program's own, such as a <see cref="Transform"/>.</summary>
+    /// <summary>
+    /// Whether <see cref="Parse"/> reads this codec from its text. It does not where a stage belongs to a program, such as a
+    /// <see cref="Transform"/>.
+    /// </summary>
     public bool HasText => TryParse(ToString(), out var same) && same == this;
 }

@@ -5,13 +5,18 @@ using Actipress.Transforms;
 
 namespace Actipress.Codecs;
 
-/// <summary>Codecs as text, such as <c>wt:db3:10,levels=2</c>: docs/pipeline.md has the grammar and the table of options.</summary>
+/// <summary>
+/// Reads and writes codecs as text, such as <c>wt:db3:10,levels=2</c>. docs/pipeline.md has the grammar and the table of options.
+/// </summary>
 static class CodecText
 {
-    /// <summary>An option in the order in which options apply. <paramref name="With"/> gives null where the codec has no such option.</summary>
+    /// <summary>
+    /// An option of a codec; the table has the order in which options apply. <paramref name="With"/> returns null where the codec has no
+    /// such option.
+    /// </summary>
     sealed record Option(string Name, string Of, Func<ActivationCodec, Value, ActivationCodec?> With);
 
-    // What stands after an option's name, and the whole text, which errors cite.
+    // The value of an option, and the whole text, which errors cite.
     sealed record Value(string Text, string Option, string Word);
 
     static readonly Option[] options =
@@ -55,7 +60,7 @@ static class CodecText
                 ["quant", var bits] => ActivationCodec.Quantized(Whole(text, bits)),
                 _ => Transformed(text, name),
             };
-            // Values and positions of a form of their own are compact storage's, unless the text says another storage.
+            // A form of values or positions selects compact storage, unless the text names a storage.
             if (codec.Keep is not Keep.Everything && (given.ContainsKey("values") || given.ContainsKey("index"))) given.TryAdd("storage", "compact");
             foreach (var option in options)
                 if (given.Remove(option.Name, out var word))
@@ -104,7 +109,7 @@ static class CodecText
         throw NoValue(value, known.Select(one => one.Word));
     }
 
-    // Names only: Enum.Parse would take numbers too.
+    // Enum.Parse would accept numbers too, so that names are compared here.
     static T Form<T>(Value value) where T : struct, Enum
     {
         foreach (var form in Enum.GetValues<T>())
@@ -144,7 +149,7 @@ static class CodecText
     static FormatException NoValue(Value value, IEnumerable<string> wanted) =>
         new($"No {value.Option}={value.Word} (in the codec '{value.Text}'): wanted one of {string.Join(", ", wanted)}.");
 
-    /// <summary>The text of a codec. One with a stage of a program's own gets a text that names it, but that no codec is read from.</summary>
+    /// <summary>The text of a codec. Where a stage belongs to a program, the text names the stage, but cannot be read.</summary>
     public static string Of(ActivationCodec codec)
     {
         if (codec == ActivationCodec.None) return "none";

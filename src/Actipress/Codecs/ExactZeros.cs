@@ -3,11 +3,11 @@ using static TorchSharp.torch;
 
 namespace Actipress.Codecs;
 
-/// <summary>The zeros that a ReLU leaves, kept exactly at one bit an element, and with them the ReLU's own gradient.</summary>
+/// <summary>The exact zeros of a ReLU's output, kept at one bit an element, which keep the ReLU's own gradient exact.</summary>
 static class ExactZeros
 {
-    /// <summary>One bit for each element, set where it is not zero; the caller disposes it.</summary>
-    /// <param name="map">Without negatives; not disposed.</param>
+    /// <summary>Packs one bit for each element, set where the element is not zero; the caller disposes the bits.</summary>
+    /// <param name="map">A map without negative values; not disposed.</param>
     public static Tensor Of(Tensor map)
     {
         using var contiguous = map.contiguous();
@@ -16,11 +16,11 @@ static class ExactZeros
         return ExactBits.ToBits(flat);
     }
 
-    /// <summary>Makes zero in place what was zero, and everything else positive.</summary>
+    /// <summary>Restores the zeros in place, and makes all other values positive.</summary>
     /// <param name="x">Flat float32.</param>
-    /// <param name="positive">What <see cref="Of"/> gave.</param>
+    /// <param name="positive">The bits from <see cref="Of"/>.</param>
     /// <param name="type">The type that the map will have.</param>
-    /// <param name="step">About how far stored values are from each other; 0 if unknown.</param>
+    /// <param name="step">The approximate distance of stored values; 0 if unknown.</param>
     public static void Restore(Tensor x, Tensor positive, ScalarType type, float step)
     {
         x.ClampMin_(Least((float)Math.Max(finfo(type).tiny, finfo(float32).tiny), step));
@@ -30,8 +30,8 @@ static class ExactZeros
     }
 
     /// <summary>
-    /// What a value is raised to that the map's own zeros must be told from: lost in rounding beside a step, yet no number near the smallest.
-    /// With those a convolution's sums would fall below them, where processors are many times slower.
+    /// The smallest value that an element which is not zero may decode to. It lies far below one quantisation step, yet is a normal number:
+    /// subnormal inputs make a convolution many times slower on Intel's processors.
     /// </summary>
     public static float Least(float smallest, float step) => Math.Max(smallest, step * (1f / (1 << 24)));
 }

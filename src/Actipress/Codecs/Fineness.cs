@@ -1,14 +1,14 @@
 namespace Actipress.Codecs;
 
-/// <summary>How finely a map's values must be held, from the coarsest.</summary>
+/// <summary>The precision with which a map's values must be held, from the coarsest.</summary>
 enum Fineness
 {
-    /// <summary>As the layer's codec gives them.</summary>
+    /// <summary>The precision of the layer's codec.</summary>
     Codec,
 
-    /// <summary>Rounded to 16 bits.</summary>
+    /// <summary>Values rounded to 16 bits.</summary>
     Sixteen,
 
-    /// <summary>Bit for bit.</summary>
+    /// <summary>Values bit for bit.</summary>
     Exact,
 }

@@ -2,13 +2,13 @@ using static TorchSharp.torch;
 
 namespace Actipress.Codecs;
 
-/// <summary>A map's values on their way into a transform and back.</summary>
+/// <summary>Prepares a map's values for a transform, and converts them back.</summary>
 static class MapValues
 {
-    /// <summary>Sums of a block's values and wavelet cascades stay finite below this.</summary>
+    /// <summary>The largest magnitude with which sums over a block and wavelet cascades stay finite.</summary>
     public const float Largest = 1e30f;
 
-    /// <summary>Whether all values are numbers of which sums stay finite, and whether they are zeros and positive ones.</summary>
+    /// <summary>Whether sums of the values stay finite, and whether the map has zeros and no negative values.</summary>
     public static bool IsUsable(Tensor map, out bool isPositive, out LeftRaw why)
     {
         var (lowest, highest) = Range(map);
@@ -18,7 +18,7 @@ static class MapValues
         return isUsable;
     }
 
-    /// <summary>The least and the most value; NaN where the map has one.</summary>
+    /// <summary>The lowest and the highest value; NaN where the map has a NaN.</summary>
     public static (double Lowest, double Highest) Range(Tensor map)
     {
         var (lowest, highest) = map.aminmax();
@@ -29,7 +29,7 @@ static class MapValues
             return (wideLowest.item<double>(), wideHighest.item<double>());
     }
 
-    /// <summary>Row-major float32.</summary>
+    /// <summary>The values as row-major float32.</summary>
     public static Tensor Flat(Tensor map)
     {
         using var contiguous = map.contiguous();
@@ -37,7 +37,7 @@ static class MapValues
         return floats.view(-1);
     }
 
-    /// <summary>In the map's own type and shape.</summary>
+    /// <summary>The values in the map's own type and shape.</summary>
     public static Tensor InType(Tensor x, MapHeader header)
     {
         if (header.Type == ScalarType.Float16) x.Clamp_(finfo(header.Type).min, finfo(header.Type).max);

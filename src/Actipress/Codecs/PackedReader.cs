@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Codecs;
 
-/// <summary>Reads the parts of a packed map's file in turn, and says where they are damaged.</summary>
+/// <summary>Reads the parts of a packed map's file in order, and says where they are damaged.</summary>
 ref struct PackedReader(ReadOnlySpan<byte> all)
 {
     readonly ReadOnlySpan<byte> all = all;
@@ -28,8 +28,8 @@ ref struct PackedReader(ReadOnlySpan<byte> all)
 
     public string Text(string what) => System.Text.Encoding.UTF8.GetString(Bytes(Byte(what), what));
 
-    /// <summary>A flat tensor, which the caller disposes.</summary>
-    /// <param name="wanted">Its type; null for any that a section may have.</param>
+    /// <summary>Reads a flat tensor, which the caller disposes.</summary>
+    /// <param name="wanted">The type of the tensor; null for any type of a section.</param>
     public Tensor Section(ScalarType? wanted)
     {
         var type = (ScalarType)Byte("a section's type");
@@ -43,7 +43,7 @@ ref struct PackedReader(ReadOnlySpan<byte> all)
         return section;
     }
 
-    /// <summary>The bits of <see cref="ExactZeros"/> where the file has them, which the caller disposes.</summary>
+    /// <summary>Reads the bits of <see cref="ExactZeros"/> where the file has them; the caller disposes them.</summary>
     public Tensor? Zeros(long elements)
     {
         if (Byte("the flag of exact zeros") == 0) return null;
@@ -68,7 +68,7 @@ ref struct PackedReader(ReadOnlySpan<byte> all)
         _ => null,
     };
 
-    /// <summary>Writes a section as <see cref="Section"/> reads it.</summary>
+    /// <summary>Writes a section for <see cref="Section"/>.</summary>
     public static void Write(BinaryWriter writer, Tensor section)
     {
         using var local = section.cpu();
@@ -78,7 +78,7 @@ ref struct PackedReader(ReadOnlySpan<byte> all)
         writer.Write(RawBytes(contiguous));
     }
 
-    /// <summary>Writes what <see cref="Zeros"/> reads.</summary>
+    /// <summary>Writes the bits of exact zeros for <see cref="Zeros"/>.</summary>
     public static void WriteZeros(BinaryWriter writer, Tensor? zeros)
     {
         writer.Write(zeros is not null);

@@ -9,9 +9,9 @@ sealed class Sections : Stored
 {
     readonly Func<Sections, MapHeader, Tensor> unpack;
 
-    /// <param name="zeros">The bits of <see cref="ExactZeros"/>; null where there are none. Taken over, as the sections are.</param>
-    /// <param name="tensors">What <see cref="SectionEncoding.Encode"/> gave.</param>
-    /// <param name="unpack">How the implementation that made them rebuilds the map.</param>
+    /// <param name="zeros">The bits of <see cref="ExactZeros"/>; null where there are none. This object disposes them.</param>
+    /// <param name="tensors">The sections of <see cref="SectionEncoding.Encode"/>, which this object disposes.</param>
+    /// <param name="unpack">Rebuilds the map, as the implementation of the sections does.</param>
     public Sections(Tensor? zeros, Tensor[] tensors, Func<Sections, MapHeader, Tensor> unpack)
     {
         (Zeros, Encoded, this.unpack) = (zeros, tensors, unpack);
@@ -41,7 +41,7 @@ sealed class Sections : Stored
         foreach (var section in Encoded) PackedReader.Write(writer, section);
     }
 
-    /// <summary>Reads what <see cref="Write"/> wrote.</summary>
+    /// <summary>Reads the result of <see cref="Write"/>.</summary>
     public static Sections Read(ref PackedReader reader, MapHeader header, Func<Sections, MapHeader, Tensor> unpack)
     {
         var elements = header.Shape.Elements;

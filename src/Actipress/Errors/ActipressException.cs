@@ -1,8 +1,8 @@
 namespace Actipress;
 
 /// <summary>
-/// Something that Actipress could not do while a model is trained: what all exceptions of the library's own have in common. A wrong argument
-/// or a wrong call throws what .NET has for it, such as <see cref="ArgumentException"/>, and so do damaged bytes and unsupported platforms.
+/// The base of all exceptions of the library's own, for failures while a model is trained. A wrong argument or a wrong call throws an
+/// exception of .NET, such as <see cref="ArgumentException"/>, and so do damaged bytes and unsupported platforms.
 /// </summary>
 /// <seealso cref="CompressionException"/>
 /// <seealso cref="CheckpointException"/>

@@ -1,4 +1,6 @@
 namespace Actipress;
 
-/// <summary>A saved activation map could not be compressed or rebuilt; the message names the layer, the inner exception the cause.</summary>
+/// <summary>
+/// A saved activation map could not be compressed or rebuilt. The message names the layer, and the inner exception is the cause.
+/// </summary>
 public sealed class CompressionException(string message, Exception cause) : ActipressException(message, cause);

@@ -3,18 +3,18 @@ namespace Actipress;
 /// <summary>Why a map was left as it is.</summary>
 public enum LeftRaw
 {
-    /// <summary>It was not.</summary>
+    /// <summary>The map was packed.</summary>
     No,
 
-    /// <summary>It has no elements.</summary>
+    /// <summary>The map has no elements.</summary>
     Empty,
 
-    /// <summary>It holds NaN, infinities, or numbers so large that their transform would overflow.</summary>
+    /// <summary>The map has NaN, infinities, or numbers so large that their transform would overflow.</summary>
     NotFinite,
 
-    /// <summary>It would not have become smaller.</summary>
+    /// <summary>The packed map would not be smaller.</summary>
     NotSmaller,
 
-    /// <summary>The transform gathers little of its energy, and much would have been lost.</summary>
+    /// <summary>The transform gathers little of the map's energy, so that the error would be too large.</summary>
     LittleGathered,
 }

@@ -1,12 +1,12 @@
 namespace Actipress;
 
 /// <summary>
-/// How a transform sees a tensor: <see cref="Maps"/> independent maps of <see cref="Depth"/> x <see cref="Height"/> x
+/// The division of a tensor into maps for a transform: <see cref="Maps"/> independent maps of <see cref="Depth"/> x <see cref="Height"/> x
 /// <see cref="Width"/> elements, one after the other in row-major order.
 /// </summary>
 /// <remarks>
 /// (n, c, d, h, w) is n*c volumes; (n, c, h, w) is n*c planes; (n, t, f), tokens by features, is n planes of t x f; (n, f) is
-/// n lines of f features; anything of higher rank is volumes over its last three axes.
+/// n lines of f features; a tensor of higher rank is volumes over its last three axes.
 /// </remarks>
 /// <param name="Maps">Number of independent maps (batch times channels).</param>
 /// <param name="Depth">Slices of a volume; 1 for planes and lines.</param>
@@ -14,13 +14,13 @@ namespace Actipress;
 /// <param name="Width">Elements of a row.</param>
 public readonly record struct MapShape(long Maps, int Depth, int Height, int Width)
 {
-    /// <summary>Elements of one map.</summary>
+    /// <summary>The number of elements of one map.</summary>
     public long MapElements => (long)Depth * Height * Width;
 
-    /// <summary>Elements of all maps together: N of the paper.</summary>
+    /// <summary>The number of elements of all maps together: the paper's N.</summary>
     public long Elements => Maps * MapElements;
 
-    /// <summary>Spatial axes: 3 for volumes, 2 for planes, 1 for lines.</summary>
+    /// <summary>The number of spatial axes: 3 for volumes, 2 for planes, 1 for lines.</summary>
     public int SpatialRank => Depth > 1 ? 3 : Height > 1 ? 2 : 1;
 
     /// <summary>The maps in a tensor of this shape.</summary>

@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace Actipress;
 
-/// <summary>How near a rebuilt map comes to the original.</summary>
+/// <summary>Measures of the error of a rebuilt map.</summary>
 static class Quality
 {
     /// <summary>Mean squared error (paper, equation 29).</summary>

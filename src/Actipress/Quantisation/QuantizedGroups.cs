@@ -11,8 +11,8 @@ using static TorchSharp.torch;
 namespace Actipress.Quantisation;
 
 /// <summary>
-/// The arithmetic of <see cref="Quantized"/> on the CPU, group by group in one pass over a map's memory: nothing of the map's size is
-/// allocated beside the result.
+/// The arithmetic of <see cref="Quantized"/> on the CPU, group by group in one pass over a map's memory. The only memory of the map's size
+/// is the result.
 /// </summary>
 sealed unsafe class QuantizedGroups(Quantized quantized)
 {
@@ -22,7 +22,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
     int Levels => quantized.Levels;
     int CodesPerByte => quantized.CodesPerByte;
 
-    /// <summary>Packs a map; null, and why, where it holds numbers that cannot be packed.</summary>
+    /// <summary>Packs a map; null, with a reason, where it has numbers that cannot be packed.</summary>
     public Sections? Pack(Tensor map, bool exactZeros, out LeftRaw why)
     {
         using var contiguous = map.contiguous();

@@ -1,5 +1,5 @@
-using Actipress.Autograd;
 using Actipress.Accounting;
+using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Encodings;
 using Actipress.Selection;
