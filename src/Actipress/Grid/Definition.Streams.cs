@@ -4,7 +4,7 @@ namespace Actipress.Grid;
 
 static partial class Definition
 {
-    // The level of a coefficient that is stored as a number of its own.
+    // A coefficient of this level is stored as a floating-point number of 16 bits.
     const int Escape = 127;
 
     /// <summary>A chunk's coefficients as levels, and the levels as six streams one after the other.</summary>
@@ -42,9 +42,10 @@ static partial class Definition
                     foreach (var (_, y) in kept) signs.Write(y < 0);
                     WriteLevels(kept.ConvertAll(one => one.Level), levels);
                     foreach (var (level, y) in kept)
-                        if (level == Escape) escapes.AddRange(BitConverter.GetBytes((ushort)((BitConverter.SingleToUInt32Bits(y) & 0x7FFFFFFF) + 0x4000 >> 15)));
+                        if (level == Escape) escapes.AddRange(BitConverter.GetBytes(Short(y)));
                 }
-            return [.. BitConverter.GetBytes(levels.Bytes.Length), .. groups, .. zeroBits.Bytes, .. masks, .. signs.Bytes, .. levels.Bytes, .. escapes];
+            byte[] length = BitConverter.GetBytes(levels.Bytes.Length);
+            return [.. length, .. groups, .. zeroBits.Bytes, .. masks, .. signs.Bytes, .. levels.Bytes, .. escapes];
         }
 
         public static bool[] Read(ReadOnlySpan<byte> chunk, int zeroCount, Span<float> coefficients, float step, float first, float other)
@@ -64,7 +65,8 @@ static partial class Definition
                 for (var group = 0; group < 8; group++)
                 {
                     if ((groups[quarter] >> group & 1) == 0) continue;
-                    for (var i = 0; i < 8; i++) if ((masks[0] >> i & 1) != 0) places.Add(TileElements * (quarter / 4) + Place(8 * (quarter % 4) + group, i));
+                    for (var i = 0; i < 8; i++)
+                        if ((masks[0] >> i & 1) != 0) places.Add(TileElements * (quarter / 4) + Place(8 * (quarter % 4) + group, i));
                     masks = masks[1..];
                 }
                 var negative = places.ConvertAll(_ => signs.Read());
@@ -83,10 +85,15 @@ static partial class Definition
             return [.. Enumerable.Range(0, zeroCount).Select(_ => zeros.Read())];
         }
 
-        // Coefficient i of a group, which is 4 x 2 of them.
+        // A magnitude as 8 bits of exponent and 8 of fraction, rounded to nearest.
+        static ushort Short(float y) => (ushort)(BitConverter.SingleToUInt32Bits(Math.Abs(y)) + 0x4000 >> 15);
+
+        // The index in a tile of coefficient i of a group, which is 4 x 2 coefficients.
         static int Place(int group, int i) => 16 * (2 * (group / 4) + i / 4) + 4 * (group % 4) + i % 4;
 
-        // Class by class: of each level that is in the class or above, whether it is above; then, bit by bit, one less than the levels of the class, but for its leading bit.
+        // Class by class: first whether each level that is left is above the class; then, bit by bit, (level - 1) of the levels of the
+        // class,
+        // without its leading bit.
         static void WriteLevels(List<int> left, Bits to)
         {
             for (var c = 0; c < Tops.Length && left.Count > 0; c++)

@@ -4,7 +4,7 @@ namespace Actipress.Grid;
 
 static partial class Definition
 {
-    /// <summary>A map in units: as many whole maps as give at most 65536 coefficients, or one that gives more.</summary>
+    /// <summary>A map in units: as many whole maps as have at most 65536 coefficients, or one map that has more.</summary>
     sealed class Wavelets : Layout
     {
         readonly MapShape shape;
@@ -30,7 +30,7 @@ static partial class Definition
 
         public override IReadOnlyList<Unit> Units { get; }
 
-        // One map in 64, but 16384 elements at least and 131072 coefficients at most, or one map. Of maps of several chunks strips are taken.
+        // The sample is one map in 64, but at least 16384 elements and at most 131072 coefficients, or one map; of large maps it is strips.
         public override (float[], long) Sample(float[] map)
         {
             var strips = Strips();
@@ -38,14 +38,18 @@ static partial class Definition
             if (strips != shape) count = (int)Math.Min(strips.Maps, Math.Clamp((1 << 18) / strips.MapElements, 4, 8));
             else
             {
-                var (least, most) = ((64 * TileElements + shape.MapElements - 1) / shape.MapElements, Math.Max(1, 512 * TileElements / wavelet.Coefficients(shape with { Maps = 1 })));
+                var least = (64 * TileElements + shape.MapElements - 1) / shape.MapElements;
+                var most = Math.Max(1, 512 * TileElements / wavelet.Coefficients(shape with { Maps = 1 }));
                 count = (int)Math.Min(Math.Min(shape.Maps, most), Math.Max(least, shape.Maps / 64));
             }
             var one = strips with { Maps = 1 };
-            return ([.. Enumerable.Range(0, count).SelectMany(i => Forward(wavelet, map, (int)(Chosen(i, count, strips.Maps) * one.Elements), one))], count * one.Elements);
+            var chosen = Enumerable.Range(0, count).Select(i => (int)(Chosen(i, count, strips.Maps) * one.Elements));
+            return ([.. chosen.SelectMany(first => Forward(wavelet, map, first, one))], count * one.Elements);
         }
 
-        // The same elements as strips of some lines, each like a map; the maps themselves where they are small, or a strip is more than half of one.
+        // The same elements as strips of some lines, as if each strip were a map; the maps themselves where they are small, or where a
+        // strip
+        // has more than half of a map's lines.
         MapShape Strips()
         {
             if (wavelet.Coefficients(shape with { Maps = 1 }) <= ChunkElements) return shape;
@@ -55,7 +59,8 @@ static partial class Definition
             var strip = Math.Max(1, 32768 / (int)(shape.MapElements / lines) / multiple) * multiple;
             if (strip > lines / 2) return shape;
             var strips = shape with { Maps = shape.Maps * lines / strip };
-            return shape.Depth > 1 ? strips with { Depth = strip } : shape.Height > 1 ? strips with { Height = strip } : strips with { Width = strip };
+            if (shape.Depth > 1) return strips with { Depth = strip };
+            return shape.Height > 1 ? strips with { Height = strip } : strips with { Width = strip };
         }
 
         sealed class Maps(Wavelet wavelet, MapShape maps, int first) : Unit
@@ -70,7 +75,9 @@ static partial class Definition
             public override void Inverse(float[] coefficients, float[] map) => Wavelets.Inverse(wavelet, coefficients, map, first, maps);
         }
 
-        // On each level slices, columns, rows: the coarsest low band, then the detail bands from coarse to fine, each of all maps.
+        // Each level divides slices, then columns, then rows. The order is the coarsest low band, then the detail bands from coarse to
+        // fine,
+        // each band for all maps.
         static float[] Forward(Wavelet wavelet, float[] map, int first, MapShape maps)
         {
             var (bands, sizes) = (wavelet.Bands(maps), wavelet.Sizes(maps));
@@ -82,38 +89,43 @@ static partial class Definition
                 {
                     var extents = sizes[level - 1];
                     for (var axis = 0; axis < 3; axis++) if (extents[axis] > 1) (x, extents) = Divided(wavelet, x, extents, axis);
-                    foreach (var band in bands.Where(band => band.Level == level)) Box(x, extents, band).CopyTo(coefficients, Start(band, m));
+                    foreach (var band in bands)
+                        if (band.Level == level) Box(x, extents, band).CopyTo(coefficients, Start(band, m, maps));
                     x = Box(x, extents, new(level, 0, sizes[level], 0));
                 }
             }
             return coefficients;
-
-            int Start(Wavelet.Band band, int m) => (int)(band.Start * maps.Maps + m * band.Elements);
         }
 
-        // Rows, columns, slices.
+        // Where a band of a map starts among a unit's coefficients.
+        static int Start(Wavelet.Band band, int map, MapShape maps) => (int)(band.Start * maps.Maps + map * band.Elements);
+
+        // Each level joins rows, then columns, then slices.
         static void Inverse(Wavelet wavelet, float[] coefficients, float[] map, int first, MapShape maps)
         {
             var (bands, sizes) = (wavelet.Bands(maps), wavelet.Sizes(maps));
             for (var m = 0; m < maps.Maps; m++)
             {
-                var x = Taken(bands[0]);
+                var low = Taken(bands[0]);
                 for (var level = sizes.Count - 1; level >= 1; level--)
                 {
                     var extents = sizes[level - 1].Even;
                     var whole = new float[extents.Elements];
-                    Put(x, whole, extents, new(level, 0, sizes[level], 0));
-                    foreach (var band in bands.Where(band => band.Level == level && !band.IsLow)) Put(Taken(band), whole, extents, band);
+                    Put(low, whole, extents, new(level, 0, sizes[level], 0));
+                    foreach (var band in bands)
+                        if (band.Level == level && !band.IsLow) Put(Taken(band), whole, extents, band);
                     for (var axis = 2; axis >= 0; axis--) if (extents[axis] > 1) whole = Joined(wavelet, whole, extents, axis);
-                    x = Box(whole, extents, new(0, 0, sizes[level - 1], 0));
+                    low = Box(whole, extents, new(0, 0, sizes[level - 1], 0));
                 }
-                x.CopyTo(map, first + m * (int)maps.MapElements);
+                low.CopyTo(map, first + m * (int)maps.MapElements);
 
-                float[] Taken(Wavelet.Band band) => coefficients[(int)(band.Start * maps.Maps + m * band.Elements)..(int)(band.Start * maps.Maps + (m + 1) * band.Elements)];
+                float[] Taken(Wavelet.Band band) => coefficients[Start(band, m, maps)..Start(band, m + 1, maps)];
             }
         }
 
-        // a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n], and d[o] likewise with high: the first half of the axis, and the second. An odd axis is made even by its last element.
+        // a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n] is the first half of the axis, and d[o], likewise with high, is the second half. An
+        // odd
+        // axis is made even by repeating its last element.
         static (float[], Wavelet.Extents) Divided(Wavelet wavelet, float[] x, Wavelet.Extents extents, int axis)
         {
             var (length, half, taps) = (extents[axis], (extents[axis] + 1) / 2, wavelet.Low.Length);
@@ -123,14 +135,15 @@ static partial class Definition
             foreach (var (from, to) in Lines(extents, result, axis))
                 for (var o = 0; o < half; o++)
                 {
-                    float Met(int j) => x[from + Math.Min(Modulo(taps / 2 + 2 * o - j, 2 * half), length - 1) * extents.Stride(axis)];
-                    divided[to + o * result.Stride(axis)] = Sum(taps, Met, j => low[j]);
-                    divided[to + (half + o) * result.Stride(axis)] = Sum(taps, Met, j => high[j]);
+                    float Input(int j) => x[from + Math.Min(Modulo(taps / 2 + 2 * o - j, 2 * half), length - 1) * extents.Stride(axis)];
+                    divided[to + o * result.Stride(axis)] = Sum(taps, Input, j => low[j]);
+                    divided[to + (half + o) * result.Stride(axis)] = Sum(taps, Input, j => high[j]);
                 }
             return (divided, result);
         }
 
-        // x[2 q - s] = sum_t low[2 t + 1] a[q + t - r] + sum_t high[2 t + 1] d[q + t - r], and x[2 q - s + 1] likewise with 2 t for 2 t + 1: r = floor(F / 4), s = 1 where F / 2 is even.
+        // x[2 q - s] = sum_t low[2 t + 1] a[q + t - r] + sum_t high[2 t + 1] d[q + t - r], and x[2 q - s + 1] likewise with taps 2 t, where
+        // r = floor(F / 4), and s is 1 where F / 2 is even, else 0.
         static float[] Joined(Wavelet wavelet, float[] y, Wavelet.Extents extents, int axis)
         {
             var (half, each, stride) = (extents[axis] / 2, wavelet.Low.Length / 2, extents.Stride(axis));
@@ -142,17 +155,20 @@ static partial class Definition
                     for (var second = 0; second < 2; second++)
                     {
                         var tap = 1 - second;
-                        joined[start + Modulo(2 * q - shift + second, 2 * half) * stride] = Sum(
-                            2 * each, t => y[start + (t < each ? 0 : half * stride) + Modulo(q + t % each - reach, half) * stride], t => t < each ? low[2 * t + tap] : high[2 * (t - each) + tap]);
+                        float Input(int t) => y[start + (t < each ? 0 : half * stride) + Modulo(q + t % each - reach, half) * stride];
+                        float Tap(int t) => t < each ? low[2 * t + tap] : high[2 * (t - each) + tap];
+                        joined[start + Modulo(2 * q - shift + second, 2 * half) * stride] = Sum(2 * each, Input, Tap);
                     }
             return joined;
         }
 
-        static (float[] Low, float[] High) Filters(Wavelet wavelet) => (Array.ConvertAll(wavelet.Low.ToArray(), x => (float)x), Array.ConvertAll(wavelet.High.ToArray(), x => (float)x));
+        static (float[] Low, float[] High) Filters(Wavelet wavelet) => (Rounded(wavelet.Low), Rounded(wavelet.High));
+
+        static float[] Rounded(ReadOnlySpan<double> filter) => Array.ConvertAll(filter.ToArray(), tap => (float)tap);
 
         static int Modulo(int i, int n) => (i % n + n) % n;
 
-        // Where the lines along an axis begin, before and after it is divided.
+        // The starts of the lines along an axis, before and after the axis is divided.
         static IEnumerable<(int From, int To)> Lines(Wavelet.Extents from, Wavelet.Extents to, int axis)
         {
             var across = from.With(axis, 1);
@@ -162,8 +178,9 @@ static partial class Definition
                         yield return (d * from.Stride(0) + h * from.Stride(1) + w, d * to.Stride(0) + h * to.Stride(1) + w);
         }
 
-        // A band of what was divided along every axis.
-        static float[] Box(float[] whole, Wavelet.Extents extents, Wavelet.Band band) => [.. Places(extents, band).Select(place => whole[place])];
+        // The values of a band, which is a box of what was divided along every axis.
+        static float[] Box(float[] whole, Wavelet.Extents extents, Wavelet.Band band) =>
+            [.. Places(extents, band).Select(place => whole[place])];
 
         static void Put(float[] values, float[] whole, Wavelet.Extents extents, Wavelet.Band band)
         {

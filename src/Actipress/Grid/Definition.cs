@@ -4,20 +4,20 @@ using Actipress.Maps;
 namespace Actipress.Grid;
 
 /// <summary>
-/// What grid storage is: a map's values to bytes and back, slowly and plainly, in the order of docs/format.md: tiles, cosines, wavelets, the
-/// sample, levels, streams. Every fast implementation is compared with it byte for byte; it uses none of them.
+/// The definition of grid storage as a slow and plain program, in the order of docs/format.md: tiles, cosine transform, wavelet transform,
+/// sample, levels, streams. It uses no fast code. Tests compare every fast implementation with it byte for byte.
 /// </summary>
 static partial class Definition
 {
     const int TileElements = 256, TilesPerChunk = 256, ChunkElements = TileElements * TilesPerChunk;
 
     /// <summary>Packs a map.</summary>
-    /// <param name="map">Row-major, in float32.</param>
-    /// <param name="shape">The map's.</param>
+    /// <param name="map">The map's values, row-major, in float32.</param>
+    /// <param name="shape">The map's shape.</param>
     /// <param name="transform">One that <see cref="GridFormat.Covers"/> knows.</param>
     /// <param name="keep">A ratio or a threshold.</param>
     /// <param name="exactZeros">Whether to keep zeros exactly where there are some and no negatives.</param>
-    /// <returns>The bytes that <see cref="GridMap.Write"/> writes; null where a value is no number or too large.</returns>
+    /// <returns>The bytes that <see cref="GridMap.Write"/> writes; null where a value is not a number or too large.</returns>
     public static byte[]? Pack(float[] map, MapShape shape, Transform transform, Keep keep, bool exactZeros)
     {
         if (map.Any(x => !(Math.Abs(x) <= GridFormat.Largest))) return null;
@@ -47,10 +47,10 @@ static partial class Definition
         return [.. header, .. chunks.SelectMany(chunk => chunk)];
     }
 
-    /// <summary>The map that bytes hold which are not damaged, in float32.</summary>
-    /// <param name="bytes">As <see cref="Pack"/> returns them.</param>
-    /// <param name="shape">The map's.</param>
-    /// <param name="transform">As the map was packed.</param>
+    /// <summary>Unpacks a map to float32. The bytes must not be damaged.</summary>
+    /// <param name="bytes">What <see cref="Pack"/> returned.</param>
+    /// <param name="shape">The map's shape.</param>
+    /// <param name="transform">The transform by which the map was packed.</param>
     /// <param name="smallest">The smallest normal number of the map's type, at least that of float32.</param>
     public static float[] Unpack(byte[] bytes, MapShape shape, Transform transform, float smallest)
     {
@@ -67,12 +67,13 @@ static partial class Definition
             {
                 var bits = hasZeros && start == 0 ? unit.Places.Length : 0;
                 var size = BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(length));
-                var zeros = Streams.Read(bytes.AsSpan(at, size), bits, coefficients.AsSpan(start, Math.Min(ChunkElements, coefficients.Length - start)), step, first, other);
+                var some = coefficients.AsSpan(start, Math.Min(ChunkElements, coefficients.Length - start));
+                var zeros = Streams.Read(bytes.AsSpan(at, size), bits, some, step, first, other);
                 if (start == 0) notZero = zeros;
                 at += size;
             }
             unit.Inverse(coefficients, map);
-            // Of values that are kept apart from zeros none may become zero.
+            // An element that is not zero must not become zero.
             var least = Math.Max(smallest, step * (1f / (1 << 24)));
             for (var i = 0; i < notZero.Length; i++)
                 if (unit.Places[i] >= 0) map[unit.Places[i]] = notZero[i] ? Math.Max(map[unit.Places[i]], least) : 0;
@@ -80,13 +81,13 @@ static partial class Definition
         return map;
     }
 
-    /// <summary>What a map's chunks hold.</summary>
+    /// <summary>A part of a map that is transformed by itself and starts a chunk.</summary>
     abstract class Unit
     {
-        /// <summary>How many coefficients there are: whole tiles.</summary>
+        /// <summary>The number of coefficients, in whole tiles.</summary>
         public required int Coefficients { get; init; }
 
-        /// <summary>The elements of the map whose zeros are kept, in the order of their bits; -1 for one that is none.</summary>
+        /// <summary>The elements of the map in the order of their bits of zeros; -1 for a place without an element.</summary>
         public required int[] Places { get; init; }
 
         public abstract float[] Forward(float[] map);
@@ -99,7 +100,7 @@ static partial class Definition
     {
         public abstract IReadOnlyList<Unit> Units { get; }
 
-        /// <summary>The coefficients of a sample, and how many elements it was taken from.</summary>
+        /// <summary>The coefficients of a sample, and the number of elements that they were computed from.</summary>
         public abstract (float[] Coefficients, long Elements) Sample(float[] map);
 
         public static Layout Of(MapShape shape, Transform transform) => transform switch
@@ -108,10 +109,10 @@ static partial class Definition
             Dct dct => new Tiles(shape, dct.Block),
             Wavelet when shape.MapElements == 1 => new Tiles(shape, null),
             Wavelet wavelet => new Wavelets(shape, wavelet),
-            _ => throw new ArgumentException($"No definition of the transform '{transform.Name}': wanted st, dct or wt.", nameof(transform)),
+            _ => throw new ArgumentException($"No grid of '{transform.Name}': wanted st, dct or wt.", nameof(transform)),
         };
 
-        // One of so many equal parts: somewhere in it, by a pseudo-random number that depends on its place alone.
+        // The number that is chosen in part i of `count` equal parts: a pseudo-random place in the part, which depends on i alone.
         protected static long Chosen(int i, int count, long all)
         {
             var (from, to) = (all * i / count, all * (i + 1) / count);
@@ -119,7 +120,7 @@ static partial class Definition
         }
     }
 
-    // The magnitude that about one in ratio of the coefficients reaches: that of the k-th largest in the sample.
+    // The step is the magnitude of the k-th largest coefficient in the sample, so that about one coefficient in `ratio` reaches it.
     static float Step(float[] sample, long elements, Keep keep)
     {
         float[] magnitudes = [.. sample.Select(Math.Abs).OrderDescending()];
@@ -128,16 +129,17 @@ static partial class Definition
         {
             var k = Math.Max(1, (long)Math.Floor(elements / top.Ratio));
             threshold = magnitudes[Math.Min(k, sample.Length) - 1];
-            // Below ratio 2 one in 64 is an escape at most.
+            // Below ratio 2 at most one coefficient in 64 is an escape.
             if (2 * k > elements) threshold = Math.Max(threshold, magnitudes[Math.Max(1, elements / 64) - 1] / Escape);
-            // Where fewer than k differ from zero, the smallest of those.
-            if (threshold == 0 && magnitudes[0] > 0) threshold = Math.Max(magnitudes.Last(magnitude => magnitude > 0), magnitudes[0] / 4096);
+            // Fewer than k coefficients differ from zero: the step is the smallest of them.
+            if (threshold == 0 && magnitudes[0] > 0) threshold = Math.Max(magnitudes.Last(one => one > 0), magnitudes[0] / 4096);
         }
         else threshold = ((Keep.Above)keep).Threshold;
         return Math.Max(threshold, 1e-30f);
     }
 
-    // What coefficients of level 1, and of all others but escapes, have above their level on average: in steps, as multiples of 2^-23.
+    // The mean by which the coefficients of level 1, and those of all other levels but escapes, exceed their level: in steps, each term cut
+    // to a multiple of 2^-23.
     static (float First, float Other) Offsets(float[] sample, float step)
     {
         long first = 0, firsts = 0, other = 0, others = 0;
@@ -154,11 +156,13 @@ static partial class Definition
         static float Mean(long sum, long count) => count == 0 ? 0 : (float)((double)sum / (1 << 23) / count);
     }
 
-    // The first tap is a product; the others are fused onto the sum: each of these is rounded once.
-    static float Sum(int taps, Func<int, float> a, Func<int, float> b)
+    static float[] Each(int count, Func<int, float> value) => [.. Enumerable.Range(0, count).Select(value)];
+
+    // The sum of a(i) b(i): the first product is rounded, and each other one is fused onto the sum and rounded once.
+    static float Sum(int count, Func<int, float> a, Func<int, float> b)
     {
         var sum = a(0) * b(0);
-        for (var i = 1; i < taps; i++) sum = MathF.FusedMultiplyAdd(a(i), b(i), sum);
+        for (var i = 1; i < count; i++) sum = MathF.FusedMultiplyAdd(a(i), b(i), sum);
         return sum;
     }
 }

@@ -6,10 +6,10 @@ using Actipress.Machine;
 
 namespace Actipress.Grid;
 
-// The cosine transforms of a tile's columns.
+// Cosine transforms of a tile's columns.
 unsafe partial struct GridLanes<T>
 {
-    // x m[0] + y m[apart] + ..., one after the other.
+    // The sum x m[0] + y m[apart] + ..., in this order.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static T Sum(T x0, T x1, T* m, int apart)
     {
@@ -33,7 +33,7 @@ unsafe partial struct GridLanes<T>
         return T.Fused(x4, m + 4 * apart, sum);
     }
 
-    // Four points become coefficients 0 to 3.
+    // Transforms four points to coefficients 0 to 3, in place.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Cosines4(ref T a, ref T b, ref T c, ref T d, T* m)
     {
@@ -53,7 +53,7 @@ unsafe partial struct GridLanes<T>
         (a, b, c, d) = (e0 + o0, e1 + o1, e1 - o1, e0 - o0);
     }
 
-    // Four blocks of 4 points: coefficient k of block j goes to row 4 k + j.
+    // Transforms four blocks of 4 points; coefficient k of block j goes to row 4 k + j.
     [SkipLocalsInit]
     static void Cosines4(float* x, float* y)
     {
@@ -82,7 +82,7 @@ unsafe partial struct GridLanes<T>
             }
     }
 
-    // Two blocks of 8 points: coefficient k of block j goes to row 2 k + j.
+    // Transforms two blocks of 8 points; coefficient k of block j goes to row 2 k + j.
     [SkipLocalsInit]
     static void Cosines8(float* x, float* y)
     {
@@ -127,7 +127,7 @@ unsafe partial struct GridLanes<T>
             }
     }
 
-    // The same where the upper four coefficients of both blocks are zero.
+    // The inverse of 8 points where the upper four coefficients of both blocks are zero.
     [SkipLocalsInit]
     static void Sums8OfLower(float* y, float* x)
     {
@@ -146,7 +146,7 @@ unsafe partial struct GridLanes<T>
             }
     }
 
-    // Point i of 8 and its counterpart.
+    // Stores point i of 8 and its mirror image, point 7 - i.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Mirror8(T even, T odd, float* to, int i)
     {
@@ -154,7 +154,7 @@ unsafe partial struct GridLanes<T>
         (even - odd).Store(to + 16 * (7 - i));
     }
 
-    // One block of 10 points, what 16 leave of LeNet's 26.
+    // Transforms one block of 10 points: LeNet's 26 divide into 16 and 10.
     [SkipLocalsInit]
     static void Cosines10(float* x, float* y)
     {
@@ -196,7 +196,7 @@ unsafe partial struct GridLanes<T>
         }
     }
 
-    // One long function, so that the 16 rows stay in registers.
+    // This is one long function, so that the 16 rows stay in registers.
     [SkipLocalsInit]
     static void Cosines16(float* x, long stride, int valuesAhead, float* y)
     {
@@ -242,7 +242,7 @@ unsafe partial struct GridLanes<T>
         }
     }
 
-    // A fourth of the rows that these lanes ask for: all at once would hold up other loads.
+    // Prefetches a fourth of the rows: prefetches of all rows at once would delay other loads.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void AskForSome(ref float* ahead, long stride)
     {
@@ -263,7 +263,7 @@ unsafe partial struct GridLanes<T>
         {
             float* from = y + c, to = x + c;
             var m = table + GridCosines.EntriesOf(16) + 16;
-            // The even coefficients of the even ones, back to front.
+            // The even half is computed first, from its own even half.
             T f0 = T.Load(from), f1 = T.Load(from + 16 * 4), f2 = T.Load(from + 16 * 8), f3 = T.Load(from + 16 * 12);
             Sums4(ref f0, ref f1, ref f2, ref f3, m);
             m -= 16;
@@ -287,7 +287,7 @@ unsafe partial struct GridLanes<T>
         }
     }
 
-    // Points i and 7 - i of 16, and their counterparts.
+    // Stores points i and 7 - i of 16 and their mirror images.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void TurnBack(T u, T v, T* m, T even, T other, float* to, int i)
     {
@@ -299,7 +299,7 @@ unsafe partial struct GridLanes<T>
         (other - odd).Store(to + 16 * (8 + i));
     }
 
-    // The same where the upper eight coefficients are zero.
+    // The inverse of 16 points where the upper eight coefficients are zero.
     [SkipLocalsInit]
     static void Sums16OfLower(float* y, float* x)
     {
@@ -331,7 +331,7 @@ unsafe partial struct GridLanes<T>
         }
     }
 
-    // Any number of points, several blocks in the 16 rows: coefficient k of block j goes to row k * blocks + j.
+    // Transforms blocks of any number of points in the 16 rows; coefficient k of block j goes to row k * blocks + j.
     [SkipLocalsInit]
     static void CosinesOfAny(float* x, float* y, int points, int blocks)
     {

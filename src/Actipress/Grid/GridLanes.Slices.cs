@@ -20,7 +20,7 @@ unsafe partial struct GridLanes<T>
         else GridLanes<Lanes4>.SlicesOfEven(x, region, inverse);
     }
 
-    // One block of 4 x 8 x 8: slices 0 and 1 side by side above 2 and 3.
+    // The tile is one block of 4 x 8 x 8, with slices 0 and 1 above slices 2 and 3.
     static void SlicesOfVolume(float* x, bool inverse)
     {
         var m = GridCosines.Of<T>(4);
@@ -35,7 +35,7 @@ unsafe partial struct GridLanes<T>
             }
     }
 
-    // Two or four slices.
+    // The blocks have two or four slices.
     [SkipLocalsInit]
     static void SlicesOfEven(float* x, GridTiles.Region region, bool inverse)
     {
@@ -50,7 +50,7 @@ unsafe partial struct GridLanes<T>
                     T a = T.Load(first + i), b = T.Load(second + i);
                     if (depth == 2)
                     {
-                        // The even coefficient's cosine follows the odd one's.
+                        // In the table the cosine of the even coefficient follows that of the odd one.
                         if (inverse) (a, b) = (T.Times(a, m + 1), T.Times(b, m));
                         (a, b) = (a + b, a - b);
                         if (!inverse) (a, b) = (T.Times(a, m + 1), T.Times(b, m));

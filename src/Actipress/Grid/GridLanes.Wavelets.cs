@@ -21,11 +21,11 @@ unsafe partial struct GridLanes<T>
         var i = 0;
         for (; i <= count - 4 * T.Count; i += 4 * T.Count) Four(from, u, v, taps, first, second, i);
         for (; i <= count - T.Count; i += T.Count) One(from, u, v, taps, first, second, i);
-        // The rest as a last register that overlaps the one before.
+        // The last register overlaps the one before.
         if (i < count) One(from, u, v, taps, first, second, count - T.Count);
     }
 
-    // Eight sums side by side hide the time that one takes.
+    // Eight independent sums hide the latency of a fused multiply-add.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Four(float** from, float* u, float* v, int taps, float* first, float* second, int i)
     {
@@ -78,7 +78,7 @@ unsafe partial struct GridLanes<T>
         b.Store(high);
         return true;
 
-        // Tap j of output o meets the value of index taps / 2 + 2 o - j.
+        // The input of tap j for output o has the index taps / 2 + 2 o - j.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         T Met(int j) => T.Rotated((taps / 2 - j) % 2 == 0 ? even : odd, taps / 2 - j >> 1);
     }
@@ -97,7 +97,7 @@ unsafe partial struct GridLanes<T>
             met = T.Rotated(t < each ? lows : highs, t % each - reach);
             (a, b) = (T.Fused(met, T.All(u[t]), a), T.Fused(met, T.All(v[t]), b));
         }
-        // Where an even number of taps meets each band, a pair begins one value earlier.
+        // Where each band has an even number of taps, a pair begins one value earlier.
         if (each % 2 == 0) (a, b) = (b, T.Rotated(a, 1));
         T.Join(a, b, out var first, out var second);
         first.Store(x);
@@ -111,7 +111,7 @@ unsafe partial struct GridLanes<T>
         var (left, to) = (pairs, bands);
         if (count == 1 && lower == upper + 2 && space == 4)
             for (; left >= T.Count; left -= T.Count, upper += 4 * T.Count, lower += 4 * T.Count, to = to.After(T.Count)) Squares(upper, u0, u1, v0, v1, to);
-        // Where a row fills one register, two of them fill one of each band.
+        // Where half a row fills half a register, two rows fill one register of each band.
         if (2 * count == T.Count)
             for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, to = to.After(T.Count)) Quarter(upper, lower, space, u0, u1, v0, v1, to);
         if (count >= T.Count)
@@ -119,7 +119,7 @@ unsafe partial struct GridLanes<T>
             {
                 var i = 0;
                 for (; i <= count - T.Count; i += T.Count) Quarter(upper + 2 * i, lower + 2 * i, T.Count, u0, u1, v0, v1, to.After(i));
-                // The rest as a last register that overlaps the one before.
+                // The last register overlaps the one before.
                 if (i < count) Quarter(upper + 2 * (count - T.Count), lower + 2 * (count - T.Count), T.Count, u0, u1, v0, v1, to.After(count - T.Count));
             }
         if (left == 0) return;
@@ -128,7 +128,7 @@ unsafe partial struct GridLanes<T>
         else GridPlain.Quarter(upper, lower, space, left, u, v, to, count);
     }
 
-    // Two registers of each row.
+    // Divides two registers of each row.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Quarter(float* upper, float* lower, long next, T u0, T u1, T v0, T v1, FourBands to)
     {
@@ -141,7 +141,7 @@ unsafe partial struct GridLanes<T>
         T.Fused(even, v1, odd * v0).Store(to.HighHigh);
     }
 
-    // Squares of four values, one after the other, as many as a register has lanes.
+    // Divides maps of 2 x 2 values, as many as a register has lanes.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Squares(float* x, T u0, T u1, T v0, T v1, FourBands to)
     {

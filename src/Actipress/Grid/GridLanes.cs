@@ -6,10 +6,12 @@ using Actipress.Machine;
 
 namespace Actipress.Grid;
 
-/// <summary>The arithmetic of a tile, some lanes at a time: <see cref="GridPlain"/>'s operations in the same order.</summary>
+/// <summary>
+/// The arithmetic of grid storage in registers of so many lanes. The operations and their order are those of <see cref="Definition"/>.
+/// </summary>
 unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
 {
-    // The groups in the lower half of a tile, and in its right half.
+    // The groups in the lower half of a tile, which hold the upper frequencies of rows, and those in its right half.
     const uint UpperRows = 0xFFFF0000, UpperColumns = 0xCCCCCCCC;
 
     [SkipLocalsInit]
@@ -41,7 +43,7 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         if (region.Depth.Points > 1) Slices(x, region, inverse: true);
     }
 
-    // Only of 16 points may rows lie further apart than 16.
+    // Only rows of 16 points may be further apart than 16 values.
     static void Cosines(float* x, long stride, int ahead, float* y, int points, int blocks)
     {
         if (points == 16) Cosines16(x, stride, ahead, y);
@@ -72,7 +74,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static ulong Above(byte* levels, int m) => T.Above(levels, m);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* levels) => T.Compose(present, below, planes, count, levels);
+    public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* levels) =>
+        T.Compose(present, below, planes, count, levels);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Plane(byte* levels, int bit) => T.Plane(levels, bit);
@@ -100,7 +103,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Values(ulong present, ulong two, ulong below, Magnitudes* magnitudes, float* y) => T.Values(present, two, below, magnitudes, y);
+    public static void Values(ulong present, ulong two, ulong below, Magnitudes* magnitudes, float* y) =>
+        T.Values(present, two, below, magnitudes, y);
 
     public static bool Look(float* from, long stride, ulong* positive, ref bool anyNegative)
     {
@@ -109,10 +113,10 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
         else
         {
             var rows = from;
-            // Whole words: what is stored in parts is read late.
+            // Whole words are stored, since a load that spans several stores is slow.
             for (var quarter = 0; quarter < 4; quarter++, rows += 4 * stride)
             {
-                // Of rows further apart the transform asks for the next ones.
+                // Where rows are further apart, the transform prefetches.
                 if (stride == 16) for (var row = 0; row < 4; row++) CacheLine.Ask(rows + 16 * row + CacheLine.Ahead);
                 positive[quarter] = T.NotZero(rows, stride, ref most);
             }

@@ -3,18 +3,21 @@ using Actipress.Grid.Wavelets;
 
 namespace Actipress.Grid;
 
-/// <summary>The coefficients of some large maps, or strips of these, which are computed anew each time that they are gone through.</summary>
+/// <summary>
+/// The coefficients of some large maps, or of strips of large maps. Every pass over the coefficients computes them again.
+/// </summary>
 /// <param name="wavelet">How maps divide.</param>
 /// <param name="values">The first element of all maps.</param>
-/// <param name="maps">Their numbers.</param>
-/// <param name="threads">That go through them.</param>
-sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* values, long[] maps, int threads) : ICoefficients, IDisposable where TFace : struct, IGridFace where TCells : struct, IGridCells
+/// <param name="maps">The numbers of the maps.</param>
+/// <param name="threads">How many threads work.</param>
+sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* values, long[] maps, int threads) : ICoefficients, IDisposable
+    where TFace : struct, IGridFace where TCells : struct, IGridCells
 {
     readonly GridTeam<TFace> team = new(wavelet, threads, TCells.AreFloats, divides: true);
 
     public void Dispose() => team.Dispose();
 
-    // A pass costs the transform, so there are few of them.
+    // Every pass repeats the transform, so that few passes are best.
     public ReadOnlySpan<int> Digits => [16, 15];
 
     public void Each<TTally>(Func<TTally> begin, Action<TTally> end) where TTally : ITally

@@ -5,12 +5,12 @@ using Actipress.Machine;
 
 namespace Actipress.Grid;
 
-// Maps of several chunks under a wavelet.
+// Maps under a wavelet that fill several chunks.
 unsafe partial class GridMap
 {
     partial class Packing<TFace, TCells>
     {
-        // Values that a thread looks at before it asks for more.
+        // The number of values in one share of work.
         const int BlockElements = 1 << 14;
 
         void PackLarge(GridWavelet wavelet)
@@ -28,7 +28,7 @@ unsafe partial class GridMap
             }
         }
 
-        // Looks at a map, keeps its zeros and copies values that are no floats.
+        // Examines a map, collects its zeros, and converts its values where they are not float32.
         void See(GridWavelet wavelet, long first, float* values, byte* zeros)
         {
             var blocks = new CpuTeam.Shares((wavelet.Elements + BlockElements - 1) / BlockElements, threadsEach);
@@ -61,7 +61,7 @@ unsafe partial class GridMap
                     var y = coefficients + (long)GridChunk.Coefficients * index;
                     chunk.Begin();
                     for (int tile = 0, last = tiles.TilesIn(place); tile < last; tile += GridChunk.Batch) chunk.Write<TFace>(y + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
-                    // The zeros of all of the map are in its first chunk.
+                    // The first chunk holds the zeros of the whole map.
                     var zeroBytes = withZeros && index == 0 ? (wavelet.Elements + 7) / 8 : 0;
                     Store(place, chunk.Finish(zeros, zeros + zeroBytes, out var length), length);
                 }

@@ -29,7 +29,7 @@ unsafe partial class GridMap
             packing.Run();
             if (packing.Outcome == Outcome.Packed)
             {
-                // A sample without a zero, or with zeros only of a map that has negatives elsewhere, guessed wrong.
+                // The sample had no zero, or the map has zeros and negatives: the guess from the sample was wrong.
                 if (!withZeros && exactZeros && packing.AnyZero && !packing.AnyNegative)
                 {
                     packing.Result.Dispose();
@@ -58,7 +58,8 @@ unsafe partial class GridMap
         TooLarge,
     }
 
-    sealed partial class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed partial class Packing<TFace, TCells>(void* map, GridTiles tiles, GridSample sample, bool withZeros, long limit, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
         readonly int threadsEach = tiles.ThreadsEach(threads);
@@ -106,7 +107,7 @@ unsafe partial class GridMap
             Report(seen);
         }
 
-        // Small maps, a unit of them a chunk.
+        // Each unit of small maps is one chunk.
         void PackUnits(GridWavelet wavelet)
         {
             using var chunk = new GridChunk(tiles.ZeroBits);
@@ -132,7 +133,7 @@ unsafe partial class GridMap
             Report(seen);
         }
 
-        // Looks at neighbours, keeps their zeros and, where wanted, copies them; false where they are not to be packed.
+        // Examines neighbours, writes their zeros, and copies them unless `to` is null; false where the map cannot be packed so.
         bool See(GridChunk chunk, long from, int elements, float* to, ref Seen seen)
         {
             var positive = stackalloc ulong[4];
@@ -153,7 +154,7 @@ unsafe partial class GridMap
             public bool Zero, Negative;
         }
 
-        // Whether values may be packed, of which up to 256 were looked at.
+        // Records what up to 256 values hold; false where they cannot be packed.
         bool Accept(bool usable, ulong* positive, int elements, ref Seen seen)
         {
             if (!usable)

@@ -9,11 +9,12 @@ namespace Actipress.Grid;
 
 unsafe partial class GridMap
 {
-    // Blocks of one region in one chunk, or neighbours where tiles are plain values.
+    // Blocks of one region in one chunk, or neighbours where tiles have no transform.
     readonly record struct Stretch(int Chunk, long FirstTile, long EndTile, long First, long End, nint Map);
 
-    // Rebuilds a range of the map, and reads no more chunks than those in which it lies. Its rows are those of whole blocks.
-    sealed class RangeUnpacking<TFace, TCells>(GridMap packed, GridTiles tiles) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    // Rebuilds a range of the map and reads only the chunks that hold the range. The range consists of whole blocks.
+    sealed class RangeUnpacking<TFace, TCells>(GridMap packed, GridTiles tiles)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly float least = ExactZeros.Least(TCells.Smallest, packed.Step);
         readonly List<Stretch> stretches = [];
@@ -26,7 +27,7 @@ unsafe partial class GridMap
             else
                 for (var map = range.First; map < range.First + range.Maps; map++)
                 {
-                    // Where the whole map would begin, of which the rows lie in the range.
+                    // The address at which the whole map would begin, if its rows of the range lie in their place.
                     var rows = range with { First = map, Maps = 1 };
                     var before = rows.FirstElement(shape) - (map - range.First) * rows.Elements(shape);
                     Add(rows, start - (nint)(before * TCells.Bytes));
@@ -35,7 +36,7 @@ unsafe partial class GridMap
             work.Run(() => Unpack(work));
         }
 
-        // Whole maps, or rows of one: neighbours either way.
+        // The range is whole maps, or rows of one map: neighbouring values in both cases.
         void Add(MapRange range, nint map)
         {
             if (tiles.Regions.Length == 0)

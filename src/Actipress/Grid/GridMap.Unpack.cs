@@ -14,13 +14,15 @@ namespace Actipress.Grid;
 
 unsafe partial class GridMap
 {
-    void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads, MapRange? range) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    void Unpack<TFace, TCells>(void* map, GridTiles tiles, int threads, MapRange? range)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         if (range is { } part) new RangeUnpacking<TFace, TCells>(this, tiles).Run(map, part, threads);
         else new Unpacking<TFace, TCells>(this, map, tiles, threads).Run();
     }
 
-    sealed partial class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    sealed partial class Unpacking<TFace, TCells>(GridMap packed, void* map, GridTiles tiles, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         readonly void* map = map;
         readonly int threadsEach = tiles.ThreadsEach(threads);
@@ -86,7 +88,7 @@ unsafe partial class GridMap
             }
         }
 
-        // Sets neighbours' zeros, where these are kept, and puts what does not lie in the map there.
+        // Restores the zeros of neighbours, and stores the values in the map unless they lie there already.
         void Put(GridWavelet wavelet, long unit, long start, int elements, float* values)
         {
             if (packed.HasZeros)
@@ -108,12 +110,13 @@ unsafe partial class GridMap
         }
     }
 
-    // Of a unit, from its first chunk, whose length was checked.
-    UnitZeros ZerosOf(int chunk, GridTiles tiles) => new((byte*)chunks[chunk] + sizeof(int) + GridChunk.GroupBytes * tiles.TilesIn(chunk), (byte*)chunks[chunk] + lengths[chunk]);
+    // The zeros of a unit lie in its first chunk, whose length was checked.
+    UnitZeros ZerosOf(int chunk, GridTiles tiles) =>
+        new((byte*)chunks[chunk] + sizeof(int) + GridChunk.GroupBytes * tiles.TilesIn(chunk), (byte*)chunks[chunk] + lengths[chunk]);
 
     readonly struct UnitZeros(byte* bits, byte* end)
     {
-        // Which of 256 neighbours, of which `at` is the first, are not zero. Beyond the last one anything may come.
+        // Reads which of the 256 neighbours from `at` on are not zero. Bits beyond the last value are arbitrary.
         public void Read(long at, ulong* positive)
         {
             const int Bytes = 4 * sizeof(ulong) + 1;

@@ -22,18 +22,18 @@ sealed unsafe partial class GridMap : IDisposable
 
     ~GridMap() => Free();
 
-    /// <summary>Between neighbouring levels.</summary>
+    /// <summary>The distance of neighbouring levels.</summary>
     public float Step { get; private init; }
 
-    /// <summary>What level m stands for: (m + offset) Step, with one offset for level 1 and one for all others.</summary>
+    /// <summary>Level m is decoded as (m + offset) Step. This is the offset of level 1.</summary>
     public float FirstOffset { get; private init; }
 
     public float OtherOffset { get; private init; }
 
-    /// <summary>Whether the map's zeros are kept exactly, and everything else is positive.</summary>
+    /// <summary>Whether the map's zeros are kept exactly; everything else is positive then.</summary>
     public bool HasZeros { get; private init; }
 
-    /// <summary>What the sample told of the error, as <see cref="GridSample.RelativeError"/>; null where the map was read from bytes.</summary>
+    /// <summary>The error of the sample, <see cref="GridSample.RelativeError"/>; null where the map was read from bytes.</summary>
     public double? RelativeError { get; private init; }
 
     public long Bytes
@@ -58,13 +58,13 @@ sealed unsafe partial class GridMap : IDisposable
     }
 
     /// <summary>Packs a map.</summary>
-    /// <param name="map">Its first element; row-major.</param>
-    /// <param name="type">Its type.</param>
-    /// <param name="tiles">How it divides.</param>
+    /// <param name="map">The first element of the map; row-major.</param>
+    /// <param name="type">The map's type.</param>
+    /// <param name="tiles">How the map divides.</param>
     /// <param name="keep">A ratio or a threshold.</param>
     /// <param name="exactZeros">Whether to keep zeros exactly where there are some and no negatives.</param>
-    /// <param name="limits">Beyond which nothing is packed.</param>
-    /// <param name="threads">How many may work.</param>
+    /// <param name="limits">Limits beyond which nothing is packed.</param>
+    /// <param name="threads">How many threads may work.</param>
     /// <param name="why">Why nothing was packed.</param>
     /// <returns>Null where nothing was packed.</returns>
     public static GridMap? Pack(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
@@ -73,8 +73,9 @@ sealed unsafe partial class GridMap : IDisposable
         return packed;
     }
 
-    /// <summary>The same with a chosen face.</summary>
-    public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why) where TFace : struct, IGridFace
+    /// <summary>Packs a map with a chosen face.</summary>
+    public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
+        where TFace : struct, IGridFace
     {
         (var packed, why) = Specialised.Run<TFace, PackWork, (GridMap?, LeftRaw)>(type, new(map, tiles, keep, exactZeros, limits, threads));
         return packed;
@@ -88,18 +89,22 @@ sealed unsafe partial class GridMap : IDisposable
             (Pack<TFace, TCells>(map, tiles, keep, exactZeros, limits, threads, out var why), why);
     }
 
-    /// <summary>Rebuilds the map, or a range of it, into memory for the elements of either.</summary>
-    /// <param name="map">Its first element; row-major.</param>
+    /// <summary>Rebuilds the map, or a range of it, in memory that has room for its elements.</summary>
+    /// <param name="map">The first element of the map, or of the range; row-major.</param>
     /// <param name="type">The map's type.</param>
-    /// <param name="tiles">Of the whole map.</param>
-    /// <param name="threads">How many may work.</param>
-    /// <param name="range">Rows as <see cref="GridTiles.WholeBlocks"/> gives them, of tiles that <see cref="GridTiles.HaveRanges"/>; null for all.</param>
+    /// <param name="tiles">How the whole map divides.</param>
+    /// <param name="threads">How many threads may work.</param>
+    /// <param name="range">
+    /// A range of whole blocks, as <see cref="GridTiles.WholeBlocks"/> returns it, where the tiles <see cref="GridTiles.HaveRanges"/>; null
+    /// for the whole map.
+    /// </param>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
     public void Unpack(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null) =>
         Specialised.Run<UnpackWork, bool>(type, new(this, map, tiles, threads, range));
 
-    /// <summary>The same with a chosen face.</summary>
-    public void Unpack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null) where TFace : struct, IGridFace =>
+    /// <summary>Rebuilds the map with a chosen face.</summary>
+    public void Unpack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null)
+        where TFace : struct, IGridFace =>
         Specialised.Run<TFace, UnpackWork, bool>(type, new(this, map, tiles, threads, range));
 
     readonly struct UnpackWork(GridMap packed, void* map, GridTiles tiles, int threads, MapRange? range) : ISpecialised<bool>
@@ -113,18 +118,19 @@ sealed unsafe partial class GridMap : IDisposable
         }
     }
 
-    /// <summary>How many chunks there are.</summary>
+    /// <summary>The number of chunks.</summary>
     internal int ChunkCount => chunks.Length;
 
     /// <summary>The bytes of a chunk.</summary>
     internal Span<byte> Chunk(int chunk) => new((void*)chunks[chunk], lengths[chunk]);
 
     /// <summary>Starts to read a chunk.</summary>
-    internal void Open(GridChunkReader reader, int chunk, int tiles, int zeroBits) => reader.Open((byte*)chunks[chunk], lengths[chunk], tiles, zeroBits);
+    internal void Open(GridChunkReader reader, int chunk, int tiles, int zeroBits) =>
+        reader.Open((byte*)chunks[chunk], lengths[chunk], tiles, zeroBits);
 
     internal const int HeaderBytes = 3 * sizeof(float) + 1;
 
-    /// <summary>Step, offsets, whether there are zeros, the chunks' lengths, and the chunks.</summary>
+    /// <summary>Writes the step, the offsets, whether there are zeros, the lengths of the chunks, and the chunks.</summary>
     public void Write(BinaryWriter writer)
     {
         writer.Write(Step);
@@ -136,7 +142,7 @@ sealed unsafe partial class GridMap : IDisposable
     }
 
     /// <summary>Reads what <see cref="Write"/> wrote.</summary>
-    /// <exception cref="InvalidDataException">The bytes do not add up to a map of these tiles.</exception>
+    /// <exception cref="InvalidDataException">The lengths do not fit a map of these tiles.</exception>
     public static GridMap Read(ReadOnlySpan<byte> bytes, GridTiles tiles)
     {
         if (bytes.Length < HeaderBytes) throw Damaged($"a header of {HeaderBytes} bytes");
@@ -167,5 +173,6 @@ sealed unsafe partial class GridMap : IDisposable
         return read;
     }
 
-    static InvalidDataException Damaged(string wanted) => new($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
+    static InvalidDataException Damaged(string wanted) =>
+        new($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
 }

@@ -5,7 +5,10 @@ using Actipress.Machine;
 
 namespace Actipress.Grid;
 
-/// <summary>The arithmetic of tiles and wavelets in plain loops: the definition that docs/format.md states and every faster face must equal bit for bit.</summary>
+/// <summary>
+/// The arithmetic of grid storage, one value at a time: for processors without registers of 128 bits, and for what is left over of a
+/// register.
+/// </summary>
 unsafe struct GridPlain : IGridFace
 {
     public static void Forward(float* from, long stride, float* x, float* y, TileTransform transform, GridTiles.Region? region)
@@ -98,7 +101,7 @@ unsafe struct GridPlain : IGridFace
         for (var i = 0; i < count; i++) (x[2 * i], x[2 * i + 1]) = (even[i], odd[i]);
     }
 
-    // One line of 16 values, 16 apart, which hold some blocks one after the other as values and interleaved as coefficients.
+    // Transforms a line of 16 values with a stride of 16. Blocks follow one another as values, and are interleaved as coefficients.
     static void Lines(float* line, int points, int blocks, bool inverse)
     {
         float* before = stackalloc float[16], after = stackalloc float[16], whole = stackalloc float[16];
@@ -113,7 +116,7 @@ unsafe struct GridPlain : IGridFace
         for (var i = 0; i < 16; i++) line[16 * i] = whole[i];
     }
 
-    /// <summary>The cosine transform of some points, in the order of operations that <see cref="GridCosines"/> states; x is overwritten.</summary>
+    /// <summary>The cosine transform, in the order of operations that <see cref="GridCosines"/> describes; x is overwritten.</summary>
     static void Cosines(float* x, float* y, int points, float* m)
     {
         int n = points, stride = 1;
@@ -138,7 +141,7 @@ unsafe struct GridPlain : IGridFace
         }
     }
 
-    // The odd ones of 16 coefficients.
+    // Computes the odd coefficients of 16.
     static void Turn(float* x, float* y, float* m)
     {
         float* u = stackalloc float[4], v = stackalloc float[4], first = stackalloc float[4], second = stackalloc float[4];
@@ -149,7 +152,7 @@ unsafe struct GridPlain : IGridFace
         for (var k = 1; k < 4; k++) (y[4 * k - 1], y[4 * k + 1]) = (first[k] + second[4 - k], first[k] - second[4 - k]);
     }
 
-    /// <summary>Its inverse.</summary>
+    /// <summary>The inverse of <see cref="Cosines"/>.</summary>
     static void Sums(float* y, float* x, int points, float* m)
     {
         int n = points, stride = 1;
@@ -176,7 +179,7 @@ unsafe struct GridPlain : IGridFace
         }
     }
 
-    // What the odd ones of 16 coefficients add to the first points, those of the last one first.
+    // Computes the differences of 16 points from the odd coefficients, the last difference first.
     static void TurnBack(float* y, float* x, float* m)
     {
         float* u = stackalloc float[4], v = stackalloc float[4], first = stackalloc float[4], second = stackalloc float[4];
@@ -191,7 +194,7 @@ unsafe struct GridPlain : IGridFace
         }
     }
 
-    /// <summary>The transform along the depth of a volume's blocks, whose slices are slots of the tile.</summary>
+    /// <summary>Transforms a volume's blocks along the depth; their slices are slots of the tile.</summary>
     public static void Slices(float* x, GridTiles.Region region, bool inverse)
     {
         var depth = region.Depth.Points;

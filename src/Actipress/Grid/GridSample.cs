@@ -7,32 +7,37 @@ using Actipress.Machine;
 
 namespace Actipress.Grid;
 
-/// <summary>What a sample of a map's tiles, or of its maps under a wavelet, tells of the whole before it is packed.</summary>
-/// <param name="Finite">Whether all values are numbers of at most <see cref="GridFormat.Largest"/>; if not, nothing else is told.</param>
+/// <summary>
+/// What a sample of a map says about the whole map before it is packed. The sample consists of tiles, or of whole maps under a wavelet.
+/// </summary>
+/// <param name="Finite">
+/// Whether all values are numbers of at most <see cref="GridFormat.Largest"/>. If not, the other properties are not set.
+/// </param>
 /// <param name="AnyZero">Whether a value is zero.</param>
 /// <param name="AnyNegative">Whether a value is below zero.</param>
-/// <param name="Step">Between neighbouring levels.</param>
-/// <param name="FirstOffset">Of level 1.</param>
-/// <param name="OtherOffset">Of all others.</param>
+/// <param name="Step">The distance of neighbouring levels.</param>
+/// <param name="FirstOffset">The offset of level 1.</param>
+/// <param name="OtherOffset">The offset of all other levels.</param>
 /// <param name="RelativeError">
-/// The norm of the error that the levels make, by that of the coefficients. An orthonormal transform has the same for the map's values,
-/// before its zeros are put back.
+/// The norm of the quantisation error, by the norm of the coefficients. It is the same for the map's values under an orthonormal transform,
+/// before the zeros are restored.
 /// </param>
 readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset, double RelativeError)
 {
-    // One tile or map in so many is sampled, but so many tiles' worth at least and at most.
+    // One tile or map in 64 is sampled, but at least and at most as many values as so many tiles have.
     const int TilesPerSample = 64, LeastTiles = 64, MostTiles = 512;
 
-    // Of large maps' strips so many, or fewer where each has more than their share of so many elements.
+    // So many strips of large maps are sampled; fewer where the strips are large.
     const int MostStrips = 8, LeastStrips = 4, StripElements = 1 << 18;
 
-    // Below this a step's inverse would overflow.
+    // The inverse of a smaller step would overflow.
     internal const float SmallestStep = 1e-30f;
 
-    // Below ratio 2 one in so many is an escape at most: a grid that hardly any coefficient falls below is finer than any use of it.
+    // Below ratio 2 at most one coefficient in so many is an escape: a grid below which hardly any coefficient falls is finer than any use
+    // needs.
     const int ElementsPerEscape = 64;
 
-    // Tiles that are sampled, and the values in them.
+    // The number of tiles that are sampled, and the number of values in them.
     internal static (int Count, long Elements) Tiles(GridTiles tiles)
     {
         var count = (int)Math.Min(tiles.Count, Math.Clamp(tiles.Count / TilesPerSample, LeastTiles, MostTiles));
@@ -45,7 +50,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return (count, elements);
     }
 
-    // The maps under a wavelet, or strips of large ones, and how many of them are sampled: as many values as of tiles, in whole maps.
+    // The maps under a wavelet, or the strips of large maps, and how many of them are sampled.
     internal static (GridWavelet From, int Count) Maps(GridWavelet wavelet)
     {
         var strips = wavelet.InStrips();
@@ -55,24 +60,25 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return (wavelet, (int)Math.Min(Math.Min(wavelet.Shape.Maps, most), Math.Max(least, wavelet.Shape.Maps / TilesPerSample)));
     }
 
-    // At even distances, each moved by a fixed pseudo-random step so that no period of the map is met by chance.
+    // The samples lie at even distances, each moved by a fixed pseudo-random number, so that they do not follow a period of the map.
     internal static long Chosen(int i, int count, long all)
     {
         var (from, to) = (all * i / count, all * (i + 1) / count);
         return from + (long)((ulong)(uint)(i * -1640531527) * (ulong)(to - from) >> 32);
     }
 
-    public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells =>
+    public static GridSample Of<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells =>
         tiles.Wavelet is not { } wavelet ? OfTiles<TFace, TCells>(map, tiles, keep, threads)
         : wavelet.IsLarge ? OfLargeMaps<TFace, TCells>(map, wavelet, keep, threads)
         : OfMaps<TFace, TCells>(map, wavelet, keep, threads);
 
-    // What the threads have seen.
+    // What the threads found.
     sealed class Seen
     {
         public volatile bool NotFinite, AnyZero, AnyNegative;
 
-        /// <summary>Adds what one of them has.</summary>
+        /// <summary>Adds what one thread found.</summary>
         public void Add(bool anyZero, bool anyNegative)
         {
             if (anyZero) AnyZero = true;
@@ -80,7 +86,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         }
     }
 
-    static GridSample OfTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static GridSample OfTiles<TFace, TCells>(void* map, GridTiles tiles, Keep keep, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var (count, elements) = Tiles(tiles);
         var parts = (count + LeastTiles - 1) / LeastTiles;
@@ -112,12 +119,13 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         finally { NativeMemory.AlignedFree(memory); }
     }
 
-    static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var (_, count) = Maps(wavelet);
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
         using var own = new GridUnit<TFace>(wavelet, inPlace, divides: true);
-        // One map is not held twice.
+        // A single map is not copied.
         var memory = count == 1 ? own.Coefficients : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
         try
         {
@@ -161,7 +169,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     }
 
     // Strips, or maps, that are not held.
-    static GridSample OfLargeMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    static GridSample OfLargeMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var (maps, count) = Maps(wavelet);
         var chosen = new long[count];
@@ -186,11 +195,12 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return Of(coefficients, (long)count * maps.Coefficients, (long)count * maps.Elements, keep, seen);
     }
 
-    // What a thread looks at before it asks for more.
+    // The number of values in one share of work.
     const int BlockElements = 1 << 14;
 
-    // Looks at neighbours and, where wanted, copies them.
-    static bool Look<TFace, TCells>(void* map, long first, int elements, float* to, float* tile, ref bool anyZero, ref bool anyNegative) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    // Examines neighbours and copies them unless `to` is null.
+    static bool Look<TFace, TCells>(void* map, long first, int elements, float* to, float* tile, ref bool anyZero, ref bool anyNegative)
+        where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var positive = stackalloc ulong[4];
         for (var at = 0; at < elements; at += 256)
@@ -222,7 +232,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return squares.RelativeError;
     }
 
-    // Of the coefficients, and of what their levels are off by.
+    // Sums the squares of the coefficients, and those of the quantisation errors.
     sealed class Squares(float step, float first, float other) : ITally
     {
         double energy, error;
@@ -256,7 +266,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         public void Add(Squares part) => (energy, error) = (energy + part.energy, error + part.error);
     }
 
-    // Where fewer than k coefficients differ from zero, the smallest of those.
+    // Where fewer than k coefficients differ from zero, the threshold is the smallest of them.
     static float Threshold<T>(T coefficients, long count, long k, long elements) where T : ICoefficients
     {
         var threshold = TopK.Threshold(coefficients, Math.Min(k, count));
@@ -267,7 +277,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return extremes.Largest == 0 ? 0 : Math.Max(extremes.Smallest, extremes.Largest / 4096);
     }
 
-    // The mean of a level's coefficients is the value that serves them best.
+    // The mean of a level's coefficients has the least squared error.
     static (float First, float Other) Offsets<T>(T coefficients, float step) where T : ICoefficients
     {
         var sums = new Remainders(1 / step);
@@ -275,7 +285,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         return sums.Means;
     }
 
-    // The smallest magnitude that is not zero, and the largest.
+    // Finds the smallest magnitude that is not zero, and the largest.
     sealed class Extremes : ITally
     {
         public float Smallest { get; private set; } = float.MaxValue;
@@ -293,8 +303,9 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         public void Add(Extremes part) => (Smallest, Largest) = (Math.Min(Smallest, part.Smallest), Math.Max(Largest, part.Largest));
     }
 
-    // What coefficients of level 1, and of all others, have above their level. Remainders are multiples of 2^-23, so that they have the same
-    // sum in any order.
+    // Sums by how much coefficients exceed their level, for level 1 and for all others. The remainders are multiples of 2^-23, so that the
+    // sum
+    // does not depend on their order.
     sealed class Remainders(float inverse) : ITally
     {
         const int UnitBits = 23, MostTogether = 1 << 31 - UnitBits - 1;
@@ -310,7 +321,7 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
             var i = 0;
             while (some.Length - i >= Vector<float>.Count)
             {
-                // So many that no lane's sum overflows.
+                // The inner loop ends before a lane's sum can overflow.
                 Vector<int> first = default, other = default, firsts = default, others = default;
                 for (var left = MostTogether; left > 0 && some.Length - i >= Vector<float>.Count; left--, i += Vector<float>.Count)
                 {

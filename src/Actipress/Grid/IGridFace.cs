@@ -4,5 +4,5 @@ using Actipress.Grid.Wavelets;
 
 namespace Actipress.Grid;
 
-/// <summary>All arithmetic of grid storage. Faces differ in speed only: every one gives the same bits.</summary>
+/// <summary>All arithmetic of grid storage. Faces differ in speed only; their results are equal bit for bit.</summary>
 interface IGridFace : ITileFace, IWaveletFace, IBitFace;

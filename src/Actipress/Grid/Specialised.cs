@@ -23,13 +23,14 @@ static class Specialised
         : Vector128.IsHardwareAccelerated ? Run<GridLanes<Lanes4>, TWork, TResult>(type, work)
         : Run<GridPlain, TWork, TResult>(type, work);
 
-    /// <summary>Runs the work with a face that was chosen.</summary>
-    public static TResult Run<TFace, TWork, TResult>(torch.ScalarType type, TWork work) where TFace : struct, IGridFace where TWork : struct, ISpecialised<TResult> => type switch
+    /// <summary>Runs the work with a chosen face.</summary>
+    public static TResult Run<TFace, TWork, TResult>(torch.ScalarType type, TWork work)
+        where TFace : struct, IGridFace where TWork : struct, ISpecialised<TResult> => type switch
     {
         torch.ScalarType.Float32 => work.Run<TFace, SingleCells>(),
         torch.ScalarType.Float64 => work.Run<TFace, DoubleCells>(),
         torch.ScalarType.Float16 => work.Run<TFace, HalfCells>(),
         torch.ScalarType.BFloat16 => work.Run<TFace, BFloat16Cells>(),
-        _ => throw new ArgumentException($"No grid storage of {type}: wanted a floating-point type.", nameof(type)),
+        _ => throw new ArgumentException($"No map of {type} is packed on the CPU: wanted a floating-point type.", nameof(type)),
     };
 }

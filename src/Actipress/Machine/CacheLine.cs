@@ -6,14 +6,17 @@ namespace Actipress.Machine;
 /// <summary>A line of the processor's cache.</summary>
 static unsafe class CacheLine
 {
-    /// <summary>Values ahead that are asked for: rows of a block are no stream that the processor foresees.</summary>
+    /// <summary>
+    /// How many values ahead of the current one are prefetched. The processor's own prefetcher does not recognise the rows of a block as a
+    /// stream.
+    /// </summary>
     public const int Ahead = 2048;
 
-    /// <summary>Asks for the line that <paramref name="address"/> lies in; it may lie in no memory at all.</summary>
+    /// <summary>Prefetches the line of <paramref name="address"/>. The address need not be mapped.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Ask(void* address)
     {
-        // Into the second level: the first has places for a few lines on their way, and the next request would wait for one.
+        // The line goes to the second level. The first level has few fill buffers, and the next load would wait for one of them.
         if (Sse.IsSupported) Sse.Prefetch1(address);
     }
 }

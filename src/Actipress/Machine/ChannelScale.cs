@@ -6,17 +6,17 @@ namespace Actipress.Machine;
 /// <summary>Multiplies and shifts a float32 map on the CPU in place, with two numbers a channel.</summary>
 static unsafe class ChannelScale
 {
-    /// <summary>A channel of fewer elements side by side is no faster here than in torch.</summary>
+    /// <summary>The fewest contiguous elements of a channel for which this code is faster than torch.</summary>
     public const long FewestPlaces = 8;
 
-    // Elements that one thread takes at a time: a multiple of 8.
+    // The number of elements in one share of work: a multiple of 8.
     const long Stretch = 1 << 16;
 
-    /// <summary>Makes of each element x of channel c the number x * factors[c] + shifts[c].</summary>
-    /// <param name="map">Contiguous.</param>
-    /// <param name="factors">Of the first channels, from which on they repeat: those of one example, or of all.</param>
-    /// <param name="shifts">As many.</param>
-    /// <param name="place">Elements of one channel of one example, which lie side by side.</param>
+    /// <summary>Replaces each element x of channel c with x * factors[c] + shifts[c].</summary>
+    /// <param name="map">A contiguous map.</param>
+    /// <param name="factors">One factor for each channel of one example, or of all examples; they repeat from there on.</param>
+    /// <param name="shifts">As many shifts as factors.</param>
+    /// <param name="place">The number of contiguous elements of one channel of one example.</param>
     /// <param name="first">The channel of the first element, counted through all examples.</param>
     public static void Apply(Tensor map, Tensor factors, Tensor shifts, long place, long first = 0)
     {

@@ -6,16 +6,18 @@ using Actipress.Autograd;
 namespace Actipress.Machine;
 
 /// <summary>
-/// Runs work on the OpenMP team with which libtorch itself computes. Between two operations libtorch's threads wait busily for some
-/// milliseconds; threads of our own would have to share the cores with them.
+/// Runs work on the OpenMP team of libtorch's own operations. Between two operations libtorch's threads spin for some milliseconds, so
+/// that other threads would have to share the cores with them.
 /// </summary>
 static unsafe class CpuTeam
 {
     static readonly delegate* unmanaged[Cdecl]<delegate* unmanaged[Cdecl]<nint, void>, nint, uint, uint, void> parallel =
         (delegate* unmanaged[Cdecl]<delegate* unmanaged[Cdecl]<nint, void>, nint, uint, uint, void>)LibTorch.SymbolOrNull("GOMP_parallel");
 
-    /// <summary>Runs <paramref name="work"/> on some threads at once, this one included, and returns when all are done.</summary>
-    /// <remarks>An exception in one of them is thrown here once all are done.</remarks>
+    /// <summary>
+    /// Runs <paramref name="work"/> on several threads at once, the calling thread included, and returns when all of them have returned.
+    /// </summary>
+    /// <remarks>An exception in one of the threads is rethrown here once all have returned.</remarks>
     public static void Run(int threads, Action work)
     {
         if (threads <= 1) work();
@@ -32,7 +34,10 @@ static unsafe class CpuTeam
             catch (AggregateException failures) { ExceptionDispatchInfo.Throw(failures.InnerExceptions[0]); }
     }
 
-    /// <summary>Runs <paramref name="work"/> over the stretches of 0 to <paramref name="count"/>, each from its start to its end, on as many threads as torch has.</summary>
+    /// <summary>
+    /// Divides 0 to <paramref name="count"/> into stretches and calls <paramref name="work"/> with the start and the end of each, on as
+    /// many threads as torch has.
+    /// </summary>
     public static void Each(long count, long stretch, Action<long, long> work)
     {
         var stretches = (count + stretch - 1) / stretch;
@@ -44,9 +49,9 @@ static unsafe class CpuTeam
     }
 
     /// <summary>
-    /// Parts that threads take in turn, some neighbours at a time: two threads that write side by side would each clear the same fresh
-    /// page of 2 MiB. Where there are many, neighbours in time lie far apart too, since the end of one's parts and the start of the next
-    /// share a page.
+    /// A queue of parts. A thread takes several neighbouring parts at a time, because two threads that write next to each other would
+    /// both clear the same fresh page of 2 MiB. Where there are many parts, the threads also work far apart from each other, since the end
+    /// of one thread's parts and the start of the next thread's share a page.
     /// </summary>
     public sealed class Shares(int parts, int threads)
     {
@@ -55,28 +60,33 @@ static unsafe class CpuTeam
         readonly int together = Math.Clamp(parts / (4 * threads), 1, MostTogether);
         int next;
 
-        // Turns of each thread's stretch.
+        // How often each thread takes parts from its own stretch.
         int Length => (parts + together * threads - 1) / (together * threads);
 
-        /// <summary>Runs <paramref name="work"/>, which takes parts until there are none, on as many threads as there are parts for.</summary>
+        /// <summary>
+        /// Runs <paramref name="work"/>, which takes parts until none is left, on as many threads as there are parts for.
+        /// </summary>
         public void Run(Action work) => CpuTeam.Run(Math.Min(threads, parts), work);
 
         /// <summary>The parts that the calling thread takes, one after the other, until all are taken.</summary>
         public Taken GetEnumerator() => new(this);
 
-        /// <summary>Parts of one thread.</summary>
+        /// <summary>Enumerates the parts of one thread.</summary>
         public struct Taken(Shares shares)
         {
             int part = -1, end;
 
-            /// <summary>The part.</summary>
+            /// <summary>The number of the current part.</summary>
             public readonly int Current => part;
 
-            /// <summary>Goes on to the next one; false where all are taken.</summary>
+            /// <summary>Takes the next part; false when none is left.</summary>
             public bool MoveNext() => ++part < end || shares.Take(out part, out end);
         }
 
-        /// <summary>The next ones: from <paramref name="first"/> to before <paramref name="end"/>; false where all are taken.</summary>
+        /// <summary>
+        /// Takes the next parts: from <paramref name="first"/> up to but not including <paramref name="end"/>. The result is false when
+        /// none is left.
+        /// </summary>
         public bool Take(out int first, out int end)
         {
             do

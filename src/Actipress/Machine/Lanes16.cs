@@ -5,7 +5,7 @@ using Actipress.Grid;
 
 namespace Actipress.Machine;
 
-/// <summary>Sixteen floats, in a register of AVX-512; what it lacks is done in halves.</summary>
+/// <summary>Sixteen floats in a register of AVX-512. Processors without AVX-512 emulate it in halves.</summary>
 readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
 {
     readonly Vector512<float> value = value;
@@ -56,7 +56,8 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         (a, b) = (new(Vector512.Create(aLow.Value, aHigh.Value)), new(Vector512.Create(bLow.Value, bHigh.Value)));
     }
 
-    // Fours of every fourth row come beside each other as they are read, which takes no shuffle; what is left are 4 x 4 floats within each quarter.
+    // The loads put four floats of every fourth row next to each other, without a shuffle. Within each quarter of a register 4 x 4 floats
+    // remain to be transposed.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Transpose(float* from, long fromStride, float* to, long toStride)
     {
@@ -92,7 +93,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
             Lanes4.Levels(rows, Lanes4.All(inverse.value[0]), levels, out kept, out negative);
             return;
         }
-        // Packing rows in pairs is just the order of groups. It bounds from below too, though by one too many.
+        // Packing the rows in pairs gives the order of groups. The packing saturates at -128, one below the lowest level.
         var packed = Avx512BW.PackSignedSaturate(Avx512BW.PackSignedSaturate(Row(rows), Row(rows + 16)), Avx512BW.PackSignedSaturate(Row(rows + 32), Row(rows + 48)));
         var whole = Vector512.Max(Avx512F.PermuteVar8x64(packed.AsInt64(), Vector512.Create(0L, 2, 4, 6, 1, 3, 5, 7)).AsSByte(), Vector512.Create((sbyte)-sbyte.MaxValue));
         Vector512.Abs(whole).AsByte().Store(levels);
@@ -117,7 +118,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Plane(byte* bytes, int bit) => ((Vector512.Load(bytes) - Vector512<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits();
 
-    // Each bit as a byte of ones or zeros.
+    // Expands each bit to a byte of ones or zeros.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector512<byte> Spread(ulong which)
     {
@@ -135,7 +136,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
             Lanes4.Values(levels, magnitudes, highest, to);
             return;
         }
-        // The sign is above the four bits that choose.
+        // The lookup uses the lower four bits of a byte; the sign is above them.
         var wide = Avx512F.ConvertToVector512Int32(levels);
         var magnitude = Avx512F.PermuteVar16x32(Vector512.Load(magnitudes->Lowest), wide);
         if (highest >= 16)
@@ -151,7 +152,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     public static void Values(ulong present, ulong two, ulong below, Magnitudes* magnitudes, float* to)
     {
         Vector512<float> ones = Vector512.Create(magnitudes->Few[1]), twos = Vector512.Create(magnitudes->Few[3]);
-        // Fours of the upper row stand beside those of the lower.
+        // The bits are in the order of groups: four of the upper row, then the four below them.
         var upper = Vector512.Create(1u, 2, 4, 8, 0x100, 0x200, 0x400, 0x800, 0x10000, 0x20000, 0x40000, 0x80000, 0x1000000, 0x2000000, 0x4000000, 0x8000000);
         TwoRows((uint)present, (uint)two, (uint)below, to);
         TwoRows((uint)(present >> 32), (uint)(two >> 32), (uint)(below >> 32), to + 32);
@@ -183,7 +184,7 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         most = new(Vector512.Max(Vector512.Max(Vector512.Max(most.value.AsUInt32(), a.AsUInt32()), Vector512.Max(b.AsUInt32(), c.AsUInt32())), d.AsUInt32()).AsSingle());
         if (!Avx512BW.IsSupported)
             return ~(Zeros(a) | Zeros(b) << 16 | Zeros(c) << 32 | Zeros(d) << 48);
-        // Without their signs, what is not zero stays so when it is packed; fours of the rows then come one below the other.
+        // A magnitude that is not zero stays different from zero when it is packed. The packed bytes are in the order of groups.
         var packed = Avx512BW.PackSignedSaturate(Avx512BW.PackSignedSaturate(a + a, b + b), Avx512BW.PackSignedSaturate(c + c, d + d));
         var inOrder = Avx512F.PermuteVar16x32(packed.AsInt32(), Vector512.Create(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
         return ~Vector512.Equals(inOrder.AsByte(), Vector512<byte>.Zero).ExtractMostSignificantBits();

@@ -5,7 +5,7 @@ using Actipress.Grid;
 
 namespace Actipress.Machine;
 
-/// <summary>Four floats, in a register that every processor of .NET has.</summary>
+/// <summary>Four floats in a register of 128 bits, which every processor that .NET runs on has or emulates.</summary>
 readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
 {
     readonly Vector128<float> value = value;
@@ -109,7 +109,7 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
         return plane;
     }
 
-    // Each bit as a byte of ones or zeros.
+    // Expands each bit to a byte of ones or zeros.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector128<byte> Spread(ushort which)
     {

@@ -5,7 +5,7 @@ using Actipress.Grid;
 
 namespace Actipress.Machine;
 
-/// <summary>Eight floats, in a register of AVX; what it lacks is done in halves.</summary>
+/// <summary>Eight floats in a register of AVX. Processors without AVX2 emulate it in halves.</summary>
 readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
 {
     readonly Vector256<float> value = value;
@@ -58,7 +58,8 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         (a, b) = (new(Vector256.Create(aLow.Value, aHigh.Value)), new(Vector256.Create(bLow.Value, bHigh.Value)));
     }
 
-    // 8 x 8 floats at a time, as wide stores only: a wide load that follows narrow stores to the same place waits for all of them.
+    // This transposes 8 x 8 floats at a time with wide stores only: a wide load after narrow stores to the same address cannot be
+    // forwarded.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Transpose(float* from, long fromStride, float* to, long toStride)
     {
@@ -75,7 +76,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
                 Four(rows + 4, fromStride, columns + 4 * toStride, toStride);
             }
 
-        // Row r beside row r + 4, in halves of four.
+        // A register holds four floats of row r, then four of row r + 4.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static void Four(float* rows, long fromStride, float* columns, long toStride)
         {
@@ -106,7 +107,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector256<sbyte> TwoRows(float* rows, byte* levels)
         {
-            // Packing halves side by side is just the order of groups.
+            // Packing goes within halves of a register, which gives the order of groups.
             Vector256<short> left = Avx2.PackSignedSaturate(Eight(rows), Eight(rows + 16)), right = Avx2.PackSignedSaturate(Eight(rows + 8), Eight(rows + 24));
             var whole = Avx2.Permute4x64(Avx2.PackSignedSaturate(left, right).AsInt64(), 0b11_01_10_00).AsSByte();
             Vector256.Abs(whole).AsByte().Store(levels);
@@ -134,13 +135,13 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         }
     }
 
-    // What a shift moves in from the byte below does not reach the top.
+    // The bits that the shift moves in from the byte below do not reach the top bit.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Plane(byte* bytes, int bit) =>
         ((Vector256.Load(bytes) - Vector256<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits()
         | (ulong)((Vector256.Load(bytes + 32) - Vector256<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits() << 32;
 
-    // Each bit as a byte of ones or zeros.
+    // Expands each bit to a byte of ones or zeros.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector256<byte> Spread(uint which)
     {
@@ -164,7 +165,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         void Eight(Vector128<byte> eight, float* to)
         {
-            // The sign is above the three bits that choose.
+            // The lookup uses the lower three bits of a byte; the sign is above them.
             var wide = Avx2.ConvertToVector256Int32(eight);
             var magnitude = Avx2.PermuteVar8x32(Vector256.Load(magnitudes->Lowest), wide);
             if (highest >= 8)
@@ -191,7 +192,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         rows += 2 * stride;
         return ~(upper | (ulong)Zeros(rows, rows + stride, ref most) << 32);
 
-        // Packing goes within halves, which leaves fours of the four registers in turn.
+        // Packing goes within halves of a register, so that four bytes of each source follow one another.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static uint Zeros(float* row, float* next, ref Lanes8 most)
         {
@@ -250,7 +251,7 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         void TwoRows(uint present, uint two, uint below, float* to)
         {
             var places = Spread(present) & Vector256<byte>.One | Spread(two) & Vector256.Create((byte)2) | Spread(below) & Vector256.Create((byte)4);
-            // Fours of the upper row stand beside those of the lower.
+            // The bits are in the order of groups: four of the upper row, then the four below them.
             var rows = Avx2.PermuteVar8x32(places.AsInt32(), Vector256.Create(0, 2, 4, 6, 1, 3, 5, 7)).AsByte();
             Row(rows.GetLower(), to);
             Row(rows.GetUpper(), to + 16);

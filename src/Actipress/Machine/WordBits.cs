@@ -4,18 +4,22 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Actipress.Machine;
 
-/// <summary>Bits of words: moved between the lowest places and chosen ones, and counted.</summary>
+/// <summary>Gathers, scatters and counts the bits of words.</summary>
 static class WordBits
 {
-    /// <summary>The bits of <paramref name="x"/> where those of <paramref name="chosen"/> are set, side by side from the lowest.</summary>
+    /// <summary>
+    /// Compacts the bits of <paramref name="x"/> at the set bits of <paramref name="chosen"/> into the lowest bits (PEXT).
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Gather(ulong x, ulong chosen) => Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitExtract(x, chosen) : GatherOneByOne(x, chosen);
+    public static ulong Gather(ulong x, ulong chosen) =>
+        Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitExtract(x, chosen) : GatherOneByOne(x, chosen);
 
-    /// <summary>The lowest bits of <paramref name="x"/>, put where those of <paramref name="chosen"/> are set.</summary>
+    /// <summary>Distributes the lowest bits of <paramref name="x"/> to the set bits of <paramref name="chosen"/> (PDEP).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Scatter(ulong x, ulong chosen) => Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitDeposit(x, chosen) : ScatterOneByOne(x, chosen);
+    public static ulong Scatter(ulong x, ulong chosen) =>
+        Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitDeposit(x, chosen) : ScatterOneByOne(x, chosen);
 
-    /// <summary>How many bits of four words are set.</summary>
+    /// <summary>Counts the set bits of four words.</summary>
     public static unsafe int Count(ulong* words) =>
         BitOperations.PopCount(words[0]) + BitOperations.PopCount(words[1]) + BitOperations.PopCount(words[2]) + BitOperations.PopCount(words[3]);
 

@@ -1,6 +1,5 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Grid;
@@ -26,14 +25,13 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
     public Sections? Pack(Tensor map, bool exactZeros, out LeftRaw why)
     {
         using var contiguous = map.contiguous();
-        return map.dtype switch
-        {
-            ScalarType.Float32 => Pack<SingleCells>(contiguous, exactZeros, out why),
-            ScalarType.Float64 => Pack<DoubleCells>(contiguous, exactZeros, out why),
-            ScalarType.Float16 => Pack<HalfCells>(contiguous, exactZeros, out why),
-            ScalarType.BFloat16 => Pack<BFloat16Cells>(contiguous, exactZeros, out why),
-            _ => throw new ArgumentException($"No group quantisation of {map.dtype}: wanted a floating-point type.", nameof(map)),
-        };
+        (var packed, why) = Specialised.Run<PackWork, (Sections?, LeftRaw)>(map.dtype, new(this, contiguous, exactZeros));
+        return packed;
+    }
+
+    readonly struct PackWork(QuantizedGroups groups, Tensor map, bool exactZeros) : ISpecialised<(Sections?, LeftRaw)>
+    {
+        public (Sections?, LeftRaw) Run<TFace, TCells>() where TFace : struct, IGridFace where TCells : struct, IGridCells => (groups.Pack<TFace, TCells>(map, exactZeros, out var why), why);
     }
 
     /// <summary>Rebuilds the map, which the caller disposes.</summary>
@@ -46,13 +44,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         try
         {
             HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
-            switch (header.Type)
-            {
-                case ScalarType.Float32: groups.Unpack<SingleCells>(stored, map); break;
-                case ScalarType.Float64: groups.Unpack<DoubleCells>(stored, map); break;
-                case ScalarType.Float16: groups.Unpack<HalfCells>(stored, map); break;
-                default: groups.Unpack<BFloat16Cells>(stored, map); break;
-            }
+            Specialised.Run<UnpackWork, bool>(header.Type, new(groups, stored, map));
             return map;
         }
         catch
@@ -62,10 +54,19 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         }
     }
 
+    readonly struct UnpackWork(QuantizedGroups groups, Sections stored, Tensor map) : ISpecialised<bool>
+    {
+        public bool Run<TFace, TCells>() where TFace : struct, IGridFace where TCells : struct, IGridCells
+        {
+            groups.Unpack<TFace, TCells>(stored, map);
+            return true;
+        }
+    }
+
     // The number of values that one thread takes at a time: whole groups, and for a large map so many that two threads rarely share a page.
     static long Stretch(long elements) => Math.Clamp(elements / 16, 1 << 14, 1 << 18) / Group * Group;
 
-    Sections? Pack<TCells>(Tensor map, bool exactZeros, out LeftRaw why) where TCells : struct, IGridCells
+    Sections? Pack<TFace, TCells>(Tensor map, bool exactZeros, out LeftRaw why) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var elements = map.NumberOfElements;
         var from = (void*)LibTorch.Data(map);
@@ -100,7 +101,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
                 var count = (int)Math.Min(Group, end - at);
                 var place = GridMover<TCells>.InPlace(at, count, from);
                 if (place == null) GridMover<TCells>.Load(from, at, place = x, count);
-                usable = Look(place, positive, ref negative);
+                usable = TFace.Look(place, 16, positive, ref negative);
                 for (var word = 0; word < 4; word++)
                 {
                     var all = count >= 64 * (word + 1) ? ~0UL : (1UL << Math.Max(0, count - 64 * word)) - 1;
@@ -124,7 +125,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         }
     }
 
-    void Unpack<TCells>(Sections stored, Tensor map) where TCells : struct, IGridCells
+    void Unpack<TFace, TCells>(Sections stored, Tensor map) where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var elements = map.NumberOfElements;
         var to = (void*)LibTorch.Data(map);
@@ -148,7 +149,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
                 if (zeros != null)
                 {
                     Buffer.MemoryCopy(zeros + at / 8, positive, 32, (count + 7) / 8);
-                    Restore(x, positive, least, place == null ? x : place);
+                    TFace.Restore(x, positive, least, place == null ? x : place, 16);
                     if (place != null) continue;
                 }
                 GridMover<TCells>.Store(x, to, at, count);
@@ -260,19 +261,5 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         hash = (hash ^ hash >>> 16) * new Vector<uint>(0x7feb352d);
         hash = (hash ^ hash >>> 15) * new Vector<uint>(0x846ca68b);
         return Vector.ConvertToSingle(((hash ^ hash >>> 16) >>> 8).As<uint, int>()) * new Vector<float>(1f / (1 << 24));
-    }
-
-    static bool Look(float* from, ulong* positive, ref bool anyNegative) =>
-        Vector512.IsHardwareAccelerated ? GridLanes<Lanes16>.Look(from, 16, positive, ref anyNegative)
-        : Vector256.IsHardwareAccelerated ? GridLanes<Lanes8>.Look(from, 16, positive, ref anyNegative)
-        : Vector128.IsHardwareAccelerated ? GridLanes<Lanes4>.Look(from, 16, positive, ref anyNegative)
-        : GridPlain.Look(from, 16, positive, ref anyNegative);
-
-    static void Restore(float* x, ulong* positive, float smallest, float* to)
-    {
-        if (Vector512.IsHardwareAccelerated) GridLanes<Lanes16>.Restore(x, positive, smallest, to, 16);
-        else if (Vector256.IsHardwareAccelerated) GridLanes<Lanes8>.Restore(x, positive, smallest, to, 16);
-        else if (Vector128.IsHardwareAccelerated) GridLanes<Lanes4>.Restore(x, positive, smallest, to, 16);
-        else GridPlain.Restore(x, positive, smallest, to, 16);
     }
 }

@@ -80,8 +80,27 @@ sealed partial record Dct : Transform
         return transposed;
     }
 
-    // The blocks of one size: for each axis their start, their number, and their number of points.
-    readonly record struct Axis(int Start, int Count, int Points);
+    /// <summary>Blocks along an axis, all of as many points.</summary>
+    /// <param name="Start">Where the first block starts.</param>
+    /// <param name="Count">Blocks.</param>
+    /// <param name="Points">Points of each.</param>
+    internal readonly record struct Axis(int Start, int Count, int Points);
+
+    /// <summary>
+    /// How maps divide into blocks of <paramref name="block"/> points (a quarter, half and half of that in a volume): whole blocks, and
+    /// shorter ones at the end of each axis.
+    /// </summary>
+    internal static IEnumerable<(Axis Depth, Axis Height, Axis Width)> Division(MapShape shape, int block)
+    {
+        var (depth, height, width) = shape.SpatialRank == 3 ? (block / 4, block / 2, block / 2) : (1, block, block);
+        return from d in Parts(shape.Depth, depth) from h in Parts(shape.Height, height) from w in Parts(shape.Width, width) select (d, h, w);
+
+        static IEnumerable<Axis> Parts(int length, int block)
+        {
+            if (length >= block) yield return new Axis(0, length / block, block);
+            if (length % block > 0) yield return new Axis(length - length % block, 1, length % block);
+        }
+    }
 
     readonly partial record struct Region(Axis Depth, Axis Height, Axis Width)
     {
@@ -96,17 +115,7 @@ sealed partial record Dct : Transform
         }
     }
 
-    IEnumerable<Region> Regions(MapShape shape)
-    {
-        var (depth, height, width) = shape.SpatialRank == 3 ? (Block / 4, Block / 2, Block / 2) : (1, Block, Block);
-        return from d in Parts(shape.Depth, depth) from h in Parts(shape.Height, height) from w in Parts(shape.Width, width) select new Region(d, h, w);
-    }
-
-    static IEnumerable<Axis> Parts(int length, int block)
-    {
-        if (length >= block) yield return new Axis(0, length / block, block);
-        if (length % block > 0) yield return new Axis(length - length % block, 1, length % block);
-    }
+    IEnumerable<Region> Regions(MapShape shape) => from blocks in Division(shape, Block) select new Region(blocks.Depth, blocks.Height, blocks.Width);
 
     static void Gather(ReadOnlySpan<float> map, MapShape shape, long m, Region region, int d, int h, int w, Span<float> block)
     {

@@ -6,16 +6,15 @@ using Actipress.Machine;
 
 namespace Actipress.Grid.Bits;
 
-/// <summary>The bits of up to 256 tiles: six streams that are written side by side and stored one after the other.</summary>
+/// <summary>Writes the bits of up to 256 tiles: six streams that are written in parallel and stored one after the other.</summary>
 /// <remarks>
 /// <code>
 /// groups    4 bytes a tile: bit g is set where group g holds a level that is not zero
-/// zeros     where kept: for each row of a tile that holds values a bit for each of its columns; under a wavelet for each element of a unit
+/// zeros     only where zeros are kept: a bit for each element, set where the element is not zero
 /// masks     a byte for each set bit of groups: which of the eight levels are not zero
 /// signs     a bit for each level that is not zero, set for negative ones
-/// levels    quarter by quarter of a tile, class by class (1, 2, 3 to 4, 5 to 8, 9 to 16, ...): for each of its levels of the class or
-///           above a bit, set where it is above; then for each of the class the b lower bits of one less than it, first the lowest
-///           bit of all
+/// levels    quarter by quarter of a tile, class by class (1, 2, 3 to 4, 5 to 8, 9 to 16, ...): a bit for each level of the class or
+///           above, set where it is above; then bit by bit, from the lowest, the bits of (level - 1) below the leading one
 /// escapes   two bytes for each level of 127: the coefficient's magnitude as a float of 8 bits of exponent and 8 of fraction
 /// </code>
 /// Bits fill bytes from the lowest; a bit stream ends with zeros up to a whole byte.
@@ -28,21 +27,21 @@ sealed unsafe class GridChunk : IDisposable
     /// <summary>Coefficients of one chunk.</summary>
     public const int Coefficients = 256 * TilesPerChunk;
 
-    // What a writer writes ahead.
+    // A writer writes whole words, so that it may write this far beyond the end of its stream.
     const int Slack = 256;
 
-    // Worst cases of a tile: every coefficient is kept, and escapes.
+    // The largest sizes of a tile's streams: every coefficient is kept and is an escape.
     internal const int GroupBytes = 4;
     const int MaskBytes = 32, SignBytes = 32, LevelBytes = 512, EscapeBytes = 512;
 
     readonly byte* memory;
 
     /// <summary>
-    /// Tiles that go through each stage together: a mispredicted branch of the bit streams then waits for no arithmetic.
+    /// Tiles that go through each stage together, so that a mispredicted branch of the bit streams does not wait for arithmetic.
     /// </summary>
     public const int Batch = 8;
 
-    /// <summary>A tile of 256 values, and the coefficients of a batch of tiles.</summary>
+    /// <summary>Scratch memory: a tile of 256 values, and the coefficients of a batch of tiles.</summary>
     public readonly float* X, Y;
 
     readonly byte* groups, zeros, masks, signs, levels, escapes;
@@ -89,7 +88,7 @@ sealed unsafe class GridChunk : IDisposable
         zeroBits = new(zeros);
     }
 
-    /// <summary>Writes which of a tile's values are zero, of those in some places.</summary>
+    /// <summary>Writes which of a tile's values are zero, for the values at <paramref name="places"/>.</summary>
     public void WriteZeros(ulong* positive, in Places places)
     {
         if (places.AreAll)
@@ -131,7 +130,7 @@ sealed unsafe class GridChunk : IDisposable
             mask += BitOperations.PopCount(some);
             groupBits |= (uint)WordBits.Gather(some, Lowest) << 8 * quarter;
             signWriter.Write(WordBits.Gather(negative[quarter], present), BitOperations.PopCount(present));
-            // Levels of 1 and 2 are most of them; where all are 1, the second class writes nothing.
+            // Most levels are 1 or 2. Where all are 1, the second class writes nothing.
             ulong aboveOne = TFace.Above(tileLevels + 64 * quarter, 1), alive = TFace.Above(tileLevels + 64 * quarter, 2);
             levelWriter.Write(WordBits.Gather(aboveOne, present), BitOperations.PopCount(present));
             levelWriter.Write(WordBits.Gather(alive, aboveOne), BitOperations.PopCount(aboveOne));
@@ -161,20 +160,23 @@ sealed unsafe class GridChunk : IDisposable
         }
     }
 
-    // The lowest bit of each byte.
+    // A mask of the lowest bit of each byte.
     internal const ulong Lowest = 0x0101010101010101;
 
-    // The lowest bit of each byte that is not empty.
+    // Sets the lowest bit of each byte that is not zero.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static ulong NotEmpty(ulong bytes) => ((bytes & 0x7F * Lowest) + 0x7F * Lowest | bytes) >> 7 & Lowest;
 
-    // All bits of the bytes whose lowest is set.
+    // Sets all bits of the bytes whose lowest bit is set.
     internal static ulong Whole(ulong lowest) => lowest * 0xFF;
 
-    /// <summary>The chunk's bytes so far, in memory that the caller frees.</summary>
+    /// <summary>Returns the chunk's bytes, in memory that the caller frees.</summary>
     public byte* Finish(out int length) => Finish(zeros, zeroBits.End(), out length);
 
-    /// <summary>The same with zeros that were not written here: the bytes from <paramref name="zeros"/> to <paramref name="zeroEnd"/>.</summary>
+    /// <summary>
+    /// Returns the chunk's bytes with a stream of zeros that was written elsewhere: the bytes from <paramref name="zeros"/> to
+    /// <paramref name="zeroEnd"/>.
+    /// </summary>
     public byte* Finish(byte* zeros, byte* zeroEnd, out int length)
     {
         byte* signEnd = signBits.End(), levelEnd = levelBits.End();
@@ -204,7 +206,7 @@ sealed unsafe class GridChunk : IDisposable
         ulong bits;
         long count;
 
-        // Field by field: the compiler leaves in memory what is copied whole.
+        // The fields are copied one by one, because the compiler keeps a struct that is copied whole in memory.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public BitWriter(in BitWriter from) : this(from.to) => (bits, count) = (from.bits, from.count);
 
@@ -216,7 +218,7 @@ sealed unsafe class GridChunk : IDisposable
             count = from.count;
         }
 
-        // length: 0 to 64; no bit of next beyond it.
+        // length is 0 to 64, and next has no set bit beyond it.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public void Write(ulong next, int length)
         {
@@ -224,7 +226,7 @@ sealed unsafe class GridChunk : IDisposable
             *(ulong*)to = bits;
             var rest = Beyond(next);
             count += length;
-            // No branch, which would often be foreseen wrongly.
+            // This has no branch, which would often be mispredicted.
             var full = count >> 6;
             to += full << 3;
             bits ^= (bits ^ rest) & (ulong)-full;
@@ -239,7 +241,7 @@ sealed unsafe class GridChunk : IDisposable
             bits = Beyond(next);
         }
 
-        // What the word has no room for: a shift by 64 - count, which may be all 64.
+        // The bits that do not fit in the word: a shift by 64 - count, which may be 64.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         readonly ulong Beyond(ulong next) => next >> 1 >> (63 ^ (int)count);
 

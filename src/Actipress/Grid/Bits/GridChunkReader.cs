@@ -6,29 +6,29 @@ using Actipress.Machine;
 
 namespace Actipress.Grid.Bits;
 
-/// <summary>Reads the bits of chunks: see <see cref="GridChunk"/>.</summary>
+/// <summary>Reads the bits of chunks, which <see cref="GridChunk"/> writes.</summary>
 sealed unsafe class GridChunkReader : IDisposable
 {
-    // Bits of a level that is no escape.
+    // The number of bits of a level that is not an escape.
     const int Planes = 7;
 
-    // What may be read beyond a damaged stream before that is noticed.
+    // How far a damaged stream may be read beyond its end before the damage is detected.
     const int Slack = 256;
 
     readonly byte* memory;
 
-    /// <summary>A tile of 256 values, and the coefficients of a <see cref="GridChunk.Batch"/> of tiles.</summary>
+    /// <summary>Scratch memory: a tile of 256 values, and the coefficients of a <see cref="GridChunk.Batch"/> of tiles.</summary>
     public readonly float* X, Y;
 
     readonly byte* tileLevels, zeros;
 
-    // A copy of the chunk but its zeros, with room behind it.
+    // A copy of the chunk without its zeros, with slack behind it.
     byte* copy;
     int room;
 
     readonly bool keepsZeros;
 
-    /// <param name="largestZeroBits">The largest number of bits of zeros; 0 if they are not to be read here.</param>
+    /// <param name="largestZeroBits">The largest number of bits of zeros; 0 if this reader does not read them.</param>
     public GridChunkReader(int largestZeroBits)
     {
         keepsZeros = largestZeroBits > 0;
@@ -54,8 +54,8 @@ sealed unsafe class GridChunkReader : IDisposable
     int levelBytes;
 
     /// <summary>Starts to read a chunk.</summary>
-    /// <remarks><c>tiles</c>: how many tiles it has. <c>zeroBitCount</c>: how many bits of zeros it has.</remarks>
-    /// <exception cref="InvalidDataException">The bytes do not add up.</exception>
+    /// <remarks>The chunk has so many <c>tiles</c>, and so many bits of zeros.</remarks>
+    /// <exception cref="InvalidDataException">The sizes of the streams contradict each other.</exception>
     public void Open(byte* bytes, int length, int tiles, int zeroBitCount)
     {
         var (groupBytes, zeroBytes) = (GridChunk.GroupBytes * tiles, (int)((zeroBitCount + 7L) / 8));
@@ -98,11 +98,11 @@ sealed unsafe class GridChunkReader : IDisposable
         zeroReader = reader;
     }
 
-    /// <summary>Goes on by bits of zeros that are not wanted.</summary>
+    /// <summary>Skips bits of zeros.</summary>
     public void SkipZeros(int bits) => zeroReader.At += bits;
 
     /// <summary>Reads the next tiles' coefficients.</summary>
-    /// <returns>For each tile which of its groups hold a level that is not zero.</returns>
+    /// <returns>A word for each tile, with a bit for each group that holds a level other than zero.</returns>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
     public uint* Read<TFace>(float* y, int tiles, Magnitudes* magnitudes) where TFace : struct, IBitFace
     {
@@ -131,7 +131,7 @@ sealed unsafe class GridChunkReader : IDisposable
             Expect(GridChunk.NotEmpty(present) == some, "masks that are not empty");
             Expect(levels.At <= 8L * levelBytes, "levels for every mask");
             var below = WordBits.Scatter(signs.Read(BitOperations.PopCount(present)), present);
-            // Levels of 1 and 2 are most of them.
+            // Most levels are 1 or 2.
             var aboveOne = WordBits.Scatter(levels.Read(BitOperations.PopCount(present)), present);
             var alive = WordBits.Scatter(levels.Read(BitOperations.PopCount(aboveOne)), aboveOne);
             if (alive == 0)
@@ -139,7 +139,7 @@ sealed unsafe class GridChunkReader : IDisposable
                 TFace.Values(present, aboveOne, below, magnitudes, coefficients);
                 continue;
             }
-            // A class is told by the highest bit of one less than its levels; the bits below follow.
+            // The class is the leading bit of (level - 1); the stream holds the bits below it.
             new Span<ulong>(planes, Planes).Clear();
             planes[0] = aboveOne & ~alive;
             var c = 2;
@@ -191,7 +191,7 @@ sealed unsafe class GridChunkReader : IDisposable
 
         public long At;
 
-        /// <summary>The next 64 bits, of which <paramref name="length"/> are read.</summary>
+        /// <summary>Returns the next 64 bits and advances by <paramref name="length"/> bits.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public ulong Read(int length)
         {

@@ -2,29 +2,34 @@ using Actipress.Machine;
 
 namespace Actipress.Grid.Bits;
 
-/// <summary>Coefficients to levels, levels to bits, and back.</summary>
+/// <summary>The arithmetic between coefficients, levels and bits.</summary>
 unsafe interface IBitFace
 {
     /// <summary>
-    /// The level of each coefficient, min(floor(|y| inverse), <see cref="GridLevels.Escape"/>), in the order of groups.
+    /// Quantises 256 coefficients to levels, min(floor(|y| inverse), <see cref="GridLevels.Escape"/>), in the order of groups.
     /// </summary>
-    /// <remarks><c>levels</c>: receives 256 bytes. <c>kept</c>: receives a bit for each level that is not zero: 4 words. <c>negative</c>: receives a bit for each of those whose coefficient is negative: 4 words.</remarks>
+    /// <remarks>
+    /// <c>levels</c> receives 256 bytes. <c>kept</c> receives four words with a bit for each level that is not zero, <c>negative</c> four
+    /// with a bit for each of these whose coefficient is negative.
+    /// </remarks>
     static abstract void Levels(float* y, float inverse, byte* levels, ulong* kept, ulong* negative);
 
-    /// <summary>A bit for each of 64 levels that is more than <paramref name="m"/>.</summary>
+    /// <summary>Compares 64 levels with <paramref name="m"/>: a bit is set for each that is greater.</summary>
     static abstract ulong Above(byte* levels, int m);
 
-    /// <summary>64 levels where they are present, else zero, each with its top bit where it is to be below zero.</summary>
-    /// <remarks><c>planes</c>: <c>count</c> words of bits of one less than each, the lowest first.</remarks>
+    /// <summary>
+    /// Composes 64 levels from bit planes: zero where a level is not present, and with the top bit set where it is negative.
+    /// </summary>
+    /// <remarks><c>planes</c> has <c>count</c> words with the bits of (level - 1), the lowest bit first.</remarks>
     static abstract void Compose(ulong present, ulong below, ulong* planes, int count, byte* levels);
 
-    /// <summary>Of 64 levels the <paramref name="bit"/>-th bit of one less than each.</summary>
+    /// <summary>Extracts the <paramref name="bit"/>-th bit of (level - 1) from 64 levels.</summary>
     static abstract ulong Plane(byte* levels, int bit);
 
-    /// <summary>What 64 levels with their signs stand for, in rows of 16.</summary>
-    /// <remarks><c>highest</c>: no level is above it.</remarks>
+    /// <summary>Dequantises 64 levels with their signs to rows of 16.</summary>
+    /// <remarks>No level is above <c>highest</c>.</remarks>
     static abstract void Values(byte* levels, int highest, Magnitudes* magnitudes, float* y);
 
-    /// <summary>The same of 64 levels of at most 2, from a bit for each that is not zero, that is 2, and that is below zero.</summary>
+    /// <summary>Dequantises 64 levels of at most 2, from a bit for each that is not zero, that is 2, and that is negative.</summary>
     static abstract void Values(ulong present, ulong two, ulong below, Magnitudes* magnitudes, float* y);
 }

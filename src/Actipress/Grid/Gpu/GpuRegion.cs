@@ -40,8 +40,8 @@ struct GpuMap
     public readonly GpuMap OfCoefficients(int firstUnit, long coefficients) => this with { Elements = coefficients, Type = (int)torch.ScalarType.Float32, FirstUnit = firstUnit };
 }
 
-/// <summary>An axis of a region: <see cref="GridTiles.Axis"/>, and the offset of the cosines for its points.</summary>
-struct GpuAxis(GridTiles.Axis axis, int cosines)
+/// <summary>An axis of a region: <see cref="Dct.Axis"/>, and the offset of the cosines for its points.</summary>
+struct GpuAxis(Dct.Axis axis, int cosines)
 {
     public int Start = axis.Start, Count = axis.Count, Points = axis.Points, Cosines = cosines;
 }
@@ -78,6 +78,6 @@ struct GpuRegion
         }
         return regions;
 
-        static GpuAxis Axis(GridTiles.Axis axis) => new(axis, GridCosines.StartOf(axis.Points));
+        static GpuAxis Axis(Dct.Axis axis) => new(axis, GridCosines.StartOf(axis.Points));
     }
 }

@@ -196,7 +196,8 @@ sealed class GridPackOnGpu : IDisposable
         finally { whole?.Dispose(); }
     }
 
-    internal static int Groups(GpuDevice gpu, long values) => (int)Math.Min(MostGroups, (values + gpu.Threads * ValuesPerThread - 1) / (gpu.Threads * ValuesPerThread));
+    internal static int Groups(GpuDevice gpu, long values) =>
+        (int)Math.Min(MostGroups, (values + gpu.Threads * ValuesPerThread - 1) / (gpu.Threads * ValuesPerThread));
 
     static int Groups(int count, int each) => (count + each - 1) / each;
 }

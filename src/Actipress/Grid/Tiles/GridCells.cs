@@ -6,15 +6,18 @@ using Actipress.Machine;
 
 namespace Actipress.Grid.Tiles;
 
-/// <summary>The numbers of a map in its own memory, row-major, moved to and from tiles of float32.</summary>
+/// <summary>Loads the elements of a map, row-major in its own memory and type, as float32, and stores them.</summary>
 unsafe interface IGridCells
 {
     static abstract int Bytes { get; }
 
-    /// <summary>Whether they are float32 themselves.</summary>
+    /// <summary>Whether the elements are float32.</summary>
     static abstract bool AreFloats { get; }
 
-    /// <summary>The smallest positive number that a zero must not be taken for.</summary>
+    /// <summary>
+    /// The smallest value that an element other than zero may be decoded to: the smallest normal number of the type, at least that of
+    /// float32.
+    /// </summary>
     static abstract float Smallest { get; }
 
     static abstract void Load(void* map, long at, float* to, int count);
@@ -41,8 +44,8 @@ unsafe struct SingleCells : IGridCells
         else Copy(from, (float*)map + at, count);
     }
 
-    /// <summary>Up to 16 values, and zeros up to the sixteenth; needs AVX.</summary>
-    // Each place is written once, and as wide as it is read: what several stores wrote, no load gets before it is in the cache.
+    /// <summary>Copies up to 16 values and fills with zeros up to the sixteenth; needs AVX.</summary>
+    // Each place is written once, by a store as wide as the load that follows: a load that spans several stores cannot be forwarded.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void LoadRow(float* from, float* to, int count)
     {
@@ -57,7 +60,7 @@ unsafe struct SingleCells : IGridCells
         Avx.MaskLoad(from + 8, Vector256.LessThan(places, Vector256.Create(count - 8)).AsSingle()).Store(to + 8);
     }
 
-    // Fewer than 16, in stretches that no place is in twice.
+    // Copies fewer than 16 values in pieces that do not overlap.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Copy(float* from, float* to, int count)
     {
@@ -127,7 +130,7 @@ unsafe struct BFloat16Cells : IGridCells
         for (var i = 0; i < count; i++) to[i] = BitConverter.UInt32BitsToSingle((uint)((ushort*)map)[at + i] << 16);
     }
 
-    // To the nearest, ties to even.
+    // This rounds to nearest, ties to even.
     public static void Store(float* from, void* map, long at, int count)
     {
         for (var i = 0; i < count; i++)
@@ -138,10 +141,13 @@ unsafe struct BFloat16Cells : IGridCells
     }
 }
 
-/// <summary>Moves tiles of one map.</summary>
+/// <summary>Moves tiles between a map and scratch memory.</summary>
 unsafe struct GridMover<TCells> where TCells : struct, IGridCells
 {
-    /// <summary>Where the walk's tile lies in the map as 16 rows of 16 float32, <paramref name="stride"/> apart, if it is whole; else null, and 16.</summary>
+    /// <summary>
+    /// Returns where the walk's tile lies in the map, if it is 16 rows of 16 float32 there, <paramref name="stride"/> apart; else null, and
+    /// a stride of 16.
+    /// </summary>
     public static float* InPlace(ref GridWalk walk, void* map, out long stride)
     {
         stride = 16;
@@ -154,10 +160,10 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         return place;
     }
 
-    /// <summary>Where 256 neighbours lie in the map as float32; null where they do not.</summary>
+    /// <summary>Returns where 256 neighbours lie in the map, if they are float32; else null.</summary>
     public static float* InPlace(long at, int count, void* map) => TCells.AreFloats && count == 256 ? (float*)map + at : null;
 
-    /// <summary>Reads the walk's tile.</summary>
+    /// <summary>Reads the walk's tile and advances its blocks.</summary>
     public static void Gather(ref GridWalk walk, void* map, float* x)
     {
         if (walk.Region is not { } region) Load(map, walk.Tile * 256, x, walk.Elements);
@@ -168,14 +174,16 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
     }
 
-    /// <summary>Writes it.</summary>
+    /// <summary>Writes the walk's tile and advances its blocks.</summary>
     public static void Scatter(ref GridWalk walk, float* x, void* map)
     {
         if (walk.Region is { } region) Move(ref walk, region, map, x, store: true);
         else Store(x, map, walk.Tile * 256, walk.Elements);
     }
 
-    /// <summary>Writes some of its blocks, or of its plain values, and no others: those from <paramref name="first"/> to before <paramref name="end"/>.</summary>
+    /// <summary>
+    /// Writes only the tile's blocks, or plain values, from <paramref name="first"/> up to but not including <paramref name="end"/>.
+    /// </summary>
     public static void Scatter(ref GridWalk walk, float* x, void* map, int first, int end)
     {
         if (walk.Region is not { } region)
@@ -196,7 +204,8 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
     }
 
-    // One block of 4 x 8 x 8: slices 0 and 1 side by side above 2 and 3. The block below is asked for: half a line a row is no stream either.
+    // The tile is one block of 4 x 8 x 8, with slices 0 and 1 above slices 2 and 3. The block below is prefetched: rows of half a cache
+    // line are not a stream that the processor recognises.
     static void MoveVolume(ref GridWalk walk, float* map, float* x, bool store)
     {
         var (height, width) = (walk.Shape.Height, walk.Shape.Width);
@@ -214,10 +223,10 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
     }
 
-    // Whether each row of a tile comes from one block.
+    // Whether each row of a tile belongs to one block.
     static bool InRows(GridTiles.Region region) => region.Across == 1 && region.Depth.Points == 1;
 
-    // Blocks one above the other. What they leave of the tile becomes zero.
+    // The tile's blocks lie one above the other. Places that no block fills become zero.
     static void MoveRows(ref GridWalk walk, GridTiles.Region region, void* map, float* x, bool store)
     {
         var (height, width, stride) = (region.Height.Points, region.Width.Points, walk.Shape.Width);
@@ -235,7 +244,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         if (!store) Clear(x, end);
     }
 
-    // Rows, in stores as wide as they are read.
+    // This clears rows with stores as wide as the loads that follow.
     static void Clear(float* x, float* end)
     {
         for (; x < end; x += 16) Vector512<float>.Zero.Store(x);
@@ -266,10 +275,10 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
         var (shape, left) = (walk.Shape, walk.BlocksHere);
         var (depth, height, width, across) = (region.Depth.Points, region.Height.Points, region.Width.Points, region.Across);
-        // Slot (down, right) of the tile, slices of a block after one another.
+        // The slices of a block fill the slots (down, right) of the tile one after the other.
         for (int down = 0, right = 0; left > 0;)
         {
-            // Neighbours in the map that fill rows of a tile move together.
+            // Neighbouring blocks that fill rows of the tile move together.
             var blocks = depth == 1 && right == 0 && across * width == 16 && across <= left ? walk.Blocks.Neighbours(across) : 1;
             for (var z = 0; z < depth; z++)
             {
@@ -291,31 +300,38 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
     }
 
-    /// <summary>Where the walk's tile lies: in the map itself or, read from there, in <paramref name="x"/>; tells what it holds, see <see cref="ITileFace.Look"/>.</summary>
-    public static bool Look<TFace>(void* map, ref GridWalk walk, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative) where TFace : struct, ITileFace
+    /// <summary>
+    /// Finds the walk's tile in the map itself, or reads it into <paramref name="x"/>, and examines it by <see cref="ITileFace.Look"/>.
+    /// </summary>
+    public static bool Look<TFace>(void* map, ref GridWalk walk, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative)
+        where TFace : struct, ITileFace
     {
         place = InPlace(ref walk, map, out stride);
         if (place == null) Gather(ref walk, map, place = x);
         return TFace.Look(place, stride, positive, ref anyNegative);
     }
 
-    /// <summary>Tells what up to 256 neighbours hold.</summary>
-    /// <remarks><c>to</c>: where they are read to, or null if they need not be. <c>tile</c>: room for 256 values, for those that do not lie in the map as they are wanted.</remarks>
-    public static bool Look<TFace>(void* map, long at, int count, float* to, float* tile, ulong* positive, ref bool anyNegative) where TFace : struct, ITileFace
+    /// <summary>Examines up to 256 neighbours by <see cref="ITileFace.Look"/>.</summary>
+    /// <remarks>
+    /// The values are copied to <c>to</c> unless it is null. <c>tile</c> has room for 256 values, and is used where the map has no 256
+    /// neighbours of float32.
+    /// </remarks>
+    public static bool Look<TFace>(void* map, long at, int count, float* to, float* tile, ulong* positive, ref bool anyNegative)
+        where TFace : struct, ITileFace
     {
         var place = to == null ? InPlace(at, count, map) : null;
         if (place == null) Load(map, at, place = to == null ? tile : to, count);
         return TFace.Look(place, 16, positive, ref anyNegative);
     }
 
-    /// <summary>Up to 256 neighbours; the rest of a tile becomes zero.</summary>
+    /// <summary>Reads up to 256 neighbours; the rest of the tile becomes zero.</summary>
     public static void Load(void* map, long at, float* x, int count)
     {
         Read(map, at, x, count);
         for (var i = count; i < 256; i++) x[i] = 0;
     }
 
-    /// <summary>Neighbours.</summary>
+    /// <summary>Reads neighbours.</summary>
     public static void Read(void* map, long at, float* x, int count)
     {
         for (var i = 0; i < count; i += 16)
@@ -325,7 +341,7 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
         }
     }
 
-    /// <summary>Back.</summary>
+    /// <summary>Writes neighbours.</summary>
     public static void Store(float* x, void* map, long at, int count)
     {
         for (var i = 0; i < count; i += 16) TCells.Store(x + i, map, at + i, Math.Min(16, count - i));

@@ -5,43 +5,38 @@ using Actipress.Maps;
 
 namespace Actipress.Grid.Tiles;
 
-/// <summary>What a tile's 256 values go through.</summary>
+/// <summary>The transform of a tile's 256 values.</summary>
 enum TileTransform : byte
 {
     Identity,
     Cosine,
 
-    /// <summary>None: they hold the coefficients of whole maps.</summary>
+    /// <summary>The tiles hold the coefficients of whole maps, and have no transform of their own.</summary>
     Wavelet,
 }
 
 /// <summary>
-/// How a map divides into tiles of 16 x 16 values. Along each axis blocks have 16, 8 or 4 points (a quarter, half and half of that in a
-/// volume) and the last may be shorter. Small blocks share a tile: floor(16 / rows) times floor(16 / columns) slots of one plane block each, filled block after
-/// block, row-major; a block of a volume takes as many slots in turn as it has slices. Unfilled places are zero. A tile of plain
-/// values is 256 neighbours in memory.
+/// How a map divides into tiles of 16 x 16 values. A tile without a transform is 256 neighbours in memory. Under a cosine transform the map
+/// divides into blocks (<see cref="Dct.Division"/>), and a tile has floor(16 / rows) x floor(16 / columns) slots. Each slice of a block
+/// fills
+/// one slot; blocks fill the slots of a tile one after the other, row-major. Places that no block fills are zero.
 /// </summary>
 sealed class GridTiles
 {
-    /// <param name="Start">Where the first block starts.</param>
-    /// <param name="Count">Blocks.</param>
-    /// <param name="Points">Points of each.</param>
-    public readonly record struct Axis(int Start, int Count, int Points);
-
     static readonly Places everywhere = new(16, 16);
 
-    /// <summary>The places that hold values in a tile of a region, or of plain values.</summary>
+    /// <summary>The places that hold values in a tile of a region, or in a tile without a transform.</summary>
     public static ref readonly Places PlacesOf(Region? region) => ref region is null ? ref everywhere : ref region.Places;
 
-    /// <summary>The tiles of one kind of blocks.</summary>
-    public sealed class Region(GridTiles tiles, Axis depth, Axis height, Axis width, long firstTile)
+    /// <summary>The tiles of blocks of the same extents.</summary>
+    public sealed class Region(GridTiles tiles, Dct.Axis depth, Dct.Axis height, Dct.Axis width, long firstTile)
     {
         /// <summary>Whether a tile is one block of 4 x 8 x 8.</summary>
         public bool IsVolume { get; } = (depth.Points, height.Points, width.Points) == (4, 8, 8);
 
-        public Axis Depth => depth;
-        public Axis Height => height;
-        public Axis Width => width;
+        public Dct.Axis Depth => depth;
+        public Dct.Axis Height => height;
+        public Dct.Axis Width => width;
         public int Down { get; } = 16 / height.Points;
         public int Across { get; } = 16 / width.Points;
 
@@ -57,27 +52,30 @@ sealed class GridTiles
         public long FirstTile => firstTile;
         public long Tiles => (Blocks + BlocksPerTile - 1) / BlocksPerTile;
 
-        /// <summary>Blocks along the axis of <see cref="MapRange"/>'s rows.</summary>
-        public Axis Lines => tiles.Shape.Depth > 1 ? depth : height;
+        /// <summary>The blocks along the axis of <see cref="MapRange"/>'s rows.</summary>
+        public Dct.Axis Lines => tiles.Shape.Depth > 1 ? depth : height;
 
-        /// <summary>The lines of blocks that hold the rows of a range: the first, and how many.</summary>
+        /// <summary>The lines of blocks that hold the rows of a range: the first one, and their number.</summary>
         public (int First, int Count) LinesOf(MapRange range)
         {
             var first = Math.Clamp((range.FirstRow - Lines.Start) / Lines.Points, 0, Lines.Count);
             return (first, Math.Clamp((range.FirstRow + range.Rows - Lines.Start) / Lines.Points, first, Lines.Count) - first);
         }
 
-        /// <summary>Values from a row of a block to one that is needed soon: the same row of a later map or of a later line of blocks.</summary>
+        /// <summary>
+        /// The distance, in values, from a row of a block to the row that is prefetched: the same row of a later map, or of a later line of
+        /// blocks.
+        /// </summary>
         public int Ahead { get; } = AheadOf(tiles.Shape, height);
 
-        static int AheadOf(MapShape shape, Axis height)
+        static int AheadOf(MapShape shape, Dct.Axis height)
         {
             var plane = (long)shape.Height * shape.Width;
             var between = plane <= CacheLine.Ahead ? plane : (long)height.Points * shape.Width;
             return between <= CacheLine.Ahead ? (int)(CacheLine.Ahead / between * between) : CacheLine.Ahead;
         }
 
-        /// <summary>Values, not fill, in one tile.</summary>
+        /// <summary>The number of values in a tile, without its fill.</summary>
         public int Elements(long tile) => (int)Math.Min(BlocksPerTile, Blocks - (tile - firstTile) * BlocksPerTile) * BlockElements;
     }
 
@@ -85,16 +83,16 @@ sealed class GridTiles
     public TileTransform Transform { get; }
     public Region[] Regions { get; }
 
-    /// <summary>How maps divide into units, where their coefficients fill the tiles.</summary>
+    /// <summary>How maps divide into units under a wavelet; else null.</summary>
     public GridWavelet? Wavelet { get; }
 
     public long Count { get; }
     public int Chunks => checked((int)(Wavelet is { } wavelet ? wavelet.Units * wavelet.ChunksPerUnit : (Count + GridChunk.TilesPerChunk - 1) / GridChunk.TilesPerChunk));
 
-    /// <summary>Whether a range of the map can be read without the rest.</summary>
+    /// <summary>Whether a range of the map can be unpacked without the rest of the map.</summary>
     public bool HaveRanges => Transform != TileTransform.Wavelet;
 
-    /// <summary>A range with all rows of the blocks in which its rows lie.</summary>
+    /// <summary>Extends a range to whole blocks.</summary>
     public MapRange WholeBlocks(MapRange range)
     {
         if (Regions.Length == 0) return range;
@@ -103,13 +101,13 @@ sealed class GridTiles
         return range with { FirstRow = first, Rows = Math.Min(rows, (range.FirstRow + range.Rows + block - 1) / block * block) - first };
     }
 
-    /// <summary>What threads take at a time: chunks, or units.</summary>
+    /// <summary>The number of shares of work: chunks, or units under a wavelet.</summary>
     public int Shares => checked((int)(Wavelet?.Units ?? Chunks));
 
-    /// <summary>How many of some threads work on one of those: see <see cref="GridWavelet.ThreadsEach"/>.</summary>
+    /// <summary>How many threads work on one share: see <see cref="GridWavelet.ThreadsEach"/>.</summary>
     public int ThreadsEach(int threads) => Wavelet?.ThreadsEach(threads) ?? 1;
 
-    /// <summary>Tiles of one chunk.</summary>
+    /// <summary>The number of tiles in a chunk.</summary>
     public int TilesIn(int chunk)
     {
         if (Wavelet is not { } wavelet) return (int)Math.Min(GridChunk.TilesPerChunk, Count - (long)chunk * GridChunk.TilesPerChunk);
@@ -117,12 +115,12 @@ sealed class GridTiles
         return Math.Min(GridChunk.TilesPerChunk, wavelet.Tiles(wavelet.Maps(unit)) - part * GridChunk.TilesPerChunk);
     }
 
-    /// <summary>The largest number of bits of zeros in one chunk.</summary>
+    /// <summary>The largest number of bits of zeros in a chunk.</summary>
     public int ZeroBits => Wavelet is { } wavelet ? Math.Max(GridChunk.Coefficients, wavelet.MapsPerUnit * wavelet.Elements) : GridChunk.Coefficients;
 
     /// <param name="shape">The maps.</param>
-    /// <param name="transform">What each tile goes through.</param>
-    /// <param name="edge">Of a plane's blocks: 4, 8 or 16.</param>
+    /// <param name="transform">The transform of each tile.</param>
+    /// <param name="edge">The edge of a plane's blocks: 4, 8 or 16.</param>
     public GridTiles(MapShape shape, TileTransform transform, int edge = 16)
     {
         (Shape, Transform) = (shape, transform);
@@ -132,15 +130,12 @@ sealed class GridTiles
             Count = (shape.Elements + 255) / 256;
             return;
         }
-        var (depth, height, width) = shape.SpatialRank == 3 ? (edge / 4, edge / 2, edge / 2) : (1, edge, edge);
         var regions = new List<Region>();
-        foreach (var d in Parts(shape.Depth, depth))
-            foreach (var h in Parts(shape.Height, height))
-                foreach (var w in Parts(shape.Width, width))
-                {
-                    regions.Add(new Region(this, d, h, w, Count));
-                    Count += regions[^1].Tiles;
-                }
+        foreach (var (depth, height, width) in Dct.Division(shape, edge))
+        {
+            regions.Add(new Region(this, depth, height, width, Count));
+            Count += regions[^1].Tiles;
+        }
         Regions = [.. regions];
     }
 
@@ -152,8 +147,8 @@ sealed class GridTiles
     }
 
     /// <summary>
-    /// Chunks as they are best worked on: those of the same maps one after the other, whatever their regions, since each region has a
-    /// part of nearly every line of cache. Null for the order in which they are stored.
+    /// The order in which chunks are best worked on; null for the order in which they are stored. Chunks of the same maps follow one
+    /// another, whatever their regions, because each region has a part of nearly every cache line.
     /// </summary>
     public int[]? OrderOfWork()
     {
@@ -168,13 +163,7 @@ sealed class GridTiles
         return chunks;
     }
 
-    static IEnumerable<Axis> Parts(int length, int block)
-    {
-        if (length >= block) yield return new Axis(0, length / block, block);
-        if (length % block > 0) yield return new Axis(length - length % block, 1, length % block);
-    }
-
-    /// <summary>The region of a tile; none where tiles are plain values.</summary>
+    /// <summary>The region of a tile; null where tiles have no transform.</summary>
     public Region? RegionOf(long tile)
     {
         for (var i = Regions.Length - 1; i >= 0; i--)
@@ -182,7 +171,9 @@ sealed class GridTiles
         return null;
     }
 
-    /// <summary>Places that hold values in some tiles.</summary>
+    /// <summary>
+    /// The number of places that hold values in the tiles from <paramref name="first"/> up to but not including <paramref name="end"/>.
+    /// </summary>
     public int ZeroBitsOf(long first, long end)
     {
         if (Regions.Length == 0) return (int)(256 * (end - first));
@@ -191,6 +182,6 @@ sealed class GridTiles
         return (int)bits;
     }
 
-    /// <summary>Values, not fill, in a tile.</summary>
+    /// <summary>The number of values in a tile, without its fill.</summary>
     public int Elements(Region? region, long tile) => region?.Elements(tile) ?? (int)Math.Min(256, Shape.Elements - tile * 256);
 }

@@ -1,16 +1,18 @@
 namespace Actipress.Grid.Tiles;
 
-/// <summary>Tiles one after the other, each read or written once by <see cref="GridMover{TCells}"/>, and where their blocks lie in the map.</summary>
+/// <summary>
+/// Walks over tiles and knows where their blocks lie in the map. <see cref="GridMover{TCells}"/> reads or writes each tile once.
+/// </summary>
 struct GridWalk
 {
     readonly GridTiles tiles;
     long end;
 
-    /// <summary>The tile's first block; the mover goes on to the next tile's.</summary>
+    /// <summary>The tile's first block; the mover advances it to the first block of the next tile.</summary>
     public BlockWalk Blocks;
 
-    /// <param name="tiles">Of the map.</param>
-    /// <param name="tile">The first one.</param>
+    /// <param name="tiles">The map's tiles.</param>
+    /// <param name="tile">The first tile.</param>
     public GridWalk(GridTiles tiles, long tile)
     {
         (this.tiles, Tile) = (tiles, tile);
@@ -19,22 +21,24 @@ struct GridWalk
 
     public long Tile { get; private set; }
 
-    /// <summary>The tile's region; none where tiles are plain values.</summary>
+    /// <summary>The tile's region; null where tiles have no transform.</summary>
     public GridTiles.Region? Region { get; private set; }
 
     public readonly MapShape Shape => tiles.Shape;
 
-    /// <summary>Values, not fill, in the tile.</summary>
+    /// <summary>The number of values in the tile, without its fill.</summary>
     public readonly int Elements => tiles.Elements(Region, Tile);
 
-    /// <summary>Blocks in the tile.</summary>
+    /// <summary>The number of blocks in the tile.</summary>
     public readonly int BlocksHere => (int)Math.Min(Region!.BlocksPerTile, Region.Blocks - (Tile - Region.FirstTile) * Region.BlocksPerTile);
 
-    /// <summary>The tile's first block and how many it has; where tiles are plain values, its first value and how many.</summary>
+    /// <summary>
+    /// The tile's first block and the number of its blocks; where tiles have no transform, its first value and the number of its values.
+    /// </summary>
     public readonly (long First, int Count) Items =>
         Region is { } region ? ((Tile - region.FirstTile) * region.BlocksPerTile, BlocksHere) : (256 * Tile, Elements);
 
-    /// <summary>Goes on to the next tile, once the mover has moved this one.</summary>
+    /// <summary>Advances to the next tile, after the mover has moved this one.</summary>
     public void Next()
     {
         if (++Tile == end && Tile < tiles.Count) Enter();
@@ -50,7 +54,7 @@ struct GridWalk
     }
 }
 
-/// <summary>Where the blocks of a region start, one after the other.</summary>
+/// <summary>Walks over the blocks of a region.</summary>
 struct BlockWalk
 {
     readonly MapShape shape;
@@ -67,13 +71,13 @@ struct BlockWalk
             + region.Width.Start + across * region.Width.Points;
     }
 
-    /// <summary>The block's first value.</summary>
+    /// <summary>The index of the block's first value in the map.</summary>
     public long Start { get; private set; }
 
-    /// <summary>So many blocks where they lie side by side, else one.</summary>
+    /// <summary>Returns <paramref name="wanted"/> where so many blocks lie side by side, else 1.</summary>
     public readonly int Neighbours(int wanted) => across + wanted <= region.Width.Count ? wanted : 1;
 
-    /// <summary>Goes on by blocks that lie side by side.</summary>
+    /// <summary>Advances by blocks that lie side by side.</summary>
     public void Skip(int blocks)
     {
         var (depth, height, width) = (region.Depth, region.Height, region.Width);

@@ -1,17 +1,17 @@
 namespace Actipress.Grid.Wavelets;
 
-/// <summary>The inverse of a wavelet, along rows and along lines of neighbours: see <see cref="GridUnit{TFace}"/>.</summary>
+/// <summary>The inverse of a wavelet along rows, and across lines of neighbours: see <see cref="GridUnit{TFace}"/>.</summary>
 sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IWaveletFace
 {
     readonly GridWavelet wavelet;
     readonly int taps, reach, shift;
     readonly GridMemory memory;
 
-    // A low and a high row, and what comes of them: every second element of a row.
+    // A low and a high row, and the elements of even and odd index that they give.
     readonly GridRow halves;
     readonly float* first, second;
 
-    // Two rows.
+    // Scratch memory for two rows.
     readonly float* rows;
     readonly float** from, fromHalves;
 
@@ -37,7 +37,7 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IWav
 
     public void Dispose() => memory.Dispose();
 
-    /// <summary>2 half elements out of as many low as high ones.</summary>
+    /// <summary>Joins <paramref name="half"/> low and as many high elements to a row of twice as many.</summary>
     public void Row(float* low, float* high, int half, float* to)
     {
         if (TFace.CombineRow(low, high, wavelet.InverseFirst, wavelet.InverseSecond, taps, to, half)) return;
@@ -60,8 +60,10 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IWav
         else TFace.Join(second, first + 1, to, half);
     }
 
-    /// <summary>n lines of <paramref name="count"/> neighbours out of half as many low and high ones, which are <paramref name="space"/> apart.</summary>
-    /// <remarks><c>spare</c>: receives the line that an odd axis was filled up with.</remarks>
+    /// <summary>
+    /// Joins low and high lines, which are <paramref name="space"/> apart, to n lines of <paramref name="count"/> neighbours.
+    /// </summary>
+    /// <remarks><c>spare</c> receives the line that was repeated to make an odd axis even.</remarks>
     public void Lines(float* low, float* high, long space, int n, float* to, int count, float* spare)
     {
         var half = (n + 1) / 2;
@@ -80,8 +82,8 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IWav
         float* Line(int i) => i < n ? to + (long)i * count : spare;
     }
 
-    /// <summary>Planes out of as many of each of four bands.</summary>
-    /// <remarks><c>scratch</c>: room for <see cref="PlaneScratch"/> floats; not needed for <see cref="GridWavelet.InQuarters"/>.</remarks>
+    /// <summary>Joins the four bands of planes.</summary>
+    /// <remarks><c>scratch</c> has room for <see cref="PlaneScratch"/> floats; <see cref="GridWavelet.InQuarters"/> needs none.</remarks>
     public void Planes(in GridWavelet.Level level, int planes, in FourBands bands, float* to, float* scratch)
     {
         var (whole, half) = (level.Whole.Height * level.Whole.Width, level.Half.Height * level.Half.Width);
@@ -115,7 +117,7 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IWav
         }
     }
 
-    /// <summary>The scratch memory for a plane.</summary>
+    /// <summary>The floats of scratch memory that a plane needs.</summary>
     public static long PlaneScratch(in Wavelet.Extents whole) => (whole.Height + 1L) * (whole.Width + 1L);
 
     void Quarters(in GridWavelet.Level level, int planes, in FourBands bands, float* to)
@@ -130,7 +132,9 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IWav
         }
     }
 
-    /// <summary>Two neighbouring rows of a plane that is <see cref="GridWavelet.InQuarters"/>; the second is null where the plane has none.</summary>
+    /// <summary>
+    /// Joins two neighbouring rows of a plane that is <see cref="GridWavelet.InQuarters"/>. The second row is null where the plane ends.
+    /// </summary>
     public void Pair(in GridWavelet.Level level, in FourBands bands, int pair, float* upper, float* lower)
     {
         var (n, half) = (level.Whole.Width, level.Half.Width);

@@ -9,7 +9,7 @@ sealed unsafe class GridMemory : IDisposable
     readonly float* memory;
     readonly long[] starts;
 
-    /// <param name="sizes">Of the pieces, in floats; a pointer takes two.</param>
+    /// <param name="sizes">The sizes of the pieces in floats; a pointer takes two floats.</param>
     public GridMemory(params ReadOnlySpan<long> sizes)
     {
         starts = new long[sizes.Length + 1];

@@ -1,18 +1,18 @@
 namespace Actipress.Grid.Wavelets;
 
-/// <summary>The even and the odd elements of a row, each with its period continued to both sides as far as the taps of a wavelet reach.</summary>
+/// <summary>The even and the odd elements of a row, with a periodic halo on both sides as wide as the taps of a wavelet reach.</summary>
 readonly unsafe struct GridRow
 {
     readonly int reach;
 
-    // What each tap meets for the first output, and right of it for the others.
+    // For each tap, the input of the first output; the inputs of the next outputs follow it.
     readonly float** from;
 
     public readonly float* Even, Odd;
 
-    /// <param name="memory">As many floats as <see cref="Floats"/> says.</param>
-    /// <param name="width">The longest row.</param>
-    /// <param name="taps">Of the wavelet.</param>
+    /// <param name="memory">As many floats as <see cref="Floats"/> returns.</param>
+    /// <param name="width">The length of the longest row.</param>
+    /// <param name="taps">The wavelet's number of taps.</param>
     public GridRow(float* memory, int width, int taps)
     {
         reach = taps / 4;
@@ -28,10 +28,12 @@ readonly unsafe struct GridRow
 
     static long Line(int width, int taps) => (width + 1L + taps + 15) / 16 * 16;
 
-    /// <summary>The memory it takes.</summary>
+    /// <summary>The floats of memory that a row needs.</summary>
     public static long Floats(int width, int taps) => 2 * Line(width, taps) + taps * (sizeof(float*) / sizeof(float));
 
-    /// <summary>Both filters along a row of <paramref name="n"/> elements; where that is odd, there is room for one more behind it.</summary>
+    /// <summary>
+    /// Applies both filters along a row of <paramref name="n"/> elements. Where n is odd, the row has room for one element more.
+    /// </summary>
     public void Divide<TFace>(GridWavelet wavelet, float* x, int n, float* low, float* high) where TFace : struct, IWaveletFace
     {
         var half = HalfOf(x, n);
@@ -40,7 +42,7 @@ readonly unsafe struct GridRow
         TFace.Filter(from, wavelet.Low, wavelet.High, wavelet.Taps, low, high, half);
     }
 
-    // The row is even, or made even by its last element.
+    // An odd row is made even by repeating its last element.
     static int HalfOf(float* x, int n)
     {
         if (n % 2 != 0) x[n] = x[n - 1];
@@ -53,7 +55,7 @@ readonly unsafe struct GridRow
         Continue(half);
     }
 
-    /// <summary>Continues both, of <paramref name="half"/> elements.</summary>
+    /// <summary>Fills the halos of both, which have <paramref name="half"/> elements.</summary>
     public void Continue(int half)
     {
         Continue(Even, half);

@@ -2,24 +2,26 @@ using Actipress.Machine;
 
 namespace Actipress.Grid.Wavelets;
 
-/// <summary>The wavelet transform of one large map at a time by several threads: level by level, each in parts of some lines.</summary>
+/// <summary>
+/// The wavelet transform of one large map at a time by several threads: level by level, each level in parts of some lines.
+/// </summary>
 sealed unsafe class GridTeam<TFace> : IDisposable where TFace : struct, IWaveletFace
 {
-    // Parts that a level is divided into for each thread. What is put together has one for each: where two parts meet, lines of the halves are
-    // made twice.
+    // The number of parts of a level for each thread. The inverse has one part for each thread, because lines at the boundary of two parts
+    // are computed twice.
     const int PartsEach = 4;
 
     readonly GridWavelet wavelet;
     readonly GridUnit<TFace>[] units;
 
     /// <param name="wavelet">How maps divide.</param>
-    /// <param name="threads">How many work on a map.</param>
-    /// <param name="inPlace">There are no <see cref="Values"/>.</param>
-    /// <param name="divides">There is no <see cref="Inverse"/>.</param>
+    /// <param name="threads">How many threads work on a map.</param>
+    /// <param name="inPlace">Whether maps are read in place, so that there are no <see cref="Values"/>.</param>
+    /// <param name="divides">Whether the team only divides, without an <see cref="Inverse"/>.</param>
     public GridTeam(GridWavelet wavelet, int threads, bool inPlace, bool divides)
     {
         this.wavelet = wavelet;
-        // A single line is one part, and what a thread works in is as long as the line.
+        // A single line is one part, and the scratch memory of a thread is as long as the line.
         units = new GridUnit<TFace>[GridUnit<TFace>.Lines(wavelet.Levels[0].Whole) == 1 ? 1 : threads];
         for (var i = 0; i < units.Length; i++) units[i] = new(wavelet, inPlace, divides, i == 0 ? null : units[0]);
     }
@@ -35,7 +37,7 @@ sealed unsafe class GridTeam<TFace> : IDisposable where TFace : struct, IWavelet
     /// <summary>Room for the map's values.</summary>
     public float* Values => units[0].Values;
 
-    /// <summary>Transforms the map.</summary>
+    /// <summary>Transforms the map to <see cref="Coefficients"/>.</summary>
     public void Forward(float* values)
     {
         for (var level = 0; level < wavelet.Levels.Length; level++)
@@ -48,8 +50,8 @@ sealed unsafe class GridTeam<TFace> : IDisposable where TFace : struct, IWavelet
     }
 
     /// <summary>The inverse.</summary>
-    /// <param name="values">Where the map lies; null where its lines are not to be kept.</param>
-    /// <param name="finish">Called by any thread for each line when it is complete, with its number and where it is; it may change it.</param>
+    /// <param name="values">Where the map is written; null where only <paramref name="finish"/> receives its lines.</param>
+    /// <param name="finish">Called by any thread with the number and the address of each complete line; it may change the line.</param>
     public void Inverse(float* values, Action<int, nint>? finish)
     {
         for (var level = wavelet.Levels.Length - 1; level >= 0; level--)

@@ -2,35 +2,38 @@ using System.Numerics;
 
 namespace Actipress.Grid.Wavelets;
 
-// One large map: each level in parts of some lines, so that several threads can work on it. A line is a slice of a volume, a row of a
-// plane, or all of a row.
+// One large map, each level in parts of some lines, so that several threads can work on the map. A line is a slice of a volume, a row of a
+// plane, or a whole row.
 unsafe partial class GridUnit<TFace>
 {
-    // No line has this number.
+    // A number that no line has.
     const int None = int.MinValue;
 
-    // Lines of either half that one pair of lines comes from, as a power of two.
+    // The number of lines of each half that one pair of output lines depends on, rounded up to a power of two.
     int Room => (int)BitOperations.RoundUpToPowerOf2((uint)(taps / 2));
 
-    // Those lines, and two that are not to be kept; of a single line only itself. A row is put together with one element more where it is odd.
+    // Memory for those lines, and for two that are not kept; for a single line only itself. An odd row is joined with one element more.
     long LineFloats => !wavelet.IsLarge ? 0
         : (Lines(wavelet.Levels[0].Whole) == 1 ? 1 : 2L * Room + 2) * LineSpace(wavelet.Levels[0].Whole);
 
-    /// <summary>Elements of a line.</summary>
+    /// <summary>The number of elements in a line.</summary>
     public static int LineElements(in Wavelet.Extents extents) => extents.Depth > 1 ? extents.Height * extents.Width : extents.Width;
 
     static long LineSpace(in Wavelet.Extents extents) => (LineElements(extents) + 16) / 16 * 16;
 
-    /// <summary>Lines of a map.</summary>
+    /// <summary>The number of lines in a map.</summary>
     public static int Lines(in Wavelet.Extents extents) => extents.Depth > 1 ? extents.Depth : extents.Height;
 
-    /// <summary>Lines of each half that a level is divided into.</summary>
+    /// <summary>The number of lines in each half of a level.</summary>
     public int HalfLines(int level) => Lines(wavelet.Levels[level].Whole) == 1 ? 1 : wavelet.Levels[level].Whole.Depth > 1 ? wavelet.Levels[level].Half.Depth : wavelet.Levels[level].Half.Height;
 
-    /// <summary>What a level divides: the low band of the level before, or the map itself.</summary>
+    /// <summary>The input of a level: the low band of the level before, or the map itself.</summary>
     public float* Whole(int level, float* values) => level == 0 ? values : Low(level - 1, 0, 1);
 
-    /// <summary>Divides a level of a large map into its bands, of which some lines.</summary>
+    /// <summary>
+    /// Divides a level of a large map into its bands, for the lines from <paramref name="start"/> up to but not including
+    /// <paramref name="end"/> of each half.
+    /// </summary>
     public void DivideLines(int index, float* x, int start, int end)
     {
         FindBands(index, 0, 1);
@@ -40,12 +43,12 @@ unsafe partial class GridUnit<TFace>
         else DivideRows(level, x, 0, 0, start, end);
     }
 
-    /// <summary>Puts some pairs of lines of a level of a large map together.</summary>
+    /// <summary>Joins the bands of a level of a large map to pairs of lines.</summary>
     /// <param name="index">The level.</param>
     /// <param name="start">The first pair.</param>
-    /// <param name="end">The pair behind the last.</param>
-    /// <param name="to">Where the first line of all lies; null where they are not to be kept.</param>
-    /// <param name="finish">Called for each line when it is complete, with its number and where it is; it may change it.</param>
+    /// <param name="end">The pair after the last one.</param>
+    /// <param name="to">Where the first of all lines is written; null where only <paramref name="finish"/> receives the lines.</param>
+    /// <param name="finish">Called with the number and the address of each complete line; it may change the line.</param>
     public void CombineLines(int index, int start, int end, float* to, Action<int, nint>? finish)
     {
         FindBands(index, 0, 1);
@@ -56,7 +59,7 @@ unsafe partial class GridUnit<TFace>
         new Span<int>(held, Room).Fill(None);
         for (var pair = start; pair < end; pair++)
         {
-            // Which two lines come of it: the second may be the one that an odd axis was filled up with.
+            // The numbers of the pair's two lines. The second may be the line that was repeated to make an odd axis even.
             var first = n == 1 ? 0 : (2 * pair - wavelet.Shift + 2 * half) % (2 * half);
             var second = n == 1 ? 1 : 2 * pair - wavelet.Shift + 1;
             float* one = Place(first, spare), two = Place(second, spare + space);
@@ -80,7 +83,7 @@ unsafe partial class GridUnit<TFace>
 
         float* Place(int line, float* spare) => to != null && line < n ? to + (long)line * elements : spare;
 
-        // The line of either half, whose number may lie beyond it.
+        // Computes a line of both halves, whose number may lie outside the axis, unless the line is held already.
         void Hold(int k)
         {
             var place = k & Room - 1;
@@ -91,7 +94,7 @@ unsafe partial class GridUnit<TFace>
         }
     }
 
-    // A slice or a row out of its bands.
+    // Joins the bands of one slice or row.
     void Half(in GridWavelet.Level level, int k, int highAxis, float* to)
     {
         if (level.Whole.Depth > 1)
