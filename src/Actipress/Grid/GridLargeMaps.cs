@@ -5,11 +5,11 @@ using Actipress.Selection;
 namespace Actipress.Grid;
 
 /// <summary>
-/// The coefficients of some large maps, or strips of these, which are computed anew each time that they are gone through.
+/// The coefficients of some large maps, or of strips of large maps. Every pass over the coefficients computes them again.
 /// </summary>
 /// <param name="wavelet">How maps divide.</param>
 /// <param name="values">The first element of all maps.</param>
-/// <param name="maps">Their numbers.</param>
+/// <param name="maps">The numbers of the maps.</param>
 /// <param name="threads">How many threads work.</param>
 sealed unsafe class GridLargeMaps<TFace, TCells>(GridWavelet wavelet, void* values, long[] maps, int threads) : ICoefficients, IDisposable
     where TFace : struct, IGridFace where TCells : struct, IGridCells

@@ -59,7 +59,7 @@ sealed unsafe partial class GridMap : IDisposable
     }
 
     /// <summary>Packs a map.</summary>
-    /// <param name="map">The first element of the map, or of the range; row-major.</param>
+    /// <param name="map">The first element of the map; row-major.</param>
     /// <param name="type">The map's type.</param>
     /// <param name="tiles">How the map divides.</param>
     /// <param name="keep">A ratio or a threshold.</param>
@@ -74,7 +74,7 @@ sealed unsafe partial class GridMap : IDisposable
         return packed;
     }
 
-    /// <summary>The same with a chosen face.</summary>
+    /// <summary>Packs a map with a chosen face.</summary>
     public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
         where TFace : struct, IGridFace
     {
@@ -90,7 +90,7 @@ sealed unsafe partial class GridMap : IDisposable
             (Pack<TFace, TCells>(map, tiles, keep, exactZeros, limits, threads, out var why), why);
     }
 
-    /// <summary>Rebuilds the map, or a range of it, into memory for the elements of either.</summary>
+    /// <summary>Rebuilds the map, or a range of it, in memory that has room for its elements.</summary>
     /// <param name="map">The first element of the map, or of the range; row-major.</param>
     /// <param name="type">The map's type.</param>
     /// <param name="tiles">How the whole map divides.</param>
@@ -103,7 +103,7 @@ sealed unsafe partial class GridMap : IDisposable
     public void Unpack(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null) =>
         Specialised.Run<UnpackWork, bool>(type, new(this, map, tiles, threads, range));
 
-    /// <summary>The same with a chosen face.</summary>
+    /// <summary>Rebuilds the map with a chosen face.</summary>
     public void Unpack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, int threads, MapRange? range = null)
         where TFace : struct, IGridFace =>
         Specialised.Run<TFace, UnpackWork, bool>(type, new(this, map, tiles, threads, range));
@@ -119,7 +119,7 @@ sealed unsafe partial class GridMap : IDisposable
         }
     }
 
-    /// <summary>How many chunks there are.</summary>
+    /// <summary>The number of chunks.</summary>
     internal int ChunkCount => chunks.Length;
 
     /// <summary>The bytes of a chunk.</summary>

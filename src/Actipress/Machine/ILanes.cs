@@ -83,8 +83,8 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     static abstract bool AnySigned(T x);
 
     /// <summary>
-    /// Updates <paramref name="largest"/>, the maximum of the magnitudes as integers (NaN above infinity above all numbers), and <paramref
-    /// name="least"/>, the minimum, with 16 floats.
+    /// Updates <paramref name="largest"/>, the maximum of the magnitudes as integers (NaN above infinity above all numbers), and
+    /// <paramref name="least"/>, the minimum, with 16 floats.
     /// </summary>
     static abstract void Measure(float* row, ref T largest, ref T least);
 
@@ -95,8 +95,8 @@ unsafe interface ILanes<T> where T : unmanaged, ILanes<T>
     static abstract bool AnyAbove(T magnitudes, float limit);
 
     /// <summary>
-    /// Copies two rows of 16 floats to rows <paramref name="stride"/> apart: where a float's bit is set it becomes at least <paramref
-    /// name="smallest"/>, elsewhere zero.
+    /// Copies two rows of 16 floats to rows <paramref name="stride"/> apart: where a float's bit is set it becomes at least
+    /// <paramref name="smallest"/>, elsewhere zero.
     /// </summary>
     static abstract void Restore(float* rows, uint positive, T smallest, float* to, long stride);
 }

@@ -1,25 +1,27 @@
 namespace Actipress.Maps;
 
-/// <summary>Neighbouring maps of a tensor, or the same neighbouring rows of each; a row is a slice of a volume, and a line of a plane.</summary>
+/// <summary>
+/// Neighbouring maps of a tensor, or the same neighbouring rows of each of them. A row is a slice of a volume, or a line of a plane.
+/// </summary>
 /// <param name="First">The first map.</param>
-/// <param name="Maps">How many.</param>
-/// <param name="FirstRow">The first row of each.</param>
-/// <param name="Rows">How many.</param>
+/// <param name="Maps">The number of maps.</param>
+/// <param name="FirstRow">The first row of each map.</param>
+/// <param name="Rows">The number of rows.</param>
 readonly record struct MapRange(long First, long Maps, int FirstRow, int Rows)
 {
-    /// <summary>Whole maps.</summary>
+    /// <summary>The range of whole maps.</summary>
     public static MapRange Whole(MapShape shape, long first, long maps) => new(first, maps, 0, RowsOf(shape));
 
-    /// <summary>Rows of one map.</summary>
+    /// <summary>The number of rows of one map.</summary>
     public static int RowsOf(MapShape shape) => shape.Depth > 1 ? shape.Depth : shape.Height;
 
-    /// <summary>Elements of one row.</summary>
+    /// <summary>The number of elements of one row.</summary>
     public static long RowElements(MapShape shape) => shape.MapElements / RowsOf(shape);
 
-    /// <summary>Whether the maps are whole.</summary>
+    /// <summary>Whether the range is whole maps.</summary>
     public bool IsOfWholeMaps(MapShape shape) => FirstRow == 0 && Rows == RowsOf(shape);
 
-    /// <summary>The range of a row-major tensor: (maps, rows, elements of a row), a view that the caller disposes.</summary>
+    /// <summary>Narrows a row-major tensor to the range: a view (maps, rows, elements of a row), which the caller disposes.</summary>
     public Tensor Of(Tensor map)
     {
         var shape = MapShape.Of(map.shape);
@@ -28,9 +30,9 @@ readonly record struct MapRange(long First, long Maps, int FirstRow, int Rows)
         return maps.narrow(1, FirstRow, Rows);
     }
 
-    /// <summary>The range out of a larger one, for the caller to dispose.</summary>
-    /// <param name="whole">The larger one: of the same maps, or of whole maps.</param>
-    /// <param name="values">Its values, (maps, rows, elements of a row); disposed, or returned.</param>
+    /// <summary>Narrows the values of a larger range to this range. The caller disposes the result.</summary>
+    /// <param name="whole">The larger range: the same maps with more rows, or whole maps.</param>
+    /// <param name="values">The values of the larger range, (maps, rows, elements of a row). This method disposes or returns them.</param>
     public Tensor Within(MapRange whole, Tensor values)
     {
         if (whole == this) return values;
@@ -42,6 +44,6 @@ readonly record struct MapRange(long First, long Maps, int FirstRow, int Rows)
     /// <summary>The first element of the range.</summary>
     public long FirstElement(MapShape shape) => First * shape.MapElements + FirstRow * RowElements(shape);
 
-    /// <summary>Elements of the range.</summary>
+    /// <summary>The number of elements of the range.</summary>
     public long Elements(MapShape shape) => Maps * Rows * RowElements(shape);
 }

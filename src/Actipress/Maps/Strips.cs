@@ -1,23 +1,23 @@
 namespace Actipress.Maps;
 
 /// <summary>
-/// How a tensor of maps is worked on in pieces: strips of about 65,536 neighbouring elements that end where blocks of every codec end, as
-/// whole small maps or as rows of one large map, and pieces of some strips.
+/// Divides a tensor of maps into strips of about 65,536 neighbouring elements, and into pieces of several strips. A strip is several small
+/// maps, or some rows of one large map; it ends where the blocks of every codec end.
 /// </summary>
 readonly struct Strips
 {
-    /// <summary>The most elements of a piece, where a strip is not larger.</summary>
+    /// <summary>The most elements of a piece, unless a strip is larger.</summary>
     public const long PieceElements = 1 << 20;
 
     const long Elements = 1 << 16;
 
-    // Of every block along the axis of rows.
+    // The number of rows that the blocks of every codec divide.
     const int RowsOfBlocks = 16, RowsOfSample = 4;
 
     const int MostSamples = 32;
 
     readonly MapShape shape;
-    readonly long maps;    // of a strip
+    readonly long maps;    // in a strip
     readonly int rows;
 
     public Strips(MapShape shape)
@@ -28,20 +28,20 @@ readonly struct Strips
         Count = OfMap == 1 ? (shape.Maps + maps - 1) / maps : shape.Maps * OfMap;
     }
 
-    /// <summary>How many there are.</summary>
+    /// <summary>The number of strips.</summary>
     public long Count { get; }
 
-    // Strips of one map, where they are rows.
+    // The number of strips of one map; 1 where a strip is whole maps.
     int OfMap { get; }
 
-    /// <summary>The most elements of one.</summary>
+    /// <summary>The most elements of a strip.</summary>
     public long MostElements => maps * rows * MapRange.RowElements(shape);
 
     MapRange this[long strip] => OfMap == 1
         ? MapRange.Whole(shape, strip * maps, Math.Min(maps, shape.Maps - strip * maps))
         : new(strip / OfMap, 1, (int)(strip % OfMap) * rows, Math.Min(rows, MapRange.RowsOf(shape) - (int)(strip % OfMap) * rows));
 
-    /// <summary>The strip that begins at an element.</summary>
+    /// <summary>The strip that begins at an element, and its range.</summary>
     public (long Strip, MapRange Range) Of(long firstElement)
     {
         var (map, within) = Math.DivRem(firstElement, shape.MapElements);
@@ -49,8 +49,8 @@ readonly struct Strips
         return (strip, this[strip]);
     }
 
-    /// <summary>All of the tensor in pieces of whole strips, one after the other.</summary>
-    /// <param name="elements">The most of a piece, where a strip is not larger.</param>
+    /// <summary>Divides the whole tensor into pieces of whole strips, one after the other.</summary>
+    /// <param name="elements">The most elements of a piece, unless a strip is larger.</param>
     public IEnumerable<MapRange> Pieces(long elements = PieceElements)
     {
         var (whole, all) = (shape, this);
@@ -69,7 +69,7 @@ readonly struct Strips
             }
     }
 
-    /// <summary>Some small ranges, spread evenly.</summary>
+    /// <summary>Some small ranges, spread evenly over the tensor.</summary>
     public IEnumerable<MapRange> Samples()
     {
         var few = Math.Min(MostSamples, OfMap == 1 ? Math.Min(Count, PieceElements / Elements) : Count);
@@ -80,7 +80,7 @@ readonly struct Strips
         }
     }
 
-    /// <summary>The strips in which a range lies.</summary>
+    /// <summary>Extends a range to whole strips.</summary>
     public MapRange Cover(MapRange range)
     {
         if (OfMap == 1)

@@ -1,4 +1,5 @@
 using Actipress.Gpu;
+using Actipress.Grid;
 using Actipress.Grid.Gpu;
 using Actipress.Tests.Codecs;
 using static TorchSharp.torch;
@@ -76,6 +77,9 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
         Assert.Equal(onCpu is null, packed is null);
         if (onCpu is null) return;
         Assert.True(onCpu.ToBytes().AsSpan().SequenceEqual(packed!.ToBytes()), $"{text} on {what} in {x.dtype}: other bytes");
+        var values = x.to(float32).contiguous().view(-1).data<float>().ToArray();
+        var definition = Definition.Pack(values, MapShape.Of(x.shape), codec.Transform, codec.Keep, codec.ExactZeros)!;
+        Assert.True(packed.ToBytes().AsSpan().EndsWith(definition), $"{text} on {what} in {x.dtype}: other bytes than the definition's");
         Assert.Equal(onCpu.HasExactZeros, packed.HasExactZeros);
         using var expected = onCpu.Unpack();
         using var back = packed.Unpack();

@@ -174,8 +174,8 @@ sealed unsafe class GridChunk : IDisposable
     public byte* Finish(out int length) => Finish(zeros, zeroBits.End(), out length);
 
     /// <summary>
-    /// Returns the chunk's bytes with a stream of zeros that was written elsewhere: the bytes from <paramref name="zeros"/> to <paramref
-    /// name="zeroEnd"/>.
+    /// Returns the chunk's bytes with a stream of zeros that was written elsewhere: the bytes from <paramref name="zeros"/> to
+    /// <paramref name="zeroEnd"/>.
     /// </summary>
     public byte* Finish(byte* zeros, byte* zeroEnd, out int length)
     {

@@ -16,12 +16,12 @@ sealed unsafe class GridTeam<TFace> : IDisposable where TFace : struct, IWavelet
 
     /// <param name="wavelet">How maps divide.</param>
     /// <param name="threads">How many threads work on a map.</param>
-    /// <param name="inPlace">There are no <see cref="Values"/>.</param>
-    /// <param name="divides">There is no <see cref="Inverse"/>.</param>
+    /// <param name="inPlace">Whether maps are read in place, so that there are no <see cref="Values"/>.</param>
+    /// <param name="divides">Whether the team only divides, without an <see cref="Inverse"/>.</param>
     public GridTeam(GridWavelet wavelet, int threads, bool inPlace, bool divides)
     {
         this.wavelet = wavelet;
-        // A single line is one part, and what a thread works in is as long as the line.
+        // A single line is one part, and the scratch memory of a thread is as long as the line.
         units = new GridUnit<TFace>[GridUnit<TFace>.Lines(wavelet.Levels[0].Whole) == 1 ? 1 : threads];
         for (var i = 0; i < units.Length; i++) units[i] = new(wavelet, inPlace, divides, i == 0 ? null : units[0]);
     }

@@ -13,8 +13,7 @@ unsafe partial class GridUnit<TFace>
     // The number of lines of each half that one pair of output lines depends on, rounded up to a power of two.
     int Room => (int)BitOperations.RoundUpToPowerOf2((uint)(taps / 2));
 
-    // Those lines, and two that are not to be kept; of a single line only itself. A row is put together with one element more where it is
-    // odd.
+    // Memory for those lines, and for two that are not kept; for a single line only itself. An odd row is joined with one element more.
     long LineFloats => !wavelet.IsLarge ? 0
         : (Lines(wavelet.Levels[0].Whole) == 1 ? 1 : 2L * Room + 2) * LineSpace(wavelet.Levels[0].Whole);
 
@@ -33,8 +32,8 @@ unsafe partial class GridUnit<TFace>
     public float* Whole(int level, float* values) => level == 0 ? values : Low(level - 1, 0, 1);
 
     /// <summary>
-    /// Divides a level of a large map into its bands, for the lines from <paramref name="start"/> up to but not including <paramref
-    /// name="end"/> of each half.
+    /// Divides a level of a large map into its bands, for the lines from <paramref name="start"/> up to but not including
+    /// <paramref name="end"/> of each half.
     /// </summary>
     public void DivideLines(int index, float* x, int start, int end)
     {

@@ -19,31 +19,31 @@ namespace Actipress.Grid.Wavelets;
 /// </remarks>
 sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, IWaveletFace
 {
-    // Of slices that are divided and put together at once, where they are small.
+    // Elements of small slices that are divided or joined in one go.
     const int SliceElements = 1 << 12;
 
     readonly GridWavelet wavelet;
     readonly int taps;
     readonly GridMemory memory;
 
-    // Maps side by side before their division, and in parts. Volumes under more than two taps are put together in the first.
+    // Interleaved maps before their division, and their bands. Volumes under more than two taps are joined in `whole`.
     readonly float* whole, parts;
-    // Low bands of one level and of the next.
+    // The low bands of one level and of the next, alternately.
     readonly float* low, nextLow;
     readonly float* slices, spareSlice, plane, rows, block, turned;
-    // Every second element of a row.
+    // The even and the odd elements of a row.
     readonly GridRow halves;
     readonly float** from, bands;
-    // Of a large map: see CombineLines.
+    // The lines of a large map that CombineLines holds.
     readonly float* lines;
-    // Null where there is no Inverse.
+    // This is null where the unit has no Inverse.
     readonly GridCombiner<TFace>? combiner;
 
     /// <param name="wavelet">How maps divide into units.</param>
-    /// <param name="inPlace">Maps are read and written where they lie: there are no <see cref="Values"/>.</param>
-    /// <param name="divides">There is no <see cref="Inverse"/>.</param>
+    /// <param name="inPlace">Whether maps are read and written in place, so that there are no <see cref="Values"/>.</param>
+    /// <param name="divides">Whether the unit only divides, without an <see cref="Inverse"/>.</param>
     /// <param name="shared">
-    /// The unit of another thread, which works on the same map: coefficients, values and low bands are that one's.
+    /// The unit of another thread that works on the same map, whose coefficients, values and low bands this unit uses; else null.
     /// </param>
     public GridUnit(GridWavelet wavelet, bool inPlace = false, bool divides = false, GridUnit<TFace>? shared = null)
     {
@@ -76,7 +76,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         lines = memory[14];
         if (!divides) combiner = new(wavelet);
 
-        // A large plane is put together row by row.
+        // A large plane is joined row by row.
         bool HasPlanes(GridWavelet.Level level) => wavelet.IsLarge ? level.Whole.Depth > 1 : level.Whole.Height > 1 || level.Beside > 1;
 
         long LowElements(int level) => level < Math.Min(beside, levels.Length - 1) ? (long)levels[level].Half.Elements * wavelet.Together : 0;
@@ -95,10 +95,10 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     public float* Values { get; }
 
     /// <summary>
-    /// Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of <paramref
-    /// name="maps"/>.
+    /// Transforms maps <paramref name="start"/> to <paramref name="start"/> + <paramref name="count"/> of a unit of
+    /// <paramref name="maps"/>.
     /// </summary>
-    /// <remarks><c>values</c>: of these maps, one after the other.</remarks>
+    /// <remarks><c>values</c> has the values of these maps, one map after the other.</remarks>
     public void Forward(float* values, int start, int count, int maps)
     {
         Debug.Assert(!wavelet.IsLarge);
@@ -139,7 +139,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         float* Before(int level) => level == 0 ? values : Low(level - 1, start, maps);
     }
 
-    // The bands of maps side by side.
+    // The bands of interleaved maps.
     ReadOnlySpan<Wavelet.Band> SideBySide => wavelet.Bands.AsSpan(0, wavelet.BandsSideBySide);
 
     /// <summary>Fills the last tile of a unit with zeros.</summary>
@@ -148,17 +148,17 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         for (var i = (long)maps * wavelet.Coefficients; i % 256 != 0; i++) Coefficients[i] = 0;
     }
 
-    // Where a band holds the first of some maps.
+    // Where the coefficients of map `start` begin in a band.
     float* Place(in Wavelet.Band band, int start, int maps) => Coefficients + band.Start * maps + start * band.Elements;
 
-    // Of maps side by side.
+    // Finds the bands of interleaved maps.
     void FindParts(in GridWavelet.Level level)
     {
         bands[0] = parts;
         for (var highAxes = LowestAxis; highAxes < 8; highAxes += LowestAxis) bands[highAxes] = parts + level.Starts[highAxes] * level.Beside;
     }
 
-    // Of others all but the low ones that are divided further are in their place.
+    // Finds the bands of other maps. All bands are in their place among the coefficients, but the low bands that are divided further.
     void FindBands(int index, int start, int maps)
     {
         var level = wavelet.Levels[index];
@@ -170,16 +170,16 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     float* Low(int level, int start, int maps) =>
         level == wavelet.Levels.Length - 1 ? Place(wavelet.Bands[0], start, maps) : level % 2 == 0 ? low : nextLow;
 
-    // Planes have no band of the depth.
+    // Planes have no bands along the depth.
     int LowestAxis => wavelet.Shape.Depth > 1 ? GridWavelet.DepthAxis : GridWavelet.HeightAxis;
 
-    // Of some maps one after the other, an element of each in turn.
+    // Interleaves maps that lie one after the other: an element of each map in turn.
     void Interleave(float* from, float* to, int points, int maps) => Turn(from, points, to, wavelet.Together, maps, points);
 
-    // Back.
+    // The inverse of Interleave.
     void Separate(float* from, float* to, int points, int maps) => Turn(from, wavelet.Together, to, points, points, maps);
 
-    // Exchanges rows and columns, 16 of each at once; the last sixteen begin early where that is not even.
+    // Transposes 16 x 16 elements at a time. The last 16 rows or columns overlap the ones before where the number is not a multiple of 16.
     void Turn(float* from, long fromStride, float* to, long toStride, int rows, int columns)
     {
         for (var row = 0; row < rows; row += 16)
@@ -198,7 +198,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
             }
     }
 
-    /// <summary>Copies some values, which do not overlap.</summary>
+    /// <summary>Copies values to memory that does not overlap them.</summary>
     internal static void Copy(float* from, float* to, long count)
     {
         if (count > 256)
@@ -206,7 +206,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
             Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
             return;
         }
-        // Rows are too short for the way there.
+        // Short rows do not repay the call.
         var i = 0;
         for (; i <= count - 8; i += 8) Vector256.Load(from + i).Store(to + i);
         for (; i < count; i++) to[i] = from[i];
@@ -224,7 +224,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         for (var map = 0; map < maps; map++, x += (long)slice * n) DivideSlices(level, x, n, map * half, 0, half);
     }
 
-    // Some of the slices that n slices are divided into, before which there are others.
+    // Divides n slices, for the output slices from `start` to `end`; `before` output slices of other maps precede them.
     void DivideSlices(in GridWavelet.Level level, float* x, int n, int before, int start, int end)
     {
         var slice = level.Whole.Height * level.Whole.Width * level.Beside;
@@ -252,7 +252,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         else for (var plane = 0; plane < planes; plane++) DivideRows(level, x + (long)elements * plane, highAxes, z + plane, 0, level.Half.Height);
     }
 
-    // Some of the rows that a plane is divided into.
+    // Divides a plane, for the output rows from `start` to `end`.
     void DivideRows(in GridWavelet.Level level, float* x, int highAxes, int z, int start, int end)
     {
         var (n, row, space) = (level.Whole.Height, level.Whole.Width * level.Beside, (level.Whole.Width + 1) * level.Beside);
@@ -279,7 +279,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         for (; planes > 0; planes--, x += (long)n * height, to = to.After((long)half * level.Half.Height)) QuarterRows(x, n, height, to, 0, (height + 1) / 2);
     }
 
-    // Some of the pairs of rows of a plane.
+    // Divides the pairs of rows of a plane from `start` to `end`.
     void QuarterRows(float* x, int n, int height, in FourBands to, int start, int end)
     {
         var (half, even) = ((n + 1) / 2, n % 2 == 0 ? Math.Min(end, height / 2) : start);
@@ -296,7 +296,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         }
     }
 
-    /// <summary>Copies a row of <paramref name="n"/> values and its last one once more.</summary>
+    /// <summary>Copies a row of <paramref name="n"/> values and repeats the last one.</summary>
     internal static float* Evened(float* row, float* to, int n)
     {
         Copy(row, to, n);
@@ -327,7 +327,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
             return;
         }
         if (n % 2 == 0 && wavelet.InPairs(level)) (n, half, maps) = (n * maps, half * maps, 1);
-        // More than two taps meet slices from everywhere.
+        // Under more than two taps all low and high slices are needed before the first output.
         var lows = wavelet.InPairs(level) ? slices : whole;
         var most = wavelet.InPairs(level) ? SlicesAtOnce(slice) : half;
         for (var map = 0; map < maps; map++, to += (long)slice * n)
@@ -348,7 +348,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         else for (var plane = 0; plane < planes; plane++) CombinePlane(level, highAxes, z + plane, to + (long)elements * plane);
     }
 
-    // Of maps side by side.
+    // Joins a plane of interleaved maps.
     void CombinePlane(in GridWavelet.Level level, int highAxes, int z, float* to)
     {
         var (n, half, row) = (level.Whole.Height, level.Half.Height, level.Whole.Width * level.Beside);
@@ -375,7 +375,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         else combiner!.Lines(low, Part(level, highAxes | GridWavelet.WidthAxis, z, y), level.Beside, 2 * half, to, level.Beside, to);
     }
 
-    // The lines that the taps of output o meet on an axis of n.
+    // Finds the input lines of output o on an axis of n points, in the order of the taps.
     void Meet(float* x, long space, int o, int n)
     {
         var i = taps / 2 + 2 * o;
@@ -384,17 +384,18 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     }
 
     /// <summary>
-    /// Which of an axis's <paramref name="n"/> points, even or made even by the last one, the periodic index <paramref name="i"/> is.
+    /// The point at the periodic index <paramref name="i"/> of an axis of <paramref name="n"/> points, which is made even by repeating the
+    /// last one.
     /// </summary>
     internal static int Wrapped(int i, int n) => (uint)i < (uint)n ? i : Math.Min(Modulo(i, n + n % 2), n - 1);
 
     internal static int Modulo(int i, int n) => (i % n + n) % n;
 
-    // A row of a band.
+    // The address of a row of a band.
     float* Part(in GridWavelet.Level level, int highAxes, int z, int y) =>
         bands[highAxes] + ((long)z * level.Half.Height + y) * level.Half.Width * level.Beside;
 
-    // A plane of each band.
+    // The addresses of a plane in each band.
     FourBands Parts(in GridWavelet.Level level, int highAxes, int z)
     {
         const int Height = GridWavelet.HeightAxis, Width = GridWavelet.WidthAxis;

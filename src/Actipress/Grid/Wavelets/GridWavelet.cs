@@ -5,36 +5,38 @@ using Actipress.Transforms;
 namespace Actipress.Grid.Wavelets;
 
 /// <summary>
-/// How maps under a wavelet divide into units: whole maps, as many as give at most 2^16 coefficients, but one at least. A unit's
-/// coefficients are those of <see cref="Wavelet"/> for just its maps, in its order, in tiles of 256 neighbours. A unit is one chunk,
-/// or several where one map gives more.
+/// How maps under a wavelet divide into units: as many whole maps as have at most 2^16 coefficients, but at least one map. A unit's
+/// coefficients are those of <see cref="Wavelet"/> for just its maps, in its order, in tiles of 256 neighbours. A unit is one chunk, or
+/// several where one map has more coefficients.
 /// </summary>
 sealed unsafe class GridWavelet
 {
-    /// <summary>Bits of <see cref="Wavelet.Band.HighAxes"/>.</summary>
+    /// <summary>The bits of <see cref="Wavelet.Band.HighAxes"/>.</summary>
     public const int DepthAxis = 1, HeightAxis = 2, WidthAxis = 4;
 
-    // Maps of at most so many elements lie side by side once their rows are as short as this, or, under two taps, once an extent is odd.
+    // Maps of at most so many elements are interleaved from the level at which their rows are as short as this, or, under two taps, at
+    // which
+    // an extent is odd.
     const int SmallMap = 1024, ShortRow = 32;
 
-    // Elements of maps that are stacked.
+    // The number of elements of maps that are stacked.
     const int Stack = 1 << 12;
 
-    // Elements of a strip at least.
+    // The least number of elements of a strip.
     const int LeastStrip = 1 << 15;
 
-    // Coefficients of the largest maps of which every thread may have one of its own.
+    // The most coefficients of a map for which every thread may work on a map of its own.
     const int LargestOwn = 1 << 18;
 
     /// <summary>A division of a band into bands of half the extents.</summary>
     /// <param name="Whole">The extents before.</param>
     /// <param name="Half">The extents after.</param>
     /// <param name="Numbers">
-    /// Of each detail band, by its <see cref="Wavelet.Band.HighAxes"/>; 0, the number of the coarsest low band, elsewhere.
+    /// The number of each detail band, by its <see cref="Wavelet.Band.HighAxes"/>; 0, the number of the coarsest low band, elsewhere.
     /// </param>
-    /// <param name="Starts">Where it starts among one map's coefficients.</param>
+    /// <param name="Starts">Where each band starts among one map's coefficients.</param>
     /// <param name="Beside">
-    /// Maps that lie side by side, an element of each in turn, since their rows would not fill registers; else 1.
+    /// The number of maps that are interleaved, because their rows would not fill registers; else 1.
     /// </param>
     public readonly record struct Level(Wavelet.Extents Whole, Wavelet.Extents Half, int[] Numbers, long[] Starts, int Beside);
 
@@ -75,66 +77,65 @@ sealed unsafe class GridWavelet
 
     public MapShape Shape { get; }
 
-    /// <summary>From fine to coarse.</summary>
+    /// <summary>The levels from fine to coarse.</summary>
     public Level[] Levels { get; }
 
     public Wavelet.Band[] Bands { get; }
 
-    /// <summary>Of one map.</summary>
+    /// <summary>The number of elements of one map.</summary>
     public int Elements { get; }
 
-    /// <summary>Of one map.</summary>
+    /// <summary>The number of coefficients of one map.</summary>
     public int Coefficients { get; }
 
     public int MapsPerUnit { get; }
 
-    /// <summary>Of a unit that is full.</summary>
+    /// <summary>The number of elements of a full unit.</summary>
     public long UnitElements => (long)MapsPerUnit * Elements;
 
     public long Units { get; }
     public int ChunksPerUnit { get; }
 
     /// <summary>
-    /// Maps that are transformed at once: so many side by side, or, where two taps meet no other pair of rows or slices, stacked like one
-    /// tall map; else 1.
+    /// The number of maps that are transformed together: interleaved, or, under two taps, stacked like one tall map, since two taps do not
+    /// cross from one map to the next; else 1.
     /// </summary>
     public int Together { get; }
 
-    /// <summary>The first level at which maps lie side by side; none if it is the number of levels.</summary>
+    /// <summary>The first level at which maps are interleaved; the number of levels where they never are.</summary>
     public int SideBySideFrom { get; }
 
-    /// <summary>So many of the first bands are divided from maps side by side.</summary>
+    /// <summary>The number of bands, from the first one on, that are divided from interleaved maps.</summary>
     public int BandsSideBySide { get; }
 
     bool GoesSideBySide(Wavelet.Extents whole) => Taps == 2 && whole.Height > 1 && whole.Width > 1
         ? whole.Width % 2 != 0 || whole.Height % 2 != 0 || whole.Depth > 1 && whole.Depth % 2 != 0
         : whole.Width <= ShortRow;
 
-    /// <summary>Whether two taps meet one pair of rows and of slices.</summary>
+    /// <summary>Whether each output depends on one pair of rows and of slices: two taps, and maps that are not interleaved.</summary>
     public bool InPairs(in Level level) => Taps == 2 && level.Beside == 1;
 
-    /// <summary>Whether all four bands of two rows come out at once.</summary>
+    /// <summary>Whether the four bands of two rows are computed together.</summary>
     public bool InQuarters(in Level level) => InPairs(level) && level.Whole.Height > 1 && level.Whole.Width > 1;
 
     /// <summary>Whether a map is one row.</summary>
     public bool IsLine => Shape.Depth == 1 && Shape.Height == 1;
 
-    /// <summary>Whether a map fills more than one chunk: such maps go through a <see cref="GridTeam{TFace}"/>, one at a time.</summary>
+    /// <summary>Whether a map fills more than one chunk. A <see cref="GridTeam{TFace}"/> transforms such maps, one at a time.</summary>
     public bool IsLarge => ChunksPerUnit > 1;
 
-    /// <summary>A large map's lines, at one level: slices of a volume, rows of a plane, or elements.</summary>
+    /// <summary>The number of lines of a large map at one level: slices of a volume, rows of a plane, or elements of a row.</summary>
     public int Lines(in Wavelet.Extents extents) => Shape.Depth > 1 ? extents.Depth : IsLine ? extents.Width : extents.Height;
 
     /// <summary>
-    /// Large maps cut into strips of some lines, whatever map these belong to, as if each strip were a map; the same maps where they are
-    /// not
-    /// large, or a strip would be more than half of one.
+    /// Divides large maps into strips of some lines, whatever map the lines belong to, as if each strip were a map. The result is this
+    /// object where maps are not large, or where a strip would be more than half of a map.
     /// </summary>
     public GridWavelet InStrips()
     {
         if (!IsLarge) return this;
         var lines = Lines(Levels[0].Whole);
-        // Where more than two taps reach beyond a strip they meet its other end.
+        // More than two taps reach beyond a strip and wrap around to its other end.
         var least = (Taps > 2 ? 2 : 1) << Levels.Length;
         var strip = Math.Max(1, LeastStrip / (Elements / lines) / least) * least;
         if (strip > lines / 2) return this;
@@ -143,33 +144,33 @@ sealed unsafe class GridWavelet
     }
 
     /// <summary>
-    /// How many of some threads work on one unit: all where maps are very large, so that the coefficients of one map are in memory at a
-    /// time, or where large maps are few; else one.
+    /// The number of threads that work on one unit: all threads where maps are very large, so that the coefficients of one map are in
+    /// memory at a time, or where large maps are few; else one.
     /// </summary>
     public int ThreadsEach(int threads) => Coefficients > LargestOwn || IsLarge && Units < 2 * threads ? threads : 1;
 
     public int Taps { get; }
 
     /// <summary>
-    /// How far before and after a coefficient of a band those lie that an inverse's taps meet: r of <see cref="GridUnit{TFace}"/>.
+    /// The reach r of the inverse's taps in a band, as in <see cref="GridUnit{TFace}"/>.
     /// </summary>
     public int Reach => Taps / 4;
 
-    /// <summary>By how much an inverse's pair of neighbours begins before an even place: s of <see cref="GridUnit{TFace}"/>.</summary>
+    /// <summary>The shift s of the inverse's pairs of outputs, as in <see cref="GridUnit{TFace}"/>.</summary>
     public int Shift => 1 - Taps / 2 % 2;
 
-    /// <summary>The low-pass filter; after it the others.</summary>
+    /// <summary>The low-pass filter; the other filters follow it in memory.</summary>
     public float* Low => (float*)Marshal.UnsafeAddrOfPinnedArrayElement(filters, 0);
 
     public float* High => Low + Taps;
 
-    // Of an inverse's two neighbouring outputs: the taps that meet the low band, then those that meet the high one.
+    // The filters of the inverse's first and second output of a pair: the taps of the low band, then those of the high band.
     public float* InverseFirst => Low + 2 * Taps;
     public float* InverseSecond => Low + 3 * Taps;
 
-    /// <summary>The maps of a unit.</summary>
+    /// <summary>The number of maps of a unit.</summary>
     public int Maps(long unit) => (int)Math.Min(MapsPerUnit, Shape.Maps - unit * MapsPerUnit);
 
-    /// <summary>The tiles of a unit of so many maps.</summary>
+    /// <summary>The number of tiles of a unit of so many maps.</summary>
     public int Tiles(int maps) => (int)(((long)maps * Coefficients + 255) / 256);
 }

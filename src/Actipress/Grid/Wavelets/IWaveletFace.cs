@@ -6,32 +6,33 @@ namespace Actipress.Grid.Wavelets;
 unsafe interface IWaveletFace
 {
     /// <summary>
-    /// Two filters at once over values side by side: first[i] = sum_j u[j] from[j][i] and second[i] = sum_j v[j] from[j][i] for i
-    /// below <paramref name="count"/>. The first tap is a product; the others are fused onto it in their order.
+    /// Applies two filters to lines: first[i] = sum_j u[j] from[j][i] and second[i] = sum_j v[j] from[j][i] for i below
+    /// <paramref name="count"/>. The first product is rounded, and the others are fused onto it in their order.
     /// </summary>
     static abstract void Filter(float** from, float* u, float* v, int taps, float* first, float* second, int count);
 
     /// <summary>
-    /// Both filters along a periodic row of 2 <paramref name="half"/> values, where its halves fill one register each: what <see
-    /// cref="Filter"/>
-    /// gives over its even and odd values; else false, and nothing.
+    /// Applies both filters along a periodic row of 2 <paramref name="half"/> values, if each half fills one register: the result is that
+    /// of <see cref="Filter"/> on its even and odd values. Otherwise it does nothing and returns false.
     /// </summary>
     static abstract bool DivideRow(float* x, float* u, float* v, int taps, float* low, float* high, int half);
 
-    /// <summary>The inverse of <see cref="DivideRow"/>, with the filters that give the first and the second of two neighbours.</summary>
+    /// <summary>
+    /// The inverse of <see cref="DivideRow"/>, with the filters of the first and of the second of two neighbouring outputs.
+    /// </summary>
     static abstract bool CombineRow(float* low, float* high, float* u, float* v, int taps, float* x, int half);
 
     /// <summary>
-    /// Two taps on columns and rows at once: of pairs of rows of 2 <paramref name="count"/> values the rows of the four bands, what
-    /// <see cref="Filter"/> gives along the columns and then along the rows.
+    /// Divides pairs of rows of 2 <paramref name="count"/> values into the rows of the four bands, under two taps. The result is that of
+    /// <see cref="Filter"/> along the columns and then along the rows.
     /// </summary>
     /// <remarks>
-    /// <c>space</c>: between pairs. <c>u</c> and <c>v</c>: the low and the high filter. <c>bands</c>: their rows lie one after the other.
+    /// <c>space</c> is the stride of pairs, <c>u</c> the low and <c>v</c> the high filter. The rows of each of the <c>bands</c> lie one after the other.
     /// </remarks>
     static abstract void Quarter(float* upper, float* lower, long space, int pairs, float* u, float* v, in FourBands bands, int count);
 
     /// <summary>The inverse of <see cref="Quarter"/>.</summary>
-    /// <remarks><c>u</c> and <c>v</c>: the filters that give the first and the second of two neighbours.</remarks>
+    /// <remarks><c>u</c> and <c>v</c> are the filters of the first and of the second of two neighbouring outputs.</remarks>
     static abstract void Unite(in FourBands bands, float* u, float* v, float* upper, float* lower, long space, int pairs, int count);
 
     /// <summary>even[i] = x[2 i] and odd[i] = x[2 i + 1] for i below <paramref name="count"/>.</summary>
@@ -40,15 +41,15 @@ unsafe interface IWaveletFace
     /// <summary>The inverse of <see cref="Split"/>.</summary>
     static abstract void Join(float* even, float* odd, float* x, int count);
 
-    /// <summary>16 rows of 16 values, at these distances; they do not overlap.</summary>
+    /// <summary>Transposes 16 rows of 16 values; source and target do not overlap, and their strides are in floats.</summary>
     static abstract void Transpose(float* from, long fromStride, float* to, long toStride);
 }
 
-/// <summary>Places in the four bands of a plane, named by what they are of its columns and of its rows.</summary>
+/// <summary>Addresses in the four bands of a plane, named by the filter along its columns and then by the filter along its rows.</summary>
 readonly unsafe struct FourBands(float* lowLow, float* lowHigh, float* highLow, float* highHigh)
 {
     public readonly float* LowLow = lowLow, LowHigh = lowHigh, HighLow = highLow, HighHigh = highHigh;
 
-    /// <summary>So many values on.</summary>
+    /// <summary>The addresses so many values further on.</summary>
     public FourBands After(long values) => new(LowLow + values, LowHigh + values, HighLow + values, HighHigh + values);
 }
