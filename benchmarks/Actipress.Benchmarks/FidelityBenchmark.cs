@@ -22,7 +22,7 @@ public static class FidelityBenchmark
     public static CodecFidelity Run(Subject subject, ActivationCodec codec, bool adapted, int batches)
     {
         ArgumentNullException.ThrowIfNull(subject);
-        using var compression = subject.Model.CompressActivations(options => { options.Default(codec); options.AdaptToLayers = adapted; });
+        using var compression = subject.Model.CompressActivations(options => options.Default(codec).AdaptToLayers(adapted));
         subject.Model.train();
         double bytes = 0, elements = 0, cosine = 0, norms = 0;
         for (var batch = 0; batch < batches; batch++)

@@ -35,14 +35,14 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         if (options.FidelityGiven is var (cosine, batches)) Fidelity = new KeptFidelity(cosine, batches, options.DefaultCodec);
         watch = new LayerWatch(layers, Entered, Left);
         run = new ModelRun(layers, watch);
-        if (options.DisposeIntermediates) intermediates = new IntermediateTensors(layers);
+        if (options.DisposesIntermediates) intermediates = new IntermediateTensors(layers);
         Store = new ActivationStore(new CompressingPolicy(options), run)
         {
             Budget = Budget,
             Fidelity = Fidelity,
-            Derives = options.DeriveMaps ? DerivedMap.Suits : null,
-            ReadsInPieces = options.ReadInPieces,
-            OffloadsToHost = options.OffloadToHost,
+            Derives = options.DerivesMaps ? DerivedMap.Suits : null,
+            ReadsInPieces = options.ReadsInPieces,
+            OffloadsToHost = options.OffloadsToHost,
         };
         try { Newcomers.Add(this); }
         catch
@@ -110,7 +110,7 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         (Fidelity ?? throw new InvalidOperationException($"No fidelity is kept: found none, wanted options.{nameof(CompressionOptions.KeepFidelity)}.")).Again();
 
     /// <summary>
-    /// Raised once for each note to the user, when the backward pass begins that first shows it: a rule that matched nothing, an unknown
+    /// Raised once for each note to the user, when the backward pass begins that first shows it: a rule that decided nothing, an unknown
     /// operation, maps that stay alive, a gradient that is likely bad. <see cref="Report"/> has the same notes.
     /// </summary>
     /// <remarks>Handlers run within <c>backward()</c>, on its thread. An exception of a handler is recorded, and stops nothing.</remarks>

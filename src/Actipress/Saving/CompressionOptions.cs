@@ -7,14 +7,16 @@ using TorchSharp.Modules;
 namespace Actipress;
 
 /// <summary>
-/// Which layers' saved activation maps are compressed, and how. Rules are tried from the last to the first; the first that applies
-/// to a layer decides.
+/// Which layers' saved activation maps are compressed, and how. Rules stand in the order in which they are written: of several rules that
+/// apply to a layer the last one decides. The report names each rule that decided nothing, because no layer met it or because later rules
+/// overruled it on every layer.
 /// </summary>
 /// <example><code>
 /// model.CompressActivations(options => options
 ///     .Default(ActivationCodec.Dct(ratio: 10))
 ///     .Where(layer => layer.Is&lt;BatchNorm3d>(), ActivationCodec.Wavelet("db3", 100))
-///     .Except("head.*"));
+///     .Except("head.*")
+///     .DisposeIntermediates());
 /// </code></example>
 public sealed class CompressionOptions
 {
@@ -35,7 +37,7 @@ public sealed class CompressionOptions
     {
         ArgumentNullException.ThrowIfNull(layer);
         ArgumentNullException.ThrowIfNull(codec);
-        rules.Add(new(null, layer, codec));
+        rules.Add(new(rules.Count + 1, null, layer, codec));
         return this;
     }
 
@@ -44,9 +46,7 @@ public sealed class CompressionOptions
     {
         ArgumentException.ThrowIfNullOrEmpty(pattern);
         ArgumentNullException.ThrowIfNull(codec);
-        if (rules.Find(rule => rule.Pattern == pattern && rule.Codec != codec) is { } other)
-            throw new ArgumentException($"Two rules for '{pattern}': found '{other.Codec}' and '{codec}', wanted one.", nameof(codec));
-        rules.Add(new(pattern, layer => layer.Matches(pattern), codec));
+        rules.Add(new(rules.Count + 1, pattern, layer => layer.Matches(pattern), codec));
         return this;
     }
 
@@ -80,38 +80,52 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Whether a layer's codec is adapted to what the operation that saves a map needs of it: on by default. A ReLU's map is kept as signs,
+    /// Adapts the codec of a layer to what the operation that saves a map needs of the map: on by default. A ReLU's map is kept as signs,
     /// pooling's as a shape; vectors (inputs of <see cref="Linear"/> after flattening) get 8-bit quantisation in place of a transform, and so do
     /// matrices and tokens of which a transform gathers little. Off: every layer gets just the codec that its rule names, but for what must
     /// be held to 16 bits or exactly.
     /// </summary>
-    public bool AdaptToLayers { get; set; } = true;
+    /// <param name="on">Whether codecs are adapted.</param>
+    public CompressionOptions AdaptToLayers(bool on = true)
+    {
+        AdaptsToLayers = on;
+        return this;
+    }
 
     /// <summary>
-    /// Whether what can be derived of a held map is not held itself: on by default, with the codecs of the default storage. The output of a
+    /// Derives a map that follows from a held map, in place of holding both: on by default, with the codecs of the default storage. The output of a
     /// normalisation, of a ReLU, SiLU, Hardswish or GELU behind it, and of a sum or product of these is computed from the normalisation's
     /// input, which gets a finer step for it, and from bits for a ReLU's exact zeros. Off, every map that is saved is compressed by itself,
     /// as under a <see cref="Budget"/> and <see cref="KeepFidelity"/>.
     /// </summary>
-    public bool DeriveMaps { get; set; } = true;
+    /// <param name="on">Whether maps are derived.</param>
+    public CompressionOptions DeriveMaps(bool on = true)
+    {
+        DerivesMaps = on;
+        return this;
+    }
 
     /// <summary>
-    /// Whether the backward passes of convolutions and batch norms read large maps in pieces, so that none is rebuilt whole: on by default,
+    /// Lets the backward passes of convolutions and batch norms read large maps in pieces, so that none is rebuilt whole: on by default,
     /// on the CPU, for float32 maps of 8 MiB and more under the codecs of the default storage but wavelets. Gradients differ from those of
     /// whole maps by the order of sums, some 1e-5. Off, each map is rebuilt whole.
     /// </summary>
-    public bool ReadInPieces { get; set; } = true;
-
-    /// <summary>Saved tensors smaller than this many bytes pass as they are. 4 KiB by default.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">Below zero.</exception>
-    public int SmallestBytes
+    /// <param name="on">Whether maps are read in pieces.</param>
+    public CompressionOptions ReadInPieces(bool on = true)
     {
-        get;
-        set => field = value >= 0
-            ? value
-            : throw new ArgumentOutOfRangeException(
-                nameof(value), $"SmallestBytes {value}: wanted 0, which compresses every map, or more.");
-    } = 4096;
+        ReadsInPieces = on;
+        return this;
+    }
+
+    /// <summary>Lets saved tensors of fewer bytes pass as they are. 4 KiB by default.</summary>
+    /// <param name="bytes">0, which compresses every map, or more.</param>
+    /// <exception cref="ArgumentOutOfRangeException">Below zero.</exception>
+    public CompressionOptions SmallestBytes(int bytes)
+    {
+        if (bytes < 0) throw new ArgumentOutOfRangeException(nameof(bytes), $"{nameof(SmallestBytes)} {bytes}: wanted 0, which compresses every map, or more.");
+        LeastBytes = bytes;
+        return this;
+    }
 
     /// <summary>
     /// A cosine that the whole gradient is to keep to the exact one: <see cref="KeptFidelity"/> measures the first steps, then gives each map that
@@ -128,13 +142,18 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Whether packed maps leave a GPU for the host's pinned memory until the backward pass asks for them: on a stream beside torch's, so
+    /// Moves packed maps from a GPU to the host's pinned memory until the backward pass asks for them: on a stream beside torch's, so
     /// that the forward pass need not wait. Off by default; of no effect on the CPU, where there is no CUDA driver, or where the host has no memory left.
     /// </summary>
-    public bool OffloadToHost { get; set; }
+    /// <param name="on">Whether packed maps are moved.</param>
+    public CompressionOptions OffloadToHost(bool on = true)
+    {
+        OffloadsToHost = on;
+        return this;
+    }
 
     /// <summary>
-    /// Whether the tensors that a module's <c>call</c> makes and does not return are disposed when it ends: off by default. Code that keeps
+    /// Disposes what a module's <c>call</c> makes and does not return when the call ends: off by default. Code that keeps
     /// the handles of its intermediate results holds their maps whole until the forward pass is over, and often longer, so that packing
     /// them frees nothing.
     /// </summary>
@@ -145,7 +164,12 @@ public sealed class CompressionOptions
     /// a field of the module holds one of the tensors afterwards. Other code that keeps one, such as a forward hook that collects features,
     /// is to call <c>DetachFromDisposeScope()</c> on it.
     /// </remarks>
-    public bool DisposeIntermediates { get; set; }
+    /// <param name="on">Whether such tensors are disposed.</param>
+    public CompressionOptions DisposeIntermediates(bool on = true)
+    {
+        DisposesIntermediates = on;
+        return this;
+    }
 
     /// <summary>What an operation's backward pass needs of the maps that it saves: for operations that Actipress does not know, or knows too strictly.</summary>
     /// <param name="name">As libtorch calls it, such as <c>aten::celu</c>; its form in place is meant too.</param>
@@ -167,40 +191,63 @@ public sealed class CompressionOptions
 
     internal ActivationCodec DefaultCodec { get; private set; } = ActivationCodec.Dct(ratio: 10);
 
+    internal bool AdaptsToLayers { get; private set; } = true;
+
+    internal bool DerivesMaps { get; private set; } = true;
+
+    internal bool ReadsInPieces { get; private set; } = true;
+
+    internal bool OffloadsToHost { get; private set; }
+
+    internal bool DisposesIntermediates { get; private set; }
+
+    internal int LeastBytes { get; private set; } = 4096;
+
     internal (long Bytes, BudgetOf Of)? BudgetGiven { get; private set; }
 
     internal (double Cosine, int Batches)? FidelityGiven { get; private set; }
 
-    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => AdaptToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, need, zeros) : codec;
+    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => AdaptsToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, need, zeros) : codec;
 
     internal IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
-        AdaptToLayers && codec.ExactZeros ? Sensitivity.Finer(codec, map, need) : [(codec, double.PositiveInfinity)];
+        AdaptsToLayers && codec.ExactZeros ? Sensitivity.Finer(codec, map, need) : [(codec, double.PositiveInfinity)];
 
     internal ActivationCodec CodecFor(Layer layer, out bool noRule)
     {
         noRule = false;
         if (blocks.Length > 0 && !blocks.Any(layer.Matches)) return ActivationCodec.None;
-        for (var rule = rules.Count - 1; rule >= 0; rule--)
-            if (rules[rule].Applies(layer))
-            {
-                rules[rule].HasMet = true;
-                return rules[rule].Codec;
-            }
-        noRule = true;
-        return DefaultCodec;
+        if (rules.FindLast(rule => rule.Applies(layer)) is not { } last)
+        {
+            noRule = true;
+            return DefaultCodec;
+        }
+        last.Decides = true;
+        foreach (var earlier in rules.TakeWhile(rule => rule != last))
+            if (!earlier.Decides && earlier.OverruledBy is null && earlier.Applies(layer)) earlier.OverruledBy = last;
+        return last.Codec;
     }
 
-    // A rule that a later one always comes before has met nothing either.
-    internal IReadOnlyList<Note> RulesWithoutLayer() =>
-    [
-        .. rules.Select((rule, index) => (rule, index)).Where(pair => !pair.rule.HasMet).Select(pair => new Note($"rule {pair.index}",
-            $"{(pair.rule.Pattern is { } pattern ? $"The rule for '{pattern}'" : $"Rule {pair.index + 1}, for layers that meet a condition,")} ('{pair.rule.Codec}') met nothing in the first step: " +
-            "no such layer saved a map. A layer without parameters that is run by forward is known by its place in the model alone.")),
-    ];
+    /// <summary>A note for each rule that decided nothing so far.</summary>
+    internal IReadOnlyList<Note> IdleRules() => [.. rules.Where(rule => !rule.Decides).Select(rule => new Note($"rule {rule.Number}", rule.WhyIdle))];
 
-    sealed record Rule(string? Pattern, Func<Layer, bool> Applies, ActivationCodec Codec)
+    sealed class Rule(int number, string? pattern, Func<Layer, bool> applies, ActivationCodec codec)
     {
-        public bool HasMet { get; set; }
+        public int Number => number;
+        public string? Pattern => pattern;
+        public ActivationCodec Codec => codec;
+        public bool Applies(Layer layer) => applies(layer);
+
+        /// <summary>Whether it has decided on a map.</summary>
+        public bool Decides { get; set; }
+
+        /// <summary>The later rule that decided on the first map which this one met too.</summary>
+        public Rule? OverruledBy { get; set; }
+
+        public string WhyIdle => OverruledBy is { } later
+            ? $"In the first step {this} was overruled on every layer that it met: the first of them goes by {later}, which is written later. Write the rule for fewer layers last, or leave one of the two out."
+            : $"In the first step {this} met nothing: no such layer saved a map. A layer without parameters that is run by forward is known by its place in the model alone.";
+
+        public override string ToString() => $"rule {number} ('{codec}' for {(pattern is null ? "layers that meet a condition" : $"'{pattern}'")})";
     }
 
     /// <exception cref="ArgumentException">A pattern names no layer of the model.</exception>

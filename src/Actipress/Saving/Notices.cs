@@ -4,7 +4,7 @@ using Actipress.Autograd;
 namespace Actipress.Saving;
 
 /// <summary>What a user should know of a step: in each report, and once by the event.</summary>
-/// <param name="policy">Whose rules may have met nothing.</param>
+/// <param name="policy">Whose rules may have decided nothing.</param>
 /// <param name="ledger">The books of the step.</param>
 sealed class Notices(SavingPolicy policy, Ledger ledger)
 {
@@ -31,7 +31,7 @@ sealed class Notices(SavingPolicy policy, Ledger ledger)
     /// <param name="failed">Gets what the event throws.</param>
     public void Tell(Action<Exception> failed)
     {
-        lasting ??= policy.RulesWithoutLayer();
+        lasting ??= policy.IdleRules();
         foreach (var note in Notes())
         {
             if (!told.Add(note.About)) continue;

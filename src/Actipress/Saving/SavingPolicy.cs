@@ -44,7 +44,7 @@ abstract class SavingPolicy
     public virtual ActivationCodec? Codec => null;
 
     /// <summary>The rules that no layer of a step has met.</summary>
-    public virtual IReadOnlyList<Note> RulesWithoutLayer() => [];
+    public virtual IReadOnlyList<Note> IdleRules() => [];
 
     /// <summary>The codec, and what stands in for it where it would make more than some relative error, from the coarsest.</summary>
     public virtual IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) => [(codec, double.PositiveInfinity)];
@@ -59,7 +59,7 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
     public override Treatment Decide(Tensor tensor, Layer layer, SavedBy by)
     {
         if (by.Need == Need.Weight) return new Treatment.NotOurs();
-        if (tensor.Bytes() < options.SmallestBytes) return new Treatment.LeftAlone("small");
+        if (tensor.Bytes() < options.LeastBytes) return new Treatment.LeftAlone("small");
 
         var codec = options.CodecFor(layer, out var noRule);
         if (codec == ActivationCodec.None) return new Treatment.LeftAlone("rule");
@@ -69,12 +69,12 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
         if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
 
         if (by.Need.Fineness > codec.Fineness && by.Need.Fineness == Fineness.Exact) return new Treatment.LeftAlone(by.IsKnown ? $"exact for {by.Operation}" : $"exact: {by.Operation} is not known");
-        return new Treatment.Map(codec, options.AdaptToLayers && codec.ExactZeros || by.Need.Fineness > Fineness.Codec ? by.Need : Need.Smooth, noRule);
+        return new Treatment.Map(codec, options.AdaptsToLayers && codec.ExactZeros || by.Need.Fineness > Fineness.Codec ? by.Need : Need.Smooth, noRule);
     }
 
     public override ActivationCodec? Codec => options.DefaultCodec;
 
-    public override IReadOnlyList<Note> RulesWithoutLayer() => options.RulesWithoutLayer();
+    public override IReadOnlyList<Note> IdleRules() => options.IdleRules();
 
     public override OperationNeeds? Line(Operation operation) => options.Line(operation);
 

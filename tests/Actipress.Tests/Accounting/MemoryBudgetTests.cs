@@ -346,7 +346,7 @@ public sealed class MemoryBudgetTests : IDisposable
     {
         using var model = Stack();
         Assert.Throws<ArgumentOutOfRangeException>(() => model.CompressActivations(options => options.Budget(0)));
-        var below = Assert.Throws<ArgumentOutOfRangeException>(() => model.CompressActivations(options => options.SmallestBytes = -1));
+        var below = Assert.Throws<ArgumentOutOfRangeException>(() => model.CompressActivations(options => options.SmallestBytes(-1)));
         Assert.StartsWith("SmallestBytes -1: wanted 0, which compresses every map, or more.", below.Message, StringComparison.Ordinal);
         Assert.Contains("dct:10", Assert.Throws<ArgumentException>(() => model.CompressActivations(options => options.Default(ActivationCodec.None).Budget(1))).Message);
     }

@@ -395,7 +395,7 @@ public class OperationObserverTests
         const int Warm = 1000, Steps = Warm + 2000;    // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
         set_num_threads(1);
         using var model = Sequential(Conv2d(1, 4, 3, padding: 1), ReLU(), Conv2d(4, 4, 3, padding: 1), Tanh(), Flatten(), Linear(256, 4));
-        using var compression = model.CompressActivations(options => { options.Default(ActivationCodec.Dct(4)); options.SmallestBytes = 0; });
+        using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Dct(4)).SmallestBytes(0));
         using var x = randn(2, 1, 8, 8);
         (long Native, long Managed, long Tensors) level = default;
         for (var step = 0; step < Steps; step++)

@@ -30,7 +30,7 @@ public sealed class PiecewiseTests : IDisposable
         using var compression = model.CompressActivations(options =>
         {
             options.Default(codec);
-            options.ReadInPieces = inPieces;
+            options.ReadInPieces(inPieces);
         });
         x.grad = null;
         model.zero_grad();
@@ -256,7 +256,7 @@ public sealed class PiecewiseTests : IDisposable
         Tensor Kept(bool inPieces)
         {
             manual_seed(2);
-            using var compression = model.CompressActivations(options => options.ReadInPieces = inPieces);
+            using var compression = model.CompressActivations(options => options.ReadInPieces(inPieces));
             var x = Smooth(37, 16, 60, 62);
             x.requires_grad = true;
             using var scaled = x.Mul(1.5);

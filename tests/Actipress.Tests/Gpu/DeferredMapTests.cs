@@ -16,7 +16,7 @@ public sealed class DeferredMapTests : IDisposable
         StandInDriver.Reset();
         gpu = StandInDriver.MakeDevice();
         SavedTensors.SelfCheck();
-        store = new ActivationStore(new CompressingPolicy(new CompressionOptions { SmallestBytes = 64, AdaptToLayers = false }.Default(ActivationCodec.Dct(4))), run: null) { GpuOf = _ => gpu };
+        store = new ActivationStore(new CompressingPolicy(new CompressionOptions().SmallestBytes(64).AdaptToLayers(false).Default(ActivationCodec.Dct(4))), run: null) { GpuOf = _ => gpu };
     }
 
     public void Dispose() => StandInDriver.Reset();
@@ -35,7 +35,7 @@ public sealed class DeferredMapTests : IDisposable
     {
         manual_seed(5);
         using Tensor x = Leaf(), y = x.detach().clone().requires_grad_();
-        var cpu = new ActivationStore(new CompressingPolicy(new CompressionOptions { SmallestBytes = 64, AdaptToLayers = false }.Default(ActivationCodec.Dct(4))), run: null);
+        var cpu = new ActivationStore(new CompressingPolicy(new CompressionOptions().SmallestBytes(64).AdaptToLayers(false).Default(ActivationCodec.Dct(4))), run: null);
         using (var expected = Step(cpu, y)) { }
         var before = StandInDriver.Launches;
         using (var loss = Step(store, x)) { }

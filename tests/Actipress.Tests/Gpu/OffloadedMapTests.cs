@@ -94,7 +94,7 @@ public sealed class OffloadedMapTests : IDisposable
     public void On_the_CPU_the_option_changes_nothing()
     {
         var model = nn.Sequential(("tanh", nn.Tanh()), ("again", nn.Tanh()));
-        using var compression = model.CompressActivations(options => options.OffloadToHost = true);
+        using var compression = model.CompressActivations(options => options.OffloadToHost());
         using var x = randn([4, 4, 16, 16], requires_grad: true);
         using var y = model.call(x);
         compression.Backward(y.sum());

@@ -109,7 +109,7 @@ public sealed class NetworkTests : IDisposable
             Step(model, x, SavedTensors.Backward).Dispose();
             Assert.Equal(tensors, Tensor.TotalCount);
 
-            using var compression = model.CompressActivations(options => { options.Default(ActivationCodec.Parse("st:1,storage=paper")); options.AdaptToLayers = false; });
+            using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Parse("st:1,storage=paper")).AdaptToLayers(false));
             Assert.Equal(plain, StepFrom(before, model, x, compression.Backward));
             Assert.Equal(0, compression.LiveBytes);
             Assert.Empty(compression.Report().Notes);

@@ -42,7 +42,7 @@ public sealed class ClientModelsTests : IDisposable
         using var compression = model.CompressActivations(options =>
         {
             options.Default(ActivationCodec.Dct(10));
-            options.DisposeIntermediates = byCall;
+            options.DisposeIntermediates(byCall);
         });
         var losses = Enumerable.Range(100, Batches).Select(batch => (Func<Tensor>)(() => run.Loss(batch)));
         var fresh = compression.MeasureFidelity(losses);
@@ -71,7 +71,7 @@ public sealed class ClientModelsTests : IDisposable
         using var compression = model.CompressActivations(options =>
         {
             options.KeepFidelity(Target);
-            options.DisposeIntermediates = true;
+            options.DisposeIntermediates();
         });
         for (var step = 0; compression.Fidelity!.IsMeasuring; step++)
         {

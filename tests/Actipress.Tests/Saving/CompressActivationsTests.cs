@@ -486,7 +486,7 @@ public class CompressActivationsTests
     {
         using var everything = NewDisposeScope();
         using var model = Sequential(Conv2d(1, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), Dropout(0.5), Flatten(), Linear(8 * 32 * 32, 3));
-        using var compression = model.CompressActivations(options => { options.Default(Exact); options.AdaptToLayers = false; });
+        using var compression = model.CompressActivations(options => options.Default(Exact).AdaptToLayers(false));
         var x = randn(2, 1, 32, 32);
         model.call(x).sum().backward();
         var gradient = model.parameters().First().grad!.data<float>().ToArray();

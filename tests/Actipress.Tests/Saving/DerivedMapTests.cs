@@ -289,7 +289,7 @@ public sealed class DerivedMapTests : IDisposable
             using var compression = derives is null ? null : model.CompressActivations(options =>
             {
                 options.Default(ActivationCodec.Dct(10));
-                options.DeriveMaps = derives.Value;
+                options.DeriveMaps(derives.Value);
             });
             for (var step = 0; step < 3; step++)
             {

@@ -94,7 +94,7 @@ public class DisposeIntermediatesTests
         var freed = Train(options =>
         {
             options.Default(ActivationCodec.Dct(10));
-            options.DisposeIntermediates = true;
+            options.DisposeIntermediates();
         });
         var numbers = $"""
             plain: {plain.HeldAfterForward} held, peak {plain.Peak}
@@ -117,12 +117,12 @@ public class DisposeIntermediatesTests
         var freed = Train(options =>
         {
             options.Default(lossless);
-            options.DisposeIntermediates = true;
+            options.DisposeIntermediates();
         });
         Assert.Equal(plain.Gradients, freed.Gradients);
     }
 
-    static ActivationCompression Dispose(nn.Module model, bool on = true) => model.CompressActivations(options => options.DisposeIntermediates = on);
+    static ActivationCompression Dispose(nn.Module model, bool on = true) => model.CompressActivations(options => options.DisposeIntermediates(on));
 
     /// <summary>A forward pass of any shape, which shows what it made.</summary>
     sealed class Makes<TResult>(Func<Tensor, List<Tensor>, TResult> body) : Module<Tensor, TResult>(nameof(Makes<TResult>))
@@ -225,7 +225,7 @@ public class DisposeIntermediatesTests
         using var scope = NewDisposeScope();
         var made = Call((x, made) => Make(made, x * 2) + 1, ones(2), out _, on: false);
         Assert.False(made[0].IsInvalid);
-        Assert.False(new CompressionOptions().DisposeIntermediates);
+        Assert.False(new CompressionOptions().DisposesIntermediates);
     }
 
     [Fact]
@@ -559,7 +559,7 @@ public class DisposeIntermediatesTests
             using var compression = model.CompressActivations(options =>
             {
                 options.Default(ActivationCodec.Parse("st:1,storage=paper"));
-                options.DisposeIntermediates = disposes;
+                options.DisposeIntermediates(disposes);
             });
             model.call(Waves(2, 3, 32, 32)).square().sum().backward();
             return [.. model.parameters().Select(p => p.grad!.data<float>().ToArray())];

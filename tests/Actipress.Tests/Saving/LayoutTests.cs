@@ -19,7 +19,7 @@ public class LayoutTests
         ["dct:10"] = (() => Compressing(ActivationCodec.Dct(10)), 0.5),
     };
 
-    static ActivationStore Compressing(ActivationCodec codec) => new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(codec)), run: null) { HandsOutOriginals = false };
+    static ActivationStore Compressing(ActivationCodec codec) => new(new CompressingPolicy(new CompressionOptions().SmallestBytes(0).Default(codec)), run: null) { HandsOutOriginals = false };
 
     static readonly Dictionary<string, Func<Tensor, Tensor>> complexCases = new()
     {

@@ -19,7 +19,7 @@ static class ThroughStore
     /// <param name="handsOutOriginals">Whether it hands out what is alive anyway.</param>
     /// <param name="derives">Whether maps are derived of others, whatever their codec.</param>
     public static ActivationStore Store(ActivationCodec codec, bool handsOutOriginals = false, bool derives = false) =>
-        new(new CompressingPolicy(new CompressionOptions { SmallestBytes = 0 }.Default(codec)), run: null)
+        new(new CompressingPolicy(new CompressionOptions().SmallestBytes(0).Default(codec)), run: null)
         {
             HandsOutOriginals = handsOutOriginals,
             Derives = derives ? _ => true : null,

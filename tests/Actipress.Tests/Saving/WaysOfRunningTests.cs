@@ -11,7 +11,7 @@ public class WaysOfRunningTests
     static Action<CompressionOptions> With(ActivationCodec codec) => options =>
     {
         options.Default(codec);
-        options.SmallestBytes = 0;
+        options.SmallestBytes(0);
     };
 
     /// <summary>Convolutions with batch norm, ReLU and pooling; children run by call or by forward.</summary>
