@@ -244,10 +244,10 @@ public sealed class CompressionOptions
         public Rule? OverruledBy { get; set; }
 
         public string WhyIdle => OverruledBy is { } later
-            ? $"In the first step {this} was overruled on every layer that it met: the first of them goes by {later}, which is written later. Write the rule for fewer layers last, or leave one of the two out."
-            : $"In the first step {this} met nothing: no such layer saved a map. A layer without parameters that is run by forward is known by its place in the model alone.";
+            ? $"Rule {this} was overruled in the first step on every layer that it met: the first of them goes by rule {later}, which is written later. Write the rule for fewer layers last, or leave one of the two out."
+            : $"Rule {this} met nothing in the first step: no such layer saved a map. A layer without parameters that is run by forward is known by its place in the model alone.";
 
-        public override string ToString() => $"rule {number} ('{codec}' for {(pattern is null ? "layers that meet a condition" : $"'{pattern}'")})";
+        public override string ToString() => $"{number} ('{codec}' for {(pattern is null ? "layers that meet a condition" : $"'{pattern}'")})";
     }
 
     /// <exception cref="ArgumentException">A pattern names no layer of the model.</exception>
