@@ -1,5 +1,5 @@
-using Actipress.Transforms;
 using Actipress.Maps;
+using Actipress.Transforms;
 
 namespace Actipress.Grid;
 

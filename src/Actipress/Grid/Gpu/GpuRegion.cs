@@ -1,6 +1,6 @@
-using Actipress.Transforms;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Tiles;
+using Actipress.Transforms;
 
 namespace Actipress.Grid.Gpu;
 
