@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Codecs;
 
-/// <summary>Stores a map as a copy of it, on any device: what the hooks do beside a codec, without one.</summary>
+/// <summary>Stores a map as a copy, on any device, so that the hooks run without a lossy codec.</summary>
 sealed class ExactCopy : Implementation
 {
     public override string Name => "copy, torch";

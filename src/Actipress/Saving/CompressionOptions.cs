@@ -7,9 +7,9 @@ using TorchSharp.Modules;
 namespace Actipress;
 
 /// <summary>
-/// Which layers' saved activation maps are compressed, and how. Rules stand in the order in which they are written: of several rules that
-/// apply to a layer the last one decides. The report names each rule that decided nothing, because no layer met it or because later rules
-/// overruled it on every layer.
+/// The choice of the layers whose saved activation maps are compressed, and of their codecs. Where several rules apply to a layer, the last
+/// one decides. The report names each rule that decided nothing, because no layer matched it or because later rules overruled it on every
+/// layer.
 /// </summary>
 /// <example><code>
 /// model.CompressActivations(options => options
@@ -32,7 +32,9 @@ public sealed class CompressionOptions
         return this;
     }
 
-    /// <summary>The codec of the layers for which <paramref name="layer"/> is true; <see cref="ActivationCodec.None"/> leaves them alone.</summary>
+    /// <summary>
+    /// The codec of the layers for which <paramref name="layer"/> is true; <see cref="ActivationCodec.None"/> leaves them as they are.
+    /// </summary>
     public CompressionOptions Where(Func<Layer, bool> layer, ActivationCodec codec)
     {
         ArgumentNullException.ThrowIfNull(layer);
@@ -41,7 +43,9 @@ public sealed class CompressionOptions
         return this;
     }
 
-    /// <summary>The codec of the layers that <paramref name="pattern"/> names: a layer, all below it, or a pattern such as <c>layer?.*.bn*</c>.</summary>
+    /// <summary>
+    /// The codec of the layers that <paramref name="pattern"/> names: a layer, all below it, or a pattern such as <c>layer?.*.bn*</c>.
+    /// </summary>
     public CompressionOptions Where(string pattern, ActivationCodec codec)
     {
         ArgumentException.ThrowIfNullOrEmpty(pattern);
@@ -57,7 +61,7 @@ public sealed class CompressionOptions
         return this;
     }
 
-    /// <summary>Compresses inside these parts of the model only.</summary>
+    /// <summary>Compresses only inside these parts of the model.</summary>
     /// <param name="names">Names of submodules, such as <c>layer1</c>, or patterns.</param>
     public CompressionOptions Blocks(params string[] names)
     {
@@ -66,12 +70,14 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// A number of bytes that each step is to keep to: <see cref="MemoryBudget"/> measures the first one, then chooses the ratio of each
-    /// layer that no rule names.
+    /// Limits each step to a number of bytes. <see cref="MemoryBudget"/> measures the first step, and then chooses the codec of each layer
+    /// that no rule names.
     /// </summary>
-    /// <param name="bytes">More than zero.</param>
-    /// <param name="of">What counts: the peak of the whole step above the level when it begins, or what is held in place of saved maps.</param>
-    /// <remarks>A forward pass throws <see cref="BudgetException"/> after a step that showed that the budget cannot be kept.</remarks>
+    /// <param name="bytes">The limit, above zero.</param>
+    /// <param name="of">
+    /// The limited quantity: the peak of the whole step above the level at its begin, or the bytes held in place of saved maps.
+    /// </param>
+    /// <remarks>A forward pass throws <see cref="BudgetException"/> after a step has shown that the budget cannot be kept.</remarks>
     public CompressionOptions Budget(long bytes, BudgetOf of = BudgetOf.Step)
     {
         if (bytes <= 0) throw new ArgumentOutOfRangeException(nameof(bytes), $"No budget of {bytes} bytes: wanted more than zero.");
@@ -80,10 +86,10 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Adapts the codec of a layer to what the operation that saves a map needs of the map: on by default. A ReLU's map is kept as signs,
-    /// pooling's as a shape; vectors (inputs of <see cref="Linear"/> after flattening) get 8-bit quantisation in place of a transform, and so do
-    /// matrices and tokens of which a transform gathers little. Off: every layer gets just the codec that its rule names, but for what must
-    /// be held to 16 bits or exactly.
+    /// Adapts the codec of a layer to the need of the operation that saves a map: on by default. A ReLU's map is kept as signs, and
+    /// pooling's as a shape. Vectors (inputs of <see cref="Linear"/> after flattening) get 8-bit quantisation in place of a transform, and
+    /// so do matrices and tokens of which a transform gathers little. When it is off, every layer gets the codec of its rule, except for
+    /// maps that must be held to 16 bits or exactly.
     /// </summary>
     /// <param name="on">Whether codecs are adapted.</param>
     public CompressionOptions AdaptToLayers(bool on = true)
@@ -93,10 +99,10 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Derives a map that follows from a held map, in place of holding both: on by default, with the codecs of the default storage. The output of a
-    /// normalisation, of a ReLU, SiLU, Hardswish or GELU behind it, and of a sum or product of these is computed from the normalisation's
-    /// input, which gets a finer step for it, and from bits for a ReLU's exact zeros. Off, every map that is saved is compressed by itself,
-    /// as under a <see cref="Budget"/> and <see cref="KeepFidelity"/>.
+    /// Derives a map that follows from a held map, in place of holding both: on by default, with the codecs of the default storage. The
+    /// output of a normalisation, of a ReLU, SiLU, Hardswish or GELU behind it, and of a sum or product of these is computed from the
+    /// normalisation's input, which gets a finer step in return, and from bits for a ReLU's exact zeros. When it is off, every saved map is
+    /// compressed by itself, as under a <see cref="Budget"/> and <see cref="KeepFidelity"/>.
     /// </summary>
     /// <param name="on">Whether maps are derived.</param>
     public CompressionOptions DeriveMaps(bool on = true)
@@ -106,9 +112,9 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Lets the backward passes of convolutions and batch norms read large maps in pieces, so that none is rebuilt whole: on by default,
-    /// on the CPU, for float32 maps of 8 MiB and more under the codecs of the default storage but wavelets. Gradients differ from those of
-    /// whole maps by the order of sums, some 1e-5. Off, each map is rebuilt whole.
+    /// Lets the backward passes of convolutions and batch norms read large maps in pieces, so that no such map is rebuilt whole: on by
+    /// default, on the CPU, for float32 maps of 8 MiB and more under the codecs of the default storage except wavelets. Gradients differ
+    /// from those of whole maps by the order of sums, by some 1e-5. When it is off, each map is rebuilt whole.
     /// </summary>
     /// <param name="on">Whether maps are read in pieces.</param>
     public CompressionOptions ReadInPieces(bool on = true)
@@ -117,9 +123,9 @@ public sealed class CompressionOptions
         return this;
     }
 
-    /// <summary>Lets saved tensors of fewer bytes pass as they are. 4 KiB by default.</summary>
-    /// <param name="bytes">0, which compresses every map, or more.</param>
-    /// <exception cref="ArgumentOutOfRangeException">Below zero.</exception>
+    /// <summary>Leaves saved tensors of fewer bytes as they are: 4 KiB by default.</summary>
+    /// <param name="bytes">The size in bytes; 0 compresses every map.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The size is below zero.</exception>
     public CompressionOptions SmallestBytes(int bytes)
     {
         if (bytes < 0) throw new ArgumentOutOfRangeException(nameof(bytes), $"{nameof(SmallestBytes)} {bytes}: wanted 0, which compresses every map, or more.");
@@ -128,11 +134,12 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// A cosine that the whole gradient is to keep to the exact one: <see cref="KeptFidelity"/> measures the first steps, then gives each map that
-    /// no rule names the coarsest codec that keeps it. Call <see cref="ActivationCompression.Backward"/> in place of <c>loss.backward()</c>.
+    /// Keeps the whole gradient at a cosine to the exact gradient. <see cref="KeptFidelity"/> measures the first steps, and then gives each
+    /// map that no rule names the coarsest codec that keeps the cosine. Call <see cref="ActivationCompression.Backward"/> in place of
+    /// <c>loss.backward()</c>.
     /// </summary>
-    /// <param name="cosine">Above 0 and below 1, such as 0.98.</param>
-    /// <param name="batches">How many steps are measured: each takes the memory of a plain step.</param>
+    /// <param name="cosine">The cosine, above 0 and below 1, such as 0.98.</param>
+    /// <param name="batches">The number of steps that are measured. Each takes the memory of a plain step.</param>
     public CompressionOptions KeepFidelity(double cosine, int batches = 4)
     {
         if (cosine is not (> 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(cosine), $"No cosine of {cosine} can be kept: wanted more than 0 and less than 1.");
@@ -142,8 +149,9 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Moves packed maps from a GPU to the host's pinned memory until the backward pass asks for them: on a stream beside torch's, so
-    /// that the forward pass need not wait. Off by default; of no effect on the CPU, where there is no CUDA driver, or where the host has no memory left.
+    /// Moves packed maps from a GPU to the host's pinned memory until the backward pass needs them, on a stream of their own, so that the
+    /// forward pass need not wait. It is off by default, and has no effect on the CPU, without a CUDA driver, or where the host has no
+    /// memory left.
     /// </summary>
     /// <param name="on">Whether packed maps are moved.</param>
     public CompressionOptions OffloadToHost(bool on = true)
@@ -153,16 +161,16 @@ public sealed class CompressionOptions
     }
 
     /// <summary>
-    /// Disposes what a module's <c>call</c> makes and does not return when the call ends: off by default. Code that keeps
+    /// Disposes the tensors that a module's <c>call</c> makes and does not return, at the end of the call: off by default. Code that keeps
     /// the handles of its intermediate results holds their maps whole until the forward pass is over, and often longer, so that packing
-    /// them frees nothing.
+    /// these maps frees nothing.
     /// </summary>
     /// <remarks>
-    /// What the call returns (tensors, tuples, collections, objects with fields of these) goes to the dispose scope around it, and belongs
-    /// to the caller where there is none. Inputs, parameters and buffers stay. Nothing happens under <c>forward</c>, which TorchSharp's hooks
-    /// do not see, nor to a call whose result is opaque, such as a lazy sequence. A call throws <see cref="InvalidOperationException"/> where
-    /// a field of the module holds one of the tensors afterwards. Other code that keeps one, such as a forward hook that collects features,
-    /// is to call <c>DetachFromDisposeScope()</c> on it.
+    /// The tensors of the call's result (tensors, tuples, collections, objects with fields of these) move to the dispose scope around the
+    /// call, and belong to the caller where there is none. Inputs, parameters and buffers stay. Nothing happens under <c>forward</c>, which
+    /// TorchSharp's hooks do not see, nor to a call whose result is opaque, such as a lazy sequence. A call throws
+    /// <see cref="InvalidOperationException"/> where a field of the module holds one of the tensors afterwards. Other code that keeps such
+    /// a tensor, such as a forward hook that collects features, must call <c>DetachFromDisposeScope()</c> on it.
     /// </remarks>
     /// <param name="on">Whether such tensors are disposed.</param>
     public CompressionOptions DisposeIntermediates(bool on = true)
@@ -171,9 +179,12 @@ public sealed class CompressionOptions
         return this;
     }
 
-    /// <summary>What an operation's backward pass needs of the maps that it saves: for operations that Actipress does not know, or knows too strictly.</summary>
-    /// <param name="name">As libtorch calls it, such as <c>aten::celu</c>; its form in place is meant too.</param>
-    /// <param name="need">Of every floating-point map that it saves, but for parameters.</param>
+    /// <summary>
+    /// Sets the need of an operation's backward pass for the maps that it saves, for operations that Actipress does not know, or treats too
+    /// strictly.
+    /// </summary>
+    /// <param name="name">The operation's name in libtorch, such as <c>aten::celu</c>, which includes its form in place.</param>
+    /// <param name="need">The need for every floating-point map that the operation saves, except parameters.</param>
     /// <exception cref="ArgumentException">libtorch has no such operation, or another need was given for it before.</exception>
     public CompressionOptions Operation(string name, SavedNeed need)
     {
@@ -237,10 +248,10 @@ public sealed class CompressionOptions
         public ActivationCodec Codec => codec;
         public bool Applies(Layer layer) => applies(layer);
 
-        /// <summary>Whether it has decided on a map.</summary>
+        /// <summary>Whether the rule has decided on a map.</summary>
         public bool Decides { get; set; }
 
-        /// <summary>The later rule that decided on the first map which this one met too.</summary>
+        /// <summary>The later rule that decided on the first map that this rule matched too.</summary>
         public Rule? OverruledBy { get; set; }
 
         public string WhyIdle => OverruledBy is { } later
