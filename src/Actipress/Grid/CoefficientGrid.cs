@@ -64,7 +64,8 @@ sealed class GridOfCoefficients : Stored
     public override unsafe Tensor Unpack(MapHeader header)
     {
         using var coefficients = empty(header.Codec.Transform.Coefficients(header.Shape), float32);
-        grid.Unpack((void*)LibTorch.Data(coefficients), ScalarType.Float32, GridFormat.Tiles(coefficients.NumberOfElements), get_num_threads());
+        grid.Unpack(
+            (void*)LibTorch.Data(coefficients), ScalarType.Float32, GridFormat.Tiles(coefficients.NumberOfElements), get_num_threads());
         using var x = header.Codec.Transform.Inverse(coefficients, header.Shape);
         if (zeros is not null) ExactZeros.Restore(x, zeros, header.Type, grid.Step);
         return MapValues.InType(x, header);

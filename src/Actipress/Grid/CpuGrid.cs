@@ -20,13 +20,15 @@ sealed unsafe class CpuGrid : Implementation
     {
         var tiles = GridFormat.Tiles(codec.Transform, MapShape.Of(map.shape));
         using var contiguous = map.contiguous();
-        var grid = GridMap.Pack((void*)LibTorch.Data(contiguous), map.dtype, tiles, codec.Keep, codec.ExactZeros, limits, get_num_threads(), out why);
+        var grid = GridMap.Pack(
+            (void*)LibTorch.Data(contiguous), map.dtype, tiles, codec.Keep, codec.ExactZeros, limits, get_num_threads(), out why);
         return grid is null ? null : new GridOnCpu(grid);
     }
 
     public override Stored Read(ref PackedReader reader, MapHeader header)
     {
-        if (reader.Byte("the flag of exact zeros") != 0) throw reader.Wrong("bits of exact zeros before the chunks", "them within the chunks");
+        if (reader.Byte("the flag of exact zeros") != 0)
+            throw reader.Wrong("bits of exact zeros before the chunks", "them within the chunks");
         return new GridOnCpu(GridMap.Read(reader.Rest("the chunks"), GridFormat.Tiles(header.Codec.Transform, header.Shape)));
     }
 }

@@ -390,7 +390,8 @@ unsafe partial struct GridLanes<T>
                     for (var i = 0; i < half; i++)
                     {
                         var odd = T.Times(T.Load(y + 16 * (stride * blocks + j) + c), m + i);
-                        for (var k = 1; k < half; k++) odd = T.Fused(T.Load(y + 16 * ((2 * k + 1) * stride * blocks + j) + c), m + k * half + i, odd);
+                        for (var k = 1; k < half; k++)
+                            odd = T.Fused(T.Load(y + 16 * ((2 * k + 1) * stride * blocks + j) + c), m + k * half + i, odd);
                         (rest[i], rest[n - 1 - i]) = (rest[i] + odd, rest[i] - odd);
                     }
                 }

@@ -64,7 +64,9 @@ unsafe partial struct GridLanes<T>
     public static bool DivideRow(float* x, float* u, float* v, int taps, float* low, float* high, int half)
     {
         if (half < T.Count)
-            return T.Count > 8 ? GridLanes<Lanes8>.DivideRow(x, u, v, taps, low, high, half) : T.Count > 4 && GridLanes<Lanes4>.DivideRow(x, u, v, taps, low, high, half);
+            return T.Count > 8
+                ? GridLanes<Lanes8>.DivideRow(x, u, v, taps, low, high, half)
+                : T.Count > 4 && GridLanes<Lanes4>.DivideRow(x, u, v, taps, low, high, half);
         if (half > T.Count) return false;
         T.Split(T.Load(x), T.Load(x + T.Count), out var even, out var odd);
         var met = Met(0);
@@ -86,7 +88,9 @@ unsafe partial struct GridLanes<T>
     public static bool CombineRow(float* low, float* high, float* u, float* v, int taps, float* x, int half)
     {
         if (half < T.Count)
-            return T.Count > 8 ? GridLanes<Lanes8>.CombineRow(low, high, u, v, taps, x, half) : T.Count > 4 && GridLanes<Lanes4>.CombineRow(low, high, u, v, taps, x, half);
+            return T.Count > 8
+                ? GridLanes<Lanes8>.CombineRow(low, high, u, v, taps, x, half)
+                : T.Count > 4 && GridLanes<Lanes4>.CombineRow(low, high, u, v, taps, x, half);
         if (half > T.Count) return false;
         T lows = T.Load(low), highs = T.Load(high);
         var (each, reach) = (taps / 2, taps / 4);
@@ -110,17 +114,21 @@ unsafe partial struct GridLanes<T>
         T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
         var (left, to) = (pairs, bands);
         if (count == 1 && lower == upper + 2 && space == 4)
-            for (; left >= T.Count; left -= T.Count, upper += 4 * T.Count, lower += 4 * T.Count, to = to.After(T.Count)) Squares(upper, u0, u1, v0, v1, to);
+            for (; left >= T.Count; left -= T.Count, upper += 4 * T.Count, lower += 4 * T.Count, to = to.After(T.Count))
+                Squares(upper, u0, u1, v0, v1, to);
         // Where half a row fills half a register, two rows fill one register of each band.
         if (2 * count == T.Count)
-            for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, to = to.After(T.Count)) Quarter(upper, lower, space, u0, u1, v0, v1, to);
+            for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, to = to.After(T.Count))
+                Quarter(upper, lower, space, u0, u1, v0, v1, to);
         if (count >= T.Count)
             for (; left > 0; left--, upper += space, lower += space, to = to.After(count))
             {
                 var i = 0;
                 for (; i <= count - T.Count; i += T.Count) Quarter(upper + 2 * i, lower + 2 * i, T.Count, u0, u1, v0, v1, to.After(i));
                 // The last register overlaps the one before.
-                if (i < count) Quarter(upper + 2 * (count - T.Count), lower + 2 * (count - T.Count), T.Count, u0, u1, v0, v1, to.After(count - T.Count));
+                if (i < count)
+                    Quarter(
+                        upper + 2 * (count - T.Count), lower + 2 * (count - T.Count), T.Count, u0, u1, v0, v1, to.After(count - T.Count));
             }
         if (left == 0) return;
         if (T.Count > 8) GridLanes<Lanes8>.Quarter(upper, lower, space, left, u, v, to, count);
@@ -162,15 +170,19 @@ unsafe partial struct GridLanes<T>
         T u0 = T.All(u[0]), u1 = T.All(u[1]), v0 = T.All(v[0]), v1 = T.All(v[1]);
         var (left, from) = (pairs, bands);
         if (count == 1 && lower == upper + 2 && space == 4)
-            for (; left >= T.Count; left -= T.Count, upper += 4 * T.Count, lower += 4 * T.Count, from = from.After(T.Count)) UniteSquares(from, u0, u1, v0, v1, upper);
+            for (; left >= T.Count; left -= T.Count, upper += 4 * T.Count, lower += 4 * T.Count, from = from.After(T.Count))
+                UniteSquares(from, u0, u1, v0, v1, upper);
         if (2 * count == T.Count)
-            for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, from = from.After(T.Count)) Unite(from, u0, u1, v0, v1, upper, lower, space);
+            for (; left > 1; left -= 2, upper += 2 * space, lower += 2 * space, from = from.After(T.Count))
+                Unite(from, u0, u1, v0, v1, upper, lower, space);
         if (count >= T.Count)
             for (; left > 0; left--, upper += space, lower += space, from = from.After(count))
             {
                 var i = 0;
                 for (; i <= count - T.Count; i += T.Count) Unite(from.After(i), u0, u1, v0, v1, upper + 2 * i, lower + 2 * i, T.Count);
-                if (i < count) Unite(from.After(count - T.Count), u0, u1, v0, v1, upper + 2 * (count - T.Count), lower + 2 * (count - T.Count), T.Count);
+                if (i < count)
+                    Unite(
+                        from.After(count - T.Count), u0, u1, v0, v1, upper + 2 * (count - T.Count), lower + 2 * (count - T.Count), T.Count);
             }
         if (left == 0) return;
         if (T.Count > 8) GridLanes<Lanes8>.Unite(from, u, v, upper, lower, space, left, count);

@@ -67,7 +67,8 @@ unsafe partial struct GridLanes<T> : IGridFace where T : unmanaged, ILanes<T>
     public static void Levels(float* y, float inverse, byte* levels, ulong* kept, ulong* negative)
     {
         var inverses = T.All(inverse);
-        for (var quarter = 0; quarter < 4; quarter++) T.Levels(y + 64 * quarter, inverses, levels + 64 * quarter, out kept[quarter], out negative[quarter]);
+        for (var quarter = 0; quarter < 4; quarter++)
+            T.Levels(y + 64 * quarter, inverses, levels + 64 * quarter, out kept[quarter], out negative[quarter]);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -41,7 +41,8 @@ unsafe partial class GridMap
                     for (int at = block * BlockElements, last = Math.Min(wavelet.Elements, at + BlockElements); at < last; at += 256)
                     {
                         var count = Math.Min(256, last - at);
-                        var usable = GridMover<TCells>.Look<TFace>(map, first + at, count, TCells.AreFloats ? null : values + at, tile, positive, ref seen.Negative);
+                        var usable = GridMover<TCells>.Look<TFace>(
+                            map, first + at, count, TCells.AreFloats ? null : values + at, tile, positive, ref seen.Negative);
                         if (!Accept(usable, positive, count, ref seen)) return;
                         if (withZeros) Buffer.MemoryCopy(positive, zeros + at / 8, (count + 7) / 8, (count + 7) / 8);
                     }
@@ -60,7 +61,8 @@ unsafe partial class GridMap
                     var place = unit * wavelet.ChunksPerUnit + index;
                     var y = coefficients + (long)GridChunk.Coefficients * index;
                     chunk.Begin();
-                    for (int tile = 0, last = tiles.TilesIn(place); tile < last; tile += GridChunk.Batch) chunk.Write<TFace>(y + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
+                    for (int tile = 0, last = tiles.TilesIn(place); tile < last; tile += GridChunk.Batch)
+                        chunk.Write<TFace>(y + 256L * tile, Math.Min(GridChunk.Batch, last - tile), inverse);
                     // The first chunk holds the zeros of the whole map.
                     var zeroBytes = withZeros && index == 0 ? (wavelet.Elements + 7) / 8 : 0;
                     Store(place, chunk.Finish(zeros, zeros + zeroBytes, out var length), length);
@@ -78,7 +80,9 @@ unsafe partial class GridMap
             {
                 var (index, elements) = (unit, GridUnit<TFace>.LineElements(wavelet.Levels[0].Whole));
                 ReadChunks(wavelet, unit, team.Coefficients);
-                team.Inverse(TCells.AreFloats ? (float*)map + unit * wavelet.UnitElements : null, (line, values) => Put(wavelet, index, (long)line * elements, elements, (float*)values));
+                team.Inverse(
+                    TCells.AreFloats ? (float*)map + unit * wavelet.UnitElements : null,
+                    (line, values) => Put(wavelet, index, (long)line * elements, elements, (float*)values));
             }
         }
 
@@ -95,7 +99,8 @@ unsafe partial class GridMap
                     var y = coefficients + (long)GridChunk.Coefficients * index;
                     var last = tiles.TilesIn(place);
                     packed.Open(chunk, place, last, packed.HasZeros && index == 0 ? wavelet.Elements : 0);
-                    for (var tile = 0; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(y + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
+                    for (var tile = 0; tile < last; tile += GridChunk.Batch)
+                        chunk.Read<TFace>(y + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
                     chunk.Close();
                 }
             });

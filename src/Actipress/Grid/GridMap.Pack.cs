@@ -15,7 +15,8 @@ namespace Actipress.Grid;
 
 unsafe partial class GridMap
 {
-    static GridMap? Pack<TFace, TCells>(void* map, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
+    static GridMap? Pack<TFace, TCells>(
+        void* map, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
         where TFace : struct, IGridFace where TCells : struct, IGridCells
     {
         var sample = GridSample.Of<TFace, TCells>(map, tiles, keep, threads);
@@ -74,7 +75,8 @@ unsafe partial class GridMap
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;
 
-        public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? PackTiles : wavelet.IsLarge ? () => PackLarge(wavelet) : () => PackUnits(wavelet));
+        public void Run() =>
+            work.Run(tiles.Wavelet is not { } wavelet ? PackTiles : wavelet.IsLarge ? () => PackLarge(wavelet) : () => PackUnits(wavelet));
 
         readonly float inverse = 1 / sample.Step;
 
@@ -95,7 +97,8 @@ unsafe partial class GridMap
                     var batch = (int)Math.Min(GridChunk.Batch, last - walk.Tile);
                     for (var i = 0; i < batch; i++, walk.Next())
                     {
-                        var usable = GridMover<TCells>.Look<TFace>(map, ref walk, chunk.X, out var place, out var stride, positive, ref seen.Negative);
+                        var usable = GridMover<TCells>.Look<TFace>(
+                            map, ref walk, chunk.X, out var place, out var stride, positive, ref seen.Negative);
                         if (!Accept(usable, positive, walk.Elements, ref seen)) return;
                         if (withZeros) chunk.WriteZeros(positive, GridTiles.PlacesOf(walk.Region));
                         TFace.Forward(place, stride, chunk.X, chunk.Y + 256 * i, tiles.Transform, walk.Region);
@@ -141,7 +144,8 @@ unsafe partial class GridMap
             for (var at = 0; at < elements; at += 256)
             {
                 var count = Math.Min(256, elements - at);
-                var usable = GridMover<TCells>.Look<TFace>(map, from + at, count, to == null ? null : to + at, chunk.X, positive, ref seen.Negative);
+                var usable = GridMover<TCells>.Look<TFace>(
+                    map, from + at, count, to == null ? null : to + at, chunk.X, positive, ref seen.Negative);
                 if (!Accept(usable, positive, count, ref seen)) return false;
                 if (!withZeros) continue;
                 if (count == 256) chunk.WriteZeros(positive);
@@ -179,7 +183,8 @@ unsafe partial class GridMap
         void Store(int index, byte* chunk, int length)
         {
             (Result.chunks[index], Result.lengths[index]) = ((nint)chunk, length);
-            if (Interlocked.Add(ref bytes, length) >= limit) Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
+            if (Interlocked.Add(ref bytes, length) >= limit)
+                Interlocked.CompareExchange(ref outcome, (int)Outcome.TooLarge, (int)Outcome.Packed);
         }
 
         void Report(Seen seen)

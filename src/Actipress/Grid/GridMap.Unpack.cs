@@ -75,7 +75,8 @@ unsafe partial class GridMap
                 var maps = wavelet.Maps(index);
                 var last = wavelet.Tiles(maps);
                 packed.Open(chunk, index, last, packed.HasZeros ? maps * wavelet.Elements : 0);
-                for (var tile = 0; tile < last; tile += GridChunk.Batch) chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
+                for (var tile = 0; tile < last; tile += GridChunk.Batch)
+                    chunk.Read<TFace>(unit.Coefficients + 256L * tile, Math.Min(GridChunk.Batch, last - tile), &magnitudes);
                 chunk.Close();
                 for (var start = 0; start < maps; start += wavelet.Together)
                 {
@@ -128,7 +129,8 @@ unsafe partial class GridMap
                 from = bytes;
             }
             var shift = (int)(at & 7);
-            for (var word = 0; word < 4; word++, from += sizeof(ulong)) positive[word] = *(ulong*)from >> shift | (ulong)from[sizeof(ulong)] << 1 << 63 - shift;
+            for (var word = 0; word < 4; word++, from += sizeof(ulong))
+                positive[word] = *(ulong*)from >> shift | (ulong)from[sizeof(ulong)] << 1 << 63 - shift;
         }
     }
 }

@@ -68,14 +68,16 @@ sealed unsafe partial class GridMap : IDisposable
     /// <param name="threads">How many threads may work.</param>
     /// <param name="why">Why nothing was packed.</param>
     /// <returns>Null where nothing was packed.</returns>
-    public static GridMap? Pack(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
+    public static GridMap? Pack(
+        void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
     {
         (var packed, why) = Specialised.Run<PackWork, (GridMap?, LeftRaw)>(type, new(map, tiles, keep, exactZeros, limits, threads));
         return packed;
     }
 
     /// <summary>Packs a map with a chosen face.</summary>
-    public static GridMap? Pack<TFace>(void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
+    public static GridMap? Pack<TFace>(
+        void* map, torch.ScalarType type, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads, out LeftRaw why)
         where TFace : struct, IGridFace
     {
         (var packed, why) = Specialised.Run<TFace, PackWork, (GridMap?, LeftRaw)>(type, new(map, tiles, keep, exactZeros, limits, threads));
@@ -148,7 +150,8 @@ sealed unsafe partial class GridMap : IDisposable
     {
         if (bytes.Length < HeaderBytes) throw Damaged($"a header of {HeaderBytes} bytes");
         var numbers = MemoryMarshal.Cast<byte, float>(bytes[..12].ToArray());
-        if (!(numbers[0] is > 0 and <= float.MaxValue && Math.Abs(numbers[1]) <= 2 && Math.Abs(numbers[2]) <= 2)) throw Damaged("a step above zero and offsets near it");
+        if (!(numbers[0] is > 0 and <= float.MaxValue && Math.Abs(numbers[1]) <= 2 && Math.Abs(numbers[2]) <= 2))
+            throw Damaged("a step above zero and offsets near it");
         if (bytes[12] > 1) throw Damaged("a flag of 0 or 1");
         var hasZeros = bytes[12] != 0;
         bytes = bytes[HeaderBytes..];
@@ -161,7 +164,8 @@ sealed unsafe partial class GridMap : IDisposable
             if (length < least) throw Damaged($"chunk {i} of at least {least} bytes, found {length}");
             total += length;
         }
-        if (total != bytes.Length - (long)tiles.Chunks * sizeof(int)) throw Damaged($"{total} bytes of chunks, found {bytes.Length - (long)tiles.Chunks * sizeof(int)}");
+        if (total != bytes.Length - (long)tiles.Chunks * sizeof(int))
+            throw Damaged($"{total} bytes of chunks, found {bytes.Length - (long)tiles.Chunks * sizeof(int)}");
         var read = new GridMap(tiles.Chunks) { Step = numbers[0], FirstOffset = numbers[1], OtherOffset = numbers[2], HasZeros = hasZeros };
         var at = tiles.Chunks * sizeof(int);
         for (var i = 0; i < tiles.Chunks; i++)

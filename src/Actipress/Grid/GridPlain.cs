@@ -47,7 +47,8 @@ unsafe struct GridPlain : IGridFace
         for (var i = 0; i < count; i++)
         {
             var (a, b) = (from[0][i] * u[0], from[0][i] * v[0]);
-            for (var j = 1; j < taps; j++) (a, b) = (MathF.FusedMultiplyAdd(from[j][i], u[j], a), MathF.FusedMultiplyAdd(from[j][i], v[j], b));
+            for (var j = 1; j < taps; j++)
+                (a, b) = (MathF.FusedMultiplyAdd(from[j][i], u[j], a), MathF.FusedMultiplyAdd(from[j][i], v[j], b));
             (first[i], second[i]) = (a, b);
         }
     }

@@ -23,7 +23,8 @@ namespace Actipress.Grid;
 /// The norm of the quantisation error, by the norm of the coefficients. It is the same for the map's values under an orthonormal transform,
 /// before the zeros are restored.
 /// </param>
-readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset, double RelativeError)
+readonly unsafe record struct GridSample(
+    bool Finite, bool AnyZero, bool AnyNegative, float Step, float FirstOffset, float OtherOffset, double RelativeError)
 {
     // One tile or map in 64 is sampled, but at least and at most as many values as so many tiles have.
     const int TilesPerSample = 64, LeastTiles = 64, MostTiles = 512;
@@ -55,7 +56,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     internal static (GridWavelet From, int Count) Maps(GridWavelet wavelet)
     {
         var strips = wavelet.InStrips();
-        if (strips != wavelet) return (strips, (int)Math.Min(strips.Shape.Maps, Math.Clamp(StripElements / strips.Elements, LeastStrips, MostStrips)));
+        if (strips != wavelet)
+            return (strips, (int)Math.Min(strips.Shape.Maps, Math.Clamp(StripElements / strips.Elements, LeastStrips, MostStrips)));
         var least = (256L * LeastTiles + wavelet.Elements - 1) / wavelet.Elements;
         var most = Math.Max(1, 256L * MostTiles / wavelet.Coefficients);
         return (wavelet, (int)Math.Min(Math.Min(wavelet.Shape.Maps, most), Math.Max(least, wavelet.Shape.Maps / TilesPerSample)));
@@ -107,7 +109,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                     for (var i = part * LeastTiles; i < Math.Min(count, (part + 1) * LeastTiles); i++)
                     {
                         var walk = new GridWalk(tiles, Chosen(i, count, tiles.Count));
-                        if (!GridMover<TCells>.Look<TFace>(map, ref walk, x, out var place, out var stride, positive, ref anyNegative)) seen.NotFinite = true;
+                        if (!GridMover<TCells>.Look<TFace>(map, ref walk, x, out var place, out var stride, positive, ref anyNegative))
+                            seen.NotFinite = true;
                         if (seen.NotFinite) return;
                         anyZero |= WordBits.Count(positive) < walk.Elements;
                         TFace.Forward(place, stride, x, memory + 256 * (long)i, tiles.Transform, walk.Region);
@@ -127,7 +130,9 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
         using var own = new GridUnit<TFace>(wavelet, inPlace, divides: true);
         // A single map is not copied.
-        var memory = count == 1 ? own.Coefficients : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
+        var memory = count == 1
+            ? own.Coefficients
+            : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
         try
         {
             var seen = new Seen();
@@ -154,13 +159,16 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
                         }
                         unit.Forward(values, 0, together, together);
                         var bytes = (long)together * wavelet.Coefficients * sizeof(float);
-                        if (memory != unit.Coefficients) Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, bytes, bytes);
+                        if (memory != unit.Coefficients)
+                            Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, bytes, bytes);
                     }
                     seen.Add(anyZero, anyNegative);
                 }
                 finally { if (unit != own) unit.Dispose(); }
             });
-            return seen.NotFinite ? default : Of(new CoefficientsInMemory(memory, count * wavelet.Coefficients, threads), count * wavelet.Coefficients, (long)count * wavelet.Elements, keep, seen);
+            return seen.NotFinite ? default : Of(
+                new CoefficientsInMemory(memory, count * wavelet.Coefficients, threads), count * wavelet.Coefficients,
+                (long)count * wavelet.Elements, keep, seen);
         }
         finally
         {
@@ -207,7 +215,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
         for (var at = 0; at < elements; at += 256)
         {
             var count = Math.Min(256, elements - at);
-            if (!GridMover<TCells>.Look<TFace>(map, first + at, count, to == null ? null : to + at, tile, positive, ref anyNegative)) return false;
+            if (!GridMover<TCells>.Look<TFace>(map, first + at, count, to == null ? null : to + at, tile, positive, ref anyNegative))
+                return false;
             anyZero |= WordBits.Count(positive) < count;
         }
         return true;
@@ -248,8 +257,10 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
             {
                 var magnitude = Vector.Abs(new Vector<float>(some[i..]));
                 var level = Vector.Floor(magnitude * inverse);
-                var offset = Vector.ConditionalSelect(Vector.Equals(level, Vector<float>.One), new Vector<float>(first), new Vector<float>(other));
-                var rebuilt = Vector.ConditionalSelect(Vector.GreaterThanOrEqual(level, new Vector<float>(GridLevels.Escape)), magnitude, (level + offset) * step);
+                var offset = Vector.ConditionalSelect(
+                    Vector.Equals(level, Vector<float>.One), new Vector<float>(first), new Vector<float>(other));
+                var rebuilt = Vector.ConditionalSelect(
+                    Vector.GreaterThanOrEqual(level, new Vector<float>(GridLevels.Escape)), magnitude, (level + offset) * step);
                 var off = Vector.ConditionalSelect(Vector.Equals(level, Vector<float>.Zero), magnitude, magnitude - rebuilt);
                 energies += magnitude * magnitude;
                 errors += off * off;
@@ -271,7 +282,8 @@ readonly unsafe record struct GridSample(bool Finite, bool AnyZero, bool AnyNega
     static float Threshold<T>(T coefficients, long count, long k, long elements) where T : ICoefficients
     {
         var threshold = TopK.Threshold(coefficients, Math.Min(k, count));
-        if (2 * k > elements) threshold = Math.Max(threshold, TopK.Threshold(coefficients, Math.Max(1, elements / ElementsPerEscape)) / GridLevels.Escape);
+        if (2 * k > elements)
+            threshold = Math.Max(threshold, TopK.Threshold(coefficients, Math.Max(1, elements / ElementsPerEscape)) / GridLevels.Escape);
         if (threshold > 0) return threshold;
         var extremes = new Extremes();
         coefficients.Each(() => new Extremes(), extremes.Add);

@@ -21,7 +21,8 @@ static class WordBits
 
     /// <summary>Counts the set bits of four words.</summary>
     public static unsafe int Count(ulong* words) =>
-        BitOperations.PopCount(words[0]) + BitOperations.PopCount(words[1]) + BitOperations.PopCount(words[2]) + BitOperations.PopCount(words[3]);
+        BitOperations.PopCount(words[0]) + BitOperations.PopCount(words[1]) + BitOperations.PopCount(words[2])
+            + BitOperations.PopCount(words[3]);
 
     internal static ulong GatherOneByOne(ulong x, ulong chosen)
     {

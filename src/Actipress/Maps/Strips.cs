@@ -23,7 +23,9 @@ readonly struct Strips
     public Strips(MapShape shape)
     {
         (this.shape, maps, rows) = (shape, Math.Max(1, Elements / shape.MapElements), MapRange.RowsOf(shape));
-        if (shape.MapElements > Elements) rows = (int)Math.Clamp(Elements / MapRange.RowElements(shape) / RowsOfBlocks * RowsOfBlocks, Math.Min(RowsOfBlocks, rows), rows);
+        if (shape.MapElements > Elements)
+            rows = (int)Math.Clamp(
+                Elements / MapRange.RowElements(shape) / RowsOfBlocks * RowsOfBlocks, Math.Min(RowsOfBlocks, rows), rows);
         OfMap = (MapRange.RowsOf(shape) + rows - 1) / rows;
         Count = OfMap == 1 ? (shape.Maps + maps - 1) / maps : shape.Maps * OfMap;
     }
@@ -57,7 +59,8 @@ readonly struct Strips
         if (OfMap == 1 || whole.MapElements <= elements)
         {
             var many = Math.Max(maps, elements / whole.MapElements / maps * maps);
-            for (long first = 0; first < whole.Maps; first += many) yield return MapRange.Whole(whole, first, Math.Min(many, whole.Maps - first));
+            for (long first = 0; first < whole.Maps; first += many)
+                yield return MapRange.Whole(whole, first, Math.Min(many, whole.Maps - first));
             yield break;
         }
         var together = Math.Max(1, (int)(elements / MostElements));

@@ -54,7 +54,8 @@ sealed unsafe class GridChunk : IDisposable
         const int Tiles = GridChunk.TilesPerChunk;
         var zeroBytes = (int)((largestZeroBits + 63L) / 64 * 8);
         const int WorkBytes = 1024 + Batch * (1024 + 256 + 64);
-        memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * Tiles + 8 * Slack), 64);
+        memory = (byte*)NativeMemory.AlignedAlloc(
+            (nuint)(WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * Tiles + 8 * Slack), 64);
         X = (float*)memory;
         Y = X + 256;
         tileLevels = (byte*)(Y + Batch * 256);
@@ -97,7 +98,8 @@ sealed unsafe class GridChunk : IDisposable
             return;
         }
         var writer = new BitWriter(zeroBits);
-        for (var quarter = 0; quarter < 4; quarter++) writer.Write(WordBits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
+        for (var quarter = 0; quarter < 4; quarter++)
+            writer.Write(WordBits.Gather(positive[quarter], places[quarter]), BitOperations.PopCount(places[quarter]));
         zeroBits.Become(writer);
     }
 
@@ -139,7 +141,8 @@ sealed unsafe class GridChunk : IDisposable
                 var above = TFace.Above(tileLevels + 64 * quarter, GridLevels.ClassTops[c]);
                 levelWriter.Write(WordBits.Gather(above, alive), BitOperations.PopCount(alive));
                 if ((alive & ~above) is var here && here != 0)
-                    for (var bit = 0; bit < c - 1; bit++) levelWriter.Write(WordBits.Gather(TFace.Plane(tileLevels + 64 * quarter, bit), here), BitOperations.PopCount(here));
+                    for (var bit = 0; bit < c - 1; bit++)
+                        levelWriter.Write(WordBits.Gather(TFace.Plane(tileLevels + 64 * quarter, bit), here), BitOperations.PopCount(here));
                 alive = above;
             }
             if (alive != 0) WriteEscapes(y + 64 * quarter, alive);

@@ -78,7 +78,8 @@ sealed unsafe class GridChunkReader : IDisposable
         for (; i8 < maskBytes; i8++) keptCount += BitOperations.PopCount(mask[i8]);
         var signBytes = (keptCount + 7) / 8;
         levelBytes = *(int*)bytes;
-        Expect((rest -= signBytes) >= 0 && levelBytes >= 0 && levelBytes <= rest && (rest - levelBytes) % 2 == 0, "signs, levels and escapes");
+        Expect(
+            (rest -= signBytes) >= 0 && levelBytes >= 0 && levelBytes <= rest && (rest - levelBytes) % 2 == 0, "signs, levels and escapes");
         var signs = mask + maskBytes;
         signReader = new(signs);
         levelReader = new(signs + signBytes);
@@ -94,7 +95,8 @@ sealed unsafe class GridChunkReader : IDisposable
         if (places.AreAll)
             for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = reader.Read(64);
         else
-            for (var quarter = 0; quarter < 4; quarter++) positive[quarter] = WordBits.Scatter(reader.Read(BitOperations.PopCount(places[quarter])), places[quarter]);
+            for (var quarter = 0; quarter < 4; quarter++)
+                positive[quarter] = WordBits.Scatter(reader.Read(BitOperations.PopCount(places[quarter])), places[quarter]);
         zeroReader = reader;
     }
 
@@ -176,14 +178,16 @@ sealed unsafe class GridChunkReader : IDisposable
     }
 
     /// <summary>Checks that everything was read.</summary>
-    public void Close() => Expect((levelReader.At + 7) / 8 == levelBytes && escapeAt == escapeEnd, "levels and escapes for every mask and none beside");
+    public void Close() => Expect(
+        (levelReader.At + 7) / 8 == levelBytes && escapeAt == escapeEnd, "levels and escapes for every mask and none beside");
 
     static void Expect(bool holds, string wanted)
     {
         if (!holds) Refuse(wanted);
     }
 
-    static void Refuse(string wanted) => throw new InvalidDataException($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
+    static void Refuse(string wanted) =>
+        throw new InvalidDataException($"Damaged bytes in a map stored as 'grid': wanted {wanted}. Pack the map again.");
 
     struct BitReader(byte* from)
     {

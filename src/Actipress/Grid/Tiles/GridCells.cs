@@ -191,7 +191,8 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
             Store(x + first, map, walk.Tile * 256 + first, end - first);
             return;
         }
-        var (height, width, plane, across) = (region.Height.Points, region.Width.Points, (long)walk.Shape.Height * walk.Shape.Width, region.Across);
+        var (height, width, plane, across) = (
+            region.Height.Points, region.Width.Points, (long)walk.Shape.Height * walk.Shape.Width, region.Across);
         for (int block = 0, blocks = walk.BlocksHere; block < blocks; block++, walk.Blocks.Skip(1))
         {
             if (block < first || block >= end) continue;
@@ -199,7 +200,8 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
             {
                 var (down, right) = Math.DivRem(block * region.Depth.Points + z, across);
                 float* corner = x + 16 * down * height + right * width;
-                for (var y = 0; y < height; y++) TCells.Store(corner + 16 * y, map, walk.Blocks.Start + z * plane + (long)y * walk.Shape.Width, width);
+                for (var y = 0; y < height; y++)
+                    TCells.Store(corner + 16 * y, map, walk.Blocks.Start + z * plane + (long)y * walk.Shape.Width, width);
             }
         }
     }
@@ -303,7 +305,8 @@ unsafe struct GridMover<TCells> where TCells : struct, IGridCells
     /// <summary>
     /// Finds the walk's tile in the map itself, or reads it into <paramref name="x"/>, and examines it by <see cref="ITileFace.Look"/>.
     /// </summary>
-    public static bool Look<TFace>(void* map, ref GridWalk walk, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative)
+    public static bool Look<TFace>(
+        void* map, ref GridWalk walk, float* x, out float* place, out long stride, ulong* positive, ref bool anyNegative)
         where TFace : struct, ITileFace
     {
         place = InPlace(ref walk, map, out stride);

@@ -117,7 +117,9 @@ sealed class GridTiles
     }
 
     /// <summary>The largest number of bits of zeros in a chunk.</summary>
-    public int ZeroBits => Wavelet is { } wavelet ? Math.Max(GridChunk.Coefficients, wavelet.MapsPerUnit * wavelet.Elements) : GridChunk.Coefficients;
+    public int ZeroBits => Wavelet is { } wavelet
+        ? Math.Max(GridChunk.Coefficients, wavelet.MapsPerUnit * wavelet.Elements)
+        : GridChunk.Coefficients;
 
     /// <param name="shape">The maps.</param>
     /// <param name="transform">The transform of each tile.</param>
@@ -179,7 +181,8 @@ sealed class GridTiles
     {
         if (Regions.Length == 0) return (int)(256 * (end - first));
         var bits = 0L;
-        foreach (var region in Regions) bits += Math.Max(0, Math.Min(end, region.FirstTile + region.Tiles) - Math.Max(first, region.FirstTile)) * region.Places.Count;
+        foreach (var region in Regions)
+            bits += Math.Max(0, Math.Min(end, region.FirstTile + region.Tiles) - Math.Max(first, region.FirstTile)) * region.Places.Count;
         return (int)bits;
     }
 

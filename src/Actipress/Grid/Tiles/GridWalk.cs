@@ -30,7 +30,8 @@ struct GridWalk
     public readonly int Elements => tiles.Elements(Region, Tile);
 
     /// <summary>The number of blocks in the tile.</summary>
-    public readonly int BlocksHere => (int)Math.Min(Region!.BlocksPerTile, Region.Blocks - (Tile - Region.FirstTile) * Region.BlocksPerTile);
+    public readonly int BlocksHere => (int)Math.Min(
+        Region!.BlocksPerTile, Region.Blocks - (Tile - Region.FirstTile) * Region.BlocksPerTile);
 
     /// <summary>
     /// The tile's first block and the number of its blocks; where tiles have no transform, its first value and the number of its values.

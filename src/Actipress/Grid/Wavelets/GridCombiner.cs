@@ -130,7 +130,8 @@ sealed unsafe class GridCombiner<TFace> : IDisposable where TFace : struct, IWav
         for (; planes > 0; planes--, from = from.After((long)half * level.Half.Height), to += (long)n * height)
         {
             if (even > 0) TFace.Unite(from, wavelet.InverseFirst, wavelet.InverseSecond, to, to + n, 2L * n, even, half);
-            for (var y = even; 2 * y < height; y++) Pair(level, from, y, to + 2L * y * n, 2 * y + 1 < height ? to + (2L * y + 1) * n : null);
+            for (var y = even; 2 * y < height; y++)
+                Pair(level, from, y, to + 2L * y * n, 2 * y + 1 < height ? to + (2L * y + 1) * n : null);
         }
     }
 

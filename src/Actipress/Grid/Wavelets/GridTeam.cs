@@ -58,7 +58,8 @@ sealed unsafe class GridTeam<TFace> : IDisposable where TFace : struct, IWavelet
         {
             var index = level;
             var x = units[0].Whole(level, values);
-            InParts(units[0].HalfLines(level), 1, (unit, start, end) => unit.CombineLines(index, start, end, x, index == 0 ? finish : null));
+            InParts(
+                units[0].HalfLines(level), 1, (unit, start, end) => unit.CombineLines(index, start, end, x, index == 0 ? finish : null));
         }
     }
 

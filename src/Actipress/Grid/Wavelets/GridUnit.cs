@@ -79,7 +79,9 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         // A large plane is joined row by row.
         bool HasPlanes(GridWavelet.Level level) => wavelet.IsLarge ? level.Whole.Depth > 1 : level.Whole.Height > 1 || level.Beside > 1;
 
-        long LowElements(int level) => level < Math.Min(beside, levels.Length - 1) ? (long)levels[level].Half.Elements * wavelet.Together : 0;
+        long LowElements(int level) => level < Math.Min(beside, levels.Length - 1)
+            ? (long)levels[level].Half.Elements * wavelet.Together
+            : 0;
     }
 
     public void Dispose()
@@ -116,14 +118,16 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
             FindParts(wavelet.Levels[level]);
             Divide(wavelet.Levels[level], whole, 1);
         }
-        foreach (var band in SideBySide) Separate(parts + band.Start * wavelet.Together, Place(band, start, maps), (int)band.Elements, count);
+        foreach (var band in SideBySide)
+            Separate(parts + band.Start * wavelet.Together, Place(band, start, maps), (int)band.Elements, count);
     }
 
     /// <summary>The inverse.</summary>
     public void Inverse(float* values, int start, int count, int maps)
     {
         Debug.Assert(!wavelet.IsLarge);
-        foreach (var band in SideBySide) Interleave(Place(band, start, maps), parts + band.Start * wavelet.Together, (int)band.Elements, count);
+        foreach (var band in SideBySide)
+            Interleave(Place(band, start, maps), parts + band.Start * wavelet.Together, (int)band.Elements, count);
         for (var level = wavelet.Levels.Length - 1; level >= wavelet.SideBySideFrom; level--)
         {
             FindParts(wavelet.Levels[level]);
@@ -155,7 +159,8 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     void FindParts(in GridWavelet.Level level)
     {
         bands[0] = parts;
-        for (var highAxes = LowestAxis; highAxes < 8; highAxes += LowestAxis) bands[highAxes] = parts + level.Starts[highAxes] * level.Beside;
+        for (var highAxes = LowestAxis; highAxes < 8; highAxes += LowestAxis)
+            bands[highAxes] = parts + level.Starts[highAxes] * level.Beside;
     }
 
     // Finds the bands of other maps. All bands are in their place among the coefficients, but the low bands that are divided further.
@@ -249,7 +254,9 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     {
         var elements = level.Whole.Height * level.Whole.Width * level.Beside;
         if (wavelet.InQuarters(level)) Quarter(level, x, highAxes, z, planes);
-        else for (var plane = 0; plane < planes; plane++) DivideRows(level, x + (long)elements * plane, highAxes, z + plane, 0, level.Half.Height);
+        else
+            for (var plane = 0; plane < planes; plane++)
+                DivideRows(level, x + (long)elements * plane, highAxes, z + plane, 0, level.Half.Height);
     }
 
     // Divides a plane, for the output rows from `start` to `end`.
@@ -276,14 +283,18 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         var (n, half, height) = (level.Whole.Width, level.Half.Width, level.Whole.Height);
         if (n % 2 == 0 && height % 2 == 0) (height, planes) = (height * planes, 1);
         var to = Parts(level, highAxes, z);
-        for (; planes > 0; planes--, x += (long)n * height, to = to.After((long)half * level.Half.Height)) QuarterRows(x, n, height, to, 0, (height + 1) / 2);
+        for (; planes > 0; planes--, x += (long)n * height, to = to.After((long)half * level.Half.Height))
+            QuarterRows(x, n, height, to, 0, (height + 1) / 2);
     }
 
     // Divides the pairs of rows of a plane from `start` to `end`.
     void QuarterRows(float* x, int n, int height, in FourBands to, int start, int end)
     {
         var (half, even) = ((n + 1) / 2, n % 2 == 0 ? Math.Min(end, height / 2) : start);
-        if (even > start) TFace.Quarter(x + 2L * start * n, x + (2L * start + 1) * n, 2L * n, even - start, wavelet.Low, wavelet.High, to.After((long)start * half), half);
+        if (even > start)
+            TFace.Quarter(
+                x + 2L * start * n, x + (2L * start + 1) * n, 2L * n, even - start, wavelet.Low, wavelet.High, to.After((long)start * half),
+                half);
         for (var y = even; y < end; y++)
         {
             float* upper = x + 2L * y * n, lower = 2 * y + 1 < height ? upper + n : upper;

@@ -56,13 +56,17 @@ sealed unsafe class GridWavelet
         Taps = wavelet.Low.Length;
         var sizes = wavelet.Sizes(shape);
         var levels = sizes.Count - 1;
-        SideBySideFrom = MapsPerUnit > 1 && Elements <= SmallMap ? sizes.Take(levels).TakeWhile(whole => !GoesSideBySide(whole)).Count() : levels;
+        SideBySideFrom = MapsPerUnit > 1 && Elements <= SmallMap
+            ? sizes.Take(levels).TakeWhile(whole => !GoesSideBySide(whole)).Count()
+            : levels;
         BandsSideBySide = Bands.Count(band => band.Level > SideBySideFrom);
-        Together = SideBySideFrom < levels ? 32 * Math.Max(1, 256 / Elements) : Taps == 2 ? Math.Clamp(Stack / Elements, 1, MapsPerUnit) : 1;
+        Together =
+            SideBySideFrom < levels ? 32 * Math.Max(1, 256 / Elements) : Taps == 2 ? Math.Clamp(Stack / Elements, 1, MapsPerUnit) : 1;
         Levels = [.. Enumerable.Range(1, levels).Select(level =>
         {
             var (numbers, starts) = (new int[8], new long[8]);
-            for (var i = 1; i < Bands.Length; i++) if (Bands[i].Level == level) (numbers[Bands[i].HighAxes], starts[Bands[i].HighAxes]) = (i, Bands[i].Start);
+            for (var i = 1; i < Bands.Length; i++)
+                if (Bands[i].Level == level) (numbers[Bands[i].HighAxes], starts[Bands[i].HighAxes]) = (i, Bands[i].Start);
             return new Level(sizes[level - 1], sizes[level], numbers, starts, level > SideBySideFrom ? Together : 1);
         })];
 
