@@ -111,7 +111,7 @@ public sealed partial class RoomsTests
     public void The_table_has_a_line_for_each_room_and_for_nothing_else()
     {
         string[] found = [.. Sources().Select(RoomOf).Distinct()];
-        Assert.True(found.Except(rooms.Select(room => room.Name)).ToArray() is [] , $"Rooms that the table of {nameof(RoomsTests)} lacks: {string.Join(", ", found.Except(rooms.Select(room => room.Name)))}. Give each a line, which says what it may use.");
+        Assert.True(found.Except(rooms.Select(room => room.Name)).ToArray() is [], $"Rooms that the table of {nameof(RoomsTests)} lacks: {string.Join(", ", found.Except(rooms.Select(room => room.Name)))}. Give each a line, which says what it may use.");
         Assert.Empty(rooms.Select(room => room.Name).Except(found));
         Assert.Empty(pipeline.Except(Sources()));
     }

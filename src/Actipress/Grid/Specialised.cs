@@ -26,11 +26,11 @@ static class Specialised
     /// <summary>Runs the work with a chosen face.</summary>
     public static TResult Run<TFace, TWork, TResult>(torch.ScalarType type, TWork work)
         where TFace : struct, IGridFace where TWork : struct, ISpecialised<TResult> => type switch
-    {
-        torch.ScalarType.Float32 => work.Run<TFace, SingleCells>(),
-        torch.ScalarType.Float64 => work.Run<TFace, DoubleCells>(),
-        torch.ScalarType.Float16 => work.Run<TFace, HalfCells>(),
-        torch.ScalarType.BFloat16 => work.Run<TFace, BFloat16Cells>(),
-        _ => throw new ArgumentException($"No map of {type} is packed on the CPU: wanted a floating-point type.", nameof(type)),
-    };
+        {
+            torch.ScalarType.Float32 => work.Run<TFace, SingleCells>(),
+            torch.ScalarType.Float64 => work.Run<TFace, DoubleCells>(),
+            torch.ScalarType.Float16 => work.Run<TFace, HalfCells>(),
+            torch.ScalarType.BFloat16 => work.Run<TFace, BFloat16Cells>(),
+            _ => throw new ArgumentException($"No map of {type} is packed on the CPU: wanted a floating-point type.", nameof(type)),
+        };
 }
