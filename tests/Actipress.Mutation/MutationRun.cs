@@ -11,7 +11,8 @@ sealed class MutationRun
     /// <summary>What the tests have to hold.</summary>
     public static string[] Folders { get; } =
     [
-        "src/Actipress/Policy", "src/Actipress/Autograd", "src/Actipress/Encodings", "src/Actipress/Selection", "src/Actipress/Memory",
+        "src/Actipress/Saving", "src/Actipress/Autograd", "src/Actipress/Encodings", "src/Actipress/Grid", "src/Actipress/Selection",
+        "src/Actipress/Accounting",
         "src/Actipress.Data", "src/Actipress.Experiments",
     ];
 

@@ -3,7 +3,7 @@ using Actipress.Mutation;
 
 var files = new Argument<string[]>("files")
 {
-    Description = "Files or folders of src/ to mutate; without any, the seven folders that the tests have to hold.",
+    Description = "Files or folders of src/ to mutate; without any, the eight folders that the tests have to hold.",
     Arity = ArgumentArity.ZeroOrMore,
 };
 var edits = new Option<string?>("--edits")

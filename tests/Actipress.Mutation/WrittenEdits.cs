@@ -40,7 +40,7 @@ sealed class WrittenEdits : IEdits
         if (edits.Count == 0) throw new FormatException($"{path} has no edits: wanted at least one line of file, line, before and after, separated by tabs.");
     }
 
-    /// <summary>The folders of the edited files, such as src/Actipress/Memory and src/Actipress.Data.</summary>
+    /// <summary>The folders of the edited files, such as src/Actipress/Accounting and src/Actipress.Data.</summary>
     public IReadOnlyList<string> Folders =>
         [.. edits.Select(edit => edit.Key.File.Split('/')).Select(parts => string.Join('/', parts.Take(parts[1] == "Actipress" ? 3 : 2)))
             .Distinct().Order(StringComparer.Ordinal)];
