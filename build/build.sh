@@ -5,12 +5,19 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 # Where a program lies once it is built.
 output_of() { echo "$root/artifacts/bin/$1/release_linux-x64"; }
 
+has_newer_source() {
+    [ -n "$(cd "$root" && find src benchmarks tests Directory.*.props global.json -newer "$1" \
+        \( -name '*.cs' -o -name '*.csproj' -o -name '*.props' -o -name '*.json' \) -print -quit)" ]
+}
+
 # Builds a program where a source is newer than it, or where it was built for another libtorch (TORCH_BACKEND); says so, since the first
 # time takes a minute.
 build_when_changed() {
     local project=$1 program
     program=$(output_of "$(basename "$project")")/$(basename "$project").dll
-    if [ -f "$program" ] && [ "$(cat "$program.backend" 2>/dev/null)" = "${TORCH_BACKEND:-}" ] && [ -z "$(cd "$root" && find src benchmarks tests Directory.*.props global.json -newer "$program" \( -name '*.cs' -o -name '*.csproj' -o -name '*.props' -o -name '*.json' \) -print -quit)" ]; then return 0; fi
+    if [ -f "$program" ] && [ "$(cat "$program.backend" 2>/dev/null)" = "${TORCH_BACKEND:-}" ] && ! has_newer_source "$program"; then
+        return 0
+    fi
     echo "actipress: building (the first time also downloads TorchSharp, 0.5 GB)" >&2
     build "$project" && touch "$program" && echo "${TORCH_BACKEND:-}" >"$program.backend"
 }
@@ -34,7 +41,9 @@ build() {
         exit 2
     fi
     local log building; log=$(mktemp)
-    (cd "$root" && exec dotnet build "$1" -c Release -v q -m:1 -p:NuGetAudit=false ${TORCH_BACKEND:+-p:TorchBackend=$TORCH_BACKEND}) >"$log" 2>&1 &
+    (
+        cd "$root" && exec dotnet build "$1" -c Release -v q -m:1 -p:NuGetAudit=false ${TORCH_BACKEND:+-p:TorchBackend=$TORCH_BACKEND}
+    ) >"$log" 2>&1 &
     building=$!
     # What runs in the background does not hear Ctrl-C.
     trap 'kill $building; rm -f "$log"; exit 130' INT TERM

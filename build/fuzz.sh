@@ -71,7 +71,8 @@ fuzz() {
         ulimit -v $((8 << 20)) -c 0
         export DOTNET_GCHeapHardLimit=0x40000000 DOTNET_gcConcurrent=0 OMP_NUM_THREADS=1 TMPDIR=$scratch
         export AFL_SKIP_BIN_CHECK=1 AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_NO_AFFINITY=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1
-        exec nice -n 19 afl-fuzz -i "$folder/in" -o "$folder/out" -G "$largest" -x "$root/fuzz/json.dict" -t 5000 -m none -V "$seconds" -- dotnet "$folder/program/Actipress.Fuzz.dll" "$target"
+        exec nice -n 19 afl-fuzz -i "$folder/in" -o "$folder/out" -G "$largest" -x "$root/fuzz/json.dict" \
+            -t 5000 -m none -V "$seconds" -- dotnet "$folder/program/Actipress.Fuzz.dll" "$target"
     ) >"$folder/afl.log" 2>&1 || code=$?
     rm -rf "$scratch"
     if [ $code -ne 0 ]; then

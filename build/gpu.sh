@@ -4,7 +4,8 @@ check_gpu() {
     # Either TorchSharp's package with CUDA, or with TORCH_BACKEND=installed the libtorch that LD_LIBRARY_PATH names.
     export TORCH_BACKEND=${TORCH_BACKEND:-cuda-linux}
     if [ "$TORCH_BACKEND" = installed ] && [ -z "${LD_LIBRARY_PATH:-}" ]; then
-        echo "dev gpu: TORCH_BACKEND=installed needs LD_LIBRARY_PATH to name the folder of libtorch.so, such as that of an installed PyTorch:" >&2
+        echo "dev gpu: TORCH_BACKEND=installed needs LD_LIBRARY_PATH to name the folder of libtorch.so," \
+            "such as that of an installed PyTorch:" >&2
         echo "  LD_LIBRARY_PATH=\$(python3 -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), \"lib\"))')" >&2
         exit 2
     fi

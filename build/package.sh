@@ -156,7 +156,8 @@ try { Actipress.SavedTensors.SelfCheck(); } catch (PlatformNotSupportedException
 TEXT
     (cd "$place/old" && dotnet build -v q -m:1) || return 1
     LC_ALL=C sed \
-        's/GLIBCXX_3\.4\.32\x00/GLIBCXX_3.4.xx\x00/g; s/ios_base_library_initv\x00/ios_base_library_initx\x00/g' "$(libstdcxx)" >"$place/old/libstdc++.so.6"
+        's/GLIBCXX_3\.4\.32\x00/GLIBCXX_3.4.xx\x00/g; s/ios_base_library_initv\x00/ios_base_library_initx\x00/g' \
+        "$(libstdcxx)" >"$place/old/libstdc++.so.6"
     local said; said=$(LD_LIBRARY_PATH=$place/old dotnet "$place/old/bin/Debug/net10.0/consumer.dll" 2>&1)
     echo "$said"
     grep -qx 'TorchSharp 0.107.0 cannot run here: found a libstdc++.so.6 without GLIBCXX_3.4.32, wanted .*' <<<"$said" &&

@@ -19,7 +19,8 @@ namespace Actipress.Benchmarks;
 /// <param name="PeakExtraBytes">How far the allocator rose above its level before, during a pack that was not timed.</param>
 /// <param name="PackedBytes">What pack left there.</param>
 public sealed record CodecTiming(
-    string Codec, string Map, long Elements, int Threads, double PackMs, double UnpackMs, double CloneMs, double CopyMs, double BytesPerElement, double PsnrDb, long PeakExtraBytes, long PackedBytes)
+    string Codec, string Map, long Elements, int Threads, double PackMs, double UnpackMs, double CloneMs, double CopyMs,
+    double BytesPerElement, double PsnrDb, long PeakExtraBytes, long PackedBytes)
 {
     /// <summary>Pack and unpack together, as a multiple of a clone.</summary>
     public double Clones => (PackMs + UnpackMs) / CloneMs;
@@ -55,7 +56,8 @@ public static class CodecBenchmark
             var before = meter?.LevelBytes ?? 0;
             Devices.Synchronize(map.device);
             var watch = Stopwatch.StartNew();
-            using var packed = Pipeline.Pack(map, codec, out var why) ?? throw new InvalidDataException($"{codec} leaves {name} as it is: {why}.");
+            using var packed = Pipeline.Pack(map, codec, out var why)
+                ?? throw new InvalidDataException($"{codec} leaves {name} as it is: {why}.");
             Devices.Synchronize(map.device);
             var packMs = watch.Elapsed.TotalMilliseconds;
             packedBytes = packed.Bytes;
@@ -76,7 +78,9 @@ public static class CodecBenchmark
             var copyMs = watch.Elapsed.TotalMilliseconds;
             if (round >= 0) (pack[round], unpack[round], clone[round], copy[round]) = (packMs, unpackMs, cloneMs, copyMs);
         }
-        return new($"{codec}", name, map.NumberOfElements, get_num_threads(), Median(pack), Median(unpack), Median(clone), Median(copy), packedBytes / (double)map.NumberOfElements, psnr, peak, packedBytes);
+        return new(
+            $"{codec}", name, map.NumberOfElements, get_num_threads(), Median(pack), Median(unpack), Median(clone), Median(copy),
+            packedBytes / (double)map.NumberOfElements, psnr, peak, packedBytes);
     }
 
     const int WarmUps = 3;

@@ -33,7 +33,8 @@ public static partial class ComparatorBenchmark
     public static IReadOnlyList<string> Ways { get; } = [.. ways.Select(way => way.Way), SixteenBits];
 
     // Each residual block is one.
-    static IDisposable Checkpointed(nn.Module model) => Checkpoint.Blocks(model, [.. model.named_modules().Select(named => named.name).Where(name => ResidualBlock().IsMatch(name))]);
+    static IDisposable Checkpointed(nn.Module model) =>
+        Checkpoint.Blocks(model, [.. model.named_modules().Select(named => named.name).Where(name => ResidualBlock().IsMatch(name))]);
 
     [GeneratedRegex(@"^layer\d\.\d+$")]
     private static partial Regex ResidualBlock();
@@ -70,7 +71,8 @@ public static partial class ComparatorBenchmark
         var plain = steps[Ways[0]];
         return [.. Ways.Select(way => new ComparatorStep(
             subject.Name, way, steps[way].Max(step => step.AfterForward), steps[way].Max(step => step.Peak),
-            CodecBenchmark.Median(steps[way].Select(step => step.Milliseconds)) / CodecBenchmark.Median(plain.Select(step => step.Milliseconds)),
+            CodecBenchmark.Median(steps[way].Select(step => step.Milliseconds))
+                / CodecBenchmark.Median(plain.Select(step => step.Milliseconds)),
             Cosine(steps[way][0].Gradient, plain[0].Gradient)))];
 
         void Measure(string way, Tensor x, int round)

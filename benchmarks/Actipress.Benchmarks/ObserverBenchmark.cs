@@ -5,7 +5,10 @@ using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
 
-/// <summary>A training step whose operations are observed, beside the same step without: saved tensors go through hooks that keep them as they are in both.</summary>
+/// <summary>
+/// A training step whose operations are observed, beside the same step without: saved tensors go through hooks that keep them as they are
+/// in both.
+/// </summary>
 /// <param name="Network">Which.</param>
 /// <param name="PlainMs">Median of forward pass, loss, backward pass and optimizer step, without the observer.</param>
 /// <param name="ObservedMs">Likewise, with it.</param>
@@ -43,7 +46,9 @@ public static class ObserverBenchmark
             ratios.Add(with / without);
         }
         ratios.Sort();
-        return new(subject.Name, CodecBenchmark.Median(plain), CodecBenchmark.Median(observed), CodecBenchmark.Median(ratios), ratios[ratios.Count / 4], ratios[3 * ratios.Count / 4]);
+        return new(
+            subject.Name, CodecBenchmark.Median(plain), CodecBenchmark.Median(observed), CodecBenchmark.Median(ratios),
+            ratios[ratios.Count / 4], ratios[3 * ratios.Count / 4]);
 
         double Steps(bool observe)
         {

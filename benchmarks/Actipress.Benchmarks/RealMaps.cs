@@ -1,3 +1,4 @@
+using System.Globalization;
 using Actipress.Data;
 using static TorchSharp.torch;
 
@@ -17,12 +18,15 @@ public static class RealMaps
     [
         (folder => Subject.LeNet(folder), 900, ["relu1", "conv2"]),
         (folder => Subject.ResNet20(folder), 186, ["relu", "layer1.1.conv1", "layer2.1.relu1", "layer3.1.relu2", "layer3.1.conv2"]),
-        (folder => Subject.UNet3D(folder, (32, 48, 32), 16, batch: 2, volumes: 60), 90, ["down1.relu1", "down1.conv2", "down3.relu2", "up1.relu1"]),
+        (
+            folder => Subject.UNet3D(folder, (32, 48, 32), 16, batch: 2, volumes: 60), 90,
+            ["down1.relu1", "down1.conv2", "down3.relu2", "up1.relu1"]),
     ];
 
     /// <summary>Their names: network and layer whose output they are.</summary>
     public static IReadOnlyList<string> Names { get; } =
-        [.. typeof(RealMaps).Assembly.GetManifestResourceNames().Where(name => name.EndsWith(".npy", StringComparison.Ordinal)).Select(name => name[..^4]).Order(StringComparer.Ordinal)];
+        [.. typeof(RealMaps).Assembly.GetManifestResourceNames().Where(name => name.EndsWith(".npy", StringComparison.Ordinal))
+            .Select(name => name[..^4]).Order(StringComparer.Ordinal)];
 
     /// <summary>A map in float32, which the caller disposes.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
@@ -46,7 +50,9 @@ public static class RealMaps
         return part.clone();
     }
 
-    /// <summary>Large maps: those of a map laid side by side, again and again, until they fill the extents; the caller disposes it.</summary>
+    /// <summary>
+    /// Large maps: those of a map laid side by side, again and again, until they fill the extents; the caller disposes it.
+    /// </summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="maps">Channels.</param>
     /// <param name="extents">Of each, as many as the map has beside examples and channels.</param>
@@ -55,13 +61,17 @@ public static class RealMaps
         using var scope = NewDisposeScope();
         var map = Read(name);
         var small = map.shape[2..];
-        if (small.Length != extents.Length) throw new ArgumentException($"'{name}' has maps of ({string.Join(", ", small)}): wanted {small.Length} extents, found {extents.Length}.", nameof(extents));
+        if (small.Length != extents.Length)
+            throw new ArgumentException(
+                $"'{name}' has maps of ({string.Join(", ", small)}): wanted {small.Length} extents, found {extents.Length}.",
+                nameof(extents));
         var counts = extents.Zip(small, (extent, length) => (extent + length - 1) / length).ToArray();
         var pieces = map.flatten(0, 1);
         var chosen = HeldScalars.Arange(maps * counts.Aggregate((a, b) => a * b)).Remainder(pieces.shape[0]);
         // From (map, pieces along each axis, a piece) to (map, a piece after the other along each axis).
         var order = Enumerable.Range(0, counts.Length).SelectMany(axis => new[] { 1L + axis, 1L + counts.Length + axis }).Prepend(0);
-        var large = pieces.index_select(0, chosen).view([maps, .. counts, .. small]).permute([.. order]).reshape([1, maps, .. counts.Zip(small, (count, length) => count * length)]);
+        var large = pieces.index_select(0, chosen).view([maps, .. counts, .. small]).permute([.. order])
+            .reshape([1, maps, .. counts.Zip(small, (count, length) => count * length)]);
         for (var axis = 0; axis < extents.Length; axis++) large = large.narrow(2 + axis, 0, extents[axis]);
         return large.clone().MoveToOuterDisposeScope();
     }
@@ -79,7 +89,11 @@ public static class RealMaps
         {
             random.manual_seed(1);
             using var subject = make(dataFolder);
-            subject.Train(steps, new Progress<(int Step, double Loss)>(at => progress.Report(FormattableString.Invariant($"{subject.Name} on {subject.Data}: step {at.Step} of {steps}, loss {at.Loss:0.000}"))), cancellation);
+            subject.Train(
+                steps,
+                new Progress<(int Step, double Loss)>(at => progress.Report(string.Create(
+                    CultureInfo.InvariantCulture, $"{subject.Name} on {subject.Data}: step {at.Step} of {steps}, loss {at.Loss:0.000}"))),
+                cancellation);
             foreach (var layer in layers)
             {
                 using var map = Output(subject, layer);
@@ -113,6 +127,7 @@ public static class RealMaps
         hook.remove();
         return captured;
 
-        static Tensor First(Tensor map, int axis) => map.narrow(axis, 0, Math.Clamp(Elements * map.shape[axis] / map.NumberOfElements, 1, map.shape[axis]));
+        static Tensor First(Tensor map, int axis) =>
+            map.narrow(axis, 0, Math.Clamp(Elements * map.shape[axis] / map.NumberOfElements, 1, map.shape[axis]));
     }
 }

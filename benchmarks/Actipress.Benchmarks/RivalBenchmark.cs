@@ -5,15 +5,20 @@ using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
 
-/// <summary>Quality at equal bytes: what comes back of a map from the best of our transforms, from ZFP, and from the paper's storage of a DCT.</summary>
+/// <summary>
+/// Quality at equal bytes: what comes back of a map from the best of our transforms, from ZFP, and from the paper's storage of a DCT.
+/// </summary>
 /// <param name="Map">Where the map comes from.</param>
 /// <param name="Codec">The best of ours, at the ratio that takes about as many bytes as asked for.</param>
 /// <param name="BytesPerElement">What it took.</param>
 /// <param name="PsnrDb">Of what came back; the map's largest magnitude is the peak.</param>
 /// <param name="DctPsnrDb">The same of <c>dct</c> with its usual blocks; null where no ratio makes the map so small.</param>
-/// <param name="ZfpPsnrDb">The best of ZFP with at most as many bytes, at a fixed accuracy or a fixed rate; null where ZFP is not installed.</param>
+/// <param name="ZfpPsnrDb">
+/// The best of ZFP with at most as many bytes, at a fixed accuracy or a fixed rate; null where ZFP is not installed.
+/// </param>
 /// <param name="PaperPsnrDb">The paper's 12 bytes a coefficient with at most as many bytes.</param>
-public sealed record RivalQuality(string Map, string Codec, double BytesPerElement, double PsnrDb, double? DctPsnrDb, double? ZfpPsnrDb, double PaperPsnrDb);
+public sealed record RivalQuality(
+    string Map, string Codec, double BytesPerElement, double PsnrDb, double? DctPsnrDb, double? ZfpPsnrDb, double PaperPsnrDb);
 
 /// <summary>Compares with other ways to store a map.</summary>
 public static class RivalBenchmark
@@ -22,7 +27,10 @@ public static class RivalBenchmark
     public static IReadOnlyList<double> Sizes { get; } = [0.1, 0.15, 0.2, 0.3, 0.4, 0.5];
 
     // From smooth maps at few bytes to edges and flat parts at many.
-    static readonly ActivationCodec[] codecs = [ActivationCodec.Dct(10), ActivationCodec.Dct(10, block: 8), ActivationCodec.Dct(10, block: 4), ActivationCodec.Wavelet("haar", 10)];
+    static readonly ActivationCodec[] codecs =
+    [
+        ActivationCodec.Dct(10), ActivationCodec.Dct(10, block: 8), ActivationCodec.Dct(10, block: 4), ActivationCodec.Wavelet("haar", 10),
+    ];
 
     /// <summary>Measures one map at one size.</summary>
     /// <param name="name">The map's name.</param>
@@ -43,11 +51,16 @@ public static class RivalBenchmark
                 using var packed = Pipeline.Pack(map, fitting, out _)!;
                 var psnr = Psnr(map, packed);
                 if (codec == codecs[0]) dct = Math.Max(psnr, dct ?? psnr);
-                if (best is null || psnr > best.PsnrDb) best = new(name, $"{fitting}", packed.Bytes / (double)map.NumberOfElements, psnr, null, null, 0);
+                if (best is null || psnr > best.PsnrDb)
+                    best = new(name, $"{fitting}", packed.Bytes / (double)map.NumberOfElements, psnr, null, null, 0);
             }
         if (best is null) return null;
         var bytes = (long)Math.Round(best.BytesPerElement * map.NumberOfElements);
-        var zfp = Zfp.IsThere ? Math.Max(Zfp.Best(map, bytes).PsnrDb, Zfp.AtRate(map, bytes) is var fixedRate && fixedRate.Bytes <= bytes ? fixedRate.PsnrDb : double.NegativeInfinity) : (double?)null;
+        var zfp = Zfp.IsThere
+            ? Math.Max(
+                Zfp.Best(map, bytes).PsnrDb,
+                Zfp.AtRate(map, bytes) is var fixedRate && fixedRate.Bytes <= bytes ? fixedRate.PsnrDb : double.NegativeInfinity)
+            : (double?)null;
         return best with { DctPsnrDb = dct, ZfpPsnrDb = zfp, PaperPsnrDb = Paper(map, bytes) };
     }
 

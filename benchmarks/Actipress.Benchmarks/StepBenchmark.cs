@@ -13,7 +13,9 @@ namespace Actipress.Benchmarks;
 /// <param name="CompressedPeakBytes">Likewise.</param>
 /// <param name="SavedBytes">Activation maps as autograd saved them.</param>
 /// <param name="KeptBytes">What was kept in their place.</param>
-public sealed record StepTiming(string Network, string Codec, double PlainMs, double CompressedMs, long PlainPeakBytes, long CompressedPeakBytes, long SavedBytes, long KeptBytes)
+public sealed record StepTiming(
+    string Network, string Codec, double PlainMs, double CompressedMs, long PlainPeakBytes, long CompressedPeakBytes, long SavedBytes,
+    long KeptBytes)
 {
     /// <summary>Compressed by plain.</summary>
     public double Ratio => CompressedMs / PlainMs;
@@ -52,7 +54,9 @@ public static class StepBenchmark
             Steps(compressed, ref compressedPeak);
             report = compression.Report();
         }
-        return new(subject.Name, $"{codec}", CodecBenchmark.Median(plain), CodecBenchmark.Median(compressed), plainPeak, compressedPeak, report!.SavedBytes, report.KeptBytes);
+        return new(
+            subject.Name, $"{codec}", CodecBenchmark.Median(plain), CodecBenchmark.Median(compressed), plainPeak, compressedPeak,
+            report!.SavedBytes, report.KeptBytes);
 
         // A meter takes time, the more the more is allocated: it watches the step that does not count.
         void Steps(List<double> times, ref long peak)

@@ -13,7 +13,9 @@ public sealed class Subject : IDisposable
     readonly Func<Tensor, Tensor, Tensor> criterion;
     readonly int examples;
 
-    Subject(string name, string data, Network model, int examples, int batch, Func<int[], (Tensor, Tensor)> load, Func<Tensor, Tensor, Tensor> criterion)
+    Subject(
+        string name, string data, Network model, int examples, int batch, Func<int[], (Tensor, Tensor)> load,
+        Func<Tensor, Tensor, Tensor> criterion)
     {
         (Name, Data, Model, this.examples, Batch, this.load, this.criterion) = (name, data, model, examples, batch, load, criterion);
     }
@@ -49,12 +51,16 @@ public sealed class Subject : IDisposable
     }
 
     /// <summary>ResNet-20 (width 16) on CIFAR-10, or on generated digits in three colours.</summary>
-    public static Subject ResNet20(string? dataFolder, int batch = 64) => Classifier("resnet20", Actipress.Models.ResNet.ResNet20(10), Pictures(dataFolder), batch, CrossEntropy);
+    public static Subject ResNet20(string? dataFolder, int batch = 64) =>
+        Classifier("resnet20", Actipress.Models.ResNet.ResNet20(10), Pictures(dataFolder), batch, CrossEntropy);
 
     /// <summary>ResNet-18 on CIFAR-10, or on generated digits in three colours.</summary>
-    public static Subject ResNet18(string? dataFolder, int batch = 128) => Classifier("resnet18", Actipress.Models.ResNet.ResNet18(10), Pictures(dataFolder), batch, CrossEntropy);
+    public static Subject ResNet18(string? dataFolder, int batch = 128) =>
+        Classifier("resnet18", Actipress.Models.ResNet.ResNet18(10), Pictures(dataFolder), batch, CrossEntropy);
 
-    /// <summary>The 3D U-Net on the hippocampus volumes of the Decathlon (32 x 48 x 32, or padded to a cube), or on generated balls.</summary>
+    /// <summary>
+    /// The 3D U-Net on the hippocampus volumes of the Decathlon (32 x 48 x 32, or padded to a cube), or on generated balls.
+    /// </summary>
     /// <param name="dataFolder">Real data, or null.</param>
     /// <param name="extents">Depth, height and width: multiples of 16.</param>
     /// <param name="features">Channels of the first level.</param>
@@ -62,8 +68,12 @@ public sealed class Subject : IDisposable
     /// <param name="volumes">At most so many are read.</param>
     public static Subject UNet3D(string? dataFolder, (int, int, int) extents, int features, int batch, int volumes)
     {
-        var data = dataFolder is null ? GeneratedVolumes.Make(volumes, extents) : Decathlon.Load("hippocampus", DataFolder.Part(dataFolder, "msd_hippocampus"), volumes, extents, classes: 3);
-        return new("unet3d", data.Name, new UNet3D(inputs: 1, outputs: data.Classes, features), data.Images.Count, batch, indices => data.Batch(indices), CrossEntropy);
+        var data = dataFolder is null
+            ? GeneratedVolumes.Make(volumes, extents)
+            : Decathlon.Load("hippocampus", DataFolder.Part(dataFolder, "msd_hippocampus"), volumes, extents, classes: 3);
+        return new(
+            "unet3d", data.Name, new UNet3D(inputs: 1, outputs: data.Classes, features), data.Images.Count, batch,
+            indices => data.Batch(indices), CrossEntropy);
     }
 
     static Subject Classifier(string name, Network model, ImageClasses data, int batch, Func<Tensor, Tensor, Tensor> criterion) =>
@@ -71,7 +81,8 @@ public sealed class Subject : IDisposable
 
     static Tensor CrossEntropy(Tensor output, Tensor target) => nn.functional.cross_entropy(output, target);
 
-    static ImageClasses Pictures(string? dataFolder) => dataFolder is null ? GeneratedDigits.InColour() : Cifar10.Load(DataFolder.Part(dataFolder, "cifar10_first4000"));
+    static ImageClasses Pictures(string? dataFolder) =>
+        dataFolder is null ? GeneratedDigits.InColour() : Cifar10.Load(DataFolder.Part(dataFolder, "cifar10_first4000"));
 
     /// <summary>Input and target of a batch, which the caller disposes.</summary>
     /// <param name="number">From 0; batches follow one another through the data and begin anew.</param>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Actipress.Data;
 using Actipress.Experiments;
 using static TorchSharp.torch;
@@ -5,7 +6,10 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>What <c>bench --json</c> prints.</summary>
-public sealed record SuiteResult(Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<CodecTiming> Large, IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals, IReadOnlyList<ComparatorStep> Comparators, IReadOnlyList<ObserverTiming> Observer);
+public sealed record SuiteResult(
+    Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<CodecTiming> Large,
+    IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals,
+    IReadOnlyList<ComparatorStep> Comparators, IReadOnlyList<ObserverTiming> Observer);
 
 /// <summary>What to measure.</summary>
 public sealed record SuitePlan
@@ -137,8 +141,10 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
 
     IEnumerable<(string Name, Tensor Map)> Maps(long? bytes)
     {
-        foreach (var name in plan.Maps ?? RealMaps.Names) yield return (name, bytes is { } wanted ? RealMaps.Read(name, wanted) : RealMaps.Read(name));
-        if (plan.Maps is not null || plan.DataFolder is null || !File.Exists(Path.Combine(plan.DataFolder, "photos", "astronaut.png"))) yield break;
+        foreach (var name in plan.Maps ?? RealMaps.Names)
+            yield return (name, bytes is { } wanted ? RealMaps.Read(name, wanted) : RealMaps.Read(name));
+        if (plan.Maps is not null || plan.DataFolder is null || !File.Exists(Path.Combine(plan.DataFolder, "photos", "astronaut.png")))
+            yield break;
         using var photo = Picture.Read(Path.Combine(plan.DataFolder, "photos", "astronaut.png"));
         yield return ("photo astronaut", photo.clone());
     }
@@ -178,7 +184,9 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
                 {
                     progress.Report($"dct:10 on {mebibytes} MiB, {count} threads");
                     set_num_threads(count);
-                    yield return CodecBenchmark.Run(ActivationCodec.Dct(10), "resnet20.relu", map, mebibytes > 256 ? Math.Min(3, plan.Rounds) : plan.Rounds, cancellation);
+                    yield return CodecBenchmark.Run(
+                        ActivationCodec.Dct(10), "resnet20.relu", map, mebibytes > 256 ? Math.Min(3, plan.Rounds) : plan.Rounds,
+                        cancellation);
                 }
             }
         }
@@ -244,7 +252,11 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
     {
         random.manual_seed(1);
         var subject = Subject.ResNet20(plan.DataFolder);
-        subject.Train(186, new Progress<(int Step, double Loss)>(at => progress.Report(FormattableString.Invariant($"training {subject.Name} on {subject.Data}: step {at.Step} of 186, loss {at.Loss:0.000}"))), cancellation);
+        subject.Train(
+            186,
+            new Progress<(int Step, double Loss)>(at => progress.Report(string.Create(
+                CultureInfo.InvariantCulture, $"training {subject.Name} on {subject.Data}: step {at.Step} of 186, loss {at.Loss:0.000}"))),
+            cancellation);
         return subject;
     }
 

@@ -16,7 +16,9 @@ public static unsafe class Zfp
     public static bool IsThere { get; } = NativeLibrary.TryLoad(Library, out _);
 
     /// <summary>The best that ZFP does with at most so many bytes.</summary>
-    /// <param name="map">Contiguous float32: (n, c, h, w) goes in as an array of n c h rows, (n, c, d, h, w) as one of n c d slices; not disposed.</param>
+    /// <param name="map">
+    /// Contiguous float32: (n, c, h, w) goes in as an array of n c h rows, (n, c, d, h, w) as one of n c d slices; not disposed.
+    /// </param>
     /// <param name="bytes">Room.</param>
     /// <returns>Its PSNR against the map's largest magnitude, and the bytes it took.</returns>
     public static (double PsnrDb, long Bytes) Best(Tensor map, double bytes)
@@ -75,7 +77,8 @@ public static unsafe class Zfp
                 var taken = zfp_compress(zfp, field);
                 zfp_field_set_pointer(field, to);
                 zfp_stream_rewind(zfp);
-                if (taken == 0 || zfp_decompress(zfp, field) == 0) throw new InvalidDataException("ZFP could not compress and decompress the map.");
+                if (taken == 0 || zfp_decompress(zfp, field) == 0)
+                    throw new InvalidDataException("ZFP could not compress and decompress the map.");
                 zfp_field_free(field);
                 zfp_stream_close(zfp);
                 stream_close(stream);

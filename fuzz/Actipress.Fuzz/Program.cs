@@ -21,7 +21,8 @@ switch (args[1..])
         return 0;
     case ["--replay", .. var files]:
         using (var scratch = new Scratch())
-            foreach (var file in files) Console.WriteLine($"{file}: {Bounded(target, File.ReadAllBytes(file), scratch)?.ToString() ?? "read"}");
+            foreach (var file in files)
+                Console.WriteLine($"{file}: {Bounded(target, File.ReadAllBytes(file), scratch)?.ToString() ?? "read"}");
         return 0;
     case []:
         var own = new Scratch();
@@ -47,5 +48,6 @@ static Exception? Bounded(Target target, byte[] bytes, Scratch scratch)
     return meter.PeakBytes - before <= target.MostMemory(bytes)
         ? refusal
         : throw new InsufficientMemoryException(
-            $"'{target.Name}' took {meter.PeakBytes - before} bytes of the C allocator for {bytes.Length}: wanted at most {target.MostMemory(bytes)}.");
+            $"'{target.Name}' took {meter.PeakBytes - before} bytes of the C allocator for {bytes.Length}: wanted at most "
+                + $"{target.MostMemory(bytes)}.");
 }

@@ -13,12 +13,14 @@ namespace Actipress.Fuzz;
 /// <param name="Refusals">What the reader's documentation says that it throws.</param>
 /// <param name="Seeds">Whole examples to begin with, made by the project's own writers.</param>
 sealed record Target(
-    string Name, int LargestInput, long MemoryPerByte, Action<byte[], Scratch> Read, Type[] Refusals, Func<Scratch, IEnumerable<byte[]>> Seeds)
+    string Name, int LargestInput, long MemoryPerByte, Action<byte[], Scratch> Read, Type[] Refusals,
+    Func<Scratch, IEnumerable<byte[]>> Seeds)
 {
     /// <summary>What a reader may allocate whatever it reads.</summary>
     public const long MemoryAtLeast = 16 << 20;
 
-    static readonly Type[] invalidData = [typeof(InvalidDataException)], asConfigurations = [.. invalidData, typeof(ArgumentException), typeof(FormatException)];
+    static readonly Type[] invalidData = [typeof(InvalidDataException)],
+        asConfigurations = [.. invalidData, typeof(ArgumentException), typeof(FormatException)];
 
     /// <summary>All of them. A line here adds one.</summary>
     public static IReadOnlyList<Target> All { get; } =
@@ -26,22 +28,36 @@ sealed record Target(
         // A map may have 2^16 elements for each byte of its file, and is rebuilt in float32 before it gets its type.
         new("packed", 1024, 8L << 18, ReadPacked, invalidData, PackedMaps),
         new("codec", 256, 1 << 12, (bytes, _) => ReadCodec(Text(bytes)), [typeof(FormatException)], _ => Texts(Codecs)),
-        new("layers", 256, 1 << 12, (bytes, _) => LayerSet.Parse(Text(bytes), Trainable.Find("resnet20")), [typeof(ArgumentException)], _ => Texts(Layers)),
+        new(
+            "layers", 256, 1 << 12, (bytes, _) => LayerSet.Parse(Text(bytes), Trainable.Find("resnet20")), [typeof(ArgumentException)],
+            _ => Texts(Layers)),
         new("nifti", 4096, 1 << 6, ReadNifti, invalidData, Volumes),
         new("labels", 4096, 1 << 8, (bytes, scratch) => ReadLabels(scratch.Write("volume.nii", bytes)), invalidData, Volumes),
-        new("decathlon", 2048, 1 << 12, (bytes, scratch) => Decathlon.Open(scratch.Only("dataset.json", bytes)), invalidData, _ => Texts(Task)),
+        new(
+            "decathlon", 2048, 1 << 12, (bytes, scratch) => Decathlon.Open(scratch.Only("dataset.json", bytes)), invalidData,
+            _ => Texts(Task)),
         // Deflate makes up to 1032 bytes of one, in a buffer that doubles as it grows.
         new("gzip", 4096, 1 << 13, (bytes, scratch) => Gzip.All(scratch.Write("content.gz", bytes)), invalidData, PackedVolumes),
         new("nifti-gz", 4096, 1 << 14, (bytes, scratch) => Nifti.Read(scratch.Write("volume.nii.gz", bytes)), invalidData, PackedVolumes),
         new("npy", 1024, 1 << 6, ReadNpy, invalidData, Arrays),
         new("idx", 1024, 1 << 6, (bytes, scratch) => Mnist.Load(scratch.Only("train-images-idx3-ubyte", bytes)), invalidData, _ => Digits),
-        new("cifar10", 8192, 1 << 6, (bytes, scratch) => Cifar10.Load(scratch.Only("data_batch_1.bin", bytes)), invalidData, _ => [Cifar([9], [3])]),
-        new("cifar100", 8192, 1 << 6, (bytes, scratch) => Cifar100.Load(scratch.Only("train.bin", bytes)), invalidData, _ => [Cifar([19, 99], [0, 7])]),
+        new(
+            "cifar10", 8192, 1 << 6, (bytes, scratch) => Cifar10.Load(scratch.Only("data_batch_1.bin", bytes)), invalidData,
+            _ => [Cifar([9], [3])]),
+        new(
+            "cifar100", 8192, 1 << 6, (bytes, scratch) => Cifar100.Load(scratch.Only("train.bin", bytes)), invalidData,
+            _ => [Cifar([19, 99], [0, 7])]),
         // A PNG of one bit a pixel has up to 8 x 1032 pixels a byte; each becomes four bytes and then three floats.
-        new("png", 2048, 1 << 18, (bytes, scratch) => ReadPicture(PngChecksums.Mended(bytes), scratch), invalidData, _ => Pictures(SKEncodedImageFormat.Png)),
+        new(
+            "png", 2048, 1 << 18, (bytes, scratch) => ReadPicture(PngChecksums.Mended(bytes), scratch), invalidData,
+            _ => Pictures(SKEncodedImageFormat.Png)),
         new("jpeg", 2048, 1 << 18, ReadPicture, invalidData, _ => Pictures(SKEncodedImageFormat.Jpeg)),
-        new("config", 2048, 1 << 14, (bytes, scratch) => SweepConfig.Read(scratch.Write("config.json", bytes)).Plans(), asConfigurations, _ => Texts(Configurations)),
-        new("results", 4096, 1 << 12, ReadResults, invalidData, _ => Texts(FinishedRun + "\n", "5\n[]\n{\"kind\":\"run\"}\n" + FinishedRun)),
+        new(
+            "config", 2048, 1 << 14, (bytes, scratch) => SweepConfig.Read(scratch.Write("config.json", bytes)).Plans(), asConfigurations,
+            _ => Texts(Configurations)),
+        new(
+            "results", 4096, 1 << 12, ReadResults, invalidData,
+            _ => Texts(FinishedRun + "\n", "5\n[]\n{\"kind\":\"run\"}\n" + FinishedRun)),
         new("pieces", 2048, 1 << 12, (bytes, scratch) => StoredPiece.Read(Results(bytes, scratch)), invalidData, _ => Texts(Piece)),
         new("codec-table", 2048, 1 << 12, ReadCodecTable, invalidData, _ => Texts(Measurements)),
         new("state", 1024, 1 << 16, TrainingStates.Read, invalidData, TrainingStates.Seeds),
@@ -62,7 +78,8 @@ sealed record Target(
         {
             var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
             if (allocated > MostMemory(bytes))
-                throw new InsufficientMemoryException($"'{Name}' allocated {allocated} bytes for {bytes.Length}: wanted at most {MostMemory(bytes)}.");
+                throw new InsufficientMemoryException($"'{Name}' allocated {allocated} bytes for {bytes.Length}: wanted at most "
+                    + $"{MostMemory(bytes)}.");
         }
     }
 
@@ -85,11 +102,14 @@ sealed record Target(
     {
         string[] codecs =
         [
-            "dct:10", "dct:4,block=4", "wt:haar:10", "wt:db3:4", "st:10", "st:10,zeros=none", "quant:2", "half", "bf16", "st:10,storage=paper", "dct:10,storage=compact", "exact",
-            "st:4,index=byte,values=float16",
+            "dct:10", "dct:4,block=4", "wt:haar:10", "wt:db3:4", "st:10", "st:10,zeros=none", "quant:2", "half", "bf16",
+            "st:10,storage=paper", "dct:10,storage=compact", "exact", "st:4,index=byte,values=float16",
         ];
         (long[], ScalarType)[] maps =
-            [([1, 2, 8, 9], ScalarType.Float32), ([2, 3, 4, 5], ScalarType.Float16), ([1, 1, 3, 4, 5], ScalarType.Float64), ([3, 37], ScalarType.BFloat16)];
+            [
+            ([1, 2, 8, 9], ScalarType.Float32), ([2, 3, 4, 5], ScalarType.Float16), ([1, 1, 3, 4, 5], ScalarType.Float64),
+            ([3, 37], ScalarType.BFloat16),
+            ];
         random.manual_seed(1);
         foreach (var codec in codecs)
             foreach (var (shape, type) in maps)
@@ -103,8 +123,8 @@ sealed record Target(
 
     static string[] Codecs =>
     [
-        .. ActivationCodec.Known.Select(known => known.Example), "dct:10,block=8", "wt:coif5:2,levels=5,storage=compact", "st:4,values=float16,index=bitmap",
-        "dct:1e3,storage=paper,zeros=exact", "quant:8,zeros=none",
+        .. ActivationCodec.Known.Select(known => known.Example), "dct:10,block=8", "wt:coif5:2,levels=5,storage=compact",
+        "st:4,values=float16,index=bitmap", "dct:1e3,storage=paper,zeros=exact", "quant:8,zeros=none",
     ];
 
     static string[] Layers => ["all", "relu1", "block0", "block0-2:bn", "block1-block2,conv*:conv+bn+relu", "layer?.relu, head.*"];
@@ -133,29 +153,38 @@ sealed record Target(
     static IEnumerable<byte[]> Volumes(Scratch scratch, string ending)
     {
         (int[], NiftiType)[] volumes =
-            [([2, 3, 4], NiftiType.UInt8), ([4, 2, 2, 2], NiftiType.Int16), ([2, 2, 2], NiftiType.Float64), ([3, 2], NiftiType.Float32), ([2, 2, 1], NiftiType.UInt64)];
+            [
+            ([2, 3, 4], NiftiType.UInt8), ([4, 2, 2, 2], NiftiType.Int16), ([2, 2, 2], NiftiType.Float64), ([3, 2], NiftiType.Float32),
+            ([2, 2, 1], NiftiType.UInt64),
+            ];
         foreach (var (extents, type) in volumes)
         {
             var path = Path.Combine(scratch.Folder, "seed" + ending);
-            float[] values = [.. Enumerable.Range(0, extents.Aggregate(1, (product, extent) => product * extent)).Select(i => (float)(i % 3))];
+            float[] values =
+                [.. Enumerable.Range(0, extents.Aggregate(1, (product, extent) => product * extent)).Select(i => (float)(i % 3))];
             Nifti.Write(path, new(values, extents, [1, 1, 1], Affine.Of(1, 1, 2)), type);
             yield return File.ReadAllBytes(path);
         }
     }
 
     const string Task = """
-        {"name":"HIP","modality":{"0":"MRI"},"labels":{"0":"back","1":"front"},"training":[{"image":"./imagesTr/a.nii.gz","label":"./labelsTr/a.nii.gz"}]}
+        {"name":"HIP","modality":{"0":"MRI"},"labels":{"0":"back","1":"front"},
+         "training":[{"image":"./imagesTr/a.nii.gz","label":"./labelsTr/a.nii.gz"}]}
         """;
 
     static void ReadNpy(byte[] bytes, Scratch scratch)
     {
         using var array = Npy.Read(bytes, "array.npy");
-        if (array.NumberOfElements > bytes.Length) throw new InvalidOperationException($"{array.NumberOfElements} elements of {bytes.Length} bytes.");
+        if (array.NumberOfElements > bytes.Length)
+            throw new InvalidOperationException($"{array.NumberOfElements} elements of {bytes.Length} bytes.");
     }
 
     static IEnumerable<byte[]> Arrays(Scratch scratch)
     {
-        (long[], ScalarType)[] arrays = [([2, 3], ScalarType.Float32), ([5], ScalarType.Float16), ([], ScalarType.Float32), ([0, 4], ScalarType.Float32)];
+        (long[], ScalarType)[] arrays =
+        [
+            ([2, 3], ScalarType.Float32), ([5], ScalarType.Float16), ([], ScalarType.Float32), ([0, 4], ScalarType.Float32),
+        ];
         foreach (var (shape, type) in arrays)
         {
             var path = Path.Combine(scratch.Folder, "seed.npy");
@@ -169,7 +198,8 @@ sealed record Target(
         }
     }
 
-    static byte[][] Digits => [[0, 0, 8, 3, 0, 0, 0xEA, 0x60, 0, 0, 0, 28, 0, 0, 0, 28, .. new byte[64]], [0, 0, 8, 1, 0, 0, 0xEA, 0x60, 1, 2, 3]];
+    static byte[][] Digits =>
+        [[0, 0, 8, 3, 0, 0, 0xEA, 0x60, 0, 0, 0, 28, 0, 0, 0, 28, .. new byte[64]], [0, 0, 8, 1, 0, 0, 0xEA, 0x60, 1, 2, 3]];
 
     // Images by their labels.
     static byte[] Cifar(params byte[][] labels) => [.. labels.SelectMany(label => (byte[])[.. label, .. new byte[3072]])];
@@ -209,7 +239,8 @@ sealed record Target(
         {
             var plan = Json.ReadStrictly<SweepConfig>(Configurations[0]).Plans()[0];
             var result = new RunResult(0.5, null, 0.6, null, 0.7, 1, 100, 200, 100, 10, 0.4, 0.99, 1);
-            return Json.Line(new SweepRun("run", plan.Key(), plan, result, [new(0.7, 0.5, null)], 1, 2, new("AMD", 2, "abc", "0.107.0", ".NET 10", new(2026, 1, 1))));
+            return Json.Line(new SweepRun(
+                "run", plan.Key(), plan, result, [new(0.7, 0.5, null)], 1, 2, new("AMD", 2, "abc", "0.107.0", ".NET 10", new(2026, 1, 1))));
         }
     }
 
@@ -224,11 +255,13 @@ sealed record Target(
         SweepSummary.Of(sweep);
     }
 
-    const string Here = """ "provenance":{"machine":"AMD","cores":2,"torch_sharp":"0.107.0","commit":"abc","measured_at":"2026-01-01T00:00:00Z"}}""" + "\n";
+    const string Here =
+        """ "provenance":{"machine":"AMD","cores":2,"torch_sharp":"0.107.0","commit":"abc","measured_at":"2026-01-01T00:00:00Z"}}""" + "\n";
 
     const string Piece = """{"kind":"piece","key":"a","result":[1],""" + Here;
 
-    static void ReadCodecTable(byte[] bytes, Scratch scratch) => CodecTable.Write(Results(bytes, scratch).Lines().Select(line => line.GetRawText()));
+    static void ReadCodecTable(byte[] bytes, Scratch scratch) =>
+        CodecTable.Write(Results(bytes, scratch).Lines().Select(line => line.GetRawText()));
 
     static string[] Measurements =>
     [

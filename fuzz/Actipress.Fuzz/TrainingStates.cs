@@ -29,7 +29,9 @@ static class TrainingStates
         public void Dispose() => Learner.Dispose();
     }
 
-    /// <summary>The first four bytes are the place, the others what is written there. With a place below zero the file ends there.</summary>
+    /// <summary>
+    /// The first four bytes are the place, the others what is written there. With a place below zero the file ends there.
+    /// </summary>
     public static void Read(byte[] bytes, Scratch scratch)
     {
         var whole = scratch.Keep(() => new Whole(scratch));

@@ -13,7 +13,8 @@ public sealed record Affine(IReadOnlyList<double> Rows)
     /// <summary>The spacing along (depth, height, width), in mm.</summary>
     public (double Depth, double Height, double Width) Spacing => (Length(2), Length(1), Length(0));
 
-    double Length(int column) => Math.Sqrt(Rows[column] * Rows[column] + Rows[4 + column] * Rows[4 + column] + Rows[8 + column] * Rows[8 + column]);
+    double Length(int column) =>
+        Math.Sqrt(Rows[column] * Rows[column] + Rows[4 + column] * Rows[4 + column] + Rows[8 + column] * Rows[8 + column]);
 
     /// <summary>The position of a voxel.</summary>
     public (double X, double Y, double Z) At(double i, double j, double k)
@@ -28,7 +29,8 @@ public sealed record Affine(IReadOnlyList<double> Rows)
         ArgumentNullException.ThrowIfNull(first);
         return new([.. from row in Enumerable.Range(0, 3)
                        from column in Enumerable.Range(0, 4)
-                       select Enumerable.Range(0, 3).Sum(k => Rows[4 * row + k] * first.Rows[4 * k + column]) + (column == 3 ? Rows[4 * row + 3] : 0)]);
+                       select Enumerable.Range(0, 3).Sum(k => Rows[4 * row + k] * first.Rows[4 * k + column])
+                           + (column == 3 ? Rows[4 * row + 3] : 0)]);
     }
 
     /// <summary>Whether the axes span space, so that the affine has an inverse.</summary>
@@ -64,8 +66,11 @@ public sealed record Affine(IReadOnlyList<double> Rows)
     }
 
     /// <summary>The rows as text.</summary>
-    public override string ToString() =>
-        $"[{string.Join("; ", Rows.Chunk(4).Select(row => string.Join(' ', row.Select(number => FormattableString.Invariant($"{number:0.####}")))))}]";
+    public override string ToString()
+    {
+        var rows = Rows.Chunk(4).Select(row => string.Join(' ', row.Select(number => FormattableString.Invariant($"{number:0.####}"))));
+        return $"[{string.Join("; ", rows)}]";
+    }
 
     /// <summary>The affine from the scanner to voxels.</summary>
     /// <exception cref="InvalidDataException">The axes do not span space.</exception>
@@ -73,8 +78,11 @@ public sealed record Affine(IReadOnlyList<double> Rows)
     {
         var determinant = Determinant;
         if (!SpansSpace)
-            throw new InvalidDataException($"The affine [{string.Join(", ", Rows)}] has determinant {determinant}: wanted axes that span space. Set the volume's s-form or q-form.");
-        var linear = new Affine([.. from row in Enumerable.Range(0, 3) from column in Enumerable.Range(0, 4) select column == 3 ? 0 : Minor(column, row) / determinant]);
+            throw new InvalidDataException($"The affine [{string.Join(", ", Rows)}] has determinant {determinant}: wanted axes that span "
+                + "space. Set the volume's s-form or q-form.");
+        var linear = new Affine([.. from row in Enumerable.Range(0, 3)
+            from column in Enumerable.Range(0, 4)
+            select column == 3 ? 0 : Minor(column, row) / determinant]);
         var (x, y, z) = linear.At(M(0, 3), M(1, 3), M(2, 3));
         return new([.. linear.Rows.Select((value, i) => i switch { 3 => -x, 7 => -y, 11 => -z, _ => value })]);
     }

@@ -53,7 +53,8 @@ public sealed record Augmentation
         places = Turn(2, aboutZ).After(places);
         if (is3D) places = Turn(0, aboutX).After(Turn(1, aboutY)).After(places);
         places = Affine.Of(1 / size, 1 / size, is3D ? 1 / size : 1).After(places);
-        places = new Affine([1 / mmX, 0, 0, middleX + right, 0, 1 / mmY, 0, middleY + down, 0, 0, 1 / mmZ, middleZ + (is3D ? deep : 0)]).After(places);
+        places = new Affine([1 / mmX, 0, 0, middleX + right, 0, 1 / mmY, 0, middleY + down, 0, 0, 1 / mmZ, middleZ + (is3D ? deep : 0)])
+            .After(places);
         return Warp.To(example, example.Extents, places, extend: false);
 
         double Between(double most) => most * (2 * random.NextDouble() - 1);

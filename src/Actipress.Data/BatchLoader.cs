@@ -71,7 +71,8 @@ public sealed record BatchLoader
                 for (; begun < Batches && ahead.Count < Ahead; begun++)
                 {
                     var number = begun;
-                    ahead.Enqueue(Task.Factory.StartNew(() => Make(order, epoch, number, stop.Token), stop.Token, TaskCreationOptions.DenyChildAttach, workers));
+                    ahead.Enqueue(Task.Factory.StartNew(
+                        () => Make(order, epoch, number, stop.Token), stop.Token, TaskCreationOptions.DenyChildAttach, workers));
                 }
                 var batch = ahead.Peek().GetAwaiter().GetResult();
                 ahead.Dequeue();

@@ -26,7 +26,8 @@ public static class Cifar100
     /// <exception cref="InvalidDataException">
     /// There is none, or one is truncated or of another format; the message says which and where.
     /// </exception>
-    public static ImageClasses Load(string folder, bool coarse = false) => CifarRecords.Load("CIFAR-100", folder, "train.bin", [20, 100], labelAt: coarse ? 0 : 1);
+    public static ImageClasses Load(string folder, bool coarse = false) =>
+        CifarRecords.Load("CIFAR-100", folder, "train.bin", [20, 100], labelAt: coarse ? 0 : 1);
 }
 
 // Reads records of one or two label bytes and the planes of red, green and blue.
@@ -37,11 +38,16 @@ static class CifarRecords
     public static ImageClasses Load(string name, string folder, string example, int[] classes, int labelAt)
     {
         var all = Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal) : Enumerable.Empty<string>();
-        var files = all.Where(file => file.EndsWith(".bin", StringComparison.Ordinal) || file.EndsWith(".bin.gz", StringComparison.Ordinal)).ToArray();
-        if (files.Length == 0) throw new InvalidDataException($"No {name} in {folder}: wanted its binary version, files such as {example} or {example}.gz.");
+        var files = all.Where(file => file.EndsWith(".bin", StringComparison.Ordinal) || file.EndsWith(".bin.gz", StringComparison.Ordinal))
+            .ToArray();
+        if (files.Length == 0)
+            throw new InvalidDataException($"No {name} in {folder}: wanted its binary version, files such as {example} or {example}.gz.");
         var (train, test) = (new List<ReadOnlyMemory<byte>>(), new List<ReadOnlyMemory<byte>>());
-        foreach (var file in files) (Path.GetFileName(file).StartsWith("test", StringComparison.Ordinal) ? test : train).AddRange(Read(name, file, classes));
-        if (train.Count == 0) throw new InvalidDataException($"No images to train on in {folder}: wanted {example} and so on beside {Path.GetFileName(files[0])}.");
+        foreach (var file in files)
+            (Path.GetFileName(file).StartsWith("test", StringComparison.Ordinal) ? test : train).AddRange(Read(name, file, classes));
+        if (train.Count == 0)
+            throw new InvalidDataException($"No images to train on in {folder}: wanted {example} and so on beside "
+                + $"{Path.GetFileName(files[0])}.");
         if (test.Count == 0) (train, test) = ([.. train.Where((_, i) => i % 5 != 4)], [.. train.Where((_, i) => i % 5 == 4)]);
         var word = name.ToLowerInvariant().Replace("-", "", StringComparison.Ordinal);
         return new(word, Images(train), Images(test));
@@ -63,11 +69,13 @@ static class CifarRecords
         var bytes = Gzip.All(path);
         var record = classes.Length + Pixels;
         if (bytes.Length == 0 || bytes.Length % record != 0)
-            throw new InvalidDataException($"{path} is cut short or no file of {name}: found {bytes.Length} bytes, wanted a multiple of {record}. Get the file again.");
+            throw new InvalidDataException($"{path} is cut short or no file of {name}: found {bytes.Length} bytes, wanted a multiple of "
+                + $"{record}. Get the file again.");
         for (var at = 0; at < bytes.Length; at += record)
             for (var label = 0; label < classes.Length; label++)
                 if (bytes[at + label] >= classes[label])
-                    throw new InvalidDataException($"{path} is no file of {name}: found label {bytes[at + label]} at byte {at + label}, wanted 0 to {classes[label] - 1}. Get {name}'s own file.");
+                    throw new InvalidDataException($"{path} is no file of {name}: found label {bytes[at + label]} at byte {at + label}, "
+                        + $"wanted 0 to {classes[label] - 1}. Get {name}'s own file.");
         return Enumerable.Range(0, bytes.Length / record).Select(i => new ReadOnlyMemory<byte>(bytes, i * record, record));
     }
 }

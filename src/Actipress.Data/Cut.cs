@@ -12,7 +12,8 @@ public static class Cut
     {
         ArgumentNullException.ThrowIfNull(example);
         if (from.Count != example.Extents.Count || extents.Count != example.Extents.Count || extents.Any(extent => extent < 1))
-            throw new ArgumentException($"A box of {string.Join(" x ", extents)} at {string.Join(", ", from)} was asked of {example.Case} with {string.Join(" x ", example.Extents)}: wanted as many numbers, and extents of at least 1.", nameof(extents));
+            throw new ArgumentException($"A box of {string.Join(" x ", extents)} at {string.Join(", ", from)} was asked of {example.Case} "
+                + $"with {string.Join(" x ", example.Extents)}: wanted as many numbers, and extents of at least 1.", nameof(extents));
         var (depth, height, width) = Warp.ThreeOf(example.Extents);
         var (newDepth, newHeight, newWidth) = Warp.ThreeOf(extents);
         var (z0, y0, x0) = from.Count == 3 ? (from[0], from[1], from[2]) : (0, from[0], from[1]);
@@ -22,15 +23,23 @@ public static class Cut
         var (left, right) = (Math.Max(0, -x0), Math.Min(newWidth, width - x0));
         var isInside = z0 >= 0 && y0 >= 0 && left == 0 && z0 + newDepth <= depth && y0 + newHeight <= height && right == newWidth;
         if (!isInside)
-            foreach (var (channel, smallest) in Warp.Smallest(example).Index()) image.AsSpan(channel * newElements, newElements).Fill(outside ?? smallest);
+            foreach (var (channel, smallest) in Warp.Smallest(example).Index())
+                image.AsSpan(channel * newElements, newElements).Fill(outside ?? smallest);
         for (var z = Math.Max(0, -z0); z < Math.Min(newDepth, depth - z0); z++)
             for (var y = Math.Max(0, -y0); y < Math.Min(newHeight, height - y0) && left < right; y++)
             {
                 var (row, newRow) = (((z + z0) * height + y + y0) * width + left + x0, (z * newHeight + y) * newWidth + left);
-                for (var channel = 0; channel < example.Channels; channel++) Array.Copy(example.Image, channel * elements + row, image, channel * newElements + newRow, right - left);
+                for (var channel = 0; channel < example.Channels; channel++)
+                    Array.Copy(example.Image, channel * elements + row, image, channel * newElements + newRow, right - left);
                 if (labels != example.Labels) Array.Copy(example.Labels, row, labels, newRow, right - left);
             }
-        return example with { Image = image, Labels = labels, Extents = [.. extents], Affine = example.Affine?.After(new([1, 0, 0, x0, 0, 1, 0, y0, 0, 0, 1, z0])) };
+        return example with
+        {
+            Image = image,
+            Labels = labels,
+            Extents = [.. extents],
+            Affine = example.Affine?.After(new([1, 0, 0, x0, 0, 1, 0, y0, 0, 0, 1, z0])),
+        };
     }
 
     /// <summary>Cuts or pads to a size, about the centre.</summary>
@@ -40,7 +49,8 @@ public static class Cut
     public static Example Fit(this Example example, IReadOnlyList<int> extents, float? outside = null)
     {
         ArgumentNullException.ThrowIfNull(example);
-        return example.Extents.SequenceEqual(extents) ? example : example.Box([.. example.Extents.Zip(extents, (own, wanted) => (own - wanted) / 2)], extents, outside);
+        return example.Extents.SequenceEqual(extents)
+            ? example : example.Box([.. example.Extents.Zip(extents, (own, wanted) => (own - wanted) / 2)], extents, outside);
     }
 
     /// <summary>Pads to at least a size, about the centre. Larger extents stay.</summary>

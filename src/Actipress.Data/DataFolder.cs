@@ -7,8 +7,10 @@ public static class DataFolder
     public const string Variable = "ACTIPRESS_DATA";
 
     /// <summary>The folder, or null where none is named.</summary>
-    public static string? Of(string? named) => named ?? Environment.GetEnvironmentVariable(Variable) switch { "" => null, var folder => folder };
+    public static string? Of(string? named) =>
+        named ?? Environment.GetEnvironmentVariable(Variable) switch { "" => null, var folder => folder };
 
     /// <summary>The part of the folder that holds a data set: the folder itself, or a folder inside it with the data set's name.</summary>
-    public static string Part(string folder, string name) => Path.Combine(folder, name) is var part && Directory.Exists(part) ? part : folder;
+    public static string Part(string folder, string name) =>
+        Path.Combine(folder, name) is var part && Directory.Exists(part) ? part : folder;
 }

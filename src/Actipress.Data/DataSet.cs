@@ -46,7 +46,8 @@ public static class DataSets
     /// <param name="data">The data set of the examples.</param>
     /// <param name="prepare">Must return the same result for the same example; called from any thread.</param>
     /// <param name="extents">The extents of every result, where they are known.</param>
-    public static IDataSet Select(this IDataSet data, Func<Example, Example> prepare, IReadOnlyList<int>? extents = null) => new Prepared(data, prepare, extents);
+    public static IDataSet Select(this IDataSet data, Func<Example, Example> prepare, IReadOnlyList<int>? extents = null) =>
+        new Prepared(data, prepare, extents);
 
     /// <summary>Reads every example once, on all cores, and keeps it in memory.</summary>
     /// <param name="data">A data set that fits in memory.</param>
@@ -64,16 +65,21 @@ public static class DataSets
     /// <param name="data">All examples; each is read once.</param>
     /// <param name="refused">The cases that cannot be read, with the reason.</param>
     /// <param name="cancellation">Ends it between examples.</param>
-    public static IDataSet Readable(this IDataSet data, out IReadOnlyList<(string Case, string Reason)> refused, CancellationToken cancellation = default)
+    public static IDataSet Readable(
+        this IDataSet data, out IReadOnlyList<(string Case, string Reason)> refused, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(data);
         var reasons = new string?[data.Count];
         Each(data, index =>
         {
             try { data.Read(index); }
-            catch (Exception failure) when (failure is InvalidDataException or IOException or UnauthorizedAccessException) { reasons[index] = failure.Message; }
+            catch (Exception failure) when (failure is InvalidDataException or IOException or UnauthorizedAccessException)
+            {
+                reasons[index] = failure.Message;
+            }
         }, cancellation);
-        refused = [.. Enumerable.Range(0, data.Count).Where(index => reasons[index] is not null).Select(index => (data.Case(index), reasons[index]!))];
+        refused = [.. Enumerable.Range(0, data.Count).Where(index => reasons[index] is not null)
+            .Select(index => (data.Case(index), reasons[index]!))];
         return data.Subset([.. Enumerable.Range(0, data.Count).Where(index => reasons[index] is null)]);
     }
 
@@ -83,7 +89,8 @@ public static class DataSets
         try { return data.Read(index) is var example && change is null ? example : change(example); }
         catch (Exception failure) when (failure is not OperationCanceledException)
         {
-            throw new InvalidDataException($"Case {data.Case(index)} of {data.Name} cannot be {(change is null ? "read" : "read or prepared")}: {failure.Message}", failure);
+            throw new InvalidDataException($"Case {data.Case(index)} of {data.Name} cannot be "
+                + $"{(change is null ? "read" : "read or prepared")}: {failure.Message}", failure);
         }
     }
 

@@ -37,9 +37,11 @@ public sealed record Batch(Tensor Images, Tensor Labels) : IDisposable
         ArgumentNullException.ThrowIfNull(examples);
         var first = examples[0];
         foreach (var other in examples)
-            if (other.Image.Length != first.Image.Length || other.Labels.Length != first.Labels.Length || !other.Extents.SequenceEqual(first.Extents))
+            if (other.Image.Length != first.Image.Length || other.Labels.Length != first.Labels.Length
+                || !other.Extents.SequenceEqual(first.Extents))
                 throw new InvalidDataException(
-                    $"A batch takes examples of one size: found {first.Case} of {Size(first)} and {other.Case} of {Size(other)}. Fit them to one size or take patches, or let a batch have one example.");
+                    $"A batch takes examples of one size: found {first.Case} of {Size(first)} and {other.Case} of {Size(other)}. Fit them "
+                        + "to one size or take patches, or let a batch have one example.");
         var extents = first.Extents.Select(extent => (long)extent).ToArray();
         var images = empty([examples.Count, first.Channels, .. extents], float32);
         var labels = empty(first.Labels.Length == 1 ? [examples.Count] : [examples.Count, .. extents], int64);

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Actipress.Saving;
@@ -147,7 +148,9 @@ public sealed record ChannelValues(double Low, double High, double Zeros, double
     public override string ToString()
     {
         var all = FormattableString.Invariant($"99 % of the values from {Low:0.###} to {High:0.###}");
-        return FormattableString.Invariant($"{all}, of those inside classes from {ForegroundLow:0.###} to {ForegroundHigh:0.###}; {100 * Zeros:0} % are 0");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"{all}, of those inside classes from {ForegroundLow:0.###} to {ForegroundHigh:0.###}; {100 * Zeros:0} % are 0");
     }
 
     internal static ChannelValues Of(IEnumerable<float> values, IEnumerable<float> foreground)

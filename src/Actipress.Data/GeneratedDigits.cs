@@ -24,7 +24,8 @@ public static class GeneratedDigits
     ];
 
     static (double X, double Y)[] Arc(double x, double y, double width, double height, int from, int to) =>
-        [.. Enumerable.Range(0, 17).Select(i => (from + (to - from) * i / 16.0) * Math.PI / 180).Select(angle => (x + width * Math.Cos(angle), y + height * Math.Sin(angle)))];
+        [.. Enumerable.Range(0, 17).Select(i => (from + (to - from) * i / 16.0) * Math.PI / 180)
+            .Select(angle => (x + width * Math.Cos(angle), y + height * Math.Sin(angle)))];
 
     /// <summary>Draws a set for training and one for testing, of equally many of each digit, in random order.</summary>
     public static ImageClasses Make(int train = 8000, int test = 2000, int seed = 1)
@@ -59,13 +60,15 @@ public static class GeneratedDigits
                 var random = new Random(Mixed(unchecked(seed * 2_000_003 + i)));
                 for (var channel = 0; channel < 3; channel++)
                 {
-                    var (ground, slope, ink) = (20 + 120 * random.NextDouble(), 3 * (random.NextDouble() - 0.5), 0.4 + 0.4 * random.NextDouble());
+                    var (ground, slope, ink) =
+                        (20 + 120 * random.NextDouble(), 3 * (random.NextDouble() - 0.5), 0.4 + 0.4 * random.NextDouble());
                     for (var row = 0; row < Wide; row++)
                         for (var column = 0; column < Wide; column++)
                         {
                             var (y, x) = (row - Margin, column - Margin);
                             var drawn = y is >= 0 and < Edge && x is >= 0 and < Edge ? grey.Pixels[(i * Edge + y) * Edge + x] : 0;
-                            pixels[((i * 3 + channel) * Wide + row) * Wide + column] = (byte)Math.Clamp(ground + slope * (row - column) + ink * drawn, 0, 255);
+                            pixels[((i * 3 + channel) * Wide + row) * Wide + column] =
+                                (byte)Math.Clamp(ground + slope * (row - column) + ink * drawn, 0, 255);
                         }
                 }
             });
@@ -94,7 +97,8 @@ public static class GeneratedDigits
         var (cos, sin) = (Math.Cos(turn), Math.Sin(turn));
         var drawn = strokes.Select(stroke => stroke.Select(point =>
         {
-            var (x, y) = ((point.X - 0.5 + lean * (0.5 - point.Y)) * wide + Between(-0.5, 0.5), (point.Y - 0.5) * high + Between(-0.5, 0.5));
+            var (x, y) =
+                ((point.X - 0.5 + lean * (0.5 - point.Y)) * wide + Between(-0.5, 0.5), (point.Y - 0.5) * high + Between(-0.5, 0.5));
             return (X: Edge / 2.0 + right + cos * x - sin * y, Y: Edge / 2.0 + down + sin * x + cos * y);
         }).ToArray()).ToArray();
         for (var row = 0; row < Edge; row++)
@@ -102,7 +106,8 @@ public static class GeneratedDigits
             {
                 var distance = double.MaxValue;
                 foreach (var stroke in drawn)
-                    for (var i = 1; i < stroke.Length; i++) distance = Math.Min(distance, ToSegment(column + 0.5, row + 0.5, stroke[i - 1], stroke[i]));
+                    for (var i = 1; i < stroke.Length; i++)
+                        distance = Math.Min(distance, ToSegment(column + 0.5, row + 0.5, stroke[i - 1], stroke[i]));
                 var value = ink * Math.Clamp(pen + 0.5 - distance, 0, 1) + noise * (random.NextDouble() - 0.5);
                 image[row * Edge + column] = (byte)Math.Clamp(Math.Round(255 * value), 0, 255);
             }

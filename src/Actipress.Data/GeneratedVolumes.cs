@@ -14,13 +14,16 @@ public static class GeneratedVolumes
         Parallel.For(0, count, i =>
         {
             var random = new Random(unchecked(seed * 1_000_003 + i));
-            var balls = Enumerable.Range(1, 2).Select(label => (Label: (byte)label, Z: Within(d), Y: Within(h), X: Within(w), Radius: (0.1 + 0.12 * random.NextDouble()) * Math.Min(d, Math.Min(h, w)))).ToArray();
+            var balls = Enumerable.Range(1, 2).Select(label => (
+                Label: (byte)label, Z: Within(d), Y: Within(h), X: Within(w),
+                Radius: (0.1 + 0.12 * random.NextDouble()) * Math.Min(d, Math.Min(h, w)))).ToArray();
             (images[i], labels[i]) = (new float[d * h * w], new byte[d * h * w]);
             for (var voxel = 0; voxel < labels[i].Length; voxel++)
             {
                 var (z, y, x) = (voxel / (h * w), voxel / w % h, voxel % w);
                 foreach (var ball in balls)
-                    if ((z - ball.Z) * (z - ball.Z) + (y - ball.Y) * (y - ball.Y) + (x - ball.X) * (x - ball.X) < ball.Radius * ball.Radius) labels[i][voxel] = ball.Label;
+                    if ((z - ball.Z) * (z - ball.Z) + (y - ball.Y) * (y - ball.Y) + (x - ball.X) * (x - ball.X) < ball.Radius * ball.Radius)
+                        labels[i][voxel] = ball.Label;
                 images[i][voxel] = (float)(labels[i][voxel] - 0.3 + 0.4 * (random.NextDouble() + random.NextDouble() - 1));
             }
 

@@ -19,17 +19,25 @@ public sealed class ImageFolder : IDataSet
     public ImageFolder(string folder, int channels = 3, (int Height, int Width)? size = null, IReadOnlyList<string>? classNames = null)
     {
         if (channels is not (1 or 3)) throw new ArgumentOutOfRangeException(nameof(channels), channels, "Wanted 1 or 3.");
-        var folders = Directory.Exists(folder) ? Directory.GetDirectories(folder).Where(one => !Path.GetFileName(one).StartsWith('.')).ToDictionary(one => Path.GetFileName(one)) : [];
+        var folders = Directory.Exists(folder)
+            ? Directory.GetDirectories(folder).Where(one => !Path.GetFileName(one).StartsWith('.'))
+                .ToDictionary(one => Path.GetFileName(one))
+            : [];
         ClassNames = classNames ?? [.. folders.Keys.Order(StringComparer.Ordinal)];
         if (folders.Keys.FirstOrDefault(name => !ClassNames.Contains(name)) is { } strange)
             throw new InvalidDataException($"{Path.Combine(folder, strange)} is no class: wanted {string.Join(", ", ClassNames)}.");
-        files = [.. ClassNames.SelectMany((name, label) => folders.TryGetValue(name, out var path) ? Pictures(path).Select(file => (file, (ushort)label)) : [])];
-        if (files.Length == 0) throw new InvalidDataException($"No pictures in {folder}: wanted a folder for each class, with .png or .jpg files.");
+        files = [.. ClassNames.SelectMany((name, label) =>
+            folders.TryGetValue(name, out var path) ? Pictures(path).Select(file => (file, (ushort)label)) : [])];
+        if (files.Length == 0)
+            throw new InvalidDataException($"No pictures in {folder}: wanted a folder for each class, with .png or .jpg files.");
         (Name, Channels, this.size) = (Path.GetFileName(Path.TrimEndingDirectorySeparator(folder)), channels, size);
     }
 
     static IEnumerable<string> Pictures(string folder) =>
-        Directory.GetFiles(folder).Where(file => endings.Contains(Path.GetExtension(file), StringComparer.OrdinalIgnoreCase) && !Path.GetFileName(file).StartsWith('.')).Order(StringComparer.Ordinal);
+        Directory.GetFiles(folder)
+            .Where(file =>
+                endings.Contains(Path.GetExtension(file), StringComparer.OrdinalIgnoreCase) && !Path.GetFileName(file).StartsWith('.'))
+            .Order(StringComparer.Ordinal);
 
     /// <summary>
     /// Opens a folder with <c>train</c> and <c>test</c>, such as CIFAR-10 as JPEG files. Both parts have the classes of the training part.
@@ -54,7 +62,8 @@ public sealed class ImageFolder : IDataSet
 
     LabelledImages Decoded(string name)
     {
-        if (Classes > 256) throw new InvalidDataException($"{name} has {Classes} classes: wanted at most 256 in memory. Read it as an ImageFolder.");
+        if (Classes > 256)
+            throw new InvalidDataException($"{name} has {Classes} classes: wanted at most 256 in memory. Read it as an ImageFolder.");
         var (first, height, width) = Picture.Planes(files[0].Path, Channels, size);
         var pixels = new byte[checked(Count * first.Length)];
         try
@@ -63,7 +72,8 @@ public sealed class ImageFolder : IDataSet
             {
                 var (values, ownHeight, ownWidth) = Picture.Planes(files[i].Path, Channels, size);
                 if ((ownHeight, ownWidth) != (height, width))
-                    throw new InvalidDataException($"{files[i].Path} is {ownHeight} x {ownWidth}, but {files[0].Path} is {height} x {width}: wanted one size. Give the size to scale to.");
+                    throw new InvalidDataException($"{files[i].Path} is {ownHeight} x {ownWidth}, but {files[0].Path} is {height} x "
+                        + $"{width}: wanted one size. Give the size to scale to.");
                 for (var j = 0; j < values.Length; j++) pixels[i * values.Length + j] = (byte)MathF.Round(values[j]);
             });
         }

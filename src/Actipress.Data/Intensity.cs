@@ -17,7 +17,8 @@ public static class Intensity
             if (!amongNonZero || value != 0) squares += (value - mean) * (value - mean);
         var deviation = Math.Sqrt(squares / Math.Max(1, count));
         Finite(example, deviation);
-        for (var i = 0; i < result.Length; i++) result[i] = deviation == 0 || amongNonZero && channel[i] == 0 ? 0 : (float)((channel[i] - mean) / deviation);
+        for (var i = 0; i < result.Length; i++)
+            result[i] = deviation == 0 || amongNonZero && channel[i] == 0 ? 0 : (float)((channel[i] - mean) / deviation);
     });
 
     /// <summary>
@@ -40,7 +41,8 @@ public static class Intensity
     /// <exception cref="InvalidDataException">The image holds NaN.</exception>
     public static Example Window(this Example example, float from, float to)
     {
-        if (!(from < to)) throw new ArgumentOutOfRangeException(nameof(to), $"The window is {from} to {to}: wanted the second to be the greater.");
+        if (!(from < to))
+            throw new ArgumentOutOfRangeException(nameof(to), $"The window is {from} to {to}: wanted the second to be the greater.");
         return example.Each((channel, result) =>
         {
             for (var i = 0; i < result.Length; i++) result[i] = Math.Clamp(channel[i], from, to);
@@ -52,12 +54,15 @@ public static class Intensity
 
     static void Line(ReadOnlySpan<float> channel, Span<float> result, float least, float most, float low, float high)
     {
-        for (var i = 0; i < result.Length; i++) result[i] = most > least ? (float)(low + ((double)channel[i] - least) / ((double)most - least) * ((double)high - low)) : low;
+        for (var i = 0; i < result.Length; i++)
+            result[i] = most > least ? (float)(low + ((double)channel[i] - least) / ((double)most - least) * ((double)high - low)) : low;
     }
 
     static void Finite(Example example, double value)
     {
-        if (!double.IsFinite(value)) throw new InvalidDataException($"The image of {example.Case} holds NaN or infinities: wanted numbers. Mend the file, or take the case out.");
+        if (!double.IsFinite(value))
+            throw new InvalidDataException($"The image of {example.Case} holds NaN or infinities: wanted numbers. Mend the file, or take "
+                + "the case out.");
     }
 
     delegate void OfChannel(ReadOnlySpan<float> channel, Span<float> result);
@@ -66,7 +71,8 @@ public static class Intensity
     {
         ArgumentNullException.ThrowIfNull(example);
         var image = new float[example.Image.Length];
-        for (var channel = 0; channel < example.Channels; channel++) change(example.Channel(channel), image.AsSpan(channel * example.Elements, example.Elements));
+        for (var channel = 0; channel < example.Channels; channel++)
+            change(example.Channel(channel), image.AsSpan(channel * example.Elements, example.Elements));
         return example with { Image = image };
     }
 }

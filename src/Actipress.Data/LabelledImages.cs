@@ -31,7 +31,9 @@ public sealed record LabelledImages(byte[] Pixels, byte[] Labels, int Height, in
 
     /// <summary>An image with values from 0 to 1.</summary>
     public Example Read(int index) =>
-        new($"{Name}[{index}]", Array.ConvertAll(Pixels[(index * Elements)..((index + 1) * Elements)], pixel => pixel / 255f), [Labels[index]], [Height, Width]);
+        new(
+            $"{Name}[{index}]", Array.ConvertAll(Pixels[(index * Elements)..((index + 1) * Elements)], pixel => pixel / 255f),
+            [Labels[index]], [Height, Width]);
 
     int Elements => Channels * Height * Width;
 

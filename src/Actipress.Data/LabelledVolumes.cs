@@ -8,7 +8,9 @@ namespace Actipress.Data;
 /// <param name="Labels">A class for each voxel, (depth, height, width), row-major.</param>
 /// <param name="Extents">Depth, height and width.</param>
 /// <param name="Classes">The number of classes, with background.</param>
-public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images, IReadOnlyList<byte[]> Labels, (int Depth, int Height, int Width) Extents, int Classes) : IDataSet
+public sealed record LabelledVolumes(
+    string Name, IReadOnlyList<float[]> Images, IReadOnlyList<byte[]> Labels, (int Depth, int Height, int Width) Extents, int Classes)
+    : IDataSet
 {
     /// <summary>The number of volumes.</summary>
     public int Count => Images.Count;
@@ -26,7 +28,9 @@ public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images,
     public string Case(int index) => Cases?[index] ?? $"{Name}[{index}]";
 
     /// <summary>A volume of one channel.</summary>
-    public Example Read(int index) => new(Case(index), Images[index], Array.ConvertAll(Labels[index], label => (ushort)label), [Extents.Depth, Extents.Height, Extents.Width]);
+    public Example Read(int index) => new(
+        Case(index), Images[index], Array.ConvertAll(Labels[index], label => (ushort)label),
+        [Extents.Depth, Extents.Height, Extents.Width]);
 
     /// <summary>
     /// Some volumes for a network: (n, 1, depth, height, width) float32 and labels (n, depth, height, width) int64. The caller disposes
@@ -42,6 +46,8 @@ public sealed record LabelledVolumes(string Name, IReadOnlyList<float[]> Images,
             for (var voxel = 0; voxel < elements; voxel++) labels[i * elements + voxel] = Labels[indices[i]][voxel];
         }
         using Tensor flatImages = tensor(images), flatLabels = tensor(labels);
-        return (flatImages.view(indices.Length, 1, Extents.Depth, Extents.Height, Extents.Width), flatLabels.view(indices.Length, Extents.Depth, Extents.Height, Extents.Width));
+        return (
+            flatImages.view(indices.Length, 1, Extents.Depth, Extents.Height, Extents.Width),
+            flatLabels.view(indices.Length, Extents.Depth, Extents.Height, Extents.Width));
     }
 }

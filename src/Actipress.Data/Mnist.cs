@@ -27,7 +27,8 @@ public static class Mnist
     public static ImageClasses Load(string folder)
     {
         if (!Directory.Exists(folder))
-            throw new InvalidDataException($"No folder {folder}: wanted one with MNIST's four files. Give another with --data-dir, or get them with --download.");
+            throw new InvalidDataException($"No folder {folder}: wanted one with MNIST's four files. Give another with --data-dir, or get "
+                + "them with --download.");
         var parts = Array.ConvertAll(files, file => Read(Find(folder, file.File), file.Magic, file.Count, file.Md5));
         return new("mnist", Images(parts[0], parts[1]), Images(parts[2], parts[3]));
 
@@ -38,7 +39,8 @@ public static class Mnist
     {
         foreach (var file in (string[])[name + ".gz", name])
             if (Path.Combine(folder, file) is var path && File.Exists(path)) return path;
-        throw new InvalidDataException($"No {name}.gz or {name} in {folder}: wanted MNIST's four files. Give another folder with --data-dir, or get them with --download.");
+        throw new InvalidDataException($"No {name}.gz or {name} in {folder}: wanted MNIST's four files. Give another folder with "
+            + "--data-dir, or get them with --download.");
     }
 
     static byte[] Read(string path, int magic, int count, string md5)
@@ -46,14 +48,18 @@ public static class Mnist
         var bytes = Gzip.All(path);
         var header = magic == ImagesMagic ? 16 : 8;
         var wanted = header + count * (magic == ImagesMagic ? 28 * 28 : 1);
-        if (bytes.Length < 4) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted {wanted}. Get the file again.");
+        if (bytes.Length < 4)
+            throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted {wanted}. Get the file again.");
         var found = BinaryPrimitives.ReadInt32BigEndian(bytes);
         if (found != magic)
-            throw new InvalidDataException($"{path} is no IDX file of this kind: found magic number 0x{found:x8} at byte 0, wanted 0x{magic:x8}. Get MNIST's own file.");
+            throw new InvalidDataException($"{path} is no IDX file of this kind: found magic number 0x{found:x8} at byte 0, wanted "
+                + $"0x{magic:x8}. Get MNIST's own file.");
         if (bytes.Length != wanted)
-            throw new InvalidDataException($"{path} is {(bytes.Length < wanted ? "cut short" : "too long")}: found {bytes.Length} bytes, wanted {wanted}. Get the file again.");
+            throw new InvalidDataException($"{path} is {(bytes.Length < wanted ? "cut short" : "too long")}: found {bytes.Length} bytes, "
+                + $"wanted {wanted}. Get the file again.");
         var sum = Convert.ToHexStringLower(MD5.HashData(bytes));
-        if (sum != md5) throw new InvalidDataException($"{path} is not MNIST's: found content with MD5 {sum}, wanted {md5}. Get MNIST's own file.");
+        if (sum != md5)
+            throw new InvalidDataException($"{path} is not MNIST's: found content with MD5 {sum}, wanted {md5}. Get MNIST's own file.");
         return bytes[header..];
     }
 

@@ -20,9 +20,12 @@ public static partial class Nifti
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(volume);
         if (volume.Extents.Length is < 1 or > 4 || volume.Extents.Any(extent => extent is < 1 or > LargestExtent))
-            throw new ArgumentException($"A volume of {string.Join(" x ", volume.Extents)} cannot be written to {path}: wanted 1 to 4 axes of 1 to {LargestExtent}.", nameof(volume));
+            throw new ArgumentException($"A volume of {string.Join(" x ", volume.Extents)} cannot be written to {path}: wanted 1 to 4 axes "
+                + $"of 1 to {LargestExtent}.", nameof(volume));
         if (volume.Values.LongLength != volume.Extents.Aggregate(1L, (product, extent) => product * extent))
-            throw new ArgumentException($"A volume of {string.Join(" x ", volume.Extents)} has {volume.Values.LongLength} values: wanted one a voxel.", nameof(volume));
+            throw new ArgumentException(
+                $"A volume of {string.Join(" x ", volume.Extents)} has {volume.Values.LongLength} values: wanted one a voxel.",
+                nameof(volume));
         WholeFile.Write(path, part =>
         {
             using var stream = Gzip.Create(part, path);
@@ -50,8 +53,10 @@ public static partial class Nifti
                 for (var i = 0; i < chunk.Length; i++)
                 {
                     slice[i] = T.CreateSaturating(chunk[i]);
-                    if (double.CreateTruncating(slice[i]) != chunk[i] && !float.IsNaN(chunk[i]) || float.IsNaN(chunk[i]) && !T.IsNaN(slice[i]))
-                        throw new ArgumentException($"{path} cannot hold {chunk[i]} as {type}: wanted a type that can, such as {NiftiType.Float32}.", nameof(type));
+                    if (double.CreateTruncating(slice[i]) != chunk[i] && !float.IsNaN(chunk[i])
+                        || float.IsNaN(chunk[i]) && !T.IsNaN(slice[i]))
+                        throw new ArgumentException(
+                            $"{path} cannot hold {chunk[i]} as {type}: wanted a type that can, such as {NiftiType.Float32}.", nameof(type));
                 }
                 stream.Write(MemoryMarshal.AsBytes(slice.AsSpan(0, chunk.Length)));
             }
@@ -63,10 +68,12 @@ public static partial class Nifti
         var header = new byte[HeaderBytes];
         Int32(0, 348);
         Int16(40, (short)volume.Extents.Length);
-        for (var axis = 1; axis <= 7; axis++) Int16(40 + 2 * axis, axis <= volume.Extents.Length ? (short)volume.Extents[axis - 1] : (short)1);
+        for (var axis = 1; axis <= 7; axis++)
+            Int16(40 + 2 * axis, axis <= volume.Extents.Length ? (short)volume.Extents[axis - 1] : (short)1);
         Int16(70, (short)type);
         Int16(72, (short)(8 * size));
-        for (var axis = 0; axis <= 7; axis++) Single(76 + 4 * axis, axis > 0 && axis <= volume.Spacing.Length ? volume.Spacing[axis - 1] : 1);
+        for (var axis = 0; axis <= 7; axis++)
+            Single(76 + 4 * axis, axis > 0 && axis <= volume.Spacing.Length ? volume.Spacing[axis - 1] : 1);
         Single(108, HeaderBytes);
         Single(112, 1);
         header[123] = 2 + 8;    // mm and s

@@ -36,7 +36,8 @@ public static partial class Nifti
     {
         ArgumentNullException.ThrowIfNull(path);
         if (Sibling(path, ".img", ".hdr") is { } headerPath) return Read(headerPath);
-        if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a NIfTI volume, .nii, .nii.gz or .hdr beside .img.");
+        if (!File.Exists(path))
+            throw new InvalidDataException($"No file {path}: wanted a NIfTI volume, .nii, .nii.gz or .hdr beside .img.");
         NiftiHeader header;
         using (var beginning = Gzip.Open(path))
         {
@@ -59,7 +60,8 @@ public static partial class Nifti
     static Volume Numbers(Gzip.Content file, NiftiHeader header, string path, long position)
     {
         var extents = header.Extents();
-        var (count, start, size) = (extents.Aggregate(1L, (product, extent) => product * extent), header.DataStart, Size(header.DataType, path));
+        var (count, start, size) =
+            (extents.Aggregate(1L, (product, extent) => product * extent), header.DataStart, Size(header.DataType, path));
         if (start < position)
             throw new InvalidDataException($"{path} has its numbers from byte {start} on, inside its header of {position} bytes: wanted "
                 + "them behind it. Convert the file to .nii.gz anew.");
@@ -110,7 +112,8 @@ public static partial class Nifti
         NiftiType.Int16 or NiftiType.UInt16 => 2,
         NiftiType.Int32 or NiftiType.UInt32 or NiftiType.Float32 => 4,
         NiftiType.Int64 or NiftiType.UInt64 or NiftiType.Float64 => 8,
-        _ => throw new InvalidDataException($"{path} holds numbers of NIfTI type {(int)type}: wanted 2, 4, 8, 16, 64, 256, 512, 768, 1024 or 1280 (integers of 8 to 64 bits, float32, float64). Convert it to one of them."),
+        _ => throw new InvalidDataException($"{path} holds numbers of NIfTI type {(int)type}: wanted 2, 4, 8, 16, 64, 256, 512, 768, 1024 "
+            + "or 1280 (integers of 8 to 64 bits, float32, float64). Convert it to one of them."),
     };
 
     static void Reverse(Span<byte> numbers, int size)

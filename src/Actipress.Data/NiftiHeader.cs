@@ -28,19 +28,25 @@ sealed class NiftiHeader
     NiftiHeader(byte[] bytes, string path)
     {
         (this.bytes, this.path) = (bytes, path);
-        if (bytes.Length < First) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted a header of {First}. Get the file again.");
+        if (bytes.Length < First)
+            throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted a header of {First}. "
+                + "Get the file again.");
         var (little, big) = (BinaryPrimitives.ReadInt32LittleEndian(bytes), BinaryPrimitives.ReadInt32BigEndian(bytes));
         BigEndian = little is not (First or Second) && big is First or Second;
         var size = BigEndian ? big : little;
         if (size is not (First or Second))
-            throw new InvalidDataException($"{path} is no NIfTI file: found {little} at byte 0, wanted {First} or {Second}, the size of its header.");
+            throw new InvalidDataException($"{path} is no NIfTI file: found {little} at byte 0, wanted {First} or {Second}, the size of "
+                + "its header.");
         second = size == Second;
-        if (bytes.Length < size) throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted a header of {Second}. Get the file again.");
+        if (bytes.Length < size)
+            throw new InvalidDataException($"{path} is cut short: found {bytes.Length} bytes, wanted a header of {Second}. "
+                + "Get the file again.");
         var at = second ? 4 : 344;
         var magic = System.Text.Encoding.Latin1.GetString(bytes, at, 3);
         var (single, pair) = second ? ("n+2", "ni2") : ("n+1", "ni1");
         if (magic != single && magic != pair)
-            throw new InvalidDataException($"{path} is no NIfTI file: found '{magic.Replace("\0", "\\0", StringComparison.Ordinal)}' at byte {at}, wanted '{single}' or '{pair}'. Convert it to .nii.gz (an Analyze file has no such word).");
+            throw new InvalidDataException($"{path} is no NIfTI file: found '{magic.Replace("\0", "\\0", StringComparison.Ordinal)}' at "
+                + $"byte {at}, wanted '{single}' or '{pair}'. Convert it to .nii.gz (an Analyze file has no such word).");
         IsPair = magic == pair;
     }
 
@@ -57,14 +63,16 @@ sealed class NiftiHeader
     /// <summary>
     /// The offset of the numbers. In one file with the header, the default is behind the header and its four bytes of flags.
     /// </summary>
-    public long DataStart => (second ? Int64(168) : (long)Single(108)) is var start && start == 0 && !IsPair ? (second ? Second : First) + 4 : start;
+    public long DataStart =>
+        (second ? Int64(168) : (long)Single(108)) is var start && start == 0 && !IsPair ? (second ? Second : First) + 4 : start;
 
     public int[] Extents()
     {
         var rank = second ? Int64(16) : Int16(40);
         if (rank is < 1 or > 7) throw new InvalidDataException($"{path} has rank {rank}: wanted 1 to 7.");
         var extents = Enumerable.Range(1, (int)rank).Select(axis => second ? Int64(16 + 8 * axis) : Int16(40 + 2 * axis)).ToArray();
-        if (extents.Any(extent => extent is < 1 or > int.MaxValue)) throw new InvalidDataException($"{path} has extents {string.Join(" x ", extents)}: wanted 1 or more of each.");
+        if (extents.Any(extent => extent is < 1 or > int.MaxValue))
+            throw new InvalidDataException($"{path} has extents {string.Join(" x ", extents)}: wanted 1 or more of each.");
         var used = extents.Length;
         while (used > 3 && extents[used - 1] == 1) used--;
         if (used > 4) throw new InvalidDataException($"{path} has {used} axes: wanted a volume or a series of volumes.");
@@ -73,7 +81,8 @@ sealed class NiftiHeader
         return [.. extents.Take(used).Select(extent => (int)extent)];
     }
 
-    public double[] Spacing(int rank) => [.. Enumerable.Range(1, rank).Select(axis => Math.Abs(second ? Double(104 + 8 * axis) : Single(76 + 4 * axis)))];
+    public double[] Spacing(int rank) =>
+        [.. Enumerable.Range(1, rank).Select(axis => Math.Abs(second ? Double(104 + 8 * axis) : Single(76 + 4 * axis)))];
 
     // A slope of zero means that the numbers are not scaled.
     public (double Slope, double Intercept) Scale()
@@ -151,9 +160,14 @@ sealed class NiftiHeader
         }
     }
 
-    short Int16(int at) => BigEndian ? BinaryPrimitives.ReadInt16BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt16LittleEndian(bytes.AsSpan(at));
-    int Int32(int at) => BigEndian ? BinaryPrimitives.ReadInt32BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at));
-    long Int64(int at) => BigEndian ? BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at));
-    double Single(int at) => BigEndian ? BinaryPrimitives.ReadSingleBigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(at));
-    double Double(int at) => BigEndian ? BinaryPrimitives.ReadDoubleBigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadDoubleLittleEndian(bytes.AsSpan(at));
+    short Int16(int at) =>
+        BigEndian ? BinaryPrimitives.ReadInt16BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt16LittleEndian(bytes.AsSpan(at));
+    int Int32(int at) =>
+        BigEndian ? BinaryPrimitives.ReadInt32BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at));
+    long Int64(int at) =>
+        BigEndian ? BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at));
+    double Single(int at) =>
+        BigEndian ? BinaryPrimitives.ReadSingleBigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(at));
+    double Double(int at) =>
+        BigEndian ? BinaryPrimitives.ReadDoubleBigEndian(bytes.AsSpan(at)) : BinaryPrimitives.ReadDoubleLittleEndian(bytes.AsSpan(at));
 }

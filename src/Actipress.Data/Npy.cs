@@ -35,19 +35,23 @@ public static partial class Npy
     public static Tensor Read(byte[] bytes, string path)
     {
         ArgumentNullException.ThrowIfNull(bytes);
-        if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Magic)) throw new InvalidDataException($"{path} is no .npy file: wanted it to start with \\x93NUMPY.");
-        if (bytes[6] is not (1 or 2)) throw new InvalidDataException($"{path} is a .npy file of version {bytes[6]}: wanted 1 or 2. Save it with numpy.save.");
+        if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Magic))
+            throw new InvalidDataException($"{path} is no .npy file: wanted it to start with \\x93NUMPY.");
+        if (bytes[6] is not (1 or 2))
+            throw new InvalidDataException($"{path} is a .npy file of version {bytes[6]}: wanted 1 or 2. Save it with numpy.save.");
         var start = bytes[6] == 1 ? 10 : 12;
         if (bytes.Length < start)
             throw new InvalidDataException($"{path} is cut short: its header starts at byte {start}, but the file has {bytes.Length}.");
         var size = bytes.AsSpan(8);
         var length = start == 10 ? BinaryPrimitives.ReadUInt16LittleEndian(size) : BinaryPrimitives.ReadInt32LittleEndian(size);
         if (length < 0 || length > bytes.Length - start)
-            throw new InvalidDataException($"{path} is cut short: its header of {length} bytes starts at byte {start}, but the file has {bytes.Length}.");
+            throw new InvalidDataException($"{path} is cut short: its header of {length} bytes starts at byte {start}, but the file has "
+                + $"{bytes.Length}.");
         var header = System.Text.Encoding.Latin1.GetString(bytes, start, length);
         var (descr, order, dims) = (Descr().Match(header), Order().Match(header), Shape().Match(header));
         if (!descr.Success || !order.Success || !dims.Success) throw NoHeader();
-        if (order.Groups[1].Value == "True") throw new InvalidDataException($"{path} is in Fortran order: wanted C order. Save numpy.ascontiguousarray of it.");
+        if (order.Groups[1].Value == "True")
+            throw new InvalidDataException($"{path} is in Fortran order: wanted C order. Save numpy.ascontiguousarray of it.");
         const StringSplitOptions Trimmed = StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries;
         var shape = dims.Groups[1].Value.Split(',', Trimmed).Select(Extent).ToArray();
         // Also for an array without elements the other extents must be possible ones.
@@ -66,7 +70,8 @@ public static partial class Npy
             "<i2" => Convert<short>(data, x => x),
             "<i4" => Convert<int>(data, x => x),
             "<i8" => Convert<long>(data, x => x),
-            var other => throw new InvalidDataException($"{path} holds numbers of type {other}: wanted <f4, <f8, <f2, |u1, |i1, <u2, <i2, <i4 or <i8."),
+            var other => throw new InvalidDataException($"{path} holds numbers of type {other}: wanted <f4, <f8, <f2, |u1, |i1, <u2, <i2, "
+                + "<i4 or <i8."),
         };
         using var flat = tensor(values);
         return flat.view(shape);
@@ -84,7 +89,8 @@ public static partial class Npy
         {
             var size = Marshal.SizeOf<T>();
             if (data.Length < elements * size)
-                throw new InvalidDataException($"{path} is cut short: wanted {elements} numbers of {size} bytes from byte {start + length} on, but the file has {bytes.Length} bytes.");
+                throw new InvalidDataException($"{path} is cut short: wanted {elements} numbers of {size} bytes from byte {start + length} "
+                    + $"on, but the file has {bytes.Length} bytes.");
             var values = new float[elements];
             var source = MemoryMarshal.Cast<byte, T>(data);
             for (var i = 0; i < values.Length; i++) values[i] = convert(source[i]);
@@ -102,7 +108,8 @@ public static partial class Npy
         using var numbers = array.to(half ? float16 : float32);
         using var contiguous = numbers.contiguous();
         var shape = array.shape;
-        var header = $"{{'descr': '{(half ? "<f2" : "<f4")}', 'fortran_order': False, 'shape': ({string.Join(", ", shape)}{(shape.Length == 1 ? "," : "")}), }}";
+        var header = $"{{'descr': '{(half ? "<f2" : "<f4")}', 'fortran_order': False, 'shape': "
+            + $"({string.Join(", ", shape)}{(shape.Length == 1 ? "," : "")}), }}";
         header = header.PadRight((header.Length + 11 + 63) / 64 * 64 - 11) + "\n";
         WholeFile.Write(path, part =>
         {

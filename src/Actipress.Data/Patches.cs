@@ -20,7 +20,8 @@ public sealed record Patches(IReadOnlyList<int> Extents)
         var from = example.Extents.Zip(Extents, (extent, patch) => random.Next(extent - patch + 1)).ToArray();
         if (random.NextDouble() < Foreground && AnyOfForeground(example, random) is { } voxel)
             for (var axis = 0; axis < from.Length; axis++)
-                from[axis] = random.Next(Math.Max(0, voxel[axis] - Extents[axis] + 1), Math.Min(voxel[axis], example.Extents[axis] - Extents[axis]) + 1);
+                from[axis] = random.Next(
+                    Math.Max(0, voxel[axis] - Extents[axis] + 1), Math.Min(voxel[axis], example.Extents[axis] - Extents[axis]) + 1);
         return example.Box(from, Extents);
     }
 

@@ -29,7 +29,8 @@ public static class Picture
     internal static (float[] Values, int Height, int Width) Planes(string path, int? channels, (int Height, int Width)? size)
     {
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a PNG or JPEG.");
-        using var codec = SKCodec.Create(path) ?? throw new InvalidDataException($"{path} is no picture that can be read: wanted PNG or JPEG. Get the file again.");
+        using var codec = SKCodec.Create(path)
+            ?? throw new InvalidDataException($"{path} is no picture that can be read: wanted PNG or JPEG. Get the file again.");
         if (codec.EncodedFormat is not (SKEncodedImageFormat.Png or SKEncodedImageFormat.Jpeg))
             throw new InvalidDataException($"{path} is {codec.EncodedFormat}: wanted PNG or JPEG. Convert it to one of them.");
         var bytesOfFile = new FileInfo(path).Length;
@@ -40,9 +41,11 @@ public static class Picture
         using var decoded = new SKBitmap(new SKImageInfo(codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888, SKAlphaType.Unpremul));
         var result = codec.GetPixels(decoded.Info, decoded.GetPixels());
         if (result != SKCodecResult.Success)
-            throw new InvalidDataException($"{path} is cut short or damaged ({result}): wanted {codec.Info.Width} x {codec.Info.Height} pixels. Get the file again.");
+            throw new InvalidDataException($"{path} is cut short or damaged ({result}): wanted {codec.Info.Width} x {codec.Info.Height} "
+                + "pixels. Get the file again.");
         using var scaled = size is { } wanted && (wanted.Width, wanted.Height) != (decoded.Width, decoded.Height)
-            ? decoded.Resize(decoded.Info.WithSize(wanted.Width, wanted.Height), new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Linear))
+            ? decoded.Resize(
+                decoded.Info.WithSize(wanted.Width, wanted.Height), new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Linear))
             : null;
         var picture = scaled ?? decoded;
         var bytes = picture.GetPixelSpan();
@@ -81,7 +84,8 @@ public static class Picture
         ArgumentNullException.ThrowIfNull(pictures);
         const int Gap = 8;
         var height = (int)pictures[0].shape[2];
-        using var sheet = new SKBitmap(pictures.Sum(picture => (int)picture.shape[3]) + Gap * (pictures.Length - 1), height, SKColorType.Rgba8888, SKAlphaType.Opaque);
+        using var sheet = new SKBitmap(
+            pictures.Sum(picture => (int)picture.shape[3]) + Gap * (pictures.Length - 1), height, SKColorType.Rgba8888, SKAlphaType.Opaque);
         sheet.Erase(SKColors.White);
         var left = 0;
         foreach (var picture in pictures)

@@ -16,10 +16,12 @@ public static class Resample
     {
         ArgumentNullException.ThrowIfNull(volume);
         if (!(depth > 0 && height > 0 && width > 0))
-            throw new ArgumentOutOfRangeException(nameof(depth), $"The spacing is {depth} x {height} x {width} mm: wanted more than 0 of each.");
+            throw new ArgumentOutOfRangeException(
+                nameof(depth), $"The spacing is {depth} x {height} x {width} mm: wanted more than 0 of each.");
         var old = volume.Affine?.Spacing ?? throw NoAffine(volume);
         if (!(old.Depth > 0 && old.Height > 0 && old.Width > 0))
-            throw new InvalidDataException($"{volume.Case} has a spacing of {old.Depth} x {old.Height} x {old.Width} mm: wanted more than 0 of each. Set the file's affine.");
+            throw new InvalidDataException($"{volume.Case} has a spacing of {old.Depth} x {old.Height} x {old.Width} mm: wanted more than "
+                + "0 of each. Set the file's affine.");
         double[] steps = [depth / old.Depth, height / old.Height, width / old.Width];
         var extents = volume.Extents.Zip(steps, (extent, step) => Math.Max(1, (int)Math.Round(extent / step))).ToArray();
         var first = Enumerable.Range(0, 3).Select(axis => ((volume.Extents[axis] - 1) - (extents[axis] - 1) * steps[axis]) / 2).ToArray();
@@ -36,8 +38,12 @@ public static class Resample
     public static Example Onto(this Example volume, IReadOnlyList<int> extents, Affine affine)
     {
         ArgumentNullException.ThrowIfNull(volume);
-        return Warp.To(volume, extents, (volume.Affine ?? throw NoAffine(volume)).Inverse().After(affine), extend: false) with { Affine = affine };
+        return Warp.To(volume, extents, (volume.Affine ?? throw NoAffine(volume)).Inverse().After(affine), extend: false) with
+        {
+            Affine = affine,
+        };
     }
 
-    static InvalidDataException NoAffine(Example example) => new($"{example.Case} has no affine, so its spacing is unknown: wanted a volume from a file, or one with an affine set.");
+    static InvalidDataException NoAffine(Example example) =>
+        new($"{example.Case} has no affine, so its spacing is unknown: wanted a volume from a file, or one with an affine set.");
 }

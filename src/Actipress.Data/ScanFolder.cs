@@ -33,7 +33,8 @@ public static class ScanFolder
         }
         if (channelNames is not null && channelNames.All(Brats.IsModality) && Brats.Scans(folder, channelNames)
             is { Count: > 0 } patients) return patients;
-        var subjects = TotalSegmentator.Subjects(folder).Select(subject => (Name: Path.GetFileName(subject.Folder), subject.Image)).ToArray();
+        var subjects = TotalSegmentator.Subjects(folder)
+            .Select(subject => (Name: Path.GetFileName(subject.Folder), subject.Image)).ToArray();
         if (subjects.Length > 0)
         {
             var truth = Listed(labels);

@@ -48,13 +48,16 @@ public sealed record SlidingWindow(IReadOnlyList<int> Extents)
         ArgumentNullException.ThrowIfNull(example);
         ArgumentNullException.ThrowIfNull(network);
         ArgumentOutOfRangeException.ThrowIfLessThan(Batch, 1);
-        if (!(Overlap >= 0 && Overlap < 1)) throw new ArgumentOutOfRangeException(nameof(example), $"The overlap is {Overlap}: wanted at least 0 and below 1.");
+        if (!(Overlap >= 0 && Overlap < 1))
+            throw new ArgumentOutOfRangeException(nameof(example), $"The overlap is {Overlap}: wanted at least 0 and below 1.");
         if (Extents.Count != example.Extents.Count)
-            throw new ArgumentException($"A window of {string.Join(" x ", Extents)} does not fit {example.Case} of {string.Join(" x ", example.Extents)}: wanted as many axes.", nameof(example));
+            throw new ArgumentException($"A window of {string.Join(" x ", Extents)} does not fit {example.Case} of "
+                + $"{string.Join(" x ", example.Extents)}: wanted as many axes.", nameof(example));
         var padded = example.PadTo(Extents);
         var ((depth, height, width), window) = (Warp.ThreeOf(padded.Extents), Warp.ThreeOf(Extents));
         var (starts, weights) = (Starts(depth, window.Depth), WeightsOf(window));
-        var across = (from y in Starts(height, window.Height) from x in Starts(width, window.Width) select (Y: y, X: x)).Chunk(Batch).ToArray();
+        var across = (from y in Starts(height, window.Height) from x in Starts(width, window.Width) select (Y: y, X: x))
+            .Chunk(Batch).ToArray();
         var (labels, slice) = (new ushort[padded.Elements], height * width);
         var (sums, done) = (new float[window.Depth * classes * slice], 0);    // (depth, classes, height, width) from slice `done` on
         foreach (var z in starts)
@@ -72,11 +75,13 @@ public sealed record SlidingWindow(IReadOnlyList<int> Extents)
         void Add(int z, (int Y, int X)[] places)
         {
             using var gradients = no_grad();
-            using var batch = Actipress.Data.Batch.Of([.. places.Select(place => padded.Box(Extents.Count == 3 ? [z, place.Y, place.X] : [place.Y, place.X], Extents) with { Labels = [0] })]);
+            using var batch = Actipress.Data.Batch.Of([.. places.Select(place =>
+                padded.Box(Extents.Count == 3 ? [z, place.Y, place.X] : [place.Y, place.X], Extents) with { Labels = [0] })]);
             using var output = network(batch.Images);
             long[] wanted = [places.Length, classes, .. Extents.Select(extent => (long)extent)];
             if (!output.shape.SequenceEqual(wanted))
-                throw new InvalidOperationException($"The network's output is ({string.Join(", ", output.shape)}): wanted ({string.Join(", ", wanted)}), a score for each class at each voxel of a window.");
+                throw new InvalidOperationException($"The network's output is ({string.Join(", ", output.shape)}): wanted "
+                    + $"({string.Join(", ", wanted)}), a score for each class at each voxel of a window.");
             using Tensor numbers = output.to(float32), here = numbers.cpu(), contiguous = here.contiguous();
             var scores = MemoryMarshal.Cast<byte, float>(contiguous.bytes);
             var from = 0;
@@ -124,6 +129,7 @@ public sealed record SlidingWindow(IReadOnlyList<int> Extents)
         var (deep, down, right) = (Along(window.Depth), Along(window.Height), Along(window.Width));
         return [.. from z in deep from y in down from x in right select (float)(z * y * x)];
 
-        double[] Along(int extent) => [.. Enumerable.Range(0, extent).Select(i => Weights == WindowWeights.Uniform ? 1 : Math.Exp(-Math.Pow((i - (extent - 1) / 2.0) / (extent / 8.0), 2) / 2))];
+        double[] Along(int extent) => [.. Enumerable.Range(0, extent)
+            .Select(i => Weights == WindowWeights.Uniform ? 1 : Math.Exp(-Math.Pow((i - (extent - 1) / 2.0) / (extent / 8.0), 2) / 2))];
     }
 }

@@ -19,7 +19,8 @@ public sealed record Split(IDataSet Train, IDataSet Validation, IDataSet Test)
     {
         ArgumentNullException.ThrowIfNull(data);
         if (!(train >= 0 && validation >= 0 && train + validation <= 1))
-            throw new ArgumentOutOfRangeException(nameof(train), $"The shares are {train} and {validation}: wanted two of at least 0 with a sum of at most 1.");
+            throw new ArgumentOutOfRangeException(
+                nameof(train), $"The shares are {train} and {validation}: wanted two of at least 0 with a sum of at most 1.");
         var cases = Enumerable.Range(0, data.Count).ToLookup(data.Case);
         var order = cases.Select(one => one.Key).Order(StringComparer.Ordinal).ToArray();
         new Random(seed).Shuffle(order);

@@ -17,7 +17,9 @@ public static class TotalSegmentator
         var cases = Subjects(folder)
             .Select(subject => new VolumeCase(Path.GetFileName(subject.Folder), [subject.Image], Masks(subject.Folder)))
             .ToArray();
-        if (cases.Length == 0) throw new InvalidDataException($"No subjects in {folder}: wanted a folder for each, with ct.nii.gz or mri.nii.gz, and masks in segmentations.");
+        if (cases.Length == 0)
+            throw new InvalidDataException($"No subjects in {folder}: wanted a folder for each, with ct.nii.gz or mri.nii.gz, and masks in "
+                + "segmentations.");
         return new(string.Join("+", organs), cases, channels: 1, organs.Count + 1) { ClassNames = ["background", .. organs] };
 
         string[] Masks(string subject)
@@ -25,7 +27,9 @@ public static class TotalSegmentator
             var masks = VolumeFolder.Of(Path.Combine(subject, "segmentations")).Volumes;
             return [.. organs.Select(organ => masks.TryGetValue(organ, out var file)
                 ? file
-                : throw new InvalidDataException($"{subject} has no mask of '{organ}': found {(masks.Count == 0 ? "none" : string.Join(", ", masks.Keys))} in segmentations. Choose among them, or take the subject out."))];
+                : throw new InvalidDataException($"{subject} has no mask of '{organ}': found "
+                    + $"{(masks.Count == 0 ? "none" : string.Join(", ", masks.Keys))} in segmentations. Choose among them, or take the "
+                    + "subject out."))];
         }
     }
 

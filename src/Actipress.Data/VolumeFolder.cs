@@ -42,7 +42,8 @@ sealed class VolumeFolder
 
     /// <summary>The first few names in a folder, for messages.</summary>
     public static string Holds(string folder) => string.Join(
-        ", ", Directory.GetFileSystemEntries(folder).Select(Path.GetFileName).Order(StringComparer.Ordinal).Take(5).DefaultIfEmpty("nothing"));
+        ", ",
+        Directory.GetFileSystemEntries(folder).Select(Path.GetFileName).Order(StringComparer.Ordinal).Take(5).DefaultIfEmpty("nothing"));
 
     /// <summary>A file's name without the ending of a volume, in any case; null where it has no such ending.</summary>
     public static string? Stem(string file)

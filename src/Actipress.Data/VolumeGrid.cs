@@ -84,10 +84,11 @@ sealed class VolumeGrid(string path, Volume volume)
     public InvalidDataException Refusal(string otherPath, Volume other)
     {
         var isOneSize = other.Extents.Take(3).SequenceEqual(Extents) && Volume.Affine.SpansSpace;
-        var apart = isOneSize ? FormattableString.Invariant($", found them up to {Volume.Affine.Distance(other.Affine, Extents):0.###} voxels apart") : "";
-        return new($"{otherPath} is {Size(other)} at {other.Affine}, but its image {path} is {string.Join(" x ", Extents)} at {Volume.Affine}: "
-            + $"wanted the same voxels{apart}. Resample it onto its image, let that be done (--misplaced resample), or give the one that "
-            + "belongs to the image.");
+        var apart = isOneSize
+            ? FormattableString.Invariant($", found them up to {Volume.Affine.Distance(other.Affine, Extents):0.###} voxels apart") : "";
+        return new($"{otherPath} is {Size(other)} at {other.Affine}, but its image {path} is {string.Join(" x ", Extents)} at "
+            + $"{Volume.Affine}: wanted the same voxels{apart}. Resample it onto its image, let that be done (--misplaced resample), or "
+            + "give the one that belongs to the image.");
     }
 
     public static string Size(Volume volume) => string.Join(" x ", volume.Extents);

@@ -28,7 +28,9 @@ static class Warp
             for (var j = 0; j < newHeight; j++)
                 for (var i = 0; i < newWidth; i++, to++)
                 {
-                    var (x, y, z) = (toX[0] * i + toX[1] * j + toX[2] * k + toX[3], toY[0] * i + toY[1] * j + toY[2] * k + toY[3], toZ[0] * i + toZ[1] * j + toZ[2] * k + toZ[3]);
+                    var (x, y, z) = (
+                        toX[0] * i + toX[1] * j + toX[2] * k + toX[3], toY[0] * i + toY[1] * j + toY[2] * k + toY[3],
+                        toZ[0] * i + toZ[1] * j + toZ[2] * k + toZ[3]);
                     if (extend) (x, y, z) = (Math.Clamp(x, 0, width - 1), Math.Clamp(y, 0, height - 1), Math.Clamp(z, 0, depth - 1));
                     var (x0, y0, z0) = ((int)Math.Floor(x), (int)Math.Floor(y), (int)Math.Floor(z));
                     var (right, down, deep) = ((float)(x - x0), (float)(y - y0), (float)(z - z0));
@@ -45,14 +47,18 @@ static class Warp
                     for (var channel = 0; channel < channels; channel++)
                     {
                         var sum = lost > 0 ? lost * outside[channel] : 0;
-                        for (var corner = 0; corner < inside; corner++) sum += weights[corner] * example.Image[channel * elements + corners[corner]];
+                        for (var corner = 0; corner < inside; corner++)
+                            sum += weights[corner] * example.Image[channel * elements + corners[corner]];
                         image[channel * newElements + to] = sum;
                     }
-                    if (isDense && IndexOf((int)Math.Floor(x + 0.5), (int)Math.Floor(y + 0.5), (int)Math.Floor(z + 0.5)) is >= 0 and var nearest) labels[to] = example.Labels[nearest];
+                    if (isDense
+                        && IndexOf((int)Math.Floor(x + 0.5), (int)Math.Floor(y + 0.5), (int)Math.Floor(z + 0.5)) is >= 0 and var nearest)
+                        labels[to] = example.Labels[nearest];
                 }
         return example with { Image = image, Labels = labels, Extents = [.. extents], Affine = example.Affine?.After(places) };
 
-        int IndexOf(int x, int y, int z) => (uint)x < (uint)width && (uint)y < (uint)height && (uint)z < (uint)depth ? (z * height + y) * width + x : -1;
+        int IndexOf(int x, int y, int z) =>
+            (uint)x < (uint)width && (uint)y < (uint)height && (uint)z < (uint)depth ? (z * height + y) * width + x : -1;
     }
 
     /// <summary>Each channel's smallest value: air.</summary>
@@ -68,5 +74,6 @@ static class Warp
     }
 
     /// <summary>The depth, height and width; a picture's depth is 1.</summary>
-    public static (int Depth, int Height, int Width) ThreeOf(IReadOnlyList<int> extents) => extents.Count == 3 ? (extents[0], extents[1], extents[2]) : (1, extents[0], extents[1]);
+    public static (int Depth, int Height, int Width) ThreeOf(IReadOnlyList<int> extents) =>
+        extents.Count == 3 ? (extents[0], extents[1], extents[2]) : (1, extents[0], extents[1]);
 }

@@ -32,7 +32,8 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
     /// Makes the inverted residuals' 1 x 1 convolutions from their channels in and out, such as
     /// <see cref="WaveletCompressedConvolution"/>s; by default plain convolutions.
     /// </param>
-    public EfficientNet(string name, int[] repeats, int classes = 1000, Func<int, int, Module<Tensor, Tensor>>? pointwise = null) : base(name)
+    public EfficientNet(string name, int[] repeats, int classes = 1000, Func<int, int, Module<Tensor, Tensor>>? pointwise = null)
+        : base(name)
     {
         ArgumentNullException.ThrowIfNull(repeats);
         if (repeats.Length != stages.Length)
@@ -52,7 +53,9 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
             var blocks = new List<(string, Module<Tensor, Tensor>)>();
             for (var i = 0; i < depth; i++)
             {
-                blocks.Add(($"{i}", new InvertedResidual(channels, stage.Channels, i == 0 ? stage.Stride : 1, stage.Kernel, stage.Expansion, pointwise)));
+                blocks.Add((
+                    $"{i}",
+                    new InvertedResidual(channels, stage.Channels, i == 0 ? stage.Stride : 1, stage.Kernel, stage.Expansion, pointwise)));
                 channels = stage.Channels;
             }
             return Sequential(blocks);
@@ -60,7 +63,8 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
     }
 
     /// <summary>5.29 million parameters with 1000 classes.</summary>
-    public static EfficientNet B0(int classes = 1000, Func<int, int, Module<Tensor, Tensor>>? pointwise = null) => new("EfficientNetB0", [1, 2, 2, 3, 3, 4, 1], classes, pointwise);
+    public static EfficientNet B0(int classes = 1000, Func<int, int, Module<Tensor, Tensor>>? pointwise = null) =>
+        new("EfficientNetB0", [1, 2, 2, 3, 3, 4, 1], classes, pointwise);
 
     /// <summary>10.22 million parameters with 1000 classes.</summary>
     public static EfficientNet B4(int classes = 1000) => new("EfficientNetB4", [2, 4, 4, 6, 6, 8, 2], classes);
@@ -83,7 +87,8 @@ public sealed class EfficientNet : Module<Tensor, Tensor>
         readonly Sequential block;
         readonly bool residual;
 
-        public InvertedResidual(int from, int to, int stride, int kernel, int expansion, Func<int, int, Module<Tensor, Tensor>> pointwise) : base(nameof(InvertedResidual))
+        public InvertedResidual(int from, int to, int stride, int kernel, int expansion, Func<int, int, Module<Tensor, Tensor>> pointwise)
+            : base(nameof(InvertedResidual))
         {
             var inner = from * expansion;
             var layers = new List<Module<Tensor, Tensor>>();

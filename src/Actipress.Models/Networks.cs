@@ -16,7 +16,8 @@ namespace Actipress.Models;
 /// Whether the output's first axis is a score for each class, so that the target is a label for each example or position. Otherwise the
 /// target has the output's shape.
 /// </param>
-public sealed record Network(string Name, Func<Module<Tensor, Tensor>> Create, int Batch, long[] Input, IReadOnlyList<string[]> Blocks, bool Scores = true)
+public sealed record Network(
+    string Name, Func<Module<Tensor, Tensor>> Create, int Batch, long[] Input, IReadOnlyList<string[]> Blocks, bool Scores = true)
 {
     /// <summary>The layers of "block0-<paramref name="last"/>": all blocks up to this one.</summary>
     public string[] BlocksUpTo(int last) => last >= 0 && last < Blocks.Count
@@ -55,5 +56,6 @@ public static class Networks
     /// <exception cref="ArgumentException">There is no such network; the message lists all.</exception>
     public static Network Find(string name) =>
         All.FirstOrDefault(network => network.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
-        ?? throw new ArgumentException($"No network '{name}'. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
+        ?? throw new ArgumentException(
+            $"No network '{name}'. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
 }

@@ -48,7 +48,9 @@ public sealed class ResNet : Module<Tensor, Tensor>
             for (var i = 0; i < depths[stage]; i++)
             {
                 var inner = planes << stage;
-                blocks.Add(($"{i}", bottleneck ? new Bottleneck(channels, inner, inner * widthPerGroup / 64, i == 0 ? stride : 1) : new Basic(channels, inner, i == 0 ? stride : 1)));
+                blocks.Add(($"{i}", bottleneck
+                    ? new Bottleneck(channels, inner, inner * widthPerGroup / 64, i == 0 ? stride : 1)
+                    : new Basic(channels, inner, i == 0 ? stride : 1)));
                 channels = bottleneck ? 4 * inner : inner;
             }
             return Sequential(blocks);
@@ -65,7 +67,8 @@ public sealed class ResNet : Module<Tensor, Tensor>
     public static ResNet ResNet152(int classes = 100) => new("ResNet152", [3, 8, 36, 3], bottleneck: true, classes);
 
     /// <summary>WideResNet101 of the paper.</summary>
-    public static ResNet WideResNet101(int classes = 100) => new("WideResNet101", [3, 4, 23, 3], bottleneck: true, classes, widthPerGroup: 128);
+    public static ResNet WideResNet101(int classes = 100) =>
+        new("WideResNet101", [3, 4, 23, 3], bottleneck: true, classes, widthPerGroup: 128);
 
     /// <summary>The small network for CIFAR-10: three stages of 16, 32 and 64 channels.</summary>
     public static ResNet ResNet20(int classes = 10) => new("ResNet20", [3, 3, 3], bottleneck: false, classes, planes: 16);
@@ -74,7 +77,8 @@ public sealed class ResNet : Module<Tensor, Tensor>
     {
         // A stage that is run as one module would hold its input until its last block is done.
         Sequential[] stages = layer4 is null ? [layer1, layer2, layer3] : [layer1, layer2, layer3, layer4];
-        using var pooled = x.Through([conv1, bn1, relu, .. stages.SelectMany(stage => stage.children()).Cast<Module<Tensor, Tensor>>(), avgpool]);
+        using var pooled =
+            x.Through([conv1, bn1, relu, .. stages.SelectMany(stage => stage.children()).Cast<Module<Tensor, Tensor>>(), avgpool]);
         using var flat = pooled.flatten(1);
         return fc.call(flat);
     }
@@ -133,6 +137,7 @@ public sealed class ResNet : Module<Tensor, Tensor>
             RegisterComponents();
         }
 
-        public override Tensor forward(Tensor x) => AddAndClip(x.Through(conv1, bn1, relu1, conv2, bn2, relu2, conv3, bn3), x, downsample, relu3);
+        public override Tensor forward(Tensor x) =>
+            AddAndClip(x.Through(conv1, bn1, relu1, conv2, bn2, relu2, conv3, bn3), x, downsample, relu3);
     }
 }

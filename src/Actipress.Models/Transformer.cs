@@ -29,7 +29,8 @@ sealed class Transformer : Module<Tensor, Tensor>
     }
 
     /// <summary>The blocks of a network whose transformer has this name; each is a transformer layer.</summary>
-    public static IReadOnlyList<string[]> Blocks(int depth) => [.. Enumerable.Range(0, depth).Select(i => new[] { $"transformer.layers.{i}" })];
+    public static IReadOnlyList<string[]> Blocks(int depth) =>
+        [.. Enumerable.Range(0, depth).Select(i => new[] { $"transformer.layers.{i}" })];
 
     public override Tensor forward(Tensor x) => norm is null ? layers.call(x) : x.Through(layers, norm);
 

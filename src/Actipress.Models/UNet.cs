@@ -31,8 +31,9 @@ public abstract class UNet : Module<Tensor, Tensor>
     /// <param name="Rise">Doubles every axis and halves the channels.</param>
     /// <param name="Head">Makes a convolution of 1 point an axis.</param>
     private protected sealed record Kind(
-        Func<int, int, Module<Tensor, Tensor>> Convolution, Func<Tensor, Tensor, Tensor?, Tensor> Convolve, Func<int, Module<Tensor, Tensor>> Norm, Func<Module<Tensor, Tensor>> Pool,
-        Func<int, Module<Tensor, Tensor>> Rise, Func<int, int, Module<Tensor, Tensor>> Head);
+        Func<int, int, Module<Tensor, Tensor>> Convolution, Func<Tensor, Tensor, Tensor?, Tensor> Convolve,
+        Func<int, Module<Tensor, Tensor>> Norm, Func<Module<Tensor, Tensor>> Pool, Func<int, Module<Tensor, Tensor>> Rise,
+        Func<int, int, Module<Tensor, Tensor>> Head);
 
     readonly Kind kind;
 
@@ -40,7 +41,8 @@ public abstract class UNet : Module<Tensor, Tensor>
     {
         this.kind = kind;
         var f = features;
-        (down1, down2, down3, down4, bottom) = (Level(inputs, f), Level(f, 2 * f), Level(2 * f, 4 * f), Level(4 * f, 8 * f), Level(8 * f, 16 * f));
+        (down1, down2, down3, down4, bottom) =
+            (Level(inputs, f), Level(f, 2 * f), Level(2 * f, 4 * f), Level(4 * f, 8 * f), Level(8 * f, 16 * f));
         (pool1, pool2, pool3, pool4) = (kind.Pool(), kind.Pool(), kind.Pool(), kind.Pool());
         (rise4, rise3, rise2, rise1) = (kind.Rise(16 * f), kind.Rise(8 * f), kind.Rise(4 * f), kind.Rise(2 * f));
         (up4, up3, up2, up1) = (Level(16 * f, 8 * f), Level(8 * f, 4 * f), Level(4 * f, 2 * f), Level(2 * f, f));

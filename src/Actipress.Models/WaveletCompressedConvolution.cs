@@ -33,13 +33,16 @@ public sealed class WaveletCompressedConvolution : Module<Tensor, Tensor>
     /// <param name="activationBits">2 to 16; 32 for none.</param>
     /// <param name="hasBias">Whether a bias is added in the Haar domain, at the kept positions.</param>
     /// <exception cref="ArgumentOutOfRangeException">The rate, the number of levels or a number of bits is out of range.</exception>
-    public WaveletCompressedConvolution(int inputs, int outputs, double rate = 0.25, int levels = 3, int weightBits = 4, int activationBits = 8, bool hasBias = false)
+    public WaveletCompressedConvolution(
+        int inputs, int outputs, double rate = 0.25, int levels = 3, int weightBits = 4, int activationBits = 8, bool hasBias = false)
         : base(nameof(WaveletCompressedConvolution))
     {
-        if (rate is not (> 0 and <= 1)) throw new ArgumentOutOfRangeException(nameof(rate), $"No rate of {rate}: wanted above 0 and at most 1.");
+        if (rate is not (> 0 and <= 1))
+            throw new ArgumentOutOfRangeException(nameof(rate), $"No rate of {rate}: wanted above 0 and at most 1.");
         if (levels is < 1 or > 8) throw new ArgumentOutOfRangeException(nameof(levels), $"No {levels} levels: wanted 1 to 8.");
         foreach (var (bits, name) in ((int, string)[])[(weightBits, nameof(weightBits)), (activationBits, nameof(activationBits))])
-            if (bits is not (>= 2 and <= 16 or 32)) throw new ArgumentOutOfRangeException(name, $"No quantisation to {bits} bits: wanted 2 to 16, or 32 for none.");
+            if (bits is not (>= 2 and <= 16 or 32))
+                throw new ArgumentOutOfRangeException(name, $"No quantisation to {bits} bits: wanted 2 to 16, or 32 for none.");
         (this.rate, this.levels, this.weightBits, this.activationBits) = (rate, levels, weightBits, activationBits);
         var bound = 1 / Math.Sqrt(inputs);
         weight = Parameter(empty(outputs, inputs, 1).uniform_(-bound, bound));

@@ -42,8 +42,10 @@ def photo(h, w):
 image = photo(33, 30).astype('f4')[None]
 for block in (16, 8, 4):
     x = rng.normal(size=(1, 1, 32, 32)).astype('f4')
-    case(f'dct {block}, whole blocks', f'dct block={block}', 'the matrix, its scale and the order of blocks', x[:, 0][None], dct(x, (1, block, block)))
-case('dct, picture with ragged edges', 'dct', 'shorter blocks at two edges, and the order of regions', image[None], dct(image[:, None], (1, 16, 16)))
+    case(f'dct {block}, whole blocks', f'dct block={block}', 'the matrix, its scale and the order of blocks',
+         x[:, 0][None], dct(x, (1, block, block)))
+case('dct, picture with ragged edges', 'dct', 'shorter blocks at two edges, and the order of regions',
+     image[None], dct(image[:, None], (1, 16, 16)))
 x = rng.normal(size=(3, 1, 7, 7)).astype('f4')
 case('dct, map smaller than a block', 'dct', 'one short block only', x[:, 0][None], dct(x, (1, 16, 16)))
 x = rng.normal(size=(2, 9, 17, 18)).astype('f4')
@@ -56,7 +58,8 @@ for family in families:
     x = rng.normal(size=(1, 24, 16)).astype('f4')
     case(f'{family}, even plane', f'wt:{family} levels=3', 'filters, phase and order of bands', x[None], wavelet(x, family, 3))
     x = rng.normal(size=(1, 21, 13)).astype('f4')
-    case(f'{family}, odd plane', f'wt:{family} levels=2', 'repeated last elements, filters longer than the map', x[None], wavelet(x, family, 2))
+    case(f'{family}, odd plane', f'wt:{family} levels=2', 'repeated last elements, filters longer than the map',
+         x[None], wavelet(x, family, 2))
 for family in ('haar', 'db3'):
     case(f'{family}, picture', f'wt:{family} levels=3', 'smooth content, odd height', image[None], wavelet(image, family, 3))
     x = rng.normal(size=(1, 9, 6, 12)).astype('f4')

@@ -22,7 +22,8 @@ def case(name, why, shape, result, m, extend):
     a = map_coordinates(image.astype('f8'), (z, y, x), order=1, cval=image.min(), **fill)
     # order 0 of map_coordinates rounds halves its own way; these cases have none
     b = map_coordinates(labels, (z, y, x), order=0, cval=0, **fill)
-    out.append(f"{name} | {' '.join(map(str, shape))} | {' '.join(map(str, result))} | {' '.join(map(repr, map(float, m.ravel())))} | {'extend' if extend else 'air'}\n{why}\n"
+    out.append(f"{name} | {' '.join(map(str, shape))} | {' '.join(map(str, result))} | "
+               f"{' '.join(map(repr, map(float, m.ravel())))} | {'extend' if extend else 'air'}\n{why}\n"
                f"{hexes(image, '<f4')} {hexes(labels, '<u2')}\n{hexes(a, '<f4')} {hexes(b, '<u2')}\n")
 
 case('same', 'nothing moves', (3, 4, 5), (3, 4, 5), [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], True)
@@ -37,7 +38,9 @@ case('thin', 'one slice, as a picture is', (1, 6, 7), (1, 6, 7), [.98, .17, 0, .
 # SciPy's own resizing about the same middle: grid_mode keeps edges where they are, which is the same where extents divide evenly.
 image = rng.normal(0, 1, (4, 6, 8)).astype('f4')
 half = zoom(image.astype('f8'), .5, order=1, grid_mode=True, mode='nearest')
-out.append(f"spacing doubled | 4 6 8 | 2 3 4 | zoom\nToSpacing at twice the distance\n{hexes(image, '<f4')} {hexes(image * 0, '<u2')}\n{hexes(half, '<f4')} {hexes(half * 0, '<u2')}\n")
+out.append(f"spacing doubled | 4 6 8 | 2 3 4 | zoom\nToSpacing at twice the distance\n"
+           f"{hexes(image, '<f4')} {hexes(image * 0, '<u2')}\n{hexes(half, '<f4')} {hexes(half * 0, '<u2')}\n")
 double = zoom(image.astype('f8'), 2, order=1, grid_mode=True, mode='nearest')
-out.append(f"spacing halved | 4 6 8 | 8 12 16 | zoom\nToSpacing at half the distance\n{hexes(image, '<f4')} {hexes(image * 0, '<u2')}\n{hexes(double, '<f4')} {hexes(double * 0, '<u2')}\n")
+out.append(f"spacing halved | 4 6 8 | 8 12 16 | zoom\nToSpacing at half the distance\n"
+           f"{hexes(image, '<f4')} {hexes(image * 0, '<u2')}\n{hexes(double, '<f4')} {hexes(double * 0, '<u2')}\n")
 (pathlib.Path(__file__).parent / 'preprocessing.txt').write_text(''.join(out))

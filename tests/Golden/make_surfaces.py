@@ -1,9 +1,9 @@
 """Writes surfaces.txt: pairs of masks, how far SciPy says that their surfaces are apart, and their largest connected parts. Needs Debian's
 python3-scipy.
 
-A line: name | why | extents (depth, height, width) | spacing | labels found, a digit a voxel | labels wanted | HD95 of classes 1 and 2 in mm,
-- where a mask is empty | what is found with the largest part of each class alone. HD95 is MedPy's: the 95th percentile of the distances of
-each surface voxel to the other surface, both directions together; a surface voxel goes when the mask is eroded by one.
+A line: name | why | extents (depth, height, width) | spacing | labels found, a digit a voxel | labels wanted | HD95 of classes 1 and 2 in
+mm, - where a mask is empty | what is found with the largest part of each class alone. HD95 is MedPy's: the 95th percentile of the distances
+of each surface voxel to the other surface, both directions together; a surface voxel goes when the mask is eroded by one.
 """
 import pathlib
 import numpy as np, scipy
@@ -17,7 +17,8 @@ def surface(mask): return mask ^ binary_erosion(mask, generate_binary_structure(
 def hd95(found, wanted, spacing):
     if not found.any() or not wanted.any(): return '-'
     f, w = surface(found), surface(wanted)
-    return repr(float(np.percentile(np.hstack([distance_transform_edt(~w, sampling=spacing)[f], distance_transform_edt(~f, sampling=spacing)[w]]), 95)))
+    distances = [distance_transform_edt(~w, sampling=spacing)[f], distance_transform_edt(~f, sampling=spacing)[w]]
+    return repr(float(np.percentile(np.hstack(distances), 95)))
 
 def largest(labels):
     kept = np.zeros_like(labels)
@@ -41,7 +42,8 @@ def balls(shape, seed):
         a[(z - c[0]) ** 2 + (y - c[1]) ** 2 + (x - c[2]) ** 2 < radius ** 2] = k
     return a
 
-for n, (shape, spacing) in enumerate([((7, 9, 8), (1, 1, 1)), ((6, 10, 9), (3, .7, .8)), ((5, 6, 12), (.5, 2.5, 1.25)), ((12, 4, 4), (1, 1, 5))]):
+for n, (shape, spacing) in enumerate([((7, 9, 8), (1, 1, 1)), ((6, 10, 9), (3, .7, .8)),
+                                      ((5, 6, 12), (.5, 2.5, 1.25)), ((12, 4, 4), (1, 1, 5))]):
     case(f'balls {n}', 'parts of two classes, cut by the edge', balls(shape, 2 * n), balls(shape, 2 * n + 1), spacing)
 noise = lambda shape, share: (rng.random(shape) < share) * rng.integers(1, 3, shape)
 case('noise', 'many small parts', noise((6, 7, 8), .4), noise((6, 7, 8), .4), (2, 1, 1.5))

@@ -87,7 +87,9 @@ public sealed class AugmentationTests
             Farthest(shifts, (x - 5.5) / 12, (y - 7.5) / 16, (z - 3.5) / 8);
             var turned = Affine.Of(2, 1, 3).After(places).After(Affine.Of(1 / 2.0, 1, 1 / 3.0));
             if (turned.Rows[0] < 0) mirrored++;
-            Farthest(angles, Angle(turned.Rows[9], turned.Rows[10]), Angle(turned.Rows[8], turned.Rows[10]), Angle(turned.Rows[1], turned.Rows[5]));
+            Farthest(
+                angles, Angle(turned.Rows[9], turned.Rows[10]), Angle(turned.Rows[8], turned.Rows[10]),
+                Angle(turned.Rows[1], turned.Rows[5]));
         }
         Assert.All(shifts, shift => Assert.InRange(shift, 0.048, 0.05 + 1e-9));
         // Three turns one after the other, of which the others lengthen each by a little.
@@ -125,12 +127,14 @@ public sealed class AugmentationTests
         var likely = new Dictionary<(int, int), double>();
         foreach (var row in Enumerable.Range(0, rows))
             foreach (var column in Enumerable.Range(0, columns)) likely[(row, column)] = (1 - foreground) / (rows * columns);
-        var classes = Enumerable.Range(0, example.Labels.Length).Where(i => example.Labels[i] != 0).GroupBy(i => example.Labels[i]).ToArray();
+        var classes = Enumerable.Range(0, example.Labels.Length).Where(i => example.Labels[i] != 0)
+            .GroupBy(i => example.Labels[i]).ToArray();
         foreach (var pixels in classes)
             foreach (var pixel in pixels)
             {
                 var (y, x) = (pixel / example.Extents[1], pixel % example.Extents[1]);
-                var holding = likely.Keys.Where(at => at.Item1 <= y && y < at.Item1 + height && at.Item2 <= x && x < at.Item2 + width).ToArray();
+                var holding =
+                    likely.Keys.Where(at => at.Item1 <= y && y < at.Item1 + height && at.Item2 <= x && x < at.Item2 + width).ToArray();
                 foreach (var at in holding) likely[at] += foreground / classes.Length / pixels.Count() / holding.Length;
             }
         return likely;

@@ -95,7 +95,12 @@ public sealed class DataSetTests
     [Fact]
     public void A_failing_case_is_named_after_the_batches_before_it()
     {
-        var loader = new BatchLoader { Data = new Named([.. Enumerable.Range(0, 9).Select(i => i == 6 ? "broken" : $"case{i}")]), Batch = 2, Shuffle = false };
+        var loader = new BatchLoader
+        {
+            Data = new Named([.. Enumerable.Range(0, 9).Select(i => i == 6 ? "broken" : $"case{i}")]),
+            Batch = 2,
+            Shuffle = false,
+        };
         var taken = 0;
         var message = Assert.Throws<InvalidDataException>(() =>
         {
@@ -112,7 +117,13 @@ public sealed class DataSetTests
     [Fact]
     public void Every_example_of_every_epoch_has_a_chance_of_its_own()
     {
-        var loader = new BatchLoader { Data = digits, Batch = 4, Workers = 2, Vary = (example, random) => example with { Image = [.. Enumerable.Range(0, 784).Select(_ => (float)random.Next(1 << 24))] } };
+        var loader = new BatchLoader
+        {
+            Data = digits,
+            Batch = 4,
+            Workers = 2,
+            Vary = (example, random) => example with { Image = [.. Enumerable.Range(0, 784).Select(_ => (float)random.Next(1 << 24))] },
+        };
         var drawn = new HashSet<float>();
         foreach (var epoch in (int[])[1, 2])
             foreach (var batch in loader.Epoch(epoch, Now))
@@ -168,7 +179,9 @@ public sealed class DataSetTests
                 lock (one) taken++;
                 // Whoever trains is slow: all that may be prepared meanwhile is, two tensors a batch.
                 var ready = Math.Min(23, taken + loader.Ahead - 1);
-                Assert.True(SpinWait.SpinUntil(() => Tensor.TotalCount - before == 2 * (ready - taken + 1), TimeSpan.FromSeconds(20)), $"{Tensor.TotalCount - before} tensors beside batch {taken}");
+                Assert.True(
+                    SpinWait.SpinUntil(() => Tensor.TotalCount - before == 2 * (ready - taken + 1), TimeSpan.FromSeconds(20)),
+                    $"{Tensor.TotalCount - before} tensors beside batch {taken}");
                 Assert.Equal(ready, Volatile.Read(ref begun));
             }
         Assert.Equal(23, begun);
@@ -202,6 +215,7 @@ public sealed class DataSetTests
         public bool IsSegmentation => false;
         public IReadOnlyList<int> Extents => [1, 1];
         public string Case(int index) => Names[index];
-        public Example Read(int index) => Names[index] == "broken" ? throw new InvalidDataException("damaged in sector 7") : new(Names[index], [index], [0], [1, 1]);
+        public Example Read(int index) =>
+            Names[index] == "broken" ? throw new InvalidDataException("damaged in sector 7") : new(Names[index], [index], [0], [1, 1]);
     }
 }

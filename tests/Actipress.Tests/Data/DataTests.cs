@@ -84,17 +84,22 @@ public sealed class DataTests : IDisposable
         for (var channel = 0; channel < 3; channel++)
         {
             // A corner, which no digit reaches, from 20 to 140: each digit's mean is all digits' within four standard errors.
-            var corners = images.Labels.Select((label, i) => (Label: label, Value: (double)images.Pixels[(i * 3 + channel) * 1024])).ToArray();
+            var corners =
+                images.Labels.Select((label, i) => (Label: label, Value: (double)images.Pixels[(i * 3 + channel) * 1024])).ToArray();
             var mean = corners.Average(corner => corner.Value);
             foreach (var digit in corners.GroupBy(corner => corner.Label))
-                Assert.InRange(digit.Average(corner => corner.Value), mean - 4 * 120 / Math.Sqrt(12 * digit.Count()), mean + 4 * 120 / Math.Sqrt(12 * digit.Count()));
+                Assert.InRange(
+                    digit.Average(corner => corner.Value), mean - 4 * 120 / Math.Sqrt(12 * digit.Count()),
+                    mean + 4 * 120 / Math.Sqrt(12 * digit.Count()));
         }
     }
 
     [Fact]
     public void Generated_volumes_are_balls_in_noise_and_depend_on_their_seed_alone()
     {
-        var (a, b, c) = (GeneratedVolumes.Make(3, (20, 24, 28)), GeneratedVolumes.Make(3, (20, 24, 28)), GeneratedVolumes.Make(3, (20, 24, 28), seed: 2));
+        var (a, b, c) = (
+            GeneratedVolumes.Make(3, (20, 24, 28)), GeneratedVolumes.Make(3, (20, 24, 28)),
+            GeneratedVolumes.Make(3, (20, 24, 28), seed: 2));
         Assert.Equal(a.Images, b.Images);
         Assert.Equal(a.Labels, b.Labels);
         Assert.NotEqual(a.Images[0], c.Images[0]);
@@ -102,13 +107,17 @@ public sealed class DataTests : IDisposable
         var largest = 0.0;
         for (var i = 0; i < 3; i++)
         {
-            // The later ball is whole: a radius of 0.1 to 0.22 of the least extent, of which every voxel is nearer to its middle than any other.
-            var voxels = Enumerable.Range(0, 20 * 24 * 28).Where(at => a.Labels[i][at] == 2).Select(at => (Z: at / (24 * 28), Y: at / 28 % 24, X: at % 28)).ToArray();
+            // The later ball is whole: a radius of 0.1 to 0.22 of the least extent, of which every voxel is nearer to its middle than any
+            // other.
+            var voxels = Enumerable.Range(0, 20 * 24 * 28).Where(at => a.Labels[i][at] == 2)
+                .Select(at => (Z: at / (24 * 28), Y: at / 28 % 24, X: at % 28)).ToArray();
             var (z, y, x) = (voxels.Average(at => at.Z), voxels.Average(at => at.Y), voxels.Average(at => at.X));
             var radius = Math.Pow(voxels.Length * 3 / (4 * Math.PI), 1 / 3.0);
             Assert.InRange(radius, 0.1 * 20 - 0.5, 0.22 * 20 + 0.5);
             largest = Math.Max(largest, radius);
-            Assert.All(voxels, at => Assert.InRange(Math.Sqrt(Math.Pow(at.Z - z, 2) + Math.Pow(at.Y - y, 2) + Math.Pow(at.X - x, 2)), 0, radius + 1));
+            Assert.All(
+                voxels,
+                at => Assert.InRange(Math.Sqrt(Math.Pow(at.Z - z, 2) + Math.Pow(at.Y - y, 2) + Math.Pow(at.X - x, 2)), 0, radius + 1));
             Assert.All(a.Images[i].Zip(a.Labels[i]), at => Assert.InRange(at.First - at.Second + 0.3f, -0.41f, 0.41f));
         }
         Assert.InRange(largest, 3, 0.22 * 20 + 0.5);
@@ -169,7 +178,11 @@ public sealed class DataTests : IDisposable
     public void A_header_that_lies_is_refused_before_anything_is_allocated(byte version, string rest, string says)
     {
         var header = version == 1 ? $"{{'descr': '<f4', 'fortran_order': False, {rest}}}" : rest;
-        byte[] bytes = [0x93, .. "NUMPY"u8, version, 0, .. version == 1 ? BitConverter.GetBytes((ushort)header.Length) : [0, 0], .. System.Text.Encoding.Latin1.GetBytes(header)];
+        byte[] bytes =
+        [
+            0x93, .. "NUMPY"u8, version, 0, .. version == 1 ? BitConverter.GetBytes((ushort)header.Length) : [0, 0],
+            .. System.Text.Encoding.Latin1.GetBytes(header),
+        ];
         var before = GC.GetAllocatedBytesForCurrentThread();
         Assert.Contains(says, Assert.Throws<InvalidDataException>(() => Npy.Read(bytes, "array.npy")).Message, StringComparison.Ordinal);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);
@@ -207,7 +220,10 @@ public sealed class DataTests : IDisposable
         var before = Environment.GetEnvironmentVariable(DataFolder.Variable);
         try
         {
-            foreach (var (variable, named, wanted) in new (string?, string?, string?)[] { ("/real", null, "/real"), ("/real", "/other", "/other"), ("", null, null), (null, null, null), (null, "/other", "/other") })
+            foreach (var (variable, named, wanted) in new (string?, string?, string?)[]
+            {
+                ("/real", null, "/real"), ("/real", "/other", "/other"), ("", null, null), (null, null, null), (null, "/other", "/other"),
+            })
             {
                 Environment.SetEnvironmentVariable(DataFolder.Variable, variable);
                 Assert.Equal(wanted, DataFolder.Of(named));

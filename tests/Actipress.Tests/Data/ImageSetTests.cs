@@ -25,7 +25,8 @@ public sealed class ImageSetTests : IDisposable
     [Fact]
     public void Flowers_of_cifar100_are_read()
     {
-        var (fine, coarse) = (Cifar100.Load(TestData.Real("cifar100_flowers")), Cifar100.Load(TestData.Real("cifar100_flowers"), coarse: true));
+        var (fine, coarse) =
+            (Cifar100.Load(TestData.Real("cifar100_flowers")), Cifar100.Load(TestData.Real("cifar100_flowers"), coarse: true));
         Assert.Equal((2400, 600, 100, 20), (fine.Train.Count, fine.Test.Count, fine.Train.Classes, coarse.Train.Classes));
         Assert.Equal((byte[])[54, 62, 70, 82, 92], fine.Train.Labels.Concat(fine.Test.Labels).Distinct().Order());
         Assert.Equal((byte[])[2], coarse.Train.Labels.Distinct());
@@ -44,16 +45,21 @@ public sealed class ImageSetTests : IDisposable
         File.WriteAllBytes(Path.Combine(folder, "data_batch_1.bin"), bytes);
         if (says is null) Assert.Equal(1, Cifar10.Load(folder).Train.Count);
         else Assert.Contains(says, Assert.Throws<InvalidDataException>(() => Cifar10.Load(folder)).Message, StringComparison.Ordinal);
-        if (length > 0) Assert.Contains("CIFAR-100", Assert.Throws<InvalidDataException>(() => Cifar100.Load(folder)).Message, StringComparison.Ordinal);
+        if (length > 0)
+            Assert.Contains(
+                "CIFAR-100", Assert.Throws<InvalidDataException>(() => Cifar100.Load(folder)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void A_tree_of_jpegs_is_read_close_to_the_lossless_images()
     {
-        using var archive = new TarReader(new GZipStream(File.OpenRead(TestData.Real("cifar10_jpeg/cifar10-jpeg.tar.gz")), CompressionMode.Decompress));
+        using var archive =
+            new TarReader(new GZipStream(File.OpenRead(TestData.Real("cifar10_jpeg/cifar10-jpeg.tar.gz")), CompressionMode.Decompress));
         for (var (taken, each) = (0, new Dictionary<string, int>()); taken < 200 && archive.GetNextEntry() is { } entry;)
         {
-            if (entry.EntryType is not (TarEntryType.RegularFile or TarEntryType.V7RegularFile) || !entry.Name.EndsWith(".jpg", StringComparison.Ordinal)) continue;
+            if (entry.EntryType is not (TarEntryType.RegularFile or TarEntryType.V7RegularFile)
+                || !entry.Name.EndsWith(".jpg", StringComparison.Ordinal))
+                continue;
             var path = Path.Combine(folder, entry.Name);
             var owner = Path.GetDirectoryName(path)!;
             if ((each[owner] = each.GetValueOrDefault(owner) + 1) > 10) continue;
@@ -76,7 +82,9 @@ public sealed class ImageSetTests : IDisposable
         var lossless = Cifar10.Load(TestData.Real("cifar10_first4000"));
         Assert.All(Enumerable.Range(0, 10), label => Assert.InRange(Closest(train.Read(10 * label).Image, (byte)label), 0, 10.0 / 255));
 
-        double Closest(float[] image, byte label) => ((LabelledImages[])[lossless.Train, lossless.Test]).SelectMany(part => Enumerable.Range(0, part.Count).Where(i => part.Labels[i] == label).Select(i => Distance(image, part.Pixels.AsSpan(i * 3072, 3072)))).Min();
+        double Closest(float[] image, byte label) =>
+            ((LabelledImages[])[lossless.Train, lossless.Test]).SelectMany(part => Enumerable.Range(0, part.Count)
+                .Where(i => part.Labels[i] == label).Select(i => Distance(image, part.Pixels.AsSpan(i * 3072, 3072)))).Min();
 
         static double Distance(float[] image, ReadOnlySpan<byte> pixels)
         {
@@ -103,8 +111,10 @@ public sealed class ImageSetTests : IDisposable
         Assert.Equal([8, 12], new ImageFolder(folder).Read(1).Extents);
         // The luma of colours, by the weights of ITU-R BT.601.
         Directory.CreateDirectory(Path.Combine(folder, "c"));
-        using (var colour = tensor(new[] { 200f, 50f, 10f }).view(1, 3, 1, 1)) Picture.WriteSideBySide(Path.Combine(folder, "c", "one.png"), colour);
-        Assert.Equal((0.299 * 200 + 0.587 * 50 + 0.114 * 10) / 255, Assert.Single(new ImageFolder(folder, channels: 1).Read(2).Image), 1e-5);
+        using (var colour = tensor(new[] { 200f, 50f, 10f }).view(1, 3, 1, 1))
+            Picture.WriteSideBySide(Path.Combine(folder, "c", "one.png"), colour);
+        Assert.Equal(
+            (0.299 * 200 + 0.587 * 50 + 0.114 * 10) / 255, Assert.Single(new ImageFolder(folder, channels: 1).Read(2).Image), 1e-5);
         Assert.Equal([200 / 255f, 50 / 255f, 10 / 255f], new ImageFolder(folder, channels: 3).Read(2).Image);
         Directory.Delete(Path.Combine(folder, "c"), recursive: true);
         Directory.CreateDirectory(Path.Combine(folder, "train"));
@@ -116,9 +126,14 @@ public sealed class ImageSetTests : IDisposable
             Directory.Move(Path.Combine(folder, name), Path.Combine(folder, "train", name));
         }
         Picture.WriteSideBySide(Path.Combine(folder, "train", "b", "two.png"), full([1, 3, 8, 13], 3f));
-        Assert.Contains("two.png is 8 x 13, but", Assert.Throws<InvalidDataException>(() => ImageFolder.Load(folder)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "two.png is 8 x 13, but", Assert.Throws<InvalidDataException>(() => ImageFolder.Load(folder)).Message,
+            StringComparison.Ordinal);
         Assert.Equal(3, ImageFolder.Load(folder, size: (8, 12)).Train.Count);
-        Assert.Contains("b is no class", Assert.Throws<InvalidDataException>(() => new ImageFolder(Path.Combine(folder, "train"), classNames: ["a"])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "b is no class",
+            Assert.Throws<InvalidDataException>(() => new ImageFolder(Path.Combine(folder, "train"), classNames: ["a"])).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -128,7 +143,9 @@ public sealed class ImageSetTests : IDisposable
             for (var label = 0; label < 257; label++) Directory.CreateDirectory(Path.Combine(folder, part, $"{label:000}"));
         foreach (var part in (string[])["train", "test"])
             using (var grey = full([1, 1, 2, 3], 7f)) Picture.WriteSideBySide(Path.Combine(folder, part, "255", "one.png"), grey);
-        Assert.Contains("257 classes: wanted at most 256", Assert.Throws<InvalidDataException>(() => ImageFolder.Load(folder)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "257 classes: wanted at most 256", Assert.Throws<InvalidDataException>(() => ImageFolder.Load(folder)).Message,
+            StringComparison.Ordinal);
         foreach (var part in (string[])["train", "test"]) Directory.Delete(Path.Combine(folder, part, "256"));
         var loaded = ImageFolder.Load(folder);
         Assert.Equal((256, 256, 1), (loaded.Train.Classes, loaded.Test.Classes, loaded.Train.Count));
@@ -138,19 +155,25 @@ public sealed class ImageSetTests : IDisposable
     [Fact]
     public void Broken_pictures_and_empty_folders_are_refused()
     {
-        Assert.Contains("No pictures", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "No pictures", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder)).Message, StringComparison.Ordinal);
         Directory.CreateDirectory(Path.Combine(folder, "a"));
         var path = Path.Combine(folder, "a", "one.png");
         random.manual_seed(1);
         using (var noise = randint(0, 256, [1, 3, 40, 40]).to(float32)) Picture.WriteSideBySide(path, noise);
         var bytes = File.ReadAllBytes(path);
         File.WriteAllBytes(path, bytes[..(bytes.Length / 2)]);
-        Assert.Contains("cut short or damaged", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "cut short or damaged", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message,
+            StringComparison.Ordinal);
         File.WriteAllText(path, "no picture");
-        Assert.Contains("no picture", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no picture", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message, StringComparison.Ordinal);
         using (var bitmap = new SKBitmap(4, 4))
         using (var webp = bitmap.Encode(SKEncodedImageFormat.Webp, 90)) File.WriteAllBytes(path, webp.ToArray());
-        Assert.Contains("one.png is Webp: wanted PNG or JPEG", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "one.png is Webp: wanted PNG or JPEG", Assert.Throws<InvalidDataException>(() => new ImageFolder(folder).Read(0)).Message,
+            StringComparison.Ordinal);
     }
 
     // 100.7, of which the whole part alone would be darker.
@@ -178,8 +201,11 @@ public sealed class ImageSetTests : IDisposable
             File.WriteAllBytes(path, png.ToArray());
         }
         using (var black = Picture.Read(path)) Assert.Equal([1, 1, 1500, 2000], black.shape);
-        var claims = PngChecksums.Mended([.. File.ReadAllBytes(path)[..16], 0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, .. File.ReadAllBytes(path)[24..]]);
+        var claims =
+            PngChecksums.Mended([.. File.ReadAllBytes(path)[..16], 0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, .. File.ReadAllBytes(path)[24..]]);
         File.WriteAllBytes(path, claims);
-        Assert.Contains("found 65535 x 65535 pixels, wanted at most", Assert.Throws<InvalidDataException>(() => Picture.Read(path)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "found 65535 x 65535 pixels, wanted at most", Assert.Throws<InvalidDataException>(() => Picture.Read(path)).Message,
+            StringComparison.Ordinal);
     }
 }

@@ -7,7 +7,10 @@ namespace Actipress.Tests.Data;
 
 public sealed class MnistDownloadTests : IDisposable
 {
-    static readonly string[] names = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"];
+    static readonly string[] names =
+    [
+        "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
+    ];
 
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
 
@@ -50,9 +53,14 @@ public sealed class MnistDownloadTests : IDisposable
         public void Dispose() => listener.Dispose();
     }
 
-    static byte[] Ok(byte[] body, int? length = null) => [.. System.Text.Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nContent-Length: {length ?? body.Length}\r\nConnection: close\r\n\r\n"), .. body];
+    static byte[] Ok(byte[] body, int? length = null) =>
+    [
+        .. System.Text.Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nContent-Length: {length ?? body.Length}\r\nConnection: close\r\n\r\n"),
+        .. body,
+    ];
 
-    Task Download(Server server, IProgress<string>? progress = null) => Mnist.DownloadAsync(folder, progress, TestContext.Current.CancellationToken, server.Address);
+    Task Download(Server server, IProgress<string>? progress = null) =>
+        Mnist.DownloadAsync(folder, progress, TestContext.Current.CancellationToken, server.Address);
 
     sealed class Told(List<string> told) : IProgress<string>
     {
@@ -71,7 +79,8 @@ public sealed class MnistDownloadTests : IDisposable
         Assert.Equal(missing.Select(name => $"/mnist/{name}"), server.Asked);
         Assert.Equal(missing.Select(name => $"downloading {name}"), told);
         Assert.Equal(names.Order(), Directory.GetFiles(folder).Select(Path.GetFileName).Order());
-        Assert.All(missing, name => Assert.Equal(File.ReadAllBytes(Path.Combine(real, name)), File.ReadAllBytes(Path.Combine(folder, name))));
+        Assert.All(
+            missing, name => Assert.Equal(File.ReadAllBytes(Path.Combine(real, name)), File.ReadAllBytes(Path.Combine(folder, name))));
         Assert.Equal("is there already", File.ReadAllText(Path.Combine(folder, names[1])));
     }
 
@@ -90,7 +99,8 @@ public sealed class MnistDownloadTests : IDisposable
             _ => Ok(System.Text.Encoding.ASCII.GetBytes("<html>Welcome to the hotel</html>")),
         });
         var failure = await Assert.ThrowsAnyAsync<Exception>(() => Download(server));
-        Assert.True(kind is "refused" or "cut short" ? failure is HttpRequestException : failure is InvalidDataException, failure.ToString());
+        Assert.True(
+            kind is "refused" or "cut short" ? failure is HttpRequestException : failure is InvalidDataException, failure.ToString());
         Assert.Contains(says, failure.Message, StringComparison.Ordinal);
         Assert.Contains($"{server.Address}{names[0]}", failure.Message, StringComparison.Ordinal);
         Assert.Equal(["/mnist/" + names[0]], server.Asked);
@@ -108,8 +118,10 @@ public sealed class MnistDownloadTests : IDisposable
     [Fact]
     public void A_download_that_fails_is_one_message_of_the_command_line()
     {
-        using var proxy = new Server(_ => System.Text.Encoding.ASCII.GetBytes("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
-        var ended = ChildProcess.Run([.. ChildProcess.Cli, "train", "--download", "--data-dir", folder, "--out", Path.Combine(folder, "runs")], null,
+        using var proxy = new Server(_ =>
+            System.Text.Encoding.ASCII.GetBytes("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
+        var ended = ChildProcess.Run(
+            [.. ChildProcess.Cli, "train", "--download", "--data-dir", folder, "--out", Path.Combine(folder, "runs")], null,
             ("HTTPS_PROXY", $"http://{proxy.Address.Authority}"), ("https_proxy", $"http://{proxy.Address.Authority}"));
         Assert.True(ended.ExitCode == 2, ended.All);
         Assert.Contains($"downloading {names[0]}", ended.Error, StringComparison.Ordinal);

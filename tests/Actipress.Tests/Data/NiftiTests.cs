@@ -17,7 +17,8 @@ public sealed class NiftiTests : IDisposable
     public static TheoryData<string, string> Cases()
     {
         var lines = File.ReadAllLines(TestData.Golden("nifti.txt"));
-        return [.. Enumerable.Range(0, (lines.Length - 1) / 4).Select(i => (lines[1 + 4 * i], string.Join('\n', lines[(3 + 4 * i)..(5 + 4 * i)])))];
+        return [.. Enumerable.Range(0, (lines.Length - 1) / 4)
+            .Select(i => (lines[1 + 4 * i], string.Join('\n', lines[(3 + 4 * i)..(5 + 4 * i)])))];
     }
 
     [Theory]
@@ -64,7 +65,8 @@ public sealed class NiftiTests : IDisposable
             Assert.Equal(parts[1], string.Join(' ', volume.Extents));
             var affine = MemoryMarshal.Cast<byte, double>(Convert.FromHexString(parts[2])).ToArray();
             for (var i = 0; i < affine.Length; i++) Assert.Equal(affine[i], volume.Affine.Rows[i], 1e-4);
-            Assert.Equal((parts[0], parts[3]), (parts[0], Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes(volume.Values.AsSpan())))));
+            Assert.Equal(
+                (parts[0], parts[3]), (parts[0], Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes(volume.Values.AsSpan())))));
         }
     }
 
@@ -74,7 +76,10 @@ public sealed class NiftiTests : IDisposable
     public void What_is_written_is_read()
     {
         foreach (var type in Enum.GetValues<NiftiType>())
-            foreach (var (ending, extents) in new (string, int[])[] { (".nii", [3, 4, 5]), (".nii", [3, 4, 1]), (".nii.gz", [3, 4, 5, 2]), (".nii.gz", [50, 60, 70]) })
+            foreach (var (ending, extents) in new (string, int[])[]
+            {
+                (".nii", [3, 4, 5]), (".nii", [3, 4, 1]), (".nii.gz", [3, 4, 5, 2]), (".nii.gz", [50, 60, 70]),
+            })
             {
                 var values = Enumerable.Range(0, extents.Aggregate((a, b) => a * b)).Select(i => (float)(i % 120)).ToArray();
                 var path = PathOf("written" + ending);
@@ -98,7 +103,8 @@ public sealed class NiftiTests : IDisposable
         Assert.Equal<short>([3, 2, 3, 4, 1, 1, 1, 1], MemoryMarshal.Cast<byte, short>(header.AsSpan(40, 16)).ToArray());
         Assert.Equal<short>([(short)NiftiType.Int16, 16], MemoryMarshal.Cast<byte, short>(header.AsSpan(70, 4)).ToArray());
         Assert.Equal<float>([1, 1.5f, 2, 3, 1, 1, 1, 1], MemoryMarshal.Cast<byte, float>(header.AsSpan(76, 32)).ToArray());
-        Assert.Equal<float>([352, 1, 0], MemoryMarshal.Cast<byte, float>(header.AsSpan(108, 12)).ToArray());    // where values begin, slope, intercept
+        // where values begin, slope, intercept
+        Assert.Equal<float>([352, 1, 0], MemoryMarshal.Cast<byte, float>(header.AsSpan(108, 12)).ToArray());
         Assert.Equal(10, header[123]);
         Assert.Equal<short>([0, 1], MemoryMarshal.Cast<byte, short>(header.AsSpan(252, 4)).ToArray());
         Assert.Equal(turned.Rows.Select(number => (float)number), MemoryMarshal.Cast<byte, float>(header.AsSpan(280, 48)).ToArray());
@@ -109,8 +115,10 @@ public sealed class NiftiTests : IDisposable
     [Fact]
     public void What_is_written_nibabel_reads()
     {
-        const string Script = "import sys, nibabel; v = nibabel.load(sys.argv[1]); print(v.get_data_dtype(), v.shape, v.affine[:3].ravel().tolist(), v.get_fdata().ravel(order='F')[:6].tolist())";
-        if (!File.Exists("/usr/bin/python3") || Python("-c", "import nibabel") is null) Assert.Skip("No nibabel: apt-get install python3-nibabel.");
+        const string Script = "import sys, nibabel; v = nibabel.load(sys.argv[1]); print(v.get_data_dtype(), v.shape, "
+            + "v.affine[:3].ravel().tolist(), v.get_fdata().ravel(order='F')[:6].tolist())";
+        if (!File.Exists("/usr/bin/python3") || Python("-c", "import nibabel") is null)
+            Assert.Skip("No nibabel: apt-get install python3-nibabel.");
         ushort[] labels = [0, 1, 2, 3, 4, 255, 0, 0];
         Nifti.Write(PathOf("mask.nii.gz"), Volume.OfLabels(labels, [1, 2, 4], turned), NiftiType.UInt8);
         Assert.Equal(
@@ -119,7 +127,11 @@ public sealed class NiftiTests : IDisposable
 
         static string? Python(params string[] arguments)
         {
-            using var process = Process.Start(new ProcessStartInfo("/usr/bin/python3", arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            using var process = Process.Start(new ProcessStartInfo("/usr/bin/python3", arguments)
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            })!;
             var output = process.StandardOutput.ReadToEnd();
             process.WaitForExit();
             return process.ExitCode == 0 ? output : null;
@@ -166,7 +178,8 @@ public sealed class NiftiTests : IDisposable
         var bytes = File.ReadAllBytes(path);
         BitConverter.TryWriteBytes(bytes.AsSpan(252), (short)1);
         BitConverter.TryWriteBytes(bytes.AsSpan(254), (short)0);
-        foreach (var (at, value) in new[] { (256, 0.6f), (260, 0.8f), (264, 1e-3f), (268, 1f), (272, 2f), (276, 3f) }) BitConverter.TryWriteBytes(bytes.AsSpan(at), value);
+        foreach (var (at, value) in new[] { (256, 0.6f), (260, 0.8f), (264, 1e-3f), (268, 1f), (272, 2f), (276, 3f) })
+            BitConverter.TryWriteBytes(bytes.AsSpan(at), value);
         File.WriteAllBytes(path, bytes);
         var rows = Nifti.Read(path).Affine.Rows;
         double[] wanted = [0.36 - 0.64, 0.96, 0.0012, 1, 0.96, 0.64 - 0.36, 0.0016, 2, 0.0012, 0.0016, -1, 3];
@@ -182,7 +195,8 @@ public sealed class NiftiTests : IDisposable
     {
         var path = PathOf("kept.nii.gz");
         Nifti.Write(path, new([1], [1, 1, 1], [1, 1, 1], turned));
-        var message = Assert.Throws<ArgumentException>(() => Nifti.Write(path, new([(float)value], [1, 1, 1], [1, 1, 1], turned), type)).Message;
+        var message =
+            Assert.Throws<ArgumentException>(() => Nifti.Write(path, new([(float)value], [1, 1, 1], [1, 1, 1], turned), type)).Message;
         Assert.Contains($"cannot hold {(float)value} as {type}", message, StringComparison.Ordinal);
         Assert.Equal([1], Nifti.Read(path).Values);
         Assert.Equal([path], Directory.GetFiles(folder));
@@ -198,7 +212,8 @@ public sealed class NiftiTests : IDisposable
     [InlineData(null, 1)]
     public void What_the_format_cannot_hold_is_not_written(string? says, params int[] extents)
     {
-        void Write() => Nifti.Write(PathOf("one.nii"), new(new float[extents is [32768, ..] ? 32768 : 1], extents, [1, 1, 1, 1, 1], turned));
+        void Write() =>
+            Nifti.Write(PathOf("one.nii"), new(new float[extents is [32768, ..] ? 32768 : 1], extents, [1, 1, 1, 1, 1], turned));
         if (says is null) Write();
         else Assert.Contains(says, Assert.Throws<ArgumentException>(Write).Message, StringComparison.Ordinal);
         Assert.Equal(says is null, File.Exists(PathOf("one.nii")));
@@ -230,7 +245,8 @@ public sealed class NiftiTests : IDisposable
             case "short header": bytes = bytes[..200]; break;
             case "short numbers": bytes = bytes[..^1]; break;
             case "truncated gzip":
-                Nifti.Write(path += ".gz", new([.. Enumerable.Range(0, 6000).Select(i => (float)Math.Sin(i * i))], [30, 40, 5], [1, 1, 1], turned));
+                Nifti.Write(
+                    path += ".gz", new([.. Enumerable.Range(0, 6000).Select(i => (float)Math.Sin(i * i))], [30, 40, 5], [1, 1, 1], turned));
                 bytes = File.ReadAllBytes(path)[..^5000];
                 break;
             case "no gzip": path += ".gz"; break;
@@ -288,6 +304,7 @@ public sealed class NiftiTests : IDisposable
         var (x, y, z) = turned.At(3, -4, 5);
         var (i, j, k) = turned.Inverse().At(x, y, z);
         Assert.All([i - 3, j + 4, k - 5], difference => Assert.Equal(0, difference, 1e-12));
-        Assert.Contains("span space", Assert.Throws<InvalidDataException>(() => Affine.Of(1, 0, 1).Inverse()).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "span space", Assert.Throws<InvalidDataException>(() => Affine.Of(1, 0, 1).Inverse()).Message, StringComparison.Ordinal);
     }
 }

@@ -14,7 +14,9 @@ public sealed class PreprocessingTests : IDisposable
     {
         var random = new Random(3);
         var elements = extents.Aggregate((a, b) => a * b);
-        return new("case", [.. Enumerable.Range(0, 2 * elements).Select(_ => random.NextSingle())], [.. Enumerable.Range(0, elements).Select(_ => (ushort)random.Next(3))], extents)
+        return new(
+            "case", [.. Enumerable.Range(0, 2 * elements).Select(_ => random.NextSingle())],
+            [.. Enumerable.Range(0, elements).Select(_ => (ushort)random.Next(3))], extents)
         {
             Affine = extents.Length == 3 ? new([-1.5, 0.25, 0, 90, 0.25, 2, 0.5, -126, 0, -0.5, 3, -72]) : null,
         };
@@ -23,7 +25,8 @@ public sealed class PreprocessingTests : IDisposable
     public static TheoryData<string, string> Golden()
     {
         var lines = File.ReadAllLines(TestData.Golden("preprocessing.txt"));
-        return [.. Enumerable.Range(0, (lines.Length - 1) / 4).Select(i => (lines[1 + 4 * i], string.Join(' ', lines[(3 + 4 * i)..(5 + 4 * i)])))];
+        return [.. Enumerable.Range(0, (lines.Length - 1) / 4)
+            .Select(i => (lines[1 + 4 * i], string.Join(' ', lines[(3 + 4 * i)..(5 + 4 * i)])))];
     }
 
     [Theory]
@@ -33,11 +36,15 @@ public sealed class PreprocessingTests : IDisposable
         var (parts, data) = (head.Split(" | "), content.Split(' '));
         int[] Extents(string text) => [.. text.Split(' ').Select(int.Parse)];
         T[] Numbers<T>(string hex) where T : unmanaged => MemoryMarshal.Cast<byte, T>(Convert.FromHexString(hex)).ToArray();
-        var example = new Example("case", Numbers<float>(data[0]), Numbers<ushort>(data[1]), Extents(parts[1])) { Affine = Affine.Of(1, 1, 1) };
+        var example =
+            new Example("case", Numbers<float>(data[0]), Numbers<ushort>(data[1]), Extents(parts[1])) { Affine = Affine.Of(1, 1, 1) };
         var factor = parts[0] switch { "spacing doubled" => 2, "spacing halved" => 0.5, _ => 0 };
         var result = factor > 0
             ? example.ToSpacing(factor, factor, factor)
-            : Warp.To(example, Extents(parts[2]), new([.. parts[3].Split(' ').Select(number => double.Parse(number, CultureInfo.InvariantCulture))]), extend: parts[4] == "extend");
+            : Warp.To(
+                example, Extents(parts[2]),
+                new([.. parts[3].Split(' ').Select(number => double.Parse(number, CultureInfo.InvariantCulture))]),
+                extend: parts[4] == "extend");
         Assert.Equal(Extents(parts[2]), result.Extents);
         var wanted = Numbers<float>(data[2]);
         for (var i = 0; i < wanted.Length; i++) Assert.Equal(wanted[i], result.Image[i], 2e-6f);
@@ -58,7 +65,8 @@ public sealed class PreprocessingTests : IDisposable
         Assert.Equal(volume.Labels, back.Labels);
         for (var i = 0; i < volume.Image.Length; i++) Assert.Equal(volume.Image[i], back.Image[i], 1e-5f);
 
-        static bool Near((double X, double Y, double Z) a, (double X, double Y, double Z) b) => Math.Abs(a.X - b.X) + Math.Abs(a.Y - b.Y) + Math.Abs(a.Z - b.Z) < 1e-9;
+        static bool Near((double X, double Y, double Z) a, (double X, double Y, double Z) b) =>
+            Math.Abs(a.X - b.X) + Math.Abs(a.Y - b.Y) + Math.Abs(a.Z - b.Z) < 1e-9;
     }
 
     [Fact]
@@ -91,7 +99,9 @@ public sealed class PreprocessingTests : IDisposable
         Assert.Equal([-1, -1, 0, 1, 1], Of(-1024, -160, 40, 240, 3000).Window(-160, 240).Image);
         foreach (var spoil in (float[])[float.NaN, float.PositiveInfinity])
             foreach (var step in (Func<Example, Example>[])[one => one.ZScore(), one => one.Rescale()])
-                Assert.Contains("NaN or infinities", Assert.Throws<InvalidDataException>(() => step(Of(1, spoil, 2))).Message, StringComparison.Ordinal);
+                Assert.Contains(
+                    "NaN or infinities", Assert.Throws<InvalidDataException>(() => step(Of(1, spoil, 2))).Message,
+                    StringComparison.Ordinal);
         Assert.Throws<InvalidDataException>(() => Of(float.NaN).Window(0, 1));
     }
 
@@ -108,7 +118,9 @@ public sealed class PreprocessingTests : IDisposable
         Assert.Equal(example.Image, larger.Box([.. extents.Select(_ => 1)], extents).Image);
         Assert.Same(example, example.Fit(extents));
         // Of an odd number of voxels the last side gets one more.
-        Assert.Equal(example.Box([.. extents.Select(_ => 1)], [.. extents.Select(extent => extent - 3)]).Image, example.Fit([.. extents.Select(extent => extent - 3)]).Image);
+        Assert.Equal(
+            example.Box([.. extents.Select(_ => 1)], [.. extents.Select(extent => extent - 3)]).Image,
+            example.Fit([.. extents.Select(extent => extent - 3)]).Image);
         Assert.Equal(extents, example.PadTo([.. extents.Select(extent => extent - 2)]).Extents);
         Assert.Equal(9, example.Fit([.. extents.Select(extent => extent + 3)], outside: 9).Image[0]);
     }
@@ -138,15 +150,21 @@ public sealed class PreprocessingTests : IDisposable
         // Stands for the program: checks what it is given, and gives it back.
         var program = Script("""[ "$1 $2 $3 $5" = "-d 3 -i -o" ] && cp "$4" "$6" """);
         Assert.Equal(volume.Image, new BiasField(program).Correct(volume).Image);
-        var failing = Assert.Throws<InvalidDataException>(() => new BiasField(Script("echo cannot allocate >&2; exit 3")).Correct(volume)).Message;
+        var failing =
+            Assert.Throws<InvalidDataException>(() => new BiasField(Script("echo cannot allocate >&2; exit 3")).Correct(volume)).Message;
         Assert.Contains("exit code 3: cannot allocate", failing, StringComparison.Ordinal);
-        Assert.Contains("more than", Assert.Throws<InvalidDataException>(() => new BiasField(Script("sleep 9")) { Patience = TimeSpan.FromMilliseconds(50) }.Correct(volume)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "more than",
+            Assert.Throws<InvalidDataException>(() =>
+                new BiasField(Script("sleep 9")) { Patience = TimeSpan.FromMilliseconds(50) }.Correct(volume)).Message,
+            StringComparison.Ordinal);
 
         string Script(string text)
         {
             var path = Path.Combine(folder, Guid.NewGuid().ToString());
             File.WriteAllText(path, $"#!/bin/sh\n{text}\n");
-            if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
+            if (!OperatingSystem.IsWindows())
+                File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
             return path;
         }
     }

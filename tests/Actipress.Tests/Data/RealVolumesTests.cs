@@ -25,8 +25,12 @@ public sealed class RealVolumesTests : IDisposable
     {
         var real = TestData.Real("ct_mr_totalsegmentator");
         var files = new VolumeFiles("ct", [
-            new("aorta", [Path.Combine(real, "aorta__ct_cropped.nii.gz")], [Path.Combine(real, "aorta__aorta.nii.gz"), Path.Combine(real, "aorta__vertebrae_T12.nii.gz")]),
-            new("pulmonary", [Path.Combine(real, "pulmonary__ct_cropped.nii.gz")], [Path.Combine(real, "pulmonary__pulmonary_artery.nii.gz")]),
+            new(
+                "aorta", [Path.Combine(real, "aorta__ct_cropped.nii.gz")],
+                [Path.Combine(real, "aorta__aorta.nii.gz"), Path.Combine(real, "aorta__vertebrae_T12.nii.gz")]),
+            new(
+                "pulmonary", [Path.Combine(real, "pulmonary__ct_cropped.nii.gz")],
+                [Path.Combine(real, "pulmonary__pulmonary_artery.nii.gz")]),
         ], channels: 1, classes: 3);
         TrainAndPredict(files, one => one.ToSpacing(4, 4, 4).Window(-160, 240), Augmentation.Spleen);
     }
@@ -36,7 +40,13 @@ public sealed class RealVolumesTests : IDisposable
         int[] extents = [32, 32, 32];
         var patches = new Patches(extents) { Foreground = 1 };
         var data = files.Select(prepare).InMemory(Now);
-        var loader = new BatchLoader { Data = data, Batch = 2, Workers = 2, Vary = (example, random) => augmentation.Apply(patches.Take(example, random), random) };
+        var loader = new BatchLoader
+        {
+            Data = data,
+            Batch = 2,
+            Workers = 2,
+            Vary = (example, random) => augmentation.Apply(patches.Take(example, random), random),
+        };
         random.manual_seed(1);
         using var model = new UNet3D(data.Channels, data.Classes, features: 4);
         using var optimizer = optim.Adam(model.parameters());
@@ -65,7 +75,8 @@ public sealed class RealVolumesTests : IDisposable
         Nifti.Write(path, Volume.OfLabels(back.Labels, back.Extents, scan.Affine), NiftiType.UInt8);
         var written = Nifti.Read(path);
         Assert.Equal(scan.Extents, written.Extents);
-        // Written on the scan's own grid, the prediction still is where it was: as much of each class in mm³, but for the grid's coarseness.
+        // Written on the scan's own grid, the prediction still is where it was: as much of each class in mm³, but for the grid's
+        // coarseness.
         var last = labels.Max();
         var predicted = labels.Count(label => label == last) * VoxelOf(prepared.Affine!);
         Assert.InRange(written.Values.Count(value => value == last) * VoxelOf(scan.Affine), 0.9 * predicted, 1.1 * predicted);

@@ -12,7 +12,8 @@ public sealed class SlidingWindowTests
     {
         var random = new Random(4);
         var elements = extents.Aggregate((a, b) => a * b);
-        return new("noise", [.. Enumerable.Range(0, channels * elements).Select(_ => random.NextSingle() - 0.5f)], new ushort[elements], extents);
+        return new(
+            "noise", [.. Enumerable.Range(0, channels * elements).Select(_ => random.NextSingle() - 0.5f)], new ushort[elements], extents);
     }
 
     public static TheoryData<int[], int[], double, WindowWeights, int> Shapes() =>
@@ -30,7 +31,8 @@ public sealed class SlidingWindowTests
     public void What_a_network_says_of_single_voxels_is_kept(int[] extents, int[] window, double overlap, WindowWeights weights, int batch)
     {
         var example = Noise(3, extents);
-        var labels = new SlidingWindow(window) { Overlap = overlap, Weights = weights, Batch = batch }.Predict(example, 3, images => images.alias(), Now);
+        var labels = new SlidingWindow(window) { Overlap = overlap, Weights = weights, Batch = batch }
+            .Predict(example, 3, images => images.alias(), Now);
         for (var i = 0; i < labels.Length; i++)
         {
             var scores = Enumerable.Range(0, 3).Select(channel => example.Channel(channel)[i]).ToArray();
@@ -39,7 +41,8 @@ public sealed class SlidingWindowTests
     }
 
     // The network says a number for each voxel, its place in the window's and the image's own, by scores that are largest at the class
-    // nearest to it: score k of a number s is k s - k² / 2. So the class of weighted sums is the weighted mean of what windows say, rounded.
+    // nearest to it: score k of a number s is k s - k² / 2. So the class of weighted sums is the weighted mean of what windows say,
+    // rounded.
     [Theory]
     [MemberData(nameof(Shapes))]
     public void Overlapping_windows_are_summed_by_weight(int[] extents, int[] window, double overlap, WindowWeights weights, int batch)
@@ -49,11 +52,13 @@ public sealed class SlidingWindowTests
         var (elements, chance) = (window.Aggregate((a, b) => a * b), new Random(1));
         var said = Enumerable.Range(0, elements).Select(_ => 100 * chance.NextSingle()).ToArray();
         long[] sizes = [.. window.Select(extent => (long)extent)];
-        Tensor places = tensor(said).view(sizes), each = arange(Classes, float32).view([1, Classes, .. sizes.Select(_ => 1L)]), falling = each.square() / 2;
+        Tensor places = tensor(said).view(sizes), each = arange(Classes, float32).view([1, Classes, .. sizes.Select(_ => 1L)]),
+            falling = each.square() / 2;
         Tensor Network(Tensor images) => each * (images + places) - falling;
         var example = Noise(1, extents);
         example = example with { Image = Array.ConvertAll(example.Image, value => 10 + 10 * value) };
-        var labels = new SlidingWindow(window) { Overlap = overlap, Weights = weights, Batch = batch }.Predict(example, Classes, Network, Now);
+        var labels = new SlidingWindow(window) { Overlap = overlap, Weights = weights, Batch = batch }
+            .Predict(example, Classes, Network, Now);
 
         // The definition: everything at once, over the whole padded volume, in double precision.
         var padded = example.PadTo(window);
@@ -66,13 +71,16 @@ public sealed class SlidingWindowTests
                     for (var i = 0; i < elements; i++)
                     {
                         var (k, j, l) = (i / (three[1] * three[2]), i / three[2] % three[1], i % three[2]);
-                        var (at, weight) = (((z + k) * wide[1] + y + j) * wide[2] + x + l, (three[0] == 1 ? 1 : Weight(k, 0)) * Weight(j, 1) * Weight(l, 2));
+                        var (at, weight) = (
+                            ((z + k) * wide[1] + y + j) * wide[2] + x + l,
+                            (three[0] == 1 ? 1 : Weight(k, 0)) * Weight(j, 1) * Weight(l, 2));
                         (sums[at], total[at]) = (sums[at] + weight * (said[i] + padded.Image[at]), total[at] + weight);
                     }
         var wanted = (padded with { Image = [.. sums.Zip(total, (sum, weight) => (float)(sum / weight))] }).Fit(extents).Image;
         for (var i = 0; i < labels.Length; i++) Assert.InRange(wanted[i] - labels[i], -0.501f, 0.501f);
 
-        double Weight(int i, int axis) => weights == WindowWeights.Uniform ? 1 : Math.Exp(-Math.Pow((i - (three[axis] - 1) / 2.0) / (three[axis] / 8.0), 2) / 2);
+        double Weight(int i, int axis) =>
+            weights == WindowWeights.Uniform ? 1 : Math.Exp(-Math.Pow((i - (three[axis] - 1) / 2.0) / (three[axis] / 8.0), 2) / 2);
 
         int[] Starts(int axis)
         {
@@ -95,14 +103,19 @@ public sealed class SlidingWindowTests
     [InlineData(-0.1)]
     [InlineData(double.NaN)]
     public void An_overlap_that_is_no_share_is_refused(double overlap) =>
-        Assert.Contains("wanted at least 0 and below 1", Assert.Throws<ArgumentOutOfRangeException>(() => new SlidingWindow([4, 4]) { Overlap = overlap }.Predict(Noise(1, 9, 9), 1, images => images.alias(), Now)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "wanted at least 0 and below 1",
+            Assert.Throws<ArgumentOutOfRangeException>(() =>
+                new SlidingWindow([4, 4]) { Overlap = overlap }.Predict(Noise(1, 9, 9), 1, images => images.alias(), Now)).Message,
+            StringComparison.Ordinal);
 
     [Fact]
     public void An_output_of_another_shape_is_refused_and_no_tensor_is_left()
     {
         var example = Noise(1, 24, 24, 24);
         var before = Tensor.TotalCount;
-        var message = Assert.Throws<InvalidOperationException>(() => new SlidingWindow([16, 16, 16]).Predict(example, 3, images => images.alias(), Now)).Message;
+        var message = Assert.Throws<InvalidOperationException>(() =>
+            new SlidingWindow([16, 16, 16]).Predict(example, 3, images => images.alias(), Now)).Message;
         Assert.Contains("(1, 1, 16, 16, 16): wanted (1, 3, 16, 16, 16)", message, StringComparison.Ordinal);
         Assert.Equal(before, Tensor.TotalCount);
         new SlidingWindow([16, 16, 16]).Predict(example, 1, images => images.alias(), Now);

@@ -14,7 +14,9 @@ public sealed class VolumeFilesTests : IDisposable
         path = Path.Combine(folder, path);
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         if (extents.Length == 0) extents = [4, 3, 2];
-        Nifti.Write(path, new([.. Enumerable.Range(0, extents.Aggregate((a, b) => a * b)).Select(value)], extents, [1, 1, 2, 1], Affine.Of(1, 1, 2)));
+        Nifti.Write(
+            path,
+            new([.. Enumerable.Range(0, extents.Aggregate((a, b) => a * b)).Select(value)], extents, [1, 1, 2, 1], Affine.Of(1, 1, 2)));
         return path;
     }
 
@@ -47,7 +49,8 @@ public sealed class VolumeFilesTests : IDisposable
         }
         File.WriteAllText(Path.Combine(folder, "dataset.json"), """
             { "name": "Spleen", "modality": { "0": "CT", "1": "also CT" }, "labels": { "0": "background", "1": "spleen" },
-              "training": [ { "image": "./imagesTr/b.nii.gz", "label": "./labelsTr/b.nii.gz" }, { "image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz" } ], "test": [] }
+              "training": [ { "image": "./imagesTr/b.nii.gz", "label": "./labelsTr/b.nii.gz" },
+                            { "image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz" } ], "test": [] }
             """);
         var data = Decathlon.Open(folder);
         Assert.Equal(("spleen", 2, 2, 2, "a"), (data.Name, data.Count, data.Channels, data.Classes, data.Case(0)));
@@ -56,11 +59,18 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Equal((2.0, 1.0, 1.0), example.Affine!.Spacing);
         Assert.Equal(Enumerable.Range(24, 24).Select(i => (float)i), example.Channel(1).ToArray());
         Assert.Equal(7, Decathlon.Open(folder, classes: 7).Classes);
-        Assert.Contains("2 modalities: wanted one", Assert.Throws<InvalidDataException>(() => Decathlon.Load("spleen", folder, 1, (2, 3, 4), 2)).Message, StringComparison.Ordinal);
-        foreach (var wrong in (string[])["""{ "name": "Spleen" }""", """{ "name": "Spleen", "modality": {}, "labels": {}, "training": [ { "image": "a\u0000b", "label": "c" } ] }"""])
+        Assert.Contains(
+            "2 modalities: wanted one",
+            Assert.Throws<InvalidDataException>(() => Decathlon.Load("spleen", folder, 1, (2, 3, 4), 2)).Message, StringComparison.Ordinal);
+        foreach (var wrong in (string[])[
+            """{ "name": "Spleen" }""",
+            """{ "name": "Spleen", "modality": {}, "labels": {}, "training": [ { "image": "a\u0000b", "label": "c" } ] }""",
+        ])
         {
             File.WriteAllText(Path.Combine(folder, "dataset.json"), wrong);
-            Assert.Contains("no description of a task", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "no description of a task", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder)).Message,
+                StringComparison.Ordinal);
         }
     }
 
@@ -89,7 +99,8 @@ public sealed class VolumeFilesTests : IDisposable
         var example = data.Read(0);
         Assert.Equal([0, 100, 200, 300], Enumerable.Range(0, 4).Select(channel => example.Channel(channel)[0]));
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 4)), example.Labels);
-        Assert.Equal([200, 0], [Brats.Open(folder, ["t2", "t1"]).Read(0).Channel(0)[0], Brats.Open(folder, ["t2", "t1"]).Read(0).Channel(1)[0]]);
+        Assert.Equal(
+            [200, 0], [Brats.Open(folder, ["t2", "t1"]).Read(0).Channel(0)[0], Brats.Open(folder, ["t2", "t1"]).Read(0).Channel(1)[0]]);
     }
 
     [Fact]
@@ -98,7 +109,8 @@ public sealed class VolumeFilesTests : IDisposable
         var real = TestData.Real("ct_mr_totalsegmentator");
         Directory.CreateDirectory(Path.Combine(folder, "s0001", "segmentations"));
         File.Copy(Path.Combine(real, "aorta__ct_cropped.nii.gz"), Path.Combine(folder, "s0001", "ct.nii.gz"));
-        foreach (var organ in (string[])["aorta", "vertebrae_T12"]) File.Copy(Path.Combine(real, $"aorta__{organ}.nii.gz"), Path.Combine(folder, "s0001", "segmentations", $"{organ}.nii.gz"));
+        foreach (var organ in (string[])["aorta", "vertebrae_T12"])
+            File.Copy(Path.Combine(real, $"aorta__{organ}.nii.gz"), Path.Combine(folder, "s0001", "segmentations", $"{organ}.nii.gz"));
         var data = TotalSegmentator.Open(folder, "aorta", "vertebrae_T12");
         Assert.Equal(3, data.Classes);
         var example = data.Read(0);
@@ -106,7 +118,9 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Equal(aorta.Values.Chunk(aorta.Extents[0] * aorta.Extents[1]).SelectMany(slice => slice.Reverse())
             .Select(value => value == 1), example.Labels.Select(label => label == 1));
         Assert.Contains((ushort)2, example.Labels);
-        Assert.Contains("no mask of 'spleen': found aorta, vertebrae_T12", Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, "spleen")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no mask of 'spleen': found aorta, vertebrae_T12",
+            Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, "spleen")).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -141,10 +155,16 @@ public sealed class VolumeFilesTests : IDisposable
     public void Empty_folders_and_lone_images_are_refused()
     {
         Assert.Contains("No patients", Assert.Throws<InvalidDataException>(() => Brats.Open(folder)).Message, StringComparison.Ordinal);
-        Assert.Contains("No volumes", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder, 3)).Message, StringComparison.Ordinal);
-        Assert.Contains("No subjects", Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, "spleen")).Message, StringComparison.Ordinal);
-        Assert.Contains("No volumes", Assert.Throws<InvalidDataException>(() => VolumeFiles.Unlabelled(folder)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "No volumes", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder, 3)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "No subjects", Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, "spleen")).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "No volumes", Assert.Throws<InvalidDataException>(() => VolumeFiles.Unlabelled(folder)).Message, StringComparison.Ordinal);
         Make("imagesTr/a.nii.gz", i => i);
-        Assert.Contains("a.nii.gz has no labels", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder, 3)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "a.nii.gz has no labels", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder, 3)).Message,
+            StringComparison.Ordinal);
     }
 }

@@ -144,8 +144,15 @@ public sealed class VolumeLayoutsTests : IDisposable
     void Describe(string json) => File.WriteAllText(Path.Combine(folder, "dataset.json"), json);
 
     [Theory]
-    [InlineData("""{ "channel_names": { "1": "T2", "0": "T1" }, "labels": { "background": 0, "right": 2, "left": 1 }, "numTraining": 2, "file_ending": ".nii.gz" }""")]
-    [InlineData("""{ "name": "Two", "modality": { "0": "T1", "1": "T2" }, "labels": { "0": "background", "1": "left", "2": "right" }, "training": [ { "image": "./imagesTr/b.nii.gz", "label": "./labelsTr/b.nii.gz" }, { "image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz" } ] }""")]
+    [InlineData("""
+        { "channel_names": { "1": "T2", "0": "T1" }, "labels": { "background": 0, "right": 2, "left": 1 },
+          "numTraining": 2, "file_ending": ".nii.gz" }
+        """)]
+    [InlineData("""
+        { "name": "Two", "modality": { "0": "T1", "1": "T2" }, "labels": { "0": "background", "1": "left", "2": "right" },
+          "training": [ { "image": "./imagesTr/b.nii.gz", "label": "./labelsTr/b.nii.gz" },
+                        { "image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz" } ] }
+        """)]
     public void Both_versions_of_nnU_Net_are_read(string json)
     {
         foreach (var name in (string[])["a", "b"])
@@ -171,7 +178,8 @@ public sealed class VolumeLayoutsTests : IDisposable
     {
         Make("imagesTr/a_0000.nii.gz", i => i);
         Make("labelsTr/a.nii.gz", i => i % 3 == 2 ? 4 : i % 3);
-        Describe("""{ "channel_names": { "0": "T1" }, "labels": { "background": 0, "whole": [1, 4], "core": 4 }, "file_ending": ".nii.gz" }""");
+        Describe(
+            """{ "channel_names": { "0": "T1" }, "labels": { "background": 0, "whole": [1, 4], "core": 4 }, "file_ending": ".nii.gz" }""");
         var files = Decathlon.Open(folder);
         Assert.Equal(["background", "whole", "core"], files.ClassNames!);
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 3)), files.Read(0).Labels);

@@ -93,7 +93,8 @@ static unsafe class StandInNccl
     static int AllReduce(nint from, nint to, nuint count, int type, int operation, nint communicator, nint stream)
     {
         if (from != to || communicator != Communicator || stream == StandInDriver.TorchStream || stream == 0) return InvalidArgument;
-        var (of, bytes) = type switch { 7 => (ScalarType.Float32, 4), 8 => (ScalarType.Float64, 8), 4 => (ScalarType.Int64, 8), _ => default };
+        var (of, bytes) =
+            type switch { 7 => (ScalarType.Float32, 4), 8 => (ScalarType.Float64, 8), 4 => (ScalarType.Int64, 8), _ => default };
         if (bytes == 0) return InvalidArgument;
         var by = operation switch { 2 => ReduceOp.Max, 3 => ReduceOp.Min, _ => ReduceOp.Sum };
         Ranks.World.Collectives?.AllReduce(to, (long)count, of, bytes, by, TimeSpan.FromMinutes(1));

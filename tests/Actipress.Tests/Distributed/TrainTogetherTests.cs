@@ -17,8 +17,8 @@ public sealed class TrainTogetherTests : IDisposable
     {
         return
         [
-            .. ChildProcess.Cli, "train", "--batch", "20", "--train-examples", "90", "--test-examples", "40", "--seed", "3", "--schedule", "cosine",
-            "--json", "--out", output, .. Unless("--model", "lenet"), .. Unless("--epochs", "4"), .. more,
+            .. ChildProcess.Cli, "train", "--batch", "20", "--train-examples", "90", "--test-examples", "40", "--seed", "3", "--schedule",
+            "cosine", "--json", "--out", output, .. Unless("--model", "lenet"), .. Unless("--epochs", "4"), .. more,
         ];
 
         string[] Unless(string option, string usual) => more.Contains(option) ? [] : [option, usual];
@@ -77,7 +77,8 @@ public sealed class TrainTogetherTests : IDisposable
     [Fact]
     public void Ctrl_C_ends_every_rank_and_what_was_saved_is_gone_on_with()
     {
-        using var training = Mpirun.Start(["/usr/bin/env", "--default-signal=INT", .. Mpirun.Command(2, Train(In("out"), "--epochs", "20"))]);
+        using var training =
+            Mpirun.Start(["/usr/bin/env", "--default-signal=INT", .. Mpirun.Command(2, Train(In("out"), "--epochs", "20"))]);
         WaitForEpochs(training, "out", 2);
         Mpirun.Signal("INT", training.Id);
         Assert.NotEqual(0, ChildProcess.Wait(training).ExitCode);

@@ -39,13 +39,16 @@ public sealed class NetworkTests : IDisposable
         ["ResNet152"] = new(58_341_028, [2, 3, 8, 8], [2, 100], "layer1.0.downsample.0.weight", "layer3.35.conv3.weight"),
         // torchvision: wide_resnet101_2 has 126 886 696
         ["WideResNet101"] = new(125_034_916, [2, 3, 8, 8], [2, 100], "layer3.22.bn3.bias"),
-        // The published experiments: 22.6 M. All add up from 27 ab + 3b (in planes 9 ab + 3b) for a convolution of a to b channels with its batch norm.
+        // The published experiments: 22.6 M. All add up from 27 ab + 3b (in planes 9 ab + 3b) for a convolution of a to b channels with its
+        // batch norm.
         ["UNet2D"] = new(7_766_339, [2, 4, 32, 48], [2, 3, 32, 48], "bottom.conv2.weight", "rise1.bias"),
         ["UNet3D"] = new(22_583_875, [1, 4, 16, 32, 16], [1, 3, 16, 32, 16], "down1.conv1.weight", "up4.bn2.weight"),
         ["UNet3DSpleen"] = new(4_324_714, [1, 1, 16, 32, 16], [1, 2, 16, 32, 16]),
-        // vit-pytorch, added up from its text: a layer has 8 396 800 parameters with 16 heads and 6 299 648 with 8; the rest is embedding and head.
+        // vit-pytorch, added up from its text: a layer has 8 396 800 parameters with 16 heads and 6 299 648 with 8; the rest is embedding
+        // and head.
         ["ViT"] = new(46_233_576, [2, 3, 128, 64], [2, 1000], "to_patch_embedding.3.bias", "pos_embedding", "transformer.norm.weight",
-            "transformer.layers.4.0.to_qkv.weight", "transformer.layers.4.0.to_out.0.bias", "transformer.layers.4.1.net.4.weight", "mlp_head.weight"),
+            "transformer.layers.4.0.to_qkv.weight", "transformer.layers.4.0.to_out.0.bias", "transformer.layers.4.1.net.4.weight",
+            "mlp_head.weight"),
         ["ViT3D"] = new(33_708_132, [2, 3, 4, 64, 32], [2, 100], "to_patch_embedding.2.weight", "cls_token",
             "transformer.layers.0.1.net.0.weight", "mlp_head.1.bias"),
         // torchvision: efficientnet_b0 has 5 288 548. The published experiments: 5.29, 10.22, 19.19 M
@@ -56,10 +59,11 @@ public sealed class NetworkTests : IDisposable
         // torchvision: mobilenet_v2 has 3 504 872, of which 1 693 160 come after stage 7; pyramid 2 706 432, decoder 707 573
         ["DeepLabV3Plus"] = new(5_225_717, [2, 3, 64, 64], [2, 21, 64, 64], "backbone.low_level_features.1.conv.0.0.weight",
             "backbone.low_level_features.3.conv.2.weight", "backbone.high_level_features.4.conv.3.bias",
-            "backbone.high_level_features.17.conv.1.1.running_var", "classifier.project.0.weight", "classifier.aspp.convs.3.0.weight", "classifier.aspp.convs.4.1.weight",
-            "classifier.aspp.project.1.bias", "classifier.classifier.3.bias"),
+            "backbone.high_level_features.17.conv.1.1.running_var", "classifier.project.0.weight", "classifier.aspp.convs.3.0.weight",
+            "classifier.aspp.convs.4.1.weight", "classifier.aspp.project.1.bias", "classifier.classifier.3.bias"),
         // Lim et al. 2017: 43 M. 7 168 head, 38 355 200 body, 4 727 555 tail
-        ["EDSR"] = new(43_089_923, [1, 3, 8, 8], [1, 3, 32, 32], "sub_mean.weight", "head.0.bias", "body.31.body.2.weight", "body.32.weight",
+        ["EDSR"] = new(
+            43_089_923, [1, 3, 8, 8], [1, 3, 32, 32], "sub_mean.weight", "head.0.bias", "body.31.body.2.weight", "body.32.weight",
             "tail.0.2.weight", "tail.1.bias", "add_mean.bias"),
     };
 
@@ -79,7 +83,8 @@ public sealed class NetworkTests : IDisposable
         Assert.Equal(network.Input.Length + 1, x.dim());
         var plain = Step(model, x, loss => loss.backward());
         Assert.Equal(expected.Output, plain.shape);
-        Assert.All(model.named_parameters(), named => Assert.True(named.parameter.grad is not null || !named.parameter.requires_grad, named.name));
+        Assert.All(
+            model.named_parameters(), named => Assert.True(named.parameter.grad is not null || !named.parameter.requires_grad, named.name));
         var tensors = Tensor.TotalCount;
         Step(model, x, loss => loss.backward()).Dispose();
         Assert.Equal(tensors, Tensor.TotalCount);
@@ -109,7 +114,8 @@ public sealed class NetworkTests : IDisposable
             Step(model, x, SavedTensors.Backward).Dispose();
             Assert.Equal(tensors, Tensor.TotalCount);
 
-            using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Parse("st:1,storage=paper")).AdaptToLayers(false));
+            using var compression =
+                model.CompressActivations(options => options.Default(ActivationCodec.Parse("st:1,storage=paper")).AdaptToLayers(false));
             Assert.Equal(plain, StepFrom(before, model, x, compression.Backward));
             Assert.Equal(0, compression.LiveBytes);
             Assert.Empty(compression.Report().Notes);
@@ -141,7 +147,8 @@ public sealed class NetworkTests : IDisposable
         using var y = Step(model, x, backward);
         return [
             Bits("output", y),
-            .. model.named_parameters().Where(named => named.parameter.grad is not null).Select(named => Bits(named.name, named.parameter.grad!)),
+            .. model.named_parameters().Where(named => named.parameter.grad is not null)
+                .Select(named => Bits(named.name, named.parameter.grad!)),
             .. model.named_buffers().Select(named => Bits(named.name, named.buffer))];
 
         static string Bits(string name, Tensor values)
@@ -153,7 +160,9 @@ public sealed class NetworkTests : IDisposable
 
     static void ParametersAreThePublishedOnes(Module model, Known expected)
     {
-        Assert.Equal(expected.Parameters, model.parameters().Where(parameter => parameter.requires_grad).Sum(parameter => parameter.NumberOfElements));
+        Assert.Equal(
+            expected.Parameters,
+            model.parameters().Where(parameter => parameter.requires_grad).Sum(parameter => parameter.NumberOfElements));
         var keys = model.state_dict().Keys;
         Assert.All(expected.Keys, key => Assert.Contains(key, keys));
     }
@@ -178,9 +187,11 @@ public sealed class NetworkTests : IDisposable
     static void NothingIsAliveElsewhere(CompressionReport report)
     {
         Assert.True(report.KeptBytes < report.SavedBytes / 2, report.ToString());
-        Assert.True(report.AliveElsewhereBytes == 0, $"{string.Join(", ", report.Layers.Where(layer => layer.AliveElsewhereBytes > 0))}\n{report}");
+        Assert.True(
+            report.AliveElsewhereBytes == 0, $"{string.Join(", ", report.Layers.Where(layer => layer.AliveElsewhereBytes > 0))}\n{report}");
         Assert.Equal(0, report.LiveBytes);
-        Assert.DoesNotContain(report.Notes, note => !note.StartsWith("The gradient of this step is likely far", StringComparison.Ordinal));    // noise through fresh networks
+        // noise through fresh networks
+        Assert.DoesNotContain(report.Notes, note => !note.StartsWith("The gradient of this step is likely far", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -188,7 +199,8 @@ public sealed class NetworkTests : IDisposable
     {
         Assert.Equal("ResNet18", Networks.Find("resnet18").Name);
         Assert.Equal(["conv1", "bn1", "relu", "layer1"], Networks.Find("ResNet18").BlocksUpTo(1));
-        Assert.Contains("block0 to block4", Assert.Throws<ArgumentOutOfRangeException>(() => Networks.Find("ResNet18").BlocksUpTo(5)).Message);
+        Assert.Contains(
+            "block0 to block4", Assert.Throws<ArgumentOutOfRangeException>(() => Networks.Find("ResNet18").BlocksUpTo(5)).Message);
         var unknown = Assert.Throws<ArgumentException>(() => Networks.Find("ResNet19"));
         Assert.All(Networks.All, network => Assert.Contains(network.Name, unknown.Message));
     }
@@ -208,8 +220,11 @@ public sealed class NetworkTests : IDisposable
         using var video = randn([1, 3, 4, 32, 48]);
         patches = Patches(vit3D).call(video);
         Assert.Equal([1, 12, 16 * 16 * 2 * 3], patches.shape);
-        Assert.Equal(video[0, 1, 2 + 1, 16 + 5, 32 + 7].item<float>(), patches[0, (1 * 2 + 1) * 3 + 2, ((5 * 16 + 7) * 2 + 1) * 3 + 1].item<float>());
+        Assert.Equal(
+            video[0, 1, 2 + 1, 16 + 5, 32 + 7].item<float>(),
+            patches[0, (1 * 2 + 1) * 3 + 2, ((5 * 16 + 7) * 2 + 1) * 3 + 1].item<float>());
     }
 
-    static Module<Tensor, Tensor> Patches(Module vit) => (Module<Tensor, Tensor>)vit.named_modules().Single(named => named.name == "to_patch_embedding.0").module;
+    static Module<Tensor, Tensor> Patches(Module vit) =>
+        (Module<Tensor, Tensor>)vit.named_modules().Single(named => named.name == "to_patch_embedding.0").module;
 }

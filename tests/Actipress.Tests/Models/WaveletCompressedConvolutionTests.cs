@@ -43,7 +43,8 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
             {
                 var map = new double[height, width];
                 foreach (var (i, j) in kept)
-                    map[i, j] = (bias?[o] ?? 0) + Enumerable.Range(0, inputs).Sum(c => kernel[o, c] * Rounded(maps[c][i, j], parameters.GetValueOrDefault("a_alpha"), activationBits));
+                    map[i, j] = (bias?[o] ?? 0) + Enumerable.Range(0, inputs)
+                        .Sum(c => kernel[o, c] * Rounded(maps[c][i, j], parameters.GetValueOrDefault("a_alpha"), activationBits));
                 Haar(map, levels, back: true);
                 for (var i = 0; i < h; i++)
                     for (var j = 0; j < w; j++) y[image, o, i, j] = map[i, j];
@@ -58,7 +59,8 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
         var mean = values.Average(value => (double)value);
         var deviation = Math.Sqrt(values.Sum(value => (value - mean) * (value - mean)) / (values.Length - 1));
         var kernel = new double[weight.shape[0], columns];
-        for (var i = 0; i < values.Length; i++) kernel[i / columns, i % columns] = alpha is null ? values[i] : Rounded((values[i] - mean) / deviation, alpha, bits);
+        for (var i = 0; i < values.Length; i++)
+            kernel[i / columns, i % columns] = alpha is null ? values[i] : Rounded((values[i] - mean) / deviation, alpha, bits);
         return kernel;
     }
 
@@ -83,7 +85,8 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
                     (int, int)[] bands = [(i, j), (i, j + columns / 2), (i + rows / 2, j), (i + rows / 2, j + columns / 2)];
                     var (from, to) = back ? (bands, places) : (places, bands);
                     var (a, b, c, d) = (At(from[0]), At(from[1]), At(from[2]), At(from[3]));
-                    double[] turned = [(a + b + c + d) / 2, (a - b + c - d) / 2, (a + b - c - d) / 2, (a - b - c + d) / 2];    // its own inverse
+                    // its own inverse
+                    double[] turned = [(a + b + c + d) / 2, (a - b + c - d) / 2, (a + b - c - d) / 2, (a - b - c + d) / 2];
                     for (var k = 0; k < 4; k++) map[to[k].Item1, to[k].Item2] = turned[k];
                 }
 
@@ -107,7 +110,9 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
     [Fact]
     public void With_everything_kept_and_nothing_rounded_it_is_a_convolution()
     {
-        var (layer, x) = (new WaveletCompressedConvolution(3, 5, rate: 1, weightBits: 32, activationBits: 32), randn([2, 3, 16, 24], requires_grad: true));
+        var (layer, x) = (
+            new WaveletCompressedConvolution(3, 5, rate: 1, weightBits: 32, activationBits: 32),
+            randn([2, 3, 16, 24], requires_grad: true));
         var kernel = layer.parameters().Single();
         var (y, plain) = (layer.call(x), functional.conv2d(x, kernel.unsqueeze(-1)));
         Assert.True(y.allclose(plain, 1e-4, 1e-5));
@@ -141,7 +146,9 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
     [Fact]
     public void It_leaves_nothing_behind_and_trains_with_compressed_maps_and_as_a_checkpoint()
     {
-        var model = Sequential(("first", Conv2d(3, 8, 3, padding: 1)), ("wavelet", new WaveletCompressedConvolution(8, 8, 0.25)), ("norm", BatchNorm2d(8)), ("relu", ReLU()));
+        var model = Sequential(
+            ("first", Conv2d(3, 8, 3, padding: 1)), ("wavelet", new WaveletCompressedConvolution(8, 8, 0.25)), ("norm", BatchNorm2d(8)),
+            ("relu", ReLU()));
         var x = randn(2, 3, 32, 32);
         float[][] Gradients(Action<Tensor> backward)
         {
@@ -170,17 +177,23 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
         long Saved(Module<Tensor, Tensor> layer)
         {
             var storages = new Dictionary<nint, long>();
-            using (SavedTensors.Hook(kept => { storages[StorageReference.AddressOf(kept)] = kept.NumberOfElements * kept.ElementSize; return kept; }, kept => (Tensor)kept!)) layer.call(x);
+            using (SavedTensors.Hook(
+                kept => { storages[StorageReference.AddressOf(kept)] = kept.NumberOfElements * kept.ElementSize; return kept; },
+                kept => (Tensor)kept!))
+                layer.call(x);
             return storages.Values.Sum();
         }
-        Assert.True(Saved(new WaveletCompressedConvolution(16, 16, rate: 0.5)) > 1.5 * Saved(Conv2d(16, 16, 1)), $"{Saved(new WaveletCompressedConvolution(16, 16, rate: 0.5))}, {Saved(Conv2d(16, 16, 1))}");
+        Assert.True(
+            Saved(new WaveletCompressedConvolution(16, 16, rate: 0.5)) > 1.5 * Saved(Conv2d(16, 16, 1)),
+            $"{Saved(new WaveletCompressedConvolution(16, 16, rate: 0.5))}, {Saved(Conv2d(16, 16, 1))}");
     }
 
     [Fact]
     public void A_network_of_them_trains()
     {
         using var model = EfficientNet.B0(10, (from, to) => new WaveletCompressedConvolution(from, to, 0.25));
-        Assert.Equal(31, model.modules().OfType<WaveletCompressedConvolution>().Count());    // 16 inverted residuals, the first without expansion
+        // 16 inverted residuals, the first without expansion
+        Assert.Equal(31, model.modules().OfType<WaveletCompressedConvolution>().Count());
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
         compression.Backward(model.call(randn(2, 3, 64, 64)).square().mean());
         Assert.All(model.named_parameters(), named => Assert.True(named.parameter.grad!.isfinite().all().item<bool>(), named.name));
@@ -189,5 +202,7 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
 
     [Theory, InlineData(0, 3, 4), InlineData(1.5, 3, 4), InlineData(0.5, 0, 4), InlineData(0.5, 3, 1)]
     public void What_cannot_be_is_refused(double rate, int levels, int bits) =>
-        Assert.Contains("wanted", Assert.Throws<ArgumentOutOfRangeException>(() => new WaveletCompressedConvolution(3, 3, rate, levels, bits)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "wanted", Assert.Throws<ArgumentOutOfRangeException>(() => new WaveletCompressedConvolution(3, 3, rate, levels, bits)).Message,
+            StringComparison.Ordinal);
 }

@@ -4,7 +4,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Models;
 
-/// <summary>Weights come from PyTorch's and Hugging Face's files through TorchSharp.PyBridge, since parameters have their published names.</summary>
+/// <summary>
+/// Weights come from PyTorch's and Hugging Face's files through TorchSharp.PyBridge, since parameters have their published names.
+/// </summary>
 public sealed class WeightsTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
