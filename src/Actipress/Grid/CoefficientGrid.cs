@@ -26,7 +26,8 @@ sealed class CoefficientGrid : Implementation
         using (var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape)))
         using (var contiguous = coefficients.contiguous())
             grid = GridMap.Pack(
-                (void*)LibTorch.Data(contiguous), ScalarType.Float32, GridFormat.Tiles(contiguous.NumberOfElements), codec.Keep, exactZeros: false,
+                (void*)LibTorch.Data(contiguous), ScalarType.Float32, GridFormat.Tiles(contiguous.NumberOfElements), codec.Keep,
+                exactZeros: false,
                 limits with { Bytes = limits.Bytes - (zeros?.NumberOfElements ?? 0) }, get_num_threads(), out why);
         if (grid is not null) return new GridOfCoefficients(zeros, grid);
         zeros?.Dispose();
@@ -36,7 +37,11 @@ sealed class CoefficientGrid : Implementation
     public override Stored Read(ref PackedReader reader, MapHeader header)
     {
         var zeros = reader.Zeros(header.Shape.Elements);
-        try { return new GridOfCoefficients(zeros, GridMap.Read(reader.Rest("the chunks"), GridFormat.Tiles(header.Codec.Transform.Coefficients(header.Shape)))); }
+        try
+        {
+            var tiles = GridFormat.Tiles(header.Codec.Transform.Coefficients(header.Shape));
+            return new GridOfCoefficients(zeros, GridMap.Read(reader.Rest("the chunks"), tiles));
+        }
         catch
         {
             zeros?.Dispose();

@@ -64,7 +64,8 @@ sealed unsafe class GridOnCpu(GridMap grid) : Stored
     {
         try
         {
-            grid.Unpack((void*)LibTorch.Data(values), header.Type, GridFormat.Tiles(header.Codec.Transform, header.Shape), get_num_threads(), range);
+            var tiles = GridFormat.Tiles(header.Codec.Transform, header.Shape);
+            grid.Unpack((void*)LibTorch.Data(values), header.Type, tiles, get_num_threads(), range);
             return values;
         }
         catch

@@ -185,7 +185,8 @@ unsafe partial struct GridLanes<T>
         {
             float* from = y + c, to = x + c;
             T e0 = T.Load(from), e1 = T.Load(from + 32), e2 = T.Load(from + 32 * 2), e3 = T.Load(from + 32 * 3), e4 = T.Load(from + 32 * 4);
-            T o0 = T.Load(from + 16), o1 = T.Load(from + 16 * 3), o2 = T.Load(from + 16 * 5), o3 = T.Load(from + 16 * 7), o4 = T.Load(from + 16 * 9);
+            T o0 = T.Load(from + 16), o1 = T.Load(from + 16 * 3), o2 = T.Load(from + 16 * 5), o3 = T.Load(from + 16 * 7);
+            var o4 = T.Load(from + 16 * 9);
             for (var i = 0; i < 5; i++)
             {
                 T even = Sum(e0, e1, e2, e3, e4, m + 25 + i, 5), odd = Sum(o0, o1, o2, o3, o4, m + i, 5);

@@ -70,7 +70,15 @@ unsafe partial class GridMap
         int outcome, anyZero, anyNegative;
         long bytes = HeaderBytes + sizeof(int) * (long)tiles.Chunks;
 
-        public GridMap Result { get; } = new(tiles.Chunks) { Step = sample.Step, FirstOffset = sample.FirstOffset, OtherOffset = sample.OtherOffset, HasZeros = withZeros, RelativeError = sample.RelativeError };
+        public GridMap Result { get; } = new(tiles.Chunks)
+        {
+            Step = sample.Step,
+            FirstOffset = sample.FirstOffset,
+            OtherOffset = sample.OtherOffset,
+            HasZeros = withZeros,
+            RelativeError = sample.RelativeError,
+        };
+
         public Outcome Outcome => (Outcome)Volatile.Read(ref outcome);
         public bool AnyZero => anyZero != 0;
         public bool AnyNegative => anyNegative != 0;

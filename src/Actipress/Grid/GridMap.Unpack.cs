@@ -30,7 +30,8 @@ unsafe partial class GridMap
         readonly int[]? order = tiles.OrderOfWork();
         readonly float least = ExactZeros.Least(TCells.Smallest, packed.Step);
 
-        public void Run() => work.Run(tiles.Wavelet is not { } wavelet ? UnpackTiles : wavelet.IsLarge ? () => UnpackLarge(wavelet) : () => UnpackUnits(wavelet));
+        public void Run() => work.Run(
+            tiles.Wavelet is not { } wavelet ? UnpackTiles : wavelet.IsLarge ? () => UnpackLarge(wavelet) : () => UnpackUnits(wavelet));
 
         void UnpackTiles()
         {

@@ -84,7 +84,8 @@ sealed unsafe partial class GridMap : IDisposable
         return packed;
     }
 
-    readonly struct PackWork(void* map, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads) : ISpecialised<(GridMap?, LeftRaw)>
+    readonly struct PackWork(void* map, GridTiles tiles, Keep keep, bool exactZeros, PackLimits limits, int threads)
+        : ISpecialised<(GridMap?, LeftRaw)>
     {
         readonly void* map = map;
 

@@ -154,7 +154,8 @@ readonly unsafe record struct GridSample(
                         {
                             var first = Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements;
                             if (inPlace) values = (float*)map + first;
-                            if (!Look<TFace, TCells>(map, first, wavelet.Elements, inPlace ? null : values + (long)i * wavelet.Elements, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
+                            var to = inPlace ? null : values + (long)i * wavelet.Elements;
+                            if (!Look<TFace, TCells>(map, first, wavelet.Elements, to, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
                             if (seen.NotFinite) return;
                         }
                         unit.Forward(values, 0, together, together);
@@ -194,7 +195,9 @@ readonly unsafe record struct GridSample(
             foreach (var block in blocks)
             {
                 var start = block % blocksEach * BlockElements;
-                if (!Look<TFace, TCells>(map, chosen[block / blocksEach] * maps.Elements + start, Math.Min(BlockElements, maps.Elements - start), null, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
+                var first = chosen[block / blocksEach] * maps.Elements + start;
+                var elements = Math.Min(BlockElements, maps.Elements - start);
+                if (!Look<TFace, TCells>(map, first, elements, null, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
                 if (seen.NotFinite) return;
             }
             seen.Add(anyZero, anyNegative);
@@ -270,7 +273,8 @@ readonly unsafe record struct GridSample(
             {
                 var magnitude = Math.Abs(some[i]);
                 var level = MathF.Floor(magnitude * inverse);
-                var off = level switch { 0 => magnitude, >= GridLevels.Escape => 0, _ => magnitude - (level + (level == 1 ? first : other)) * step };
+                var rebuilt = (level + (level == 1 ? first : other)) * step;
+                var off = level switch { 0 => magnitude, >= GridLevels.Escape => 0, _ => magnitude - rebuilt };
                 (energy, error) = (energy + (double)magnitude * magnitude, error + (double)off * off);
             }
         }

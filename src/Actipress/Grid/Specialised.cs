@@ -14,7 +14,11 @@ interface ISpecialised<out TResult>
 static class Specialised
 {
     /// <summary>The widest registers that this processor has.</summary>
-    public static string Width => Vector512.IsHardwareAccelerated ? "Vector512" : Vector256.IsHardwareAccelerated ? "Vector256" : Vector128.IsHardwareAccelerated ? "Vector128" : "plain";
+    public static string Width =>
+        Vector512.IsHardwareAccelerated ? "Vector512"
+        : Vector256.IsHardwareAccelerated ? "Vector256"
+        : Vector128.IsHardwareAccelerated ? "Vector128"
+        : "plain";
 
     /// <summary>Runs the work with the widest registers.</summary>
     public static TResult Run<TWork, TResult>(torch.ScalarType type, TWork work) where TWork : struct, ISpecialised<TResult> =>

@@ -92,6 +92,7 @@ readonly struct Strips
             return MapRange.Whole(shape, first, Math.Min(shape.Maps, (range.First + range.Maps + maps - 1) / maps * maps) - first);
         }
         var row = range.FirstRow / rows * rows;
-        return range with { FirstRow = row, Rows = Math.Min(MapRange.RowsOf(shape), (range.FirstRow + range.Rows + rows - 1) / rows * rows) - row };
+        var end = Math.Min(MapRange.RowsOf(shape), (range.FirstRow + range.Rows + rows - 1) / rows * rows);
+        return range with { FirstRow = row, Rows = end - row };
     }
 }

@@ -183,7 +183,8 @@ sealed unsafe class GridChunk : IDisposable
     public byte* Finish(byte* zeros, byte* zeroEnd, out int length)
     {
         byte* signEnd = signBits.End(), levelEnd = levelBits.End();
-        length = checked((int)(4 * tile + (zeroEnd - zeros) + (maskEnd - masks) + (signEnd - signs) + (levelEnd - levels) + (escapeEnd - escapes)) + sizeof(int));
+        var sections = (zeroEnd - zeros) + (maskEnd - masks) + (signEnd - signs) + (levelEnd - levels) + (escapeEnd - escapes);
+        length = checked((int)(sizeof(int) + 4 * tile + sections));
         var bytes = (byte*)NativeMemory.Alloc((nuint)length);
         var at = bytes;
         *(int*)at = (int)(levelEnd - levels);

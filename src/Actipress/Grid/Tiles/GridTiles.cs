@@ -88,7 +88,9 @@ sealed class GridTiles
     public GridWavelet? Wavelet { get; }
 
     public long Count { get; }
-    public int Chunks => checked((int)(Wavelet is { } wavelet ? wavelet.Units * wavelet.ChunksPerUnit : (Count + GridChunk.TilesPerChunk - 1) / GridChunk.TilesPerChunk));
+    public int Chunks => checked((int)(Wavelet is { } wavelet
+        ? wavelet.Units * wavelet.ChunksPerUnit
+        : (Count + GridChunk.TilesPerChunk - 1) / GridChunk.TilesPerChunk));
 
     /// <summary>Whether a range of the map can be unpacked without the rest of the map.</summary>
     public bool HaveRanges => Transform != TileTransform.Wavelet;

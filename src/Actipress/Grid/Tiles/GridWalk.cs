@@ -68,8 +68,8 @@ struct BlockWalk
         (var map, var within) = Math.DivRem(block, region.BlocksPerMap);
         (var lines, across) = Math.DivRem((int)within, region.Width.Count);
         (slice, down) = Math.DivRem(lines, region.Height.Count);
-        Start = ((map * shape.Depth + region.Depth.Start + slice * region.Depth.Points) * shape.Height + region.Height.Start + down * region.Height.Points) * shape.Width
-            + region.Width.Start + across * region.Width.Points;
+        var (z, y) = (region.Depth.Start + slice * region.Depth.Points, region.Height.Start + down * region.Height.Points);
+        Start = ((map * shape.Depth + z) * shape.Height + y) * shape.Width + region.Width.Start + across * region.Width.Points;
     }
 
     /// <summary>The index of the block's first value in the map.</summary>

@@ -26,7 +26,11 @@ unsafe partial class GridUnit<TFace>
     public static int Lines(in Wavelet.Extents extents) => extents.Depth > 1 ? extents.Depth : extents.Height;
 
     /// <summary>The number of lines in each half of a level.</summary>
-    public int HalfLines(int level) => Lines(wavelet.Levels[level].Whole) == 1 ? 1 : wavelet.Levels[level].Whole.Depth > 1 ? wavelet.Levels[level].Half.Depth : wavelet.Levels[level].Half.Height;
+    public int HalfLines(int level)
+    {
+        var (whole, half) = (wavelet.Levels[level].Whole, wavelet.Levels[level].Half);
+        return Lines(whole) == 1 ? 1 : whole.Depth > 1 ? half.Depth : half.Height;
+    }
 
     /// <summary>The input of a level: the low band of the level before, or the map itself.</summary>
     public float* Whole(int level, float* values) => level == 0 ? values : Low(level - 1, 0, 1);

@@ -54,10 +54,13 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
         var unit = ((long)wavelet.Coefficients * wavelet.MapsPerUnit + 271) / 256 * 256;
         var sideBySide = wavelet.Bands.Take(wavelet.BandsSideBySide).Sum(band => band.Elements) * wavelet.Together;
         var slice = wavelet.Shape.Depth == 1 ? 0 : levels.Max(level => (long)level.Whole.Height * level.Whole.Width * level.Beside);
+        var planes = divides ? 0 : levels.Max(level => HasPlanes(level) ? GridCombiner<TFace>.PlaneScratch(level.Whole) * level.Beside : 0);
+        var joinsWhole = !divides && slice > 0 && taps > 2 && !wavelet.IsLarge;
         memory = new(
-            own * unit, inPlace ? 0 : own * batch, Math.Max(sideBySide, !divides && slice > 0 && taps > 2 && !wavelet.IsLarge ? batch : 0), sideBySide, own * LowElements(0), own * LowElements(1),
-            slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, divides ? 0 : levels.Max(level => HasPlanes(level) ? GridCombiner<TFace>.PlaneScratch(level.Whole) * level.Beside : 0),
-            levels.Max(level => 2 * (level.Whole.Width + 1L) * level.Beside), 512, GridRow.Floats(wavelet.Shape.Width, taps), 2 * taps, 2 * 8, divides ? 0 : LineFloats);
+            own * unit, inPlace ? 0 : own * batch, Math.Max(sideBySide, joinsWhole ? batch : 0), sideBySide,
+            own * LowElements(0), own * LowElements(1), slice == 0 ? 0 : Math.Max(2 * slice, SliceElements), slice, planes,
+            levels.Max(level => 2 * (level.Whole.Width + 1L) * level.Beside), 512, GridRow.Floats(wavelet.Shape.Width, taps),
+            2 * taps, 2 * 8, divides ? 0 : LineFloats);
         Coefficients = shared is null ? memory[0] : shared.Coefficients;
         Values = shared is null ? memory[1] : shared.Values;
         whole = memory[2];
@@ -410,6 +413,7 @@ sealed unsafe partial class GridUnit<TFace> : IDisposable where TFace : struct, 
     FourBands Parts(in GridWavelet.Level level, int highAxes, int z)
     {
         const int Height = GridWavelet.HeightAxis, Width = GridWavelet.WidthAxis;
-        return new FourBands(bands[highAxes], bands[highAxes | Width], bands[highAxes | Height], bands[highAxes | Height | Width]).After((long)z * level.Half.Height * level.Half.Width);
+        var first = new FourBands(bands[highAxes], bands[highAxes | Width], bands[highAxes | Height], bands[highAxes | Height | Width]);
+        return first.After((long)z * level.Half.Height * level.Half.Width);
     }
 }

@@ -144,7 +144,8 @@ sealed unsafe class GridWavelet
         var strip = Math.Max(1, LeastStrip / (Elements / lines) / least) * least;
         if (strip > lines / 2) return this;
         var strips = Shape.Maps * lines / strip;
-        return new(wavelet, Shape.Depth > 1 ? Shape with { Maps = strips, Depth = strip } : IsLine ? Shape with { Maps = strips, Width = strip } : Shape with { Maps = strips, Height = strip });
+        var shape = Shape with { Maps = strips };
+        return new(wavelet, Shape.Depth > 1 ? shape with { Depth = strip } : IsLine ? shape with { Width = strip } : shape with { Height = strip });
     }
 
     /// <summary>

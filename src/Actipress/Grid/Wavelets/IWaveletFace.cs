@@ -27,7 +27,7 @@ unsafe interface IWaveletFace
     /// <see cref="Filter"/> along the columns and then along the rows.
     /// </summary>
     /// <remarks>
-    /// <c>space</c> is the stride of pairs, <c>u</c> the low and <c>v</c> the high filter. The rows of each of the <c>bands</c> lie one after the other.
+    /// <c>space</c> is the stride of pairs, <c>u</c> the low and <c>v</c> the high filter. The rows of each band lie one after the other.
     /// </remarks>
     static abstract void Quarter(float* upper, float* lower, long space, int pairs, float* u, float* v, in FourBands bands, int count);
 
