@@ -7,7 +7,8 @@ public sealed class ExceptionsTests
     {
         var exceptions = typeof(ActipressException).Assembly.GetExportedTypes().Where(typeof(Exception).IsAssignableFrom).ToArray();
         Assert.Contains(typeof(BudgetException), exceptions);
-        Assert.All(exceptions, exception => Assert.True(typeof(ActipressException).IsAssignableFrom(exception), $"{exception} is no ActipressException."));
+        Assert.All(exceptions, exception =>
+            Assert.True(typeof(ActipressException).IsAssignableFrom(exception), $"{exception} is no ActipressException."));
     }
 
     [Fact]

@@ -12,7 +12,7 @@ public sealed partial class RoomsTests
 
     /// <summary>One room.</summary>
     /// <param name="Name">The folder; or the name of a group of files.</param>
-    /// <param name="Uses">The rooms whose types those of this one may use.</param>
+    /// <param name="Uses">The rooms whose types the types of this room may use.</param>
     sealed record Room(string Name, params string[] Uses);
 
     // From the ground up: a room uses only rooms on lines above its own.
@@ -52,7 +52,7 @@ public sealed partial class RoomsTests
         Path.GetDirectoryName(file) is { Length: > 0 } folder ? folder.Replace('\\', '/') : pipeline.Contains(file) ? Pipeline : Face;
 
     static string[] Sources() => [.. Directory.EnumerateFiles(library, "*.cs", SearchOption.AllDirectories)
-        .Select(path => Path.GetRelativePath(library, path)).Where(path => !path.StartsWith("obj", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        .Select(path => Path.GetRelativePath(library, path)).Order(StringComparer.Ordinal)];
 
     // The files in which each type is declared that lies in no other type.
     static Dictionary<string, string[]> FilesOfTypes() => (
@@ -61,13 +61,15 @@ public sealed partial class RoomsTests
         let space = Namespace().Match(text).Groups[1].Value
         from Match type in Declaration().Matches(text)
         let parameters = type.Groups["parameters"] is { Success: true, Value: var some } ? $"`{some.Split(',').Length}" : ""
-        group file by $"{space}.{type.Groups["name"].Value}{parameters}").ToDictionary(files => files.Key, files => files.Distinct().ToArray());
+        group file by $"{space}.{type.Groups["name"].Value}{parameters}")
+        .ToDictionary(files => files.Key, files => files.Distinct().ToArray());
 
     [GeneratedRegex(@"^namespace ([\w.]+);", RegexOptions.Multiline)]
     private static partial Regex Namespace();
 
     [GeneratedRegex(@"^(?:(?:public|internal|static|sealed|abstract|readonly|unsafe|partial|ref) )*" +
-        @"(?:(?:class|record struct|record|struct|interface|enum) (?<name>\w+)(?:<(?<parameters>[^>]+)>)?|delegate .*?(?<name>\w+)\()", RegexOptions.Multiline)]
+        @"(?:(?:class|record struct|record|struct|interface|enum) (?<name>\w+)(?:<(?<parameters>[^>]+)>)?|delegate .*?(?<name>\w+)\()",
+        RegexOptions.Multiline)]
     private static partial Regex Declaration();
 
     static readonly Lazy<(IReadOnlySet<string> Types, IReadOnlySet<TypeUse> Uses)> compiled =
@@ -88,14 +90,17 @@ public sealed partial class RoomsTests
             let key = uses.Key
             select $"{string.Join(" and ", files[key.From])}: {key.From} of {key.user} uses {key.To} of {key.used} " +
                 $"({string.Join(", ", files[key.To])}), in {string.Join(", ", uses.Select(use => use.Where).Distinct().Take(3))}. " +
-                $"{key.user} may use {(key.room.Uses.Length == 0 ? "no other room" : string.Join(", ", key.room.Uses))}. Way out: {WayOut(key.user, key.used)}").ToArray();
-        Assert.True(wrong is [], $"{wrong.Length} uses across rooms that the table of {nameof(RoomsTests)} lacks.\n{string.Join("\n", wrong)}");
+                $"{key.user} may use {(key.room.Uses is [] ? "no other room" : string.Join(", ", key.room.Uses))}. " +
+                $"Way out: {WayOut(key.user, key.used)}").ToArray();
+        Assert.True(wrong is [],
+            $"{wrong.Length} uses across rooms that the table of {nameof(RoomsTests)} lacks.\n{string.Join("\n", wrong)}");
     }
 
     static string WayOut(string user, string used) =>
         Array.FindIndex(rooms, room => room.Name == used) < Array.FindIndex(rooms, room => room.Name == user)
             ? $"move one of the types, or, if {user} is to know {used}, add it to the line of {user} in the table."
-            : $"{used} stands above {user}, so that this would close a circle: let {user} declare an interface or a record that {used} fills, or move one of the types.";
+            : $"{used} is built on {user} or beside it, so that this would close a circle: " +
+              $"let {user} declare an interface or a record that {used} fills, or move one of the types.";
 
     [Fact]
     public void The_table_has_no_circle()
@@ -103,16 +108,18 @@ public sealed partial class RoomsTests
         for (var line = 0; line < rooms.Length; line++)
             foreach (var used in rooms[line].Uses)
                 Assert.True(rooms[..line].Any(room => room.Name == used),
-                    $"The line of {rooms[line].Name} names {used}, which is no room on a line above it: wanted an order of lines in which each room uses rooms above its own line alone. Where there is no such order, rooms use each other in a circle.");
+                    $"The line of {rooms[line].Name} names {used}, which no line above it is: wanted an order of lines in which " +
+                    "each room uses rooms above its own line alone. Where there is no such order, rooms use each other in a circle.");
         Assert.Equal(rooms.Length, rooms.Select(room => room.Name).Distinct().Count());
     }
 
     [Fact]
     public void The_table_has_a_line_for_each_room_and_for_nothing_else()
     {
-        string[] found = [.. Sources().Select(RoomOf).Distinct()];
-        Assert.True(found.Except(rooms.Select(room => room.Name)).ToArray() is [] , $"Rooms that the table of {nameof(RoomsTests)} lacks: {string.Join(", ", found.Except(rooms.Select(room => room.Name)))}. Give each a line, which says what it may use.");
-        Assert.Empty(rooms.Select(room => room.Name).Except(found));
+        string[] found = [.. Sources().Select(RoomOf).Distinct()], named = [.. rooms.Select(room => room.Name)];
+        Assert.True(found.All(named.Contains), $"Rooms that the table of {nameof(RoomsTests)} lacks: " +
+            $"{string.Join(", ", found.Except(named))}. Give each a line, which says what it may use.");
+        Assert.Empty(named.Except(found));
         Assert.Empty(pipeline.Except(Sources()));
     }
 
@@ -121,7 +128,11 @@ public sealed partial class RoomsTests
     {
         var files = FilesOfTypes();
         var uses = compiled.Value.Uses.Select(use => (RoomOf(files[use.From][0]), RoomOf(files[use.To][0]))).ToHashSet();
-        Assert.Empty(from room in rooms from used in room.Uses where !uses.Contains((room.Name, used)) select $"{room.Name} uses nothing of {used}: take it from the line.");
+        Assert.Empty(
+            from room in rooms
+            from used in room.Uses
+            where !uses.Contains((room.Name, used))
+            select $"{room.Name} uses nothing of {used}: take it from the line.");
     }
 
     [Fact]
@@ -129,6 +140,9 @@ public sealed partial class RoomsTests
     {
         var files = FilesOfTypes();
         Assert.Empty(compiled.Value.Types.Except(files.Keys));
-        Assert.Empty(from type in files where type.Value.Select(RoomOf).Distinct().Count() > 1 select $"{type.Key}: {string.Join(", ", type.Value)}");
+        Assert.Empty(
+            from type in files
+            where type.Value.Select(RoomOf).Distinct().Count() > 1
+            select $"{type.Key}: {string.Join(", ", type.Value)}");
     }
 }

@@ -39,7 +39,9 @@ sealed class TypeUses
 
     /// <summary>Reads an assembly.</summary>
     /// <param name="path">Its file.</param>
-    /// <returns>Its types with those that are inside of no other, and all uses between two different ones of them. What the compiler made up is left out.</returns>
+    /// <returns>
+    /// The types that lie in no other type, and the uses between any two of them. What the compiler made up is left out.
+    /// </returns>
     public static (IReadOnlySet<string> Types, IReadOnlySet<TypeUse> Uses) Of(string path)
     {
         using var file = new PEReader(File.OpenRead(path));
@@ -69,7 +71,8 @@ sealed class TypeUses
         return types;
     }
 
-    static bool IsMadeUp(string name) => name.Contains('<', StringComparison.Ordinal) || name.StartsWith("Microsoft.", StringComparison.Ordinal)
+    static bool IsMadeUp(string name) =>
+        name.Contains('<', StringComparison.Ordinal) || name.StartsWith("Microsoft.", StringComparison.Ordinal)
         || name.StartsWith("System.", StringComparison.Ordinal);
 
     // The outermost type around it, with its namespace.
@@ -96,7 +99,8 @@ sealed class TypeUses
         foreach (var parameter in method.GetParameters()) See(metadata.GetParameter(parameter).GetCustomAttributes());
         if (method.RelativeVirtualAddress == 0) return;
         var body = file.GetMethodBody(method.RelativeVirtualAddress);
-        if (!body.LocalSignature.IsNil) metadata.GetStandaloneSignature(body.LocalSignature).DecodeLocalSignature(new Signatures(this), null);
+        if (!body.LocalSignature.IsNil)
+            metadata.GetStandaloneSignature(body.LocalSignature).DecodeLocalSignature(new Signatures(this), null);
         foreach (var region in body.ExceptionRegions) See(region.CatchType);
         SeeInstructions(body.GetILReader());
     }
@@ -106,10 +110,12 @@ sealed class TypeUses
         while (body.RemainingBytes > 0)
         {
             var first = body.ReadByte();
-            var code = (first == 0xFE ? twoBytes[body.ReadByte()] : oneByte[first]) ?? throw new BadImageFormatException($"No instruction {first:X2} in {from}, {where}.");
+            var code = (first == 0xFE ? twoBytes[body.ReadByte()] : oneByte[first])
+                ?? throw new BadImageFormatException($"No instruction {first:X2} in {from}, {where}.");
             switch (code.OperandType)
             {
-                case OperandType.InlineField or OperandType.InlineMethod or OperandType.InlineType or OperandType.InlineTok or OperandType.InlineSig:
+                case OperandType.InlineField or OperandType.InlineMethod or OperandType.InlineType or OperandType.InlineTok
+                    or OperandType.InlineSig:
                     See(MetadataTokens.EntityHandle(body.ReadInt32()));
                     break;
                 case OperandType.InlineSwitch:
@@ -197,7 +203,8 @@ sealed class TypeUses
             return null;
         }
 
-        public object? GetTypeFromSpecification(MetadataReader reader, object? genericContext, TypeSpecificationHandle handle, byte rawTypeKind)
+        public object? GetTypeFromSpecification(
+            MetadataReader reader, object? genericContext, TypeSpecificationHandle handle, byte rawTypeKind)
         {
             reading.See((EntityHandle)handle);
             return null;

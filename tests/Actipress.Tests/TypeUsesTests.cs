@@ -6,13 +6,17 @@ public sealed class TypeUsesTests
 {
     static readonly Lazy<IReadOnlySet<TypeUse>> uses = new(() => TypeUses.Of(typeof(TypeUsesTests).Assembly.Location).Uses);
 
-    static IEnumerable<string> Users(string of) => uses.Value.Where(use => use.To == $"{typeof(Used).Namespace}.{of}").Select(use => use.From.Split('.')[^1]).Distinct();
+    static IEnumerable<string> Users(string of) => (
+        from use in uses.Value
+        where use.To == $"{typeof(Used).Namespace}.{of}"
+        select use.From.Split('.')[^1]).Distinct();
 
     [Fact]
     public void A_use_is_seen_wherever_the_compiler_leaves_a_trace_of_it() => Assert.Equal(
         [
-            nameof(ArgumentOfGeneric), nameof(Base), nameof(BodyOfLambda), nameof(CallOfGeneric), nameof(CaseOfSwitch), nameof(ConstraintOfGeneric),
-            nameof(Field), nameof(Inner), nameof(Local), nameof(Parameter), nameof(Pointer), nameof(Result), nameof(StaticCall), nameof(TypeTest),
+            nameof(ArgumentOfGeneric), nameof(Base), nameof(BodyOfLambda), nameof(CallOfGeneric), nameof(CaseOfSwitch),
+            nameof(ConstraintOfGeneric), nameof(Field), nameof(Inner), nameof(Local), nameof(Parameter), nameof(Pointer), nameof(Result),
+            nameof(StaticCall), nameof(TypeTest),
         ], Users(nameof(Used)).Except([nameof(TypeUsesTests), nameof(NoUse)]).Order(StringComparer.Ordinal));
 
     [Fact]
@@ -32,5 +36,6 @@ public sealed class TypeUsesTests
 
     [Fact]
     public void The_member_that_uses_is_told() =>
-        Assert.Equal(["member Call"], uses.Value.Where(use => use.From.EndsWith(nameof(StaticCall), StringComparison.Ordinal)).Select(use => use.Where));
+        Assert.Equal(["member Call"],
+            from use in uses.Value where use.From.EndsWith(nameof(StaticCall), StringComparison.Ordinal) select use.Where);
 }

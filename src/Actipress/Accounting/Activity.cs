@@ -7,5 +7,6 @@ namespace Actipress.Accounting;
 /// </param>
 readonly record struct Activity(bool Backward, string? Layer)
 {
-    public override string ToString() => (Backward ? "backward pass" : "forward pass") + (string.IsNullOrEmpty(Layer) ? "" : $" of {Layer}");
+    public override string ToString() =>
+        (Backward ? "backward pass" : "forward pass") + (string.IsNullOrEmpty(Layer) ? "" : $" of {Layer}");
 }

@@ -115,7 +115,8 @@ sealed class Ledger
 
         /// <summary>The account as a report shows it.</summary>
         public LayerReport Line() => new(layer, type, Maps, SharedMaps, SavedBytes, KeptBytes,
-            string.Join(", ", Ways.Where(way => way.Value > 0 || KeptBytes == 0).OrderByDescending(way => way.Value).Select(way => way.Key)), AliveElsewhereBytes, NotFinite)
+            string.Join(", ", from way in Ways where way.Value > 0 || KeptBytes == 0 orderby way.Value descending select way.Key),
+            AliveElsewhereBytes, NotFinite)
         {
             RelativeError = RelativeError,
             AliveElsewhereBy = string.Join(", ", AliveElsewhereBy.Order(StringComparer.Ordinal)),

@@ -15,7 +15,8 @@ static class BackwardPass
     /// <param name="retainGraph">Whether the graph can be used again; by default the value of <paramref name="createGraph"/>.</param>
     /// <param name="createGraph">Whether the gradients can be differentiated themselves.</param>
     /// <param name="leaves">The tensors whose <c>grad</c> is added to; null for all.</param>
-    public static void Run(Tensor[] outputs, IEnumerable<Tensor?>? gradients, string name, bool? retainGraph, bool createGraph, Tensor[]? leaves) =>
+    public static void Run(
+        Tensor[] outputs, IEnumerable<Tensor?>? gradients, string name, bool? retainGraph, bool createGraph, Tensor[]? leaves) =>
         Differentiate(outputs, gradients, name, given =>
         {
             torch.autograd.backward(outputs, given, retainGraph, createGraph, leaves);
@@ -32,20 +33,26 @@ static class BackwardPass
     /// <param name="allowUnused">Whether an input may have no influence on the outputs. Its gradient is then null.</param>
     /// <returns>A gradient for each input, for the caller to dispose.</returns>
     public static Tensor?[] Grad(
-        Tensor[] outputs, Tensor[] inputs, IEnumerable<Tensor?>? gradients, string name, bool retainGraph, bool createGraph, bool allowUnused) =>
+        Tensor[] outputs, Tensor[] inputs, IEnumerable<Tensor?>? gradients, string name,
+        bool retainGraph, bool createGraph, bool allowUnused) =>
         Differentiate(outputs, gradients, name, given => GuardedGrad.Run(outputs, inputs, given, retainGraph, createGraph, allowUnused));
 
     static T Differentiate<T>(Tensor[] outputs, IEnumerable<Tensor?>? gradients, string name, Func<Tensor[], T> run)
     {
         var given = gradients?.ToArray() ?? new Tensor?[outputs.Length];
-        if (given.Length != outputs.Length) throw new ArgumentException($"Found {given.Length} gradients for {outputs.Length} tensors, wanted one for each (null for a scalar's 1).", name);
+        if (given.Length != outputs.Length)
+            throw new ArgumentException(
+                $"Found {given.Length} gradients for {outputs.Length} tensors, wanted one for each (null for a scalar's 1).", name);
         var implied = new List<Tensor>();
         try
         {
             for (var i = 0; i < given.Length; i++)
             {
                 if (given[i] is not null) continue;
-                if (outputs[i].NumberOfElements != 1) throw new ArgumentException($"Found no gradient for tensor {i} of shape ({string.Join(", ", outputs[i].shape)}), wanted one: only a tensor of one element has a gradient of 1 by itself.", name);
+                if (outputs[i].NumberOfElements != 1)
+                    throw new ArgumentException(
+                        $"Found no gradient for tensor {i} of shape ({string.Join(", ", outputs[i].shape)}), wanted one: " +
+                        "only a tensor of one element has a gradient of 1 by itself.", name);
                 implied.Add(given[i] = torch.ones_like(outputs[i]));
             }
             using var failures = new UnpackFailures();

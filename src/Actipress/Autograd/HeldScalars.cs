@@ -1,5 +1,6 @@
 using static TorchSharp.torch;
 
+// These stand in for torch's own operators in every part of the library and its programs, and so in the namespace of all of them.
 namespace Actipress;
 
 /// <summary>

@@ -30,9 +30,11 @@ sealed class UnchangedTensor : IDisposable
     {
         if (LibTorch.Version(tensor) == version) return tensor.alias();
         throw new InvalidOperationException(
-            $"{weight ?? "A tensor"} of shape ({string.Join(", ", tensor.shape)}) that the backward pass needs has been changed in place since the forward pass: " +
+            $"{weight ?? "A tensor"} of shape ({string.Join(", ", tensor.shape)}) that the backward pass needs " +
+            "has been changed in place since the forward pass: " +
             $"found version {LibTorch.Version(tensor)}, wanted {version}. " +
-            (weight is null ? "Replace the in-place operation." : "That is what optimizer.step() does: call backward() before it, or run the forward pass again."));
+            (weight is null ? "Replace the in-place operation."
+                : "That is what optimizer.step() does: call backward() before it, or run the forward pass again."));
     }
 
     public void Dispose() => tensor.Dispose();

@@ -68,7 +68,10 @@ sealed class ActivationStore : SavedTensorHooks
     /// <summary>Whether a step shows which maps others follow from. A budget and a fidelity choose a codec for each map.</summary>
     public bool LearnsSources => Derives is not null && Budget is null && Fidelity is null;
 
-    /// <summary>Whether what something else keeps alive is handed out as it is. Off in tests that judge a codec, whatever their code forgets to dispose.</summary>
+    /// <summary>
+    /// Whether what something else keeps alive is handed out as it is. Off in tests that judge a codec, whatever their code forgets to
+    /// dispose.
+    /// </summary>
     public bool HandsOutOriginals { get; init; } = true;
 
     /// <summary>Whether our own backward kernels read large maps in pieces, where there are such kernels.</summary>
@@ -255,11 +258,13 @@ sealed class ActivationStore : SavedTensorHooks
             {
                 Treatment.NotOurs => new PassedOn(tensor),
                 Treatment.LeftAlone left => Save(tensor, layer, exactly, (_, whole, _) => new(new HeldRaw(whole), left.Why)),
-                Treatment.Moved moved => Save(tensor, layer, exactly, (_, whole, _) => new(new HeldElsewhere(whole, moved.Device), $"on {moved.Device}")),
+                Treatment.Moved moved =>
+                    Save(tensor, layer, exactly, (_, whole, _) => new(new HeldElsewhere(whole, moved.Device), $"on {moved.Device}")),
                 Treatment.Bits => Save(tensor, layer, exactly, (_, whole, _) => new(ExactBits.Pack(whole), "bits")),
                 Treatment.Indices => Save(tensor, layer, exactly, (_, whole, _) => PackIndices(whole)),
                 Treatment.BitsIfTwoValued => PackMask(tensor, layer, exactly),
-                Treatment.Map map => Save(tensor, layer, by with { Need = map.Need }, (saved, values, zeros) => packing.Pack(saved, values, zeros, layer, map)),
+                Treatment.Map map =>
+                    Save(tensor, layer, by with { Need = map.Need }, (held, values, zeros) => packing.Pack(held, values, zeros, layer, map)),
                 var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
             };
         }
@@ -279,7 +284,8 @@ sealed class ActivationStore : SavedTensorHooks
     SavedTensor PackMask(Tensor tensor, Layer layer, SavedBy by)
     {
         if (held.Find(tensor, Geometry.OfMap(tensor)) is not null)
-            return Save(tensor, layer, by, (_, whole, _) => HeldMask.Pack(whole) is { } bits ? new(bits, "bits") : new(new HeldRaw(whole), "as it is: detached"));
+            return Save(tensor, layer, by, (_, whole, _) =>
+                HeldMask.Pack(whole) is { } bits ? new(bits, "bits") : new(new HeldRaw(whole), "as it is: detached"));
         return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, by, (_, _, _) => new(mask, "bits")) : new PassedOn(tensor);
     }
 
@@ -294,7 +300,8 @@ sealed class ActivationStore : SavedTensorHooks
         try
         {
             if (map.Answers(by.Need)) return use;
-            if (by.Need.Fineness < Fineness.Exact && aliveElsewhere.Contains(map)) Answer(tensor, map, Need.Exact, (_, whole, _) => new(new HeldRaw(whole), AliveElsewhere.How));
+            if (by.Need.Fineness < Fineness.Exact && aliveElsewhere.Contains(map))
+                Answer(tensor, map, Need.Exact, (_, whole, _) => new(new HeldRaw(whole), AliveElsewhere.How));
             else Answer(tensor, map, by.Need, packValues);
             timelines.Holds(map, layer);
             return use;
@@ -310,10 +317,12 @@ sealed class ActivationStore : SavedTensorHooks
     SavedMap Meet(Tensor tensor, Layer layer, SavedBy by, Geometry geometry, Ledger.Account account)
     {
         var pass = passes.Value!;
-        var map = new SavedMap(tensor, geometry, account) { Pass = pass, Identity = (layer, by.Operation, pass.Count(layer, by.Operation)) };
+        var number = pass.Count(layer, by.Operation);
+        var map = new SavedMap(tensor, geometry, account) { Pass = pass, Identity = (layer, by.Operation, number) };
         held.Add(map);
         timelines.Saved(map);
-        if (by.Operation.ShortName == Operations.RecurrentLayer && tensor.dtype == torch.ScalarType.Byte) account.WorkspaceBytes += map.SavedBytes;
+        if (by.Operation.ShortName == Operations.RecurrentLayer && tensor.dtype == torch.ScalarType.Byte)
+            account.WorkspaceBytes += map.SavedBytes;
         else if (!by.IsKnown && run is not null) notices.MeetUnknown(by.Operation, map.SavedBytes);
         return map;
     }
@@ -394,7 +403,8 @@ sealed class ActivationStore : SavedTensorHooks
         var rebuilt = needsBits ? map.BitsFor(use.Need)!.Unpack() : decoded.Of(map);
         timelines.Rebuilt(map, LibTorch.Data(rebuilt));
         var shown = map.Geometry.Show(rebuilt, use.Geometry, withGaps: use.MayReadLayout);
-        return use.By.Operation.ShortName == "convolution" && map is { Users: 1, IsHeldRaw: false } ? ConvolutionInput.ForBackward(shown) : shown;
+        var isConvolutions = use.By.Operation.ShortName == "convolution" && map is { Users: 1, IsHeldRaw: false };
+        return isConvolutions ? ConvolutionInput.ForBackward(shown) : shown;
     }
 
     /// <summary>A range of a map, (maps, rows, elements of a row), for the caller to dispose.</summary>
@@ -408,7 +418,8 @@ sealed class ActivationStore : SavedTensorHooks
             }
     }
 
-    static CompressionException NotRebuilt(SavedMap map, Exception failure) => new($"Rebuilding a map of layer {map.Layer} failed. {failure.Message}", failure);
+    static CompressionException NotRebuilt(SavedMap map, Exception failure) =>
+        new($"Rebuilding a map of layer {map.Layer} failed. {failure.Message}", failure);
 
     void BeginBackward(ThreadPass pass)
     {

@@ -17,8 +17,9 @@ sealed class AliveElsewhere
     public bool Contains(SavedMap map) => known.Contains(map.Identity);
 
     /// <summary>
-    /// A backward pass begins. What something else has kept alive is held as it is from here on, exactly and for nothing; the same map of the
-    /// next step will not be packed at all. Other threads may be in the middle of their forward passes, where everything is alive.
+    /// A backward pass begins. A map that something else has kept alive is held as it is from here on, exactly and for nothing, and the
+    /// same map of the next step will not be packed at all. Other threads may be in the middle of forward passes, in which every map is
+    /// alive.
     /// </summary>
     /// <param name="held">The maps that are held.</param>
     /// <param name="pass">The pass whose backward pass begins.</param>

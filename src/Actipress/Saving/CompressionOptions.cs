@@ -128,7 +128,9 @@ public sealed class CompressionOptions
     /// <exception cref="ArgumentOutOfRangeException">The size is below zero.</exception>
     public CompressionOptions SmallestBytes(int bytes)
     {
-        if (bytes < 0) throw new ArgumentOutOfRangeException(nameof(bytes), $"{nameof(SmallestBytes)} {bytes}: wanted 0, which compresses every map, or more.");
+        if (bytes < 0)
+            throw new ArgumentOutOfRangeException(
+                nameof(bytes), $"{nameof(SmallestBytes)} {bytes}: wanted 0, which compresses every map, or more.");
         LeastBytes = bytes;
         return this;
     }
@@ -142,7 +144,9 @@ public sealed class CompressionOptions
     /// <param name="batches">The number of steps that are measured. Each takes the memory of a plain step.</param>
     public CompressionOptions KeepFidelity(double cosine, int batches = 4)
     {
-        if (cosine is not (> 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(cosine), $"No cosine of {cosine} can be kept: wanted more than 0 and less than 1.");
+        if (cosine is not (> 0 and < 1))
+            throw new ArgumentOutOfRangeException(
+                nameof(cosine), $"No cosine of {cosine} can be kept: wanted more than 0 and less than 1.");
         ArgumentOutOfRangeException.ThrowIfLessThan(batches, 1);
         FidelityGiven = (cosine, batches);
         return this;
@@ -198,7 +202,8 @@ public sealed class CompressionOptions
         return this;
     }
 
-    internal OperationNeeds? Line(Operation operation) => operations.TryGetValue(operation.ShortName, out var own) ? own : Operations.Of(operation);
+    internal OperationNeeds? Line(Operation operation) =>
+        operations.TryGetValue(operation.ShortName, out var own) ? own : Operations.Of(operation);
 
     internal ActivationCodec DefaultCodec { get; private set; } = ActivationCodec.Dct(ratio: 10);
 
@@ -218,7 +223,8 @@ public sealed class CompressionOptions
 
     internal (double Cosine, int Batches)? FidelityGiven { get; private set; }
 
-    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => AdaptsToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, need, zeros) : codec;
+    internal ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) =>
+        AdaptsToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, need, zeros) : codec;
 
     internal IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
         AdaptsToLayers && codec.ExactZeros ? Sensitivity.Finer(codec, map, need) : [(codec, double.PositiveInfinity)];
@@ -239,7 +245,8 @@ public sealed class CompressionOptions
     }
 
     /// <summary>A note for each rule that decided nothing so far.</summary>
-    internal IReadOnlyList<Note> IdleRules() => [.. rules.Where(rule => !rule.Decides).Select(rule => new Note($"rule {rule.Number}", rule.WhyIdle))];
+    internal IReadOnlyList<Note> IdleRules() =>
+        [.. rules.Where(rule => !rule.Decides).Select(rule => new Note($"rule {rule.Number}", rule.WhyIdle))];
 
     sealed class Rule(int number, string? pattern, Func<Layer, bool> applies, ActivationCodec codec)
     {
@@ -255,20 +262,25 @@ public sealed class CompressionOptions
         public Rule? OverruledBy { get; set; }
 
         public string WhyIdle => OverruledBy is { } later
-            ? $"Rule {this} was overruled in the first step on every layer that it met: the first of them goes by rule {later}, which is written later. Write the rule for fewer layers last, or leave one of the two out."
-            : $"Rule {this} met nothing in the first step: no such layer saved a map. A layer without parameters that is run by forward is known by its place in the model alone.";
+            ? $"Rule {this} was overruled in the first step on every layer that it met: the first of them goes by rule {later}, " +
+              "which is written later. Write the rule for fewer layers last, or leave one of the two out."
+            : $"Rule {this} met nothing in the first step: no such layer saved a map. " +
+              "A layer without parameters that is run by forward is known by its place in the model alone.";
 
-        public override string ToString() => $"{number} ('{codec}' for {(pattern is null ? "layers that meet a condition" : $"'{pattern}'")})";
+        public override string ToString() =>
+            $"{number} ('{codec}' for {(pattern is null ? "layers that meet a condition" : $"'{pattern}'")})";
     }
 
     /// <exception cref="ArgumentException">A pattern names no layer of the model.</exception>
     internal void Check(IReadOnlyList<Layer> layers)
     {
         if (BudgetGiven is not null && FidelityGiven is not null)
-            throw new ArgumentException($"{nameof(Budget)} and {nameof(KeepFidelity)} would both choose the codecs: found both, wanted one.");
+            throw new ArgumentException(
+                $"{nameof(Budget)} and {nameof(KeepFidelity)} would both choose the codecs: found both, wanted one.");
         foreach (var pattern in rules.Select(rule => rule.Pattern).Concat(blocks))
             if (pattern is not null && !layers.Any(layer => layer.Matches(pattern)))
                 throw new ArgumentException(
-                    $"No layer matches '{pattern}'. The model's layers: {string.Join(", ", layers.Where(layer => layer.Name.Length > 0).Select(layer => layer.Name))}.");
+                    $"No layer matches '{pattern}'. The model's layers: " +
+                    $"{string.Join(", ", layers.Select(layer => layer.Name).Where(name => name.Length > 0))}.");
     }
 }

@@ -1,9 +1,10 @@
 namespace Actipress.Saving;
 
-/// <summary>The maps of a GPU that are held raw while it measures them, the earliest first. So far the host may be ahead of the GPU.</summary>
+/// <summary>The maps of a GPU that are held raw while the GPU measures them, the earliest first.</summary>
 /// <param name="settle">Gives a map its lasting form.</param>
 sealed class DeferredMaps(Action<SavedMap, Layer, DeferredMap> settle)
 {
+    // So many maps the host may be ahead of the GPU.
     const int Most = 2;
 
     readonly Queue<(SavedMap Map, Layer Layer, DeferredMap Deferred)> waiting = new();
@@ -13,7 +14,8 @@ sealed class DeferredMaps(Action<SavedMap, Layer, DeferredMap> settle)
     /// <summary>Settles what has been measured, and waits for what lies too far behind.</summary>
     public void SettleMeasured()
     {
-        while (waiting.Count > Most || (waiting.TryPeek(out var first) && (first.Deferred.IsOver || first.Deferred.IsMeasured))) SettleFirst();
+        while (waiting.TryPeek(out var first) && (waiting.Count > Most || first.Deferred.IsOver || first.Deferred.IsMeasured))
+            SettleFirst();
     }
 
     public void SettleAll()

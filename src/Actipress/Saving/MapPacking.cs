@@ -44,7 +44,10 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
         if (codec == ActivationCodec.None) return new(new HeldRaw(values), "raw: within the budget");
         var fidelity = wanted.NoRule && need.Fineness == Fineness.Codec ? Fidelity : null;
         if (fidelity is { IsMeasuring: true })
-            return new(fidelity.Try(values, saved.Identity, tried => policy.Adapt(tried, values, need, zeros), need), "as it is: fidelity is measured");
+        {
+            var trial = fidelity.Try(values, saved.Identity, tried => policy.Adapt(tried, values, need, zeros), need);
+            return new(trial, "as it is: fidelity is measured");
+        }
         if (fidelity is not null)
         {
             codec = fidelity.CodecOf(saved.Identity);
@@ -84,7 +87,8 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
     public Holding Settle(DeferredMap waiting, Layer layer, out Exception? failure)
     {
         var held = waiting.Settle(out var why, out failure);
-        return held is PackedMap packed ? Hold(packed, waiting.Gpu as CudaDevice) : failure is null ? Raw(held, layer, why) : new(held, "raw: packing failed");
+        if (held is PackedMap packed) return Hold(packed, waiting.Gpu as CudaDevice);
+        return failure is null ? Raw(held, layer, why) : new(held, "raw: packing failed");
     }
 
     DerivedMap? Derive(SavedMap map, Tensor values, Need need, ActivationCodec codec)

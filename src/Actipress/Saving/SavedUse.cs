@@ -50,8 +50,8 @@ sealed class SavedUse : SavedTensor, IMapPieces
     public Tensor StandIn() => (placeholder ??= new(this, Type)).Show();
 
     /// <summary>
-    /// Whether a formula may hang on how the saved tensor lies in memory: of operations that want every bit, were it not for the word of the
-    /// user, of those that are not known, and of a checkpoint's block.
+    /// Whether a formula may depend on how the saved tensor lies in memory: that of an operation whose line asks for every bit, whatever
+    /// need the user has given it, that of an operation without a line, and that of the block of a checkpoint.
     /// </summary>
     public bool MayReadLayout =>
         By.Need.Fineness == Fineness.Exact || Operations.Of(By.Operation) is not { } line || line.Arguments.All(need => need == Need.Exact);

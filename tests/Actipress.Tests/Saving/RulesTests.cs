@@ -4,7 +4,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>Options are chained; rules stand in the order in which they are written, and the report tells of each that decided nothing.</summary>
+/// <summary>Options are chained; rules stand in the order in which they are written, and each that decided nothing is told.</summary>
 public sealed class RulesTests : IDisposable
 {
     static readonly ActivationCodec Four = ActivationCodec.Dct(4), Eight = ActivationCodec.Quantized(8);
@@ -42,10 +42,12 @@ public sealed class RulesTests : IDisposable
     [Fact]
     public void A_rule_that_later_ones_overrule_on_every_layer_is_told_with_the_one_that_decides()
     {
-        var (second, third, told) = Kept(options => options.Where("conv3", Eight).Where(layer => layer.Name != "conv2", Eight).Where("conv*", Four));
+        var (second, third, told) = Kept(options => options
+            .Where("conv3", Eight).Where(layer => layer.Name != "conv2", Eight).Where("conv*", Four));
         Assert.Equal(("dct:4", "dct:4"), (second, third));
         Assert.Equal(2, told.Length);
-        Assert.StartsWith("Rule 1 ('quant:8' for 'conv3') was overruled in the first step on every layer that it met: the first of them goes by rule 3 ('dct:4' for 'conv*'),", told[0], StringComparison.Ordinal);
+        Assert.StartsWith("Rule 1 ('quant:8' for 'conv3') was overruled in the first step on every layer that it met: " +
+            "the first of them goes by rule 3 ('dct:4' for 'conv*'),", told[0], StringComparison.Ordinal);
         Assert.StartsWith("Rule 2 ('quant:8' for layers that meet a condition) was overruled", told[1], StringComparison.Ordinal);
     }
 
@@ -79,9 +81,11 @@ public sealed class RulesTests : IDisposable
         });
 
         static object? Argument(ParameterInfo parameter) =>
-            parameter.HasDefaultValue ? parameter.ParameterType.IsEnum ? Enum.ToObject(parameter.ParameterType, parameter.DefaultValue!) : parameter.DefaultValue :
+            parameter is { DefaultValue: { } value, ParameterType: { IsEnum: true } kind } && parameter.HasDefaultValue ? Enum.ToObject(kind, value) :
+            parameter.HasDefaultValue ? parameter.DefaultValue :
             parameter.ParameterType == typeof(ActivationCodec) ? Four :
-            parameter.ParameterType == typeof(string) ? parameter.Member.Name == nameof(CompressionOptions.Operation) ? "aten::celu" : "conv1" :
+            parameter.Member.Name == nameof(CompressionOptions.Operation) && parameter.ParameterType == typeof(string) ? "aten::celu" :
+            parameter.ParameterType == typeof(string) ? "conv1" :
             parameter.ParameterType == typeof(string[]) ? Array.Empty<string>() :
             parameter.ParameterType == typeof(Func<Layer, bool>) ? (Func<Layer, bool>)(_ => true) :
             parameter.ParameterType == typeof(SavedNeed) ? SavedNeed.Smooth :
@@ -93,12 +97,14 @@ public sealed class RulesTests : IDisposable
     {
         var before = new CompressionOptions();
         Assert.Equal((true, true, true, false, false, 4096), State(before));
-        Assert.Equal((false, false, false, true, true, 0),
-            State(new CompressionOptions().AdaptToLayers(false).DeriveMaps(false).ReadInPieces(false).OffloadToHost().DisposeIntermediates().SmallestBytes(0)));
-        Assert.Equal((true, true, true, false, false, 4096),
-            State(new CompressionOptions().AdaptToLayers(false).AdaptToLayers().DeriveMaps(false).DeriveMaps().ReadInPieces(false).ReadInPieces().OffloadToHost().OffloadToHost(false).DisposeIntermediates().DisposeIntermediates(false).SmallestBytes(1).SmallestBytes(4096)));
+        var options = new CompressionOptions()
+            .AdaptToLayers(false).DeriveMaps(false).ReadInPieces(false).OffloadToHost().DisposeIntermediates().SmallestBytes(0);
+        Assert.Equal((false, false, false, true, true, 0), State(options));
+        options.AdaptToLayers().DeriveMaps().ReadInPieces().OffloadToHost(false).DisposeIntermediates(false).SmallestBytes(4096);
+        Assert.Equal((true, true, true, false, false, 4096), State(options));
 
         static (bool, bool, bool, bool, bool, int) State(CompressionOptions options) =>
-            (options.AdaptsToLayers, options.DerivesMaps, options.ReadsInPieces, options.OffloadsToHost, options.DisposesIntermediates, options.LeastBytes);
+            (options.AdaptsToLayers, options.DerivesMaps, options.ReadsInPieces, options.OffloadsToHost, options.DisposesIntermediates,
+                options.LeastBytes);
     }
 }
