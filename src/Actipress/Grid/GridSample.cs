@@ -155,7 +155,8 @@ readonly unsafe record struct GridSample(
                             var first = Chosen(start + i, count, wavelet.Shape.Maps) * wavelet.Elements;
                             if (inPlace) values = (float*)map + first;
                             var to = inPlace ? null : values + (long)i * wavelet.Elements;
-                            if (!Look<TFace, TCells>(map, first, wavelet.Elements, to, tile, ref anyZero, ref anyNegative)) seen.NotFinite = true;
+                            if (!Look<TFace, TCells>(map, first, wavelet.Elements, to, tile, ref anyZero, ref anyNegative))
+                                seen.NotFinite = true;
                             if (seen.NotFinite) return;
                         }
                         unit.Forward(values, 0, together, together);

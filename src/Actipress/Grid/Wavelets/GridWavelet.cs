@@ -145,7 +145,8 @@ sealed unsafe class GridWavelet
         if (strip > lines / 2) return this;
         var strips = Shape.Maps * lines / strip;
         var shape = Shape with { Maps = strips };
-        return new(wavelet, Shape.Depth > 1 ? shape with { Depth = strip } : IsLine ? shape with { Width = strip } : shape with { Height = strip });
+        if (Shape.Depth > 1) return new(wavelet, shape with { Depth = strip });
+        return new(wavelet, IsLine ? shape with { Width = strip } : shape with { Height = strip });
     }
 
     /// <summary>
