@@ -29,7 +29,9 @@ static class CommandLine
             SystemLibraries.Check();
             return await parsed.InvokeAsync(new() { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
-        catch (Exception mistake) when (mistake is FormatException or ArgumentException or IOException or InvalidDataException or UnauthorizedAccessException or PlatformNotSupportedException or HttpRequestException or InsufficientMemoryException or BudgetException or RanksException)
+        catch (Exception mistake) when (mistake is FormatException or ArgumentException or IOException or InvalidDataException
+            or UnauthorizedAccessException or PlatformNotSupportedException or HttpRequestException or InsufficientMemoryException
+            or BudgetException or RanksException)
         {
             await Console.Error.WriteLineAsync($"{Program}: {mistake.Message.Split(" (Parameter '")[0]}");
             return Mistake;

@@ -6,7 +6,8 @@ namespace Actipress.Cli;
 /// <summary>Options of several commands.</summary>
 static class CommonOptions
 {
-    public static Option<bool> Json() => new("--json") { Description = "Print one JSON document on standard output, and nothing else there." };
+    public static Option<bool> Json() =>
+        new("--json") { Description = "Print one JSON document on standard output, and nothing else there." };
 
     public static Option<string> Codec() => new("--codec")
     {
@@ -56,5 +57,6 @@ static class CommonOptions
         DefaultValueFactory = _ => "cpu",
     };
 
-    public static Option<string?> DataDir() => new("--data-dir") { Description = $"The folder with real data; else the one in {DataFolder.Variable}.", HelpName = "folder" };
+    public static Option<string?> DataDir() =>
+        new("--data-dir") { Description = $"The folder with real data; else the one in {DataFolder.Variable}.", HelpName = "folder" };
 }

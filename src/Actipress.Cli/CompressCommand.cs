@@ -10,7 +10,11 @@ static class CompressCommand
     {
         var file = new Argument<string>("file") { Description = "A .npy array (its last two axes are planes), or a PNG or JPEG picture." };
         var codec = CommonOptions.Codec();
-        var output = new Option<string?>("--out") { Description = "The folder for the rebuilt array and, for a picture, both side by side. By default the file's own.", HelpName = "folder" };
+        var output = new Option<string?>("--out")
+        {
+            Description = "The folder for the rebuilt array and, for a picture, both side by side. By default the file's own.",
+            HelpName = "folder",
+        };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new CliCommand("compress", "Pack and unpack an array or a picture.")

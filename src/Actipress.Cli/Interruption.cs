@@ -13,7 +13,8 @@ sealed class Interruption : IDisposable
     int asked, atWork;
     volatile bool silent;
 
-    public Interruption() => signals = [PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask)];
+    public Interruption() =>
+        signals = [PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask)];
 
     /// <summary>The token that the first Ctrl-C during <see cref="AfterStep"/> cancels.</summary>
     public CancellationToken Token => source.Token;

@@ -12,16 +12,30 @@ static class MemoryCommand
 {
     public static Command Make()
     {
-        var network = new Argument<string>("network") { Description = $"One of: {string.Join(", ", Networks.All.Select(known => known.Name))}.", DefaultValueFactory = _ => "ResNet18" };
+        var network = new Argument<string>("network")
+        {
+            Description = $"One of: {string.Join(", ", Networks.All.Select(known => known.Name))}.",
+            DefaultValueFactory = _ => "ResNet18",
+        };
         var batch = Values.OptionalCount("--batch", "Examples of a step; by default the paper's.");
-        var input = new Option<string?>("--input") { Description = "Shape of one example, channels first, such as 3x32x32; by default the paper's.", HelpName = "shape" };
+        var input = new Option<string?>("--input")
+        {
+            Description = "Shape of one example, channels first, such as 3x32x32; by default the paper's.",
+            HelpName = "shape",
+        };
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
-        var forwardOnly = new Option<bool>("--forward-only") { Description = "Leave out the backward pass, and with it the peak: a third of the time." };
-        var timeline = new Option<string?>("--timeline") { Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.", HelpName = "file" };
+        var forwardOnly =
+            new Option<bool>("--forward-only") { Description = "Leave out the backward pass, and with it the peak: a third of the time." };
+        var timeline = new Option<string?>("--timeline")
+        {
+            Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.",
+            HelpName = "file",
+        };
         var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
         var budget = Values.Bytes(
-            "--budget", "Choose each layer's ratio so that the compressed step's peak keeps to so much; with --fits, the memory to fit in.");
+            "--budget",
+            "Choose each layer's ratio so that the compressed step's peak keeps to so much; with --fits, the memory to fit in.");
         var fits = new Option<bool>("--fits")
         {
             Description = "Do not run the step: predict the largest batch that fits in this machine's memory, or in --budget.",
@@ -45,13 +59,17 @@ static class MemoryCommand
         command.SetAction(parsed =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
-            var plan = new MemoryPlan(known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input, [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly), Devices.Parse(parsed.GetValue(device)!),
-                parsed.GetValue(budget));
+            var plan = new MemoryPlan(
+                known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input,
+                [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly),
+                Devices.Parse(parsed.GetValue(device)!), parsed.GetValue(budget));
             if (plan.Budget is not null && (plan.ForwardOnly || parsed.GetValue(predict)))
                 throw new ArgumentException("--budget is of the whole step, which is run: leave --forward-only or --predict out.");
-            var ofCpu = parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null || parsed.GetValue(timeline) is not null;
+            var ofCpu = parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null
+                || parsed.GetValue(timeline) is not null;
             if (ofCpu && plan.Device is { type: not DeviceType.CPU })
-                throw new ArgumentException($"--predict, --fits, --budget and --timeline follow the CPU's allocator, not that of {plan.Device}: leave one of the options out.");
+                throw new ArgumentException("--predict, --fits, --budget and --timeline follow the CPU's allocator, not that of "
+                    + $"{plan.Device}: leave one of the options out.");
             if (parsed.GetValue(timeline) is { } figure) Outputs.File("--timeline", figure, ".svg", ".png");
             using var progress = new StatusLine();
             if (parsed.GetValue(fits))
@@ -84,7 +102,8 @@ static class MemoryCommand
 
     static long[] Shape(string text, long[] example)
     {
-        var extents = text.Split('x').Select(extent => long.TryParse(extent, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : -1).ToArray();
+        var extents = text.Split('x').Select(extent =>
+            long.TryParse(extent, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : -1).ToArray();
         var elements = extents.Aggregate(1.0, (product, extent) => product * extent);
         if (extents.Length == example.Length && extents.All(extent => extent > 0) && elements <= int.MaxValue) return extents;
         var wanted = $"{example.Length} extents, channels first, and fewer than 2^31 numbers, such as {string.Join('x', example)}";
@@ -93,21 +112,29 @@ static class MemoryCommand
 
     static void Show(MemoryPlan plan, MemoryPrediction prediction)
     {
-        var table = new Table { Title = new TableTitle($"{plan.Network.Name}, batch {plan.Batch} of {string.Join(" x ", plan.Input)}, {Markup.Escape($"{plan.Codecs[0]}")}, predicted") };
+        var table = new Table
+        {
+            Title = new TableTitle($"{plan.Network.Name}, batch {plan.Batch} of {string.Join(" x ", plan.Input)}, "
+                + $"{Markup.Escape($"{plan.Codecs[0]}")}, predicted"),
+        };
         table.AddColumn("MiB");
         table.AddColumn(new TableColumn("plain").RightAligned());
         table.AddColumn(new TableColumn("compressed").RightAligned());
         table.AddRow("saved maps", MiB(prediction.Baseline.SavedBytes), MiB(prediction.Compressed.KeptBytes));
-        table.AddRow("the step after its forward pass", MiB(prediction.Baseline.AfterForwardBytes), MiB(prediction.Compressed.AfterForwardBytes));
+        table.AddRow(
+            "the step after its forward pass", MiB(prediction.Baseline.AfterForwardBytes), MiB(prediction.Compressed.AfterForwardBytes));
         table.AddRow("peak of the whole step", MiB(prediction.Baseline.PeakBytes), MiB(prediction.Compressed.PeakBytes));
-        table.AddRow("parameters, buffers and input beside it", MiB(prediction.ParameterBytes + prediction.InputBytes), MiB(prediction.ParameterBytes + prediction.InputBytes));
+        table.AddRow(
+            "parameters, buffers and input beside it", MiB(prediction.ParameterBytes + prediction.InputBytes),
+            MiB(prediction.ParameterBytes + prediction.InputBytes));
         AnsiConsole.Write(table);
         Console.WriteLine($"This machine has {MiB(MemoryPrediction.AvailableBytes)} MiB available.");
     }
 
     static void Show(MemoryFit fit)
     {
-        Console.WriteLine($"{fit.Network}, examples of {string.Join(" x ", fit.Input)}: the largest batches that fit in {MiB(fit.MemoryBytes)} MiB,");
+        Console.WriteLine($"{fit.Network}, examples of {string.Join(" x ", fit.Input)}: the largest batches that fit in "
+            + $"{MiB(fit.MemoryBytes)} MiB,");
         Console.WriteLine("with model, input and step, but without an optimizer's own state; predicted");
         Console.WriteLine($"  plain         {fit.LargestPlain,8}    a batch of {fit.Batch} takes {MiB(fit.PlainBytes)} MiB");
         Console.WriteLine($"  {fit.Codec,-12}  {fit.LargestCompressed,8}    a batch of {fit.Batch} takes {MiB(fit.CompressedBytes)} MiB");
@@ -115,17 +142,28 @@ static class MemoryCommand
 
     static void Show(MemoryResult result, long? budget)
     {
-        var table = new Table { Title = new TableTitle($"{result.Network}, batch {result.Batch} of {string.Join(" x ", result.Input)}, {Markup.Escape(result.Codec)} on {Markup.Escape(result.Blocks)}{(budget is { } bytes ? $", a step in {MiB(bytes)} MiB" : "")}") };
+        var table = new Table
+        {
+            Title = new TableTitle($"{result.Network}, batch {result.Batch} of {string.Join(" x ", result.Input)}, "
+                + $"{Markup.Escape(result.Codec)} on "
+                + $"{Markup.Escape(result.Blocks)}{(budget is { } bytes ? $", a step in {MiB(bytes)} MiB" : "")}"),
+        };
         table.AddColumn("MiB");
         table.AddColumn(new TableColumn("plain").RightAligned());
         table.AddColumn(new TableColumn("compressed").RightAligned());
         table.AddColumn(new TableColumn("in the paper's storage").RightAligned());
-        table.AddRow("after the forward pass", MiB(result.BaselineBytes), MiB(result.AfterForwardBytes), result.PaperStorageBytes is { } paper ? MiB(paper) : "");
-        if (result is { BaselinePeakBytes: { } plainPeak, PeakBytes: { } peak }) table.AddRow("peak of the whole step", MiB(plainPeak), MiB(peak), "");
+        table.AddRow(
+            "after the forward pass", MiB(result.BaselineBytes), MiB(result.AfterForwardBytes),
+            result.PaperStorageBytes is { } paper ? MiB(paper) : "");
+        if (result is { BaselinePeakBytes: { } plainPeak, PeakBytes: { } peak })
+            table.AddRow("peak of the whole step", MiB(plainPeak), MiB(peak), "");
         table.AddRow("floor: parameters, input, output, target", MiB(result.FloorBytes), "", "");
         table.AddRow("others, as the paper counts", MiB(result.OthersBytes), "", "");
         AnsiConsole.Write(table);
-        Console.WriteLine(FormattableString.Invariant($"eta {result.EtaPercent:0.0} % as the paper counts, {result.EtaOfFloorPercent:0.0} % of what lies above the floor; {(result.PeakBytes is null ? "forward" : "forward and backward")} {result.BaselineMs:0} ms plain, {result.StepMs:0} ms compressed (once each)"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"eta {result.EtaPercent:0.0} % as the paper counts, "
+            + $"{result.EtaOfFloorPercent:0.0} % of what lies above the floor; "
+            + $"{(result.PeakBytes is null ? "forward" : "forward and backward")} {result.BaselineMs:0} ms plain, {result.StepMs:0} ms "
+            + $"compressed (once each)"));
         Console.WriteLine("eta: what was saved, of what could be at all; -100 % would leave nothing but the others, or the floor.");
         Console.WriteLine();
         var report = new CompressionReport { Layers = result.Layers, LiveBytes = 0, Notes = [] };

@@ -49,8 +49,8 @@ static class PredictCommand
         var json = CommonOptions.Json();
         var command = new CliCommand("predict", "Segment scans with a trained network.")
         {
-            Details = "Masks are NIfTI in each scan's own space, with a picture beside each, and scores (DSC, HD95, volumes) where masks are at hand. "
-                + "train says at its end where the weights are.",
+            Details = "Masks are NIfTI in each scan's own space, with a picture beside each, and scores (DSC, HD95, volumes) where masks "
+                + "are at hand. train says at its end where the weights are.",
             Examples =
             [
                 ("--weights WEIGHTS --images scans --out masks", "masks and pictures of every scan in a folder"),
@@ -109,7 +109,8 @@ static class PredictCommand
                     FormattableString.Invariant($"{one.Average(row => row.PredictedMl):0.00} ml"));
         }
         AnsiConsole.Write(table);
-        if (result.MeanDsc is { } mean) Console.WriteLine(FormattableString.Invariant($"Mean DSC {100 * mean:0.00} %, of the classes that each has."));
+        if (result.MeanDsc is { } mean)
+            Console.WriteLine(FormattableString.Invariant($"Mean DSC {100 * mean:0.00} %, of the classes that each has."));
         if (result.Skipped.Count > 0) Console.WriteLine($"Left out: {result.Skipped.Count} scans that cannot be read.");
         Console.WriteLine($"Masks, pictures, scores.csv and index.html: {folder}");
     }

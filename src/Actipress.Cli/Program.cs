@@ -8,7 +8,8 @@ if (Ranks.Own is not null) Environment.SetEnvironmentVariable("TERM", "dumb");
 
 if (Console.IsOutputRedirected || Ranks.Own is not null) AnsiConsole.Profile.Width = 200;
 using var interruption = new Interruption();
-var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved for the backward pass.")
+var root = new RootCommand("Actipress: train bigger TorchSharp networks in the memory you have, by compressing the activation maps saved "
+    + "for the backward pass.")
 {
     TrainCommand.Make(interruption),
     PredictCommand.Make(interruption),

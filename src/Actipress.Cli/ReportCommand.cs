@@ -9,8 +9,13 @@ static class ReportCommand
 {
     public static Command Make()
     {
-        var output = new Option<string>("--out") { Description = "The page.", HelpName = "file", DefaultValueFactory = _ => "runs/report.html" };
-        var figures = new Option<string?>("--figures") { Description = "Write each figure as .svg and .png into this folder too.", HelpName = "folder" };
+        var output =
+            new Option<string>("--out") { Description = "The page.", HelpName = "file", DefaultValueFactory = _ => "runs/report.html" };
+        var figures = new Option<string?>("--figures")
+        {
+            Description = "Write each figure as .svg and .png into this folder too.",
+            HelpName = "folder",
+        };
         var experiments = CommonOptions.Experiments();
         var command = new CliCommand("report", "Write one page of all that was measured.")
         {

@@ -16,7 +16,12 @@ static class ReproduceCommand
             Arity = ArgumentArity.OneOrMore,
         };
         names.AcceptOnlyFromAmong([.. Reproduction.All.Select(known => known.Name)]);
-        var output = new Option<string>("--out") { Description = "The folder for results.jsonl and report.html. What its results have already is not run again.", HelpName = "folder", DefaultValueFactory = _ => "runs/reproduce" };
+        var output = new Option<string>("--out")
+        {
+            Description = "The folder for results.jsonl and report.html. What its results have already is not run again.",
+            HelpName = "folder",
+            DefaultValueFactory = _ => "runs/reproduce",
+        };
         var showOnly = new Option<bool>("--show-only") { Description = "Run nothing: write the page from the results that are there." };
         var dataDir = CommonOptions.DataDir();
         var experiments = CommonOptions.Experiments();
@@ -37,7 +42,8 @@ static class ReproduceCommand
         command.SetAction(parsed =>
         {
             Reproduction[] chosen = [.. Reproduction.All.Where(known => parsed.GetValue(names)!.Contains(known.Name))];
-            var context = new Reproduction.Context(DataFolder.Of(parsed.GetValue(dataDir)), parsed.GetValue(experiments)!, Devices.Parse(parsed.GetValue(device)!));
+            var context = new Reproduction.Context(
+                DataFolder.Of(parsed.GetValue(dataDir)), parsed.GetValue(experiments)!, Devices.Parse(parsed.GetValue(device)!));
             var results = new ResultsFile(Outputs.Folder("--out", parsed.GetValue(output)!));
             var interrupted = false;
             if (!parsed.GetValue(showOnly))
@@ -55,7 +61,8 @@ static class ReproduceCommand
             var done = StoredPiece.Read(results);
             Reproduction.Page(chosen, context, done, interrupted).Save(page);
             if (parsed.GetValue(json))
-                Console.WriteLine(Json.Document(chosen.ToDictionary(one => one.Name, one => one.Pieces(context).Where(piece => done.ContainsKey(piece.Key)).ToDictionary(piece => piece.Key, piece => done[piece.Key].Result))));
+                Console.WriteLine(Json.Document(chosen.ToDictionary(one => one.Name, one => one.Pieces(context)
+                    .Where(piece => done.ContainsKey(piece.Key)).ToDictionary(piece => piece.Key, piece => done[piece.Key].Result))));
             else Console.WriteLine($"Page: {page}\nResults: {results.Path}");
             if (interrupted) Console.Error.WriteLine("Interrupted: the page has what was done; the same command goes on from there.");
             return interrupted ? CommandLine.Interrupted : 0;

@@ -23,7 +23,8 @@ static class StatusCommand
             var hooks = "work";
             try { SavedTensors.SelfCheck(); }
             catch (PlatformNotSupportedException refusal) { hooks = refusal.Message; }
-            var observer = hooks == "work" ? SavedTensors.ObserverRefusal ?? "works: what is kept of a map goes by the operation that saves it" : "none without hooks";
+            var observer = hooks == "work"
+                ? SavedTensors.ObserverRefusal ?? "works: what is kept of a map goes by the operation that saves it" : "none without hooks";
             var meter = "exact level and peak";
             try { using var trial = AllocatorMeter.Start(); }
             catch (PlatformNotSupportedException refusal) { meter = refusal.Message; }
@@ -31,13 +32,20 @@ static class StatusCommand
             var folder = DataFolder.Of(parsed.GetValue(dataDir));
             var status = new
             {
-                Platform = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.RuntimeIdentifier}, {Provenance.Here().Machine}, {RuntimeInformation.FrameworkDescription}, TorchSharp {Provenance.Here().TorchSharp}",
+                Platform = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.RuntimeIdentifier}, {Provenance.Here().Machine}, "
+                    + $"{RuntimeInformation.FrameworkDescription}, TorchSharp {Provenance.Here().TorchSharp}",
                 Hooks = hooks,
                 Observer = observer,
                 Meter = meter,
                 Device = gpus > 0 ? $"cuda ({gpus})" : "cpu",
-                Gpus = Enumerable.Range(0, Math.Max(1, gpus)).ToDictionary(index => $"cuda:{index}", index => Gpu(new torch.Device(DeviceType.CUDA, index), gpus)),
-                Codecs = ActivationCodec.Known.Select(known => new { Codec = known.Example, known.Meaning, Implementations = Pipeline.ImplementationsOf(ActivationCodec.Parse(known.Example)) }),
+                Gpus = Enumerable.Range(0, Math.Max(1, gpus))
+                    .ToDictionary(index => $"cuda:{index}", index => Gpu(new torch.Device(DeviceType.CUDA, index), gpus)),
+                Codecs = ActivationCodec.Known.Select(known => new
+                {
+                    Codec = known.Example,
+                    known.Meaning,
+                    Implementations = Pipeline.ImplementationsOf(ActivationCodec.Parse(known.Example)),
+                }),
                 Data = new Dictionary<string, string>
                 {
                     ["folder"] = folder ?? $"none (give --data-dir or {DataFolder.Variable}; training then uses generated digits)",
@@ -53,7 +61,8 @@ static class StatusCommand
                 Console.WriteLine($"meter     {status.Meter}");
                 Console.WriteLine($"device    {status.Device}");
                 foreach (var (name, gpu) in status.Gpus) Console.WriteLine($"gpu       {name}: {gpu}");
-                foreach (var codec in status.Codecs) Console.WriteLine($"codec     {codec.Codec,-10} {codec.Meaning}{By(codec.Implementations)}");
+                foreach (var codec in status.Codecs)
+                    Console.WriteLine($"codec     {codec.Codec,-10} {codec.Meaning}{By(codec.Implementations)}");
                 foreach (var (name, found) in status.Data) Console.WriteLine($"data      {name}: {found}");
             }
             return hooks == "work" ? 0 : CommandLine.Mistake;
@@ -69,7 +78,8 @@ static class StatusCommand
         return $"{GpuKernels.Describe(device)}; {kernels}; memory by {AllocatorMeter.SourceOn(device)}";
     }
 
-    static string By(IReadOnlyList<string> implementations) => implementations.Count == 0 ? "" : $"; by {string.Join("; ", implementations)}";
+    static string By(IReadOnlyList<string> implementations) =>
+        implementations.Count == 0 ? "" : $"; by {string.Join("; ", implementations)}";
 
     static string Found(string folder)
     {

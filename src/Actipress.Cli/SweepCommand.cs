@@ -11,12 +11,23 @@ static class SweepCommand
 {
     public static Command Make(Interruption interruption)
     {
-        var config = new Argument<string>("config") { Description = "An experiment's config.json or its folder, such as experiments/figure6a-mnist." };
-        var workers = Values.Count("--workers", "Trainings at once, each in a process of its own. By default one a core.", Environment.ProcessorCount);
+        var config = new Argument<string>("config")
+        {
+            Description = "An experiment's config.json or its folder, such as experiments/figure6a-mnist.",
+        };
+        var workers = Values.Count(
+            "--workers", "Trainings at once, each in a process of its own. By default one a core.", Environment.ProcessorCount);
         var threads = Values.Count("--threads", "Threads of each training.", 1);
         var list = new Option<bool>("--list") { Description = "Only say what is done and what is not." };
-        var slurm = new Option<bool>("--slurm") { Description = "Hand what is not done to Slurm as a job array; the experiment's folder must be visible from its nodes." };
-        var slurmOptions = new Option<string[]>("--slurm-option") { Description = "A further option of sbatch, such as --slurm-option=--time=1:00:00; may be given several times.", HelpName = "option" };
+        var slurm = new Option<bool>("--slurm")
+        {
+            Description = "Hand what is not done to Slurm as a job array; the experiment's folder must be visible from its nodes.",
+        };
+        var slurmOptions = new Option<string[]>("--slurm-option")
+        {
+            Description = "A further option of sbatch, such as --slurm-option=--time=1:00:00; may be given several times.",
+            HelpName = "option",
+        };
         var dataDir = CommonOptions.DataDir();
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
@@ -43,13 +54,24 @@ static class SweepCommand
             var folder = DataFolder.Of(parsed.GetValue(dataDir)) is { } named ? Path.GetFullPath(named) : null;
             if (parsed.GetValue(worker)) return SweepWorkers.Work(sweep, folder, cancellation);
             if (parsed.GetValue(only) is { } key) return Train(sweep, key, folder, cancellation);
-            if (sweep.Results.Dropped is { } broken) await Console.Error.WriteLineAsync($"{sweep.Results.Path} ended in the middle of a line, which was dropped: {broken[..Math.Min(60, broken.Length)]}...");
-            string[] common = [sweep.ConfigPath, "--threads", $"{parsed.GetValue(threads)}", "--device", parsed.GetValue(device)!, .. folder is null ? [] : (string[])["--data-dir", folder]];
+            if (sweep.Results.Dropped is { } broken)
+                await Console.Error.WriteLineAsync($"{sweep.Results.Path} ended in the middle of a line, which was dropped: "
+                    + $"{broken[..Math.Min(60, broken.Length)]}...");
+            string[] common =
+            [
+                sweep.ConfigPath, "--threads", $"{parsed.GetValue(threads)}", "--device", parsed.GetValue(device)!,
+                .. folder is null ? [] : (string[])["--data-dir", folder],
+            ];
             if (parsed.GetValue(list)) List(sweep);
             else if (parsed.GetValue(slurm))
             {
-                var jobs = new SlurmArray(sweep, [.. SweepWorkers.Self, "sweep", .. common, "--only"]) { Threads = parsed.GetValue(threads), Options = parsed.GetValue(slurmOptions) ?? [] }.Submit();
-                Console.WriteLine(jobs.Count == 0 ? "Everything is done." : $"Job array {string.Join(", ", jobs)}: {sweep.Remaining().Count} runs; squeue shows them, and sweep --list what is done.");
+                var jobs = new SlurmArray(sweep, [.. SweepWorkers.Self, "sweep", .. common, "--only"])
+                {
+                    Threads = parsed.GetValue(threads),
+                    Options = parsed.GetValue(slurmOptions) ?? [],
+                }.Submit();
+                Console.WriteLine(jobs.Count == 0 ? "Everything is done." : $"Job array {string.Join(", ", jobs)}: "
+                    + $"{sweep.Remaining().Count} runs; squeue shows them, and sweep --list what is done.");
             }
             else
             {
@@ -67,7 +89,8 @@ static class SweepCommand
     // This process is a task of a job array.
     static int Train(Sweep sweep, string key, string? folder, CancellationToken cancellation)
     {
-        var plan = sweep.Plans.FirstOrDefault(plan => plan.Key() == key) ?? throw new ArgumentException($"No run {key} in {sweep.ConfigPath}: it was changed since the job array was made. Make another with --slurm.");
+        var plan = sweep.Plans.FirstOrDefault(plan => plan.Key() == key) ?? throw new ArgumentException($"No run {key} in "
+            + $"{sweep.ConfigPath}: it was changed since the job array was made. Make another with --slurm.");
         var failed = false;
         using var progress = new ProgressLine(plan.Epochs, runs: 1);
         sweep.Train(plan, folder, new Told(told =>
@@ -87,26 +110,35 @@ static class SweepCommand
     static void List(Sweep sweep)
     {
         var remaining = sweep.Remaining().Select(plan => plan.Key()).ToHashSet();
-        foreach (var plan in sweep.Plans) Console.WriteLine($"{(remaining.Contains(plan.Key()) ? "    " : "done")}  {plan.Key()}  {plan.Layers}  {plan.Codec}  seed {plan.Seed}");
+        foreach (var plan in sweep.Plans)
+            Console.WriteLine($"{(remaining.Contains(plan.Key()) ? "    " : "done")}  {plan.Key()}  {plan.Layers}  {plan.Codec}  seed "
+                + $"{plan.Seed}");
         Console.WriteLine($"{sweep.Plans.Count - remaining.Count} of {sweep.Plans.Count} done.");
     }
 
     static void Show(SweepSummary summary, string path)
     {
         var table = new Table { Title = new TableTitle($"{summary.Experiment}: {summary.Done} of {summary.Runs} runs") };
-        foreach (var (name, right) in ((string, bool)[])[("layers", false), ("codec", false), ("seeds", true), ("test %", true), ("against plain", true), ("train %", true), ("kept %", true), ("cosine", true), ("ms a step", true)])
+        foreach (var (name, right) in ((string, bool)[])[
+            ("layers", false), ("codec", false), ("seeds", true), ("test %", true), ("against plain", true), ("train %", true),
+            ("kept %", true), ("cosine", true), ("ms a step", true),
+        ])
             table.AddColumn(right ? new TableColumn(name).RightAligned() : new TableColumn(name).NoWrap());
         foreach (var row in summary.Rows)
             table.AddRow([.. ((FormattableString[])[
-                $"{row.Layers}", $"{row.Codec}", $"{row.Seeds}", WithError(row.TestAccuracy ?? row.TestDsc, row.StandardError, "0.00"), WithError(row.Difference, row.DifferenceStandardError, "+0.00;-0.00"),
-                $"{100 * row.TrainScore:0.00}", $"{row.KeptPercent:0.0}", $"{row.GradientCosine:0.000}", $"{row.StepMs:0.0}"]).Select(cell => Markup.Escape(FormattableString.Invariant(cell)))]);
+                $"{row.Layers}", $"{row.Codec}", $"{row.Seeds}", WithError(row.TestAccuracy ?? row.TestDsc, row.StandardError, "0.00"),
+                WithError(row.Difference, row.DifferenceStandardError, "+0.00;-0.00"), $"{100 * row.TrainScore:0.00}",
+                $"{row.KeptPercent:0.0}", $"{row.GradientCosine:0.000}", $"{row.StepMs:0.0}"])
+                .Select(cell => Markup.Escape(FormattableString.Invariant(cell)))]);
         AnsiConsole.Write(table);
         Console.WriteLine($"Results: {path}");
     }
 
     static FormattableString WithError(double? share, double? error, string format)
     {
-        var (value, plusMinus) = ((100 * share)?.ToString(format, System.Globalization.CultureInfo.InvariantCulture), error is null ? "" : FormattableString.Invariant($" ± {100 * error:0.00}"));
+        var (value, plusMinus) = (
+            (100 * share)?.ToString(format, System.Globalization.CultureInfo.InvariantCulture),
+            error is null ? "" : FormattableString.Invariant($" ± {100 * error:0.00}"));
         return $"{value}{plusMinus}";
     }
 }

@@ -11,7 +11,8 @@ namespace Actipress.Cli;
 static class SweepWorkers
 {
     /// <summary>The command that starts this program.</summary>
-    public static IReadOnlyList<string> Self { get; } = Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet" ? [Environment.ProcessPath!, Environment.GetCommandLineArgs()[0]] : [Environment.ProcessPath!];
+    public static IReadOnlyList<string> Self { get; } = Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet"
+        ? [Environment.ProcessPath!, Environment.GetCommandLineArgs()[0]] : [Environment.ProcessPath!];
 
     /// <summary>A worker's message, one line of JSON.</summary>
     sealed record Said(string Key, string? At, string? Notice, bool Failed);
@@ -26,16 +27,19 @@ static class SweepWorkers
     {
         var remaining = sweep.Remaining();
         if (remaining.Count == 0) return 0;
-        await Console.Error.WriteLineAsync($"{Path.GetFileName(sweep.Folder)}: {sweep.Plans.Count - remaining.Count} of {sweep.Plans.Count} runs are done.");
+        await Console.Error.WriteLineAsync($"{Path.GetFileName(sweep.Folder)}: {sweep.Plans.Count - remaining.Count} of "
+            + $"{sweep.Plans.Count} runs are done.");
         using var board = new Board(sweep, remaining.Count);
-        var workers = Enumerable.Range(0, Math.Min(count, remaining.Count)).Select(number => Worker(number, [.. Self.Skip(1), "sweep", .. arguments, "--worker"], board, cancellation));
+        var workers = Enumerable.Range(0, Math.Min(count, remaining.Count))
+            .Select(number => Worker(number, [.. Self.Skip(1), "sweep", .. arguments, "--worker"], board, cancellation));
         var crashes = (await Task.WhenAll(workers)).Count(crashed => crashed);
         return board.Failed + crashes;    // failures that the workers have reported by now
     }
 
     static async Task<bool> Worker(int number, string[] arguments, Board board, CancellationToken cancellation)
     {
-        using var process = Process.Start(new ProcessStartInfo(Self[0], arguments) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        using var process =
+            Process.Start(new ProcessStartInfo(Self[0], arguments) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
         await using var ended = cancellation.Register(process.StandardInput.Close);
         while (await process.StandardOutput.ReadLineAsync(CancellationToken.None) is { } line)
             if (Json.Read<Said>(line) is { } said) board.Show(number, said);

@@ -33,16 +33,21 @@ static class TrainCommand
             "--schedule", "How the step size goes on: constant as in the paper, or to zero along a cosine, resnet20's default.");
         var loss = Values.OneOf<SegmentationLoss>("--loss", "What a segmentation minimises: dice as in the paper, cross-entropy, or both.");
         var augmentation = Values.OneOf<Augmenting>(
-            "--augmentation", "What chance does to examples: flips (the paper's for CIFAR), spleen (turned, scaled, shifted), brats (both).");
-        var extents = new Option<string?>("--extents") { Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.", HelpName = "size" };
+            "--augmentation",
+            "What chance does to examples: flips (the paper's for CIFAR), spleen (turned, scaled, shifted), brats (both).");
+        var extents = new Option<string?>("--extents")
+        {
+            Description = "Depth, height and width to which volumes are cut or padded, multiples of 16, such as 64x64x64.",
+            HelpName = "size",
+        };
         var patch = new Option<string?>("--patch")
         {
             Description = "Depth, height and width of patches that are drawn from whole volumes, multiples of 16; volumes are then tested "
                 + "window by window. By default for a folder of volumes, of a size that their own suggests.",
             HelpName = "size",
         };
-        var memory = Values.Bytes("--memory", "What a training step may take, such as 8GiB: the largest patch and batch within it are chosen "
-            + "for the codec, and for plain training what it would have been allowed.");
+        var memory = Values.Bytes("--memory", "What a training step may take, such as 8GiB: the largest patch and batch within it are "
+            + "chosen for the codec, and for plain training what it would have been allowed.");
         var volumes = new VolumeOptions();
         var seed = Values.Number("--seed", "Decides parameters, order and dropout; the same seed gives the same run.", 1);
         var most = Values.OptionalCount("--train-examples", "Train on so many examples only, taken at even distances.");
@@ -50,8 +55,16 @@ static class TrainCommand
         var features = Values.OptionalCount("--features", "Channels of the network's first level.");
         var dataDir = CommonOptions.DataDir();
         var download = new Option<bool>("--download") { Description = "Get MNIST's files into the data folder first (internet)." };
-        var output = new Option<string>("--out") { Description = "The folder for results.jsonl, and for the training's state until it is finished.", HelpName = "folder", DefaultValueFactory = _ => "runs" };
-        var resume = new Option<bool>("--resume") { Description = "Go on with the interrupted training of the same options whose state is in the --out folder." };
+        var output = new Option<string>("--out")
+        {
+            Description = "The folder for results.jsonl, and for the training's state until it is finished.",
+            HelpName = "folder",
+            DefaultValueFactory = _ => "runs",
+        };
+        var resume = new Option<bool>("--resume")
+        {
+            Description = "Go on with the interrupted training of the same options whose state is in the --out folder.",
+        };
         var tensorBoard = new Option<string?>("--tensorboard") { Description = "The folder for TensorBoard's logs.", HelpName = "folder" };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
@@ -184,8 +197,9 @@ static class TrainCommand
             ("codec", plan.Codec, usual.Codec), ("layers", plan.Layers, usual.Layers), ("epochs", plan.Epochs, usual.Epochs),
             ("batch", plan.Batch, usual.Batch), ("learning-rate", plan.LearningRate, usual.LearningRate),
             ("schedule", plan.Schedule, usual.Schedule), ("loss", plan.Loss, usual.Loss),
-            ("augmentation", plan.Augmentation, usual.Augmentation), ("seed", plan.Seed, usual.Seed), ("train-examples", plan.TrainExamples, usual.TrainExamples),
-            ("test-examples", plan.TestExamples, usual.TestExamples), ("features", plan.Features, usual.Features),
+            ("augmentation", plan.Augmentation, usual.Augmentation), ("seed", plan.Seed, usual.Seed),
+            ("train-examples", plan.TrainExamples, usual.TrainExamples), ("test-examples", plan.TestExamples, usual.TestExamples),
+            ("features", plan.Features, usual.Features),
             ("extents", plan.Extents is { } size ? string.Join('x', size) : null, null),
             ("patch", plan.Patch is { } drawn ? string.Join('x', drawn) : null, null),
             ("memory", plan.Memory is { } bytes ? $"{bytes}B" : null, null),
@@ -201,6 +215,9 @@ static class TrainCommand
     static int[] Extents(string option, string size)
     {
         try { return [.. size.Split('x').Select(extent => int.Parse(extent, CultureInfo.InvariantCulture))]; }
-        catch (Exception failure) when (failure is FormatException or OverflowException) { throw new FormatException($"{option} {size}: wanted three numbers such as 64x64x64.", failure); }
+        catch (Exception failure) when (failure is FormatException or OverflowException)
+        {
+            throw new FormatException($"{option} {size}: wanted three numbers such as 64x64x64.", failure);
+        }
     }
 }

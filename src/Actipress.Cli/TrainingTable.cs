@@ -55,7 +55,9 @@ static class TrainingTable
         if (plain.TestClasses is { } classes && packed.TestClasses is { } packedClasses)
         {
             foreach (var (one, other) in classes.Zip(packedClasses))
-                Row($"  of {Markup.Escape(classNames?[one.Class] ?? $"class {one.Class}")}, in {one.Present} of {one.Present + one.Absent}", Found(one), Found(other));
+                Row(
+                    $"  of {Markup.Escape(classNames?[one.Class] ?? $"class {one.Class}")}, in {one.Present} of {one.Present + one.Absent}",
+                    Found(one), Found(other));
             Row("  by the paper's formula", Percent(plain.TestDscPaper ?? double.NaN), Percent(packed.TestDscPaper ?? double.NaN));
         }
         Row($"train {plain.ScoreName}", Percent(plain.TrainScore), Percent(packed.TrainScore));
@@ -71,8 +73,8 @@ static class TrainingTable
     static string Examples(RunResult run) => $"{run.Batch} of {string.Join('x', run.Patch!)}";
 
     // A class that no example has has no score. False alarms are printed.
-    static string Found(ClassScore score) =>
-        $"{(score.Dsc is { } dsc ? Percent(dsc) : "absent")}{(score.FalseAlarms > 0 ? $" (found in {score.FalseAlarms} of {score.Absent} without it)" : "")}";
+    static string Found(ClassScore score) => (score.Dsc is { } dsc ? Percent(dsc) : "absent")
+        + (score.FalseAlarms > 0 ? $" (found in {score.FalseAlarms} of {score.Absent} without it)" : "");
 
     /// <summary>The memory, score and time of the compressed run relative to the plain run.</summary>
     internal static string Sentence(TrainingResult result, int tested)

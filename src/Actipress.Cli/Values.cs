@@ -24,11 +24,13 @@ static class Values
 
     /// <summary>Any whole number.</summary>
     public static Option<int> Number(string name, string description, int value) => Make(name, description, value, found => Parse(
-        found, Any, (string text, out int number) => int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number)));
+        found, Any,
+        (string text, out int number) => int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number)));
 
     /// <summary>Any number.</summary>
     public static Option<double> Fraction(string name, string description, double value) => Make(name, description, value, found => Parse(
-        found, Real, (string text, out double number) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number)));
+        found, Real,
+        (string text, out double number) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number)));
 
     /// <summary>A number of bytes; null where none is given.</summary>
     public static Option<long?> Bytes(string name, string description) => new(name)

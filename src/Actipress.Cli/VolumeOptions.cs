@@ -67,8 +67,8 @@ sealed class VolumeOptions
     /// <summary>The choices as text, without hyphens; null where there are none.</summary>
     public static IEnumerable<(string Option, string? Value)> Typed(VolumeChoices? choices) =>
     [
-        ("classes", Joined(choices?.Classes, ',')), ("channels", Joined(choices?.Channels, ',')), ("spacing", Joined(choices?.Spacing, 'x')),
-        ("window", Joined(choices?.Window, ',')), ("relabel", choices?.Relabel),
+        ("classes", Joined(choices?.Classes, ',')), ("channels", Joined(choices?.Channels, ',')),
+        ("spacing", Joined(choices?.Spacing, 'x')), ("window", Joined(choices?.Window, ',')), ("relabel", choices?.Relabel),
         ("misplaced", choices?.Misplaced is { } place ? Values.Word(place) : null),
         ("unreadable", choices?.Unreadable is { } other ? Values.Word(other) : null),
     ];

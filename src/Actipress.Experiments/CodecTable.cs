@@ -21,24 +21,31 @@ public static class CodecTable
         text.AppendLine("|---|---|---|---|---|---|");
         foreach (var line in Newest("codecs", "codec", line => Text(line, "map") == Map))
             text.AppendLine(CultureInfo.InvariantCulture,
-                $"| `{Text(line, "codec")}` | {Number(line, "pack_ms") / Number(line, "clone_ms"):0.00} | {Number(line, "unpack_ms") / Number(line, "clone_ms"):0.00} | {Number(line, "clones"):0.00} | {Number(line, "bytes_per_element"):0.000} | {Number(line, "psnr_db"):0.0} dB |");
-        if (Newest("steps", "network", _ => true).Any()) text.AppendLine().AppendLine("| training step, all layers | codec | time, of the plain step | saved maps | kept |").AppendLine("|---|---|---|---|---|");
+                $"| `{Text(line, "codec")}` | {Number(line, "pack_ms") / Number(line, "clone_ms"):0.00} | "
+                    + $"{Number(line, "unpack_ms") / Number(line, "clone_ms"):0.00} | {Number(line, "clones"):0.00} | "
+                    + $"{Number(line, "bytes_per_element"):0.000} | {Number(line, "psnr_db"):0.0} dB |");
+        if (Newest("steps", "network", _ => true).Any())
+            text.AppendLine().AppendLine("| training step, all layers | codec | time, of the plain step | saved maps | kept |")
+                .AppendLine("|---|---|---|---|---|");
         foreach (var line in Newest("steps", "network", _ => true))
             text.AppendLine(CultureInfo.InvariantCulture,
-                $"| {Text(line, "network")} | `{Text(line, "codec")}` | {Number(line, "ratio"):0.00} | {Number(line, "saved_bytes") / 1048576:0.0} MiB | {Number(line, "kept_bytes") / 1048576:0.0} MiB |");
+                $"| {Text(line, "network")} | `{Text(line, "codec")}` | {Number(line, "ratio"):0.00} | "
+                    + $"{Number(line, "saved_bytes") / 1048576:0.0} MiB | {Number(line, "kept_bytes") / 1048576:0.0} MiB |");
         Scaling();
         if (lines.Length == 0) return new("", []);
         text.AppendLine().AppendLine($"Medians; {string.Join("; ", Origins())}.");
         return new(text.ToString().ReplaceLineEndings("\n"), [.. commits]);
 
-        IEnumerable<JsonElement> Newest(string kind, string key, Func<JsonElement, bool> wanted) => NewestOf(kind, line => Text(line, key), wanted);
+        IEnumerable<JsonElement> Newest(string kind, string key, Func<JsonElement, bool> wanted) =>
+            NewestOf(kind, line => Text(line, key), wanted);
 
         IEnumerable<JsonElement> NewestOf<T>(string kind, Func<JsonElement, T> key, Func<JsonElement, bool> wanted) =>
-            lines.Where(line => Text(line, "kind") == kind && wanted(Object(line, "result"))).GroupBy(line => key(Object(line, "result"))).Select(same =>
-            {
-                commits.Add(Text(Object(same.Last(), "provenance"), "commit"));
-                return Object(same.Last(), "result");
-            });
+            lines.Where(line => Text(line, "kind") == kind && wanted(Object(line, "result")))
+                .GroupBy(line => key(Object(line, "result"))).Select(same =>
+                {
+                    commits.Add(Text(Object(same.Last(), "provenance"), "commit"));
+                    return Object(same.Last(), "result");
+                });
 
         // The machines and commits of the newest results of each table.
         IEnumerable<string> Origins()
@@ -54,17 +61,21 @@ public static class CodecTable
         // A row for each number of threads, a column for each size.
         void Scaling()
         {
-            var rows = NewestOf("scaling", line => (Mebibytes(line), Threads(line)), _ => true).GroupBy(Threads).OrderBy(row => row.Key).ToArray();
+            var rows = NewestOf("scaling", line => (Mebibytes(line), Threads(line)), _ => true).GroupBy(Threads)
+                .OrderBy(row => row.Key).ToArray();
             if (rows.Length == 0) return;
             var sizes = rows.SelectMany(row => row.Select(Mebibytes)).Distinct().Order().ToArray();
-            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"| pack and unpack with `{Text(rows[0].First(), "codec")}`, ms (of a `clone()` with as many threads) |{string.Concat(sizes.Select(size => $" {size} MiB |"))}");
+            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"| pack and unpack with `{Text(rows[0].First(), "codec")}`, ms (of "
+                + $"a `clone()` with as many threads) |{string.Concat(sizes.Select(size => $" {size} MiB |"))}");
             text.AppendLine(string.Concat(Enumerable.Repeat("|---", sizes.Length + 1)) + "|");
             foreach (var row in rows)
             {
                 text.Append(CultureInfo.InvariantCulture, $"| {row.Key} {(row.Key == 1 ? "thread" : "threads")} |");
                 foreach (var size in sizes)
                     text.Append(row.FirstOrDefault(line => Mebibytes(line) == size) is { ValueKind: JsonValueKind.Object } line
-                        ? string.Create(CultureInfo.InvariantCulture, $" {Number(line, "pack_ms") + Number(line, "unpack_ms"):0.0} ({Number(line, "clones"):0.00}) |")
+                        ? string.Create(
+                            CultureInfo.InvariantCulture,
+                            $" {Number(line, "pack_ms") + Number(line, "unpack_ms"):0.0} ({Number(line, "clones"):0.00}) |")
                         : " |");
                 text.AppendLine();
             }
@@ -82,7 +93,8 @@ public static class CodecTable
     internal static IReadOnlyList<(string Network, string Codec, double Ratio)> Steps(IEnumerable<string> results) =>
     [
         .. results.Select(Json.TryParse).OfType<JsonElement>().Where(line => Text(line, "kind") == "steps")
-            .Select(line => Object(line, "result")).GroupBy(step => Text(step, "network")).Select(same => (same.Key, Text(same.Last(), "codec"), Number(same.Last(), "ratio"))),
+            .Select(line => Object(line, "result")).GroupBy(step => Text(step, "network"))
+            .Select(same => (same.Key, Text(same.Last(), "codec"), Number(same.Last(), "ratio"))),
     ];
 
     static string Text(JsonElement line, string name) => Field(line, name, JsonValueKind.String, "text").GetString()!;

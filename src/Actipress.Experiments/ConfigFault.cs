@@ -56,7 +56,8 @@ static class ConfigFault
     {
         type = Nullable.GetUnderlyingType(type) ?? type;
         if (type.IsEnum)
-            return string.Join(" or ", Enum.GetNames(type).Select(JsonNamingPolicy.KebabCaseLower.ConvertName).Select(name => $"\"{name}\""));
+            return string.Join(
+                " or ", Enum.GetNames(type).Select(JsonNamingPolicy.KebabCaseLower.ConvertName).Select(name => $"\"{name}\""));
         if (type.IsGenericType) return $"a list of {Wanted(type.GetGenericArguments()[0])[2..]}s";
         return type == typeof(int) ? "a whole number" : type == typeof(double) ? "a number" : "a text";
     }

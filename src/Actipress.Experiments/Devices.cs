@@ -12,14 +12,16 @@ public static class Devices
         ArgumentNullException.ThrowIfNull(name);
         if (name == "cpu") return CPU;
         var index = 0;
-        if (name != "cuda" && !(name.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(name["cuda:".Length..], System.Globalization.NumberStyles.None, null, out index)))
+        if (name != "cuda" && !(name.StartsWith("cuda:", StringComparison.Ordinal)
+            && int.TryParse(name["cuda:".Length..], System.Globalization.NumberStyles.None, null, out index)))
             throw new ArgumentException($"No device '{name}': wanted cpu, cuda or cuda:n.");
         var count = cuda.is_available() ? cuda.device_count() : 0;
         if (index < count) return new Device(DeviceType.CUDA, index);
         throw new ArgumentException(count > 0
             ? $"No device '{name}': found {count} GPUs, cuda:0 to cuda:{count - 1}."
             : $"No device '{name}': this libtorch finds no GPU. {GpuKernels.Describe(new Device(DeviceType.CUDA, index))} " +
-              "Where there is a GPU, build with TORCH_BACKEND=cuda-linux (or -p:TorchBackend=cuda-linux), or see docs/gpu.md for an installed PyTorch's libtorch.");
+              "Where there is a GPU, build with TORCH_BACKEND=cuda-linux (or -p:TorchBackend=cuda-linux), or see docs/gpu.md for an "
+              + "installed PyTorch's libtorch.");
     }
 
     /// <summary>The device of a rank. <c>cuda</c> alone gives each rank of a machine a GPU of its own.</summary>

@@ -78,7 +78,8 @@ public sealed class HtmlPage
         foreach (var row in rows)
         {
             body.Append("<tr>");
-            foreach (var cell in row) body.Append(cell.StartsWith(Doubtful) ? $"<td class=\"doubtful\">{Lines(cell[1..])}</td>" : $"<td>{Lines(cell)}</td>");
+            foreach (var cell in row)
+                body.Append(cell.StartsWith(Doubtful) ? $"<td class=\"doubtful\">{Lines(cell[1..])}</td>" : $"<td>{Lines(cell)}</td>");
             body.AppendLine("</tr>");
         }
         body.AppendLine("</tbody></table></div>");
@@ -97,8 +98,11 @@ public sealed class HtmlPage
     {
         ArgumentNullException.ThrowIfNull(plot);
         var svg = plot.GetSvgXml(width, height);
-        body.AppendLine($"<figure class=\"drawn\" style=\"width:min(100%,{width}px)\">{Scalable(svg, width, height)}<figcaption>{Text(caption)}</figcaption></figure>");
-        figures.Add((string.Concat(name.Select(letter => char.IsLetterOrDigit(letter) || letter is '-' or '.' ? letter : '-')), plot, width, height));
+        body.AppendLine($"<figure class=\"drawn\" "
+            + $"style=\"width:min(100%,{width}px)\">{Scalable(svg, width, height)}<figcaption>{Text(caption)}</figcaption></figure>");
+        figures.Add((
+            string.Concat(name.Select(letter => char.IsLetterOrDigit(letter) || letter is '-' or '.' ? letter : '-')), plot, width,
+            height));
     }
 
     /// <summary>Writes the page.</summary>
@@ -127,15 +131,18 @@ public sealed class HtmlPage
     /// <param name="png">The bytes of the image.</param>
     /// <param name="caption">The caption below.</param>
     public void Image(ReadOnlySpan<byte> png, string caption) =>
-        body.AppendLine($"<figure><img alt=\"{Text(caption)}\" src=\"data:image/png;base64,{Convert.ToBase64String(png)}\"><figcaption>{Text(caption)}</figcaption></figure>");
+        body.AppendLine($"<figure><img alt=\"{Text(caption)}\" "
+            + $"src=\"data:image/png;base64,{Convert.ToBase64String(png)}\"><figcaption>{Text(caption)}</figcaption></figure>");
 
     /// <summary>The text of the page.</summary>
     public override string ToString() => $$"""
         <!doctype html>
-        <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{{Text(Title)}}</title>
+        <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+        <title>{{Text(Title)}}</title>
         <style>
         :root {
-          color-scheme: light dark; --text: #222; --quiet: #595959; --ground: #fff; --line: #d8d8d8; --strong: #888; --mark: #fff3d6; --link: #0b57d0
+          color-scheme: light dark;
+          --text: #222; --quiet: #595959; --ground: #fff; --line: #d8d8d8; --strong: #888; --mark: #fff3d6; --link: #0b57d0
         }
         @media (prefers-color-scheme: dark) {
           :root { --text: #e8e8e8; --quiet: #b0b0b0; --ground: #16181b; --line: #3a3d42; --strong: #888; --mark: #4a3a12; --link: #8ab4f8 }

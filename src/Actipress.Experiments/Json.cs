@@ -51,7 +51,8 @@ public static class Json
 
     /// <summary>Reads JSON that people write: comments are allowed, and unknown names are refused.</summary>
     /// <exception cref="JsonException">The text has another form; the message says where and why.</exception>
-    public static T ReadStrictly<T>(string text) where T : class => JsonSerializer.Deserialize<T>(text, strict) ?? throw new JsonException("found null.");
+    public static T ReadStrictly<T>(string text) where T : class =>
+        JsonSerializer.Deserialize<T>(text, strict) ?? throw new JsonException("found null.");
 
     /// <summary>A document, for people and programs.</summary>
     public static string Document<T>(T value) => JsonSerializer.Serialize(value, document);
@@ -96,5 +97,6 @@ public static class Json
     }
 
     /// <summary>Reads the result of <see cref="Line"/>.</summary>
-    public static T Of<T>(JsonElement value) => value.Deserialize<T>(stored) ?? throw new InvalidDataException($"Null in place of a {typeof(T).Name}.");
+    public static T Of<T>(JsonElement value) =>
+        value.Deserialize<T>(stored) ?? throw new InvalidDataException($"Null in place of a {typeof(T).Name}.");
 }

@@ -19,12 +19,15 @@ public static class KnownData
     [
         new("digits", "digits that the program draws, 28 x 28", null, (_, _) => TrainingData.Of(GeneratedDigits.Make())),
         new("colour-digits", "the same in colour, 32 x 32", null, (_, _) => TrainingData.Of(GeneratedDigits.InColour())),
-        new("volumes", "volumes of two balls that the program draws", null, (_, plan) => Volumes(GeneratedVolumes.Make(50, Extents(plan.Plan)), plan)),
+        new(
+            "volumes", "volumes of two balls that the program draws", null,
+            (_, plan) => Volumes(GeneratedVolumes.Make(50, Extents(plan.Plan)), plan)),
         new("mnist", "MNIST's four files", "mnist", (folder, _) => TrainingData.Of(Mnist.Load(folder)), "train-images-idx3-ubyte*"),
         new("cifar10", "CIFAR-10 in its binary version", "cifar10_first4000", (folder, _) => TrainingData.Of(Cifar10.Load(folder)),
             "*batch*.bin*", "cifar10_*.bin*"),
-        new("cifar10-jpeg", "CIFAR-10 as train/class/*.jpg and test/class/*.jpg", "cifar10_jpeg", (folder, _) => TrainingData.Of(ImageFolder.Load(folder)),
-            "train/*/*.jpg"),
+        new(
+            "cifar10-jpeg", "CIFAR-10 as train/class/*.jpg and test/class/*.jpg", "cifar10_jpeg",
+            (folder, _) => TrainingData.Of(ImageFolder.Load(folder)), "train/*/*.jpg"),
         new("cifar100", "CIFAR-100 in its binary version", "cifar100", (folder, _) => TrainingData.Of(Cifar100.Load(folder)),
             "train.bin*", "cifar100*.bin*"),
         new("hippocampus", "the Decathlon's hippocampus volumes", "msd_hippocampus", VolumeData.Hippocampus, "imagesTr/hippocampus_*.nii*"),
@@ -40,8 +43,11 @@ public static class KnownData
     /// <exception cref="ArgumentException">There is no such data set; the message lists all.</exception>
     public static KnownDataSet Find(string name) =>
         All.FirstOrDefault(data => data.Name == name)
-        ?? (Directory.Exists(name) || VolumeLayout.IsTable(name) || name.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal) ? new KnownDataSet(name, "volumes of one's own", null, (_, plan) => VolumeData.Folder(name, plan)) : null)
-        ?? throw new ArgumentException($"No data set '{name}'. Known: {string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}, or the path of a folder or .csv file of volumes.", nameof(name));
+        ?? (Directory.Exists(name) || VolumeLayout.IsTable(name) || name.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal)
+            ? new KnownDataSet(name, "volumes of one's own", null, (_, plan) => VolumeData.Folder(name, plan)) : null)
+        ?? throw new ArgumentException($"No data set '{name}'. Known: "
+            + $"{string.Join(", ", All.Select(data => $"{data.Name} ({data.Meaning})"))}, or the path of a folder or .csv file of "
+            + "volumes.", nameof(name));
 
     /// <summary>Whether files of a data set are in the folder, or in the folder inside it with the data set's name.</summary>
     public static bool IsIn(string folder, string name) => Find(name) is { Folder: not null } known && FoundData.Lies(known, folder);
@@ -57,7 +63,8 @@ public static class KnownData
         var (parsed, known) = (plan.Parse(), Find(plan.Data));
         var network = parsed.Network;
         if (known.Folder is not null && folder is null)
-            throw new InvalidDataException($"No data folder for {known.Name}: give one with --data-dir, or set {DataFolder.Variable}; {network.Generated} needs none.");
+            throw new InvalidDataException($"No data folder for {known.Name}: give one with --data-dir, or set {DataFolder.Variable}; "
+                + $"{network.Generated} needs none.");
         TrainingData data;
         try { data = known.Load(known.Folder is null ? "" : DataFolder.Part(folder!, known.Folder), parsed); }
         catch (InvalidDataException failure) when (known.Folder is not null)
@@ -65,7 +72,8 @@ public static class KnownData
             throw new InvalidDataException(failure.Message + FoundData.Sentence(folder!, known), failure);
         }
         if ((plan.Patch is not null || plan.Memory is not null) && data.Patch is null)
-            throw new ArgumentException($"No patches of {known.Name}, which the program draws in one size: wanted volumes from files, such as hippocampus or a folder's, or --extents.");
+            throw new ArgumentException($"No patches of {known.Name}, which the program draws in one size: wanted volumes from files, such "
+                + "as hippocampus or a folder's, or --extents.");
         using (var scope = torch.NewDisposeScope())
         {
             var (input, target) = data.Train.Batch([0]);
@@ -77,12 +85,14 @@ public static class KnownData
                 _ => (5, data.Channels, true),
             };
             if (input.dim() != axes || input.shape[1] != channels || target.dim() > 1 != segments)
-                throw new ArgumentException($"{network.Name} cannot be trained on {known.Name}, whose examples are {string.Join(" x ", input.shape[1..])}: it takes {network.Data} or {network.Generated}.");
+                throw new ArgumentException($"{network.Name} cannot be trained on {known.Name}, whose examples are "
+                    + $"{string.Join(" x ", input.shape[1..])}: it takes {network.Data} or {network.Generated}.");
         }
         return data with { Train = data.Train.Take(plan.TrainExamples), Test = data.Test.Take(plan.TestExamples) };
     }
 
     static TrainingData Volumes(IDataSet volumes, ParsedPlan plan) => TrainingData.Of(volumes, slices: plan.Network.IsOfSlices);
 
-    static (int Depth, int Height, int Width) Extents(TrainingPlan plan) => plan.Extents is [var depth, var height, var width] ? (depth, height, width) : (32, 48, 32);
+    static (int Depth, int Height, int Width) Extents(TrainingPlan plan) =>
+        plan.Extents is [var depth, var height, var width] ? (depth, height, width) : (32, 48, 32);
 }

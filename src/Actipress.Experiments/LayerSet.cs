@@ -41,9 +41,11 @@ public sealed partial record LayerSet
         var (named, colon) = text.IndexOf(':', StringComparison.Ordinal) is >= 0 and var at ? (text[..at], text[(at + 1)..]) : (text, "");
         var kinds = colon.Split('+', StringSplitOptions.RemoveEmptyEntries);
         if (kinds.FirstOrDefault(kind => !known.ContainsKey(kind)) is { } unknown)
-            throw new ArgumentException($"No kind of layer '{unknown}' in '{text}'. Known: {string.Join(", ", known.Keys)}, with + between them.");
+            throw new ArgumentException($"No kind of layer '{unknown}' in '{text}'. Known: {string.Join(", ", known.Keys)}, "
+                + "with + between them.");
         var names = named.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        if (names.Length == 0) throw new ArgumentException($"No layers in '{text}': wanted all, or names and patterns with commas between them.");
+        if (names.Length == 0)
+            throw new ArgumentException($"No layers in '{text}': wanted all, or names and patterns with commas between them.");
         return new(names is ["all"] ? [] : [.. names.SelectMany(Patterns)], kinds);
 
         IEnumerable<string> Patterns(string name)
@@ -51,7 +53,8 @@ public sealed partial record LayerSet
             if (Block().Match(name) is not { Success: true } block) return [name];
             var first = int.Parse(block.Groups[1].Value, CultureInfo.InvariantCulture);
             var last = block.Groups[2].Success ? int.Parse(block.Groups[2].Value, CultureInfo.InvariantCulture) : first;
-            if (first > last || last >= blocks.Count) throw new ArgumentException($"No '{name}' in {network}: it has block0 to block{blocks.Count - 1}.");
+            if (first > last || last >= blocks.Count)
+                throw new ArgumentException($"No '{name}' in {network}: it has block0 to block{blocks.Count - 1}.");
             return blocks.Skip(first).Take(last - first + 1).SelectMany(layers => layers);
         }
     }

@@ -49,9 +49,9 @@ public sealed record MemoryPlan(
 /// <param name="Provenance">The machine and commit of the measurement.</param>
 public sealed record MemoryResult(
     string Network, int Batch, IReadOnlyList<long> Input, string Codec, string Blocks,
-    long OthersBytes, long FloorBytes, long BaselineBytes, long AfterForwardBytes, double EtaPercent, double EtaOfFloorPercent, long? PaperStorageBytes,
-    long? BaselinePeakBytes, long? PeakBytes, double BaselineMs, double StepMs,
-    IReadOnlyList<LayerReport> Layers, IReadOnlyList<AliveBlock> AliveAtPeak, Provenance Provenance);
+    long OthersBytes, long FloorBytes, long BaselineBytes, long AfterForwardBytes, double EtaPercent, double EtaOfFloorPercent,
+    long? PaperStorageBytes, long? BaselinePeakBytes, long? PeakBytes, double BaselineMs, double StepMs, IReadOnlyList<LayerReport> Layers,
+    IReadOnlyList<AliveBlock> AliveAtPeak, Provenance Provenance);
 
 /// <summary>Measures a network's memory: after the forward pass, as the paper does, and at the peak of the whole step.</summary>
 public static class MemoryMeasure
@@ -73,7 +73,8 @@ public static class MemoryMeasure
     /// <exception cref="ArgumentException">The network lacks a named layer, or does not accept the input.</exception>
     /// <exception cref="InsufficientMemoryException">The plain step does not fit in this machine; nothing large was started.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public static IReadOnlyList<MemoryResult> Run(MemoryPlan plan, IProgress<string>? progress, out IReadOnlyList<TimelineFigure.Curve> timelines, CancellationToken cancellation)
+    public static IReadOnlyList<MemoryResult> Run(
+        MemoryPlan plan, IProgress<string>? progress, out IReadOnlyList<TimelineFigure.Curve> timelines, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(plan);
         var layers = LayerSet.Parse(plan.Layers, plan.Network.Name, plan.Network.Blocks);
@@ -156,7 +157,9 @@ public static class MemoryMeasure
 
     sealed record StepMeasured(long AfterForward, long? Peak, double Milliseconds);
 
-    sealed class Step(Network network, nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes, bool forwardOnly) : IDisposable
+    sealed class Step(
+        Network network, nn.Module<Tensor, Tensor> model, Tensor x, AllocatorMeter meter, long modelAndInputBytes, bool forwardOnly)
+        : IDisposable
     {
         readonly Tensor target = Target(network, model, x);
 
@@ -169,7 +172,9 @@ public static class MemoryMeasure
             model.eval();
             using var one = model.call(example);
             model.train();
-            return network.Scores ? randint(one.shape[1], [x.shape[0], .. one.shape[2..]], device: x.device) : rand([x.shape[0], .. one.shape[1..]], device: x.device);
+            return network.Scores
+                ? randint(one.shape[1], [x.shape[0], .. one.shape[2..]], device: x.device)
+                : rand([x.shape[0], .. one.shape[1..]], device: x.device);
         }
 
         public StepMeasured Run(Action<Tensor> backward)
@@ -184,7 +189,9 @@ public static class MemoryMeasure
             var afterForward = meter.LevelBytes - without;
             Devices.Synchronize(x.device);
             if (forwardOnly) return new(afterForward, null, watch.Elapsed.TotalMilliseconds);
-            using (var loss = target.dtype == ScalarType.Int64 ? nn.functional.cross_entropy(output, target) : nn.functional.mse_loss(output, target)) backward(loss);
+            using (var loss = target.dtype == ScalarType.Int64
+                ? nn.functional.cross_entropy(output, target) : nn.functional.mse_loss(output, target))
+                backward(loss);
             Devices.Synchronize(x.device);
             var (peak, milliseconds) = (meter.PeakBytes - without, watch.Elapsed.TotalMilliseconds);
             model.zero_grad();

@@ -24,7 +24,8 @@ public sealed record Classification(bool LogProbabilities = false) : Objective
 {
     public override string ScoreName => "accuracy";
 
-    public override Tensor Loss(Tensor output, Tensor target) => LogProbabilities ? nn.functional.nll_loss(output, target) : nn.functional.cross_entropy(output, target);
+    public override Tensor Loss(Tensor output, Tensor target) =>
+        LogProbabilities ? nn.functional.nll_loss(output, target) : nn.functional.cross_entropy(output, target);
 
     public override ScoreTally Scores(Tensor output, Tensor target)
     {
@@ -92,7 +93,8 @@ public sealed record Segmentation(SegmentationLoss Minimised) : Objective
     static Tensor Masks(Tensor labels, long classes, ScalarType type)
     {
         long[] shape = [1, classes, .. Enumerable.Repeat(1L, (int)labels.dim() - 1)];
-        using Tensor each = HeldScalars.Arange(classes, device: labels.device), across = each.view(shape), one = labels.unsqueeze(1), masks = one.eq(across);
+        using Tensor each = HeldScalars.Arange(classes, device: labels.device), across = each.view(shape), one = labels.unsqueeze(1),
+            masks = one.eq(across);
         return masks.to_type(type);
     }
 }

@@ -53,7 +53,9 @@ public static class PaperTables
     public static IReadOnlyList<(Network Network, int Batch, long[] Input)> Settings(string table) => table == "table3"
         ? [.. Table3Networks.Select(name => Networks.Find(name)).Select(network => (network, network.Batch, network.Input))]
         : [.. Load("table2").GetProperty("rows").EnumerateArray()
-            .Select(row => (Network: row.GetProperty("network").GetString()!, Batch: row.GetProperty("batch").GetInt32(), Input: row.GetProperty("input").GetString()!)).Distinct()
+            .Select(row => (
+                Network: row.GetProperty("network").GetString()!, Batch: row.GetProperty("batch").GetInt32(),
+                Input: row.GetProperty("input").GetString()!)).Distinct()
             .Select(row => (Networks.Find(row.Network), row.Batch, Shape(row.Input)))];
 
     static readonly string[] Table3Networks = ["EfficientNetB0", "EfficientNetB4", "EfficientNetB8", "DeepLabV3Plus", "EDSR"];
@@ -63,12 +65,15 @@ public static class PaperTables
         (string Of, ForwardTrace Trace, ForwardTrace? Narrow)? last = null;
         foreach (var row in Load("table2").GetProperty("rows").EnumerateArray())
         {
-            var (network, batch, size, layers) = (Networks.Find(row.GetProperty("network").GetString()!), row.GetProperty("batch").GetInt32(), row.GetProperty("input").GetString()!, row.GetProperty("layers").GetString()!);
+            var (network, batch, size, layers) = (
+                Networks.Find(row.GetProperty("network").GetString()!), row.GetProperty("batch").GetInt32(),
+                row.GetProperty("input").GetString()!, row.GetProperty("layers").GetString()!);
             var input = Shape(size);
             var first = last?.Of != $"{network.Name} {batch} {size}";
             if (first)
                 last = ($"{network.Name} {batch} {size}", PaperTrace.Record(network.Create, batch, input),
-                    network.Name == "WideResNet101" ? PaperTrace.Record(() => new ResNet("ResNet101", [3, 4, 23, 3], bottleneck: true), batch, input) : null);
+                    network.Name == "WideResNet101"
+                        ? PaperTrace.Record(() => new ResNet("ResNet101", [3, 4, 23, 3], bottleneck: true), batch, input) : null);
             var (trace, narrow) = (last!.Value.Trace, last.Value.Narrow);
             var held = HeldBytes(network, trace);
             var suspect = row.TryGetProperty("suspect", out var doubt);
@@ -85,7 +90,9 @@ public static class PaperTables
                 var exact = new PaperStorage(run, held, Covered(network, layers, block)).AfterForwardBytes(Ratio);
                 cells.Add(new(block == 0 ? "block0" : $"block0-{block}", paper.GetDouble(), Sizes.MiB(exact), suspect));
             }
-            yield return Row(network, batch, input, layers, cells, suspect ? doubt.GetString() : row.TryGetProperty("note", out var note) ? note.GetString() : null);
+            yield return Row(
+                network, batch, input, layers, cells,
+                suspect ? doubt.GetString() : row.TryGetProperty("note", out var note) ? note.GetString() : null);
         }
     }
 
@@ -101,13 +108,17 @@ public static class PaperTables
                 new("others", table.GetProperty("others")[i].GetDouble(), Sizes.MiB(storage.OthersBytes)),
                 new("baseline", table.GetProperty("baseline")[i].GetDouble(), Sizes.MiB(storage.BaselineBytes)),
                 .. table.GetProperty("dct").EnumerateObject().Select(ratio =>
-                    new PaperCell($"dct:{ratio.Name}", ratio.Value[i].GetDouble(), Sizes.MiB(storage.AfterForwardBytes(double.Parse(ratio.Name, CultureInfo.InvariantCulture))))),
+                    new PaperCell(
+                        $"dct:{ratio.Name}", ratio.Value[i].GetDouble(),
+                        Sizes.MiB(storage.AfterForwardBytes(double.Parse(ratio.Name, CultureInfo.InvariantCulture))))),
             ], null);
         }
     }
 
     static PaperRow Row(Network network, int batch, long[] input, string layers, List<PaperCell> cells, string? note) =>
-        new(network.Name, batch, input, layers, cells, cells.All(cell => cell.Agrees) ? null : note ?? notes.GetValueOrDefault(network.Name));
+        new(
+            network.Name, batch, input, layers, cells,
+            cells.All(cell => cell.Agrees) ? null : note ?? notes.GetValueOrDefault(network.Name));
 
     // The figures that are copied from the paper without a note. A sparse tensor does not store a coefficient that is zero by itself, as
     // after a ReLU that is dead over a whole block. This would explain the figures at ratios near 1, but cannot be proved from shapes.
@@ -126,8 +137,10 @@ public static class PaperTables
     // The layers whose saves the paper compresses, which exclude shortcuts. Attention and FeedForward are whole blocks.
     static Func<Layer, bool> Covered(Network network, string layers, int lastBlock)
     {
-        var kinds = layers.StartsWith("BN", StringComparison.Ordinal) || layers.StartsWith("Conv", StringComparison.Ordinal) ? ":" + layers.ToLowerInvariant() : "";
-        var set = LayerSet.Parse($"block0-{lastBlock}{(network.Name.StartsWith("ViT", StringComparison.Ordinal) ? "" : kinds)}", network.Name, network.Blocks);
+        var kinds = layers.StartsWith("BN", StringComparison.Ordinal) || layers.StartsWith("Conv", StringComparison.Ordinal)
+            ? ":" + layers.ToLowerInvariant() : "";
+        var set = LayerSet.Parse(
+            $"block0-{lastBlock}{(network.Name.StartsWith("ViT", StringComparison.Ordinal) ? "" : kinds)}", network.Name, network.Blocks);
         return layer => set.Contains(layer) && (kinds.Length == 0 || !layer.Name.Contains(PaperTrace.Shortcut, StringComparison.Ordinal));
     }
 

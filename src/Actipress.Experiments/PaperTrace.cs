@@ -17,7 +17,8 @@ static class PaperTrace
     public static ForwardTrace Record(Func<nn.Module<Tensor, Tensor>> create, int batch, long[] input)
     {
         using var model = create();
-        return AsThen(batch <= ForwardTrace.SmallBatch + 1 ? At(batch) : ForwardTrace.Extrapolate(At(ForwardTrace.SmallBatch), At(ForwardTrace.SmallBatch + 1), batch));
+        return AsThen(batch <= ForwardTrace.SmallBatch + 1
+            ? At(batch) : ForwardTrace.Extrapolate(At(ForwardTrace.SmallBatch), At(ForwardTrace.SmallBatch + 1), batch));
 
         ForwardTrace At(int examples)
         {
@@ -38,7 +39,8 @@ static class PaperTrace
             saves.Add(ours is Dropout or Dropout2d ? save with { Type = ScalarType.Bool, StorageBytes = save.Elements } : save);
             if (ours is Softmax) saves.Add(save with { Storage = storages++ });
         }
-        if (trace.Saves.LastOrDefault(save => save.Layer.Module is ReLU) is { } last && trace.Saves.Any(save => save.Layer.Name == ShortcutOf("layer2")))
+        if (trace.Saves.LastOrDefault(save => save.Layer.Module is ReLU) is { } last
+            && trace.Saves.Any(save => save.Layer.Name == ShortcutOf("layer2")))
             saves.Add(last with { Layer = new Layer("avgpool", null) });
         return trace with { Saves = saves };
     }
@@ -60,7 +62,8 @@ static class PaperTrace
         var other = wide.Saves.Max(save => save.Storage) + 1;
         var first = narrow.Saves.FirstOrDefault(save => !IsWide(save) && save.Kind == SavedKind.Map)?.Storage;
         var boundary = wide.Saves.Last(save => save.Layer.Module is ReLU && IsWide(save)).Storage;
-        var tail = narrow.Saves.Where(save => !IsWide(save)).Select(save => save with { Storage = save.Storage == first ? boundary : save.Storage + other }).ToArray();
+        var tail = narrow.Saves.Where(save => !IsWide(save))
+            .Select(save => save with { Storage = save.Storage == first ? boundary : save.Storage + other }).ToArray();
         return wide with
         {
             Saves = [.. wide.Saves.Where(IsWide), .. tail],
@@ -71,6 +74,7 @@ static class PaperTrace
         bool IsNarrow(string name) => name.StartsWith("layer", StringComparison.Ordinal) && name["layer".Length] - '0' > last;
 
         // The parameters of the stages, each of which is saved by the layer that uses it.
-        long Parameters(ForwardTrace trace) => trace.Saves.Where(save => save.Kind == SavedKind.Parameter && IsNarrow(save.Layer.Name)).DistinctBy(save => save.Storage).Sum(save => save.StorageBytes);
+        long Parameters(ForwardTrace trace) => trace.Saves.Where(save => save.Kind == SavedKind.Parameter && IsNarrow(save.Layer.Name))
+            .DistinctBy(save => save.Storage).Sum(save => save.StorageBytes);
     }
 }

@@ -84,7 +84,8 @@ public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases,
                 + "with these.");
         model.to(device);
         var isOfSlices = Trainable.Find(description.Model).IsOfSlices;
-        var predictor = new Predictor(model, scans, description.Classes, device) { IsOfSlices = isOfSlices, Flips = Flips, Overlap = Overlap };
+        var predictor =
+            new Predictor(model, scans, description.Classes, device) { IsOfSlices = isOfSlices, Flips = Flips, Overlap = Overlap };
         var files = new VolumeFiles(Path.GetFileName(Weights), Cases, description.Channels, description.Classes)
         {
             Relabelling = scans.Relabelling,

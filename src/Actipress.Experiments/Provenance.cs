@@ -4,13 +4,14 @@ using System.Runtime.InteropServices;
 namespace Actipress.Experiments;
 
 /// <summary>The machine and build of a measurement.</summary>
-public sealed record Provenance(string Machine, int Cores, string Commit, string TorchSharp, string DotNet, DateTime MeasuredAt, string? Gpu = null)
+public sealed record Provenance(
+    string Machine, int Cores, string Commit, string TorchSharp, string DotNet, DateTime MeasuredAt, string? Gpu = null)
 {
     /// <summary>This machine and this build.</summary>
     /// <param name="device">The device of the measurement; by default the CPU.</param>
     public static Provenance Here(torch.Device? device = null) => new(
-        Processor(), Environment.ProcessorCount, SourceCommit(), typeof(torch).Assembly.GetName().Version!.ToString(3), RuntimeInformation.FrameworkDescription, DateTime.UtcNow,
-        device is null ? null : GpuKernels.NameOf(device));
+        Processor(), Environment.ProcessorCount, SourceCommit(), typeof(torch).Assembly.GetName().Version!.ToString(3),
+        RuntimeInformation.FrameworkDescription, DateTime.UtcNow, device is null ? null : GpuKernels.NameOf(device));
 
     const string Dirty = "dirty";
 
@@ -21,7 +22,9 @@ public sealed record Provenance(string Machine, int Cores, string Commit, string
     {
         try
         {
-            return File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown processor";
+            return File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))
+                ?.Split(':')[1].Trim()
+                ?? "unknown processor";
         }
         catch (IOException) { return "unknown processor"; }
     }
@@ -31,7 +34,12 @@ public sealed record Provenance(string Machine, int Cores, string Commit, string
     {
         try
         {
-            using var git = Process.Start(new ProcessStartInfo("git", ["-C", AppContext.BaseDirectory, "describe", "--always", $"--dirty=-{Dirty}"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            using var git =
+                Process.Start(new ProcessStartInfo("git", ["-C", AppContext.BaseDirectory, "describe", "--always", $"--dirty=-{Dirty}"])
+                {
+                    RedirectStandardOutput = true,
+                    RedirectStandardError = true,
+                })!;
             var commit = git.StandardOutput.ReadToEnd().Trim();
             git.WaitForExit();
             return git.ExitCode == 0 ? commit : "unknown";

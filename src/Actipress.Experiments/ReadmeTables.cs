@@ -37,8 +37,8 @@ public static class ReadmeTables
             var measured = table([.. experiments.Select(name => Path.Combine(repository, "experiments", name))]);
             var text = "\n" + (measured.Text.Length == 0 ? "No results yet.\n" : measured.Text.ReplaceLineEndings("\n"));
             if (text != readme[begin..end] && measured.DirtyCommits is { Length: > 0 } dirty)
-                throw new InvalidDataException($"The README's table of {from} would have figures of {string.Join(", ", dirty)}: sources that were "
-                    + "never committed, and that nobody can build again. Commit, and measure these figures again.");
+                throw new InvalidDataException($"The README's table of {from} would have figures of {string.Join(", ", dirty)}: sources "
+                    + "that were never committed, and that nobody can build again. Commit, and measure these figures again.");
             readme = readme[..begin] + text + readme[end..];
         }
         return readme;
@@ -61,7 +61,8 @@ public static class ReadmeTables
                 var difference = row.Difference is { } against ? Score(against, row.DifferenceStandardError) : "";
                 var kept = row.KeptPercent is { } percent ? Invariant($"{percent:0.0} %") : "";
                 var cosine = row.GradientCosine is { } known && double.IsFinite(known) ? Invariant($"{known:0.000}") : "";
-                text.AppendLine(Invariant($"| {what} | {layers} | {codec} | {score} | {difference} | {kept} | {MiB(row.AfterForwardBytes)} | {MiB(row.PeakBytes)} | {cosine} |"));
+                text.AppendLine(string.Create(CultureInfo.InvariantCulture, $"| {what} | {layers} | {codec} | {score} | {difference} | "
+                    + $"{kept} | {MiB(row.AfterForwardBytes)} | {MiB(row.PeakBytes)} | {cosine} |"));
             }
         }
         if (runs.Count == 0) return new("", []);
@@ -75,26 +76,33 @@ public static class ReadmeTables
         text.AppendLine(Invariant($"TorchSharp {from.TorchSharp}, commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}."));
         return new($"{text}", commits);
 
-        static string Score(double score, double? error) => Invariant($"{100 * score:0.00}") + (error is { } known ? Invariant($" ± {100 * known:0.00}") : "");
+        static string Score(double score, double? error) =>
+            Invariant($"{100 * score:0.00}") + (error is { } known ? Invariant($" ± {100 * known:0.00}") : "");
     }
 
     static MeasuredTable Memory(ResultsFile results)
     {
         var pieces = StoredPiece.Read(results).Values.Where(piece => IsMemory(piece.Result)).ToArray();
-        var measured = pieces.SelectMany(piece => piece.As<MemoryResult[]>()).GroupBy(result => (result.Network, result.Batch, Input: string.Join(" x ", result.Input))).ToArray();
+        var measured = pieces.SelectMany(piece => piece.As<MemoryResult[]>())
+            .GroupBy(result => (result.Network, result.Batch, Input: string.Join(" x ", result.Input))).ToArray();
         if (measured.Length == 0) return new("", []);
         var text = new StringBuilder();
         text.AppendLine("| MiB | floor | plain | `dct:10` | `dct:100` | plain peak | peak, `dct:10` |");
         text.AppendLine("|---|---|---|---|---|---|---|");
         foreach (var network in measured)
-            if (network.LastOrDefault(result => result.Codec == "dct:10") is { } ten && network.LastOrDefault(result => result.Codec == "dct:100") is { } hundred)
-                text.AppendLine(CultureInfo.InvariantCulture, $"| {network.Key.Network}, {network.Key.Batch} of {network.Key.Input} | {Sizes.MiB(ten.FloorBytes):0} | {Sizes.MiB(ten.BaselineBytes):0} | {Sizes.MiB(ten.AfterForwardBytes):0} | {Sizes.MiB(hundred.AfterForwardBytes):0} | {(ten.BaselinePeakBytes is { } plain ? $"{Sizes.MiB(plain):0}" : "")} | {(ten.PeakBytes is { } peak ? $"{Sizes.MiB(peak):0}" : "")} |");
+            if (network.LastOrDefault(result => result.Codec == "dct:10") is { } ten
+                && network.LastOrDefault(result => result.Codec == "dct:100") is { } hundred)
+                text.AppendLine(CultureInfo.InvariantCulture, $"| {network.Key.Network}, {network.Key.Batch} of {network.Key.Input} | "
+                    + $"{Sizes.MiB(ten.FloorBytes):0} | {Sizes.MiB(ten.BaselineBytes):0} | {Sizes.MiB(ten.AfterForwardBytes):0} | "
+                    + $"{Sizes.MiB(hundred.AfterForwardBytes):0} | {(ten.BaselinePeakBytes is { } plain ? $"{Sizes.MiB(plain):0}" : "")} | "
+                    + $"{(ten.PeakBytes is { } peak ? $"{Sizes.MiB(peak):0}" : "")} |");
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"{pieces[^1].Machine}.");
         return new($"{text}", [.. pieces.Select(piece => piece.Commit).Distinct()]);
 
         static bool IsMemory(JsonElement result) =>
-            result.ValueKind == JsonValueKind.Array && result.EnumerateArray().FirstOrDefault() is { ValueKind: JsonValueKind.Object } first && first.TryGetProperty("floor_bytes", out _);
+            result.ValueKind == JsonValueKind.Array && result.EnumerateArray().FirstOrDefault() is { ValueKind: JsonValueKind.Object } first
+            && first.TryGetProperty("floor_bytes", out _);
     }
 }
 

@@ -61,7 +61,8 @@ public sealed class ResultsFile
     {
         file.Position = 0;
         var text = System.Text.Encoding.UTF8.GetString(Content(file));
-        return text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Json.TryParse).OfType<JsonElement>().Where(line => line.ValueKind == JsonValueKind.Object);
+        return text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Json.TryParse).OfType<JsonElement>()
+            .Where(line => line.ValueKind == JsonValueKind.Object);
     }
 
     static string? DropBrokenEnd(FileStream file)

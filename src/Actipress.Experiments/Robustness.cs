@@ -45,7 +45,8 @@ public static class Robustness
         ArgumentNullException.ThrowIfNull(target);
         using var evaluation = no_grad();
         using var generator = new Generator((ulong)seed, input.device);
-        using Tensor normal = randn(input.shape, device: input.device, generator: generator), noise = normal.Mul(deviation), noisy = input.Add(noise), output = model.call(noisy);
+        using Tensor normal = randn(input.shape, device: input.device, generator: generator), noise = normal.Mul(deviation),
+            noisy = input.Add(noise), output = model.call(noisy);
         return new Classification(LogProbabilities: true).Scores(output, target).Mean;
     }
 }

@@ -14,7 +14,8 @@ public static class RoundTrip
     /// <param name="device">The device of packing; by default the CPU.</param>
     /// <returns>The measurements, and the files written.</returns>
     /// <exception cref="InvalidDataException">The file cannot be read, or the codec leaves it as it is.</exception>
-    public static (RoundTripResult Result, IReadOnlyList<string> Written) Run(string file, ActivationCodec codec, string? folder, torch.Device? device = null)
+    public static (RoundTripResult Result, IReadOnlyList<string> Written) Run(
+        string file, ActivationCodec codec, string? folder, torch.Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(file);
         ArgumentNullException.ThrowIfNull(codec);
@@ -22,12 +23,17 @@ public static class RoundTrip
         var isPicture = !file.EndsWith(".npy", StringComparison.OrdinalIgnoreCase);
         using var original = isPicture ? Picture.Read(file) : Npy.Read(file);
         using var map = original.to(device ?? torch.CPU);
-        using var packed = Pipeline.Pack(map, codec, out var why) ?? throw new InvalidDataException($"{codec} leaves {file} as it is: {why switch
+        using var packed = Pipeline.Pack(map, codec, out var why);
+        if (packed is null)
         {
-            LeftRaw.Empty => "it has no elements",
-            LeftRaw.NotFinite => "it holds NaN, infinities or numbers above 1e30",
-            _ => $"stored this way it would not be smaller than the {original.Bytes()} bytes of a float32 map. Choose a higher ratio",
-        }}.");
+            var reason = why switch
+            {
+                LeftRaw.Empty => "it has no elements",
+                LeftRaw.NotFinite => "it holds NaN, infinities or numbers above 1e30",
+                _ => $"stored this way it would not be smaller than the {original.Bytes()} bytes of a float32 map. Choose a higher ratio",
+            };
+            throw new InvalidDataException($"{codec} leaves {file} as it is: {reason}.");
+        }
         using var unpacked = packed.Unpack();
         using var rebuilt = unpacked.cpu();
         var inputBytes = isPicture ? original.Bytes() : original.NumberOfElements * Npy.BytesOfNumber(file);

@@ -29,10 +29,10 @@ namespace Actipress.Experiments;
 /// <param name="Patch">The depth, height and width of the drawn patches; null where no patches were drawn.</param>
 /// <param name="Batch">The number of examples of a step where a bound on memory chose it.</param>
 public sealed record RunResult(
-    double? TestAccuracy, double? TestDsc, double? TrainAccuracy, double? TrainDsc, double TrainLoss, double StepMs, long? AfterForwardBytes, long? PeakBytes,
-    long? SavedBytes = null, long? KeptBytes = null, double? BytesPerElement = null, double? GradientCosine = null,
-        double? GradientNormRatio = null,
-    double? TestDscPaper = null, IReadOnlyList<ClassScore>? TestClasses = null, IReadOnlyList<int>? Patch = null, int? Batch = null)
+    double? TestAccuracy, double? TestDsc, double? TrainAccuracy, double? TrainDsc, double TrainLoss, double StepMs,
+    long? AfterForwardBytes, long? PeakBytes, long? SavedBytes = null, long? KeptBytes = null, double? BytesPerElement = null,
+    double? GradientCosine = null, double? GradientNormRatio = null, double? TestDscPaper = null,
+    IReadOnlyList<ClassScore>? TestClasses = null, IReadOnlyList<int>? Patch = null, int? Batch = null)
 {
     /// <summary>Whichever there is.</summary>
     [JsonIgnore]
@@ -57,5 +57,6 @@ public sealed record EpochResult(double TrainLoss, double? TestAccuracy, double?
     [JsonIgnore]
     public double TestScore => TestAccuracy ?? TestDsc ?? double.NaN;
 
-    internal static EpochResult Of(Objective objective, double loss, double score) => objective is Classification ? new(loss, score, null) : new(loss, null, score);
+    internal static EpochResult Of(Objective objective, double loss, double score) =>
+        objective is Classification ? new(loss, score, null) : new(loss, null, score);
 }

@@ -86,12 +86,14 @@ public sealed class ScoreTally
     {
         if (ranks is null) return this;
         var together = new ScoreTally();
-        (together.sum, together.paperSum, together.counted, together.all) = (ranks.Sum(sum), ranks.Sum(paperSum), (int)ranks.Sum(counted), (int)ranks.Sum(all));
+        (together.sum, together.paperSum, together.counted, together.all) =
+            (ranks.Sum(sum), ranks.Sum(paperSum), (int)ranks.Sum(counted), (int)ranks.Sum(all));
         var segments = ranks.Any(classes.Count > 0);    // a rank may have no example
         for (var i = 0; segments && i < count - 1; i++)
         {
             var one = i < classes.Count ? classes[i] : default;
-            together.classes.Add((ranks.Sum(one.Sum), (int)ranks.Sum(one.Present), (int)ranks.Sum(one.Absent), (int)ranks.Sum(one.FalseAlarms)));
+            together.classes.Add(
+                (ranks.Sum(one.Sum), (int)ranks.Sum(one.Present), (int)ranks.Sum(one.Absent), (int)ranks.Sum(one.FalseAlarms)));
         }
         return together;
     }

@@ -6,7 +6,8 @@ namespace Actipress.Experiments;
 /// <param name="volumes">Volumes of one size.</param>
 sealed class Slices(IDataSet volumes) : IDataSet
 {
-    readonly int depth = volumes.Extents?[0] ?? throw new ArgumentException($"{volumes.Name} has volumes of several sizes: wanted one.", nameof(volumes));
+    readonly int depth = volumes.Extents?[0]
+        ?? throw new ArgumentException($"{volumes.Name} has volumes of several sizes: wanted one.", nameof(volumes));
 
     public string Name => volumes.Name;
     public int Count => volumes.Count * depth;
@@ -20,7 +21,8 @@ sealed class Slices(IDataSet volumes) : IDataSet
     {
         var (volume, elements) = (volumes.Read(index / depth), Extents[0] * Extents[1]);
         var image = new float[volume.Channels * elements];
-        for (var channel = 0; channel < volume.Channels; channel++) volume.Channel(channel).Slice(index % depth * elements, elements).CopyTo(image.AsSpan(channel * elements));
+        for (var channel = 0; channel < volume.Channels; channel++)
+            volume.Channel(channel).Slice(index % depth * elements, elements).CopyTo(image.AsSpan(channel * elements));
         return new(volume.Case, image, volume.Labels[(index % depth * elements)..((index % depth + 1) * elements)], Extents);
     }
 }

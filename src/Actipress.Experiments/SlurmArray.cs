@@ -56,7 +56,12 @@ public sealed record SlurmArray(Sweep Sweep, IReadOnlyList<string> Command)
     {
         try
         {
-            using var sbatch = Process.Start(new ProcessStartInfo("sbatch", ["--parsable", .. Options]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true })!;
+            using var sbatch = Process.Start(new ProcessStartInfo("sbatch", ["--parsable", .. Options])
+            {
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            })!;
             var error = sbatch.StandardError.ReadToEndAsync();
             sbatch.StandardInput.Write(script);
             sbatch.StandardInput.Close();
@@ -66,7 +71,14 @@ public sealed record SlurmArray(Sweep Sweep, IReadOnlyList<string> Command)
                 ? job
                 : throw new InvalidDataException($"Slurm refuses the job array: {error.Result.Trim()} {output.Trim()}");
         }
-        catch (Win32Exception missing) { throw new InvalidDataException("No sbatch here: wanted Slurm's client (on Debian: apt-get install slurm-client), or leave --slurm out to work on this machine.", missing); }
-        catch (IOException closed) { throw new InvalidDataException("Slurm refuses the job array: sbatch ended before it had read the script.", closed); }
+        catch (Win32Exception missing)
+        {
+            throw new InvalidDataException("No sbatch here: wanted Slurm's client (on Debian: apt-get install slurm-client), or leave "
+                + "--slurm out to work on this machine.", missing);
+        }
+        catch (IOException closed)
+        {
+            throw new InvalidDataException("Slurm refuses the job array: sbatch ended before it had read the script.", closed);
+        }
     }
 }

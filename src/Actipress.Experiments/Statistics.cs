@@ -18,6 +18,7 @@ public static class Statistics
     {
         ArgumentNullException.ThrowIfNull(values);
         var mean = values.Count == 0 ? double.NaN : values.Average();
-        return (mean, values.Count < 2 ? double.NaN : Math.Sqrt(values.Sum(value => (value - mean) * (value - mean)) / (values.Count - 1) / values.Count));
+        return (mean, values.Count < 2
+            ? double.NaN : Math.Sqrt(values.Sum(value => (value - mean) * (value - mean)) / (values.Count - 1) / values.Count));
     }
 }

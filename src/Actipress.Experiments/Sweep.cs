@@ -13,7 +13,8 @@ namespace Actipress.Experiments;
 /// <param name="Seconds">The seconds since the run began, or was last resumed.</param>
 /// <param name="Provenance">The machine and commit.</param>
 public sealed record SweepRun(
-    string Kind, string Key, TrainingPlan Plan, RunResult Result, IReadOnlyList<EpochResult> Curve, int Threads, double Seconds, Provenance Provenance);
+    string Kind, string Key, TrainingPlan Plan, RunResult Result, IReadOnlyList<EpochResult> Curve, int Threads, double Seconds,
+    Provenance Provenance);
 
 /// <summary>The progress of one of a sweep's trainings.</summary>
 /// <param name="Plan">The plan of the training.</param>
@@ -64,7 +65,8 @@ public sealed class Sweep
     /// <summary>The finished trainings, in the order of <see cref="Plans"/>; incomplete lines are skipped.</summary>
     public IReadOnlyList<SweepRun> Done()
     {
-        var lines = Results.Lines().Select(line => Json.Read<SweepRun>(line.GetRawText())).OfType<SweepRun>().Where(run => run.Kind == "run").ToLookup(run => run.Key);
+        var lines = Results.Lines().Select(line => Json.Read<SweepRun>(line.GetRawText())).OfType<SweepRun>()
+            .Where(run => run.Kind == "run").ToLookup(run => run.Key);
         return [.. Plans.SelectMany(plan => lines[plan.Key()].Take(1).Select(run => run with { Plan = plan }))];
     }
 
@@ -104,7 +106,8 @@ public sealed class Sweep
             if (!IsDone(plan)) TrainClaimed(plan, dataFolder, progress, cancellation);    // another process may have just finished it
             if (IsDone(plan)) File.Delete(path);
         }
-        catch (Exception failure) when (failure is ArgumentException or InvalidDataException or CompressionException or ExternalException or IOException or UnauthorizedAccessException)
+        catch (Exception failure) when (failure is ArgumentException or InvalidDataException or CompressionException or ExternalException
+            or IOException or UnauthorizedAccessException)
         {
             progress?.Report(new(plan, null, failure.Message, Failed: true));
         }

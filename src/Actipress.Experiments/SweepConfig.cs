@@ -66,18 +66,21 @@ public sealed record SweepConfig
     public IReadOnlyList<double> Ratios { get; init; } = [];
 
     /// <summary>Whether a file is a sweep's configuration.</summary>
-    public static bool IsOne(string path) => Experiments.Json.TryParse(File.ReadAllText(path)) is { ValueKind: JsonValueKind.Object } config && config.TryGetProperty("model", out _);
+    public static bool IsOne(string path) => Experiments.Json.TryParse(File.ReadAllText(path)) is { ValueKind: JsonValueKind.Object } config
+        && config.TryGetProperty("model", out _);
 
     /// <summary>Reads a file.</summary>
     /// <exception cref="InvalidDataException">The file is missing, or is no such configuration; the message says where and why.</exception>
     public static SweepConfig Read(string path)
     {
-        if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted an experiment's config.json, or the folder that holds it.");
+        if (!File.Exists(path))
+            throw new InvalidDataException($"No file {path}: wanted an experiment's config.json, or the folder that holds it.");
         var text = File.ReadAllText(path);
         try
         {
             var config = Json.ReadStrictly<SweepConfig>(text);
-            return config.Codecs.Concat(config.Layers).All(text => text is not null) ? config : throw new JsonException("Found null among codecs or layers, wanted texts.");
+            return config.Codecs.Concat(config.Layers).All(text => text is not null)
+                ? config : throw new JsonException("Found null among codecs or layers, wanted texts.");
         }
         catch (JsonException failure)
         {
@@ -120,7 +123,8 @@ public sealed record SweepConfig
                     if (plan.Codec == "none") plan = plan.Plain();
                     plans.TryAdd(plan.Key(), plan);
                 }
-        return plans.Count > 0 ? [.. plans.Values] : throw new ArgumentException("No runs: wanted at least one each of codecs, layers and seeds, and ratios for codecs with {ratio}.");
+        return plans.Count > 0 ? [.. plans.Values] : throw new ArgumentException(
+            "No runs: wanted at least one each of codecs, layers and seeds, and ratios for codecs with {ratio}.");
     }
 
     IEnumerable<string> WithRatios(string codec) => codec.Contains(RatioPlace, StringComparison.Ordinal)

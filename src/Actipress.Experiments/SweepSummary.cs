@@ -21,8 +21,9 @@ namespace Actipress.Experiments;
 /// <param name="PeakBytes">The allocator's highest level; null where no meter worked.</param>
 /// <param name="StepMs">The median time of a step.</param>
 public sealed record SweepRow(
-    string Layers, string Codec, int Seeds, double? TestAccuracy, double? TestDsc, double? StandardError, double? Difference, double? DifferenceStandardError, double TrainScore,
-    long? SavedBytes, long? KeptBytes, double? KeptPercent, double? BytesPerElement, double? GradientCosine, long? AfterForwardBytes, long? PeakBytes, double StepMs);
+    string Layers, string Codec, int Seeds, double? TestAccuracy, double? TestDsc, double? StandardError, double? Difference,
+    double? DifferenceStandardError, double TrainScore, long? SavedBytes, long? KeptBytes, double? KeptPercent, double? BytesPerElement,
+    double? GradientCosine, long? AfterForwardBytes, long? PeakBytes, double StepMs);
 
 /// <summary>The result that <c>sweep --json</c> prints.</summary>
 /// <param name="Experiment">The name of the experiment's folder.</param>
@@ -37,20 +38,25 @@ public sealed record SweepSummary(string Experiment, int Runs, int Done, IReadOn
         ArgumentNullException.ThrowIfNull(sweep);
         var done = sweep.Done();
         var plain = done.Where(run => run.Plan.Codec == "none").ToDictionary(run => run.Plan.Seed, run => run.Result.TestScore);
-        return new(Path.GetFileName(sweep.Folder), sweep.Plans.Count, done.Count, [.. done.GroupBy(run => (run.Plan.Layers, run.Plan.Codec)).Select(row => Row(row.Key.Layers, row.Key.Codec, [.. row], plain))]);
+        return new(
+            Path.GetFileName(sweep.Folder), sweep.Plans.Count, done.Count,
+            [.. done.GroupBy(run => (run.Plan.Layers, run.Plan.Codec)).Select(row => Row(row.Key.Layers, row.Key.Codec, [.. row], plain))]);
     }
 
     static SweepRow Row(string layers, string codec, SweepRun[] runs, Dictionary<int, double> plain)
     {
         var results = Array.ConvertAll(runs, run => run.Result);
         var (score, error) = Statistics.Mean(Array.ConvertAll(results, result => result.TestScore));
-        var pairs = codec == "none" ? [] : runs.Where(run => plain.ContainsKey(run.Plan.Seed)).Select(run => run.Result.TestScore - plain[run.Plan.Seed]).ToArray();
+        var pairs = codec == "none"
+            ? [] : runs.Where(run => plain.ContainsKey(run.Plan.Seed)).Select(run => run.Result.TestScore - plain[run.Plan.Seed]).ToArray();
         var (difference, differenceError) = Statistics.Mean(pairs);
         var (saved, kept) = (Mean(result => result.SavedBytes), Mean(result => result.KeptBytes));
         return new(
-            layers, codec, runs.Length, results[0].TestDsc is null ? score : null, results[0].TestDsc is null ? null : score, Known(error), Known(difference), Known(differenceError),
-            results.Average(result => result.TrainScore), (long?)saved, (long?)kept, 100 * kept / saved, Mean(result => result.BytesPerElement), Mean(result => result.GradientCosine),
-            (long?)Mean(result => result.AfterForwardBytes), results.Max(result => result.PeakBytes), Statistics.Median(results.Select(result => result.StepMs)));
+            layers, codec, runs.Length, results[0].TestDsc is null ? score : null, results[0].TestDsc is null ? null : score, Known(error),
+            Known(difference), Known(differenceError), results.Average(result => result.TrainScore), (long?)saved, (long?)kept,
+            100 * kept / saved, Mean(result => result.BytesPerElement), Mean(result => result.GradientCosine),
+            (long?)Mean(result => result.AfterForwardBytes), results.Max(result => result.PeakBytes),
+            Statistics.Median(results.Select(result => result.StepMs)));
 
         double? Mean(Func<RunResult, double?> value) => results.Average(value);
         static double? Known(double value) => double.IsNaN(value) ? null : value;

@@ -12,7 +12,8 @@ public sealed class TensorBoardLog(string folder) : IProgress<TrainingProgress>
     public void Report(TrainingProgress value)
     {
         ArgumentNullException.ThrowIfNull(value);
-        if (!writers.TryGetValue(value.Run, out var writer)) writers[value.Run] = writer = torch.utils.tensorboard.SummaryWriter(Path.Combine(folder, value.Run));
+        if (!writers.TryGetValue(value.Run, out var writer))
+            writers[value.Run] = writer = torch.utils.tensorboard.SummaryWriter(Path.Combine(folder, value.Run));
         var step = (value.Epoch - 1) * value.Steps + value.Step;
         if (value.TestScore is { } score) writer.add_scalar($"{value.ScoreName}/test", (float)score, step);
         else writer.add_scalar("loss/train", (float)value.StepLoss, step);

@@ -21,7 +21,8 @@ public static class TimelineFigure
         plot.YLabel("MiB above the level before the step");
         foreach (var curve in curves)
         {
-            var backward = curve.Levels.Select(level => level.Stage.StartsWith("forward", StringComparison.Ordinal)).ToList().LastIndexOf(true) + 1;
+            var backward =
+                curve.Levels.Select(level => level.Stage.StartsWith("forward", StringComparison.Ordinal)).ToList().LastIndexOf(true) + 1;
             var line = plot.Add.ScatterLine(
                 curve.Levels.Select((_, index) => At(index, backward, curve.Levels.Count)).ToArray(),
                 curve.Levels.Select(level => Sizes.MiB(level.Bytes)).ToArray());

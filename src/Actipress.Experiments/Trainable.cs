@@ -42,7 +42,8 @@ public sealed record Trainable(
     /// <exception cref="ArgumentException">There is no such network; the message lists all.</exception>
     public static Trainable Find(string name) =>
         All.FirstOrDefault(network => network.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
-        ?? throw new ArgumentException($"No network '{name}' to train. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
+        ?? throw new ArgumentException(
+            $"No network '{name}' to train. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
 
     /// <summary>Whether it learns from slices of volumes.</summary>
     public bool IsOfSlices => Examples == ExampleKind.Slices;

@@ -4,8 +4,8 @@ namespace Actipress.Experiments;
 
 /// <summary>Both runs: the result that <c>train --json</c> prints.</summary>
 public sealed record TrainingResult(
-    string Model, string Data, string Codec, string Layers, int Epochs, int Seed, RunResult Baseline, RunResult Compressed, bool Interrupted, TrainingPlan Plan, Provenance Provenance,
-    IReadOnlyList<string>? Weights = null);
+    string Model, string Data, string Codec, string Layers, int Epochs, int Seed, RunResult Baseline, RunResult Compressed,
+    bool Interrupted, TrainingPlan Plan, Provenance Provenance, IReadOnlyList<string>? Weights = null);
 
 /// <summary>The progress of a training.</summary>
 /// <param name="Epoch">The epoch, from 1.</param>
@@ -16,7 +16,8 @@ public sealed record TrainingResult(
 /// <param name="StepLoss">The loss of this step; NaN where <paramref name="TestScore"/> is given.</param>
 /// <param name="ScoreName">The name of the score.</param>
 /// <param name="TestScore">The test score, after the epoch's last step.</param>
-public sealed record TrainingProgress(int Epoch, string Run, int Step, int Steps, double Loss, double StepLoss, string ScoreName, double? TestScore);
+public sealed record TrainingProgress(
+    int Epoch, string Run, int Step, int Steps, double Loss, double StepLoss, string ScoreName, double? TestScore);
 
 /// <summary>
 /// Trains a network twice from the same seed, plain and with compressed activation maps, epoch by epoch in turn, so that both run under the
@@ -41,13 +42,14 @@ public static class Training
     /// <exception cref="InvalidDataException">The state is damaged, or belongs to another training.</exception>
     /// <exception cref="RanksException">Another rank has another plan or other data, or ended with other parameters.</exception>
     public static (TrainingResult Result, CompressionReport Report)? Run(
-        TrainingPlan plan, TrainingData data, ResultsFile? results, TrainingState? state, IProgress<TrainingProgress>? progress, CancellationToken cancellation, torch.Device? device = null,
-        Ranks? ranks = null, string? weights = null)
+        TrainingPlan plan, TrainingData data, ResultsFile? results, TrainingState? state, IProgress<TrainingProgress>? progress,
+        CancellationToken cancellation, torch.Device? device = null, Ranks? ranks = null, string? weights = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(data);
         var isFirst = ranks is null or { Rank: 0 };
-        ranks?.Agree($"a training\n{Json.Line(plan)}\n{data.Name}, {data.Train.Fingerprint()} to train on, {data.Test.Fingerprint()} to test on");
+        ranks?.Agree($"a training\n{Json.Line(plan)}\n{data.Name}, {data.Train.Fingerprint()} to train on, "
+            + $"{data.Test.Fingerprint()} to test on");
         var provenance = Provenance.Here(device);
         using var baseline = new Learner(plan.Plain(), data.Plain(), device, ranks);
         using var compressed = new Learner(plan, data, device, ranks);
@@ -84,7 +86,8 @@ public static class Training
         if (epochs == 0) return null;
         var (plain, packed) = (baseline.Result(cancellation), compressed.Result(cancellation));
         var interrupted = Learner.Stops(cancellation, ranks) || epochs < plan.Epochs;
-        var saved = weights is null || !isFirst || interrupted ? null : both.Select(learner => learner.Write(weights, provenance)).ToArray();
+        var saved = weights is null || !isFirst || interrupted
+            ? null : both.Select(learner => learner.Write(weights, provenance)).ToArray();
         var result = new TrainingResult(
             plan.Model, data.Name, plan.Codec, plan.Layers, epochs, plan.Seed, plain, packed, interrupted, plan, provenance, saved);
         if (isFirst) results?.Add(new { kind = "train", result });

@@ -81,7 +81,8 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
         /// <param name="vary">The augmentation of the example at a position of the batch.</param>
         public (Tensor Input, Tensor Target) Batch(IReadOnlyList<int> indices, Func<Example, int, Example>? vary = null)
         {
-            var batch = Actipress.Data.Batch.Of([.. indices.Select((index, place) => vary is null ? Data.Read(index) : vary(Data.Read(index), place))]);
+            var batch = Actipress.Data.Batch.Of(
+                [.. indices.Select((index, place) => vary is null ? Data.Read(index) : vary(Data.Read(index), place))]);
             return (batch.Images, batch.Labels);
         }
     }

@@ -96,7 +96,8 @@ public sealed record TrainingPlan
         if (TrainExamples < 1) throw Wrong("train_examples", TrainExamples.Value);
         if (TestExamples < 1) throw Wrong("test_examples", TestExamples.Value);
         if (Features < 1) throw Wrong("features", Features.Value);
-        if (!(LearningRate > 0 && double.IsFinite(LearningRate))) throw new ArgumentException($"learning_rate {LearningRate}: wanted a number above 0.");
+        if (!(LearningRate > 0 && double.IsFinite(LearningRate)))
+            throw new ArgumentException($"learning_rate {LearningRate}: wanted a number above 0.");
         if (Extents is not null && Patch is not null) throw new ArgumentException("extents and patch: wanted one of them. Volumes are cut "
             + "to one size, or patches are drawn from whole ones.");
         foreach (var (name, size) in ((string, IReadOnlyList<int>?)[])[("extents", Extents), ("patch", Patch)])
@@ -120,7 +121,8 @@ public sealed record TrainingPlan
         }
         Volumes?.Check();
 
-        static string OfVolumes() => string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name));
+        static string OfVolumes() =>
+            string.Join(", ", Trainable.All.Where(one => one.Examples == ExampleKind.Volumes).Select(one => one.Name));
 
         static ArgumentException Wrong(string name, int found) => new($"{name} {found}: wanted 1 or more.");
     }

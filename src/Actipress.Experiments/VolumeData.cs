@@ -12,7 +12,8 @@ static class VolumeData
     static readonly IReadOnlyList<int> hippocampus = [32, 48, 32], usual = [96, 96, 96];
 
     public static TrainingData Hippocampus(string folder, ParsedPlan parsed) =>
-        Load(Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), parsed, parsed.Plan.Extents ?? hippocampus,
+        Load(
+            Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), parsed, parsed.Plan.Extents ?? hippocampus,
             outside: 0);
 
     public static TrainingData Brats(string folder, ParsedPlan parsed) =>
@@ -24,7 +25,9 @@ static class VolumeData
 
     /// <summary>Loads a folder or a table that a user names.</summary>
     public static TrainingData Folder(string path, ParsedPlan parsed) =>
-        Load(VolumeLayout.Open(path, parsed.Plan.Volumes?.Classes, parsed.Plan.Volumes?.Channels, Relabelled(parsed)), null, parsed, parsed.Plan.Extents);
+        Load(
+            VolumeLayout.Open(path, parsed.Plan.Volumes?.Classes, parsed.Plan.Volumes?.Channels, Relabelled(parsed)), null, parsed,
+            parsed.Plan.Extents);
 
     static Relabelling? Relabelled(ParsedPlan parsed) => parsed.Plan.Volumes?.Relabel is { } text ? Relabelling.Parse(text) : null;
 
@@ -38,8 +41,10 @@ static class VolumeData
         preparation = preparation with { Window = choices.Window ?? preparation.Window, Spacing = choices.Spacing ?? preparation.Spacing };
         var cases = files.Subset(readable);
         var slices = parsed.Network.IsOfSlices;
-        var chosen = parsed.Plan.Memory is null && parsed.Plan.Patch is null && extents is null ? Usual(Median(fingerprint, preparation)) : null;
-        var memory = parsed.Plan.Memory is { } bytes ? Choose(bytes, files, Median(fingerprint, preparation), readable.Count, parsed) : null;
+        var chosen = parsed.Plan.Memory is null && parsed.Plan.Patch is null && extents is null
+            ? Usual(Median(fingerprint, preparation)) : null;
+        var memory = parsed.Plan.Memory is { } bytes
+            ? Choose(bytes, files, Median(fingerprint, preparation), readable.Count, parsed) : null;
         if (memory is not null) chosen = [.. memory.Compressed.Patch];
         var window = chosen ?? parsed.Plan.Patch ?? extents!;
         var patch = slices ? null : parsed.Plan.Patch ?? chosen;
@@ -69,14 +74,15 @@ static class VolumeData
     {
         if (memory is null) return [];
         var plain = memory.Plain.Fits ? $"{memory.Plain}" : $"cannot be had, the least is {memory.Plain}";
-        return [$"within {CompressionReport.Bytes(parsed.Plan.Memory!.Value)} a step: compressed {memory.Compressed}; plain training {plain}"];
+        return [$"within {CompressionReport.Bytes(parsed.Plan.Memory!.Value)} a step: compressed {memory.Compressed}; "
+            + $"plain training {plain}"];
     }
 
     // The least batch is 2, or the user's: a batch norm learns little from one patch.
     static PatchChoice Choose(long bytes, VolumeFiles files, IReadOnlyList<int> median, int cases, ParsedPlan parsed) =>
         PatchChoice.Of(
-            () => parsed.Create(files.Channels, files.Classes), files.Channels, median, parsed.Plan.Batch, Math.Max(parsed.Plan.Batch, cases / 4),
-            parsed.Codec, parsed.Objective, bytes);
+            () => parsed.Create(files.Channels, files.Classes), files.Channels, median, parsed.Plan.Batch,
+            Math.Max(parsed.Plan.Batch, cases / 4), parsed.Codec, parsed.Objective, bytes);
 
     static int[] Median(Fingerprint fingerprint, Preparation preparation) =>
         [.. Enumerable.Range(0, 3)

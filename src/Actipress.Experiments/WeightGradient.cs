@@ -29,9 +29,11 @@ public sealed class WeightGradient : IDisposable
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(upstream);
         if (input.dim() is not (2 or 4) || upstream.dim() != input.dim())
-            throw new ArgumentException($"No weight gradient from an input of {string.Join(" x ", input.shape)} and an output of {string.Join(" x ", upstream.shape)}: wanted a fully connected layer or a convolution over planes.");
+            throw new ArgumentException($"No weight gradient from an input of {string.Join(" x ", input.shape)} and an output of "
+                + $"{string.Join(" x ", upstream.shape)}: wanted a fully connected layer or a convolution over planes.");
         (this.input, this.upstream) = (input, upstream);
-        (channels, window) = input.dim() == 2 ? (1, 1) : (input.shape[1], (input.shape[2] - upstream.shape[2] + 1) * (input.shape[3] - upstream.shape[3] + 1));
+        (channels, window) = input.dim() == 2
+            ? (1, 1) : (input.shape[1], (input.shape[2] - upstream.shape[2] + 1) * (input.shape[3] - upstream.shape[3] + 1));
         using var byOutput = upstream.transpose(0, 1);
         upstreamSquares = Squares(byOutput);
     }
@@ -106,11 +108,13 @@ public sealed class WeightGradient : IDisposable
         for (var i = 0; i < drawn.Length; i++)
         {
             cancellation.ThrowIfCancellationRequested();
-            using Tensor mask = empty_like(coefficients).bernoulli_(1 / ratio), kept = coefficients * mask, x = transform.Inverse(kept, Shape);
+            using Tensor mask = empty_like(coefficients).bernoulli_(1 / ratio), kept = coefficients * mask,
+                x = transform.Inverse(kept, Shape);
             drawn[i] = SquaredNorms(x);
         }
         var (mean, error) = Statistics.Mean([.. drawn.Select(outputs => outputs.Sum())]);
-        return new(mean, error, [.. Enumerable.Range(0, upstreamSquares.Length).Select(output => drawn.Average(outputs => outputs[output]))]);
+        return new(
+            mean, error, [.. Enumerable.Range(0, upstreamSquares.Length).Select(output => drawn.Average(outputs => outputs[output]))]);
     }
 
     /// <summary>A mean over masks.</summary>

@@ -72,14 +72,17 @@ static class GpuLevels
             if (c < 0) negative |= 1u << i;
         }
         var parts = planes.Cast<ushort>();
-        for (var plane = 0; plane < Digits; plane++) parts[Part(firstPlane, plane, lane)] = (ushort)((plane < 4 ? low : high) >> 16 * (plane & 3));
+        for (var plane = 0; plane < Digits; plane++)
+            parts[Part(firstPlane, plane, lane)] = (ushort)((plane < 4 ? low : high) >> 16 * (plane & 3));
         parts[Part(firstPlane, Present, lane)] = (ushort)(high >> 48);
         parts[Part(firstPlane, Negative, lane)] = (ushort)negative;
     }
 
     /// <summary>Computes the 16 coefficients of thread <paramref name="lane"/> of a tile from their bit planes.</summary>
     /// <remarks><c>escapes</c>: the offset of the tile's escapes, in bits.</remarks>
-    public static void Restore(ArrayView<ulong> planes, int firstPlane, int lane, ArrayView<uint> words, long escapes, GpuSteps steps, ArrayView<float> y, int at, bool exchanged)
+    public static void Restore(
+        ArrayView<ulong> planes, int firstPlane, int lane, ArrayView<uint> words, long escapes, GpuSteps steps, ArrayView<float> y, int at,
+        bool exchanged)
     {
         var parts = planes.Cast<ushort>();
         uint present = parts[Part(firstPlane, Present, lane)], negative = parts[Part(firstPlane, Negative, lane)];
@@ -97,7 +100,8 @@ static class GpuLevels
             {
                 var (l, h) = (low >> i, high >> i);
                 var level = 1 + (int)(l & 1 | l >> 15 & 2 | l >> 30 & 4 | l >> 45 & 8 | (h & 1) << 4 | h >> 11 & 32 | h >> 26 & 64);
-                value = level < GridLevels.Escape ? steps.Magnitude(level) : ReadEscape(words, escapes + 16 * EscapesBefore(planes, firstPlane, 16 * lane + i));
+                value = level < GridLevels.Escape
+                    ? steps.Magnitude(level) : ReadEscape(words, escapes + 16 * EscapesBefore(planes, firstPlane, 16 * lane + i));
                 if ((negative >> i & 1) != 0) value = -value;
             }
             y[at + Place(16 * lane + i, exchanged)] = value;
@@ -161,7 +165,9 @@ static class GpuLevels
     /// <c>to</c>: the offsets of its masks, signs, levels and escapes. <c>groups</c>: the offset of its eight bits of groups. <c>y</c>: the
     /// tile's coefficients.
     /// </remarks>
-    public static void Write(ArrayView<ulong> planes, int first, ArrayView<uint> words, GpuStreams to, long groups, ArrayView<float> y, int at, bool exchanged, int quarter)
+    public static void Write(
+        ArrayView<ulong> planes, int first, ArrayView<uint> words, GpuStreams to, long groups, ArrayView<float> y, int at, bool exchanged,
+        int quarter)
     {
         var present = planes[first + Present];
         if (present == 0) return;
@@ -185,7 +191,8 @@ static class GpuLevels
         }
         for (; alive != 0; alive &= alive - 1, to.Escapes += 16)
         {
-            var magnitude = Interop.FloatAsInt(y[at + Place(64 * quarter + BitOperations.TrailingZeroCount(alive), exchanged)]) & 0x7FFFFFFF;
+            var magnitude =
+                Interop.FloatAsInt(y[at + Place(64 * quarter + BitOperations.TrailingZeroCount(alive), exchanged)]) & 0x7FFFFFFF;
             GpuBits.Write(words, to.Escapes, magnitude + 0x4000 >> 15);
         }
     }

@@ -37,7 +37,8 @@ static class GpuTile
     public const int Unusable = 1, Zero = 2, BelowZero = 4;
 
     /// <summary>The kind of a value.</summary>
-    public static int Seen(float value) => (Math.Abs(value) <= GridFormat.Largest ? 0 : Unusable) | (value == 0 ? Zero : 0) | (value < 0 ? BelowZero : 0);
+    public static int Seen(float value) =>
+        (Math.Abs(value) <= GridFormat.Largest ? 0 : Unusable) | (value == 0 ? Zero : 0) | (value < 0 ? BelowZero : 0);
 
     /// <summary>Loads one column of a tile, and zeros where the map has no value. Returns the kinds of values in the column.</summary>
     public static int Load(ArrayView<byte> values, GpuMap map, GpuRegion region, long tile, ArrayView<float> x, int at, int column)
@@ -68,7 +69,8 @@ static class GpuTile
         {
             var start = Start(map, region, tile, top, column);
             if (start < 0) continue;
-            for (var row = top; row < top + height; row++) GpuCells.Store(values, map.Type, start + (row - top) * (long)map.Width, x[at + row * Pitch + column]);
+            for (var row = top; row < top + height; row++)
+                GpuCells.Store(values, map.Type, start + (row - top) * (long)map.Width, x[at + row * Pitch + column]);
         }
     }
 
@@ -97,7 +99,8 @@ static class GpuTile
         var (plane, within) = Divide(index, region.BlocksPerMap);
         var (lines, across) = Divide(within, region.Width.Count);
         var (slice, high) = Divide(lines, region.Height.Count);
-        return ((plane * map.Depth + region.Depth.Start + slice * region.Depth.Points + z) * map.Height + region.Height.Start + high * region.Height.Points) * map.Width
+        return ((plane * map.Depth + region.Depth.Start + slice * region.Depth.Points + z) * map.Height + region.Height.Start
+            + high * region.Height.Points) * map.Width
             + region.Width.Start + across * region.Width.Points + (column - right * region.Width.Points);
     }
 
@@ -151,7 +154,8 @@ static class GpuTile
     }
 
     // These functions equal those of GridPlain. A kernel has no recursion, so the four points of a rotation have code of their own.
-    static void Cosines(ArrayView<float> x, int from, int step, ArrayView<float> y, int to, int apart, ArrayView<float> cosines, int m, int points)
+    static void Cosines(
+        ArrayView<float> x, int from, int step, ArrayView<float> y, int to, int apart, ArrayView<float> cosines, int m, int points)
     {
         int n = points, stride = 1;
         for (; n % 2 == 0; n /= 2, stride *= 2)
@@ -211,7 +215,8 @@ static class GpuTile
         x[3] = GpuMath.Fused(d1, cosines[m + 3], d0 * cosines[m + 2]);
     }
 
-    static void Sums(ArrayView<float> y, int from, int apart, ArrayView<float> x, int to, int step, ArrayView<float> cosines, int m, int points)
+    static void Sums(
+        ArrayView<float> y, int from, int apart, ArrayView<float> x, int to, int step, ArrayView<float> cosines, int m, int points)
     {
         int n = points, stride = 1;
         for (; n % 2 == 0; n /= 2, stride *= 2) m += GridCosines.EntriesOf(n);
@@ -232,7 +237,8 @@ static class GpuTile
                 for (var i = 0; i < half; i++)
                 {
                     var odd = y[from + stride * apart] * cosines[m + i];
-                    for (var k = 1; k < half; k++) odd = GpuMath.Fused(y[from + (2 * k + 1) * stride * apart], cosines[m + k * half + i], odd);
+                    for (var k = 1; k < half; k++)
+                        odd = GpuMath.Fused(y[from + (2 * k + 1) * stride * apart], cosines[m + k * half + i], odd);
                     x[to + (n - 1 - i) * step] = odd;
                 }
             for (var i = 0; i < half; i++)

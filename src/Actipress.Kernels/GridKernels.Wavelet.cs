@@ -15,7 +15,8 @@ static partial class GridKernels
     public static void Look(ArrayView<byte> values, GpuMap map, ArrayView<GpuState> state)
     {
         var seen = 0;
-        for (long i = ILGPU.Grid.IdxX * Group.DimX + Group.IdxX; i < map.Elements; i += ILGPU.Grid.DimX * Group.DimX) seen |= GpuTile.Seen(GpuCells.Load(values, map.Type, i));
+        for (long i = ILGPU.Grid.IdxX * Group.DimX + Group.IdxX; i < map.Elements; i += ILGPU.Grid.DimX * Group.DimX)
+            seen |= GpuTile.Seen(GpuCells.Load(values, map.Type, i));
         Tell(seen, state);
     }
 
@@ -24,7 +25,9 @@ static partial class GridKernels
     /// <c>whole</c>: the low bands of the level before, map after map. <c>low</c>: receives the low bands of this level, except at the
     /// coarsest level. <c>coefficients</c>: receives all other bands, in their final order.
     /// </remarks>
-    public static void Divide(ArrayView<byte> values, GpuMap map, GpuUnits units, GpuLevel level, ArrayView<float> filters, ArrayView<float> whole, ArrayView<float> low, ArrayView<float> coefficients)
+    public static void Divide(
+        ArrayView<byte> values, GpuMap map, GpuUnits units, GpuLevel level, ArrayView<float> filters, ArrayView<float> whole,
+        ArrayView<float> low, ArrayView<float> coefficients)
     {
         var divided = level.DividedAxes;
         var all = (long)units.Maps * level.HalfElements;
@@ -45,7 +48,9 @@ static partial class GridKernels
         }
     }
 
-    static float AlongWidth(ArrayView<byte> values, int type, ArrayView<float> whole, long at, GpuLevel level, ArrayView<float> filters, int band, int z, int y, int o)
+    static float AlongWidth(
+        ArrayView<byte> values, int type, ArrayView<float> whole, long at, GpuLevel level, ArrayView<float> filters, int band, int z, int y,
+        int o)
     {
         if (level.Width == 1) return AlongHeight(values, type, whole, at, level, filters, band, z, y, 0);
         var (filter, sum) = ((band & 4) != 0 ? level.Taps : 0, 0f);
@@ -57,7 +62,9 @@ static partial class GridKernels
         return sum;
     }
 
-    static float AlongHeight(ArrayView<byte> values, int type, ArrayView<float> whole, long at, GpuLevel level, ArrayView<float> filters, int band, int z, int o, int x)
+    static float AlongHeight(
+        ArrayView<byte> values, int type, ArrayView<float> whole, long at, GpuLevel level, ArrayView<float> filters, int band, int z, int o,
+        int x)
     {
         if (level.Height == 1) return AlongDepth(values, type, whole, at, level, filters, band, z, 0, x);
         var (filter, sum) = ((band & 2) != 0 ? level.Taps : 0, 0f);
@@ -69,7 +76,9 @@ static partial class GridKernels
         return sum;
     }
 
-    static float AlongDepth(ArrayView<byte> values, int type, ArrayView<float> whole, long at, GpuLevel level, ArrayView<float> filters, int band, int o, int y, int x)
+    static float AlongDepth(
+        ArrayView<byte> values, int type, ArrayView<float> whole, long at, GpuLevel level, ArrayView<float> filters, int band, int o, int y,
+        int x)
     {
         if (level.Depth == 1) return Value(values, type, whole, at, level, 0, y, x);
         var (filter, sum) = ((band & 1) != 0 ? level.Taps : 0, 0f);
@@ -98,7 +107,9 @@ static partial class GridKernels
     }
 
     /// <summary>Writes a bit for each element of a unit's maps, set where the element is not zero, into the unit's first chunk.</summary>
-    public static void KeepZeros(ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<GpuState> state, ArrayView<uint> words)
+    public static void KeepZeros(
+        ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, ArrayView<long> starts,
+        ArrayView<GpuState> state, ArrayView<uint> words)
     {
         if (state[0].HasZeros == 0) return;
         // A thread writes the bits of one word, 32 elements of the unit, at a time.
@@ -123,8 +134,9 @@ static partial class GridKernels
     /// level.
     /// </remarks>
     public static void Combine(
-        ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, ArrayView<float> whole, ArrayView<byte> values, GpuMap map,
-        ArrayView<uint> words, ArrayView<GpuCounts> stretches, ArrayView<long> starts, GpuSteps steps, int hasZeros)
+        ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters,
+        ArrayView<float> whole, ArrayView<byte> values, GpuMap map, ArrayView<uint> words, ArrayView<GpuCounts> stretches,
+        ArrayView<long> starts, GpuSteps steps, int hasZeros)
     {
         var all = (long)units.Maps * level.Elements;
         for (long i = ILGPU.Grid.IdxX * Group.DimX + Group.IdxX; i < all; i += ILGPU.Grid.DimX * Group.DimX)
@@ -143,53 +155,66 @@ static partial class GridKernels
                 var number = units.FirstMap + one;
                 var unit = number / map.MapsPerUnit;
                 var chunk = unit * map.ChunksPerUnit;
-                var from = new GpuStreams(starts[chunk], TilesIn(map, chunk), 0, default).Zeros + (long)(number - unit * map.MapsPerUnit) * map.MapElements + place;
+                var from = new GpuStreams(starts[chunk], TilesIn(map, chunk), 0, default).Zeros
+                    + (long)(number - unit * map.MapsPerUnit) * map.MapElements + place;
                 value = (GpuBits.Read(words, from) & 1) != 0 ? Math.Max(value, GpuCells.Least(map.Type, steps.Step)) : 0;
             }
             GpuCells.Store(values, map.Type, (long)units.FirstMap * map.MapElements + i, value);
         }
     }
 
-    static float OfSlices(ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, int one, int z, int y, int x)
+    static float OfSlices(
+        ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, int one, int z,
+        int y, int x)
     {
         if (level.Depth == 1) return OfRows(coefficients, low, units, level, filters, one, 0, 0, y, x);
         var (filter, q, sum) = (Filter(level, z), Meeting(level, z, level.HalfDepth), 0f);
         for (var t = 0; t < level.Taps; t++)
         {
-            var part = OfRows(coefficients, low, units, level, filters, one, t < level.Taps / 2 ? 0 : 1, Part(level, q, t, level.HalfDepth), y, x);
+            var part =
+                OfRows(coefficients, low, units, level, filters, one, t < level.Taps / 2 ? 0 : 1, Part(level, q, t, level.HalfDepth), y, x);
             sum = t == 0 ? part * filters[filter] : GpuMath.Fused(part, filters[filter + t], sum);
         }
         return sum;
     }
 
-    static float OfRows(ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, int one, int band, int z, int y, int x)
+    static float OfRows(
+        ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, int one, int band,
+        int z, int y, int x)
     {
         if (level.Height == 1) return OfElements(coefficients, low, units, level, filters, one, band, z, 0, x);
         var (filter, q, sum) = (Filter(level, y), Meeting(level, y, level.HalfHeight), 0f);
         for (var t = 0; t < level.Taps; t++)
         {
-            var part = OfElements(coefficients, low, units, level, filters, one, band | (t < level.Taps / 2 ? 0 : 2), z, Part(level, q, t, level.HalfHeight), x);
+            var part = OfElements(
+                coefficients, low, units, level, filters, one, band | (t < level.Taps / 2 ? 0 : 2), z, Part(level, q, t, level.HalfHeight),
+                x);
             sum = t == 0 ? part * filters[filter] : GpuMath.Fused(part, filters[filter + t], sum);
         }
         return sum;
     }
 
-    static float OfElements(ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, int one, int band, int z, int y, int x)
+    static float OfElements(
+        ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, ArrayView<float> filters, int one, int band,
+        int z, int y, int x)
     {
         if (level.Width == 1) return Coefficient(coefficients, low, units, level, one, band, z, y, 0);
         var (filter, q, sum) = (Filter(level, x), Meeting(level, x, level.HalfWidth), 0f);
         for (var t = 0; t < level.Taps; t++)
         {
-            var part = Coefficient(coefficients, low, units, level, one, band | (t < level.Taps / 2 ? 0 : 4), z, y, Part(level, q, t, level.HalfWidth));
+            var part = Coefficient(
+                coefficients, low, units, level, one, band | (t < level.Taps / 2 ? 0 : 4), z, y, Part(level, q, t, level.HalfWidth));
             sum = t == 0 ? part * filters[filter] : GpuMath.Fused(part, filters[filter + t], sum);
         }
         return sum;
     }
 
-    static float Coefficient(ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, int one, int band, int z, int y, int x)
+    static float Coefficient(
+        ArrayView<float> coefficients, ArrayView<float> low, GpuUnits units, GpuLevel level, int one, int band, int z, int y, int x)
     {
         var place = (z * level.HalfHeight + y) * level.HalfWidth + x;
-        return band == 0 && level.Coarsest == 0 ? low[(long)one * level.HalfElements + place] : coefficients[units.Place(one, level.Start(band), level.HalfElements) + place];
+        return band == 0 && level.Coarsest == 0
+            ? low[(long)one * level.HalfElements + place] : coefficients[units.Place(one, level.Start(band), level.HalfElements) + place];
     }
 
     // The offset of the inverse's taps for output i. There is one set for the first and one for the second of two neighbours; both follow

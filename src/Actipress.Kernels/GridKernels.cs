@@ -24,7 +24,8 @@ static partial class GridKernels
     const float FractionUnits = 1 << 23;
 
     /// <summary>Transforms a sample of tiles.</summary>
-    public static void Sample(ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, int count, ArrayView<float> sample)
+    public static void Sample(
+        ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, int count, ArrayView<float> sample)
     {
         var x = SharedMemory.Allocate<float>(MostCrews * GpuTile.Floats);
         var y = SharedMemory.Allocate<float>(MostCrews * GpuTile.Floats);
@@ -54,7 +55,8 @@ static partial class GridKernels
 
     /// <summary>Makes the next histogram, of the magnitudes whose leading bits equal those of the wanted-largest magnitude.</summary>
     /// <remarks><c>pass</c>: 1 or 2.</remarks>
-    public static void Narrow(ArrayView<float> sample, int coefficients, int wanted, int pass, ArrayView<int> histograms, ArrayView<GpuState> state)
+    public static void Narrow(
+        ArrayView<float> sample, int coefficients, int wanted, int pass, ArrayView<int> histograms, ArrayView<GpuState> state)
     {
         var sums = SharedMemory.Allocate<int>(MostThreads + 2);
         var prefix = Begin(pass, wanted, histograms, state, sums, out var left);
@@ -145,7 +147,8 @@ static partial class GridKernels
     /// Reads the map. Counts the bits of each stretch in each stream and the bits of levels of each tile, and finds the kinds of values.
     /// </summary>
     public static void Measure(
-        ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, ArrayView<GpuCounts> stretches, ArrayView<ushort> levelBits, ArrayView<GpuState> state)
+        ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, ArrayView<GpuCounts> stretches,
+        ArrayView<ushort> levelBits, ArrayView<GpuState> state)
     {
         var x = SharedMemory.Allocate<float>(MostCrews * GpuTile.Floats);
         var y = SharedMemory.Allocate<float>(MostCrews * GpuTile.Floats);
@@ -180,7 +183,9 @@ static partial class GridKernels
     }
 
     /// <summary>Computes the offset of each chunk by a prefix sum, and the total number of bytes. It runs in one group.</summary>
-    public static void Lay(GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, int chunks, int exactZeros, ArrayView<long> starts, ArrayView<GpuState> state)
+    public static void Lay(
+        GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, int chunks, int exactZeros, ArrayView<long> starts,
+        ArrayView<GpuState> state)
     {
         var sums = SharedMemory.Allocate<long>(MostThreads);
         var hasZeros = exactZeros != 0 && state[0].AnyZero != 0 && state[0].AnyNegative == 0;
@@ -200,7 +205,8 @@ static partial class GridKernels
         {
             var end = at + starts[chunk];
             if (chunk == chunks - 1) state[0].Bytes = end;
-            starts[chunk] = end - GpuStreams.Bytes(TilesIn(map, chunk), hasZeros ? ZeroBits(map, regions, chunk) : 0, ChunkCounts(map, stretches, chunk));
+            starts[chunk] = end
+                - GpuStreams.Bytes(TilesIn(map, chunk), hasZeros ? ZeroBits(map, regions, chunk) : 0, ChunkCounts(map, stretches, chunk));
         }
         if (Group.IdxX != 0) return;
         state[0].HasZeros = hasZeros ? 1 : 0;
@@ -212,7 +218,8 @@ static partial class GridKernels
 
     /// <summary>Reads the map again and writes the grid into a buffer of zeros.</summary>
     public static void Write(
-        ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<GpuState> state, ArrayView<uint> words)
+        ArrayView<byte> values, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, ArrayView<GpuCounts> stretches,
+        ArrayView<long> starts, ArrayView<GpuState> state, ArrayView<uint> words)
     {
         var x = SharedMemory.Allocate<float>(MostCrews * GpuTile.Floats);
         var y = SharedMemory.Allocate<float>(MostCrews * GpuTile.Floats);
@@ -236,7 +243,9 @@ static partial class GridKernels
             if (hasZeros && map.MapElements == 0 && batch + crew < last && lane < GpuTile.Filled(map, region.Height.Points))
             {
                 var columns = GpuTile.Filled(map, region.Width.Points);
-                GpuBits.Write(words, streams.Zeros + ZeroBitsBefore(map, regions, chunk, tile) + lane * columns, GpuTile.Positive(x, at, lane) & (1u << columns) - 1);
+                GpuBits.Write(
+                    words, streams.Zeros + ZeroBitsBefore(map, regions, chunk, tile) + lane * columns,
+                    GpuTile.Positive(x, at, lane) & (1u << columns) - 1);
             }
             Forward(map, region, x, y, at, lane, cosines);
             GpuLevels.Round(x, at, exchanged, inverse, planes, crew * Quarters * GpuLevels.Planes, lane);
@@ -248,7 +257,9 @@ static partial class GridKernels
             if (own)
             {
                 var groups = streams.Groups + 32 * (batch - FirstTile(map, chunk * StretchesPerChunk)) + 8 * quarter;
-                GpuLevels.Write(planes, quarter * GpuLevels.Planes, words, streams.After(Sum(counts, 0, quarter)), groups, x, (quarter >> 2) * GpuTile.Floats, exchanged, quarter & 3);
+                GpuLevels.Write(
+                    planes, quarter * GpuLevels.Planes, words, streams.After(Sum(counts, 0, quarter)), groups, x,
+                    (quarter >> 2) * GpuTile.Floats, exchanged, quarter & 3);
             }
             streams = streams.After(Sum(counts, 0, crews * Quarters));
             Group.Barrier();
@@ -257,7 +268,8 @@ static partial class GridKernels
 
     // Writes the chunk's length into the list of lengths, the length of its levels, and, in the first chunk, the grid's header.
     static void WriteHeads(
-        GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<GpuState> state, ArrayView<uint> words, int chunk, bool hasZeros)
+        GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<GpuState> state,
+        ArrayView<uint> words, int chunk, bool hasZeros)
     {
         var counts = ChunkCounts(map, stretches, chunk);
         var length = GpuStreams.Bytes(TilesIn(map, chunk), hasZeros ? ZeroBits(map, regions, chunk) : 0, counts);
@@ -270,8 +282,8 @@ static partial class GridKernels
 
     /// <summary>Rebuilds the map.</summary>
     public static void Unpack(
-        ArrayView<uint> words, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<ushort> levelBits, GpuSteps steps, int hasZeros,
-        GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, ArrayView<byte> values)
+        ArrayView<uint> words, ArrayView<GpuCounts> stretches, ArrayView<long> starts, ArrayView<ushort> levelBits, GpuSteps steps,
+        int hasZeros, GpuMap map, ArrayView<GpuRegion> regions, ArrayView<float> cosines, ArrayView<byte> values)
     {
         var x = SharedMemory.Allocate<float>(MostCrews * GpuTile.Floats);
         var y = SharedMemory.Allocate<float>(MostCrews * GpuTile.Floats);
@@ -288,7 +300,11 @@ static partial class GridKernels
         // The bits of groups give the number of masks, and the masks give the number of signs. The bits of levels are in an index. The
         // number of escapes is known once the levels are read.
         for (var tile = Group.IdxX; tile < tiles; tile += Group.DimX)
-            counts[tile] = new() { Masks = System.Numerics.BitOperations.PopCount((uint)GpuBits.Read(words, firstGroups + 32 * tile)), LevelBits = levelBits[first + tile] };
+            counts[tile] = new()
+            {
+                Masks = System.Numerics.BitOperations.PopCount((uint)GpuBits.Read(words, firstGroups + 32 * tile)),
+                LevelBits = levelBits[first + tile],
+            };
         Group.Barrier();
         for (var tile = Group.IdxX; tile < tiles; tile += Group.DimX)
         {
@@ -311,7 +327,8 @@ static partial class GridKernels
             var escapes = 0;
             for (var quarter = 0; quarter < Quarters; quarter++)
             {
-                var read = GpuLevels.Read(words, from, groups >> 8 * quarter & 0xFF, planes, (tile * Quarters + quarter) * GpuLevels.Planes);
+                var read =
+                    GpuLevels.Read(words, from, groups >> 8 * quarter & 0xFF, planes, (tile * Quarters + quarter) * GpuLevels.Planes);
                 from = from.After(read);
                 escapes += read.Escapes;
             }
@@ -329,11 +346,13 @@ static partial class GridKernels
             if (hasZeros != 0 && map.MapElements == 0 && lane < GpuTile.Filled(map, region.Height.Points))
             {
                 var columns = GpuTile.Filled(map, region.Width.Points);
-                var positive = (uint)GpuBits.Read(words, streams.Zeros + ZeroBitsBefore(map, regions, chunk, first + tile) + lane * columns);
+                var positive =
+                    (uint)GpuBits.Read(words, streams.Zeros + ZeroBitsBefore(map, regions, chunk, first + tile) + lane * columns);
                 for (var column = 0; column < columns; column++)
                 {
                     var value = x[at + lane * GpuTile.Pitch + column];
-                    x[at + lane * GpuTile.Pitch + column] = (positive >> column & 1) != 0 ? Math.Max(value, GpuCells.Least(map.Type, steps.Step)) : 0;
+                    x[at + lane * GpuTile.Pitch + column] = (positive >> column & 1) != 0
+                        ? Math.Max(value, GpuCells.Least(map.Type, steps.Step)) : 0;
                 }
             }
             Group.Barrier();
@@ -385,9 +404,11 @@ static partial class GridKernels
     }
 
     // The number of tiles of a stretch: 0 where the unit has ended before it.
-    static int TilesOf(GpuMap map, int stretch) => Math.Max(0, (int)Math.Min(TilesPerStretch, EndOfUnit(map, stretch / StretchesPerChunk) - FirstTile(map, stretch)));
+    static int TilesOf(GpuMap map, int stretch) =>
+        Math.Max(0, (int)Math.Min(TilesPerStretch, EndOfUnit(map, stretch / StretchesPerChunk) - FirstTile(map, stretch)));
 
-    static int TilesIn(GpuMap map, int chunk) => (int)Math.Min(GridChunk.TilesPerChunk, EndOfUnit(map, chunk) - FirstTile(map, chunk * StretchesPerChunk));
+    static int TilesIn(GpuMap map, int chunk) =>
+        (int)Math.Min(GridChunk.TilesPerChunk, EndOfUnit(map, chunk) - FirstTile(map, chunk * StretchesPerChunk));
 
     static long EndOfUnit(GpuMap map, int chunk) => Math.Min(map.Tiles, (chunk / map.ChunksPerUnit + 1L) * map.TilesPerUnit);
 
@@ -398,14 +419,16 @@ static partial class GridKernels
     // The number of bits of zeros of a chunk. Under a wavelet the first chunk of a unit has those of the whole unit.
     static long ZeroBits(GpuMap map, ArrayView<GpuRegion> regions, int chunk)
     {
-        if (map.MapElements == 0) return ZeroBitsBefore(map, regions, chunk, FirstTile(map, chunk * StretchesPerChunk) + TilesIn(map, chunk));
+        if (map.MapElements == 0)
+            return ZeroBitsBefore(map, regions, chunk, FirstTile(map, chunk * StretchesPerChunk) + TilesIn(map, chunk));
         var unit = chunk / map.ChunksPerUnit;
         return unit * map.ChunksPerUnit == chunk ? (long)MapsOf(map, unit) * map.MapElements : 0;
     }
 
     static int MapsOf(GpuMap map, int unit) => Math.Min(map.MapsPerUnit, map.Maps - unit * map.MapsPerUnit);
 
-    static GpuStreams ChunkStreams(GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, ArrayView<long> starts, int chunk, bool hasZeros) =>
+    static GpuStreams ChunkStreams(
+        GpuMap map, ArrayView<GpuRegion> regions, ArrayView<GpuCounts> stretches, ArrayView<long> starts, int chunk, bool hasZeros) =>
         new(starts[chunk], TilesIn(map, chunk), hasZeros ? ZeroBits(map, regions, chunk) : 0, ChunkCounts(map, stretches, chunk));
 
     static GpuCounts ChunkCounts(GpuMap map, ArrayView<GpuCounts> stretches, int chunk)
@@ -415,7 +438,8 @@ static partial class GridKernels
     }
 
     // The bits of the stretches before this one in its chunk.
-    static GpuCounts Before(ArrayView<GpuCounts> stretches, int stretch) => Sum(stretches, stretch / StretchesPerChunk * StretchesPerChunk, stretch);
+    static GpuCounts Before(ArrayView<GpuCounts> stretches, int stretch) =>
+        Sum(stretches, stretch / StretchesPerChunk * StretchesPerChunk, stretch);
 
     static GpuCounts Sum(ArrayView<GpuCounts> counts, int first, int last)
     {

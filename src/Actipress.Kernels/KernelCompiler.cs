@@ -19,11 +19,13 @@ static partial class KernelCompiler
     {
         using var context = Context.Create(builder => builder.Optimize(OptimizationLevel.O2));
         context.GetIntrinsicManager().RegisterMethod(
-            typeof(GpuMath).GetMethod(nameof(GpuMath.Fused))!, new PTXIntrinsic(typeof(GpuMath), nameof(GpuMath.FusedInPtx), IntrinsicImplementationMode.Redirect));
+            typeof(GpuMath).GetMethod(nameof(GpuMath.Fused))!,
+            new PTXIntrinsic(typeof(GpuMath), nameof(GpuMath.FusedInPtx), IntrinsicImplementationMode.Redirect));
         var oldest = new CudaArchitecture(KernelText.OldestMajor, KernelText.OldestMinor);
         using var backend = new PTXBackend(context, oldest, CudaInstructionSet.ISA_70, null!);
         var method = typeof(GridKernels).GetMethod(kernel.ToString(), BindingFlags.Public | BindingFlags.Static)!;
-        var compiled = backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(method), new KernelSpecialization(KernelText.MostThreads, 1));
+        var compiled =
+            backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(method), new KernelSpecialization(KernelText.MostThreads, 1));
         return Mended(((PTXCompiledKernel)compiled).PTXAssembly);
     }
 

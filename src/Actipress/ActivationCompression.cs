@@ -31,7 +31,9 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         this.model = model;
         layers = new ModelLayers(model);
         options.Check(layers.All);
-        if (options.BudgetGiven is var (bytes, of)) Budget = new MemoryBudget(bytes, of, options, model, of == BudgetOf.Maps ? () => Start(new(this, followsAllocator: false)) : StartTimeline);
+        if (options.BudgetGiven is var (bytes, of))
+            Budget = new MemoryBudget(
+                bytes, of, options, model, of == BudgetOf.Maps ? () => Start(new(this, followsAllocator: false)) : StartTimeline);
         if (options.FidelityGiven is var (cosine, batches)) Fidelity = new KeptFidelity(cosine, batches, options.DefaultCodec);
         watch = new LayerWatch(layers, Entered, Left);
         run = new ModelRun(layers, watch);
@@ -107,7 +109,8 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     /// <summary>Measures the next steps again, and chooses the codecs anew. A trained network needs only coarser codecs.</summary>
     /// <exception cref="InvalidOperationException">The options have no fidelity.</exception>
     public void MeasureAgain() =>
-        (Fidelity ?? throw new InvalidOperationException($"No fidelity is kept: found none, wanted options.{nameof(CompressionOptions.KeepFidelity)}.")).Again();
+        (Fidelity ?? throw new InvalidOperationException("No fidelity is kept: found none, wanted "
+            + $"options.{nameof(CompressionOptions.KeepFidelity)}.")).Again();
 
     /// <summary>
     /// Raised once for each note to the user, when the backward pass begins that first shows it: a rule that decided nothing, an unknown
@@ -132,7 +135,8 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     {
         ArgumentNullException.ThrowIfNull(loss);
         Store.ForgetFailures();
-        if (Fidelity is { IsMeasuring: true }) Fidelity.Measure(loss, [.. model.named_parameters().Where(named => named.parameter.requires_grad)]);
+        if (Fidelity is { IsMeasuring: true })
+            Fidelity.Measure(loss, [.. model.named_parameters().Where(named => named.parameter.requires_grad)]);
         SavedTensors.Backward(loss);
     }
 
@@ -146,7 +150,8 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     public MemoryTimeline StartTimeline()
     {
         if (model.parameters().FirstOrDefault(parameter => parameter.device_type != DeviceType.CPU) is { } elsewhere)
-            throw new NotSupportedException($"A timeline follows the CPU's allocator: found parameters on {elsewhere.device}, wanted all on the CPU. {nameof(AllocatorMeter)}.{nameof(AllocatorMeter.Start)} with a device gives a GPU's levels and peak.");
+            throw new NotSupportedException($"A timeline follows the CPU's allocator: found parameters on {elsewhere.device}, wanted all "
+                + $"on the CPU. {nameof(AllocatorMeter)}.{nameof(AllocatorMeter.Start)} with a device gives a GPU's levels and peak.");
         return Start(new(this, followsAllocator: true));
     }
 
@@ -173,7 +178,13 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     public CompressionReport Report()
     {
         var report = Store.Report();
-        return report with { Notes = [.. report.Notes, .. Budget is null ? (string[])[] : [$"{Budget}"], .. Fidelity is null ? (string[])[] : [$"{Fidelity}"]] };
+        return report with
+        {
+            Notes =
+            [
+                .. report.Notes, .. Budget is null ? (string[])[] : [$"{Budget}"], .. Fidelity is null ? (string[])[] : [$"{Fidelity}"],
+            ],
+        };
     }
 
     /// <summary>

@@ -15,7 +15,8 @@ public static class CompressActivationsExtensions
     /// <param name="codec">The codec of the maps, such as <c>ActivationCodec.Dct(ratio: 10)</c>.</param>
     /// <returns>The compression. Disposing it ends it and removes every hook.</returns>
     /// <exception cref="PlatformNotSupportedException">TorchSharp's native library here has no place for the hooks.</exception>
-    public static ActivationCompression CompressActivations(this nn.Module model, ActivationCodec codec) => model.CompressActivations(options => options.Default(codec));
+    public static ActivationCompression CompressActivations(this nn.Module model, ActivationCodec codec) =>
+        model.CompressActivations(options => options.Default(codec));
 
     /// <inheritdoc cref="CompressActivations(nn.Module, ActivationCodec)"/>
     /// <param name="model">Any TorchSharp model.</param>

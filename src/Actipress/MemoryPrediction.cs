@@ -58,7 +58,8 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
     /// <exception cref="PlatformNotSupportedException">
     /// There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.
     /// </exception>
-    public static MemoryPrediction Of(nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor>? loss = null)
+    public static MemoryPrediction Of(
+        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor>? loss = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(input);
@@ -94,9 +95,11 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
             const string Name = "MemAvailable:";
             if (File.Exists("/proc/meminfo"))
                 foreach (var line in File.ReadLines("/proc/meminfo"))
-                    if (line.StartsWith(Name, StringComparison.Ordinal) && long.TryParse(line.AsSpan(Name.Length).Trim().TrimEnd("kB").Trim(), CultureInfo.InvariantCulture, out var kibibytes))
+                    if (line.StartsWith(Name, StringComparison.Ordinal) && long.TryParse(
+                        line.AsSpan(Name.Length).Trim().TrimEnd("kB").Trim(), CultureInfo.InvariantCulture, out var kibibytes))
                         return kibibytes << 10;
-            throw new PlatformNotSupportedException("The machine's available memory is not to be had here: wanted MemAvailable in /proc/meminfo.");
+            throw new PlatformNotSupportedException("The machine's available memory is not to be had here: wanted MemAvailable in "
+                + "/proc/meminfo.");
         }
     }
 
@@ -114,7 +117,8 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
             {
                 return (long)((double)Saved(With(input, axis, small)) * input[axis] / small);
             }
-            catch (System.Runtime.InteropServices.ExternalException) { }    // libtorch's own: the model does not take an input of this shape
+            // libtorch's own: the model does not take an input of this shape
+            catch (System.Runtime.InteropServices.ExternalException) { }
         return Saved(input);
 
         long Saved(long[] shape)
@@ -140,11 +144,14 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
     {
         var (needed, available) = (NeededBytes(compressed) - ParameterBytes, availableBytes ?? AvailableBytes);
         if (needed <= available) return;
-        var wayOut = !compressed && NeededBytes(compressed: true) - ParameterBytes <= available ? "Compress its activation maps" : "Take a smaller batch";
-        throw new InsufficientMemoryException($"A step would take {CompressionReport.Bytes(needed)} of memory beside the model, and this machine has {CompressionReport.Bytes(available)} available. {wayOut}.");
+        var wayOut = !compressed && NeededBytes(compressed: true) - ParameterBytes <= available
+            ? "Compress its activation maps" : "Take a smaller batch";
+        throw new InsufficientMemoryException($"A step would take {CompressionReport.Bytes(needed)} of memory beside the model, and this "
+            + $"machine has {CompressionReport.Bytes(available)} available. {wayOut}.");
     }
 
-    static (StepMemory Baseline, StepMemory Compressed) Predict(nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor> loss)
+    static (StepMemory Baseline, StepMemory Compressed) Predict(
+        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor> loss)
     {
         foreach (var (axis, small, middle) in Smaller(model, input))
             try
@@ -158,7 +165,8 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
                     Trial Of(long extent) => Trial.Run(model, With(input, axis, extent), codec, loss, (double)extent / input[axis]);
                 }
             }
-            catch (System.Runtime.InteropServices.ExternalException) { }    // libtorch's own: the model does not take an input of this shape
+            // libtorch's own: the model does not take an input of this shape
+            catch (System.Runtime.InteropServices.ExternalException) { }
         return (Whole(ActivationCodec.None), Whole(codec));
 
         StepMemory Whole(ActivationCodec codec)
@@ -190,7 +198,8 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
     {
         const long Slack = 64 << 10;
 
-        public static Trial Run(nn.Module<Tensor, Tensor> model, long[] shape, ActivationCodec codec, Func<Tensor, Tensor> loss, double scale)
+        public static Trial Run(
+            nn.Module<Tensor, Tensor> model, long[] shape, ActivationCodec codec, Func<Tensor, Tensor> loss, double scale)
         {
             using var compression = model.CompressActivations(codec);
             compression.Store.Scale = scale;
@@ -228,8 +237,9 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
         Trial Least(Trial other) => this with
         {
             AfterForward = Math.Min(AfterForward, other.AfterForward),
-            Levels = Levels.ToDictionary(stage => stage.Key, stage => other.Levels.TryGetValue(stage.Key, out var levels) && levels.Count == stage.Value.Count
-                ? stage.Value.Zip(levels, Math.Min).ToList() : stage.Value),
+            Levels = Levels.ToDictionary(
+                stage => stage.Key, stage => other.Levels.TryGetValue(stage.Key, out var levels) && levels.Count == stage.Value.Count
+                    ? stage.Value.Zip(levels, Math.Min).ToList() : stage.Value),
         };
 
         /// <summary>
@@ -244,7 +254,8 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
                 // The same operations make the same allocations at both sizes, except for allocations that are too small to be recorded at
                 // one size, and operations that differ.
                 var alike = levels.Count == smaller.Count && smaller.Zip(levels).All(pair => IsLine(pair.First, pair.Second));
-                foreach (var (first, second) in alike ? smaller.Zip(levels) : [(smaller.Max(), levels.Max())]) peak = Math.Max(peak, Line(first, second));
+                foreach (var (first, second) in alike ? smaller.Zip(levels) : [(smaller.Max(), levels.Max())])
+                    peak = Math.Max(peak, Line(first, second));
             }
             return new(Line(small.Saved, middle.Saved), Line(small.Kept, middle.Kept), Line(small.AfterForward, middle.AfterForward), peak);
 

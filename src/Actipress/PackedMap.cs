@@ -92,8 +92,8 @@ public sealed class PackedMap : Packed
     public void WriteTo(Stream stream)
     {
         if (!Codec.HasText)
-            throw new InvalidOperationException($"No file for a map of the codec '{Codec}': its transform is this program's own, and no text names "
-                + "it. Store the map by one of the library's codecs, or keep it packed in memory.");
+            throw new InvalidOperationException($"No file for a map of the codec '{Codec}': its transform is this program's own, and no "
+                + "text names it. Store the map by one of the library's codecs, or keep it packed in memory.");
         using var writer = new BinaryWriter(stream, System.Text.Encoding.UTF8, leaveOpen: true);
         writer.Write(Magic);
         writer.Write(FormatVersion);

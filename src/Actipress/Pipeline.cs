@@ -18,8 +18,8 @@ namespace Actipress;
 /// values.</item>
 /// <item>Grid/GridSample.cs transforms a sample of tiles and finds the threshold T that one coefficient in 10 reaches.</item>
 /// <item>Grid/GridMap.Pack.cs takes tile by tile: Grid/GridLanes.Cosines.cs transforms it, a coefficient y becomes the level
-/// floor(|y| / T) and a sign, and Grid/Bits/GridChunk.cs writes which levels are not zero, the levels and the signs as streams of bits. Where
-/// the map has zeros and no negatives, one bit an element says which are zero.</item>
+/// floor(|y| / T) and a sign, and Grid/Bits/GridChunk.cs writes which levels are not zero, the levels and the signs as streams of bits.
+/// Where the map has zeros and no negatives, one bit an element says which are zero.</item>
 /// <item>Grid/GridMap.Unpack.cs goes the same way back.</item>
 /// </list>
 /// Grid/Definition.cs has the same steps in plain loops, and docs/format.md the bytes.
@@ -46,7 +46,8 @@ static class Pipeline
     /// <summary>The implementation of a name.</summary>
     /// <exception cref="ArgumentException">There is none; the message says which there are.</exception>
     internal static Implementation Named(string name) => Implementations.FirstOrDefault(one => one.Name == name)
-        ?? throw new ArgumentException($"No implementation '{name}' ({Variable}). Known: {string.Join("; ", Implementations.Select(one => one.Name))}.");
+        ?? throw new ArgumentException($"No implementation '{name}' ({Variable}). Known: "
+            + $"{string.Join("; ", Implementations.Select(one => one.Name))}.");
 
     /// <summary>The names of the implementations of a codec, the best first.</summary>
     internal static IReadOnlyList<string> ImplementationsOf(ActivationCodec codec) =>
@@ -62,12 +63,15 @@ static class Pipeline
     public static PackedMap? Pack(Tensor map, ActivationCodec codec, out LeftRaw why) =>
         Pack(map, codec, double.PositiveInfinity, out why);
 
-    /// <summary>The same, unless the sample that grid storage takes on the CPU tells of a larger relative error than <paramref name="mostError"/>.</summary>
+    /// <summary>
+    /// The same, unless the sample that grid storage takes on the CPU tells of a larger relative error than <paramref name="mostError"/>.
+    /// </summary>
     internal static PackedMap? Pack(Tensor map, ActivationCodec codec, double mostError, out LeftRaw why)
     {
         ArgumentNullException.ThrowIfNull(map);
         ArgumentNullException.ThrowIfNull(codec);
-        if (codec == ActivationCodec.None) throw new ArgumentException("The codec 'none' packs nothing; leave the map as it is.", nameof(codec));
+        if (codec == ActivationCodec.None)
+            throw new ArgumentException("The codec 'none' packs nothing; leave the map as it is.", nameof(codec));
         why = LeftRaw.Empty;
         if (map.NumberOfElements == 0) return null;
 
@@ -88,7 +92,8 @@ static class Pipeline
         if (Find(codec) is { } found) return found;
         var asked = codec;
         if (asked.Encoding.Substitute is { } substitute) codec = asked with { Encoding = substitute };
-        return Find(codec) ?? throw new NotSupportedException($"Nothing packs '{asked}' on {device}: in use is only {inUse.Value[0].Name} ({Variable}).");
+        return Find(codec)
+            ?? throw new NotSupportedException($"Nothing packs '{asked}' on {device}: in use is only {inUse.Value[0].Name} ({Variable}).");
 
         Implementation? Find(ActivationCodec wanted) => inUse.Value.FirstOrDefault(one => one.Covers(wanted) && one.RunsOn(device));
     }

@@ -119,7 +119,8 @@ public static class SavedTensors
     /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
     /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
     /// <exception cref="ExternalException">Any other error of libtorch's.</exception>
-    public static void Backward(Tensor loss, Tensor? gradient = null, bool? retainGraph = null, bool createGraph = false, IEnumerable<Tensor>? inputs = null)
+    public static void Backward(
+        Tensor loss, Tensor? gradient = null, bool? retainGraph = null, bool createGraph = false, IEnumerable<Tensor>? inputs = null)
     {
         ArgumentNullException.ThrowIfNull(loss);
         Backward([loss], [gradient], retainGraph, createGraph, inputs);
@@ -137,11 +138,15 @@ public static class SavedTensors
     /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
     /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
     /// <exception cref="ExternalException">Any other error of libtorch's.</exception>
-    public static void Backward(IEnumerable<Tensor> tensors, IEnumerable<Tensor?>? gradTensors = null, bool? retainGraph = null, bool createGraph = false, IEnumerable<Tensor>? inputs = null)
+    public static void Backward(
+        IEnumerable<Tensor> tensors, IEnumerable<Tensor?>? gradTensors = null, bool? retainGraph = null, bool createGraph = false,
+        IEnumerable<Tensor>? inputs = null)
     {
         ArgumentNullException.ThrowIfNull(tensors);
         var (outputs, leaves) = (tensors.ToArray(), inputs?.ToArray());
-        if (leaves is { Length: 0 }) throw new ArgumentException("Found no inputs to give gradients to, wanted at least one, or null for all leaves.", nameof(inputs));
+        if (leaves is { Length: 0 })
+            throw new ArgumentException(
+                "Found no inputs to give gradients to, wanted at least one, or null for all leaves.", nameof(inputs));
         BackwardPass.Run(outputs, gradTensors, nameof(gradTensors), retainGraph, createGraph, leaves);
     }
 
@@ -164,7 +169,9 @@ public static class SavedTensors
     /// <exception cref="CheckpointException">A checkpoint's block could not be run again, or not as the first time.</exception>
     /// <exception cref="CompressionException">A saved map could not be rebuilt.</exception>
     /// <exception cref="ExternalException">Any other error of libtorch's, such as an input that is not used.</exception>
-    public static Tensor?[] Grad(IEnumerable<Tensor> outputs, IEnumerable<Tensor> inputs, IEnumerable<Tensor?>? gradOutputs = null, bool? retainGraph = null, bool createGraph = false, bool allowUnused = false)
+    public static Tensor?[] Grad(
+        IEnumerable<Tensor> outputs, IEnumerable<Tensor> inputs, IEnumerable<Tensor?>? gradOutputs = null, bool? retainGraph = null,
+        bool createGraph = false, bool allowUnused = false)
     {
         ArgumentNullException.ThrowIfNull(outputs);
         ArgumentNullException.ThrowIfNull(inputs);

@@ -37,7 +37,8 @@ sealed class WrittenEdits : IEdits
 
             FormatException Wrong(string what) => new($"{path}, line {line.Number}: {what}.");
         }).ToLookup(edit => edit.Place, edit => edit.After);
-        if (edits.Count == 0) throw new FormatException($"{path} has no edits: wanted at least one line of file, line, before and after, separated by tabs.");
+        if (edits.Count == 0)
+            throw new FormatException($"{path} has no edits: wanted at least one line of file, line, before and after, separated by tabs.");
     }
 
     /// <summary>The folders of the edited files, such as src/Actipress/Accounting and src/Actipress.Data.</summary>

@@ -17,7 +17,8 @@ public sealed record AwkwardMap(string Name, long[] Shape, Func<Random, int, flo
         return flat.view(Shape);
     }
 
-    static float Normal(Random random, int _) => (float)(Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()));
+    static float Normal(Random random, int _) =>
+        (float)(Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()));
     static float Relu(Random random, int i) => Math.Max(0, Normal(random, i));
 
     public static readonly IReadOnlyList<AwkwardMap> All =

@@ -11,11 +11,21 @@ public static class ChildProcess
     }
 
     /// <summary>The command line, built beside the tests.</summary>
-    public static string[] Cli { get; } = ["dotnet", Path.Combine(AppContext.BaseDirectory.Replace("/Actipress.Tests/", "/Actipress.Cli/", StringComparison.Ordinal), "Actipress.Cli.dll")];
+    public static string[] Cli { get; } =
+    [
+        "dotnet",
+        Path.Combine(
+            AppContext.BaseDirectory.Replace("/Actipress.Tests/", "/Actipress.Cli/", StringComparison.Ordinal), "Actipress.Cli.dll"),
+    ];
 
     public static Process Start(string[] command, string? folder = null, params (string Name, string? Value)[] environment)
     {
-        var start = new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder ?? TestData.Repository };
+        var start = new ProcessStartInfo(command[0], command[1..])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = folder ?? TestData.Repository,
+        };
         start.Environment.Remove("ACTIPRESS_DATA");
         foreach (var (name, value) in environment) start.Environment[name] = value;
         return Process.Start(start)!;
@@ -30,7 +40,8 @@ public static class ChildProcess
     /// <summary>Runs one of this assembly's explicit tests in a process of its own, which must live and pass.</summary>
     public static Ended RunScenario(Type scenarios, string name, params (string Name, string? Value)[] environment)
     {
-        var child = Run([Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"], null, environment);
+        var child =
+            Run([Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"], null, environment);
         Assert.True(child.ExitCode == 0, child.All);
         Assert.Contains("Total: 1, Errors: 0, Failed: 0", child.Output, StringComparison.Ordinal);
         return child;

@@ -21,7 +21,8 @@ static class FromOutside
     static readonly Lazy<MetadataReference[]> references = new(() =>
     [
         .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
-            .Where(file => Path.GetFileName(file) is var name && (!name.StartsWith("Actipress", StringComparison.Ordinal) || name == "Actipress.dll"))
+            .Where(file =>
+                Path.GetFileName(file) is var name && (!name.StartsWith("Actipress", StringComparison.Ordinal) || name == "Actipress.dll"))
             .Select(file => MetadataReference.CreateFromFile(file)),
     ]);
 
@@ -30,8 +31,10 @@ static class FromOutside
     /// <param name="sources">Whole files.</param>
     public static Assembly Compile(OutputKind kind, params string[] sources)
     {
-        var options = new CSharpCompilationOptions(kind, nullableContextOptions: NullableContextOptions.Enable, optimizationLevel: OptimizationLevel.Release);
-        var compilation = CSharpCompilation.Create("outside", [.. sources.Append(Usings).Select(source => CSharpSyntaxTree.ParseText(source))], references.Value, options);
+        var options = new CSharpCompilationOptions(
+            kind, nullableContextOptions: NullableContextOptions.Enable, optimizationLevel: OptimizationLevel.Release);
+        var compilation = CSharpCompilation.Create(
+            "outside", [.. sources.Append(Usings).Select(source => CSharpSyntaxTree.ParseText(source))], references.Value, options);
         using var image = new MemoryStream();
         var emitted = compilation.Emit(image);
         var errors = emitted.Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error).ToArray();

@@ -5,22 +5,27 @@ using Microsoft.CodeAnalysis;
 
 namespace Actipress.Tests;
 
-/// <summary>The library as somebody meets it who has the package: the samples and the README's own transform see public members alone.</summary>
+/// <summary>
+/// The library as somebody meets it who has the package: the samples and the README's own transform see public members alone.
+/// </summary>
 public class FromOutsideTests
 {
-    static IEnumerable<string> Folders => Directory.EnumerateFiles(Path.Combine(TestData.Repository, "samples"), "Program.cs", SearchOption.AllDirectories)
-        .Select(file => Path.GetFileName(Path.GetDirectoryName(file)!));
+    static IEnumerable<string> Folders =>
+        Directory.EnumerateFiles(Path.Combine(TestData.Repository, "samples"), "Program.cs", SearchOption.AllDirectories)
+            .Select(file => Path.GetFileName(Path.GetDirectoryName(file)!));
 
     public static TheoryData<string> Samples => [.. Folders];
 
     [Theory, MemberData(nameof(Samples))]
     public void A_sample_compiles_against_public_members(string sample) =>
-        FromOutside.Compile(OutputKind.ConsoleApplication, File.ReadAllText(Path.Combine(TestData.Repository, "samples", sample, "Program.cs")));
+        FromOutside.Compile(
+            OutputKind.ConsoleApplication, File.ReadAllText(Path.Combine(TestData.Repository, "samples", sample, "Program.cs")));
 
     [Fact]
     public void What_is_internal_is_hidden_from_outside()
     {
-        var failure = Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => FromOutside.Compile(OutputKind.DynamicallyLinkedLibrary, $"class Inside {{ object pack = typeof({typeof(Pipeline)}); }}"));
+        var failure = Assert.ThrowsAny<Xunit.Sdk.XunitException>(() =>
+            FromOutside.Compile(OutputKind.DynamicallyLinkedLibrary, $"class Inside {{ object pack = typeof({typeof(Pipeline)}); }}"));
         Assert.Contains("CS0122", failure.Message, StringComparison.Ordinal);
     }
 
@@ -30,7 +35,9 @@ public class FromOutsideTests
     public void The_transform_in_the_readme_packs_and_unpacks()
     {
         using var scope = torch.NewDisposeScope();
-        var code = Assert.Single(Regex.Matches(Readme, "```csharp\n(.*?)```", RegexOptions.Singleline).Select(match => match.Groups[1].Value), block => block.Contains(": Transform", StringComparison.Ordinal));
+        var code = Assert.Single(
+            Regex.Matches(Readme, "```csharp\n(.*?)```", RegexOptions.Singleline).Select(match => match.Groups[1].Value),
+            block => block.Contains(": Transform", StringComparison.Ordinal));
         var use = Assert.Single(Regex.Matches(Readme, "`(ActivationCodec[^`]*new (\\w+)\\(\\)[^`]*)`"));
         var assembly = FromOutside.Compile(OutputKind.DynamicallyLinkedLibrary, $$"""
             using Actipress;

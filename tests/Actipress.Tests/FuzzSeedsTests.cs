@@ -2,7 +2,9 @@ using Actipress.Fuzz;
 
 namespace Actipress.Tests;
 
-/// <summary>What fuzzing found, and what the project's own writers make, read by every reader of foreign bytes: see docs/testing.md.</summary>
+/// <summary>
+/// What fuzzing found, and what the project's own writers make, read by every reader of foreign bytes: see docs/testing.md.
+/// </summary>
 public class FuzzSeedsTests
 {
     public static TheoryData<string> Targets => [.. Target.All.Select(target => target.Name)];
@@ -12,7 +14,8 @@ public class FuzzSeedsTests
     {
         var (target, folder) = (Target.All.Single(target => target.Name == name), Path.Combine(TestData.Repository, "fuzz", "seeds", name));
         using var scratch = new Scratch();
-        foreach (var file in Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal) : Enumerable.Empty<string>())
+        foreach (var file in Directory.Exists(folder)
+            ? Directory.GetFiles(folder).Order(StringComparer.Ordinal) : Enumerable.Empty<string>())
         {
             var failure = Record.Exception(() => target.Run(File.ReadAllBytes(file), scratch));
             Assert.True(failure is null, $"{file}: {failure}");
@@ -33,7 +36,8 @@ public class FuzzSeedsTests
     [Fact]
     public void Every_folder_of_seeds_is_a_readers()
     {
-        var folders = Directory.GetDirectories(Path.Combine(TestData.Repository, "fuzz", "seeds")).Select(folder => Path.GetFileName(folder)!).ToArray();
+        var folders = Directory.GetDirectories(Path.Combine(TestData.Repository, "fuzz", "seeds"))
+            .Select(folder => Path.GetFileName(folder)!).ToArray();
         Assert.NotEmpty(folders);
         Assert.Subset(Target.All.Select(target => target.Name).ToHashSet(), folders.ToHashSet());
     }

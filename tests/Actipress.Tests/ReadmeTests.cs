@@ -47,7 +47,9 @@ public class ReadmeTests
     public void The_example_in_the_readme_is_that_one()
     {
         var source = File.ReadAllText(Path.Combine(TestData.Repository, "tests", "Actipress.Tests", "ReadmeTests.cs"));
-        var lines = source[(source.IndexOf("// begin", StringComparison.Ordinal) + 9)..source.IndexOf("        // end", StringComparison.Ordinal)].Split('\n').Select(line => line.StartsWith("        ", StringComparison.Ordinal) ? line[8..] : line);
+        var lines =
+            source[(source.IndexOf("// begin", StringComparison.Ordinal) + 9)..source.IndexOf("        // end", StringComparison.Ordinal)]
+                .Split('\n').Select(line => line.StartsWith("        ", StringComparison.Ordinal) ? line[8..] : line);
         Assert.Contains(string.Join('\n', lines).TrimEnd(), Readme, StringComparison.Ordinal);
     }
 
@@ -61,7 +63,8 @@ public class ReadmeTests
         var repository = Directory.CreateTempSubdirectory("actipress-readme").FullName;
         try
         {
-            foreach (var table in Regex.Matches(Readme, "from (experiments/[^-]*.*) -->").SelectMany(match => match.Groups[1].Value.Split(", ")))
+            foreach (var table in Regex.Matches(Readme, "from (experiments/[^-]*.*) -->")
+                .SelectMany(match => match.Groups[1].Value.Split(", ")))
                 Copy(table);
             File.WriteAllText(Path.Combine(repository, "README.md"), Readme);
             var results = Path.Combine(repository, "experiments", CodecTable.Folder, "results.jsonl");
@@ -83,7 +86,8 @@ public class ReadmeTests
         void Copy(string folder)
         {
             Directory.CreateDirectory(Path.Combine(repository, folder));
-            foreach (var file in Directory.EnumerateFiles(Path.Combine(TestData.Repository, folder))) File.Copy(file, Path.Combine(repository, folder, Path.GetFileName(file)));
+            foreach (var file in Directory.EnumerateFiles(Path.Combine(TestData.Repository, folder)))
+                File.Copy(file, Path.Combine(repository, folder, Path.GetFileName(file)));
         }
     }
 }

@@ -14,7 +14,8 @@ public static class TestData
     /// <summary>A file or folder of the real data; the test skips by name where it is missing.</summary>
     public static string Real(string path)
     {
-        var folder = Environment.GetEnvironmentVariable("ACTIPRESS_DATA") ?? Path.GetFullPath(Path.Combine(Repository, "..", "shared", "data"));
+        var folder = Environment.GetEnvironmentVariable("ACTIPRESS_DATA")
+            ?? Path.GetFullPath(Path.Combine(Repository, "..", "shared", "data"));
         var full = Path.Combine(folder, path);
         if (!Path.Exists(full)) Assert.Skip($"No {full}: set ACTIPRESS_DATA to the folder that holds {path}.");
         return full;

@@ -20,7 +20,8 @@ sealed class FootprintReproduction : Reproduction
     /// <param name="OursExtra">
     /// The rise of the allocator's level above X and the packed bytes during our packing, which never holds Y.
     /// </param>
-    internal sealed record Footprint(string Codec, long[] Shape, long Map, long Coefficients, long Paper, long Rebuilt, long Ours, long OursExtra);
+    internal sealed record Footprint(
+        string Codec, long[] Shape, long Map, long Coefficients, long Paper, long Rebuilt, long Ours, long OursExtra);
 
     static readonly long[][] shapes = [[128, 1, 16, 16], [16, 1, 128, 128, 128]];
     static readonly string[] codecs = ["wt:db3:1.1", "dct:1.1", "wt:db3:10", "dct:10"];
@@ -32,7 +33,8 @@ sealed class FootprintReproduction : Reproduction
     static string Key(string codec, long[] shape) => $"footprint of {codec} on {string.Join('x', shape)}";
 
     public override IEnumerable<Piece> Pieces(Context context) =>
-        shapes.SelectMany(shape => codecs.Select(codec => new Piece(Key(codec, shape), (_, _) => Measure(ActivationCodec.Parse(codec), shape))));
+        shapes.SelectMany(shape =>
+            codecs.Select(codec => new Piece(Key(codec, shape), (_, _) => Measure(ActivationCodec.Parse(codec), shape))));
 
     internal static Footprint Measure(ActivationCodec codec, long[] shape)
     {
@@ -55,13 +57,17 @@ sealed class FootprintReproduction : Reproduction
         using var meter = AllocatorMeter.Start();
         var without = AllocatorMeter.CurrentBytes;
         using var ours = Pipeline.Pack(x, codec, out _);
-        return new($"{codec}", shape, x.Bytes(), coefficients, stored, rebuilt, ours?.Bytes ?? x.Bytes(), Math.Max(0, meter.PeakBytes - without - (ours?.Bytes ?? 0)));
+        return new(
+            $"{codec}", shape, x.Bytes(), coefficients, stored, rebuilt, ours?.Bytes ?? x.Bytes(),
+            Math.Max(0, meter.PeakBytes - without - (ours?.Bytes ?? 0)));
     }
 
     public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         page.Section("Figure 4: what each stage holds");
-        page.Paragraph("MiB, on random normal maps. X is the map, Y its coefficients (padded by the wavelet), Yλ the thresholded ones, Π the paper's positions and values, Xλ the rebuilt map. Ours goes from X to the packed bytes without holding any of these; extra is how far the allocator rose beside both meanwhile. At ratio 1.1 our values are 8-bit.");
+        page.Paragraph("MiB, on random normal maps. X is the map, Y its coefficients (padded by the wavelet), Yλ the thresholded ones, Π "
+            + "the paper's positions and values, Xλ the rebuilt map. Ours goes from X to the packed bytes without holding any of these; "
+            + "extra is how far the allocator rose beside both meanwhile. At ratio 1.1 our values are 8-bit.");
         foreach (var shape in shapes)
         {
             var found = codecs.Select(codec => done.GetValueOrDefault(Key(codec, shape))?.As<Footprint>()).OfType<Footprint>().ToArray();
@@ -70,7 +76,9 @@ sealed class FootprintReproduction : Reproduction
                 NotRunYet(page, $"{string.Join(" x ", shape)}. ");
                 continue;
             }
-            page.Figure(Draw(shape, found), $"fig4-{string.Join('x', shape)}", $"Tensor of {string.Join(" x ", shape)}: the paper's stages, and ours in place of Π.");
+            page.Figure(
+                Draw(shape, found), $"fig4-{string.Join('x', shape)}",
+                $"Tensor of {string.Join(" x ", shape)}: the paper's stages, and ours in place of Π.");
             page.Table(["codec", "X", "Y and Yλ", "Π, the paper's", "Xλ", "ours", "extra"], found.Select(one => (string[])
                 [one.Codec, MiB(one.Map), MiB(one.Coefficients), MiB(one.Paper), MiB(one.Rebuilt), MiB(one.Ours), MiB(one.OursExtra)]));
         }
@@ -84,7 +92,9 @@ sealed class FootprintReproduction : Reproduction
         foreach (var one in found)
         {
             long[] stages = [one.Map, one.Coefficients, one.Coefficients, one.Paper, one.Coefficients, one.Rebuilt, one.Ours];
-            var line = plot.Add.Scatter(Enumerable.Range(0, stages.Length).Select(stage => (double)stage).ToArray(), stages.Select(bytes => Sizes.MiB(bytes)).ToArray());
+            var line = plot.Add.Scatter(
+                Enumerable.Range(0, stages.Length).Select(stage => (double)stage).ToArray(),
+                stages.Select(bytes => Sizes.MiB(bytes)).ToArray());
             line.LegendText = one.Codec;
         }
         plot.Axes.Bottom.SetTicks([0, 1, 2, 3, 4, 5, 6], ["X", "Y", "Yλ", "Π", "Yλ", "Xλ", "ours"]);

@@ -20,7 +20,8 @@ sealed class ImageReproduction : Reproduction
     /// <param name="PsnrDb">The PSNR in the default storage.</param>
     /// <param name="Png">The centre of the picture, rebuilt from the paper's storage and from ours, side by side.</param>
     internal sealed record Rebuilt(
-        string Family, double Ratio, string Picture, long InputBytes, long PaperBytes, double PaperMse, double PaperPsnrDb, long Bytes, double Mse, double PsnrDb, byte[] Png);
+        string Family, double Ratio, string Picture, long InputBytes, long PaperBytes, double PaperMse, double PaperPsnrDb, long Bytes,
+        double Mse, double PsnrDb, byte[] Png);
 
     static readonly double[] ratios = [1, 1.1, 1.4, 2.5, 10, 100, 1000];
     static readonly (string Name, Func<double, ActivationCodec> At)[] families =
@@ -36,9 +37,11 @@ sealed class ImageReproduction : Reproduction
 
     public override string Meaning => "a picture over codecs and ratios";
 
-    static string Key(string picture, string family, double ratio) => $"{picture} by {family} at ratio {ratio.ToString(CultureInfo.InvariantCulture)}";
+    static string Key(string picture, string family, double ratio) =>
+        $"{picture} by {family} at ratio {ratio.ToString(CultureInfo.InvariantCulture)}";
 
-    static string? PhotoIn(Context context) => context.DataFolder is { } folder && Path.Combine(folder, Photo) is var path && File.Exists(path) ? path : null;
+    static string? PhotoIn(Context context) =>
+        context.DataFolder is { } folder && Path.Combine(folder, Photo) is var path && File.Exists(path) ? path : null;
 
     static string PictureName(Context context) => PhotoIn(context) is null ? Drawn : Photo;
 
@@ -46,7 +49,8 @@ sealed class ImageReproduction : Reproduction
     {
         if (PhotoIn(context) is { } path) return Data.Picture.Read(path);
         const int Extent = 128;
-        var slice = GeneratedVolumes.Make(1, (Extent, Extent, Extent)).Images[0].Skip(Extent / 2 * Extent * Extent).Take(Extent * Extent).ToArray();
+        var slice = GeneratedVolumes.Make(1, (Extent, Extent, Extent)).Images[0].Skip(Extent / 2 * Extent * Extent)
+            .Take(Extent * Extent).ToArray();
         var (lowest, highest) = (slice.Min(), slice.Max());
         return torch.tensor(slice.Select(value => 255 * (value - lowest) / (highest - lowest)).ToArray(), [1, 1, Extent, Extent]);
     }
@@ -66,8 +70,8 @@ sealed class ImageReproduction : Reproduction
         using var fromPaper = paper.Unpack();
         using var fromOurs = ours.Unpack();
         return new(family, ratio, name, picture.Bytes(),
-            paper.Bytes, Quality.Mse(picture, fromPaper), Quality.Psnr(picture, fromPaper, 255), ours.Bytes, Quality.Mse(picture, fromOurs), Quality.Psnr(picture, fromOurs, 255),
-            Data.Picture.SideBySide(Middle(fromPaper), Middle(fromOurs)));
+            paper.Bytes, Quality.Mse(picture, fromPaper), Quality.Psnr(picture, fromPaper, 255), ours.Bytes, Quality.Mse(picture, fromOurs),
+            Quality.Psnr(picture, fromOurs, 255), Data.Picture.SideBySide(Middle(fromPaper), Middle(fromOurs)));
     }
 
     // The tensor lives as long as the scope around it.
@@ -81,19 +85,23 @@ sealed class ImageReproduction : Reproduction
     public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         page.Section("Figure 5: quality of a rebuilt picture");
-        var found = new[] { Photo, Drawn }.SelectMany(picture => families.SelectMany(family => ratios.Select(ratio => done.GetValueOrDefault(Key(picture, family.Name, ratio))?.As<Rebuilt>()))).OfType<Rebuilt>().ToArray();
+        var found = new[] { Photo, Drawn }.SelectMany(picture =>
+            families.SelectMany(family => ratios.Select(ratio => done.GetValueOrDefault(Key(picture, family.Name, ratio))?.As<Rebuilt>())))
+            .OfType<Rebuilt>().ToArray();
         if (found.Length == 0)
         {
             NotRunYet(page);
             return;
         }
         var shown = found.Where(one => one.Picture == found[0].Picture).ToArray();
-        page.Paragraph($"{shown[0].Picture}, {shown[0].InputBytes} bytes as float32. Lines: the paper's storage (12 bytes a kept coefficient); points: ours.");
+        page.Paragraph($"{shown[0].Picture}, {shown[0].InputBytes} bytes as float32. Lines: the paper's storage (12 bytes a kept "
+            + "coefficient); points: ours.");
         Figure("mse", "MSE", one => one.PaperMse, one => one.Mse, logarithmic: true);
         Figure("psnr", "PSNR, dB", one => Finite(one.PaperPsnrDb), one => Finite(one.PsnrDb));
         Figure("size", "size, % of float32", one => 100.0 * one.PaperBytes / one.InputBytes, one => 100.0 * one.Bytes / one.InputBytes);
         foreach (var one in shown.Where(one => one.Ratio >= 2.5))
-            page.Image(one.Png, FormattableString.Invariant($"{one.Family}, ratio {one.Ratio}: paper's storage {one.PaperBytes} bytes, {one.PaperPsnrDb:0.0} dB; ours {one.Bytes} bytes, {one.PsnrDb:0.0} dB"));
+            page.Image(one.Png, string.Create(CultureInfo.InvariantCulture, $"{one.Family}, ratio {one.Ratio}: paper's storage "
+                + $"{one.PaperBytes} bytes, {one.PaperPsnrDb:0.0} dB; ours {one.Bytes} bytes, {one.PsnrDb:0.0} dB"));
 
         void Figure(string name, string axis, Func<Rebuilt, double> paper, Func<Rebuilt, double> ours, bool logarithmic = false)
         {
@@ -106,12 +114,15 @@ sealed class ImageReproduction : Reproduction
                 if (points.Length == 0) continue;
                 foreach (var isPaper in (bool[])[true, false])
                 {
-                    var line = plot.Add.Scatter(points.Select(one => (double)Array.IndexOf(ratios, one.Ratio)).ToArray(), points.Select(one => Shown((isPaper ? paper : ours)(one))).ToArray(), plot.Add.Palette.GetColor(index));
+                    var line = plot.Add.Scatter(
+                        points.Select(one => (double)Array.IndexOf(ratios, one.Ratio)).ToArray(),
+                        points.Select(one => Shown((isPaper ? paper : ours)(one))).ToArray(), plot.Add.Palette.GetColor(index));
                     (line.LineWidth, line.MarkerSize) = isPaper ? (1, 0) : (0, 7);    // no dashes: an SVG of SkiaSharp has none
                     if (isPaper) line.LegendText = family.Name;
                 }
             }
-            plot.Axes.Bottom.SetTicks([.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
+            plot.Axes.Bottom.SetTicks(
+                [.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
             plot.ShowLegend(Alignment.UpperRight);
             plot.XLabel("ratio");
             page.Figure(plot, $"fig5-{name}", $"{axis} over ratios", 560, 360);

@@ -18,11 +18,15 @@ static class ReportSummary
         page.BeginBeside();
         if (memory.Length > 0)
             page.Part("Memory, MiB", ["network", "plain", "the paper's", "ours", "peak of a step"], memory,
-                "After the forward pass; last, ours of plain at the peak of a whole step. The paper's: the lowest that it gives, at ratio 100.");
+                "After the forward pass; last, ours of plain at the peak of a whole step. The paper's: the lowest that it gives, "
+                    + "at ratio 100.");
         if (scores.Length > 0)
-            page.Part("Test score, %", ["trained", "plain", "ours", "difference"], scores, "Accuracy or DSC: mean and standard error over seeds.");
+            page.Part(
+                "Test score, %", ["trained", "plain", "ours", "difference"], scores,
+                "Accuracy or DSC: mean and standard error over seeds.");
         var steps = times.Select(step => (string[])[step.Network, SweepReproduction.Number(step.Ratio, "0.00")]);
-        if (times.Count > 0) page.Part("Time of a step", ["network", "times as long"], steps, "Medians of many steps, in turn with plain ones.");
+        if (times.Count > 0)
+            page.Part("Time of a step", ["network", "times as long"], steps, "Medians of many steps, in turn with plain ones.");
         page.EndBeside();
         ShowTradeOff(page, studies);
     }
@@ -34,12 +38,15 @@ static class ReportSummary
                   from row in study.Rows
                   where row.Difference is not null
                   let storage = row.Codec.Contains("storage=paper", StringComparison.Ordinal) ? ", the paper's storage" : ""
-                  select (Name: $"{Named(study.Plan)}{storage}", Row: row, Plain: study.Rows.FirstOrDefault(plain => plain.Codec == "none"));
+                  select (
+                      Name: $"{Named(study.Plan)}{storage}", Row: row, Plain: study.Rows.FirstOrDefault(plain => plain.Codec == "none"));
         var trained = all.GroupBy(point => point.Name).ToArray();
         if (trained.Length == 0) return;
         page.Heading("Test score against bytes and memory");
         page.Legend(trained.Select((points, index) => (ColorOf(index), points.Key)));
-        Figure("bytes", "kept bytes, % of the saved maps", "A point for each setting: its test score less that of plain training, over what it keeps of the maps.",
+        Figure(
+            "bytes", "kept bytes, % of the saved maps",
+            "A point for each setting: its test score less that of plain training, over what it keeps of the maps.",
             point => point.Row.KeptPercent);
         Figure("memory", "peak of a step, % of plain", "The same over the peak of the whole step.",
             point => point is { Row.PeakBytes: { } ours, Plain.PeakBytes: { } plain } ? 100.0 * ours / plain : null);
@@ -52,7 +59,8 @@ static class ReportSummary
             foreach (var (index, points) in trained.Index())
             {
                 var known = points.Where(point => of(point) is { } x && double.IsFinite(x)).ToArray();
-                double[] places = [.. known.Select(point => of(point)!.Value)], values = [.. known.Select(point => 100 * point.Row.Difference!.Value)];
+                double[] places = [.. known.Select(point => of(point)!.Value)],
+                    values = [.. known.Select(point => 100 * point.Row.Difference!.Value)];
                 plot.Add.ScatterPoints(places, values, Color.FromHex(ColorOf(index)));
             }
             plot.Add.HorizontalLine(0, color: Colors.Gray);
@@ -76,7 +84,8 @@ static class ReportSummary
                select (string[])
                [
                    $"{ours.Network}, {ours.Batch} x {string.Join(" x ", ours.Input)}", MiB(ours.BaselineBytes),
-                   TableReproduction.Lowest(rows, ours) is { } paper ? SweepReproduction.Number(paper, "0") : "", MiB(ours.AfterForwardBytes),
+                   TableReproduction.Lowest(rows, ours) is { } paper ? SweepReproduction.Number(paper, "0") : "",
+                   MiB(ours.AfterForwardBytes),
                    ours is { PeakBytes: { } peak, BaselinePeakBytes: { } of } ? $"{MiB(peak)} of {MiB(of)}" : "",
                ],
         ];
@@ -104,7 +113,10 @@ static class ReportSummary
     }
 
     static string Score(double? share, double? error, string format = "0.00") =>
-        share is { } known ? SweepReproduction.Number(100 * known, format) + (error is { } spread ? $" ± {SweepReproduction.Number(100 * spread, "0.00")}" : "") : "";
+        share is { } known
+            ? SweepReproduction.Number(100 * known, format)
+                + (error is { } spread ? $" ± {SweepReproduction.Number(100 * spread, "0.00")}" : "")
+            : "";
 
     static string MiB(long bytes) => SweepReproduction.Number(Sizes.MiB(bytes), "0");
 }

@@ -8,8 +8,8 @@ public abstract class Reproduction
     /// <summary>All reproductions, in the order of a page.</summary>
     public static IReadOnlyList<Reproduction> All { get; } =
     [
-        new TableReproduction("table2"), new TableReproduction("table3"), new FootprintReproduction(), new ImageReproduction(), .. SweepReproduction.Figures,
-        new TimelineReproduction(), new TheoryReproduction(), new RobustnessReproduction(),
+        new TableReproduction("table2"), new TableReproduction("table3"), new FootprintReproduction(), new ImageReproduction(),
+        .. SweepReproduction.Figures, new TimelineReproduction(), new TheoryReproduction(), new RobustnessReproduction(),
     ];
 
     /// <summary>The name on the command line.</summary>
@@ -55,7 +55,8 @@ public abstract class Reproduction
         ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(results);
         ArgumentNullException.ThrowIfNull(progress);
-        if (context.Device is { type: not DeviceType.CPU } device && !RunsOnGpus) throw new ArgumentException($"{Name} is measured on the CPU only, not on {device}: leave --device out.");
+        if (context.Device is { type: not DeviceType.CPU } device && !RunsOnGpus)
+            throw new ArgumentException($"{Name} is measured on the CPU only, not on {device}: leave --device out.");
         var done = StoredPiece.Read(results);
         var pieces = Pieces(context).ToArray();
         foreach (var (index, piece) in pieces.Index())

@@ -43,10 +43,20 @@ sealed class RobustnessReproduction : Reproduction
         from seed in seeds
         from codec in Codecs
         let plan = Plan(context, codec, seed)
-        select new Piece(Key(codec, plan.Data, seed), (progress, cancellation) => Measure(plan, KnownData.Load(plan, context.DataFolder), progress, cancellation));
+        select new Piece(
+            Key(codec, plan.Data, seed),
+            (progress, cancellation) => Measure(plan, KnownData.Load(plan, context.DataFolder), progress, cancellation));
 
     static TrainingPlan Plan(Context context, string codec, int seed) =>
-        Trainable.Find("lenet").Plan(realData: context.DataFolder is not null) with { Codec = codec, Layers = codec == "none" ? "all" : Layers, Seed = seed, Epochs = 3, TrainExamples = 4000, TestExamples = 2000 };
+        Trainable.Find("lenet").Plan(realData: context.DataFolder is not null) with
+        {
+            Codec = codec,
+            Layers = codec == "none" ? "all" : Layers,
+            Seed = seed,
+            Epochs = 3,
+            TrainExamples = 4000,
+            TestExamples = 2000,
+        };
 
     internal static Found Measure(TrainingPlan plan, TrainingData data, IProgress<string> progress, CancellationToken cancellation)
     {
@@ -68,15 +78,32 @@ sealed class RobustnessReproduction : Reproduction
     public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
     {
         page.Section("Section 4.5: robustness");
-        page.Paragraph($"Whether compression in training bounds the Jacobian of the output by the input and so makes a network more robust is what the paper leaves to future work. LeNet, every layer compressed in training (but not the final log-softmax) and none in measuring; 3 epochs of 4000 examples, Adam at 1e-3, seeds {string.Join(", ", seeds)}. Jacobian: of the log-probabilities, the root mean square of its Frobenius norm over {JacobianExamples} test examples. Noise is normal, its deviation in units of the input's own, on 2000 test examples, the same noise for the same seed. By default a ReLU's zeros are exact and the vectors that fc1 and fc2 save get 8 bits, so that only the convolutions' maps have the ratio; in the paper's storage all have it, and a ReLU's own gradient is changed too. Differences are against plain training, seed by seed; ± is one standard error.");
+        page.Paragraph("Whether compression in training bounds the Jacobian of the output by the input and so makes a network more robust "
+            + "is what the paper leaves to future work. LeNet, every layer compressed in training (but not the final log-softmax) and none "
+            + $"in measuring; 3 epochs of 4000 examples, Adam at 1e-3, seeds {string.Join(", ", seeds)}. Jacobian: of the "
+            + $"log-probabilities, the root mean square of its Frobenius norm over {JacobianExamples} test examples. Noise is normal, its "
+            + "deviation in units of the input's own, on 2000 test examples, the same noise for the same seed. By default a ReLU's zeros "
+            + "are exact and the vectors that fc1 and fc2 save get 8 bits, so that only the convolutions' maps have the ratio; in the "
+            + "paper's storage all have it, and a ReLU's own gradient is changed too. Differences are against plain training, seed by "
+            + "seed; ± is one standard error.");
         foreach (var data in new[] { "mnist", "digits" })
         {
             var plain = Of("none");
             if (plain.Length == 0) continue;
-            page.Figure(Draw($"{data}: Jacobian norm", "Frobenius norm", found => found.Jacobian, Of, Alignment.UpperRight), $"robustness-{data}-jacobian", "Jacobian norm over the ratio; grey: plain training. Bars are standard errors.", 640, 360);
-            page.Figure(Draw($"{data}: accuracy at noise {Text(deviations[^1])}", "%", found => 100 * found.Accuracies[^1], Of, Alignment.LowerLeft), $"robustness-{data}-accuracy", $"Accuracy under noise of {Text(deviations[^1])} deviations; grey: plain training.", 640, 360);
+            page.Figure(
+                Draw($"{data}: Jacobian norm", "Frobenius norm", found => found.Jacobian, Of, Alignment.UpperRight),
+                $"robustness-{data}-jacobian", "Jacobian norm over the ratio; grey: plain training. Bars are standard errors.", 640, 360);
+            page.Figure(
+                Draw(
+                    $"{data}: accuracy at noise {Text(deviations[^1])}", "%", found => 100 * found.Accuracies[^1], Of, Alignment.LowerLeft),
+                $"robustness-{data}-accuracy", $"Accuracy under noise of {Text(deviations[^1])} deviations; grey: plain training.", 640,
+                360);
             page.Table(
-                ["trained with", "train loss", "Jacobian", "difference", .. deviations.Select(deviation => deviation == 0 ? "accuracy, %" : $"at noise {Text(deviation)}"), $"difference at {Text(deviations[^1])}", "seeds"],
+                [
+                    "trained with", "train loss", "Jacobian", "difference",
+                    .. deviations.Select(deviation => deviation == 0 ? "accuracy, %" : $"at noise {Text(deviation)}"),
+                    $"difference at {Text(deviations[^1])}", "seeds",
+                ],
                 from codec in Codecs
                 let found = Of(codec)
                 where found.Length > 0
@@ -96,14 +123,24 @@ sealed class RobustnessReproduction : Reproduction
             Found? At(string codec, int seed) => done.GetValueOrDefault(Key(codec, data, seed))?.As<Found>();
 
             string Difference(string codec, Func<Found, double> part, string format) =>
-                PlusMinus(Statistics.Mean([.. from seed in seeds let one = At(codec, seed) let other = At("none", seed) where one is not null && other is not null select part(one) - part(other)]), format);
+                PlusMinus(
+                    Statistics.Mean([.. from seed in seeds
+                        let one = At(codec, seed)
+                        let other = At("none", seed)
+                        where one is not null && other is not null
+                        select part(one) - part(other)]),
+                    format);
         }
     }
 
-    static string Mean(Found[] found, Func<Found, double> part, string format) => PlusMinus(Statistics.Mean([.. found.Select(part)]), format);
+    static string Mean(Found[] found, Func<Found, double> part, string format) =>
+        PlusMinus(Statistics.Mean([.. found.Select(part)]), format);
 
-    static string PlusMinus((double Mean, double StandardError) measured, string format) => string.Create(CultureInfo.InvariantCulture,
-        $"{measured.Mean.ToString(format, CultureInfo.InvariantCulture)}{(double.IsNaN(measured.StandardError) ? "" : $" ± {measured.StandardError.ToString(format.Split(';')[0].TrimStart('+'), CultureInfo.InvariantCulture)}")}");
+    static string PlusMinus((double Mean, double StandardError) measured, string format)
+    {
+        var error = measured.StandardError.ToString(format.Split(';')[0].TrimStart('+'), CultureInfo.InvariantCulture);
+        return measured.Mean.ToString(format, CultureInfo.InvariantCulture) + (double.IsNaN(measured.StandardError) ? "" : $" ± {error}");
+    }
 
     static string Text(double number) => number.ToString(CultureInfo.InvariantCulture);
 
@@ -115,7 +152,8 @@ sealed class RobustnessReproduction : Reproduction
         plot.XLabel("ratio");
         foreach (var pattern in codecs)
         {
-            var points = ratios.Select(ratio => (Place: Math.Log10(ratio), Found: of(Codec(pattern, ratio)))).Where(point => point.Found.Length > 0)
+            var points = ratios.Select(ratio => (Place: Math.Log10(ratio), Found: of(Codec(pattern, ratio))))
+                .Where(point => point.Found.Length > 0)
                 .Select(point => (point.Place, Measured: Statistics.Mean([.. point.Found.Select(part)]))).ToArray();
             double[] places = [.. points.Select(point => point.Place)], means = [.. points.Select(point => point.Measured.Mean)];
             var line = plot.Add.Scatter(places, means);

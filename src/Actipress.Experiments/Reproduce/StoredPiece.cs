@@ -18,7 +18,8 @@ public sealed record StoredPiece(JsonElement Result, string Machine, string Comm
             try { Add(line); }
             catch (Exception failure) when (failure is KeyNotFoundException or InvalidOperationException or FormatException)
             {
-                throw new InvalidDataException($"{results.Path} has a piece that cannot be read, {Json.Beginning(line)}: {failure.Message} Wanted key, result and provenance. Take the line out.", failure);
+                throw new InvalidDataException($"{results.Path} has a piece that cannot be read, {Json.Beginning(line)}: {failure.Message} "
+                    + "Wanted key, result and provenance. Take the line out.", failure);
             }
         return pieces;
 
@@ -27,17 +28,21 @@ public sealed record StoredPiece(JsonElement Result, string Machine, string Comm
             var from = line.GetProperty("provenance");
             var commit = from.GetProperty("commit").GetString() ?? throw new FormatException("Its commit is null.");
             pieces[line.GetProperty("key").GetString() ?? throw new FormatException("Its key is null.")] = new(line.GetProperty("result"),
-                $"{(from.TryGetProperty("gpu", out var gpu) ? $"{gpu.GetString()} beside " : "")}{from.GetProperty("machine").GetString()} with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, commit {commit}",
-                commit);
+                $"{(from.TryGetProperty("gpu", out var gpu) ? $"{gpu.GetString()} beside " : "")}{from.GetProperty("machine").GetString()} "
+                    + $"with {from.GetProperty("cores").GetInt32()} cores, TorchSharp {from.GetProperty("torch_sharp").GetString()}, "
+                    + $"commit {commit}", commit);
         }
     }
 
     /// <summary>All pieces of an experiments folder's results files.</summary>
     public static IReadOnlyDictionary<string, StoredPiece> ReadAll(string experiments)
     {
-        if (!Directory.Exists(experiments)) throw new InvalidDataException($"No folder {experiments}: wanted the one with the experiments' results, such as experiments/paper/results.jsonl.");
+        if (!Directory.Exists(experiments))
+            throw new InvalidDataException($"No folder {experiments}: wanted the one with the experiments' results, such as "
+                + "experiments/paper/results.jsonl.");
         var pieces = new Dictionary<string, StoredPiece>();
-        foreach (var folder in Directory.EnumerateDirectories(experiments).Order(StringComparer.Ordinal).Where(folder => File.Exists(Path.Combine(folder, "results.jsonl"))))
+        foreach (var folder in Directory.EnumerateDirectories(experiments).Order(StringComparer.Ordinal)
+            .Where(folder => File.Exists(Path.Combine(folder, "results.jsonl"))))
             foreach (var (key, piece) in Read(new ResultsFile(folder))) pieces[key] = piece;
         return pieces;
     }
@@ -58,7 +63,8 @@ public sealed record StoredPiece(JsonElement Result, string Machine, string Comm
         try { return Json.Of<T>(Result); }
         catch (JsonException failure)
         {
-            throw new InvalidDataException($"A stored result is no {typeof(T).Name}, {Json.Beginning(Result)}: {failure.Message} Take its line out.", failure);
+            throw new InvalidDataException(
+                $"A stored result is no {typeof(T).Name}, {Json.Beginning(Result)}: {failure.Message} Take its line out.", failure);
         }
     }
 }

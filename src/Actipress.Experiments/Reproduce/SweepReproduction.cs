@@ -16,12 +16,14 @@ namespace Actipress.Experiments;
 /// <param name="flat">The range within which all values of a panel make the panel flat.</param>
 /// <param name="value">Returns the quantity of a training.</param>
 sealed class SweepReproduction(
-    string name, string title, string meaning, string explanation, Func<RunResult, string> axis, double flat, Func<RunResult, double> value) : Reproduction
+    string name, string title, string meaning, string explanation, Func<RunResult, string> axis, double flat, Func<RunResult, double> value)
+    : Reproduction
 {
     // The layer sets whose panels are figures; the others are tables.
     const int FewestRatios = 3;
 
-    static readonly Dictionary<string, string> families = new() { ["wt:haar"] = "WT + haar", ["wt:db3"] = "WT + db3", ["dct"] = "DCT", ["st"] = "ST" };
+    static readonly Dictionary<string, string> families =
+        new() { ["wt:haar"] = "WT + haar", ["wt:db3"] = "WT + db3", ["dct"] = "DCT", ["st"] = "ST" };
 
     public override string Name => name;
 
@@ -29,7 +31,8 @@ sealed class SweepReproduction(
 
     /// <summary>The experiments of these figures: folders with a sweep's config.json.</summary>
     public static IReadOnlyList<string> Studies(string experiments) => Directory.Exists(experiments)
-        ? [.. Directory.EnumerateFiles(experiments, "config.json", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Where(SweepConfig.IsOne).Select(path => Path.GetDirectoryName(path)!)]
+        ? [.. Directory.EnumerateFiles(experiments, "config.json", SearchOption.AllDirectories).Order(StringComparer.Ordinal)
+            .Where(SweepConfig.IsOne).Select(path => Path.GetDirectoryName(path)!)]
         : [];
 
     public override IEnumerable<Piece> Pieces(Context context) => [];
@@ -48,8 +51,12 @@ sealed class SweepReproduction(
 
     sealed class Told(Sweep sweep, IProgress<string> progress) : IProgress<SweepProgress>
     {
-        public void Report(SweepProgress value) => progress.Report(
-            $"{Path.GetFileName(sweep.Folder)}, {value.Plan.Layers}, {value.Plan.Codec}, seed {value.Plan.Seed}: {value.Notice ?? (value.At is { } at ? $"epoch {at.Epoch} of {value.Plan.Epochs}, step {at.Step} of {at.Steps}" : "done")}");
+        public void Report(SweepProgress value)
+        {
+            var state = value.At is { } at ? $"epoch {at.Epoch} of {value.Plan.Epochs}, step {at.Step} of {at.Steps}" : "done";
+            progress.Report($"{Path.GetFileName(sweep.Folder)}, {value.Plan.Layers}, {value.Plan.Codec}, seed {value.Plan.Seed}: "
+                + $"{value.Notice ?? state}");
+        }
     }
 
     public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
@@ -83,7 +90,10 @@ sealed class SweepReproduction(
                 page.Figure(figure, $"{name}-{Path.GetFileName(study)}-{panel.Key}", Caption(panel.Key, drawn), 560, 320);
             }
             const string Error = "\n± standard error";
-            string[] columns = ["layers", "codec", "seeds", axis(runs[0].Result) + Error, "difference from plain" + Error, "kept bytes", "gradient cosine"];
+            string[] columns =
+            [
+                "layers", "codec", "seeds", axis(runs[0].Result) + Error, "difference from plain" + Error, "kept bytes", "gradient cosine",
+            ];
             if (rows.Count < Many) page.Table(columns, rows.Select(Cells));
             else page.TableBehind($"The values of all {rows.Count} settings", columns, rows.Select(Cells));
         }
@@ -93,7 +103,8 @@ sealed class SweepReproduction(
     const int Many = 40;
 
     sealed record Row(
-        string Layers, string Codec, int Seeds, double Mean, double Error, double Difference, double DifferenceError, double? KeptPercent, double? Cosine);
+        string Layers, string Codec, int Seeds, double Mean, double Error, double Difference, double DifferenceError, double? KeptPercent,
+        double? Cosine);
 
     IReadOnlyList<Row> Rows(IReadOnlyList<SweepRun> runs)
     {
@@ -130,7 +141,8 @@ sealed class SweepReproduction(
     {
         if (ActivationCodec.Parse(codec).Keep is not Keep.TopK { Ratio: var ratio }) return null;
         var family = families.FirstOrDefault(known => codec.StartsWith(known.Key + ":", StringComparison.Ordinal));
-        return family.Value is null ? null : (family.Value + (codec.Contains(",storage=paper", StringComparison.Ordinal) ? ", paper's storage" : ""), ratio);
+        return family.Value is null
+            ? null : (family.Value + (codec.Contains(",storage=paper", StringComparison.Ordinal) ? ", paper's storage" : ""), ratio);
     }
 
     static Plot Draw(string layers, string axis, (Row Row, string Family, double Ratio)[] points, Row? plain)
@@ -143,11 +155,13 @@ sealed class SweepReproduction(
         foreach (var (index, family) in points.GroupBy(point => point.Family).Index())
         {
             var sorted = family.OrderBy(point => point.Ratio).ToArray();
-            double[] places = [.. sorted.Select(point => (double)Array.IndexOf(ratios, point.Ratio))], means = [.. sorted.Select(point => point.Row.Mean)];
+            double[] places = [.. sorted.Select(point => (double)Array.IndexOf(ratios, point.Ratio))],
+                means = [.. sorted.Select(point => point.Row.Mean)];
             plot.Add.Scatter(places, means, ColorOf(index));
         }
         if (plain is not null) plot.Add.HorizontalLine(plain.Mean, color: Colors.Gray);
-        plot.Axes.Bottom.SetTicks([.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
+        plot.Axes.Bottom.SetTicks(
+            [.. ratios.Select((_, index) => (double)index)], [.. ratios.Select(ratio => ratio.ToString(CultureInfo.InvariantCulture))]);
         return plot;
     }
 
@@ -167,10 +181,12 @@ sealed class SweepReproduction(
             "Score on the test set over compression ratios, by compressed layers; the grey line is plain training with the same seeds.",
             run => $"test {run.ScoreName}, %", flat: 0.3, run => 100 * run.TestScore),
         new SweepReproduction("fig7", "Figure 7: regularisation", "what training gains over test, over ratios",
-            "Score on as many examples of the training set minus score on the test set: where compression regularises, the gap is narrower than that of plain training.",
+            "Score on as many examples of the training set minus score on the test set: where compression regularises, the gap is narrower "
+                + "than that of plain training.",
             _ => "training minus test, points", flat: 0.3, run => 100 * (run.TrainScore - run.TestScore)),
         new SweepReproduction("fig8", "Figure 8: time a batch", "time of a step over ratios",
-            "Median time of forward pass, backward pass and optimizer. Trainings of a sweep share a machine with each other: compare within a panel.",
+            "Median time of forward pass, backward pass and optimizer. Trainings of a sweep share a machine with each other: compare "
+                + "within a panel.",
             _ => "ms a batch", flat: 0, run => run.StepMs),
     ];
 }

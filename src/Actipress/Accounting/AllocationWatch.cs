@@ -28,7 +28,8 @@ static unsafe class AllocationWatch
     static byte* traced;
 
     // libtorch's deleter calls free: the memory must come from the same library.
-    static readonly delegate* unmanaged[Cdecl]<nint*, nuint, nuint, int> aligned = (delegate* unmanaged[Cdecl]<nint*, nuint, nuint, int>)CAllocator.Symbol("posix_memalign");
+    static readonly delegate* unmanaged[Cdecl]<nint*, nuint, nuint, int> aligned =
+        (delegate* unmanaged[Cdecl]<nint*, nuint, nuint, int>)CAllocator.Symbol("posix_memalign");
 
     public static void Add(AllocatorMeter meter) => Change(() => meters = [.. meters, meter]);
 
@@ -69,7 +70,8 @@ static unsafe class AllocationWatch
         // deleter(data): calls C# if a timeline runs, and then libtorch's own deleter.
         deleter = code.Here;
         code.Add([0x48, 0xB8], (nint)traced);                                                           // mov rax, traced
-        code.Add([0x80, 0x38, 0x00, 0x74, 0x0E, 0x57]);                                                 // cmp byte [rax], 0; je own; push rdi
+        // cmp byte [rax], 0; je own; push rdi
+        code.Add([0x80, 0x38, 0x00, 0x74, 0x0E, 0x57]);
         code.Add([0x48, 0xB8], (nint)(delegate* unmanaged[Cdecl]<nint, void>)&Freeing);                 // mov rax, Freeing
         code.Add([0xFF, 0xD0, 0x5F]);                                                                   // call rax; pop rdi
         code.Add([0x48, 0xB8], ownDeleter);                                                             // own: mov rax, ownDeleter
@@ -80,7 +82,8 @@ static unsafe class AllocationWatch
         var allocate = code.Here;
         code.Add([0x57, 0x56, 0x52, 0x48, 0x89, 0xD6]);                                                 // push rdi, rsi, rdx; mov rsi, rdx
         code.Add([0x48, 0xB8], (nint)(delegate* unmanaged[Cdecl]<nint*, nuint, byte>)&Allocating);      // mov rax, Allocating
-        code.Add([0xFF, 0xD0, 0x5A, 0x5E, 0x5F, 0x84, 0xC0, 0x75, 0x0C]);                               // call rax; pop rdx, rsi, rdi; test al, al; jnz made
+        // call rax; pop rdx, rsi, rdi; test al, al; jnz made
+        code.Add([0xFF, 0xD0, 0x5A, 0x5E, 0x5F, 0x84, 0xC0, 0x75, 0x0C]);
         code.Add([0x48, 0xB8], ownTable[AllocateSlot]);                                                 // mov rax, allocate
         code.Add([0xFF, 0xE0, 0x48, 0x89, 0xF8, 0xC3]);                                                 // jmp rax; made: mov rax, rdi; ret
 
@@ -104,7 +107,8 @@ static unsafe class AllocationWatch
         ((delegate* unmanaged[Cdecl]<nint*, nint, nuint, nint>)ownTable[AllocateSlot])(words, (nint)allocator, 256);
         var own = ((delegate* unmanaged[Cdecl]<nint, nint>)ownTable[RawDeleterSlot])((nint)allocator);
         if (words[DataWord] == 0 || words[DataWord] != words[ContextWord] || words[DeleterWord] != own)
-            throw new PlatformNotSupportedException("The allocator's peak is not to be had here: libtorch's allocator returns something else than wanted. Use TorchSharp 0.107.0.");
+            throw new PlatformNotSupportedException("The allocator's peak is not to be had here: libtorch's allocator returns something "
+                + "else than wanted. Use TorchSharp 0.107.0.");
         device = words[DeviceWord];
         ((delegate* unmanaged[Cdecl]<nint, void>)own)(words[DataWord]);
         return own;

@@ -34,7 +34,8 @@ static class CAllocator
             try { return refusal.Value is { } why ? throw new PlatformNotSupportedException(why) : Level; }
             catch (Exception missing) when (missing is DllNotFoundException or EntryPointNotFoundException)
             {
-                throw new PlatformNotSupportedException("The allocator's level is not to be had here: wanted glibc 2.33 or newer with mallinfo2().", missing);
+                throw new PlatformNotSupportedException(
+                    "The allocator's level is not to be had here: wanted glibc 2.33 or newer with mallinfo2().", missing);
             }
         }
     }
@@ -42,7 +43,8 @@ static class CAllocator
     /// <summary>
     /// The address of a C function as libtorch itself resolves it, which may be in another library; 0 where there is none.
     /// </summary>
-    public static nint Symbol(string name) => NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), name, out var address) ? address : 0;
+    public static nint Symbol(string name) =>
+        NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), name, out var address) ? address : 0;
 
     static long Level
     {
@@ -76,12 +78,17 @@ static class CAllocator
     /// <param name="preload">The value of <c>LD_PRELOAD</c> in the environment.</param>
     internal static string Refusal(long moved, string? owner, string? preload)
     {
-        var text = string.Create(CultureInfo.InvariantCulture, $"The allocator's level is not to be had here: a tensor of {TrialBytes >> 20} MiB moves glibc's by {moved / 1048576.0:0.0} MiB. ");
+        var text = string.Create(CultureInfo.InvariantCulture, $"The allocator's level is not to be had here: a tensor of "
+            + $"{TrialBytes >> 20} MiB moves glibc's by {moved / 1048576.0:0.0} MiB. ");
         if (owner is not null && Path.GetFileName(owner).StartsWith("libc.", StringComparison.Ordinal))
-            return text + $"Found that the process allocates with glibc ({owner}), but libtorch with something else, or that other threads allocated as much meanwhile; wanted TorchSharp 0.107.0 with a native package of the same version. Read the level before other threads start.";
-        return text + $"Found that the process allocates with {owner ?? "an unknown library"}; wanted glibc's own allocator. Start the program " +
-            (string.IsNullOrEmpty(preload) ? "without that library" : $"with LD_PRELOAD unset (now '{preload}')") +
-            ". Compression works without the level, and so does a budget of maps (BudgetOf.Maps); meters, timelines, predictions and a budget of the step do not.";
+            return text + $"Found that the process allocates with glibc ({owner}), but libtorch with something else, or that other threads "
+                + "allocated as much meanwhile; wanted TorchSharp 0.107.0 with a native package of the same version. Read the level before "
+                + "other threads start.";
+        return text
+            + $"Found that the process allocates with {owner ?? "an unknown library"}; wanted glibc's own allocator. Start the program "
+            + (string.IsNullOrEmpty(preload) ? "without that library" : $"with LD_PRELOAD unset (now '{preload}')")
+            + ". Compression works without the level, and so does a budget of maps (BudgetOf.Maps); meters, timelines, predictions and a "
+            + "budget of the step do not.";
     }
 
     // A line of the process's maps: 7f00-7f10 r-xp 00000000 08:01 123 /lib/libc.so.6
@@ -92,8 +99,11 @@ static class CAllocator
             var address = (ulong)Symbol("posix_memalign");
             foreach (var line in File.ReadLines("/proc/self/maps"))
             {
-                var (dash, end, path) = (line.IndexOf('-', StringComparison.Ordinal), line.IndexOf(' ', StringComparison.Ordinal), line.IndexOf('/', StringComparison.Ordinal));
-                if (path > 0 && Hex(line.AsSpan(..dash)) <= address && address < Hex(line.AsSpan(dash + 1, end - dash - 1))) return line[path..];
+                var (dash, end, path) = (
+                    line.IndexOf('-', StringComparison.Ordinal), line.IndexOf(' ', StringComparison.Ordinal),
+                    line.IndexOf('/', StringComparison.Ordinal));
+                if (path > 0 && Hex(line.AsSpan(..dash)) <= address && address < Hex(line.AsSpan(dash + 1, end - dash - 1)))
+                    return line[path..];
             }
             return null;
 

@@ -30,8 +30,8 @@ public sealed class LayerReport(
     public string KeptAs { get; init; } = keptAs;
 
     /// <summary>
-    /// The bytes of maps that something else (an undisposed handle, a module that holds its output) kept alive until the backward pass began.
-    /// These maps are handed out as they are; compressing them would save nothing.
+    /// The bytes of maps that something else (an undisposed handle, a module that holds its output) kept alive until the backward pass
+    /// began. These maps are handed out as they are; compressing them would save nothing.
     /// </summary>
     public long AliveElsewhereBytes { get; init; } = aliveElsewhereBytes;
 
@@ -81,13 +81,19 @@ public sealed record CompressionReport
         var name = Math.Max(5, Layers.Select(layer => Label(layer).Length).DefaultIfEmpty().Max());
         text.AppendLine(CultureInfo.InvariantCulture, $"{"layer".PadRight(name)}  {"saved",11}  {"kept",11}  {"",7}  {"error",5}  kept as");
         foreach (var layer in Layers)
-            text.AppendLine(CultureInfo.InvariantCulture, $"{Label(layer).PadRight(name)}  {Bytes(layer.SavedBytes),11}  {Bytes(layer.KeptBytes),11}  {Share(layer.KeptBytes, layer.SavedBytes),7}  {layer.RelativeError,5:0.00}  {layer.KeptAs}");
-        text.AppendLine(CultureInfo.InvariantCulture, $"{"all".PadRight(name)}  {Bytes(SavedBytes),11}  {Bytes(KeptBytes),11}  {Share(KeptBytes, SavedBytes),7}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"{Label(layer).PadRight(name)}  {Bytes(layer.SavedBytes),11}  "
+                + $"{Bytes(layer.KeptBytes),11}  {Share(layer.KeptBytes, layer.SavedBytes),7}  {layer.RelativeError,5:0.00}  "
+                + $"{layer.KeptAs}");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"{"all".PadRight(name)}  {Bytes(SavedBytes),11}  {Bytes(KeptBytes),11}  {Share(KeptBytes, SavedBytes),7}");
         foreach (var note in Notes) text.AppendLine(note);
         return text.ToString();
 
-        static string Label(LayerReport layer) => layer.Type.Length == 0 ? layer.Name : layer.Name.Length == 0 ? $"({layer.Type})" : $"{layer.Name} ({layer.Type})";
-        static string Share(long part, long whole) => whole == 0 ? "" : (100.0 * part / whole).ToString("0.0", CultureInfo.InvariantCulture) + " %";
+        static string Label(LayerReport layer) =>
+            layer.Type.Length == 0 ? layer.Name : layer.Name.Length == 0 ? $"({layer.Type})" : $"{layer.Name} ({layer.Type})";
+        static string Share(long part, long whole) =>
+            whole == 0 ? "" : (100.0 * part / whole).ToString("0.0", CultureInfo.InvariantCulture) + " %";
     }
 
     internal static string Bytes(long bytes) => bytes switch

@@ -43,10 +43,12 @@ sealed unsafe class CudaAllocator
     static CudaAllocator Open(int index)
     {
         var count = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
-        if (index >= count) throw new PlatformNotSupportedException($"No allocator of cuda:{index} here: found {count} GPUs that libtorch can use.");
+        if (index >= count)
+            throw new PlatformNotSupportedException($"No allocator of cuda:{index} here: found {count} GPUs that libtorch can use.");
         var device = new torch.Device(DeviceType.CUDA, index);
         using (torch.zeros(1, device: device)) { }
-        var getAllocator = (delegate* unmanaged[Cdecl]<sbyte*, nint>)LibTorch.SymbolIn("libc10.so", "_ZN3c1012GetAllocatorERKNS_10DeviceTypeE");
+        var getAllocator =
+            (delegate* unmanaged[Cdecl]<sbyte*, nint>)LibTorch.SymbolIn("libc10.so", "_ZN3c1012GetAllocatorERKNS_10DeviceTypeE");
         var cudaType = (sbyte)DeviceType.CUDA;
         var allocator = getAllocator == null ? 0 : getAllocator(&cudaType);
         return new CudaAllocator(allocator, index, bytes => torch.empty(bytes, torch.uint8, device), () =>
@@ -74,11 +76,14 @@ sealed unsafe class CudaAllocator
         using (allocate(ProofBytes))
         {
             // A block may be larger than the request, where the rest is too small to be split off.
-            if (Stat(RequestedRow, CurrentWord) - requested != ProofBytes || Stat(AllocatedRow, CurrentWord) - allocated is < ProofBytes or > 2 * ProofBytes) return false;
+            if (Stat(RequestedRow, CurrentWord) - requested != ProofBytes
+                || Stat(AllocatedRow, CurrentWord) - allocated is < ProofBytes or > 2 * ProofBytes)
+                return false;
             ResetPeakOfAllocator();
             if (Stat(AllocatedRow, PeakWord) != Stat(AllocatedRow, CurrentWord)) return false;
         }
-        return (Stat(RequestedRow, CurrentWord), Stat(AllocatedRow, CurrentWord)) == (requested, allocated) && Stat(AllocatedRow, PeakWord) > allocated;
+        return (Stat(RequestedRow, CurrentWord), Stat(AllocatedRow, CurrentWord)) == (requested, allocated)
+            && Stat(AllocatedRow, PeakWord) > allocated;
     }
 
     /// <summary>Whether the figures are the allocator's own; otherwise they are the driver's.</summary>

@@ -46,7 +46,9 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
     {
         var seen = parameters.Where(parameter => parameter.Sums is not null).ToArray();
         var (bias, noise) = BiasAndNoise(batches.Count, seen);
-        return new(batches.Average(batch => batch.Cosine), batches.Average(batch => batch.NormRatio), [.. seen.Select(parameter => parameter.Fidelity(Vanishes(parameter, seen)))])
+        return new(
+            batches.Average(batch => batch.Cosine), batches.Average(batch => batch.NormRatio),
+            [.. seen.Select(parameter => parameter.Fidelity(Vanishes(parameter, seen)))])
         {
             Batches = [.. batches],
             Bias = bias,
@@ -113,7 +115,8 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
         public double NormRatio => Math.Sqrt(Compressed / Exact);
         public double RelativeError => Math.Sqrt(Error / Exact);
 
-        public static Products operator +(Products a, Products b) => new(a.Dot + b.Dot, a.Exact + b.Exact, a.Compressed + b.Compressed, a.Error + b.Error);
+        public static Products operator +(Products a, Products b) =>
+            new(a.Dot + b.Dot, a.Exact + b.Exact, a.Compressed + b.Compressed, a.Error + b.Error);
     }
 
     sealed class Parameter(string name) : IDisposable
@@ -144,7 +147,8 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
         // A caller's dispose scope may end before the comparison does.
         static Tensor Kept(Tensor sum) => sum.DetachFromDisposeScope();
 
-        public ParameterFidelity Fidelity(bool vanishes) => new(name, Products.Cosine, Products.NormRatio) { RelativeError = Products.RelativeError, Vanishes = vanishes };
+        public ParameterFidelity Fidelity(bool vanishes) =>
+            new(name, Products.Cosine, Products.NormRatio) { RelativeError = Products.RelativeError, Vanishes = vanishes };
 
         public void Dispose()
         {

@@ -80,7 +80,9 @@ public sealed class GradientFidelity(double cosine, double normRatio, IReadOnlyL
     public IReadOnlyList<ParameterFidelity> Worst(int count)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(count);
-        return [.. Parameters.Where(parameter => !parameter.Vanishes).OrderByDescending(parameter => double.IsNaN(parameter.RelativeError) ? double.PositiveInfinity : parameter.RelativeError).Take(count)];
+        return [.. Parameters.Where(parameter => !parameter.Vanishes)
+            .OrderByDescending(parameter => double.IsNaN(parameter.RelativeError) ? double.PositiveInfinity : parameter.RelativeError)
+            .Take(count)];
     }
 
     /// <summary>The figures and the three worst parameters, as text.</summary>
@@ -89,11 +91,15 @@ public sealed class GradientFidelity(double cosine, double normRatio, IReadOnlyL
         var text = new StringBuilder();
         var of = Batches.Count > 1 ? $" (mean of {Batches.Count} batches)" : "";
         text.AppendLine(CultureInfo.InvariantCulture, $"cosine {Cosine:0.0000}, norm ratio {NormRatio:0.000}{of}");
-        if (Batches.Count > 1) text.AppendLine(CultureInfo.InvariantCulture, $"bias {Figure(Bias)} of the mean gradient, noise {Figure(Noise)} of the batches' own");
+        if (Batches.Count > 1)
+            text.AppendLine(
+                CultureInfo.InvariantCulture, $"bias {Figure(Bias)} of the mean gradient, noise {Figure(Noise)} of the batches' own");
         else text.AppendLine("bias and noise: measure several batches");
         foreach (var parameter in Worst(WorstInText))
-            text.AppendLine(CultureInfo.InvariantCulture, $"{parameter.Name}: relative error {parameter.RelativeError:0.000}, cosine {parameter.Cosine:0.0000}, norm ratio {parameter.NormRatio:0.000}");
-        if (Parameters.Count(parameter => parameter.Vanishes) is > 0 and var vanish) text.AppendLine(CultureInfo.InvariantCulture, $"parameters left out, whose exact gradient is zero but for rounding: {vanish}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"{parameter.Name}: relative error {parameter.RelativeError:0.000}, cosine "
+                + $"{parameter.Cosine:0.0000}, norm ratio {parameter.NormRatio:0.000}");
+        if (Parameters.Count(parameter => parameter.Vanishes) is > 0 and var vanish)
+            text.AppendLine(CultureInfo.InvariantCulture, $"parameters left out, whose exact gradient is zero but for rounding: {vanish}");
         return text.ToString();
 
         static string Figure(double? figure) => figure?.ToString("0.000", CultureInfo.InvariantCulture) ?? "unknown";
@@ -111,7 +117,9 @@ public sealed class GradientFidelity(double cosine, double normRatio, IReadOnlyL
         {
             foreach (var loss in losses)
             {
-                if (loss is null) throw new ArgumentException($"No loss of batch {batches + 1}: found null, wanted a function that makes it.", nameof(losses));
+                if (loss is null)
+                    throw new ArgumentException(
+                        $"No loss of batch {batches + 1}: found null, wanted a function that makes it.", nameof(losses));
                 Compare(loss);
                 batches++;
             }
@@ -125,7 +133,9 @@ public sealed class GradientFidelity(double cosine, double normRatio, IReadOnlyL
                 parameters[i].parameter.grad = gradient;
             }
         }
-        return batches > 0 ? comparison.Fidelity() : throw new ArgumentException("No fidelity without a batch: found none, wanted one or more.", nameof(losses));
+        return batches > 0
+            ? comparison.Fidelity()
+            : throw new ArgumentException("No fidelity without a batch: found none, wanted one or more.", nameof(losses));
 
         // Tensors that the caller's enumeration makes between batches do not belong to this scope. The next batch has another dropout,
         // because the random state continues from where the exact run has left it.

@@ -134,7 +134,8 @@ public sealed class MemoryTimeline : IDisposable
         if (Peak is not { } peak) return "Nothing was allocated.";
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"{CompressionReport.Bytes(peak.Bytes),11}  the peak, in the {peak.Stage}");
-        foreach (var block in AliveAtPeak) text.AppendLine(CultureInfo.InvariantCulture, $"{CompressionReport.Bytes(block.Bytes),11}  {block.What}");
+        foreach (var block in AliveAtPeak)
+            text.AppendLine(CultureInfo.InvariantCulture, $"{CompressionReport.Bytes(block.Bytes),11}  {block.What}");
         return text.ToString();
     }
 
@@ -153,10 +154,12 @@ public sealed class MemoryTimeline : IDisposable
         long packed = 0;
         foreach (var map in maps)
         {
-            if (map.Original is { } original) names[original] = $"map of {map.Layer}" + (map.Values is { Held.IsRaw: true } ? ", kept as it is" : "");
+            if (map.Original is { } original)
+                names[original] = $"map of {map.Layer}" + (map.Values is { Held.IsRaw: true } ? ", kept as it is" : "");
             foreach (var block in map.Rebuilt) names[block] = $"rebuilt map of {map.Layer}";
             packed += map.Bits.Where(bits => bits.Start <= moment && moment < bits.End).Sum(bits => bits.Bytes);
-            if (map.Values is { Held: { IsRaw: false, Bytes: var bytes }, Start: var start } && start <= moment && moment < map.End) packed += bytes;
+            if (map.Values is { Held: { IsRaw: false, Bytes: var bytes }, Start: var start } && start <= moment && moment < map.End)
+                packed += bytes;
         }
         var listed = new List<AliveBlock>();
         if (packed > 0) listed.Add(new(packed, "packed maps"));
@@ -217,7 +220,9 @@ public sealed class MemoryTimeline : IDisposable
     internal void Rebuilt(ITimedMap map, nint data)
     {
         lock (gate)
-            if (held.TryGetValue(map, out var span) && alive.TryGetValue(data, out var block) && block != span.Original && !span.Rebuilt.Contains(block)) span.Rebuilt.Add(block);
+            if (held.TryGetValue(map, out var span) && alive.TryGetValue(data, out var block) && block != span.Original
+                && !span.Rebuilt.Contains(block))
+                span.Rebuilt.Add(block);
     }
 
     internal void Released(ITimedMap map)

@@ -127,7 +127,9 @@ sealed class StepPlan
             this.map = map;
             (start, end) = (map.Values!.Value.Start, Math.Min(map.End, moments));
             foreach (var (bytes, from, to) in map.Bits) asItIs.Add((-bytes, Math.Max(start, from), Math.Min(to, end)));
-            asItIs.Add((map.SavedBytes, of == BudgetOf.Step && map.Original is { } original ? Math.Max(start, Math.Min(original.End, end)) : start, end));
+            asItIs.Add((
+                map.SavedBytes, of == BudgetOf.Step && map.Original is { } original ? Math.Max(start, Math.Min(original.End, end)) : start,
+                end));
             if (of == BudgetOf.Step)
                 foreach (var block in map.Rebuilt) asItIs.Add((-block.Bytes, block.Start, Math.Min(block.End, end)));
         }

@@ -10,20 +10,29 @@ sealed unsafe class Autocast
 {
     static readonly DeviceType[] devices = [DeviceType.CPU, DeviceType.CUDA];
 
-    static readonly delegate* unmanaged[Cdecl]<sbyte, byte> isEnabled = (delegate* unmanaged[Cdecl]<sbyte, byte>)LibTorch.Symbol("_ZN2at8autocast19is_autocast_enabledEN3c1010DeviceTypeE");
-    static readonly delegate* unmanaged[Cdecl]<sbyte, byte, void> setEnabled = (delegate* unmanaged[Cdecl]<sbyte, byte, void>)LibTorch.Symbol("_ZN2at8autocast20set_autocast_enabledEN3c1010DeviceTypeEb");
-    static readonly delegate* unmanaged[Cdecl]<sbyte, sbyte> getType = (delegate* unmanaged[Cdecl]<sbyte, sbyte>)LibTorch.Symbol("_ZN2at8autocast18get_autocast_dtypeEN3c1010DeviceTypeE");
-    static readonly delegate* unmanaged[Cdecl]<sbyte, sbyte, void> setType = (delegate* unmanaged[Cdecl]<sbyte, sbyte, void>)LibTorch.Symbol("_ZN2at8autocast18set_autocast_dtypeEN3c1010DeviceTypeENS1_10ScalarTypeE");
-    static readonly delegate* unmanaged[Cdecl]<int> incrementNesting = (delegate* unmanaged[Cdecl]<int>)LibTorch.Symbol("_ZN2at8autocast17increment_nestingEv");
-    static readonly delegate* unmanaged[Cdecl]<int> decrementNesting = (delegate* unmanaged[Cdecl]<int>)LibTorch.Symbol("_ZN2at8autocast17decrement_nestingEv");
-    static readonly delegate* unmanaged[Cdecl]<void> clearCache = (delegate* unmanaged[Cdecl]<void>)LibTorch.Symbol("_ZN2at8autocast11clear_cacheEv");
+    static readonly delegate* unmanaged[Cdecl]<sbyte, byte> isEnabled =
+        (delegate* unmanaged[Cdecl]<sbyte, byte>)LibTorch.Symbol("_ZN2at8autocast19is_autocast_enabledEN3c1010DeviceTypeE");
+    static readonly delegate* unmanaged[Cdecl]<sbyte, byte, void> setEnabled =
+        (delegate* unmanaged[Cdecl]<sbyte, byte, void>)LibTorch.Symbol("_ZN2at8autocast20set_autocast_enabledEN3c1010DeviceTypeEb");
+    static readonly delegate* unmanaged[Cdecl]<sbyte, sbyte> getType =
+        (delegate* unmanaged[Cdecl]<sbyte, sbyte>)LibTorch.Symbol("_ZN2at8autocast18get_autocast_dtypeEN3c1010DeviceTypeE");
+    static readonly delegate* unmanaged[Cdecl]<sbyte, sbyte, void> setType =
+        (delegate* unmanaged[Cdecl]<sbyte, sbyte, void>)LibTorch.Symbol(
+            "_ZN2at8autocast18set_autocast_dtypeEN3c1010DeviceTypeENS1_10ScalarTypeE");
+    static readonly delegate* unmanaged[Cdecl]<int> incrementNesting =
+        (delegate* unmanaged[Cdecl]<int>)LibTorch.Symbol("_ZN2at8autocast17increment_nestingEv");
+    static readonly delegate* unmanaged[Cdecl]<int> decrementNesting =
+        (delegate* unmanaged[Cdecl]<int>)LibTorch.Symbol("_ZN2at8autocast17decrement_nestingEv");
+    static readonly delegate* unmanaged[Cdecl]<void> clearCache =
+        (delegate* unmanaged[Cdecl]<void>)LibTorch.Symbol("_ZN2at8autocast11clear_cacheEv");
 
     readonly (bool On, ScalarType Type)[] settings;
 
     Autocast((bool On, ScalarType Type)[] settings) => this.settings = settings;
 
     /// <summary>The current settings of this thread.</summary>
-    public static Autocast Here() => new(Array.ConvertAll(devices, device => (isEnabled((sbyte)device) != 0, (ScalarType)getType((sbyte)device))));
+    public static Autocast Here() =>
+        new(Array.ConvertAll(devices, device => (isEnabled((sbyte)device) != 0, (ScalarType)getType((sbyte)device))));
 
     /// <summary>The settings within torch's <c>autocast(device, type)</c>.</summary>
     public static Autocast On(DeviceType device, ScalarType type)

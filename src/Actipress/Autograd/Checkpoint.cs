@@ -107,7 +107,8 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(x);
         var all = modules.ToArray();
         if (segments < 1 || segments > all.Length)
-            throw new ArgumentException($"{all.Length} modules cannot be run in {segments} segments: wanted 1 to {all.Length}.", nameof(segments));
+            throw new ArgumentException(
+                $"{all.Length} modules cannot be run in {segments} segments: wanted 1 to {all.Length}.", nameof(segments));
         var length = all.Length / segments;
         var y = x;
         for (var segment = 0; segment < segments; segment++)

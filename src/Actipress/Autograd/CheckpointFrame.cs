@@ -25,7 +25,8 @@ sealed class CheckpointFrame : SavedTensorHooks
     {
         (this.block, this.modules, this.again, this.keep) = (block, modules, again, keep);
         outer = SavedTensorsScope.Active;
-        this.inputs = [.. inputs.Select(input => input is null ? (null, false) : (outer?.PackInput(input, block) ?? new PassedOn(input), input.requires_grad))];
+        this.inputs = [.. inputs.Select(input =>
+            input is null ? (null, false) : (outer?.PackInput(input, block) ?? new PassedOn(input), input.requires_grad))];
         surroundings = Surroundings.Here(inputs.OfType<Tensor>().Select(input => input.device));
     }
 
@@ -41,7 +42,8 @@ sealed class CheckpointFrame : SavedTensorHooks
     /// <param name="keep">
     /// Whether the tensors that an operation of this name saves are kept, as they would be without the checkpoint; null to keep none.
     /// </param>
-    public static IDisposable? Start(nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs, Func<string, bool>? keep = null)
+    public static IDisposable? Start(
+        nn.Module? block, nn.Module[] modules, Action<Tensor?[]> again, Tensor?[] inputs, Func<string, bool>? keep = null)
     {
         if (!is_grad_enabled()) return null;
         EngineHooks.EnsureInstalled();
@@ -59,7 +61,8 @@ sealed class CheckpointFrame : SavedTensorHooks
     /// Only managed code lies between there and <see cref="RunAgain"/>. PyTorch leaves an operation of libtorch by an exception, which is
     /// impossible here.
     /// </summary>
-    sealed class Enough(SecondRun run) : Exception("This block's second run has saved all that is needed. A checkpoint's block must let this exception pass.")
+    sealed class Enough(SecondRun run)
+        : Exception("This block's second run has saved all that is needed. A checkpoint's block must let this exception pass.")
     {
         public SecondRun Run => run;
     }
@@ -115,7 +118,8 @@ sealed class CheckpointFrame : SavedTensorHooks
             if (parameters?.Difference(modules) is { } changed)
                 throw new CheckpointException(
                     $"Running {this} again for the backward pass would not be the same as the first time: {changed}. " +
-                    "Step the optimizer after backward. A parameter that the checkpoint's function does not use may change: name the modules alone that the function runs.");
+                    "Step the optimizer after backward. A parameter that the checkpoint's function does not use may change: name the "
+                    + "modules alone that the function runs.");
             var inputsAgain = Array.ConvertAll(inputs, InputAgain);
             using var buffers = new KeptBuffers(modules.SelectMany(module => module.buffers()));
             try
@@ -134,7 +138,10 @@ sealed class CheckpointFrame : SavedTensorHooks
             if (failure is ActipressException) throw;
             throw new CheckpointException(
                 $"Running {this} again for the backward pass failed. {failure.Message}" +
-                (DisposedTensor.Caused(failure) ? " A tensor that the block uses beside its inputs has been disposed since the forward pass, by the program or by the DisposeScope in which it was made: keep it until the backward pass is over." : ""),
+                (DisposedTensor.Caused(failure)
+                    ? " A tensor that the block uses beside its inputs has been disposed since the forward pass, by the program or by the "
+                        + "DisposeScope in which it was made: keep it until the backward pass is over."
+                    : ""),
                 failure);
         }
     }
@@ -194,8 +201,9 @@ sealed class CheckpointFrame : SavedTensorHooks
             {
                 Drop();
                 throw new CheckpointException(
-                    $"A tensor {signature} that the backward pass of {frame} needs was changed in place after it had been saved: found version {now}, wanted {version}. " +
-                    "Replace the in-place operation that follows in the block: plain autograd would refuse it too.");
+                    $"A tensor {signature} that the backward pass of {frame} needs was changed in place after it had been saved: found "
+                        + $"version {now}, wanted {version}. Replace the in-place operation that follows in the block: plain autograd "
+                        + "would refuse it too.");
             }
             var taken = value!;
             value = null;
@@ -241,7 +249,8 @@ sealed class CheckpointFrame : SavedTensorHooks
             if (saved < frame.places.Count)
             {
                 var place = frame.places[saved];
-                if (place.Signature.Difference(tensor) is { } what) difference ??= Differs($"tensor {saved + 1} of {frame.places.Count} saved the second time is {what}");
+                if (place.Signature.Difference(tensor) is { } what)
+                    difference ??= Differs($"tensor {saved + 1} of {frame.places.Count} saved the second time is {what}");
                 place.Fill(tensor);
             }
             saved++;
@@ -254,13 +263,15 @@ sealed class CheckpointFrame : SavedTensorHooks
         public void Check()
         {
             // A block that runs a backward pass of its own needs a saved tensor before its first run is over.
-            if (saved < frame.places.Count || (frame.parameters is not null && saved > frame.places.Count)) difference = Differs($"{saved} tensors were saved the second time, {frame.places.Count} the first");
+            if (saved < frame.places.Count || (frame.parameters is not null && saved > frame.places.Count))
+                difference = Differs($"{saved} tensors were saved the second time, {frame.places.Count} the first");
             if (difference is not null) throw difference;
         }
 
         CheckpointException Differs(string how) => new(
             $"Running {frame} again for the backward pass was not the same as the first time: {how}. " +
-            "A checkpoint's block must do the same both times: look for conditions on changing state, or run this block without a checkpoint.");
+            "A checkpoint's block must do the same both times: look for conditions on changing state, or run this block without a "
+            + "checkpoint.");
     }
 
     /// <summary>The properties by which a saved tensor is recognised in the second run.</summary>
@@ -283,7 +294,8 @@ sealed class CheckpointFrame : SavedTensorHooks
             if (!tensor.shape.AsSpan().SequenceEqual(shape) || tensor.dtype != type || tensor.device_type != device)
                 return $"{Text(tensor.shape, tensor.dtype, tensor.device_type)}, the first time {Text(shape, type, device)}";
             if (parameter is { } first && StorageReference.AddressOf(tensor) == first.Storage && LibTorch.Version(tensor) != first.Version)
-                return $"a parameter {Text(shape, type, device)} that has been changed in place since the forward pass (step the optimizer after backward)";
+                return $"a parameter {Text(shape, type, device)} that has been changed in place since the forward pass (step the optimizer "
+                    + "after backward)";
             return null;
         }
 

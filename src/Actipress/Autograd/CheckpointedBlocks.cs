@@ -10,19 +10,25 @@ namespace Actipress.Autograd;
 sealed class CheckpointedBlocks : IDisposable
 {
     // The generic types of TorchSharp's modules that have a forward function, by the number of their inputs.
-    static readonly Type[] moduleTypes = [typeof(nn.Module<,>), typeof(nn.Module<,,>), typeof(nn.Module<,,,>), typeof(nn.Module<,,,,>), typeof(nn.Module<,,,,,>), typeof(nn.Module<,,,,,,>)];
+    static readonly Type[] moduleTypes =
+    [
+        typeof(nn.Module<,>), typeof(nn.Module<,,>), typeof(nn.Module<,,,>), typeof(nn.Module<,,,,>), typeof(nn.Module<,,,,,>),
+        typeof(nn.Module<,,,,,,>),
+    ];
 
     readonly ThreadLocal<Stack<(nn.Module Block, IDisposable? Run)>> running = new(() => new());
     readonly List<Action> removers = [];
 
     public CheckpointedBlocks(nn.Module model, string[] names)
     {
-        var parts = model.named_modules().Where(named => !ReferenceEquals(named.module, model)).ToDictionary(named => named.name, named => named.module);
+        var parts = model.named_modules().Where(named => !ReferenceEquals(named.module, model))
+            .ToDictionary(named => named.name, named => named.module);
         foreach (var name in names)
             if (!parts.TryGetValue(name, out var part) || Forward.Of(part) is null)
                 throw new ArgumentException(
-                    $"Cannot make a checkpoint of '{name}': wanted a part of the model that takes tensors, beside numbers and the like, found {(part is null ? "none of this name" : $"a {part.GetType().Name}")}. " +
-                    $"Those that can be: {string.Join(", ", parts.Where(other => Forward.Of(other.Value) is not null).Select(other => other.Key))}.");
+                    $"Cannot make a checkpoint of '{name}': wanted a part of the model that takes tensors, beside numbers and the like, "
+                        + $"found {(part is null ? "none of this name" : $"a {part.GetType().Name}")}. Those that can be: "
+                        + $"{string.Join(", ", parts.Where(other => Forward.Of(other.Value) is not null).Select(other => other.Key))}.");
 
         // A forward pass that threw has left its blocks open. The model itself is never inside a block, so they end when it is called
         // again.
@@ -82,11 +88,14 @@ sealed class CheckpointedBlocks : IDisposable
         {
             for (var type = module.GetType(); type is not null; type = type.BaseType)
                 if (type.IsGenericType && moduleTypes.Contains(type.GetGenericTypeDefinition()))
-                    return new Forward(type) is { tensors.Length: > 0 } found && found.inputTypes.All(input => input == typeof(Tensor) || IsPlain(input)) ? found : null;
+                    return new Forward(type) is { tensors.Length: > 0 } found
+                        && found.inputTypes.All(input => input == typeof(Tensor) || IsPlain(input))
+                        ? found : null;
             return null;
         }
 
-        static bool IsPlain(Type type) => type.IsPrimitive || type.IsEnum || type == typeof(string) || (Nullable.GetUnderlyingType(type) is { } value && IsPlain(value));
+        static bool IsPlain(Type type) =>
+            type.IsPrimitive || type.IsEnum || type == typeof(string) || (Nullable.GetUnderlyingType(type) is { } value && IsPlain(value));
 
         /// <summary>
         /// Starts a checkpoint's first run of the module on <paramref name="arguments"/>. Arguments that are no tensors are the same in the
@@ -109,10 +118,13 @@ sealed class CheckpointedBlocks : IDisposable
         public Action Before(nn.Module block, Action<object?[]> action)
         {
             // (module, x1, x2, ...) => { action([x1, x2, ...]); return a value that leaves the inputs unchanged; }
-            var register = forward.DeclaringType!.GetMethods().Single(method => method.Name == "register_forward_pre_hook" && method.GetParameters()[0].ParameterType != typeof(Action<nn.Module>));
+            var register = forward.DeclaringType!.GetMethods().Single(method =>
+                method.Name == "register_forward_pre_hook" && method.GetParameters()[0].ParameterType != typeof(Action<nn.Module>));
             var hookType = register.GetParameters()[0].ParameterType;
             var parameters = hookType.GenericTypeArguments[..^1].Select(type => Expression.Parameter(type)).ToArray();
-            var call = Expression.Invoke(Expression.Constant(action), Expression.NewArrayInit(typeof(object), parameters[1..].Select(x => Expression.Convert(x, typeof(object)))));
+            var call = Expression.Invoke(
+                Expression.Constant(action),
+                Expression.NewArrayInit(typeof(object), parameters[1..].Select(x => Expression.Convert(x, typeof(object)))));
             var unchanged = inputTypes.Length == 1 ? (Expression)parameters[1] : Expression.Default(hookType.GenericTypeArguments[^1]);
             var remover = register.Invoke(block, [Expression.Lambda(hookType, Expression.Block(call, unchanged), parameters).Compile()])!;
             return () => remover.GetType().GetMethod("remove")!.Invoke(remover, null);

@@ -6,5 +6,6 @@ namespace Actipress.Autograd;
 static class DisposedTensor
 {
     /// <summary>Whether <paramref name="failure"/> is the use of a disposed tensor.</summary>
-    public static bool Caused(Exception failure) => failure is InvalidOperationException && failure.Message.Contains("empty handle", StringComparison.Ordinal);
+    public static bool Caused(Exception failure) =>
+        failure is InvalidOperationException && failure.Message.Contains("empty handle", StringComparison.Ordinal);
 }

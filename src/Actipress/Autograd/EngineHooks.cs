@@ -47,7 +47,8 @@ static unsafe class EngineHooks
             // The symbol on Linux is where the table's words begin, on Windows where its functions do.
             var expected = LibTorch.Symbol("_ZTVN5torch8autograd6EngineE") + (CppAbi.IsMicrosofts ? 0 : 2 * sizeof(nint));
             if ((nint)table != expected)
-                throw LibTorch.Unsupported("an engine that is not libtorch's own (another library has replaced it)", "torch::autograd::Engine");
+                throw LibTorch.Unsupported(
+                    "an engine that is not libtorch's own (another library has replaced it)", "torch::autograd::Engine");
             var slot = CppAbi.IsMicrosofts ? SlotOfExportedFunction(table) : SlotOfKnownCode(table);
 
             var before = CppAbi.WordsBeforeTable;
@@ -62,7 +63,10 @@ static unsafe class EngineHooks
             return null;
         }
         catch (PlatformNotSupportedException refusal) { return refusal; }
-        catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException refusal) { return refusal; }
+        catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException refusal)
+        {
+            return refusal;
+        }
         catch (Exception failure) when (failure is ExternalException or InvalidOperationException)
         {
             return LibTorch.Unsupported(failure.Message, "a tensor packed and unpacked unchanged");

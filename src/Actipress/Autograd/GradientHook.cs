@@ -14,7 +14,8 @@ namespace Actipress.Autograd;
 /// </remarks>
 static unsafe class GradientHook
 {
-    const string SetHook = "_ZN5torch8autograd4impl23set_post_acc_grad_hooksERKN2at10TensorBaseESt10unique_ptrINS0_22PostAccumulateGradHookESt14default_deleteIS7_EE";
+    const string SetHook =
+        "_ZN5torch8autograd4impl23set_post_acc_grad_hooksERKN2at10TensorBaseESt10unique_ptrINS0_22PostAccumulateGradHookESt14default_deleteIS7_EE";
 
     struct NativeHook
     {

@@ -12,7 +12,8 @@ static class GuardedGrad
     // A list in TorchScript holds no undefined tensors. An empty tensor of bools (type 11 in a script) represents the gradient of an unused
     // input.
     const string Script = """
-        def grad(outputs: List[Tensor], inputs: List[Tensor], grad_outputs: List[Tensor], retain_graph: bool, create_graph: bool, allow_unused: bool):
+        def grad(outputs: List[Tensor], inputs: List[Tensor], grad_outputs: List[Tensor],
+                 retain_graph: bool, create_graph: bool, allow_unused: bool):
             given: List[Optional[Tensor]] = []
             for g in grad_outputs:
                 given.append(g)
@@ -31,11 +32,13 @@ static class GuardedGrad
 
     /// <summary>Computes gradients as torch's <c>autograd.grad</c>; null for an input that is not used.</summary>
     /// <exception cref="ExternalException">libtorch's error.</exception>
-    public static Tensor?[] Run(Tensor[] outputs, Tensor[] inputs, Tensor[] gradOutputs, bool retainGraph, bool createGraph, bool allowUnused)
+    public static Tensor?[] Run(
+        Tensor[] outputs, Tensor[] inputs, Tensor[] gradOutputs, bool retainGraph, bool createGraph, bool allowUnused)
     {
         try
         {
-#pragma warning disable RS0030    // A script makes scalars of numbers; here it is given lists of tensors, and bools, which it passes as they are.
+            // A script makes scalars of numbers; here it is given lists of tensors, and bools, which it passes as they are.
+#pragma warning disable RS0030
             var gradients = compiled.Value.invoke<Tensor[]>("grad", outputs, inputs, gradOutputs, retainGraph, createGraph, allowUnused);
 #pragma warning restore RS0030
             return Array.ConvertAll(gradients, Used);

@@ -18,12 +18,12 @@ static unsafe class LibTorch
     {
         if (!(OperatingSystem.IsLinux() || OperatingSystem.IsWindows()) || RuntimeInformation.ProcessArchitecture != Architecture.X64)
             throw new PlatformNotSupportedException(
-                $"Actipress's saved-tensor hooks are not available here: found {RuntimeInformation.RuntimeIdentifier}, wanted linux-x64 or " +
-                "win-x64. Train on a 64-bit x86 Linux or Windows, or without compression.");
+                $"Actipress's saved-tensor hooks are not available here: found {RuntimeInformation.RuntimeIdentifier}, wanted linux-x64 or "
+                    + "win-x64. Train on a 64-bit x86 Linux or Windows, or without compression.");
         torch.InitializeDeviceType(DeviceType.CPU);
         Path = LoadedPath("libtorch_cpu.so") ?? throw new PlatformNotSupportedException(
-            $"Actipress's saved-tensor hooks found no {WindowsSymbols.File("libtorch_cpu.so")} in this process; wanted TorchSharp 0.107.0 " +
-            "with the native package of the same version.");
+            $"Actipress's saved-tensor hooks found no {WindowsSymbols.File("libtorch_cpu.so")} in this process; wanted TorchSharp 0.107.0 "
+                + "with the native package of the same version.");
         library = NativeLibrary.Load(Path);
         // On Linux the look-up of a symbol also searches the libraries that a library needs.
         core = CppAbi.IsMicrosofts && LoadedPath("libc10.so") is { } path ? NativeLibrary.Load(path) : library;
@@ -38,7 +38,8 @@ static unsafe class LibTorch
         isConjugate = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at25compositeimplicitautograd7is_conjERKNS_6TensorE");
         isNegative = (delegate* unmanaged[Cdecl]<nint, byte>)Symbol("_ZN2at25compositeimplicitautograd6is_negERKNS_6TensorE");
         engine = (delegate* unmanaged[Cdecl]<nint>)Symbol("_ZN5torch8autograd6Engine18get_default_engineEv");
-        queueCallback = (delegate* unmanaged[Cdecl]<nint, nint*, void>)Symbol("_ZN5torch8autograd6Engine14queue_callbackESt8functionIFvvEE");
+        queueCallback =
+            (delegate* unmanaged[Cdecl]<nint, nint*, void>)Symbol("_ZN5torch8autograd6Engine14queue_callbackESt8functionIFvvEE");
         currentGraphTask = (delegate* unmanaged[Cdecl]<int>)Symbol("_ZN5torch8autograd25get_current_graph_task_idEv");
     }
 
@@ -67,7 +68,8 @@ static unsafe class LibTorch
     public static nint SymbolOrNull(string name)
     {
         if (WindowsSymbols.Here(name) is not { } here) return 0;
-        return NativeLibrary.TryGetExport(library, here, out var address) || NativeLibrary.TryGetExport(core, here, out address) ? address : 0;
+        return NativeLibrary.TryGetExport(library, here, out var address) || NativeLibrary.TryGetExport(core, here, out address)
+            ? address : 0;
     }
 
     /// <summary>The address of a symbol in another library of torch's that the process has loaded; 0 where there is none.</summary>
@@ -228,7 +230,10 @@ static unsafe class LibTorch
     static IEnumerable<string> LoadedFiles()
     {
         if (!CppAbi.IsMicrosofts)
-            return from line in File.ReadLines("/proc/self/maps") let path = line.IndexOf('/', StringComparison.Ordinal) where path > 0 select line[path..];
+            return from line in File.ReadLines("/proc/self/maps")
+                   let path = line.IndexOf('/', StringComparison.Ordinal)
+                   where path > 0
+                   select line[path..];
         using var process = System.Diagnostics.Process.GetCurrentProcess();
         return [.. process.Modules.Cast<System.Diagnostics.ProcessModule>().Select(module => module.FileName)];
     }

@@ -106,10 +106,12 @@ static unsafe class OperationObserver
 
     static PlatformNotSupportedException? Install()
     {
-        if (AppContext.TryGetSwitch(Switch, out var on) && !on) return LibTorch.Unsupported($"the switch {Switch} off", "it on, which is the default");
+        if (AppContext.TryGetSwitch(Switch, out var on) && !on)
+            return LibTorch.Unsupported($"the switch {Switch} off", "it on, which is the default");
         try
         {
-            addCallback = (delegate* unmanaged[Cdecl]<Callback, ulong>)LibTorch.Symbol("_ZN2at22addThreadLocalCallbackENS_22RecordFunctionCallbackE");
+            addCallback =
+                (delegate* unmanaged[Cdecl]<Callback, ulong>)LibTorch.Symbol("_ZN2at22addThreadLocalCallbackENS_22RecordFunctionCallbackE");
             removeCallback = (delegate* unmanaged[Cdecl]<ulong, void>)LibTorch.Symbol("_ZN2at14removeCallbackEm");
             nameOf = (delegate* unmanaged[Cdecl]<nint, nint>)LibTorch.Symbol("_ZNK2at14RecordFunction4nameEv");
             hasCallbacks = (delegate* unmanaged[Cdecl]<byte>)LibTorch.Symbol("_ZN2at23hasThreadLocalCallbacksEv");
@@ -130,12 +132,15 @@ static unsafe class OperationObserver
         (searched, found) = ((Implementation(a), Implementation(b)), -1);
         try { Observe(() => a.mul(b)); }
         finally { searched = default; }
-        if (found < 0) throw LibTorch.Unsupported("no arguments in the operation callback of a trial", "the two factors of a multiplication");
+        if (found < 0)
+            throw LibTorch.Unsupported("no arguments in the operation callback of a trial", "the two factors of a multiplication");
         argumentsWord = found;
         ref var last = ref running.Last;
         Observe(() => a.Hardtanh(-1.5, 2.5));
         if ((last.Numbers[1], last.Numbers[2]) is not (-1.5, 2.5))
-            throw LibTorch.Unsupported($"the numbers {last.Numbers[1]} and {last.Numbers[2]} among the arguments of '{last.Operation}' in a trial", "-1.5 and 2.5 of aten::hardtanh");
+            throw LibTorch.Unsupported(
+                $"the numbers {last.Numbers[1]} and {last.Numbers[2]} among the arguments of '{last.Operation}' in a trial",
+                "-1.5 and 2.5 of aten::hardtanh");
         Observe(() => a.mul(b));
         readsTexts = true;
         Observe(() => torch.nn.functional.gelu(a));
@@ -144,8 +149,10 @@ static unsafe class OperationObserver
         try { Observe(() => a.mul_(b)); }
         finally { searchedResult = 0; }
         Observe(() => a.mul(b));
-        if (running.Depth != 0 || last.Operation.Name != "aten::mul" || last.Arguments[0] != Implementation(a) || last.Arguments[1] != Implementation(b))
-            throw LibTorch.Unsupported($"operation '{last.Operation}' at depth {running.Depth} in a trial", "aten::mul of two known tensors");
+        if (running.Depth != 0 || last.Operation.Name != "aten::mul" || last.Arguments[0] != Implementation(a)
+            || last.Arguments[1] != Implementation(b))
+            throw LibTorch.Unsupported(
+                $"operation '{last.Operation}' at depth {running.Depth} in a trial", "aten::mul of two known tensors");
 
         static void Observe(Func<Tensor> operation)
         {
@@ -168,7 +175,8 @@ static unsafe class OperationObserver
         var vector = stackalloc nint[3];
         CppAbi.Call(LibTorch.Symbol("_ZN3c1010Dispatcher13getAllOpNamesEv"), dispatcher, (nint)vector);
         var names = new HashSet<string>();
-        for (var name = (nint*)vector[0]; name < (nint*)vector[1]; name += WordsPerName) names.Add(System.Text.Encoding.UTF8.GetString(CppAbi.Text(name)));
+        for (var name = (nint*)vector[0]; name < (nint*)vector[1]; name += WordsPerName)
+            names.Add(System.Text.Encoding.UTF8.GetString(CppAbi.Text(name)));
         return names;    // once in the life of the process: the vector is not freed
     }
 
@@ -268,8 +276,12 @@ static unsafe class OperationObserver
         for (var word = 0; word < WordsSearched && found < 0; word++)
         {
             var values = (nint*)function[word];
-            if ((nint)values <= here || (nint)values - here > FarthestFrame || ((nint)values & 7) != 0 || function[word + 1] is < 2 or > Frame.MostArguments) continue;
-            if (values[0] == searched.First && values[WordsPerValue] == searched.Second && (int)values[1] == TensorTag && (int)values[WordsPerValue + 1] == TensorTag) found = word;
+            if ((nint)values <= here || (nint)values - here > FarthestFrame || ((nint)values & 7) != 0
+                || function[word + 1] is < 2 or > Frame.MostArguments)
+                continue;
+            if (values[0] == searched.First && values[WordsPerValue] == searched.Second && (int)values[1] == TensorTag
+                && (int)values[WordsPerValue + 1] == TensorTag)
+                found = word;
         }
     }
 }
@@ -376,8 +388,10 @@ sealed class Operation
         if (all.Contains(name)) return Called(name);
         // Names with the same beginning after the namespace come first.
         var whole = name.Contains("::", StringComparison.Ordinal) ? name : "aten::" + name;
-        var near = all.Select(other => (Name: other, Distance: Distance(whole, other))).OrderBy(pair => pair.Distance).ThenBy(pair => pair.Name, StringComparer.Ordinal).Take(5);
-        throw new ArgumentException($"libtorch has no operation '{name}'. Near names: {string.Join(", ", near.Select(pair => pair.Name))}.", nameof(name));
+        var near = all.Select(other => (Name: other, Distance: Distance(whole, other))).OrderBy(pair => pair.Distance)
+            .ThenBy(pair => pair.Name, StringComparer.Ordinal).Take(5);
+        throw new ArgumentException(
+            $"libtorch has no operation '{name}'. Near names: {string.Join(", ", near.Select(pair => pair.Name))}.", nameof(name));
     }
 
     /// <summary>Levenshtein's distance: the number of letters to insert, delete or replace to change one name into the other.</summary>

@@ -10,10 +10,12 @@ namespace Actipress.Autograd;
 /// </remarks>
 static unsafe class RandomState
 {
-    static readonly Lazy<nint> cudaGenerator = new(() => LibTorch.SymbolIn("libtorch_cuda.so", "_ZN2at4cuda4detail23getDefaultCUDAGeneratorEa"));
+    static readonly Lazy<nint> cudaGenerator =
+        new(() => LibTorch.SymbolIn("libtorch_cuda.so", "_ZN2at4cuda4detail23getDefaultCUDAGeneratorEa"));
 
     /// <summary>Whether the device has a generator whose state can be read.</summary>
-    public static bool IsKnown(Device device) => device.type == DeviceType.CPU || (device.type == DeviceType.CUDA && cudaGenerator.Value != 0);
+    public static bool IsKnown(Device device) =>
+        device.type == DeviceType.CPU || (device.type == DeviceType.CUDA && cudaGenerator.Value != 0);
 
     /// <summary>The state, which the caller disposes.</summary>
     public static Tensor Get(Device device)
@@ -26,7 +28,9 @@ static unsafe class RandomState
     public static void Set(Device device, Tensor state)
     {
         if (device.type == DeviceType.CPU) SetCpu(state);
-        else ((delegate* unmanaged[Cdecl]<nint, nint, void>)LibTorch.Symbol("_ZN2at9Generator9set_stateERKNS_6TensorE"))(Cuda(device), state.Handle);
+        else
+            ((delegate* unmanaged[Cdecl]<nint, nint, void>)LibTorch.Symbol("_ZN2at9Generator9set_stateERKNS_6TensorE"))(
+                Cuda(device), state.Handle);
     }
 
 #pragma warning disable RS0030    // Here generators are held.

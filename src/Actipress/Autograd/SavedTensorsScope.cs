@@ -104,14 +104,16 @@ public sealed class SavedTensorsScope : IDisposable
     static void WatchOperations()
     {
         var wanted = false;
-        for (var scope = innermost; scope is not null && !wanted; scope = scope.outer) wanted = !scope.ended && scope.hooks.WatchesOperations;
+        for (var scope = innermost; scope is not null && !wanted; scope = scope.outer)
+            wanted = !scope.ended && scope.hooks.WatchesOperations;
         OperationObserver.Watch(wanted);
     }
 
     /// <summary>Refuses scopes on this thread until the result is disposed.</summary>
     internal static IDisposable Forbid(string why)
     {
-        if (ActiveHooks is not null) throw new InvalidOperationException($"Saved-tensor hooks are active on this thread and cannot be forbidden. {why}");
+        if (ActiveHooks is not null)
+            throw new InvalidOperationException($"Saved-tensor hooks are active on this thread and cannot be forbidden. {why}");
         return new Forbidden(why);
     }
 

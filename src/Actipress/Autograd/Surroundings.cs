@@ -11,7 +11,8 @@ sealed class Surroundings : IDisposable
 
     Surroundings(IEnumerable<Device> devices)
     {
-        randomAtFirst = [.. devices.Append(CPU).DistinctBy(device => (device.type, device.index)).Where(RandomState.IsKnown).Select(device => (device, RandomState.Get(device)))];
+        randomAtFirst = [.. devices.Append(CPU).DistinctBy(device => (device.type, device.index)).Where(RandomState.IsKnown)
+            .Select(device => (device, RandomState.Get(device)))];
         random = randomAtFirst;
     }
 

@@ -16,7 +16,8 @@ static class SystemLibraries
     {
         if (!OperatingSystem.IsLinux()) return;
         if (RuntimeInformation.RuntimeIdentifier.Contains("musl", StringComparison.Ordinal))
-            throw Refusal($"{RuntimeInformation.RuntimeIdentifier}, whose C library is musl", "glibc, such as Debian's, Ubuntu's or Fedora's");
+            throw Refusal(
+                $"{RuntimeInformation.RuntimeIdentifier}, whose C library is musl", "glibc, such as Debian's, Ubuntu's or Fedora's");
         var isThere = NativeLibrary.TryLoad("libstdc++.so.6", out var standard);
         if (isThere && NativeLibrary.TryGetExport(standard, NewestFunction, out _)) return;
         // A copy of TorchSharp's library that does not require the version loads all the same.

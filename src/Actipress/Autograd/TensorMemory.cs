@@ -12,7 +12,8 @@ static unsafe class TensorMemory
     public static Span<T> Elements<T>(this Tensor tensor) where T : unmanaged
     {
         if (tensor.device_type != DeviceType.CPU || !tensor.is_contiguous() || tensor.ElementSize != sizeof(T))
-            throw new ArgumentException($"Wanted a contiguous CPU tensor of {typeof(T).Name}, found {tensor.dtype} on {tensor.device_type}.");
+            throw new ArgumentException($"Wanted a contiguous CPU tensor of {typeof(T).Name}, found {tensor.dtype} on "
+                + $"{tensor.device_type}.");
         return new((void*)LibTorch.Data(tensor), checked((int)tensor.NumberOfElements));
     }
 }

@@ -78,19 +78,23 @@ sealed class TensorsIn
     static FieldInfo[] AllFields(Type type)
     {
         var fields = new List<FieldInfo>();
-        for (var part = type; part is not null && part != typeof(object); part = part.BaseType) fields.AddRange(part.GetFields(OwnFields).Where(field => MayHold(field.FieldType)));
+        for (var part = type; part is not null && part != typeof(object); part = part.BaseType)
+            fields.AddRange(part.GetFields(OwnFields).Where(field => MayHold(field.FieldType)));
         return [.. fields];
     }
 
     // Only types that certainly hold no tensor are left out.
     static bool MayHold(Type type) =>
         type.IsArray ? MayHold(type.GetElementType()!) :
-        !type.IsPrimitive && !type.IsEnum && !type.IsPointer && !type.IsByRefLike && type != typeof(string) && !typeof(nn.Module).IsAssignableFrom(type) &&
-        (!IsOfSystem(type) || (type.IsGenericType ? type.GenericTypeArguments.Any(MayHold) : !type.IsValueType));
+        !type.IsPrimitive && !type.IsEnum && !type.IsPointer && !type.IsByRefLike && type != typeof(string)
+            && !typeof(nn.Module).IsAssignableFrom(type)
+            && (!IsOfSystem(type) || (type.IsGenericType ? type.GenericTypeArguments.Any(MayHold) : !type.IsValueType));
 
     static bool IsCollection(Type type) =>
         typeof(ICollection).IsAssignableFrom(type) ||
-        type.GetInterfaces().Any(face => face.IsGenericType && (face.GetGenericTypeDefinition() == typeof(ICollection<>) || face.GetGenericTypeDefinition() == typeof(IReadOnlyCollection<>)));
+        type.GetInterfaces().Any(face => face.IsGenericType && (face.GetGenericTypeDefinition() == typeof(ICollection<>)
+            || face.GetGenericTypeDefinition() == typeof(IReadOnlyCollection<>)));
 
-    static bool IsOfSystem(Type type) => type.Assembly == typeof(object).Assembly || type.Assembly.GetName().Name!.StartsWith("System.", StringComparison.Ordinal);
+    static bool IsOfSystem(Type type) =>
+        type.Assembly == typeof(object).Assembly || type.Assembly.GetName().Name!.StartsWith("System.", StringComparison.Ordinal);
 }

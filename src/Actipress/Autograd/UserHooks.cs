@@ -59,7 +59,9 @@ sealed class UserHooks(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
             users = saves.GetOrCreateValue(kept);
             lock (users)
             {
-                if (users.Disposed) throw new InvalidOperationException($"The pack function returned a {kept.GetType().Name} again that was disposed with an earlier graph, which was the last to need it: return a new one.");
+                if (users.Disposed)
+                    throw new InvalidOperationException($"The pack function returned a {kept.GetType().Name} again that was disposed with "
+                        + "an earlier graph, which was the last to need it: return a new one.");
                 users.Count++;
             }
             (kept as Tensor)?.DetachFromDisposeScope();
@@ -70,13 +72,20 @@ sealed class UserHooks(Func<Tensor, object?> pack, Func<object?, Tensor> unpack)
             if (kept is Tensor { IsInvalid: true }) throw Disposed("The tensor that the pack function returned", "the program");
             Tensor? tensor;
             try { tensor = unpack(kept); }
-            catch (Exception failure) when (DisposedTensor.Caused(failure)) { throw Disposed("A tensor that the unpack function uses", "the program, or by the DisposeScope in which it was made (DetachFromDisposeScope keeps it)", failure); }
+            catch (Exception failure) when (DisposedTensor.Caused(failure))
+            {
+                throw Disposed(
+                    "A tensor that the unpack function uses",
+                    "the program, or by the DisposeScope in which it was made (DetachFromDisposeScope keeps it)", failure);
+            }
             if (tensor is null) throw new InvalidOperationException("The unpack function returned no tensor.");
-            if (tensor.IsInvalid) throw Disposed("The tensor that the unpack function returned", "the function itself, or by a DisposeScope in it");
+            if (tensor.IsInvalid)
+                throw Disposed("The tensor that the unpack function returned", "the function itself, or by a DisposeScope in it");
             return ReferenceEquals(tensor, kept) ? tensor.alias() : tensor;
         }
 
-        static InvalidOperationException Disposed(string what, string who, Exception? cause = null) => new($"{what} had been disposed by {who} when the backward pass needed it.", cause);
+        static InvalidOperationException Disposed(string what, string who, Exception? cause = null) =>
+            new($"{what} had been disposed by {who} when the backward pass needed it.", cause);
 
         public override void Dispose()
         {

@@ -67,7 +67,10 @@ sealed unsafe class WeakTensor : IDisposable
         using var reference = StorageReference.Of(known);
         using var weak = new WeakTensor(known, reference);
         using (var again = weak.Again())
-            Expect(again is not null && StorageReference.AddressOf(again) == reference.Address && LibTorch.Data(again) == LibTorch.Data(known) && again.shape is [2, 3], "the tensor itself");
+            Expect(
+                again is not null && StorageReference.AddressOf(again) == reference.Address && LibTorch.Data(again) == LibTorch.Data(known)
+                    && again.shape is [2, 3],
+                "the tensor itself");
         Expect(reference.IsAlive, "a living storage");
         known.Dispose();
         Expect(!reference.IsAlive && weak.Again() is null, "a storage that died with its tensor");

@@ -66,7 +66,8 @@ static unsafe class BackwardKernels
         nint place;
         fixed (byte* space = "aten\0"u8, device = "Meta\0"u8, file = "actipress\0"u8, name = operation)
             if (begin(space, device, file, 1, &place) != 0 || implement(place, name, (nint)kernel, InterfaceVersion) != 0)
-                throw LibTorch.Unsupported("a refusal", $"a kernel of ours for {System.Text.Encoding.UTF8.GetString(operation[..^1])} on meta");
+                throw LibTorch.Unsupported(
+                    "a refusal", $"a kernel of ours for {System.Text.Encoding.UTF8.GetString(operation[..^1])} on meta");
     }
 
     /// <summary>
@@ -76,7 +77,8 @@ static unsafe class BackwardKernels
     /// <exception cref="InvalidOperationException">
     /// libtorch failed, most often for lack of memory, and has written the cause to standard error.
     /// </exception>
-    public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Convolution(ConvolutionCall call, Tensor gradient, Tensor input, Tensor weight)
+    public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Convolution(
+        ConvolutionCall call, Tensor gradient, Tensor input, Tensor weight)
     {
         var results = stackalloc nint[3];
         var wants = stackalloc int[] { call.Wants.Input ? 1 : 0, call.Wants.Weight ? 1 : 0, call.Wants.Bias ? 1 : 0 };
@@ -113,8 +115,10 @@ static unsafe class BackwardKernels
         var (stride, padding, dilation, outputPadding) = (OfAxes(stack[4]), OfAxes(stack[5]), OfAxes(stack[6]), OfAxes(stack[8]));
         var wants = TakeList(stack[10]);
         var call = new ConvolutionCall(
-            bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9], (wants[0] != 0, wants[1] != 0, wants[2] != 0));
-        if (OfPieces(input, [gradient, weight], pieces => PiecewiseConvolution.Run(call, gradient, pieces, weight)) is { } found) return found;
+            bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9],
+            (wants[0] != 0, wants[1] != 0, wants[2] != 0));
+        if (OfPieces(input, [gradient, weight], pieces => PiecewiseConvolution.Run(call, gradient, pieces, weight)) is { } found)
+            return found;
         var (byInput, byWeight) = (Lost(input, call.Wants.Input), Lost(weight, call.Wants.Weight));
         return (byInput, byWeight, call.Wants.Bias ? empty([weight.shape[0]], weight.dtype, META) : null);
 
@@ -135,7 +139,8 @@ static unsafe class BackwardKernels
         var call = new BatchNormCall(
             weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon,
             (wants[0] != 0, wants[1] != 0, wants[2] != 0));
-        if (OfPieces(input, [gradient], pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: IsOwn(gradient))) is { } found)
+        if (OfPieces(
+            input, [gradient], pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: IsOwn(gradient))) is { } found)
             return found;
         var channels = (long[])[input.shape[1]];
         return (Lost(input, wants[0] != 0), OfChannels(wants[1]), OfChannels(wants[2]));
@@ -230,7 +235,8 @@ static unsafe class BackwardKernels
     {
         holdersSeen = StorageReference.HoldersOf(OperationObserver.Implementation(gradient));
         return holdersSeen <= holdersOfOwnGradient && gradient.is_contiguous()
-            && StorageReference.HoldersOf(StorageReference.AddressOf(gradient)) == 1 && StorageReference.BytesOf(gradient) == gradient.Bytes();
+            && StorageReference.HoldersOf(StorageReference.AddressOf(gradient)) == 1
+            && StorageReference.BytesOf(gradient) == gradient.Bytes();
     }
 
     // Runs a convolution and a batch norm of a known map, once with the map and once with a placeholder.

@@ -27,7 +27,8 @@ static unsafe class PiecewiseBatchNorm
     /// <param name="input">The saved map: (examples, channels, spatial axes).</param>
     /// <param name="mayOverwrite">Whether nobody else reads <paramref name="gradient"/> afterwards.</param>
     /// <returns>The gradients that are wanted.</returns>
-    public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(BatchNormCall call, Tensor gradient, IMapPieces input, bool mayOverwrite)
+    public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(
+        BatchNormCall call, Tensor gradient, IMapPieces input, bool mayOverwrite)
     {
         var (shape, channels) = (MapShape.Of(input.Sizes), input.Sizes[1]);
         var pieces = new Strips(shape).Pieces((long)(Strips.PieceElements * input.Scale));

@@ -28,7 +28,8 @@ static class PiecewiseConvolution
         var pieceBytes = Pieces.Bytes(sizes[0] * exampleBytes, input.Scale);
         var shape = MapShape.Of(sizes);
         var mapsOfExample = shape.Maps / sizes[0];
-        if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight) && (sizes[0] == 1 || !IsNative(sizes[1], sizes[2])) && Slabs() is { Count: > 1 } slabs)
+        if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight) && (sizes[0] == 1 || !IsNative(sizes[1], sizes[2]))
+            && Slabs() is { Count: > 1 } slabs)
         {
             // All slabs are divided into the same channels, because the gradient by the input is assembled part by part.
             var ofSlabs = Parts(slabs.Max(slab => slab.Rows) * exampleBytes / sizes[2], slabs.Min(slab => slab.Rows));
@@ -40,7 +41,8 @@ static class PiecewiseConvolution
                         using var scope = NewDisposeScope();
                         var of = gradient.narrow(0, example, 1).narrow(2, slab.Output, slab.Outputs);
                         var place = new MapRange(example * mapsOfExample + channel, channels, (int)slab.First, (int)slab.Rows);
-                        var values = Padded(Placeholder.Read(input, place).view([1, channels, slab.Rows, .. sizes[3..]]), slab.Before, slab.After);
+                        var values =
+                            Padded(Placeholder.Read(input, place).view([1, channels, slab.Rows, .. sizes[3..]]), slab.Before, slab.After);
                         var found = BackwardKernels.Convolution(Of(within, channel), of, values, OfWeight(channel, channels));
                         if (found.Input is { } padded) found = found with { Input = padded.narrow(2, slab.Before, slab.Rows) };
                         sums.Add(found, new(example, 1, channel, channels, slab.First, slab.Rows));
@@ -92,7 +94,8 @@ static class PiecewiseConvolution
         IReadOnlyList<(long First, long Count)> Parts(long bytes, long rows)
         {
             var each = sizes[1];
-            if (call.Groups == 1 && !call.IsTransposed && mapsOfExample == sizes[1]) each = each * pieceBytes / bytes / ChannelsOfBlock * ChannelsOfBlock;
+            if (call.Groups == 1 && !call.IsTransposed && mapsOfExample == sizes[1])
+                each = each * pieceBytes / bytes / ChannelsOfBlock * ChannelsOfBlock;
             each = Math.Clamp(each, Math.Min(ChannelsOfBlock, sizes[1]), sizes[1]);
             while (each < sizes[1] && (IsNative(each, rows) || (sizes[1] % each is > 0 and var rest && IsNative(rest, rows))))
                 each = Math.Min(sizes[1], each + ChannelsOfBlock);
@@ -109,7 +112,8 @@ static class PiecewiseConvolution
     }
 
     // The gradient by the bias is computed with the first channels.
-    static ConvolutionCall Of(ConvolutionCall call, long channel) => channel == 0 ? call : call with { Wants = call.Wants with { Bias = false } };
+    static ConvolutionCall Of(ConvolutionCall call, long channel) =>
+        channel == 0 ? call : call with { Wants = call.Wants with { Bias = false } };
 
     // libtorch uses oneDNN where the product of an example's first three extents is larger.
     const long MostOfNativeKernels = 20480;
@@ -163,7 +167,8 @@ static class PiecewiseConvolution
             if (!call.Wants.Input) return;
             input ??= empty(sizes, gradient.dtype, gradient.device).DetachFromDisposeScope();
             if (place.Example != example) Finish(place.Example);
-            var (to, row, rows) = (input.narrow(0, place.Example, place.Examples).narrow(1, place.Channel, place.Channels), place.Row, place.Rows);
+            var (to, row, rows) =
+                (input.narrow(0, place.Example, place.Examples).narrow(1, place.Channel, place.Channels), place.Row, place.Rows);
             var before = written.GetValueOrDefault(place.Channel).Rows;
             // With a large stride, rows between two slabs belong to neither slab.
             if (row > before) to.narrow(2, before, row - before).zero_();

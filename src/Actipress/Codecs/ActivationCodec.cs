@@ -20,7 +20,8 @@ namespace Actipress;
 /// </remarks>
 public sealed record ActivationCodec
 {
-    internal ActivationCodec(Transform transform, Keep keep, Encoding encoding) => (Transform, Keep, Encoding) = (transform, keep, encoding);
+    internal ActivationCodec(Transform transform, Keep keep, Encoding encoding) =>
+        (Transform, Keep, Encoding) = (transform, keep, encoding);
 
     /// <summary>The first stage: one of the library's, or a program's own.</summary>
     public Transform Transform { get; init; }
@@ -44,7 +45,8 @@ public sealed record ActivationCodec
     /// Keeps every bit of a map, as a copy. It is for tests, and for the question whether a codec is the cause of a difference. Maps pass
     /// the hooks as under any codec, and gradients are those without compression, but no memory is saved.
     /// </summary>
-    public static ActivationCodec Exact { get; } = new(new Identity(), new Keep.Everything(), new Copy()) { ExactZeros = false, EvenIfLarger = true };
+    public static ActivationCodec Exact { get; } =
+        new(new Identity(), new Keep.Everything(), new Copy()) { ExactZeros = false, EvenIfLarger = true };
 
     /// <summary>Keeps every value as float16.</summary>
     public static ActivationCodec Half { get; } = As(ValueForm.Float16);
@@ -63,7 +65,8 @@ public sealed record ActivationCodec
     /// </param>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
     /// <param name="levels">1 to 5.</param>
-    public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) => new(new Wavelet(family, levels), TopKeeping(ratio), new GridStorage());
+    public static ActivationCodec Wavelet(string family, double ratio, int levels = 3) =>
+        new(new Wavelet(family, levels), TopKeeping(ratio), new GridStorage());
 
     /// <summary>Top-k of the map itself: plain thresholding (the paper's ST).</summary>
     /// <param name="ratio">The compression ratio, lambda: 1 or more.</param>
@@ -79,16 +82,20 @@ public sealed record ActivationCodec
     /// </summary>
     public ActivationCodec AsInPaper() => this with { Encoding = new Coo(), ExactZeros = false, EvenIfLarger = true };
 
-    static ActivationCodec As(ValueForm values) => new(new Identity(), new Keep.Everything(), new Compact(Values: values)) { ExactZeros = false };
+    static ActivationCodec As(ValueForm values) =>
+        new(new Identity(), new Keep.Everything(), new Compact(Values: values)) { ExactZeros = false };
 
     internal static Keep.TopK TopKeeping(double ratio) =>
-        ratio is >= 1 and < double.PositiveInfinity ? new(ratio) : throw new ArgumentOutOfRangeException(nameof(ratio), $"No compression ratio of {ratio}: wanted a number of 1 or more.");
+        ratio is >= 1 and < double.PositiveInfinity
+            ? new(ratio)
+            : throw new ArgumentOutOfRangeException(nameof(ratio), $"No compression ratio of {ratio}: wanted a number of 1 or more.");
 
     /// <summary>The precision of the rebuilt values.</summary>
     internal Fineness Fineness => (Transform, Keep, Encoding) switch
     {
         (_, _, Copy) => Fineness.Exact,
-        (Identity, Keep.Everything or Keep.TopK { Ratio: 1 } or Keep.Above { Threshold: 0 }, Coo or Compact { Values: ValueForm.Float32 }) => Fineness.Exact,
+        (Identity, Keep.Everything or Keep.TopK { Ratio: 1 } or Keep.Above { Threshold: 0 }, Coo
+            or Compact { Values: ValueForm.Float32 }) => Fineness.Exact,
         (Identity, Keep.Everything, Compact { Values: ValueForm.Float16 or ValueForm.BFloat16 }) => Fineness.Sixteen,
         (_, Keep.TopK { Ratio: 1 }, Coo or Compact { Values: ValueForm.Float32 }) => Fineness.Sixteen,
         _ => Fineness.Codec,

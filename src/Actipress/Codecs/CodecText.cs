@@ -21,7 +21,9 @@ static class CodecText
 
     static readonly Option[] options =
     [
-        new("block", "dct", (codec, value) => codec.Transform is Dct ? codec with { Transform = new Dct(Whole(value.Text, value.Word)) } : null),
+        new(
+            "block", "dct",
+            (codec, value) => codec.Transform is Dct ? codec with { Transform = new Dct(Whole(value.Text, value.Word)) } : null),
         new("levels", "wt", (codec, value) => codec.Transform is Wavelet { Family: var family }
             ? codec with { Transform = new Wavelet(family, Whole(value.Text, value.Word)) }
             : null),
@@ -61,10 +63,12 @@ static class CodecText
                 _ => Transformed(text, name),
             };
             // A form of values or positions selects compact storage, unless the text names a storage.
-            if (codec.Keep is not Keep.Everything && (given.ContainsKey("values") || given.ContainsKey("index"))) given.TryAdd("storage", "compact");
+            if (codec.Keep is not Keep.Everything && (given.ContainsKey("values") || given.ContainsKey("index")))
+                given.TryAdd("storage", "compact");
             foreach (var option in options)
                 if (given.Remove(option.Name, out var word))
-                    codec = option.With(codec, new(text, option.Name, word)) ?? throw NoOption(text, codec, option.Name, $" {option.Name} is for {option.Of}.");
+                    codec = option.With(codec, new(text, option.Name, word))
+                        ?? throw NoOption(text, codec, option.Name, $" {option.Name} is for {option.Of}.");
             return given.Count == 0 ? codec : throw NoOption(text, codec, given.Keys.First(), "");
         }
         catch (ArgumentOutOfRangeException failure)
@@ -75,7 +79,8 @@ static class CodecText
 
     static ActivationCodec Transformed(string text, string name)
     {
-        var transform = KnownTransforms.All.FirstOrDefault(known => name.StartsWith($"{known.Name}:", StringComparison.Ordinal)) ?? throw Unknown(text);
+        var transform = KnownTransforms.All.FirstOrDefault(known => name.StartsWith($"{known.Name}:", StringComparison.Ordinal))
+            ?? throw Unknown(text);
         Keep keep = name[(transform.Name.Length + 1)..].Split(':') switch
         {
             [var ratio] => ActivationCodec.TopKeeping(Number(text, ratio)),
@@ -118,10 +123,12 @@ static class CodecText
     }
 
     static double Number(string text, string word) =>
-        double.TryParse(word, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) ? number : throw NoNumber(text, word, "a number");
+        double.TryParse(word, NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
+            ? number : throw NoNumber(text, word, "a number");
 
     static int Whole(string text, string word) =>
-        int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : throw NoNumber(text, word, "a whole number");
+        int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            ? number : throw NoNumber(text, word, "a whole number");
 
     static float Threshold(string text, string word)
     {
@@ -144,7 +151,8 @@ static class CodecText
     }
 
     static FormatException NoOption(string text, ActivationCodec codec, string option, string why) =>
-        new($"The codec '{codec}' has no option '{option}' (in '{text}').{why} Known: {string.Join(", ", options.Select(known => $"{known.Name} ({known.Of})"))}.");
+        new($"The codec '{codec}' has no option '{option}' (in '{text}').{why} Known: "
+            + $"{string.Join(", ", options.Select(known => $"{known.Name} ({known.Of})"))}.");
 
     static FormatException NoValue(Value value, IEnumerable<string> wanted) =>
         new($"No {value.Option}={value.Word} (in the codec '{value.Text}'): wanted one of {string.Join(", ", wanted)}.");
@@ -157,7 +165,8 @@ static class CodecText
         var text = codec.Keep switch
         {
             Keep.TopK { Ratio: var ratio } => string.Create(CultureInfo.InvariantCulture, $"{codec.Transform.Name}:{ratio}"),
-            Keep.Above { Threshold: var threshold } => string.Create(CultureInfo.InvariantCulture, $"{codec.Transform.Name}:above:{threshold}"),
+            Keep.Above { Threshold: var threshold } =>
+                string.Create(CultureInfo.InvariantCulture, $"{codec.Transform.Name}:above:{threshold}"),
             _ => codec.Encoding switch
             {
                 Quantized { Bits: var bits } => $"quant:{bits}",
@@ -175,7 +184,8 @@ static class CodecText
             if (compact.Values != ValueForm.Int8) text += $",values={Lower(compact.Values)}";
             if (compact.Index != IndexForm.Auto) text += $",index={Lower(compact.Index)}";
         }
-        var (zeros, larger) = (codec.Encoding is not Coo && !(codec.Encoding is Compact && codec.Keep is Keep.Everything), codec.Encoding is Coo);
+        var (zeros, larger) =
+            (codec.Encoding is not Coo && !(codec.Encoding is Compact && codec.Keep is Keep.Everything), codec.Encoding is Coo);
         if (codec.ExactZeros != zeros) text += $",zeros={(codec.ExactZeros ? "exact" : "none")}";
         if (codec.EvenIfLarger != larger) text += $",larger={(codec.EvenIfLarger ? "pack" : "leave")}";
         return text;

@@ -32,7 +32,8 @@ sealed class ExactCopy : Implementation
         var values = reader.Section(header.Type);
         try
         {
-            if (values.NumberOfElements != header.Shape.Elements) throw reader.Wrong($"{values.NumberOfElements} values", $"{header.Shape.Elements}");
+            if (values.NumberOfElements != header.Shape.Elements)
+                throw reader.Wrong($"{values.NumberOfElements} values", $"{header.Shape.Elements}");
             reader.End();
             return new Sections(null, [values], Unpack);
         }

@@ -76,7 +76,8 @@ abstract class Stored : IDisposable
 
     /// <summary>Rebuilds a range, if <see cref="HasRanges"/>: (maps, rows, elements of a row); the caller disposes it.</summary>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public virtual Tensor Unpack(MapHeader header, MapRange range) => throw new InvalidOperationException($"{GetType().Name} has no ranges.");
+    public virtual Tensor Unpack(MapHeader header, MapRange range) =>
+        throw new InvalidOperationException($"{GetType().Name} has no ranges.");
 
     /// <summary>Writes the stored map as docs/format.md specifies.</summary>
     public abstract void Write(BinaryWriter writer);

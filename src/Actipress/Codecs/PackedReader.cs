@@ -17,7 +17,8 @@ ref struct PackedReader(ReadOnlySpan<byte> all)
     public ReadOnlySpan<byte> Bytes(long count, string what)
     {
         if (count < 0 || count > all.Length - at)
-            throw new InvalidDataException($"A packed map is cut short: {what} of {count} bytes at byte {at}, but only {all.Length - at} follow.");
+            throw new InvalidDataException($"A packed map is cut short: {what} of {count} bytes at byte {at}, "
+                + $"but only {all.Length - at} follow.");
         at += (int)count;
         return all.Slice(at - (int)count, (int)count);
     }

@@ -30,7 +30,8 @@ sealed class Sections : Stored
 
     public override Tensor[] Tensors => Zeros is null ? Encoded : [Zeros, .. Encoded];
 
-    public override Stored With(Tensor[] tensors) => Zeros is null ? new Sections(null, tensors, unpack) : new Sections(tensors[0], tensors[1..], unpack);
+    public override Stored With(Tensor[] tensors) =>
+        Zeros is null ? new Sections(null, tensors, unpack) : new Sections(tensors[0], tensors[1..], unpack);
 
     public override Tensor Unpack(MapHeader header) => unpack(this, header);
 

@@ -46,12 +46,15 @@ sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = Value
     public override string Name => "compact";
 
     internal override Tensor[] Encode(Kept kept, long coefficients) =>
-        kept.Positions is { } positions ? [.. EncodePositions(positions, coefficients), .. EncodeValues(kept.Values)] : EncodeValues(kept.Values);
+        kept.Positions is { } positions
+            ? [.. EncodePositions(positions, coefficients), .. EncodeValues(kept.Values)] : EncodeValues(kept.Values);
 
     internal override Tensor Decode(Tensor[] sections, long coefficients)
     {
         var valueSections = Values == ValueForm.Int8 ? 2 : 1;
-        Expect(sections.Length >= valueSections && sections.Length <= valueSections + 2, $"{valueSections} to {valueSections + 2} sections, found {sections.Length}");
+        Expect(
+            sections.Length >= valueSections && sections.Length <= valueSections + 2,
+            $"{valueSections} to {valueSections + 2} sections, found {sections.Length}");
         using var values = DecodeValues(sections[^valueSections..]);
         if (sections.Length == valueSections)
         {
@@ -84,7 +87,9 @@ sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = Value
     {
         if (sections.Length == 1)
         {
-            Expect(sections[0].dtype == uint8 && sections[0].NumberOfElements == (coefficients + 7) / 8, $"a bitmap of {(coefficients + 7) / 8} bytes");
+            Expect(
+                sections[0].dtype == uint8 && sections[0].NumberOfElements == (coefficients + 7) / 8,
+                $"a bitmap of {(coefficients + 7) / 8} bytes");
             using var set = ExactBits.FromBits(sections[0], coefficients);
             using var found = set.nonzero();
             return found.reshape(-1);
@@ -96,7 +101,9 @@ sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = Value
         using var total = counts.sum();
         using var negative = counts.Lt(0);
         using var anyNegative = negative.any();
-        Expect(!anyNegative.item<bool>() && total.item<long>() == sections[1].NumberOfElements, $"counts that add up to {sections[1].NumberOfElements}, found {total.item<long>()}");
+        Expect(
+            !anyNegative.item<bool>() && total.item<long>() == sections[1].NumberOfElements,
+            $"counts that add up to {sections[1].NumberOfElements}, found {total.item<long>()}");
         using var numbers = HeldScalars.Arange(groups, int64, counts.device);
         using var starts = numbers.Mul_(Group);
         var positions = starts.repeat_interleave(counts);
@@ -128,11 +135,15 @@ sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = Value
     {
         if (Values != ValueForm.Int8)
         {
-            Expect(sections[0].dtype == Values switch { ValueForm.Float16 => float16, ValueForm.BFloat16 => bfloat16, _ => float32 }, $"values as {Values}");
+            Expect(
+                sections[0].dtype == Values switch { ValueForm.Float16 => float16, ValueForm.BFloat16 => bfloat16, _ => float32 },
+                $"values as {Values}");
             return sections[0].to(float32, copy: true);
         }
         var kept = sections[1].NumberOfElements;
-        Expect(sections[0].dtype == float32 && sections[0].NumberOfElements == (kept + Group - 1) / Group, $"{(kept + Group - 1) / Group} steps");
+        Expect(
+            sections[0].dtype == float32 && sections[0].NumberOfElements == (kept + Group - 1) / Group,
+            $"{(kept + Group - 1) / Group} steps");
         Expect(sections[1].dtype == int8, "values of one byte");
         using var values = sections[1].to(float32);
         using var groups = Grouped(values);

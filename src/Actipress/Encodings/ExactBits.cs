@@ -44,12 +44,14 @@ sealed class ExactBits : Packed
                 for (var (lows, highs) = (Vector256.Create(low), Vector256.Create(high)); i + 8 <= end; i += 8)
                 {
                     var x = Vector256.Load(values + i);
-                    to[i / 8] = (byte)~(Vector256.LessThanOrEqual(x, lows) | Vector256.GreaterThanOrEqual(x, highs)).ExtractMostSignificantBits();
+                    to[i / 8] = (byte)~(Vector256.LessThanOrEqual(x, lows) | Vector256.GreaterThanOrEqual(x, highs))
+                        .ExtractMostSignificantBits();
                 }
             for (; i < end; i += 8)
             {
                 var set = 0;
-                for (var bit = 0; bit < 8 && i + bit < end; bit++) if (!(values[i + bit] <= low || values[i + bit] >= high)) set |= 1 << bit;
+                for (var bit = 0; bit < 8 && i + bit < end; bit++)
+                    if (!(values[i + bit] <= low || values[i + bit] >= high)) set |= 1 << bit;
                 to[i / 8] = (byte)set;
             }
         });
@@ -67,8 +69,10 @@ sealed class ExactBits : Packed
         {
             var i = start;
             if (Vector256.IsHardwareAccelerated)
-                for (var (sets, others, each) = (Vector256.Create(set), Vector256.Create(notSet), Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128)); i + 8 <= end; i += 8)
-                    Vector256.ConditionalSelect(Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle(), sets, others).Store(values + i);
+                for (var (sets, others, each) =
+                    (Vector256.Create(set), Vector256.Create(notSet), Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128)); i + 8 <= end; i += 8)
+                    Vector256.ConditionalSelect(Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle(), sets, others)
+                        .Store(values + i);
             for (; i < end; i++) values[i] = (from[i / 8] >> (int)(i % 8) & 1) != 0 ? set : notSet;
         });
         return map;

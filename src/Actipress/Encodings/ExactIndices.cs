@@ -88,7 +88,8 @@ sealed class ExactIndices : Packed
                     reach = Math.Max(reach, least[i] < 0 || most[i] >= int.MaxValue ? long.MaxValue : most[i] - least[i]);
                     firsts[start + i] = (int)least[i];
                 }
-                for (long known; (known = Volatile.Read(ref farthest)) < reach && Interlocked.CompareExchange(ref farthest, reach, known) != known;) { }
+                for (long known; (known = Volatile.Read(ref farthest)) < reach
+                    && Interlocked.CompareExchange(ref farthest, reach, known) != known;) { }
             }
         });
         if (farthest >= FarthestDifference) return null;
@@ -104,7 +105,8 @@ sealed class ExactIndices : Packed
                 }
         });
         var distinct = new List<int>();
-        for (var difference = 0; difference < seen.Length && distinct.Count <= 256; difference++) if (seen[difference]) distinct.Add(difference);
+        for (var difference = 0; difference < seen.Length && distinct.Count <= 256; difference++)
+            if (seen[difference]) distinct.Add(difference);
         if (distinct.Count > 256) return null;
 
         var bitsEach = BitsEach(distinct.Count);
@@ -146,13 +148,17 @@ sealed class ExactIndices : Packed
     {
         var (place, seen) = (0, Vector256<ulong>.Zero);
         for (; place <= places - 4; place += 4)
-            seen |= Avx2.ShiftLeftLogicalVariable(Vector256<ulong>.One, (Vector256.Load(indices + place) - Avx2.ConvertToVector256Int64(Vector128.Load(first + place))).AsUInt64());
-        for (var bits = seen[0] | seen[1] | seen[2] | seen[3]; bits != 0; bits &= bits - 1) differs[BitOperations.TrailingZeroCount(bits)] = true;
+            seen |= Avx2.ShiftLeftLogicalVariable(
+                Vector256<ulong>.One,
+                (Vector256.Load(indices + place) - Avx2.ConvertToVector256Int64(Vector128.Load(first + place))).AsUInt64());
+        for (var bits = seen[0] | seen[1] | seen[2] | seen[3]; bits != 0; bits &= bits - 1)
+            differs[BitOperations.TrailingZeroCount(bits)] = true;
         return place;
     }
 
     // Whether the next eight indices belong to one map, and their codes fill whole bytes.
-    static bool EightAtOnce(long i, long end, int place, int places) => Avx2.IsSupported && Bmi2.X64.IsSupported && i % 8 == 0 && i + 8 <= end && place + 8 <= places;
+    static bool EightAtOnce(long i, long end, int place, int places) =>
+        Avx2.IsSupported && Bmi2.X64.IsSupported && i % 8 == 0 && i + 8 <= end && place + 8 <= places;
 
     // Eight codes of a byte each.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -181,7 +187,8 @@ sealed class ExactIndices : Packed
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static unsafe ulong ReadEight(byte* from, int bitsEach) =>
-        WordBits.Scatter(bitsEach switch { 0 => 0, 1 => *from, 2 => *(ushort*)from, 4 => *(uint*)from, _ => *(ulong*)from }, BitsOfEight(bitsEach));
+        WordBits.Scatter(
+            bitsEach switch { 0 => 0, 1 => *from, 2 => *(ushort*)from, 4 => *(uint*)from, _ => *(ulong*)from }, BitsOfEight(bitsEach));
 
     // The number of indices that one thread takes at a time: a multiple of 8.
     const long Stretch = 1 << 15;
@@ -209,7 +216,8 @@ sealed class ExactIndices : Packed
         tensor(Enumerable.Range(0, perByte).Select(i => (byte)(1 << i * bitsEach)).ToArray(), uint8, device);
 
     /// <inheritdoc/>
-    public override long Bytes => first.NumberOfElements * sizeof(int) + differences.NumberOfElements * sizeof(int) + codes.NumberOfElements;
+    public override long Bytes =>
+        first.NumberOfElements * sizeof(int) + differences.NumberOfElements * sizeof(int) + codes.NumberOfElements;
 
     /// <inheritdoc/>
     public override Tensor Unpack()

@@ -5,8 +5,8 @@ namespace Actipress.Encodings;
 /// default. docs/format.md has every byte.
 /// </summary>
 /// <remarks>
-/// The threshold T is the smallest magnitude that is kept; the ratio sets it through the coefficients of a sample of tiles, so that about one
-/// in ratio is kept. A coefficient y becomes the level floor(|y| / T).
+/// The threshold T is the smallest magnitude that is kept; the ratio sets it through the coefficients of a sample of tiles, so that about
+/// one in ratio is kept. A coefficient y becomes the level floor(|y| / T).
 /// </remarks>
 sealed record GridStorage : Encoding
 {

@@ -23,7 +23,8 @@ sealed record Quantized : SectionEncoding
     /// <exception cref="ArgumentOutOfRangeException">The number of bits is another.</exception>
     public Quantized(int bits)
     {
-        if (bits is not (8 or 4 or 2)) throw new ArgumentOutOfRangeException(nameof(bits), $"No quantisation to {bits} bits: wanted 8, 4 or 2.");
+        if (bits is not (8 or 4 or 2))
+            throw new ArgumentOutOfRangeException(nameof(bits), $"No quantisation to {bits} bits: wanted 8, 4 or 2.");
         Bits = bits;
     }
 
@@ -59,27 +60,33 @@ sealed record Quantized : SectionEncoding
     {
         var groups = (coefficients + Group - 1) / Group;
         Expect(sections is [{ dtype: ScalarType.Float32 }, { dtype: ScalarType.Byte }], "float32 scales and codes");
-        Expect(sections[0].NumberOfElements == 2 * groups && sections[1].NumberOfElements == (coefficients + CodesPerByte - 1) / CodesPerByte, $"{groups} scales and {coefficients} codes");
+        Expect(
+            sections[0].NumberOfElements == 2 * groups && sections[1].NumberOfElements == (coefficients + CodesPerByte - 1) / CodesPerByte,
+            $"{groups} scales and {coefficients} codes");
     }
 
     internal Tensor[] EncodeByTorch(Tensor values, long groups)
     {
         using var outer = NewDisposeScope();
-        var padded = nn.functional.pad(values.unsqueeze(0), [0, groups * Group - values.NumberOfElements], PaddingModes.Replicate).view(groups, Group);
+        var padded = nn.functional.pad(values.unsqueeze(0), [0, groups * Group - values.NumberOfElements], PaddingModes.Replicate)
+            .view(groups, Group);
         var minimum = padded.amin([1], keepdim: true).Add_(0);    // removes the sign of a zero
         var step = padded.amax([1], keepdim: true).Add_(0).sub_(minimum).Div_(Levels);
         var divisor = step.MaskedFill(step.Eq(0), 1);
         var hash = HeldScalars.Arange(groups * Group, int64, values.device);
         hash = Mixed(Mixed(hash, 16, 0x7feb352d), 15, 0x846ca68b);
-        var uniform = hash.bitwise_xor(hash.Div(1 << 16, RoundingMode.floor)).Div(1 << 8, RoundingMode.floor).to(float32).Mul_(1.0 / (1 << 24)).view(groups, Group);
-        var codes = padded.sub_(minimum).div_(divisor).Add_(uniform).floor_().Clamp_(0, Levels).MaskedFill_(step.Eq(0).expand(groups, Group), 0);
+        var uniform = hash.bitwise_xor(hash.Div(1 << 16, RoundingMode.floor)).Div(1 << 8, RoundingMode.floor).to(float32)
+            .Mul_(1.0 / (1 << 24)).view(groups, Group);
+        var codes = padded.sub_(minimum).div_(divisor).Add_(uniform).floor_().Clamp_(0, Levels)
+            .MaskedFill_(step.Eq(0).expand(groups, Group), 0);
         var whole = zeros((values.NumberOfElements + CodesPerByte - 1) / CodesPerByte * CodesPerByte, uint8, values.device);
         whole.narrow(0, 0, values.NumberOfElements).copy_(codes.view(-1).narrow(0, 0, values.NumberOfElements));
         var weights = tensor(Enumerable.Range(0, CodesPerByte).Select(i => (byte)(1 << i * Bits)).ToArray(), uint8, values.device);
         var bytes = whole.view(-1, CodesPerByte).mul_(weights).sum(1, type: uint8);
         return [cat([minimum, step], 1).MoveToOuterDisposeScope(), bytes.MoveToOuterDisposeScope()];
 
-        static Tensor Mixed(Tensor hash, int shift, long factor) => hash.bitwise_xor(hash.Div(1L << shift, RoundingMode.floor)).Mul_(factor).bitwise_and_(0xFFFFFFFF);
+        static Tensor Mixed(Tensor hash, int shift, long factor) =>
+            hash.bitwise_xor(hash.Div(1L << shift, RoundingMode.floor)).Mul_(factor).bitwise_and_(0xFFFFFFFF);
     }
 
     internal Tensor DecodeByTorch(Tensor scales, Tensor codes, long coefficients)

@@ -55,6 +55,7 @@ sealed class RebuiltSample
         values.AddRange(Some(of));
         rebuilt.AddRange(Some(found));
 
-        double[] Some(Tensor all) => all.reshape(-1).slice(0, 0, all.NumberOfElements, step).to(ScalarType.Float64).data<double>().ToArray();
+        double[] Some(Tensor all) =>
+            all.reshape(-1).slice(0, 0, all.NumberOfElements, step).to(ScalarType.Float64).data<double>().ToArray();
     }
 }

@@ -99,7 +99,8 @@ sealed unsafe class SignsInDoubt : IDisposable
     bool Add(Tensor result, MapRange piece, Func<MapRange, Tensor> argument)
     {
         using var part = argument(piece);
-        var (values, rebuilt) = ((nint)LibTorch.Data(result) + (nint)(piece.FirstElement(shape) * sizeof(float)), (nint)LibTorch.Data(part));
+        var (values, rebuilt) =
+            ((nint)LibTorch.Data(result) + (nint)(piece.FirstElement(shape) * sizeof(float)), (nint)LibTorch.Data(part));
         var (bytes, complete) = (0L, 1);
         Each(piece, (chunk, at, count) =>
         {

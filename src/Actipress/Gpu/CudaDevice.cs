@@ -31,10 +31,12 @@ sealed unsafe class CudaDevice : GpuDevice
         var (name, major, minor) = driver.Describe(index);
         if ((major, minor).CompareTo((KernelText.OldestMajor, KernelText.OldestMinor)) < 0)
             throw new PlatformNotSupportedException(
-                $"The kernels cannot run on cuda:{index}: found {name} of compute capability {major}.{minor}, wanted {KernelText.OldestMajor}.{KernelText.OldestMinor} or newer.");
+                $"The kernels cannot run on cuda:{index}: found {name} of compute capability {major}.{minor}, wanted "
+                    + $"{KernelText.OldestMajor}.{KernelText.OldestMinor} or newer.");
         context = driver.Context(index);
         aside = new(() => driver.CreateStream(context));
-        foreach (var kernel in Enum.GetValues<GridKernel>()) functions[kernel] = driver.Load(context, KernelText.Of(kernel), KernelText.Entry(kernel));
+        foreach (var kernel in Enum.GetValues<GridKernel>())
+            functions[kernel] = driver.Load(context, KernelText.Of(kernel), KernelText.Entry(kernel));
     }
 
     /// <inheritdoc/>
@@ -89,7 +91,8 @@ sealed unsafe class CudaDevice : GpuDevice
     nint CurrentStream()
     {
         nint stream;
-        return currentStream(index, &stream) == 0 ? stream : throw new ExternalException($"libtorch gave no current stream of cuda:{index}.");
+        return currentStream(index, &stream) == 0
+            ? stream : throw new ExternalException($"libtorch gave no current stream of cuda:{index}.");
     }
 
     /// <summary>Queues work on a second stream, after the work that torch's stream has so far.</summary>
@@ -163,7 +166,8 @@ sealed unsafe class CudaDevice : GpuDevice
     {
         var stream = LibTorch.SymbolIn("libtorch_cuda.so", "aoti_torch_get_current_cuda_stream");
         if (stream == 0)
-            throw LibTorch.Unsupported("no CUDA in this libtorch", "TorchSharp-cuda-linux, or an installed PyTorch's libtorch, of version 2.10");
+            throw LibTorch.Unsupported(
+                "no CUDA in this libtorch", "TorchSharp-cuda-linux, or an installed PyTorch's libtorch, of version 2.10");
         return new(CudaDriver.Here, new torch.Device(DeviceType.CUDA, index), stream);
     }
 }

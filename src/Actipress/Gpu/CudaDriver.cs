@@ -65,7 +65,8 @@ sealed unsafe class CudaDriver
         popContext = (delegate* unmanaged[Cdecl]<nint*, int>)Symbol("cuCtxPopCurrent_v2");
         moduleLoadData = (delegate* unmanaged[Cdecl]<nint*, byte*, uint, int*, nint*, int>)Symbol("cuModuleLoadDataEx");
         moduleGetFunction = (delegate* unmanaged[Cdecl]<nint*, nint, byte*, int>)Symbol("cuModuleGetFunction");
-        launchKernel = (delegate* unmanaged[Cdecl]<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Symbol("cuLaunchKernel");
+        launchKernel =
+            (delegate* unmanaged[Cdecl]<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Symbol("cuLaunchKernel");
         memoryInfo = (delegate* unmanaged[Cdecl]<nuint*, nuint*, int>)Symbol("cuMemGetInfo_v2");
         streamCreate = (delegate* unmanaged[Cdecl]<nint*, uint, int>)Symbol("cuStreamCreate");
         streamWaitEvent = (delegate* unmanaged[Cdecl]<nint, nint, uint, int>)Symbol("cuStreamWaitEvent");
@@ -81,16 +82,19 @@ sealed unsafe class CudaDriver
         errorName = (delegate* unmanaged[Cdecl]<int, byte**, int>)Symbol("cuGetErrorName");
         errorString = (delegate* unmanaged[Cdecl]<int, byte**, int>)Symbol("cuGetErrorString");
 
-        if (init(0) is var refusal && refusal != Success) throw Unsupported($"a CUDA driver that does not start: {Error(refusal)}", "one that finds a GPU");
+        if (init(0) is var refusal && refusal != Success)
+            throw Unsupported($"a CUDA driver that does not start: {Error(refusal)}", "one that finds a GPU");
         int version;
         Check(driverGetVersion(&version), "asking for the driver's version");
         Version = version;
-        if (version < OldestVersion) throw Unsupported($"a driver for CUDA {Dotted(version)}", $"one for CUDA {Dotted(OldestVersion)} or newer");
+        if (version < OldestVersion)
+            throw Unsupported($"a driver for CUDA {Dotted(version)}", $"one for CUDA {Dotted(OldestVersion)} or newer");
         int count;
         Check(deviceGetCount(&count), "counting GPUs");
         Devices = count;
 
-        nint Symbol(string name) => symbol(name) is var address and not 0 ? address : throw Unsupported($"a CUDA driver without {name}", $"one for CUDA {Dotted(OldestVersion)} or newer");
+        nint Symbol(string name) => symbol(name) is var address and not 0
+            ? address : throw Unsupported($"a CUDA driver without {name}", $"one for CUDA {Dotted(OldestVersion)} or newer");
     }
 
     /// <summary>The newest version of CUDA that the driver supports, such as 12080 for 12.8.</summary>
@@ -139,10 +143,14 @@ sealed unsafe class CudaDriver
         {
             var result = moduleLoadData(&module, data, 2, options, values);
             if (result is NoBinary or InvalidPtx or UnsupportedPtx)
-                throw Unsupported($"a driver for CUDA {Dotted(Version)} that cannot read the kernel {entry} ({Error(result)}{Log()})", $"one for CUDA {Dotted(OldestVersion)} or newer, and a GPU of compute capability {KernelText.OldestMajor}.{KernelText.OldestMinor} or newer");
+                throw Unsupported(
+                    $"a driver for CUDA {Dotted(Version)} that cannot read the kernel {entry} ({Error(result)}{Log()})",
+                    $"one for CUDA {Dotted(OldestVersion)} or newer, and a GPU of compute capability "
+                        + $"{KernelText.OldestMajor}.{KernelText.OldestMinor} or newer");
             Check(result, $"loading the kernel {entry}{Log()}");
         }
-        fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(entry + "\0")) Check(moduleGetFunction(&function, module, name), $"finding the kernel {entry}");
+        fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(entry + "\0"))
+            Check(moduleGetFunction(&function, module, name), $"finding the kernel {entry}");
         return function;
 
         string Log()
@@ -154,7 +162,8 @@ sealed unsafe class CudaDriver
 
     /// <summary>Launches a kernel on a stream, without waiting.</summary>
     /// <remarks><c>arguments</c>: see <see cref="KernelArgument.Bytes"/>. The driver copies them before it returns.</remarks>
-    public void Launch(nint context, nint function, GridKernel kernel, nint stream, int groups, int threads, ReadOnlySpan<KernelArgument> arguments)
+    public void Launch(
+        nint context, nint function, GridKernel kernel, nint stream, int groups, int threads, ReadOnlySpan<KernelArgument> arguments)
     {
         using var entered = new Entered(this, context);
         var bytes = 0;
@@ -303,7 +312,9 @@ sealed unsafe class CudaDriver
     void Check(int result, string what)
     {
         if (result == Success) return;
-        var wayOut = result == OutOfMemory ? "Free GPU memory: a smaller batch, a higher ratio, or AllocatorMeter.EmptyCache()." : "An earlier operation on the GPU may be the cause: run with CUDA_LAUNCH_BLOCKING=1 to see which.";
+        var wayOut = result == OutOfMemory
+            ? "Free GPU memory: a smaller batch, a higher ratio, or AllocatorMeter.EmptyCache()."
+            : "An earlier operation on the GPU may be the cause: run with CUDA_LAUNCH_BLOCKING=1 to see which.";
         throw new ExternalException($"The CUDA driver failed at {what}: {Error(result)}. {wayOut}", result);
     }
 

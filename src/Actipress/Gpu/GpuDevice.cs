@@ -7,7 +7,8 @@ namespace Actipress.Gpu;
 /// <summary>An argument of a kernel: a tensor's memory, or a number or struct of numbers.</summary>
 readonly struct KernelArgument
 {
-    KernelArgument(byte[] bytes, nint address, long length, object? value) => (Bytes, Address, Length, Value) = (bytes, address, length, value);
+    KernelArgument(byte[] bytes, nint address, long length, object? value) =>
+        (Bytes, Address, Length, Value) = (bytes, address, length, value);
 
     /// <summary>The argument as a kernel in PTX takes it. A buffer is its address and its length in elements, both of 64 bits.</summary>
     public byte[] Bytes { get; }
@@ -32,7 +33,8 @@ readonly struct KernelArgument
     }
 
     /// <summary>An argument that is a number, or a struct of numbers.</summary>
-    public static KernelArgument Of<T>(T value) where T : unmanaged => new(MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in value)).ToArray(), 0, 0, value);
+    public static KernelArgument Of<T>(T value) where T : unmanaged =>
+        new(MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in value)).ToArray(), 0, 0, value);
 }
 
 /// <summary>Runs the kernels of src/Actipress.Kernels on the memory of one torch device.</summary>

@@ -35,7 +35,8 @@ sealed class HostMemory : IDisposable
         {
             var moved = gpu.Aside(stream =>
             {
-                for (var i = 0; i < parts.Length; i++) gpu.Driver.CopyToHost(gpu.Context, memory + (nint)parts[i].Start, LibTorch.Data(tensors[i]), parts[i].Bytes, stream);
+                for (var i = 0; i < parts.Length; i++)
+                    gpu.Driver.CopyToHost(gpu.Context, memory + (nint)parts[i].Start, LibTorch.Data(tensors[i]), parts[i].Bytes, stream);
             });
             gpu.WhenDone(moved, () =>
             {
@@ -61,7 +62,8 @@ sealed class HostMemory : IDisposable
             for (var i = 0; i < parts.Length; i++) tensors[i] = torch.empty(parts[i].Shape, parts[i].Type, gpu.Device);
             var arrived = gpu.Aside(stream =>
             {
-                for (var i = 0; i < parts.Length; i++) gpu.Driver.CopyToDevice(gpu.Context, LibTorch.Data(tensors[i]), memory + (nint)parts[i].Start, parts[i].Bytes, stream);
+                for (var i = 0; i < parts.Length; i++)
+                    gpu.Driver.CopyToDevice(gpu.Context, LibTorch.Data(tensors[i]), memory + (nint)parts[i].Start, parts[i].Bytes, stream);
             });
             gpu.Await(arrived);
             gpu.WhenDone(arrived, () => { });

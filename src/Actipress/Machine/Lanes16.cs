@@ -17,17 +17,23 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator +(Lanes16 a, Lanes16 b) => new(a.value + b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator -(Lanes16 a, Lanes16 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 operator *(Lanes16 a, Lanes16 b) => new(a.value * b.value);
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Fused(Lanes16 a, Lanes16 b, Lanes16 c) => new(Vector512.FusedMultiplyAdd(a.value, b.value, c.value));
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Times(Lanes16 a, Lanes16* b) => new(a.value * Vector512.Load((float*)b));
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes16 Fused(Lanes16 a, Lanes16* b, Lanes16 c) => new(Vector512.FusedMultiplyAdd(a.value, Vector512.Load((float*)b), c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes16 Fused(Lanes16 a, Lanes16 b, Lanes16 c) => new(Vector512.FusedMultiplyAdd(a.value, b.value, c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes16 Times(Lanes16 a, Lanes16* b) => new(a.value * Vector512.Load((float*)b));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes16 Fused(Lanes16 a, Lanes16* b, Lanes16 c) =>
+        new(Vector512.FusedMultiplyAdd(a.value, Vector512.Load((float*)b), c.value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Split(Lanes16 a, Lanes16 b, out Lanes16 even, out Lanes16 odd)
     {
         if (Avx512F.IsSupported)
         {
-            even = new(Avx512F.PermuteVar16x32x2(a.value, Vector512.Create(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), b.value));
-            odd = new(Avx512F.PermuteVar16x32x2(a.value, Vector512.Create(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31), b.value));
+            even = new(Avx512F.PermuteVar16x32x2(
+                a.value, Vector512.Create(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), b.value));
+            odd = new(Avx512F.PermuteVar16x32x2(
+                a.value, Vector512.Create(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31), b.value));
             return;
         }
         Lanes8.Split(new(a.value.GetLower()), new(a.value.GetUpper()), out var evenLow, out var oddLow);
@@ -38,7 +44,9 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes16 Rotated(Lanes16 a, int by)
     {
-        if (Avx512F.IsSupported) return new(Avx512F.PermuteVar16x32(a.value, Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + Vector512.Create(by)));
+        if (Avx512F.IsSupported)
+            return new(Avx512F.PermuteVar16x32(
+                a.value, Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + Vector512.Create(by)));
         return LanesInMemory.Rotated(a, by);
     }
 
@@ -47,8 +55,10 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     {
         if (Avx512F.IsSupported)
         {
-            a = new(Avx512F.PermuteVar16x32x2(even.value, Vector512.Create(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), odd.value));
-            b = new(Avx512F.PermuteVar16x32x2(even.value, Vector512.Create(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), odd.value));
+            a = new(Avx512F.PermuteVar16x32x2(
+                even.value, Vector512.Create(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), odd.value));
+            b = new(Avx512F.PermuteVar16x32x2(
+                even.value, Vector512.Create(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), odd.value));
             return;
         }
         Lanes8.Join(new(even.value.GetLower()), new(odd.value.GetLower()), out var aLow, out var aHigh);
@@ -68,8 +78,10 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         }
         for (var c = 0; c < 16; c += 4, from += 4, to += 4 * toStride)
         {
-            Vector512<float> a = Fours(from, fromStride), b = Fours(from + fromStride, fromStride), c2 = Fours(from + 2 * fromStride, fromStride), d = Fours(from + 3 * fromStride, fromStride);
-            Vector512<float> abLow = Avx512F.UnpackLow(a, b), abHigh = Avx512F.UnpackHigh(a, b), cdLow = Avx512F.UnpackLow(c2, d), cdHigh = Avx512F.UnpackHigh(c2, d);
+            Vector512<float> a = Fours(from, fromStride), b = Fours(from + fromStride, fromStride),
+                c2 = Fours(from + 2 * fromStride, fromStride), d = Fours(from + 3 * fromStride, fromStride);
+            Vector512<float> abLow = Avx512F.UnpackLow(a, b), abHigh = Avx512F.UnpackHigh(a, b), cdLow = Avx512F.UnpackLow(c2, d),
+                cdHigh = Avx512F.UnpackHigh(c2, d);
             Avx512F.Shuffle(abLow, cdLow, 0x44).Store(to);
             Avx512F.Shuffle(abLow, cdLow, 0xEE).Store(to + toStride);
             Avx512F.Shuffle(abHigh, cdHigh, 0x44).Store(to + 2 * toStride);
@@ -79,7 +91,8 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static Vector512<float> Fours(float* at, long stride)
         {
-            var fours = Avx512F.InsertVector128(Vector128.Load(at).ToVector256Unsafe().ToVector512Unsafe(), Vector128.Load(at + 4 * stride), 1);
+            var fours =
+                Avx512F.InsertVector128(Vector128.Load(at).ToVector256Unsafe().ToVector512Unsafe(), Vector128.Load(at + 4 * stride), 1);
             fours = Avx512F.InsertVector128(fours, Vector128.Load(at + 8 * stride), 2);
             return Avx512F.InsertVector128(fours, Vector128.Load(at + 12 * stride), 3);
         }
@@ -94,18 +107,23 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
             return;
         }
         // Packing the rows in pairs gives the order of groups. The packing saturates at -128, one below the lowest level.
-        var packed = Avx512BW.PackSignedSaturate(Avx512BW.PackSignedSaturate(Row(rows), Row(rows + 16)), Avx512BW.PackSignedSaturate(Row(rows + 32), Row(rows + 48)));
-        var whole = Vector512.Max(Avx512F.PermuteVar8x64(packed.AsInt64(), Vector512.Create(0L, 2, 4, 6, 1, 3, 5, 7)).AsSByte(), Vector512.Create((sbyte)-sbyte.MaxValue));
+        var packed = Avx512BW.PackSignedSaturate(
+            Avx512BW.PackSignedSaturate(Row(rows), Row(rows + 16)), Avx512BW.PackSignedSaturate(Row(rows + 32), Row(rows + 48)));
+        var whole = Vector512.Max(
+            Avx512F.PermuteVar8x64(packed.AsInt64(), Vector512.Create(0L, 2, 4, 6, 1, 3, 5, 7)).AsSByte(),
+            Vector512.Create((sbyte)-sbyte.MaxValue));
         Vector512.Abs(whole).AsByte().Store(levels);
         negative = whole.ExtractMostSignificantBits();
         kept = ~Vector512.Equals(whole, Vector512<sbyte>.Zero).ExtractMostSignificantBits();
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        Vector512<int> Row(float* row) => Vector512.ConvertToInt32Native(Vector512.MinNative(Vector512.Load(row) * inverse.value, Vector512.Create((float)sbyte.MaxValue)));
+        Vector512<int> Row(float* row) => Vector512.ConvertToInt32Native(Vector512.MinNative(
+            Vector512.Load(row) * inverse.value, Vector512.Create((float)sbyte.MaxValue)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Above(byte* bytes, int m) => Vector512.GreaterThan(Vector512.Load(bytes).AsSByte(), Vector512.Create((sbyte)m)).ExtractMostSignificantBits();
+    public static ulong Above(byte* bytes, int m) =>
+        Vector512.GreaterThan(Vector512.Load(bytes).AsSByte(), Vector512.Create((sbyte)m)).ExtractMostSignificantBits();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Compose(ulong present, ulong below, ulong* planes, int count, byte* bytes)
@@ -116,16 +134,24 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Plane(byte* bytes, int bit) => ((Vector512.Load(bytes) - Vector512<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits();
+    public static ulong Plane(byte* bytes, int bit) =>
+        ((Vector512.Load(bytes) - Vector512<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits();
 
     // Expands each bit to a byte of ones or zeros.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector512<byte> Spread(ulong which)
     {
-        var bits = Vector512.Create((byte)1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
-        var places = Vector512.Create((byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7);
+        var bits = Vector512.Create(
+            (byte)1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2,
+            4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
+        var places = Vector512.Create(
+            (byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5,
+            5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7);
         var all = Vector512.Create(which).AsByte();
-        return Vector512.Equals((Avx512BW.IsSupported ? Avx512BW.Shuffle(all, places) : Vector512.Create(Lanes8.Spread((uint)which), Lanes8.Spread((uint)(which >> 32)))) & bits, bits);
+        return Vector512.Equals(
+            (Avx512BW.IsSupported
+                ? Avx512BW.Shuffle(all, places) : Vector512.Create(Lanes8.Spread((uint)which), Lanes8.Spread((uint)(which >> 32)))) & bits,
+            bits);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -143,7 +169,9 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         {
             var (offset, step) = magnitudes->Others;
             var level = wide & Vector512.Create(0x7F);
-            magnitude = Vector512.ConditionalSelect(Vector512.GreaterThan(level, Vector512.Create(15)).AsSingle(), (Vector512.ConvertToSingle(level) + Vector512.Create(offset)) * Vector512.Create(step), magnitude);
+            magnitude = Vector512.ConditionalSelect(
+                Vector512.GreaterThan(level, Vector512.Create(15)).AsSingle(),
+                (Vector512.ConvertToSingle(level) + Vector512.Create(offset)) * Vector512.Create(step), magnitude);
         }
         (magnitude.AsInt32() | wide << 24 & Vector512.Create(int.MinValue)).AsSingle().Store(to);
     }
@@ -153,7 +181,8 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     {
         Vector512<float> ones = Vector512.Create(magnitudes->Few[1]), twos = Vector512.Create(magnitudes->Few[3]);
         // The bits are in the order of groups: four of the upper row, then the four below them.
-        var upper = Vector512.Create(1u, 2, 4, 8, 0x100, 0x200, 0x400, 0x800, 0x10000, 0x20000, 0x40000, 0x80000, 0x1000000, 0x2000000, 0x4000000, 0x8000000);
+        var upper = Vector512.Create(
+            1u, 2, 4, 8, 0x100, 0x200, 0x400, 0x800, 0x10000, 0x20000, 0x40000, 0x80000, 0x1000000, 0x2000000, 0x4000000, 0x8000000);
         TwoRows((uint)present, (uint)two, (uint)below, to);
         TwoRows((uint)(present >> 32), (uint)(two >> 32), (uint)(below >> 32), to + 32);
 
@@ -180,8 +209,11 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong NotZero(float* rows, long stride, ref Lanes16 most)
     {
-        Vector512<int> a = Vector512.Load(rows).AsInt32(), b = Vector512.Load(rows + stride).AsInt32(), c = Vector512.Load(rows + 2 * stride).AsInt32(), d = Vector512.Load(rows + 3 * stride).AsInt32();
-        most = new(Vector512.Max(Vector512.Max(Vector512.Max(most.value.AsUInt32(), a.AsUInt32()), Vector512.Max(b.AsUInt32(), c.AsUInt32())), d.AsUInt32()).AsSingle());
+        Vector512<int> a = Vector512.Load(rows).AsInt32(), b = Vector512.Load(rows + stride).AsInt32(),
+            c = Vector512.Load(rows + 2 * stride).AsInt32(), d = Vector512.Load(rows + 3 * stride).AsInt32();
+        most = new(Vector512.Max(
+            Vector512.Max(Vector512.Max(most.value.AsUInt32(), a.AsUInt32()), Vector512.Max(b.AsUInt32(), c.AsUInt32())),
+            d.AsUInt32()).AsSingle());
         if (!Avx512BW.IsSupported)
             return ~(Zeros(a) | Zeros(b) << 16 | Zeros(c) << 32 | Zeros(d) << 48);
         // A magnitude that is not zero stays different from zero when it is packed. The packed bytes are in the order of groups.
@@ -202,8 +234,11 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnySigned(Lanes16 x) => x.value.ExtractMostSignificantBits() != 0;
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes16 x) => Vector512.LessThanAny(x.value, Vector512<float>.Zero);
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes16 magnitudes, float limit) => Vector512.GreaterThanAny(magnitudes.value.AsInt32(), Vector512.Create(BitConverter.SingleToInt32Bits(limit)));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AnyNegative(Lanes16 x) => Vector512.LessThanAny(x.value, Vector512<float>.Zero);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AnyAbove(Lanes16 magnitudes, float limit) =>
+        Vector512.GreaterThanAny(magnitudes.value.AsInt32(), Vector512.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Restore(float* rows, uint positive, Lanes16 smallest, float* to, long stride)
@@ -216,7 +251,8 @@ readonly unsafe struct Lanes16(Vector512<float> value) : ILanes<Lanes16>
         void Row(float* row, Vector512<uint> bits, float* to)
         {
             var zero = Vector512.Equals(Vector512.Create(positive) & bits, Vector512<uint>.Zero);
-            Vector512.ConditionalSelect(zero.AsSingle(), Vector512<float>.Zero, Vector512.MaxNative(Vector512.Load(row), smallest.value)).Store(to);
+            Vector512.ConditionalSelect(zero.AsSingle(), Vector512<float>.Zero, Vector512.MaxNative(Vector512.Load(row), smallest.value))
+                .Store(to);
         }
     }
 }

@@ -17,9 +17,13 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator +(Lanes4 a, Lanes4 b) => new(a.value + b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator -(Lanes4 a, Lanes4 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 operator *(Lanes4 a, Lanes4 b) => new(a.value * b.value);
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Fused(Lanes4 a, Lanes4 b, Lanes4 c) => new(Vector128.FusedMultiplyAdd(a.value, b.value, c.value));
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Times(Lanes4 a, Lanes4* b) => new(a.value * Vector128.Load((float*)b));
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes4 Fused(Lanes4 a, Lanes4* b, Lanes4 c) => new(Vector128.FusedMultiplyAdd(a.value, Vector128.Load((float*)b), c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes4 Fused(Lanes4 a, Lanes4 b, Lanes4 c) => new(Vector128.FusedMultiplyAdd(a.value, b.value, c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes4 Times(Lanes4 a, Lanes4* b) => new(a.value * Vector128.Load((float*)b));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes4 Fused(Lanes4 a, Lanes4* b, Lanes4 c) =>
+        new(Vector128.FusedMultiplyAdd(a.value, Vector128.Load((float*)b), c.value));
 
     public Vector128<float> Value => value;
 
@@ -27,7 +31,10 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     public static void Split(Lanes4 a, Lanes4 b, out Lanes4 even, out Lanes4 odd)
     {
         if (Sse.IsSupported) (even, odd) = (new(Sse.Shuffle(a.value, b.value, 0x88)), new(Sse.Shuffle(a.value, b.value, 0xDD)));
-        else (even, odd) = (new(Vector128.Create(a.value[0], a.value[2], b.value[0], b.value[2])), new(Vector128.Create(a.value[1], a.value[3], b.value[1], b.value[3])));
+        else
+            (even, odd) = (
+                new(Vector128.Create(a.value[0], a.value[2], b.value[0], b.value[2])),
+                new(Vector128.Create(a.value[1], a.value[3], b.value[1], b.value[3])));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -41,7 +48,10 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     public static void Join(Lanes4 even, Lanes4 odd, out Lanes4 a, out Lanes4 b)
     {
         if (Sse.IsSupported) (a, b) = (new(Sse.UnpackLow(even.value, odd.value)), new(Sse.UnpackHigh(even.value, odd.value)));
-        else (a, b) = (new(Vector128.Create(even.value[0], odd.value[0], even.value[1], odd.value[1])), new(Vector128.Create(even.value[2], odd.value[2], even.value[3], odd.value[3])));
+        else
+            (a, b) = (
+                new(Vector128.Create(even.value[0], odd.value[0], even.value[1], odd.value[1])),
+                new(Vector128.Create(even.value[2], odd.value[2], even.value[3], odd.value[3])));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -51,7 +61,8 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
             for (var j = 0; j < 16; j += 4)
             {
                 float* rows = from + fromStride * i + j, columns = to + toStride * j + i;
-                Vector128<float> a = Vector128.Load(rows), b = Vector128.Load(rows + fromStride), c = Vector128.Load(rows + 2 * fromStride), d = Vector128.Load(rows + 3 * fromStride);
+                Vector128<float> a = Vector128.Load(rows), b = Vector128.Load(rows + fromStride), c = Vector128.Load(rows + 2 * fromStride),
+                    d = Vector128.Load(rows + 3 * fromStride);
                 Vector128<float> abLow = Vector128.Create(a[0], b[0], a[1], b[1]), abHigh = Vector128.Create(a[2], b[2], a[3], b[3]);
                 Vector128<float> cdLow = Vector128.Create(c[0], d[0], c[1], d[1]), cdHigh = Vector128.Create(c[2], d[2], c[3], d[3]);
                 if (Sse.IsSupported)
@@ -72,7 +83,9 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
         for (var eights = 0; eights < 4; eights++)
         {
             var from = rows + eights / 2 * 32 + eights % 2 * 8;
-            var whole = Vector128.NarrowWithSaturation(Vector128.NarrowWithSaturation(Four(from), Four(from + 16)), Vector128.NarrowWithSaturation(Four(from + 4), Four(from + 20)));
+            var whole = Vector128.NarrowWithSaturation(
+                Vector128.NarrowWithSaturation(Four(from), Four(from + 16)),
+                Vector128.NarrowWithSaturation(Four(from + 4), Four(from + 20)));
             Vector128.Abs(whole).AsByte().Store(levels + 16 * eights);
             negative |= (ulong)whole.ExtractMostSignificantBits() << 16 * eights;
             kept |= (~Vector128.Equals(whole, Vector128<sbyte>.Zero).ExtractMostSignificantBits() & 0xFFFFUL) << 16 * eights;
@@ -80,7 +93,9 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector128<int> Four(float* from) =>
-            Vector128.ConvertToInt32Native(Vector128.MinNative(Vector128.MaxNative(Vector128.Load(from) * inverse.value, Vector128.Create((float)-sbyte.MaxValue)), Vector128.Create((float)sbyte.MaxValue)));
+            Vector128.ConvertToInt32Native(Vector128.MinNative(
+                Vector128.MaxNative(Vector128.Load(from) * inverse.value, Vector128.Create((float)-sbyte.MaxValue)),
+                Vector128.Create((float)sbyte.MaxValue)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -105,7 +120,9 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     public static ulong Plane(byte* bytes, int bit)
     {
         ulong plane = 0;
-        for (var i = 0; i < 64; i += 16) plane |= (ulong)((Vector128.Load(bytes + i) - Vector128<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits() << i;
+        for (var i = 0; i < 64; i += 16)
+            plane |=
+                (ulong)((Vector128.Load(bytes + i) - Vector128<byte>.One).AsUInt16() << 7 - bit).AsByte().ExtractMostSignificantBits() << i;
         return plane;
     }
 
@@ -164,8 +181,11 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnySigned(Lanes4 x) => x.value.ExtractMostSignificantBits() != 0;
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes4 x) => Vector128.LessThanAny(x.value, Vector128<float>.Zero);
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes4 magnitudes, float limit) => Vector128.GreaterThanAny(magnitudes.value.AsInt32(), Vector128.Create(BitConverter.SingleToInt32Bits(limit)));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AnyNegative(Lanes4 x) => Vector128.LessThanAny(x.value, Vector128<float>.Zero);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AnyAbove(Lanes4 magnitudes, float limit) =>
+        Vector128.GreaterThanAny(magnitudes.value.AsInt32(), Vector128.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Restore(float* rows, uint positive, Lanes4 smallest, float* to, long stride)
@@ -174,7 +194,8 @@ readonly unsafe struct Lanes4(Vector128<float> value) : ILanes<Lanes4>
         for (var i = 0; i < 32; i += 4)
         {
             var zero = Vector128.Equals(Vector128.Create(positive >> i) & bits, Vector128<uint>.Zero);
-            Vector128.AndNot(Vector128.MaxNative(Vector128.Load(rows + i), smallest.value), zero.AsSingle()).Store(to + i / 16 * stride + i % 16);
+            Vector128.AndNot(Vector128.MaxNative(Vector128.Load(rows + i), smallest.value), zero.AsSingle())
+                .Store(to + i / 16 * stride + i % 16);
         }
     }
 }

@@ -17,9 +17,13 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator +(Lanes8 a, Lanes8 b) => new(a.value + b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator -(Lanes8 a, Lanes8 b) => new(a.value - b.value);
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 operator *(Lanes8 a, Lanes8 b) => new(a.value * b.value);
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Fused(Lanes8 a, Lanes8 b, Lanes8 c) => new(Vector256.FusedMultiplyAdd(a.value, b.value, c.value));
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Times(Lanes8 a, Lanes8* b) => new(a.value * Vector256.Load((float*)b));
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static Lanes8 Fused(Lanes8 a, Lanes8* b, Lanes8 c) => new(Vector256.FusedMultiplyAdd(a.value, Vector256.Load((float*)b), c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes8 Fused(Lanes8 a, Lanes8 b, Lanes8 c) => new(Vector256.FusedMultiplyAdd(a.value, b.value, c.value));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes8 Times(Lanes8 a, Lanes8* b) => new(a.value * Vector256.Load((float*)b));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes8 Fused(Lanes8 a, Lanes8* b, Lanes8 c) =>
+        new(Vector256.FusedMultiplyAdd(a.value, Vector256.Load((float*)b), c.value));
 
     public Vector256<float> Value => value;
 
@@ -80,8 +84,10 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static void Four(float* rows, long fromStride, float* columns, long toStride)
         {
-            Vector256<float> a = Halves(rows, fromStride), b = Halves(rows + fromStride, fromStride), c = Halves(rows + 2 * fromStride, fromStride), d = Halves(rows + 3 * fromStride, fromStride);
-            Vector256<float> abLow = Avx.UnpackLow(a, b), abHigh = Avx.UnpackHigh(a, b), cdLow = Avx.UnpackLow(c, d), cdHigh = Avx.UnpackHigh(c, d);
+            Vector256<float> a = Halves(rows, fromStride), b = Halves(rows + fromStride, fromStride),
+                c = Halves(rows + 2 * fromStride, fromStride), d = Halves(rows + 3 * fromStride, fromStride);
+            Vector256<float> abLow = Avx.UnpackLow(a, b), abHigh = Avx.UnpackHigh(a, b), cdLow = Avx.UnpackLow(c, d),
+                cdHigh = Avx.UnpackHigh(c, d);
             Avx.Shuffle(abLow, cdLow, 0x44).Store(columns);
             Avx.Shuffle(abLow, cdLow, 0xEE).Store(columns + toStride);
             Avx.Shuffle(abHigh, cdHigh, 0x44).Store(columns + 2 * toStride);
@@ -102,13 +108,15 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         }
         Vector256<sbyte> upper = TwoRows(rows, levels), lower = TwoRows(rows + 32, levels + 32);
         negative = upper.ExtractMostSignificantBits() | (ulong)lower.ExtractMostSignificantBits() << 32;
-        kept = ~(Vector256.Equals(upper, Vector256<sbyte>.Zero).ExtractMostSignificantBits() | (ulong)Vector256.Equals(lower, Vector256<sbyte>.Zero).ExtractMostSignificantBits() << 32);
+        kept = ~(Vector256.Equals(upper, Vector256<sbyte>.Zero).ExtractMostSignificantBits()
+            | (ulong)Vector256.Equals(lower, Vector256<sbyte>.Zero).ExtractMostSignificantBits() << 32);
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector256<sbyte> TwoRows(float* rows, byte* levels)
         {
             // Packing goes within halves of a register, which gives the order of groups.
-            Vector256<short> left = Avx2.PackSignedSaturate(Eight(rows), Eight(rows + 16)), right = Avx2.PackSignedSaturate(Eight(rows + 8), Eight(rows + 24));
+            Vector256<short> left = Avx2.PackSignedSaturate(Eight(rows), Eight(rows + 16)),
+                right = Avx2.PackSignedSaturate(Eight(rows + 8), Eight(rows + 24));
             var whole = Avx2.Permute4x64(Avx2.PackSignedSaturate(left, right).AsInt64(), 0b11_01_10_00).AsSByte();
             Vector256.Abs(whole).AsByte().Store(levels);
             return whole;
@@ -116,7 +124,9 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector256<int> Eight(float* from) =>
-            Vector256.ConvertToInt32Native(Vector256.MinNative(Vector256.MaxNative(Vector256.Load(from) * inverse.value, Vector256.Create((float)-sbyte.MaxValue)), Vector256.Create((float)sbyte.MaxValue)));
+            Vector256.ConvertToInt32Native(Vector256.MinNative(
+                Vector256.MaxNative(Vector256.Load(from) * inverse.value, Vector256.Create((float)-sbyte.MaxValue)),
+                Vector256.Create((float)sbyte.MaxValue)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -145,10 +155,14 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector256<byte> Spread(uint which)
     {
-        var bits = Vector256.Create((byte)1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
+        var bits = Vector256.Create(
+            (byte)1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
         var places = Vector256.Create((byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
         var all = Vector256.Create((uint)which).AsByte();
-        return Vector256.Equals((Avx2.IsSupported ? Avx2.Shuffle(all, places) : Vector256.Create(Lanes4.Spread((ushort)which), Lanes4.Spread((ushort)(which >> 16)))) & bits, bits);
+        return Vector256.Equals(
+            (Avx2.IsSupported
+                ? Avx2.Shuffle(all, places) : Vector256.Create(Lanes4.Spread((ushort)which), Lanes4.Spread((ushort)(which >> 16)))) & bits,
+            bits);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -172,7 +186,9 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
             {
                 var (offset, step) = magnitudes->Others;
                 var level = wide & Vector256.Create(0x7F);
-                magnitude = Vector256.ConditionalSelect(Vector256.GreaterThan(level, Vector256.Create(7)).AsSingle(), (Vector256.ConvertToSingle(level) + Vector256.Create(offset)) * Vector256.Create(step), magnitude);
+                magnitude = Vector256.ConditionalSelect(
+                    Vector256.GreaterThan(level, Vector256.Create(7)).AsSingle(),
+                    (Vector256.ConvertToSingle(level) + Vector256.Create(offset)) * Vector256.Create(step), magnitude);
             }
             (magnitude.AsInt32() | wide << 24 & Vector256.Create(int.MinValue)).AsSingle().Store(to);
         }
@@ -197,8 +213,10 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         static uint Zeros(float* row, float* next, ref Lanes8 most)
         {
             Vector256<float> a = Vector256.Load(row), b = Vector256.Load(row + 8), c = Vector256.Load(next), d = Vector256.Load(next + 8);
-            most = new(Avx2.Max(Avx2.Max(most.value.AsUInt32(), Avx2.Max(a.AsUInt32(), b.AsUInt32())), Avx2.Max(c.AsUInt32(), d.AsUInt32())).AsSingle());
-            var packed = Avx2.PackSignedSaturate(Avx2.PackSignedSaturate(IsZero(a), IsZero(b)), Avx2.PackSignedSaturate(IsZero(c), IsZero(d)));
+            most = new(Avx2.Max(Avx2.Max(most.value.AsUInt32(), Avx2.Max(a.AsUInt32(), b.AsUInt32())), Avx2.Max(c.AsUInt32(), d.AsUInt32()))
+                .AsSingle());
+            var packed =
+                Avx2.PackSignedSaturate(Avx2.PackSignedSaturate(IsZero(a), IsZero(b)), Avx2.PackSignedSaturate(IsZero(c), IsZero(d)));
             return Avx2.PermuteVar8x32(packed.AsInt32(), Vector256.Create(0, 4, 1, 5, 2, 6, 3, 7)).AsByte().ExtractMostSignificantBits();
         }
 
@@ -218,8 +236,11 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnySigned(Lanes8 x) => x.value.ExtractMostSignificantBits() != 0;
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyNegative(Lanes8 x) => Vector256.LessThanAny(x.value, Vector256<float>.Zero);
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] public static bool AnyAbove(Lanes8 magnitudes, float limit) => Vector256.GreaterThanAny(magnitudes.value.AsInt32(), Vector256.Create(BitConverter.SingleToInt32Bits(limit)));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AnyNegative(Lanes8 x) => Vector256.LessThanAny(x.value, Vector256<float>.Zero);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool AnyAbove(Lanes8 magnitudes, float limit) =>
+        Vector256.GreaterThanAny(magnitudes.value.AsInt32(), Vector256.Create(BitConverter.SingleToInt32Bits(limit)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Restore(float* rows, uint positive, Lanes8 smallest, float* to, long stride)
@@ -232,7 +253,9 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         void Eight(float* from, Vector256<uint> bits, float* to) =>
-            Vector256.AndNot(Vector256.MaxNative(Vector256.Load(from), smallest.value), Vector256.Equals(all & bits, Vector256<uint>.Zero).AsSingle()).Store(to);
+            Vector256.AndNot(
+                Vector256.MaxNative(Vector256.Load(from), smallest.value),
+                Vector256.Equals(all & bits, Vector256<uint>.Zero).AsSingle()).Store(to);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -250,7 +273,8 @@ readonly unsafe struct Lanes8(Vector256<float> value) : ILanes<Lanes8>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         void TwoRows(uint present, uint two, uint below, float* to)
         {
-            var places = Spread(present) & Vector256<byte>.One | Spread(two) & Vector256.Create((byte)2) | Spread(below) & Vector256.Create((byte)4);
+            var places =
+                Spread(present) & Vector256<byte>.One | Spread(two) & Vector256.Create((byte)2) | Spread(below) & Vector256.Create((byte)4);
             // The bits are in the order of groups: four of the upper row, then the four below them.
             var rows = Avx2.PermuteVar8x32(places.AsInt32(), Vector256.Create(0, 2, 4, 6, 1, 3, 5, 7)).AsByte();
             Row(rows.GetLower(), to);

@@ -32,7 +32,8 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
 
     readonly struct PackWork(QuantizedGroups groups, Tensor map, bool exactZeros) : ISpecialised<(Sections?, LeftRaw)>
     {
-        public (Sections?, LeftRaw) Run<TFace, TCells>() where TFace : struct, IGridFace where TCells : struct, IGridCells => (groups.Pack<TFace, TCells>(map, exactZeros, out var why), why);
+        public (Sections?, LeftRaw) Run<TFace, TCells>() where TFace : struct, IGridFace where TCells : struct, IGridCells =>
+            (groups.Pack<TFace, TCells>(map, exactZeros, out var why), why);
     }
 
     /// <summary>Rebuilds the map, which the caller disposes.</summary>
@@ -67,14 +68,17 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
     // The number of values that one thread takes at a time: whole groups, and for a large map so many that two threads rarely share a page.
     static long Stretch(long elements) => Math.Clamp(elements / 16, 1 << 14, 1 << 18) / Group * Group;
 
-    Sections? Pack<TFace, TCells>(Tensor map, bool exactZeros, out LeftRaw why) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    Sections? Pack<TFace, TCells>(Tensor map, bool exactZeros, out LeftRaw why)
+        where TFace : struct, IGridFace
+        where TCells : struct, IGridCells
     {
         var elements = map.NumberOfElements;
         var from = (void*)LibTorch.Data(map);
         var (finite, anyZero, anyNegative) = (true, false, false);
         // A map that starts with a negative value keeps no zeros. Where a negative value follows later, the zeros are dropped again.
         var zeros = exactZeros && !StartsNegative() ? empty((elements + 7) / 8, uint8) : null;
-        var (scales, codes) = (empty([(elements + Group - 1) / Group, 2], float32), empty((elements + CodesPerByte - 1) / CodesPerByte, uint8));
+        var (scales, codes) =
+            (empty([(elements + Group - 1) / Group, 2], float32), empty((elements + CodesPerByte - 1) / CodesPerByte, uint8));
         byte* toZeros = (byte*)(zeros is null ? 0 : LibTorch.Data(zeros)), toCodes = (byte*)LibTorch.Data(codes);
         var toScales = (float*)LibTorch.Data(scales);
         CpuTeam.Each(elements, Stretch(elements), Encode);
@@ -110,7 +114,9 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
                 }
                 if (toZeros != null) Buffer.MemoryCopy(positive, toZeros + at / 8, (count + 7) / 8, (count + 7) / 8);
                 EncodeGroup(place, count, (uint)at, toScales + at / Group * 2, levels);
-                Buffer.MemoryCopy(levels, toCodes + at / CodesPerByte, (count + CodesPerByte - 1) / CodesPerByte, (count + CodesPerByte - 1) / CodesPerByte);
+                Buffer.MemoryCopy(
+                    levels, toCodes + at / CodesPerByte, (count + CodesPerByte - 1) / CodesPerByte,
+                    (count + CodesPerByte - 1) / CodesPerByte);
             }
             if (zero) Volatile.Write(ref anyZero, true);
             if (negative) Volatile.Write(ref anyNegative, true);
@@ -184,13 +190,16 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         else
             for (var i = 0; i < Group; i += Vector<byte>.Count)
                 *(Vector<sbyte>*)(codes + i) = Vector.Narrow(
-                    Vector.Narrow(Level(i), Level(i + Vector<int>.Count)), Vector.Narrow(Level(i + 2 * Vector<int>.Count), Level(i + 3 * Vector<int>.Count)));
+                    Vector.Narrow(Level(i), Level(i + Vector<int>.Count)),
+                    Vector.Narrow(Level(i + 2 * Vector<int>.Count), Level(i + 3 * Vector<int>.Count)));
         for (var i = count; i < Group; i++) codes[i] = 0;
         Pack(codes);
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         Vector<int> Level(int i) => Vector.Min(
-            Vector.ConvertToInt32Native((*(Vector<float>*)(x + i) - new Vector<float>(minimum)) / new Vector<float>(step) + Uniforms(first + (uint)i)), new Vector<int>(Levels));
+            Vector.ConvertToInt32Native((*(Vector<float>*)(x + i) - new Vector<float>(minimum)) / new Vector<float>(step)
+                + Uniforms(first + (uint)i)),
+            new Vector<int>(Levels));
     }
 
     void DecodeGroup(byte* codes, float minimum, float step, float* x)
@@ -223,7 +232,8 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
             else
             {
                 var from = (Vector<uint>*)(codes + 4 * i);
-                *(Vector<byte>*)(codes + i) = Vector.Narrow(Vector.Narrow(Four(from[0]), Four(from[1])), Vector.Narrow(Four(from[2]), Four(from[3])));
+                *(Vector<byte>*)(codes
+                    + i) = Vector.Narrow(Vector.Narrow(Four(from[0]), Four(from[1])), Vector.Narrow(Four(from[2]), Four(from[3])));
             }
 
         static Vector<ushort> Two(Vector<ushort> x) => (x | x >>> 4) & new Vector<ushort>(0xFF);

@@ -264,7 +264,8 @@ sealed class ActivationStore : SavedTensorHooks
                 Treatment.Indices => Save(tensor, layer, exactly, (_, whole, _) => PackIndices(whole)),
                 Treatment.BitsIfTwoValued => PackMask(tensor, layer, exactly),
                 Treatment.Map map =>
-                    Save(tensor, layer, by with { Need = map.Need }, (held, values, zeros) => packing.Pack(held, values, zeros, layer, map)),
+                    Save(
+                        tensor, layer, by with { Need = map.Need }, (held, values, zeros) => packing.Pack(held, values, zeros, layer, map)),
                 var other => throw new InvalidOperationException($"No way to treat a saved tensor as {other}."),
             };
         }

@@ -31,7 +31,8 @@ static class ConvolutionInput
     {
         var strides = new long[sizes.Length];
         long stride = 1;
-        foreach (var axis in (int[])[1, .. Enumerable.Range(2, sizes.Length - 2).Reverse(), 0]) (strides[axis], stride) = (stride, stride * sizes[axis]);
+        foreach (var axis in (int[])[1, .. Enumerable.Range(2, sizes.Length - 2).Reverse(), 0])
+            (strides[axis], stride) = (stride, stride * sizes[axis]);
         return strides;
     }
 }

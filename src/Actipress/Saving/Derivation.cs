@@ -10,7 +10,8 @@ namespace Actipress.Saving;
 /// </summary>
 /// <remarks>
 /// A derivation is built while the operations run, from the very tensors that they were given and gave (<see cref="Lineage"/>). Nothing is
-/// guessed from values or from layers. The operations are those of which the hooks are told the results (<see cref="Operation.TellsResults"/>).
+/// guessed from values or from layers. The operations are those of which the hooks are told the results
+/// (<see cref="Operation.TellsResults"/>).
 /// </remarks>
 abstract class Derivation
 {
@@ -29,7 +30,10 @@ abstract class Derivation
     /// <summary>Whether a range of maps of a shape can be rebuilt without the rest.</summary>
     public virtual bool HasRanges(MapShape shape) => false;
 
-    /// <summary>A range of the values: (maps, rows, elements of a row), the same to the bit as in <see cref="Rebuild()"/>, in a tensor of its own that the caller disposes.</summary>
+    /// <summary>
+    /// A range of the values: (maps, rows, elements of a row), the same to the bit as in <see cref="Rebuild()"/>, in a tensor of its own
+    /// that the caller disposes.
+    /// </summary>
     public virtual Tensor Rebuild(MapRange range) => throw new InvalidOperationException($"{GetType().Name} has no ranges.");
 
     /// <summary>

@@ -18,8 +18,8 @@ sealed class DerivedMap : Packed
     // With the bytes of both maps a source may have so many times its coefficients.
     const double CoefficientsOfSource = 3.3;
 
-    // Of a healthy normalisation the result's relative error is about its input's. Where the input hardly varies beside its mean, or a channel
-    // beside the others, it is many times that, and coding the result itself loses less, but for a small error.
+    // Of a healthy normalisation the result's relative error is about its input's. Where the input hardly varies beside its mean, or a
+    // channel beside the others, it is many times that, and coding the result itself loses less, but for a small error.
     const double MostOfSources = 1.5, Near = 0.2;
 
     readonly Derivation derivation;

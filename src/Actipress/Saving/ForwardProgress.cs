@@ -44,7 +44,10 @@ sealed class ForwardProgress
     /// <summary>Another model's parameter is used.</summary>
     public void LeavesModel() => ModelRuns = false;
 
-    /// <summary>Whether all layers that have parameters have run: as many uses as in the last pass, or in the first one each layer once.</summary>
+    /// <summary>
+    /// Whether all layers that have parameters have run: as many uses as in the last pass, or in the first one each layer once.
+    /// </summary>
     public bool IsPastTheLastLayer(int layersInAll, Layer? registeredLast) =>
-        usesOfLastPass is { } known ? uses >= known : (seen.Count >= layersInAll && layersInAll > 0) || (Last is not null && Last == registeredLast);
+        usesOfLastPass is { } known
+            ? uses >= known : (seen.Count >= layersInAll && layersInAll > 0) || (Last is not null && Last == registeredLast);
 }

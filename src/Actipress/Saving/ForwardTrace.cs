@@ -74,7 +74,8 @@ sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long ParameterBytes,
             var address = StorageReference.AddressOf(tensor);
             var kind = parameters.Contains(address) ? SavedKind.Parameter : address == inputStorage ? SavedKind.Input : SavedKind.Map;
             if (!storages.TryGetValue(address, out var storage)) storages.Add(address, storage = storages.Count);
-            saves.Add(new(watch.Current ?? Layer.Unknown, kind, tensor.dtype, tensor.NumberOfElements, storage, StorageReference.BytesOf(tensor)));
+            saves.Add(new(
+                watch.Current ?? Layer.Unknown, kind, tensor.dtype, tensor.NumberOfElements, storage, StorageReference.BytesOf(tensor)));
             return tensor;
         }, kept => ((Tensor)kept!).alias()));
         using var output = model.call(input);
@@ -92,10 +93,13 @@ sealed record ForwardTrace(IReadOnlyList<TracedSave> Saves, long ParameterBytes,
         ArgumentNullException.ThrowIfNull(small);
         ArgumentNullException.ThrowIfNull(larger);
         if (small.Saves.Count != larger.Saves.Count || small.Saves.Zip(larger.Saves).Any(pair => pair.First.Storage != pair.Second.Storage))
-            throw new ArgumentException($"A batch of {SmallBatch} saves otherwise than one of {SmallBatch + 1} ({small.Saves.Count} tensors and {larger.Saves.Count}): nothing can be told of larger batches.");
+            throw new ArgumentException($"A batch of {SmallBatch} saves otherwise than one of {SmallBatch + 1} ({small.Saves.Count} "
+                + $"tensors and {larger.Saves.Count}): nothing can be told of larger batches.");
         long At(long first, long second) => first + (second - first) * (batch - SmallBatch);
         return new(
-            [.. small.Saves.Zip(larger.Saves, (a, b) => a with { Elements = At(a.Elements, b.Elements), StorageBytes = At(a.StorageBytes, b.StorageBytes) })],
+            [.. small.Saves.Zip(
+                larger.Saves,
+                (a, b) => a with { Elements = At(a.Elements, b.Elements), StorageBytes = At(a.StorageBytes, b.StorageBytes) })],
             small.ParameterBytes, At(small.InputBytes, larger.InputBytes), At(small.OutputBytes, larger.OutputBytes), small.OutputStorage);
     }
 

@@ -115,7 +115,8 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
         for (var axis = 0; axis < sizes.Length; axis++) places += (sizes[axis] - 1) * gapped[axis];
         using var memory = torch.empty(places, values.dtype, values.device);
         var (ownStrides, ownSizes) = (strides, sizes);
-        using (var each = memory.as_strided([.. sizes.Select((length, axis) => ownStrides[axis] == 0 ? 1 : length)], gapped, 0)) each.copy_(values);
+        using (var each = memory.as_strided([.. sizes.Select((length, axis) => ownStrides[axis] == 0 ? 1 : length)], gapped, 0))
+            each.copy_(values);
         return memory.as_strided(ownSizes, gapped, 0);
     }
 }

@@ -56,7 +56,8 @@ sealed class HeldMask : Packed
     public static HeldMask? Pack(Tensor tensor)
     {
         if (tensor.device_type == DeviceType.CPU && tensor.dtype == ScalarType.Float32 && tensor.is_contiguous())
-            return OtherThanZero(tensor.Elements<float>()) is var other && other >= 0 && other <= float.MaxValue ? new HeldMask(ExactBits.PackInside(tensor, 0, float.PositiveInfinity), other, tensor.dtype) : null;
+            return OtherThanZero(tensor.Elements<float>()) is var other && other >= 0 && other <= float.MaxValue
+                ? new HeldMask(ExactBits.PackInside(tensor, 0, float.PositiveInfinity), other, tensor.dtype) : null;
         using var scope = NewDisposeScope();
         var flat = tensor.reshape(-1);
         // Real maps are told by a few of their elements.
@@ -79,7 +80,8 @@ sealed class HeldMask : Packed
         for (var others = new Vector<float>(other); at <= values.Length - Vector<float>.Count; at += Vector<float>.Count)
         {
             var x = new Vector<float>(values[at..]);
-            if (!Vector.EqualsAll(Vector.Equals(x, others) | Vector.Equals(x, Vector<float>.Zero), Vector<int>.AllBitsSet)) return float.NaN;
+            if (!Vector.EqualsAll(Vector.Equals(x, others) | Vector.Equals(x, Vector<float>.Zero), Vector<int>.AllBitsSet))
+                return float.NaN;
         }
         for (; at < values.Length; at++) if (values[at] != other && values[at] != 0) return float.NaN;
         return other;
@@ -97,7 +99,9 @@ sealed class HeldMask : Packed
     public override void Dispose() => bits.Dispose();
 }
 
-/// <summary>Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.</summary>
+/// <summary>
+/// Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.
+/// </summary>
 sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool tellsZeros, HeldInside? beside) : Packed
 {
     public Need.Inside Need => need;

@@ -59,7 +59,8 @@ sealed class IntermediateTensors : IDisposable
         {
             Layer = layer;
             modules = new(layer.Module!.modules(), ReferenceEqualityComparer.Instance) { layer.Module };
-            fields = [.. modules.Select(layers.Of).OfType<Layer>().SelectMany(below => TensorsIn.FieldsOf(below.Module!).Select(field => (below, field)))];
+            fields = [.. modules.Select(layers.Of).OfType<Layer>()
+                .SelectMany(below => TensorsIn.FieldsOf(below.Module!).Select(field => (below, field)))];
         }
 
         public Layer Layer { get; }
@@ -111,15 +112,18 @@ sealed class IntermediateTensors : IDisposable
         if (held.Count == 0) return;
         scope.MoveToOuter(held.Select(at => at.Held));
         var (layer, field, first) = held[0];
+        var pass = layer == part.Layer ? "its own forward pass" : $"the forward pass around it, of {Name(part.Layer, capital: false)}";
         throw new InvalidOperationException(
-            $"{Name(layer)} keeps a tensor that was made in {(layer == part.Layer ? "its own forward pass" : $"the forward pass around it, of {Name(part.Layer, capital: false)}")}: found {Shape(first)} in its field '{NameOf(field)}', wanted none. " +
-            $"{nameof(CompressionOptions)}.{nameof(CompressionOptions.DisposeIntermediates)} disposes what a call makes and does not return. " +
-            "Call DetachFromDisposeScope() on the tensor where it is stored, return it, or leave the option off.");
+            $"{Name(layer)} keeps a tensor that was made in {pass}: found {Shape(first)} in its field '{NameOf(field)}', wanted none. "
+            + $"{nameof(CompressionOptions)}.{nameof(CompressionOptions.DisposeIntermediates)} disposes what a call makes and does not "
+            + "return. Call DetachFromDisposeScope() on the tensor where it is stored, return it, or leave the option off.");
     }
 
-    static string Name(Layer layer, bool capital = true) => layer.Name.Length == 0 ? $"{(capital ? "The" : "the")} model ({layer.Type})" : $"{(capital ? "Layer" : "layer")} {layer}";
+    static string Name(Layer layer, bool capital = true) =>
+        layer.Name.Length == 0 ? $"{(capital ? "The" : "the")} model ({layer.Type})" : $"{(capital ? "Layer" : "layer")} {layer}";
 
-    static string Shape(IDisposable held) => held is Tensor tensor ? $"one of {tensor.dtype} [{string.Join(", ", tensor.shape)}]" : $"a {held.GetType().Name}";
+    static string Shape(IDisposable held) =>
+        held is Tensor tensor ? $"one of {tensor.dtype} [{string.Join(", ", tensor.shape)}]" : $"a {held.GetType().Name}";
 
     // The compiler calls the field of a property <Name>k__BackingField.
     static string NameOf(FieldInfo field) => field.Name.StartsWith('<') ? field.Name[1..field.Name.IndexOf('>')] : field.Name;
@@ -171,10 +175,12 @@ sealed class IntermediateTensors : IDisposable
         {
             if (!type.IsGenericType || type.GetGenericTypeDefinition() != typeof(nn.HookableModule<,>)) continue;
             var hook = type.GenericTypeArguments[1];
-            var arguments = hook.GetMethod("Invoke")!.GetParameters().Select(parameter => Expression.Parameter(parameter.ParameterType)).ToArray();
+            var arguments = hook.GetMethod("Invoke")!.GetParameters()
+                .Select(parameter => Expression.Parameter(parameter.ParameterType)).ToArray();
             var result = arguments[^1];
             var body = Expression.Block(Expression.Invoke(Expression.Constant(action), Expression.Convert(result, typeof(object))), result);
-            var remover = type.GetMethod("register_forward_hook", [hook])!.Invoke(module, [Expression.Lambda(hook, body, arguments).Compile()])!;
+            var remover = type.GetMethod("register_forward_hook", [hook])!
+                .Invoke(module, [Expression.Lambda(hook, body, arguments).Compile()])!;
             return () => remover.GetType().GetMethod("remove")!.Invoke(remover, null);
         }
         return null;

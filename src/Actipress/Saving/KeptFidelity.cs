@@ -24,7 +24,8 @@ namespace Actipress;
 public sealed class KeptFidelity
 {
     // The relative errors that are tried, from the coarsest, which half of all maps have at a ratio of 100, to that of 8 bits.
-    static ReadOnlySpan<double> Levels => [1, 0.85, 0.7, 0.6, 0.5, 0.4, 0.33, 0.27, 0.22, 0.18, 0.14, 0.11, 0.08, 0.06, 0.04, 0.025, 0.015, 0];
+    static ReadOnlySpan<double> Levels =>
+        [1, 0.85, 0.7, 0.6, 0.5, 0.4, 0.33, 0.27, 0.22, 0.18, 0.14, 0.11, 0.08, 0.06, 0.04, 0.025, 0.015, 0];
 
     // The share of the difference between 1 and the target that is used, because other batches may be worse.
     const double Room = 0.5;
@@ -38,7 +39,8 @@ public sealed class KeptFidelity
 
     internal KeptFidelity(double target, int batches, ActivationCodec codec)
     {
-        if (codec == ActivationCodec.None) throw new ArgumentException("A fidelity chooses among ratios of the default codec: found 'none', wanted one such as 'dct:10'.");
+        if (codec == ActivationCodec.None)
+            throw new ArgumentException("A fidelity chooses among ratios of the default codec: found 'none', wanted one such as 'dct:10'.");
         (Target, this.batches, ladder) = (target, batches, Ladder.Of(codec));
     }
 
@@ -65,8 +67,10 @@ public sealed class KeptFidelity
 
     /// <summary>The fidelity in a sentence.</summary>
     public override string ToString() => IsMeasuring
-        ? $"a cosine of {Figure(Target)} is to be kept: {measured} of {batches} steps are measured. Maps stay as they are until then; a step is measured by compression.{nameof(ActivationCompression.Backward)}(loss), not by loss.backward()"
-        : $"a cosine of {Figure(Target)} is kept: {Figure(Cosine!.Value)} in the worst of {measured} measured batches{(Bias is { } bias ? $", bias {Figure(bias)}" : "")}, with relative errors of up to {Figure(RelativeError!.Value)}";
+        ? $"a cosine of {Figure(Target)} is to be kept: {measured} of {batches} steps are measured. Maps stay as they are until then; a "
+            + $"step is measured by compression.{nameof(ActivationCompression.Backward)}(loss), not by loss.backward()"
+        : $"a cosine of {Figure(Target)} is kept: {Figure(Cosine!.Value)} in the worst of {measured} measured "
+            + $"batches{(Bias is { } bias ? $", bias {Figure(bias)}" : "")}, with relative errors of up to {Figure(RelativeError!.Value)}";
 
     static string Figure(double figure) => figure.ToString("0.###", CultureInfo.InvariantCulture);
 
@@ -85,13 +89,15 @@ public sealed class KeptFidelity
     {
         var codecs = Array.ConvertAll(ladder, codec => codec == ActivationCodec.None ? codec : adapt(codec));
         var rungs = Ladder.Measure(values, need, codecs, used: null, usedBytes: 0);
-        if (!maps.TryGetValue(identity, out var trial) || trial.Rungs.Length != rungs.Length) maps[identity] = trial = new Trial(codecs, rungs);
+        if (!maps.TryGetValue(identity, out var trial) || trial.Rungs.Length != rungs.Length)
+            maps[identity] = trial = new Trial(codecs, rungs);
         else trial.Add(rungs);
         return new TrialMap(values, () => trying ? trial.Within(Levels[level]) : ActivationCodec.None);
     }
 
     /// <summary>The chosen codec of a map; <see cref="ActivationCodec.None"/> where the map was never measured.</summary>
-    internal ActivationCodec CodecOf((Layer, Operation, int) identity) => maps.TryGetValue(identity, out var trial) ? trial.Within(Levels[level]) : ActivationCodec.None;
+    internal ActivationCodec CodecOf((Layer, Operation, int) identity) =>
+        maps.TryGetValue(identity, out var trial) ? trial.Within(Levels[level]) : ActivationCodec.None;
 
     /// <summary>Measures one step, whose forward pass has held its maps by <see cref="Try"/>. The graph is retained.</summary>
     internal void Measure(Tensor loss, IReadOnlyList<(string Name, Tensor Parameter)> parameters)
@@ -144,7 +150,12 @@ public sealed class KeptFidelity
         Tensor?[] Gradients(bool trying)
         {
             this.trying = trying;
-            try { return BackwardPass.Grad([loss], [.. parameters.Select(named => named.Parameter)], null, nameof(loss), retainGraph: true, createGraph: false, allowUnused: true); }
+            try
+            {
+                return BackwardPass.Grad(
+                    [loss], [.. parameters.Select(named => named.Parameter)], null, nameof(loss), retainGraph: true, createGraph: false,
+                    allowUnused: true);
+            }
             finally { this.trying = false; }
         }
     }
@@ -153,7 +164,8 @@ public sealed class KeptFidelity
     {
         IsMeasuring = false;
         RelativeError = Levels[level];
-        Codecs = maps.GroupBy(map => $"{map.Key.Item1.Name} {map.Key.Item2}").ToDictionary(group => group.Key, group => group.First().Value.Within(Levels[level]));
+        Codecs = maps.GroupBy(map => $"{map.Key.Item1.Name} {map.Key.Item2}")
+            .ToDictionary(group => group.Key, group => group.First().Value.Within(Levels[level]));
         comparison!.Dispose();
         comparison = null;
     }
@@ -165,7 +177,8 @@ public sealed class KeptFidelity
 
         public void Add(Rung[] more)
         {
-            for (var i = 0; i < rungs.Length; i++) rungs[i] = new(Math.Max(rungs[i].Bytes, more[i].Bytes), Math.Max(rungs[i].Harm, more[i].Harm));
+            for (var i = 0; i < rungs.Length; i++)
+                rungs[i] = new(Math.Max(rungs[i].Bytes, more[i].Bytes), Math.Max(rungs[i].Harm, more[i].Harm));
         }
 
         /// <summary>The codec of the fewest bytes that stays below a relative error.</summary>

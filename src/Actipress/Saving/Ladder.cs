@@ -47,12 +47,15 @@ static class Ladder
     {
         using var sample = Sample(map);
         var energy = Sensitivity.Energy(sample, need);
-        var perSampledByte = used is not null && Packed(used) is { } sampled ? (double)usedBytes / sampled.Bytes : (double)map.NumberOfElements / sample.NumberOfElements;
+        var perSampledByte = used is not null && Packed(used) is { } sampled
+            ? (double)usedBytes / sampled.Bytes : (double)map.NumberOfElements / sample.NumberOfElements;
         var rungs = new Rung[ladder.Length];
         rungs[0] = new(map.Bytes(), 0);
         for (var i = 1; i < ladder.Length; i++)
             rungs[i] = Packed(ladder[i]) is { } packed
-                ? new(Math.Min(rungs[i - 1].Bytes, (long)(packed.Bytes * perSampledByte)), Math.Max(rungs[i - 1].Harm, packed.SquaredError / energy * Sensitivity.Weight(need)))
+                ? new(
+                    Math.Min(rungs[i - 1].Bytes, (long)(packed.Bytes * perSampledByte)),
+                    Math.Max(rungs[i - 1].Harm, packed.SquaredError / energy * Sensitivity.Weight(need)))
                 : rungs[i - 1];
         return rungs;
 

@@ -33,7 +33,8 @@ public sealed record Layer(string Name, torch.nn.Module? Module)
     /// after a layer belongs to it.
     /// </summary>
     public bool Matches(string pattern) =>
-        Path == pattern || Path.StartsWith(pattern + ".", StringComparison.Ordinal) || FileSystemName.MatchesSimpleExpression(pattern, Path, ignoreCase: false);
+        Path == pattern || Path.StartsWith(pattern + ".", StringComparison.Ordinal)
+        || FileSystemName.MatchesSimpleExpression(pattern, Path, ignoreCase: false);
 
     /// <inheritdoc/>
     public override string ToString() => Type.Length == 0 ? Name : $"{Name} ({Type})";

@@ -13,7 +13,9 @@ sealed class LayerWatch : IDisposable
     readonly Action<Layer> entered, left;
 
     /// <param name="layers">The layers of the model to watch.</param>
-    /// <param name="entered">Called with the outermost layer when it starts on this thread: the model, or a part of it that is run by itself.</param>
+    /// <param name="entered">
+    /// Called with the outermost layer when it starts on this thread: the model, or a part of it that is run by itself.
+    /// </param>
     /// <param name="left">Called with it when it ends.</param>
     public LayerWatch(ModelLayers layers, Action<Layer> entered, Action<Layer> left)
     {

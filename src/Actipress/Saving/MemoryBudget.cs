@@ -31,12 +31,14 @@ public sealed class MemoryBudget
 
     internal MemoryBudget(long bytes, BudgetOf of, CompressionOptions options, torch.nn.Module model, Func<MemoryTimeline> startTimeline)
     {
-        if (options.DefaultCodec == ActivationCodec.None) throw new ArgumentException("A budget chooses among ratios of the default codec: found 'none', wanted one such as 'dct:10'.");
+        if (options.DefaultCodec == ActivationCodec.None)
+            throw new ArgumentException("A budget chooses among ratios of the default codec: found 'none', wanted one such as 'dct:10'.");
         (Bytes, Of, this.options, this.startTimeline) = (bytes, of, options, startTimeline);
         ladder = Ladder.Of(options.DefaultCodec);
         if (of == BudgetOf.Maps) return;
         if (model.parameters().FirstOrDefault(parameter => parameter.device_type != DeviceType.CPU) is { } elsewhere)
-            throw new NotSupportedException($"A budget of the whole step is measured by the C allocator: found parameters on {elsewhere.device}, wanted all on the CPU. Ask for {nameof(BudgetOf)}.{nameof(BudgetOf.Maps)}.");
+            throw new NotSupportedException("A budget of the whole step is measured by the C allocator: found parameters on "
+                + $"{elsewhere.device}, wanted all on the CPU. Ask for {nameof(BudgetOf)}.{nameof(BudgetOf.Maps)}.");
         meter = AllocatorMeter.Start();
     }
 
@@ -65,7 +67,10 @@ public sealed class MemoryBudget
     public override string ToString()
     {
         var what = string.Create(CultureInfo.InvariantCulture, $"budget of {CompressionReport.Bytes(Bytes)} for {Noun}");
-        return plan is null ? $"{what}: the first step is measured" : $"{what}: {CompressionReport.Bytes(PlannedBytes!.Value)} planned, {CompressionReport.Bytes(MeasuredBytes!.Value)} in the last step, at least {CompressionReport.Bytes(LeastBytes!.Value)}";
+        return plan is null
+            ? $"{what}: the first step is measured"
+            : $"{what}: {CompressionReport.Bytes(PlannedBytes!.Value)} planned, {CompressionReport.Bytes(MeasuredBytes!.Value)} in the "
+                + $"last step, at least {CompressionReport.Bytes(LeastBytes!.Value)}";
     }
 
     // The bytes that one step may take, with the inaccuracy of a measurement.
@@ -120,21 +125,28 @@ public sealed class MemoryBudget
     }
 
     BudgetException TooSmall() => new(
-        $"A budget of {Bytes:N0} bytes for {Noun} is below the least that a step of this model and batch can take: found {MeasuredBytes:N0} bytes in the last step, " +
-        $"at least {LeastBytes:N0} with the coarsest codecs. Allow so many, or take a smaller batch.", LeastBytes!.Value);
+        $"A budget of {Bytes:N0} bytes for {Noun} is below the least that a step of this model and batch can take: found "
+            + $"{MeasuredBytes:N0} bytes in the last step, at least {LeastBytes:N0} with the coarsest codecs. Allow so many, or take a "
+            + "smaller batch.", LeastBytes!.Value);
 
     /// <summary>Called when all maps are released: the step is over, unless more maps follow before the next step begins.</summary>
     internal void End(long mapsPeak)
     {
-        if (plan is not null || timeline is not null) ended = (Of == BudgetOf.Step ? meter!.PeakBytes - before : mapsPeak, timeline?.Moments.Count ?? 0);
+        if (plan is not null || timeline is not null)
+            ended = (Of == BudgetOf.Step ? meter!.PeakBytes - before : mapsPeak, timeline?.Moments.Count ?? 0);
     }
 
     /// <summary>The codec of a layer's maps in this step, before it is adapted to one of them.</summary>
-    internal ActivationCodec CodecFor(Layer layer, ActivationCodec codec) => plan is null ? codec : ladder[rungs.GetValueOrDefault(layer.Name)];
+    internal ActivationCodec CodecFor(Layer layer, ActivationCodec codec) =>
+        plan is null ? codec : ladder[rungs.GetValueOrDefault(layer.Name)];
 
     /// <summary>The bytes and harm of a map that was just packed under the other codecs; null once there is a plan.</summary>
     internal Rung[]? Measure(Tensor map, Need need, Zeros zeros, ActivationCodec used, long bytes) =>
-        plan is null ? Ladder.Measure(map, need, [.. ladder.Select(codec => codec == ActivationCodec.None ? codec : options.Adapt(codec, map, need, zeros))], used, bytes) : null;
+        plan is null
+            ? Ladder.Measure(
+                map, need, [.. ladder.Select(codec => codec == ActivationCodec.None ? codec : options.Adapt(codec, map, need, zeros))],
+                used, bytes)
+            : null;
 
     internal void End() => meter?.Dispose();
 }

@@ -26,7 +26,12 @@ sealed class ModelLayers
     public ModelLayers(torch.nn.Module model)
     {
         this.model = model;
-        All = [new Layer("", model), .. model.named_modules().Where(named => !ReferenceEquals(named.module, model)).Select(named => new Layer(named.name, named.module))];
+        All =
+        [
+            new Layer("", model),
+            .. model.named_modules().Where(named => !ReferenceEquals(named.module, model))
+                .Select(named => new Layer(named.name, named.module)),
+        ];
         foreach (var layer in All) byModule.TryAdd(layer.Module!, layer);
         LearnParameters();
     }
@@ -55,10 +60,13 @@ sealed class ModelLayers
         }
         parameters = found;
         var last = model;
-        while (last.named_children().Select(child => child.module).LastOrDefault(child => child.parameters().Any(parameter => parameter.requires_grad)) is { } below) last = below;
+        while (last.named_children().Select(child => child.module)
+            .LastOrDefault(child => child.parameters().Any(parameter => parameter.requires_grad)) is { } below)
+            last = below;
         LastWithParameters = Of(last) is { } layer && found.Learning.Contains(layer) ? layer : null;
 
-        bool Add(Tensor tensor, Layer layer) => !tensor.IsInvalid && found.ByStorage.TryAdd(StorageReference.AddressOf(tensor), layer) && tensor.requires_grad;
+        bool Add(Tensor tensor, Layer layer) =>
+            !tensor.IsInvalid && found.ByStorage.TryAdd(StorageReference.AddressOf(tensor), layer) && tensor.requires_grad;
     }
 
     /// <summary>The layer whose parameter or buffer has its data in this storage; null where none has.</summary>
@@ -71,7 +79,8 @@ sealed class ModelLayers
     public bool IsWithoutParameters(Layer layer)
     {
         var known = parameters;
-        return known.IsWithout.GetOrAdd(layer, _ => !known.Learning.Any(other => other == layer || layer.Name.Length == 0 || other.Name.StartsWith(layer.Name + ".", StringComparison.Ordinal)));
+        return known.IsWithout.GetOrAdd(layer, _ => !known.Learning.Any(other =>
+            other == layer || layer.Name.Length == 0 || other.Name.StartsWith(layer.Name + ".", StringComparison.Ordinal)));
     }
 
     /// <summary>
@@ -88,19 +97,22 @@ sealed class ModelLayers
         return named[(before, operation)] = (modules.Length == 0 ? null : Following(before, modules)) ?? Layer.After(before);
     }
 
-    // From the layer's own parent to the model: the first module of a fitting type among the modules without parameters that were registered
-    // right after it; else the only one that the parent has.
+    // From the layer's own parent to the model: the first module of a fitting type among the modules without parameters that were
+    // registered right after it; else the only one that the parent has.
     Layer? Following(Layer before, string[] types)
     {
         for (var at = before.Name; at.Length > 0;)
         {
             var dot = at.LastIndexOf('.');
             var parent = dot < 0 ? "" : at[..dot];
-            var children = All.Where(layer => layer.Name.Length > parent.Length && ParentOf(layer.Name) == parent && layer.Name.Length > 0).ToList();
+            var children =
+                All.Where(layer => layer.Name.Length > parent.Length && ParentOf(layer.Name) == parent && layer.Name.Length > 0).ToList();
             var start = children.FindIndex(child => child.Name == at);
             var fitting = children.Where(Fits).ToList();
             if (fitting.Count == 1) return fitting[0];
-            var found = children.Skip(start + 1).TakeWhile(IsWithoutParameters).FirstOrDefault(layer => Fits(layer) && !claimed.Contains(layer)) ?? fitting.FirstOrDefault(layer => !claimed.Contains(layer));
+            var found =
+                children.Skip(start + 1).TakeWhile(IsWithoutParameters).FirstOrDefault(layer => Fits(layer) && !claimed.Contains(layer))
+                    ?? fitting.FirstOrDefault(layer => !claimed.Contains(layer));
             if (found is not null) claimed.Add(found);
             if (fitting.Count > 0) return found;
             // Where layers with parameters follow in the parent, it has not ended yet.

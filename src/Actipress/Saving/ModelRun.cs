@@ -2,7 +2,9 @@ using Actipress.Autograd;
 
 namespace Actipress.Saving;
 
-/// <summary>Tells what a model saves in its forward passes from what others save on the same thread, and to which layer it belongs.</summary>
+/// <summary>
+/// Tells what a model saves in its forward passes from what others save on the same thread, and to which layer it belongs.
+/// </summary>
 sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
 {
     readonly ThreadLocal<ForwardProgress> progress = new(() => new ForwardProgress());
@@ -15,7 +17,9 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
     /// <summary>A tensor is saved in the so-manieth forward pass.</summary>
     public void Begin(int pass) => progress.Value!.Begin(pass);
 
-    /// <summary>The layer of which a saved tensor is a parameter or buffer, or a view of one: then the model runs. Null where it is none.</summary>
+    /// <summary>
+    /// The layer of which a saved tensor is a parameter or buffer, or a view of one: then the model runs. Null where it is none.
+    /// </summary>
     public Layer? OfParameter(Tensor tensor)
     {
         if (layers.OfParameter(StorageReference.AddressOf(tensor)) is not { } layer) return null;

@@ -17,7 +17,9 @@ abstract record Need(Fineness Fineness)
     /// <summary>A convolution's input: it enters the gradient linearly, in sums over many places, in which errors average out.</summary>
     public static readonly Need Linear = new OfValues("linear", Fineness.Codec);
 
-    /// <summary>A factor of a product of maps or matrices: it enters linearly, but its error is that of the other factor's gradient.</summary>
+    /// <summary>
+    /// A factor of a product of maps or matrices: it enters linearly, but its error is that of the other factor's gradient.
+    /// </summary>
     public static readonly Need Factor = new OfValues("factor", Fineness.Codec);
 
     /// <summary>
@@ -56,10 +58,14 @@ abstract record Need(Fineness Fineness)
     /// <summary>Whether each value lies strictly between two bounds: one exact bit an element.</summary>
     public sealed record Inside(double Low, double High) : Need(Fineness.Codec)
     {
-        /// <summary>A value inside, for the map that is made of the bits in the backward pass; outside it holds <see cref="Low"/>.</summary>
+        /// <summary>
+        /// A value inside, for the map that is made of the bits in the backward pass; outside it holds <see cref="Low"/>.
+        /// </summary>
         public double Representative => double.IsInfinity(High) ? Low + 1 : (Low + High) / 2;
 
-        /// <summary>The bits of <paramref name="map"/>, which the caller disposes. A NaN counts as inside, as in libtorch's own backward.</summary>
+        /// <summary>
+        /// The bits of <paramref name="map"/>, which the caller disposes. A NaN counts as inside, as in libtorch's own backward.
+        /// </summary>
         public Tensor Bits(Tensor map)
         {
             if (double.IsInfinity(High))
@@ -73,7 +79,9 @@ abstract record Need(Fineness Fineness)
         }
     }
 
-    /// <summary><see cref="Inside"/> of bounds that are arguments of the call, by their places; <see cref="Steep"/> where there are none.</summary>
+    /// <summary>
+    /// <see cref="Inside"/> of bounds that are arguments of the call, by their places; <see cref="Steep"/> where there are none.
+    /// </summary>
     public sealed record InsideArguments(int Low, int? High) : Need(Fineness.Sixteen)
     {
         /// <summary>With the bounds of one call.</summary>
@@ -87,7 +95,9 @@ abstract record Need(Fineness Fineness)
     /// <summary>Values by the name of their kind.</summary>
     /// <exception cref="InvalidDataException">There is none of this name.</exception>
     public static Need Named(string name) =>
-        ((OfValues[])[(OfValues)Linear, (OfValues)Factor, (OfValues)Normalised, (OfValues)Tokens, (OfValues)Smooth, (OfValues)Steep, (OfValues)Exact])
+        ((OfValues[])[
+            (OfValues)Linear, (OfValues)Factor, (OfValues)Normalised, (OfValues)Tokens, (OfValues)Smooth, (OfValues)Steep, (OfValues)Exact,
+        ])
         .FirstOrDefault(need => need.Name == name) ?? throw new InvalidDataException($"No need '{name}' of values.");
 
     /// <summary>As a user names it.</summary>
@@ -99,7 +109,8 @@ abstract record Need(Fineness Fineness)
         SavedNeed.Smooth => Smooth,
         SavedNeed.Steep => Steep,
         SavedNeed.Exact => Exact,
-        _ => throw new ArgumentOutOfRangeException(nameof(need), $"No need {need}: wanted one of {string.Join(", ", Enum.GetNames<SavedNeed>())}."),
+        _ => throw new ArgumentOutOfRangeException(
+            nameof(need), $"No need {need}: wanted one of {string.Join(", ", Enum.GetNames<SavedNeed>())}."),
     };
 
     /// <summary>What answers both, where one tensor plays two parts in an operation or a saved tensor's part is not certain.</summary>

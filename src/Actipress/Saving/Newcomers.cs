@@ -35,8 +35,9 @@ sealed class Newcomers : SavedTensorHooks
             foreach (var layer in compression.Layers)
                 if (byModule.TryGetValue(layer.Module!, out _))
                     throw new InvalidOperationException(
-                        $"Two compressions of one model: found one that has {(layer.Name.Length == 0 ? $"this {layer.Type}" : $"its layer {layer}")} already, wanted none. " +
-                        $"Dispose that one first, or give all rules to one {nameof(CompressActivationsExtensions.CompressActivations)}.");
+                        "Two compressions of one model: found one that has "
+                            + $"{(layer.Name.Length == 0 ? $"this {layer.Type}" : $"its layer {layer}")} already, wanted none. Dispose "
+                            + $"that one first, or give all rules to one {nameof(CompressActivationsExtensions.CompressActivations)}.");
             foreach (var layer in compression.Layers) byModule.TryAdd(layer.Module!, compression);
             live = [.. live, compression];
             SavedTensorsScope.OfThreadsWithout ??= SavedTensorsScope.Shared(new Newcomers());

@@ -106,7 +106,8 @@ static class Operations
         Line("_trilinear", [Factor, Factor, Factor]),                // (input, weight, input)
 
         // Normalisations: the statistics are exact.
-        Line("native_batch_norm", [Normalised, Weight, Exact], [Exact]),         // (input, weight, bias, running mean, running variance, ...)
+        // (input, weight, bias, running mean, running variance, ...)
+        Line("native_batch_norm", [Normalised, Weight, Exact], [Exact]),
         Line("_native_batch_norm_legit", [Normalised, Weight, Exact], [Exact]),
         Line("_native_batch_norm_legit_no_training", [Normalised, Weight, Exact], [Exact]),
         Line("_batch_norm_with_update", [Normalised, Weight, Exact], [Exact]),
@@ -324,7 +325,8 @@ static class Operations
     };
 
     /// <summary>The types of builtin modules whose forward pass is an operation.</summary>
-    public static string[] ModulesOf(Operation operation) => composites.TryGetValue(operation.ShortName, out var modules) ? modules : Of(operation)?.Modules ?? [];
+    public static string[] ModulesOf(Operation operation) =>
+        composites.TryGetValue(operation.ShortName, out var modules) ? modules : Of(operation)?.Modules ?? [];
 
     /// <summary>The innermost of the running operations that a builtin module is known for; else the innermost of all.</summary>
     public static Operation NamedBy(RunningOperations? operations, Operation innermost)

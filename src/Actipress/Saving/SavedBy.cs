@@ -20,7 +20,8 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         var storage = StorageReference.AddressOf(tensor);
         ref var frame = ref operations.At(0);
         var isWeight = IsWeight(storage, operations, lines);
-        if (lines(frame.Operation) is not { } line) return new(frame.Operation, isWeight ? Need.Weight : Need.Exact, isWeight, PlaceOf(storage, frame) >= 0);
+        if (lines(frame.Operation) is not { } line)
+            return new(frame.Operation, isWeight ? Need.Weight : Need.Exact, isWeight, PlaceOf(storage, frame) >= 0);
 
         var (need, isArgument) = ((Need?)null, false);
         var implementation = OperationObserver.Implementation(tensor);
@@ -30,7 +31,8 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
             isArgument = true;
             need = need is null ? line.OfArgument(i) : Need.Both(need, line.OfArgument(i));
         }
-        if (frame.Operation.IsInPlace && (need is null || frame.Arguments[0] == implementation)) (need, isArgument) = (OfChanged(line), false);
+        if (frame.Operation.IsInPlace && (need is null || frame.Arguments[0] == implementation))
+            (need, isArgument) = (OfChanged(line), false);
         if (need is null && PlaceOf(storage, frame) is >= 0 and var place) (need, isArgument) = (line.OfArgument(place), true);
         var isKnown = need is not null ? line.KnowsArguments || !isArgument : line.KnowsResult(frame.SavedResults);
         need ??= line.OfResult(frame.SavedResults++);
@@ -46,7 +48,8 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         {
             ref var frame = ref operations.At(level);
             for (var i = 0; i < frame.ArgumentCount; i++)
-                if (frame.Arguments[i] != 0 && layers.OfParameter(StorageReference.AddressOf(frame.Arguments[i])) is { } layer) return layer;
+                if (frame.Arguments[i] != 0 && layers.OfParameter(StorageReference.AddressOf(frame.Arguments[i])) is { } layer)
+                    return layer;
         }
         return null;
     }
@@ -58,12 +61,14 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         if (frame.Operation.ShortName != "mul" || frame.Arguments[0] == 0 || frame.Arguments[1] == 0) return false;
         var other = frame.Arguments[frame.Arguments[0] == OperationObserver.Implementation(tensor) ? 1 : 0];
         using var factor = LibTorch.OfImplementation(other);
-        return factor.dim() == tensor.dim() && MapShape.Of(factor.shape).MapElements == 1 && MapShape.Of(tensor.shape).MapElements >= LeastPlaces;
+        return factor.dim() == tensor.dim() && MapShape.Of(factor.shape).MapElements == 1
+            && MapShape.Of(tensor.shape).MapElements >= LeastPlaces;
     }
 
     // An operation in place saves its first argument as it was, in a copy, or as it became.
     static Need OfChanged(OperationNeeds line) =>
-        line.Arguments.Length == 0 ? line.OfResult(0) : line.Results.Length == 0 ? line.OfArgument(0) : Need.Both(line.OfArgument(0), line.OfResult(0));
+        line.Arguments.Length == 0
+            ? line.OfResult(0) : line.Results.Length == 0 ? line.OfArgument(0) : Need.Both(line.OfArgument(0), line.OfResult(0));
 
     // A weight that was computed reaches the operation that saves it through others around it, as a view.
     static bool IsWeight(nint storage, RunningOperations operations, Func<Operation, OperationNeeds?> lines)
@@ -73,7 +78,9 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
             ref var frame = ref operations.At(level);
             if (lines(frame.Operation) is not { } line) continue;
             for (var i = 0; i < frame.ArgumentCount; i++)
-                if (frame.Arguments[i] != 0 && line.OfArgument(i) == Need.Weight && StorageReference.AddressOf(frame.Arguments[i]) == storage) return true;
+                if (frame.Arguments[i] != 0 && line.OfArgument(i) == Need.Weight
+                    && StorageReference.AddressOf(frame.Arguments[i]) == storage)
+                    return true;
         }
         return false;
     }

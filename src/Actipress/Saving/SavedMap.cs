@@ -136,8 +136,11 @@ sealed class SavedMap : ITimedMap, IDisposable
     public bool Answers(Need need) =>
         need is Need.ShapeOnly || ValuesAnswer(need) || BitsFor(need) is not null;
 
-    /// <summary>Whether the values that are held do: exact zeros beside positive values tell a ReLU all, a raw map tells everything.</summary>
-    public bool ValuesAnswer(Need need) => Values is not null && Values.Fineness >= need.Fineness && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held.KeepsExactZeros));
+    /// <summary>
+    /// Whether the values that are held do: exact zeros beside positive values tell a ReLU all, a raw map tells everything.
+    /// </summary>
+    public bool ValuesAnswer(Need need) => Values is not null && Values.Fineness >= need.Fineness
+        && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held.KeepsExactZeros));
 
     /// <summary>What hangs on the zeros of the values that an operation asks for.</summary>
     public Zeros ZerosFor(Need need) =>

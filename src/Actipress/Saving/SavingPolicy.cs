@@ -18,7 +18,9 @@ abstract record Treatment
     /// <summary>Booleans: one bit each, exactly.</summary>
     public sealed record Bits : Treatment;
 
-    /// <summary>Floating-point numbers made by no differentiable operation: bits if they are a dropout's mask, else <see cref="NotOurs"/>.</summary>
+    /// <summary>
+    /// Floating-point numbers made by no differentiable operation: bits if they are a dropout's mask, else <see cref="NotOurs"/>.
+    /// </summary>
     public sealed record BitsIfTwoValued : Treatment;
 
     /// <summary>Pooling indices: the few bits that they need, exactly.</summary>
@@ -27,7 +29,10 @@ abstract record Treatment
     /// <summary>Goes to another device until it is asked for.</summary>
     public sealed record Moved(Device Device) : Treatment;
 
-    /// <summary>An activation map: what its operation needs of it, values through <paramref name="Codec"/>, which a budget may change if no rule names the layer.</summary>
+    /// <summary>
+    /// An activation map: what its operation needs of it, values through <paramref name="Codec"/>, which a budget may change if no rule
+    /// names the layer.
+    /// </summary>
     public sealed record Map(ActivationCodec Codec, Need Need, bool NoRule) : Treatment;
 }
 
@@ -47,7 +52,8 @@ abstract class SavingPolicy
     public virtual IReadOnlyList<Note> IdleRules() => [];
 
     /// <summary>The codec, and what stands in for it where it would make more than some relative error, from the coarsest.</summary>
-    public virtual IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) => [(codec, double.PositiveInfinity)];
+    public virtual IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
+        [(codec, double.PositiveInfinity)];
 
     /// <summary>The codec for a map of which more is known than its layer.</summary>
     public virtual ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => codec;
@@ -65,11 +71,14 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
         if (codec == ActivationCodec.None) return new Treatment.LeftAlone("rule");
         if (tensor.dtype == ScalarType.Bool) return new Treatment.Bits();
         if (tensor.dtype == ScalarType.Int64) return by.IsArgument ? new Treatment.NotOurs() : new Treatment.Indices();
-        if (tensor.dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.Float16 or ScalarType.BFloat16)) return new Treatment.LeftAlone("type");
+        if (tensor.dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.Float16 or ScalarType.BFloat16))
+            return new Treatment.LeftAlone("type");
         if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
 
-        if (by.Need.Fineness > codec.Fineness && by.Need.Fineness == Fineness.Exact) return new Treatment.LeftAlone(by.IsKnown ? $"exact for {by.Operation}" : $"exact: {by.Operation} is not known");
-        return new Treatment.Map(codec, options.AdaptsToLayers && codec.ExactZeros || by.Need.Fineness > Fineness.Codec ? by.Need : Need.Smooth, noRule);
+        if (by.Need.Fineness > codec.Fineness && by.Need.Fineness == Fineness.Exact)
+            return new Treatment.LeftAlone(by.IsKnown ? $"exact for {by.Operation}" : $"exact: {by.Operation} is not known");
+        return new Treatment.Map(
+            codec, options.AdaptsToLayers && codec.ExactZeros || by.Need.Fineness > Fineness.Codec ? by.Need : Need.Smooth, noRule);
     }
 
     public override ActivationCodec? Codec => options.DefaultCodec;
@@ -78,9 +87,11 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
 
     public override OperationNeeds? Line(Operation operation) => options.Line(operation);
 
-    public override IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) => options.Finer(codec, map, need);
+    public override IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
+        options.Finer(codec, map, need);
 
-    public override ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => options.Adapt(codec, map, need, zeros);
+    public override ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) =>
+        options.Adapt(codec, map, need, zeros);
 }
 
 /// <summary>Everything goes to a device.</summary>

@@ -20,22 +20,25 @@ enum Zeros
 /// <summary>How much harm an error in a saved map does, by what the map is.</summary>
 /// <remarks>
 /// A vector has no neighbouring values for a transform to gather, and its layer's gradient has no sum over places in which errors
-/// cancel: it gets 8-bit quantisation, and so do the channels' scales of a squeeze-and-excitation, each of which multiplies a whole map. Tokens are no vectors, though a linear layer folds them into rows. Inputs of normalisation layers, whose error enters the gradient of everything before them, are
-/// smoother than the clipped maps that convolutions save, so that the same ratio gives them finer steps by itself. Halving their ratio
-/// beyond that was measured on a ResNet-20 and buys less than a lower ratio everywhere (experiments/resnet20-fidelity).
+/// cancel: it gets 8-bit quantisation, and so do the channels' scales of a squeeze-and-excitation, each of which multiplies a whole map.
+/// Tokens are no vectors, though a linear layer folds them into rows. Inputs of normalisation layers, whose error enters the gradient of
+/// everything before them, are smoother than the clipped maps that convolutions save, so that the same ratio gives them finer steps by
+/// itself. Halving their ratio beyond that was measured on a ResNet-20 and buys less than a lower ratio everywhere
+/// (experiments/resnet20-fidelity).
 /// </remarks>
 static class Sensitivity
 {
     const double OfNormalisation = 4;
 
-    // A factor's error is that of the other factor's gradient, and where attention is written out a difference of two such products follows.
+    // A factor's error is that of the other factor's gradient, and where attention is written out a difference of two such products
+    // follows.
     const double MostOfFactors = 0.15;
 
     // Of white noise's own error, which a sample tells to one percent. Smoother maps' errors cancel in a convolution's sums over places.
     const double MostOfConvolutions = 0.99;
 
-    // Of smooth functions' maps: the slope at each place is off by as much, in the gradient of everything before it. A detector of SiLU that
-    // had learnt nothing kept a cosine of 0.39 without this, 0.70 at 0.4, 0.78 at 0.3 and 0.82 at 0.2, where it kept 3 % of its bytes.
+    // Of smooth functions' maps: the slope at each place is off by as much, in the gradient of everything before it. A detector of SiLU
+    // that had learnt nothing kept a cosine of 0.39 without this, 0.70 at 0.4, 0.78 at 0.3 and 0.82 at 0.2, where it kept 3 % of its bytes.
     const double MostOfSmoothMaps = 0.2;
 
     // Between this ratio and 8 bits nothing is tried: what a fourth of the coefficients does not gather, half of them hardly do.
@@ -51,8 +54,10 @@ static class Sensitivity
     {
         var ratio = codec.Keep is Keep.TopK keep ? keep.Ratio : 1;
         if (ratio > 1 && need == Need.Tokens && AreUnlike(map)) return ActivationCodec.BFloat16;
-        if (ratio > 1 && (IsOfVectors(map) || (map.device_type != DeviceType.CPU && BearsLittle(map, need)))) return ActivationCodec.Quantized(8);
-        return zeros == Zeros.Known || (zeros == Zeros.Refine && ratio >= RatioWithoutRefinedZeros) ? codec with { ExactZeros = false } : codec;
+        if (ratio > 1 && (IsOfVectors(map) || (map.device_type != DeviceType.CPU && BearsLittle(map, need))))
+            return ActivationCodec.Quantized(8);
+        return zeros == Zeros.Known || (zeros == Zeros.Refine && ratio >= RatioWithoutRefinedZeros)
+            ? codec with { ExactZeros = false } : codec;
     }
 
     /// <summary>
@@ -67,7 +72,8 @@ static class Sensitivity
             need == Need.Linear && codec.Keep is Keep.TopK { Ratio: > 1 and var ratio } ? (MostOfConvolutions * OfWhiteNoise(ratio), 8) :
             (double.PositiveInfinity, 8);
         yield return (codec, most);
-        if (most < double.PositiveInfinity && need != Need.Linear && codec.Keep is Keep.TopK { Ratio: > FinerRatio }) yield return (codec with { Keep = new Keep.TopK(FinerRatio) }, most);
+        if (most < double.PositiveInfinity && need != Need.Linear && codec.Keep is Keep.TopK { Ratio: > FinerRatio })
+            yield return (codec with { Keep = new Keep.TopK(FinerRatio) }, most);
         yield return (ActivationCodec.Quantized(bits) with { ExactZeros = codec.ExactZeros }, double.PositiveInfinity);
     }
 
@@ -79,7 +85,10 @@ static class Sensitivity
     // Where no sample tells the error, as on a GPU, such maps get 8 bits at once.
     static bool BearsLittle(Tensor map, Need need) => need == Need.Factor || need == Need.Tokens || (need == Need.Smooth && map.dim() <= 3);
 
-    /// <summary>The relative error of normally distributed coefficients of which one in <paramref name="ratio"/> is kept: all below a threshold t are lost, and t is the step.</summary>
+    /// <summary>
+    /// The relative error of normally distributed coefficients of which one in <paramref name="ratio"/> is kept: all below a threshold t
+    /// are lost, and t is the step.
+    /// </summary>
     public static double OfWhiteNoise(double ratio)
     {
         var (low, high) = (0.0, 10.0);
@@ -126,7 +135,9 @@ static class Sensitivity
     /// <summary>How much an error in a map counts against one of the same relative size elsewhere.</summary>
     public static double Weight(Need need) => need == Need.Normalised || need == Need.Tokens ? OfNormalisation : 1;
 
-    /// <summary>What a mean squared error in a map is measured by: its mean square, or its variance where a normalisation takes the mean away.</summary>
+    /// <summary>
+    /// What a mean squared error in a map is measured by: its mean square, or its variance where a normalisation takes the mean away.
+    /// </summary>
     public static double Energy(Tensor map, Need need)
     {
         using var wide = map.to(float64);

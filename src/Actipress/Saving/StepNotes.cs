@@ -28,22 +28,35 @@ static class StepNotes
         foreach (var (operation, bytes) in unknown)
             if (bytes > saved * SmallShare)
                 yield return new(operation, operation.Length == 0
-                    ? $"{CompressionReport.Bytes(bytes)} were saved by no operation of libtorch, as a custom autograd function's are: they stay exact."
-                    : $"{operation} is not in the table of operations: what it saves, {CompressionReport.Bytes(bytes)}, stays exact. If you know what its backward pass needs: options.{nameof(CompressionOptions.Operation)}(\"{operation}\", {nameof(SavedNeed)}...).");
+                    ? $"{CompressionReport.Bytes(bytes)} were saved by no operation of libtorch, as a custom autograd function's are: "
+                        + "they stay exact."
+                    : $"{operation} is not in the table of operations: what it saves, {CompressionReport.Bytes(bytes)}, stays exact. If "
+                        + $"you know what its backward pass needs: options.{nameof(CompressionOptions.Operation)}(\"{operation}\", "
+                        + $"{nameof(SavedNeed)}...).");
 
         var workspaces = ledger.Accounts.Sum(account => account.WorkspaceBytes);
         if (workspaces > 0)
-            yield return new("workspace", $"{CompressionReport.Bytes(workspaces)} are the workspace of a recurrent layer, whose layout only its library knows: it stays as it is.");
+            yield return new("workspace", $"{CompressionReport.Bytes(workspaces)} are the workspace of a recurrent layer, whose layout "
+                + "only its library knows: it stays as it is.");
 
-        var alive = ledger.Accounts.Where(account => account.AliveElsewhereBytes > 0).OrderByDescending(account => account.AliveElsewhereBytes).ToList();
+        var alive = ledger.Accounts.Where(account => account.AliveElsewhereBytes > 0)
+            .OrderByDescending(account => account.AliveElsewhereBytes).ToList();
         if (alive.Count > 0)
-            yield return new("alive", $"{CompressionReport.Bytes(alive.Sum(account => account.AliveElsewhereBytes))} of the maps were still alive when the backward pass began, and are kept as they are: " +
-                $"{string.Join(", ", alive.Take(3).Select(account => account.AliveElsewhereBy.Count == 0 ? $"{account}" : $"{account} by {string.Join(" and ", account.AliveElsewhereBy)}"))}{(alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "")}. " +
-                $"Disposing intermediate results would free them: with `using`, or with options.{nameof(CompressionOptions.DisposeIntermediates)}.");
+        {
+            var bytes = CompressionReport.Bytes(alive.Sum(account => account.AliveElsewhereBytes));
+            var first = string.Join(", ", alive.Take(3).Select(account =>
+                account.AliveElsewhereBy.Count == 0 ? $"{account}" : $"{account} by {string.Join(" and ", account.AliveElsewhereBy)}"));
+            var others = alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "";
+            yield return new("alive", $"{bytes} of the maps were still alive when the backward pass began, and are kept as they are: "
+                + $"{first}{others}. Disposing intermediate results would free them: with `using`, or with "
+                + $"options.{nameof(CompressionOptions.DisposeIntermediates)}.");
+        }
 
         if (codec.Keep is Keep.TopK && Doubt(ledger) is var (error, worst))
             yield return new("fidelity", string.Create(CultureInfo.InvariantCulture,
-                $"The gradient of this step is likely far from the exact one: the maps' errors are {error:0.00} of their size, most in {worst}. {Mend(codec, error)} would bring that down; options.{nameof(CompressionOptions.KeepFidelity)} finds what each layer needs. A network that has learnt nothing yet is the worst case."));
+                $"The gradient of this step is likely far from the exact one: the maps' errors are {error:0.00} of their size, most in "
+                    + $"{worst}. {Mend(codec, error)} would bring that down; options.{nameof(CompressionOptions.KeepFidelity)} finds what "
+                    + $"each layer needs. A network that has learnt nothing yet is the worst case."));
     }
 
     static (double Error, string Worst)? Doubt(Ledger ledger)
@@ -61,7 +74,8 @@ static class StepNotes
     {
         var ratio = ((Keep.TopK)codec.Keep).Ratio;
         foreach (var finer in (double[])[10, 4, 2])
-            if (finer < ratio && error * Sensitivity.OfWhiteNoise(finer) / Sensitivity.OfWhiteNoise(ratio) < FineError) return $"{codec with { Keep = new Keep.TopK(finer) }}";
+            if (finer < ratio && error * Sensitivity.OfWhiteNoise(finer) / Sensitivity.OfWhiteNoise(ratio) < FineError)
+                return $"{codec with { Keep = new Keep.TopK(finer) }}";
         return $"{ActivationCodec.Quantized(4)}";
     }
 }

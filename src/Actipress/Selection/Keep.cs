@@ -31,9 +31,11 @@ abstract record Keep
     /// <param name="Ratio">The compression ratio, lambda in the paper: 1 or more.</param>
     public sealed record TopK(double Ratio) : Keep
     {
-        internal override Kept Select(Tensor coefficients, long elements) => Selection.TopK.Select(coefficients, Count(coefficients.NumberOfElements, elements)!.Value);
+        internal override Kept Select(Tensor coefficients, long elements) =>
+            Selection.TopK.Select(coefficients, Count(coefficients.NumberOfElements, elements)!.Value);
 
-        internal override long? Count(long coefficients, long elements) => Ratio == 1 ? coefficients : Selection.TopK.Count(elements, Ratio);
+        internal override long? Count(long coefficients, long elements) =>
+            Ratio == 1 ? coefficients : Selection.TopK.Count(elements, Ratio);
     }
 
     /// <summary>Keeps the coefficients whose magnitude is above a threshold.</summary>

@@ -29,7 +29,8 @@ sealed partial record Dct
             var elements = shape.Maps * region.Depth.Count * region.Height.Count * region.Width.Count * region.BlockElements;
             using var part = coefficients.narrow(0, done, elements);
             using var shaped = part.view(
-                shape.Maps, region.Depth.Count, region.Height.Count, region.Width.Count, region.Depth.Points, region.Height.Points, region.Width.Points);
+                shape.Maps, region.Depth.Count, region.Height.Count, region.Width.Count, region.Depth.Points, region.Height.Points,
+                region.Width.Points);
             using var blocks = Along(shaped, region, inverse: true);
             using var place = region.Cut(volumes);
             place.copy_(blocks);

@@ -20,7 +20,8 @@ sealed partial record Dct : Transform
     /// <exception cref="ArgumentOutOfRangeException">The block has another size.</exception>
     public Dct(int block = 16)
     {
-        if (block is not (4 or 8 or 16)) throw new ArgumentOutOfRangeException(nameof(block), $"No DCT of {block} x {block} blocks: wanted 4, 8 or 16.");
+        if (block is not (4 or 8 or 16))
+            throw new ArgumentOutOfRangeException(nameof(block), $"No DCT of {block} x {block} blocks: wanted 4, 8 or 16.");
         Block = block;
     }
 
@@ -93,7 +94,10 @@ sealed partial record Dct : Transform
     internal static IEnumerable<(Axis Depth, Axis Height, Axis Width)> Division(MapShape shape, int block)
     {
         var (depth, height, width) = shape.SpatialRank == 3 ? (block / 4, block / 2, block / 2) : (1, block, block);
-        return from d in Parts(shape.Depth, depth) from h in Parts(shape.Height, height) from w in Parts(shape.Width, width) select (d, h, w);
+        return from d in Parts(shape.Depth, depth)
+               from h in Parts(shape.Height, height)
+               from w in Parts(shape.Width, width)
+               select (d, h, w);
 
         static IEnumerable<Axis> Parts(int length, int block)
         {
@@ -115,20 +119,23 @@ sealed partial record Dct : Transform
         }
     }
 
-    IEnumerable<Region> Regions(MapShape shape) => from blocks in Division(shape, Block) select new Region(blocks.Depth, blocks.Height, blocks.Width);
+    IEnumerable<Region> Regions(MapShape shape) =>
+        from blocks in Division(shape, Block) select new Region(blocks.Depth, blocks.Height, blocks.Width);
 
     static void Gather(ReadOnlySpan<float> map, MapShape shape, long m, Region region, int d, int h, int w, Span<float> block)
     {
         for (var z = 0; z < region.Depth.Points; z++)
             for (var y = 0; y < region.Height.Points; y++)
-                map.Slice(Row(shape, m, d + z, h + y) + w, region.Width.Points).CopyTo(block[((z * region.Height.Points + y) * region.Width.Points)..]);
+                map.Slice(Row(shape, m, d + z, h + y) + w, region.Width.Points)
+                    .CopyTo(block[((z * region.Height.Points + y) * region.Width.Points)..]);
     }
 
     static void Scatter(ReadOnlySpan<float> block, Span<float> map, MapShape shape, long m, Region region, int d, int h, int w)
     {
         for (var z = 0; z < region.Depth.Points; z++)
             for (var y = 0; y < region.Height.Points; y++)
-                block.Slice((z * region.Height.Points + y) * region.Width.Points, region.Width.Points).CopyTo(map[(Row(shape, m, d + z, h + y) + w)..]);
+                block.Slice((z * region.Height.Points + y) * region.Width.Points, region.Width.Points)
+                    .CopyTo(map[(Row(shape, m, d + z, h + y) + w)..]);
     }
 
     static int Row(MapShape shape, long m, int z, int y) => checked((int)(((m * shape.Depth + z) * shape.Height + y) * shape.Width));

@@ -6,7 +6,10 @@ namespace Actipress.Transforms;
 static class KnownTransforms
 {
     /// <summary>All transforms, with the options that hold where a codec's text does not give them.</summary>
-    public static IReadOnlyList<Transform> All { get; } = [new Identity(), .. Wavelet.Families.Select(family => new Wavelet(family)), new Dct()];
+    public static IReadOnlyList<Transform> All { get; } =
+    [
+        new Identity(), .. Wavelet.Families.Select(family => new Wavelet(family)), new Dct(),
+    ];
 
     /// <summary>The transform of this name.</summary>
     /// <exception cref="FormatException">The name is unknown; the message lists the known names.</exception>

@@ -61,7 +61,8 @@ sealed partial record Wavelet
 
     // The taps of all outputs read this part of the periodic axis, which starts F/2 - (F - 1) elements before the first one.
     long[] Stretch(long even) =>
-        [.. Enumerable.Range(0, checked((int)even) - 2 + low.Length).Select(i => (long)Modulo(low.Length / 2 - (low.Length - 1) + i, (int)even))];
+        [.. Enumerable.Range(0, checked((int)even) - 2 + low.Length)
+            .Select(i => (long)Modulo(low.Length / 2 - (low.Length - 1) + i, (int)even))];
 
     Tensor[] Analyse(Tensor x, int axis)
     {

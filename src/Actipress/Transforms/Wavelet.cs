@@ -34,7 +34,8 @@ sealed partial record Wavelet : Transform
     {
         if (!WaveletFilters.LowPass.TryGetValue(family, out var filter))
             throw new ArgumentException($"No wavelet '{family}'. Known: {string.Join(", ", Families)}.", nameof(family));
-        if (levels is < 1 or > 5) throw new ArgumentOutOfRangeException(nameof(levels), $"No wavelet transform in {levels} levels: wanted 1 to 5.");
+        if (levels is < 1 or > 5)
+            throw new ArgumentOutOfRangeException(nameof(levels), $"No wavelet transform in {levels} levels: wanted 1 to 5.");
         (Family, Levels, low) = (family, levels, filter);
         high = [.. filter.Select((_, j) => (j % 2 == 0 ? -1 : 1) * filter[^(j + 1)])];
     }
@@ -63,7 +64,8 @@ sealed partial record Wavelet : Transform
             {
                 var (whole, even) = (rest, sizes[level - 1]);
                 foreach (var axis in even.DividedAxes) (whole, even) = Analyse(whole, even, axis);
-                foreach (var band in bands.Where(band => band.Level == level && !band.IsLow)) Store(Take(whole, even, band), band, m, coefficients);
+                foreach (var band in bands.Where(band => band.Level == level && !band.IsLow))
+                    Store(Take(whole, even, band), band, m, coefficients);
                 rest = Take(whole, even, new Band(level, 0, sizes[level], 0));
             }
             Store(rest, bands[0], m, coefficients);
@@ -71,7 +73,8 @@ sealed partial record Wavelet : Transform
 
         void Store(double[] values, Band band, long m, Span<float> coefficients)
         {
-            for (var i = 0; i < values.Length; i++) coefficients[checked((int)(band.Start * shape.Maps + m * band.Elements + i))] = (float)values[i];
+            for (var i = 0; i < values.Length; i++)
+                coefficients[checked((int)(band.Start * shape.Maps + m * band.Elements + i))] = (float)values[i];
         }
     }
 
@@ -89,7 +92,8 @@ sealed partial record Wavelet : Transform
                 var even = extents.Even;
                 var whole = new double[even.Elements];
                 Put(rest, whole, even, new Band(level, 0, sizes[level], 0));
-                foreach (var band in bands.Where(band => band.Level == level && !band.IsLow)) Put(Load(band, m, coefficients), whole, even, band);
+                foreach (var band in bands.Where(band => band.Level == level && !band.IsLow))
+                    Put(Load(band, m, coefficients), whole, even, band);
                 foreach (var axis in extents.DividedAxes.Reverse()) whole = Synthesise(whole, even, axis);
                 rest = Cropped(whole, even, extents);
             }
@@ -99,7 +103,8 @@ sealed partial record Wavelet : Transform
         double[] Load(Band band, long m, ReadOnlySpan<float> coefficients)
         {
             var values = new double[band.Elements];
-            for (var i = 0; i < values.Length; i++) values[i] = coefficients[checked((int)(band.Start * shape.Maps + m * band.Elements + i))];
+            for (var i = 0; i < values.Length; i++)
+                values[i] = coefficients[checked((int)(band.Start * shape.Maps + m * band.Elements + i))];
             return values;
         }
     }
@@ -109,7 +114,8 @@ sealed partial record Wavelet : Transform
     {
         public int Elements => Depth * Height * Width;
         public int this[int axis] => axis switch { 0 => Depth, 1 => Height, _ => Width };
-        public Extents With(int axis, int extent) => axis switch { 0 => this with { Depth = extent }, 1 => this with { Height = extent }, _ => this with { Width = extent } };
+        public Extents With(int axis, int extent) =>
+            axis switch { 0 => this with { Depth = extent }, 1 => this with { Height = extent }, _ => this with { Width = extent } };
         public int[] DividedAxes { get { var own = this; return [.. Enumerable.Range(0, 3).Where(axis => own[axis] > 1)]; } }
         public Extents Even => new(Evened(Depth), Evened(Height), Evened(Width));
         public Extents Half => new((Depth + 1) / 2, (Height + 1) / 2, (Width + 1) / 2);

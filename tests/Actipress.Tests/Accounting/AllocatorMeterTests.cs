@@ -72,7 +72,9 @@ public class AllocatorMeterTests
     public void What_the_ledger_says_is_what_the_allocator_holds()
     {
         using var everything = NewDisposeScope();
-        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 1));
+        using var model = Sequential(
+            Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(),
+            Conv2d(16, 4, 1));
         var x = randn(16, 3, 64, 64);
         long AfterForward(out Tensor y)
         {

@@ -7,12 +7,14 @@ public class EnduranceTests
 {
     // Alone in its process: the finalizers of other tests move the level by megabytes.
     [Fact]
-    public void Two_thousand_steps_leave_nothing_behind() => ChildProcess.RunScenario(typeof(EnduranceTests), nameof(Steps_leave_nothing_behind));
+    public void Two_thousand_steps_leave_nothing_behind() =>
+        ChildProcess.RunScenario(typeof(EnduranceTests), nameof(Steps_leave_nothing_behind));
 
     [Fact(Explicit = true)]
     public void Steps_leave_nothing_behind()
     {
-        const int Warm = 1000, Steps = Warm + 2000;    // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
+        // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
+        const int Warm = 1000, Steps = Warm + 2000;
         using var model = new LeNet();
         using var optimizer = optim.Adam(model.parameters());
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));

@@ -11,11 +11,16 @@ public class ForwardTraceTests
     public void Every_save_has_its_layer_its_kind_and_its_storage()
     {
         using var everything = NewDisposeScope();
-        using var model = Sequential(("conv1", Conv2d(1, 4, 3, padding: 1, bias: false)), ("relu", ReLU()), ("conv2", Conv2d(4, 2, 3, padding: 1, bias: false)));
+        using var model = Sequential(
+            ("conv1", Conv2d(1, 4, 3, padding: 1, bias: false)), ("relu", ReLU()), ("conv2", Conv2d(4, 2, 3, padding: 1, bias: false)));
         var trace = ForwardTrace.Record(model, randn(3, 1, 8, 8));
         Assert.Equal(
-            [("conv1", SavedKind.Input, 192L), ("conv1", SavedKind.Parameter, 36), ("conv2", SavedKind.Map, 768), ("conv2", SavedKind.Parameter, 72), ("relu", SavedKind.Map, 768)],
-            trace.Saves.Select(save => (save.Layer.Name, save.Kind, save.Elements)).OrderBy(save => save.Name, StringComparer.Ordinal).ThenByDescending(save => save.Elements));
+            [
+                ("conv1", SavedKind.Input, 192L), ("conv1", SavedKind.Parameter, 36), ("conv2", SavedKind.Map, 768),
+                ("conv2", SavedKind.Parameter, 72), ("relu", SavedKind.Map, 768),
+            ],
+            trace.Saves.Select(save => (save.Layer.Name, save.Kind, save.Elements)).OrderBy(save => save.Name, StringComparer.Ordinal)
+                .ThenByDescending(save => save.Elements));
         Assert.Equal(trace.Maps.First().Storage, trace.Maps.Last().Storage);
         Assert.Equal(768 * 4, trace.MapBytes);
         Assert.Null(trace.OutputStorage);
@@ -41,7 +46,9 @@ public class ForwardTraceTests
         var foretold = ForwardTrace.Extrapolate(At(ForwardTrace.SmallBatch), At(ForwardTrace.SmallBatch + 1), 7);
         var found = At(7);
         Assert.Equal(found.Saves, foretold.Saves);
-        Assert.Equal((found.AfterForwardBytes, found.InputBytes, found.OutputBytes), (foretold.AfterForwardBytes, foretold.InputBytes, foretold.OutputBytes));
+        Assert.Equal(
+            (found.AfterForwardBytes, found.InputBytes, found.OutputBytes),
+            (foretold.AfterForwardBytes, foretold.InputBytes, foretold.OutputBytes));
     }
 
     [Fact]

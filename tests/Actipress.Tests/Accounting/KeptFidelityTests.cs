@@ -9,8 +9,9 @@ public class KeptFidelityTests
     static readonly ActivationCodec Coarse = ActivationCodec.Dct(100);
 
     static Sequential Model() => Sequential(
-        ("conv1", Conv2d(3, 16, 3, padding: 1)), ("silu1", SiLU()), ("conv2", Conv2d(16, 16, 3, padding: 1)), ("bn2", BatchNorm2d(16)), ("silu2", SiLU()),
-        ("conv3", Conv2d(16, 16, 3, padding: 1, stride: 2)), ("silu3", SiLU()), ("flatten", Flatten()), ("fc", Linear(16 * 12 * 12, 5)));
+        ("conv1", Conv2d(3, 16, 3, padding: 1)), ("silu1", SiLU()), ("conv2", Conv2d(16, 16, 3, padding: 1)), ("bn2", BatchNorm2d(16)),
+        ("silu2", SiLU()), ("conv3", Conv2d(16, 16, 3, padding: 1, stride: 2)), ("silu3", SiLU()), ("flatten", Flatten()),
+        ("fc", Linear(16 * 12 * 12, 5)));
 
     // Smooth pictures of random waves.
     static Tensor Batch(int seed)
@@ -18,7 +19,8 @@ public class KeptFidelityTests
         using var scope = NewDisposeScope();
         random.manual_seed(seed);
         var (y, x) = (linspace(0, 6, 24).view(1, 1, 24, 1), linspace(0, 6, 24).view(1, 1, 1, 24));
-        return ((rand(16, 3, 1, 1) * 2 * x + rand(16, 3, 1, 1) * 2 * y + 6 * rand(16, 3, 1, 1)).sin() + 0.1 * randn(16, 3, 24, 24)).MoveToOuterDisposeScope();
+        return ((rand(16, 3, 1, 1) * 2 * x + rand(16, 3, 1, 1) * 2 * y + 6 * rand(16, 3, 1, 1)).sin() + 0.1 * randn(16, 3, 24, 24))
+            .MoveToOuterDisposeScope();
     }
 
     static Tensor Loss(Sequential model, Tensor x)
@@ -96,10 +98,12 @@ public class KeptFidelityTests
         using var everything = NewDisposeScope();
         using var model = Model();
         Assert.Throws<ArgumentException>(() => model.CompressActivations(options => options.KeepFidelity(0.98).Budget(1 << 30)));
-        Assert.Throws<ArgumentException>(() => model.CompressActivations(options => options.Default(ActivationCodec.None).KeepFidelity(0.98)));
+        Assert.Throws<ArgumentException>(() =>
+            model.CompressActivations(options => options.Default(ActivationCodec.None).KeepFidelity(0.98)));
         Assert.Throws<ArgumentOutOfRangeException>(() => model.CompressActivations(options => options.KeepFidelity(1)));
         using (var other = model.CompressActivations(Coarse)) Assert.Throws<InvalidOperationException>(other.MeasureAgain);
-        using var compression = model.CompressActivations(options => options.Default(Coarse).Where("conv2", ActivationCodec.Dct(7)).Where("silu1", ActivationCodec.Dct(7)).KeepFidelity(0.9, batches: 1));
+        using var compression = model.CompressActivations(options => options.Default(Coarse).Where("conv2", ActivationCodec.Dct(7))
+            .Where("silu1", ActivationCodec.Dct(7)).KeepFidelity(0.9, batches: 1));
         for (var again = 0; again < 2; again++)
         {
             using (var loss = Loss(model, Batch(0))) compression.Backward(loss);

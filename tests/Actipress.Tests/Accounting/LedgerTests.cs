@@ -125,7 +125,8 @@ public sealed class LedgerTests : IDisposable
         foreach (var (name, bytes) in layers) Account(name).AliveElsewhereBytes = bytes;
         Account("second").AliveElsewhereBy.Add("aten::cat");
         Assert.StartsWith("1203 B of the maps", Text(), StringComparison.Ordinal);
-        Assert.Contains(": second (Identity) by aten::cat, fifth (Identity), fourth (Identity) and 2 layers more.", Text(), StringComparison.Ordinal);
+        Assert.Contains(
+            ": second (Identity) by aten::cat, fifth (Identity), fourth (Identity) and 2 layers more.", Text(), StringComparison.Ordinal);
         Account("first").AliveElsewhereBytes = Account("sixth").AliveElsewhereBytes = 0;
         Assert.Contains("fourth (Identity). ", Text(), StringComparison.Ordinal);
 

@@ -92,7 +92,8 @@ public sealed class MemoryBudgetTests : IDisposable
             var bytes = least + Others + (long)(share * (plain - least));
             using var compression = model.CompressActivations(options => options.Budget(bytes));
             for (var step = 0; step < 2; step++) Step(model, compression, x);
-            Assert.InRange(Math.Min(Step(model, compression, x), Step(model, compression, x)), 0, bytes * 1.02 + Others);    // .NET itself may allocate within one
+            // .NET itself may allocate within one
+            Assert.InRange(Math.Min(Step(model, compression, x), Step(model, compression, x)), 0, bytes * 1.02 + Others);
             Assert.Equal(0, compression.LiveBytes);
         }
     }
@@ -160,7 +161,8 @@ public sealed class MemoryBudgetTests : IDisposable
         foreach (var of in Enum.GetValues<BudgetOf>())
         {
             var plan = new StepPlan(timeline, timeline.Moments.Count, of);
-            var places = Enumerable.Range(1, 100).Select(percent => plan.Within(plan.LeastBytes + (plan.Peak(0) - plan.LeastBytes) * percent / 100)).ToArray();
+            var places = Enumerable.Range(1, 100)
+                .Select(percent => plan.Within(plan.LeastBytes + (plan.Peak(0) - plan.LeastBytes) * percent / 100)).ToArray();
             Assert.Equal(0, places[^1]);
             Assert.True(places[0] > 3);
             foreach (var (smaller, larger) in places.Zip(places.Skip(1)))
@@ -196,7 +198,8 @@ public sealed class MemoryBudgetTests : IDisposable
 
     // Both orders: of two equal costs the first layer's is taken.
     static void WithBudget(
-        Func<Module<Tensor, Tensor>> ofSmooth, Func<Module<Tensor, Tensor>> ofNoise, Tensor x, Tensor noise, double share, Action<int, int> rungs)
+        Func<Module<Tensor, Tensor>> ofSmooth, Func<Module<Tensor, Tensor>> ofNoise, Tensor x, Tensor noise, double share,
+        Action<int, int> rungs)
     {
         x.requires_grad_();
         noise.requires_grad_();
@@ -348,6 +351,9 @@ public sealed class MemoryBudgetTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => model.CompressActivations(options => options.Budget(0)));
         var below = Assert.Throws<ArgumentOutOfRangeException>(() => model.CompressActivations(options => options.SmallestBytes(-1)));
         Assert.StartsWith("SmallestBytes -1: wanted 0, which compresses every map, or more.", below.Message, StringComparison.Ordinal);
-        Assert.Contains("dct:10", Assert.Throws<ArgumentException>(() => model.CompressActivations(options => options.Default(ActivationCodec.None).Budget(1))).Message);
+        Assert.Contains(
+            "dct:10",
+            Assert.Throws<ArgumentException>(() => model.CompressActivations(options => options.Default(ActivationCodec.None).Budget(1)))
+                .Message);
     }
 }

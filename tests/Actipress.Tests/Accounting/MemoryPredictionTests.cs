@@ -104,8 +104,10 @@ public sealed class MemoryPredictionTests : IDisposable
         Assert.Equal(4096L * 3 * 32 * 32 * sizeof(float), prediction.InputBytes);
         var parameters = model.parameters().Concat(model.buffers()).Sum(tensor => tensor.NumberOfElements * tensor.ElementSize);
         Assert.Equal(parameters, prediction.ParameterBytes);
-        Assert.Contains("Compress", Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: false, beside)).Message);
-        Assert.Contains("smaller batch", Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: true, 1 << 20)).Message);
+        Assert.Contains(
+            "Compress", Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: false, beside)).Message);
+        Assert.Contains(
+            "smaller batch", Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: true, 1 << 20)).Message);
         Assert.InRange(MemoryPrediction.AvailableBytes, 1 << 26, 1L << 50);
     }
 }

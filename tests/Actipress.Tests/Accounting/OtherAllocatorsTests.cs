@@ -24,11 +24,17 @@ public sealed class OtherAllocatorsTests
     {
         var file = Installed(library);
         using var folder = new TemporaryFolder();
-        string[] train = [.. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "1", "--batch", "100", "--train-examples", "200", "--test-examples", "100", "--out", folder.Path];
+        string[] train =
+        [
+            .. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "1", "--batch", "100", "--train-examples", "200",
+            "--test-examples", "100", "--out", folder.Path,
+        ];
 
         var json = ChildProcess.Run([.. train, "--json"], null, ("LD_PRELOAD", file));
         Assert.True(json.ExitCode == 0, json.All);
-        Assert.Single(json.Error.Split('\n'), line => line.Contains("figures are left out", StringComparison.Ordinal) && line.Contains(library, StringComparison.Ordinal));
+        Assert.Single(
+            json.Error.Split('\n'),
+            line => line.Contains("figures are left out", StringComparison.Ordinal) && line.Contains(library, StringComparison.Ordinal));
         foreach (var run in (string[])["baseline", "compressed"])
         {
             var result = JsonDocument.Parse(json.Output).RootElement.GetProperty(run);
@@ -84,7 +90,8 @@ public sealed class OtherAllocatorsTests
         other.Start();
         try
         {
-            for (var trial = 0; trial < 20; trial++) Assert.Null(CAllocator.MovedBy(() => AllocatorMeter.CurrentBytes, () => empty(64 * MiB, uint8)));
+            for (var trial = 0; trial < 20; trial++)
+                Assert.Null(CAllocator.MovedBy(() => AllocatorMeter.CurrentBytes, () => empty(64 * MiB, uint8)));
         }
         finally
         {
@@ -129,7 +136,9 @@ public sealed class OtherAllocatorsTests
         {
             using var everything = NewDisposeScope();
             random.manual_seed(1);
-            using var model = Sequential(Conv2d(1, 16, 3, padding: 1), BatchNorm2d(16), Tanh(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), Tanh(), Conv2d(16, 4, 1));
+            using var model = Sequential(
+                Conv2d(1, 16, 3, padding: 1), BatchNorm2d(16), Tanh(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), Tanh(),
+                Conv2d(16, 4, 1));
             var x = randn(8, 1, 64, 64);
             using (var plain = model.CompressActivations(ActivationCodec.Dct(10)))
             {
@@ -141,7 +150,8 @@ public sealed class OtherAllocatorsTests
                 using (var loss = model.call(x).square().mean()) plain.Backward(loss);
                 Assert.True(plain.Report().KeptBytes < plain.Report().SavedBytes / 4, $"{plain.Report()}");
                 Assert.Equal(0, plain.LiveBytes);
-                Assert.True(plain.MeasureFidelity([() => model.call(x).square().mean(), () => model.call(x * 2).square().mean()]).Cosine > 0.5);
+                Assert.True(
+                    plain.MeasureFidelity([() => model.call(x).square().mean(), () => model.call(x * 2).square().mean()]).Cosine > 0.5);
             }
             Refuses(() => model.CompressActivations(options => options.Budget(1 << 30)));
 

@@ -5,10 +5,13 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Autograd;
 
-/// <summary>What would end the process if an exception ever left a callback: each scenario runs in a process of its own, which must live.</summary>
+/// <summary>
+/// What would end the process if an exception ever left a callback: each scenario runs in a process of its own, which must live.
+/// </summary>
 public class AbortTests
 {
-    public static TheoryData<string> Scenarios => [.. typeof(Scenario).GetMethods().Where(method => method.DeclaringType == typeof(Scenario)).Select(method => method.Name)];
+    public static TheoryData<string> Scenarios =>
+        [.. typeof(Scenario).GetMethods().Where(method => method.DeclaringType == typeof(Scenario)).Select(method => method.Name)];
 
     [Theory, MemberData(nameof(Scenarios))]
     public void The_process_lives(string scenario) => ChildProcess.RunScenario(typeof(Scenario), scenario);
@@ -38,7 +41,8 @@ public class AbortTests
         public void Pack_throws()
         {
             using var loss = Loss(
-                _ => throw new OutOfMemoryException(), _ => throw new InvalidOperationException("nothing was packed"), out var scope, out var w);
+                _ => throw new OutOfMemoryException(), _ => throw new InvalidOperationException("nothing was packed"), out var scope,
+                out var w);
             Assert.Equal(Sum(x => MathF.Exp(x) * x), loss.item<float>(), 1e-3);
             Assert.Equal(3, scope.Failures.Count);
             Assert.All(scope.Failures, failure => Assert.IsType<OutOfMemoryException>(failure));
@@ -70,21 +74,31 @@ public class AbortTests
             Assert.Contains("lost", Assert.IsType<ExternalException>(failure, exactMatch: false).Message, StringComparison.Ordinal);
         }
 
-        // Operations of which each saved tensor is lost in turn. An undefined tensor in its place ended the process in one of these, an empty
-        // one went unnoticed in cumprod, det, solve and svdvals, and one on the meta device alone in gather and rfft.
+        // Operations of which each saved tensor is lost in turn. An undefined tensor in its place ended the process in one of these, an
+        // empty one went unnoticed in cumprod, det, solve and svdvals, and one on the meta device alone in gather and rfft.
         static readonly (string Name, Func<Tensor, Tensor> Run)[] operations =
         [
-            ("layer norm", x => nn.LayerNorm(8).call(x).square()), ("batch norm", x => nn.BatchNorm1d(6).call(x).square()), ("group norm", x => nn.GroupNorm(2, 6).call(x).square()),
-            ("convolution", x => nn.Conv1d(6, 3, 3).call(x).square()), ("linear", x => nn.Linear(8, 3).call(x).square()), ("prelu", x => nn.PReLU(6).call(x)), ("lstm", x => nn.LSTM(8, 4).call(x).Item1),
-            ("attention", x => nn.functional.scaled_dot_product_attention(x, x, x, attn_mask: rand(6, 6))), ("multi-head attention", x => nn.MultiheadAttention(8, 2).call(x, x, x, null, true, null).Item1),
-            ("embedding", x => nn.Embedding(9, 8).call(randint(0, 9, [4, 6])) * x), ("adaptive pool", x => nn.AdaptiveAvgPool1d(3).call(x).square()), ("dropout", x => nn.functional.dropout(x, 0.5)),
-            ("nll", x => nn.functional.nll_loss(x.reshape(-1, 8), randint(0, 8, [24]), weight: rand(8))), ("bce", x => nn.functional.binary_cross_entropy_with_logits(x, rand(4, 6, 8), rand(8), pos_weights: rand(8))),
-            ("mse", x => nn.functional.mse_loss(x, rand(4, 6, 8))), ("smooth l1", x => nn.functional.smooth_l1_loss(x, rand(4, 6, 8))), ("kl", x => nn.functional.kl_div(x, rand(4, 6, 8))), ("glu", x => nn.functional.glu(x)),
-            ("cdist", x => cdist(x, x + 1)), ("cosine", x => nn.functional.cosine_similarity(x, x + 1, 1)), ("bmm", x => x.bmm(x.transpose(1, 2))), ("einsum", x => einsum("abc,abd->cd", x, x)),
-            ("max", x => x.max(1).values), ("amax", x => x.amax([1])), ("sort", x => x.sort(1).Values.square()), ("gather", x => x.gather(1, zeros([4, 6, 8], dtype: int64)).exp()), ("index_select", x => x.index_select(1, tensor(new long[] { 1, 1 })).square()),
-            ("where", x => where(x > 0, x, x * 2)), ("clamp", x => x.clamp(-0.5, 0.5)), ("var", x => x.var(1)), ("std", x => x.std()), ("norm", x => x.norm()), ("prod", x => x.prod(1)), ("cumprod", x => x.cumprod(1)), ("logsumexp", x => x.logsumexp(1)),
-            ("pow", x => x.abs().pow(x)), ("atan2", x => x.atan2(x + 1)), ("rfft", x => fft.rfft(x).abs()), ("svdvals", x => linalg.svdvals(x)), ("det", x => linalg.det(x.narrow(2, 0, 6))),
-            ("solve", x => linalg.solve(x.narrow(2, 0, 6), ones(4, 6, 2))), ("cholesky", x => linalg.cholesky(x.bmm(x.transpose(1, 2)) + eye(6))),
+            ("layer norm", x => nn.LayerNorm(8).call(x).square()), ("batch norm", x => nn.BatchNorm1d(6).call(x).square()),
+            ("group norm", x => nn.GroupNorm(2, 6).call(x).square()), ("convolution", x => nn.Conv1d(6, 3, 3).call(x).square()),
+            ("linear", x => nn.Linear(8, 3).call(x).square()), ("prelu", x => nn.PReLU(6).call(x)),
+            ("lstm", x => nn.LSTM(8, 4).call(x).Item1),
+            ("attention", x => nn.functional.scaled_dot_product_attention(x, x, x, attn_mask: rand(6, 6))),
+            ("multi-head attention", x => nn.MultiheadAttention(8, 2).call(x, x, x, null, true, null).Item1),
+            ("embedding", x => nn.Embedding(9, 8).call(randint(0, 9, [4, 6])) * x),
+            ("adaptive pool", x => nn.AdaptiveAvgPool1d(3).call(x).square()), ("dropout", x => nn.functional.dropout(x, 0.5)),
+            ("nll", x => nn.functional.nll_loss(x.reshape(-1, 8), randint(0, 8, [24]), weight: rand(8))),
+            ("bce", x => nn.functional.binary_cross_entropy_with_logits(x, rand(4, 6, 8), rand(8), pos_weights: rand(8))),
+            ("mse", x => nn.functional.mse_loss(x, rand(4, 6, 8))), ("smooth l1", x => nn.functional.smooth_l1_loss(x, rand(4, 6, 8))),
+            ("kl", x => nn.functional.kl_div(x, rand(4, 6, 8))), ("glu", x => nn.functional.glu(x)), ("cdist", x => cdist(x, x + 1)),
+            ("cosine", x => nn.functional.cosine_similarity(x, x + 1, 1)), ("bmm", x => x.bmm(x.transpose(1, 2))),
+            ("einsum", x => einsum("abc,abd->cd", x, x)), ("max", x => x.max(1).values), ("amax", x => x.amax([1])),
+            ("sort", x => x.sort(1).Values.square()), ("gather", x => x.gather(1, zeros([4, 6, 8], dtype: int64)).exp()),
+            ("index_select", x => x.index_select(1, tensor(new long[] { 1, 1 })).square()), ("where", x => where(x > 0, x, x * 2)),
+            ("clamp", x => x.clamp(-0.5, 0.5)), ("var", x => x.var(1)), ("std", x => x.std()), ("norm", x => x.norm()),
+            ("prod", x => x.prod(1)), ("cumprod", x => x.cumprod(1)), ("logsumexp", x => x.logsumexp(1)), ("pow", x => x.abs().pow(x)),
+            ("atan2", x => x.atan2(x + 1)), ("rfft", x => fft.rfft(x).abs()), ("svdvals", x => linalg.svdvals(x)),
+            ("det", x => linalg.det(x.narrow(2, 0, 6))), ("solve", x => linalg.solve(x.narrow(2, 0, 6), ones(4, 6, 2))),
+            ("cholesky", x => linalg.cholesky(x.bmm(x.transpose(1, 2)) + eye(6))),
         ];
 
         [Fact(Explicit = true)]
@@ -114,7 +128,8 @@ public class AbortTests
         public void Dispose_throws()
         {
             using var loss = Loss(
-                x => new ThrowsWhenDisposed(x.alias().DetachFromDisposeScope()), kept => ((ThrowsWhenDisposed)kept!).Tensor.alias(), out var scope, out var w);
+                x => new ThrowsWhenDisposed(x.alias().DetachFromDisposeScope()), kept => ((ThrowsWhenDisposed)kept!).Tensor.alias(),
+                out var scope, out var w);
             Assert.Empty(scope.Failures);
             loss.backward();
             Assert.Equal(Each(x => MathF.Exp(x) * (1 + x)), w.grad!.data<float>().ToArray(), (a, b) => Math.Abs(a - b) < 1e-4);
@@ -173,7 +188,8 @@ public class AbortTests
         {
             var (x, w) = (MadeUnderInference(() => ones(3)), ones(3, requires_grad: true));
             foreach (var run in (Func<Tensor>[])[() => x * w, () => Checkpoint.Run(v => v * w, x)])
-                Assert.Contains("Inference tensors cannot be saved for backward", Assert.ThrowsAny<Exception>(run).Message, StringComparison.Ordinal);
+                Assert.Contains(
+                    "Inference tensors cannot be saved for backward", Assert.ThrowsAny<Exception>(run).Message, StringComparison.Ordinal);
         }
 
         [Fact(Explicit = true)]
@@ -219,7 +235,8 @@ public class AbortTests
         public void Grad_throws_where_torchs_own_ends_the_process()
         {
             var (w, other) = (tensor(new[] { 1f, 2f }, requires_grad: true), ones(3, requires_grad: true));
-            void Refused(string says, Func<Tensor?[]> grad) => Assert.Contains(says, Assert.Throws<ExternalException>(grad).Message, StringComparison.Ordinal);
+            void Refused(string says, Func<Tensor?[]> grad) =>
+                Assert.Contains(says, Assert.Throws<ExternalException>(grad).Message, StringComparison.Ordinal);
             var loss = w.square().sum();
             Refused("appears to not have been used in the graph", () => SavedTensors.Grad([loss], [w, other], retainGraph: true));
             Refused("does not require grad", () => SavedTensors.Grad([loss], [ones(3)], retainGraph: true));
@@ -287,7 +304,8 @@ public class AbortTests
                 using (var y = model.call(randn(1, 1, 40, 40))) loss = y.sum();
                 var packed = timeline.Maps.Select(span => ((SavedMap)span.Map).Values?.Held).OfType<PackedMap>().ToArray();
                 Assert.Equal(2, packed.Length);
-                if (damaged > 0) ((Sections)packed[damaged - 1].Stored).Encoded[0].fill_(7);    // counts of positions, which are not so many
+                // counts of positions, which are not so many
+                if (damaged > 0) ((Sections)packed[damaged - 1].Stored).Encoded[0].fill_(7);
                 var failure = Record.Exception(() => compression.Backward(loss));
                 if (failure is not null) Assert.IsType<InvalidDataException>(Assert.IsType<CompressionException>(failure).InnerException);
                 return failure;

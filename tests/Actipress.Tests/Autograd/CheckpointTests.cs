@@ -48,7 +48,8 @@ public sealed class CheckpointTests : IDisposable
         return [.. model.parameters().Select(parameter => parameter.grad!.contiguous().data<float>().ToArray())];
     }
 
-    static Sequential Block() => Sequential(Conv2d(4, 4, 3, padding: 1), BatchNorm2d(4), ReLU(), Dropout(0.3), Conv2d(4, 4, 3, padding: 1), Tanh());
+    static Sequential Block() =>
+        Sequential(Conv2d(4, 4, 3, padding: 1), BatchNorm2d(4), ReLU(), Dropout(0.3), Conv2d(4, 4, 3, padding: 1), Tanh());
 
     [Fact]
     public void One_block_runs_several_times_with_a_skip_around_it()
@@ -101,7 +102,8 @@ public sealed class CheckpointTests : IDisposable
         }
         var plain = Gradient(() => model.call(x));
         using (byName ? Checkpoint.Blocks(model, "block", "block.a", "block.b", "block.c") : null)
-            Assert.Equal(plain, Gradient(() => byName ? model.call(x) : Checkpoint.Run(y => Checkpoint.Run(c, Checkpoint.Run(b, Checkpoint.Run(a, y))), x)));
+            Assert.Equal(plain, Gradient(() =>
+                byName ? model.call(x) : Checkpoint.Run(y => Checkpoint.Run(c, Checkpoint.Run(b, Checkpoint.Run(a, y))), x)));
         Assert.Equal("abc ab c b a".Replace(" ", "", StringComparison.Ordinal), string.Concat(runs));
 
         // The block itself saves something after its last inner checkpoint, which has to run for it.
@@ -162,7 +164,9 @@ public sealed class CheckpointTests : IDisposable
         var (x, mask) = (ones(3, requires_grad: true), ones(3));
         using var loss = Checkpoint.Run(v => v.exp() * mask, x).sum();
         mask.Dispose();
-        Assert.Contains("A tensor that the block uses beside its inputs has been disposed since the forward pass", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "A tensor that the block uses beside its inputs has been disposed since the forward pass",
+            Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -202,7 +206,9 @@ public sealed class CheckpointTests : IDisposable
 
     [Theory, InlineData(0), InlineData(-1), InlineData(3)]
     public void More_segments_than_modules_are_refused(int segments) =>
-        Assert.Contains("wanted 1 to 2", Assert.Throws<ArgumentException>(() => Checkpoint.Sequential([ReLU(), ReLU()], segments, zeros(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "wanted 1 to 2", Assert.Throws<ArgumentException>(() => Checkpoint.Sequential([ReLU(), ReLU()], segments, zeros(1))).Message,
+            StringComparison.Ordinal);
 
     [Fact]
     public void Buffers_and_random_state_are_those_of_a_plain_step()
@@ -380,7 +386,9 @@ public sealed class CheckpointTests : IDisposable
     {
         ["more tensors"] = ((x, run) => run == 1 ? x.exp() : x.exp().exp(), "2 tensors were saved the second time, 1 the first"),
         ["fewer tensors"] = ((x, run) => run == 1 ? x.exp().exp() : x.exp(), "1 tensors were saved the second time, 2 the first"),
-        ["another shape"] = ((x, run) => run == 1 ? x.exp() : x[..2].exp(), "tensor 1 of 1 saved the second time is (2) Float32 on CPU, the first time (3) Float32 on CPU"),
+        ["another shape"] = (
+            (x, run) => run == 1 ? x.exp() : x[..2].exp(),
+            "tensor 1 of 1 saved the second time is (2) Float32 on CPU, the first time (3) Float32 on CPU"),
         ["another type"] = ((x, run) => run == 1 ? x.exp() : x.@double().exp(), "is (3) Float64 on CPU"),
         ["an exception"] = ((x, run) => run == 1 ? x.exp() : throw new InvalidDataException("no more"), "failed. no more"),
     };
@@ -409,12 +417,16 @@ public sealed class CheckpointTests : IDisposable
         using (var loss = Checkpoint.Run(y => y * w, x).sum())
         {
             using (no_grad()) w.add_(1);
-            Assert.Contains("a parameter (3) Float32 on CPU that has been changed in place", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "a parameter (3) Float32 on CPU that has been changed in place",
+                Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
         }
         using (var loss = Checkpoint.Run(y => y * w, x).sum())
         {
             using (no_grad()) x.add_(1);
-            Assert.Contains("changed in place since the forward pass", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "changed in place since the forward pass", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message,
+                StringComparison.Ordinal);
         }
     }
 
@@ -424,9 +436,11 @@ public sealed class CheckpointTests : IDisposable
     static readonly Dictionary<string, Func<(Module<Tensor, Tensor> Block, Tensor X, string Parameter)>> unsaved = new()
     {
         ["a bias"] = () => (Sequential(("fc", Linear(3, 4))), ones([2, 3], requires_grad: true), "fc.bias"),
-        ["an embedding's table"] = () => (Sequential(("table", Embedding(10, 4)), ("act", Tanh())), tensor(new long[] { 1, 2 }), "table.weight"),
+        ["an embedding's table"] =
+            () => (Sequential(("table", Embedding(10, 4)), ("act", Tanh())), tensor(new long[] { 1, 2 }), "table.weight"),
         ["the first Linear on data"] = () => (Sequential(("fc", Linear(3, 4)), ("act", Tanh())), ones(2, 3), "fc.weight"),
-        ["a batch norm's bias"] = () => (Sequential(("norm", BatchNorm1d(3)), ("act", Sigmoid())), randn([4, 3], requires_grad: true), "norm.bias"),
+        ["a batch norm's bias"] =
+            () => (Sequential(("norm", BatchNorm1d(3)), ("act", Sigmoid())), randn([4, 3], requires_grad: true), "norm.bias"),
     };
 
     [Theory, MemberData(nameof(UnsavedParameters))]
@@ -436,14 +450,20 @@ public sealed class CheckpointTests : IDisposable
         var parameter = block.get_parameter(name)!;
         var model = Sequential(("block", block));
         using var checkpoints = Checkpoint.Blocks(model, "block");
-        foreach (var run in (Func<Tensor>[])[() => Checkpoint.Run(block, x), () => Checkpoint.Run(block.call, x, block), () => Checkpoint.Sequential([block, Identity()], 2, x), () => model.call(x)])
+        foreach (var run in (Func<Tensor>[])[
+            () => Checkpoint.Run(block, x), () => Checkpoint.Run(block.call, x, block),
+            () => Checkpoint.Sequential([block, Identity()], 2, x), () => model.call(x),
+        ])
         {
             using var optimizer = optim.SGD([parameter], 0.1);
             using var loss = run().sum();
             parameter.grad = ones_like(parameter);
             optimizer.step();
             var told = Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message;
-            Assert.Contains($"parameter {name} of a Sequential has been changed since the forward pass, as by an optimizer.step() between forward and backward: found version", told, StringComparison.Ordinal);
+            Assert.Contains(
+                $"parameter {name} of a Sequential has been changed since the forward pass, as by an optimizer.step() between forward and "
+                    + "backward: found version",
+                told, StringComparison.Ordinal);
             Assert.DoesNotContain("again for the backward pass failed", told, StringComparison.Ordinal);
             using var again = run().sum();
             SavedTensors.Backward(again);
@@ -467,11 +487,15 @@ public sealed class CheckpointTests : IDisposable
         var (block, x) = (Sequential(("fc", Linear(3, 4))), ones([2, 3], requires_grad: true));
         var replaced = Checkpoint.Run(block, x).sum();
         block.to(ScalarType.Float64);
-        Assert.Contains("parameter fc.weight of a Sequential has been replaced", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(replaced)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "parameter fc.weight of a Sequential has been replaced",
+            Assert.Throws<CheckpointException>(() => SavedTensors.Backward(replaced)).Message, StringComparison.Ordinal);
         block.to(ScalarType.Float32);
         var gone = Checkpoint.Run(block, x).sum();
         block.Dispose();
-        Assert.Contains("have 0 parameters, and had 2", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(gone)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "have 0 parameters, and had 2", Assert.Throws<CheckpointException>(() => SavedTensors.Backward(gone)).Message,
+            StringComparison.Ordinal);
     }
 
     public static TheoryData<string> InPlaceBlocks => [.. inPlace.Keys];
@@ -532,7 +556,9 @@ public sealed class CheckpointTests : IDisposable
     public void A_change_in_place_is_told_with_shape_and_versions()
     {
         using var loss = Checkpoint.Run(x => x.exp().add_(1), ones(3, requires_grad: true)).sum();
-        Assert.Contains("A tensor (3) Float32 on CPU that the backward pass of a checkpoint's function needs was changed in place after it had been saved: found version 1, wanted 0",
+        Assert.Contains(
+            "A tensor (3) Float32 on CPU that the backward pass of a checkpoint's function needs was changed in place after it had been "
+                + "saved: found version 1, wanted 0",
             Assert.Throws<CheckpointException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
@@ -545,7 +571,8 @@ public sealed class CheckpointTests : IDisposable
         List<float[]> Counted()
         {
             saved = 0;
-            using (SavedTensors.Hook(y => { saved++; return y; }, y => (Tensor)y!)) return Gradients(model, () => model.call(x).square().mean());
+            using (SavedTensors.Hook(y => { saved++; return y; }, y => (Tensor)y!))
+                return Gradients(model, () => model.call(x).square().mean());
         }
         var plain = Counted();
         var all = saved;
@@ -567,7 +594,9 @@ public sealed class CheckpointTests : IDisposable
     public void A_block_that_does_not_exist_is_refused_and_those_that_do_are_listed()
     {
         var model = new Mixed();
-        Assert.Contains("'tow': wanted a part of the model that takes tensors, beside numbers and the like, found none of this name. Those that can be: one, two, attention, scaled.",
+        Assert.Contains(
+            "'tow': wanted a part of the model that takes tensors, beside numbers and the like, found none of this name. Those that can "
+                + "be: one, two, attention, scaled.",
             Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "one", "tow")).Message, StringComparison.Ordinal);
         Assert.Contains("'recurrent': wanted a part of the model that takes tensors, beside numbers and the like, found a LSTM.",
             Assert.Throws<ArgumentException>(() => Checkpoint.Blocks(model, "recurrent")).Message, StringComparison.Ordinal);
@@ -653,7 +682,8 @@ public sealed class CheckpointTests : IDisposable
 
         sealed class Scaled() : Module<Tensor, double, bool?, Tensor?, Tensor>(nameof(Scaled))
         {
-            public override Tensor forward(Tensor x, double scale, bool? negate, Tensor? add) => (x.exp() * scale * (negate == true ? -1 : 1)).sigmoid() + add!.tanh();
+            public override Tensor forward(Tensor x, double scale, bool? negate, Tensor? add) =>
+                (x.exp() * scale * (negate == true ? -1 : 1)).sigmoid() + add!.tanh();
         }
     }
 
@@ -682,7 +712,9 @@ public sealed class CheckpointTests : IDisposable
     [Theory, InlineData(false), InlineData(true)]
     public void With_compression_the_kept_inputs_are_compressed(bool compressionFirst)
     {
-        var model = Sequential(("stem", Conv2d(4, 4, 3, padding: 1)), ("body", Sequential(Block(), ReLU())), ("pool", MaxPool2d(2)), ("head", Conv2d(4, 4, 3, padding: 1)));
+        var model = Sequential(
+            ("stem", Conv2d(4, 4, 3, padding: 1)), ("body", Sequential(Block(), ReLU())), ("pool", MaxPool2d(2)),
+            ("head", Conv2d(4, 4, 3, padding: 1)));
         var x = randn(2, 4, 32, 32);
         var plain = Gradients(model, () => model.call(x).square().mean());
         IDisposable? checkpoints = compressionFirst ? null : Checkpoint.Blocks(model, "body", "pool");
@@ -695,22 +727,27 @@ public sealed class CheckpointTests : IDisposable
             using var loss = model.call(x).square().mean();
             var (report, live) = (compression.Report(), compression.LiveBytes);
             Assert.Equal(["body", "pool", "head"], report.Layers.Select(layer => layer.Name));
-            Assert.All(report.Layers.Take(2), layer => Assert.Equal((1, 0, 2 * 4 * 32 * 32 * 4L, "quant:8"), (layer.Maps, layer.SharedMaps, layer.SavedBytes, layer.KeptAs)));
+            Assert.All(report.Layers.Take(2), layer =>
+                Assert.Equal((1, 0, 2 * 4 * 32 * 32 * 4L, "quant:8"), (layer.Maps, layer.SharedMaps, layer.SavedBytes, layer.KeptAs)));
             Assert.True(live < report.SavedBytes / 3, $"{report}");
             compression.Backward(loss);
             Assert.Equal(report.Layers.Select(Counted), compression.Report().Layers.Select(Counted));
             Assert.Equal(0, compression.LiveBytes);
         }
-        var cosine = Cosine([.. plain.SelectMany(gradient => gradient)], [.. model.parameters().SelectMany(parameter => parameter.grad!.contiguous().data<float>().ToArray())]);
+        var cosine = Cosine(
+            [.. plain.SelectMany(gradient => gradient)],
+            [.. model.parameters().SelectMany(parameter => parameter.grad!.contiguous().data<float>().ToArray())]);
         Assert.InRange(cosine, 0.999, 0.9999999);
-        Assert.Equal(plain, Gradients(model, () => { using (Checkpoint.Blocks(model, "body")) { compression.Dispose(); return model.call(x).square().mean(); } }));
+        Assert.Equal(plain, Gradients(
+            model, () => { using (Checkpoint.Blocks(model, "body")) { compression.Dispose(); return model.call(x).square().mean(); } }));
     }
 
     // All but what depends on when the report is asked for.
     static (string, int, int, long, long, string, int, double?) Counted(LayerReport layer) =>
         (layer.Name, layer.Maps, layer.SharedMaps, layer.SavedBytes, layer.KeptBytes, layer.KeptAs, layer.NotFinite, layer.RelativeError);
 
-    static double Cosine(float[] a, float[] b) => a.Zip(b, (x, y) => (double)x * y).Sum() / Math.Sqrt(a.Sum(x => (double)x * x) * b.Sum(x => (double)x * x));
+    static double Cosine(float[] a, float[] b) =>
+        a.Zip(b, (x, y) => (double)x * y).Sum() / Math.Sqrt(a.Sum(x => (double)x * x) * b.Sum(x => (double)x * x));
 
     [Fact]
     public void A_watched_model_under_a_checkpoint_keeps_its_input_alone()
@@ -736,7 +773,8 @@ public sealed class CheckpointTests : IDisposable
         using var compression = model.CompressActivations(ActivationCodec.Dct(4));
         using var checkpoints = Checkpoint.Blocks(model, "b");
         using var loss = model.call(randn(2, 1, 40, 40)).sum();
-        Assert.Contains("block Counting", Assert.Throws<CheckpointException>(() => compression.Backward(loss)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "block Counting", Assert.Throws<CheckpointException>(() => compression.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
     sealed class Counting(Func<Tensor, Tensor> function) : Module<Tensor, Tensor>(nameof(Counting))

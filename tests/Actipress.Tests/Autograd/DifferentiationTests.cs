@@ -102,7 +102,8 @@ public sealed class DifferentiationTests : IDisposable
     [Fact]
     public void What_cannot_be_differentiated_is_refused_by_name()
     {
-        void Refused(string says, Action action) => Assert.Contains(says, Assert.Throws<ArgumentException>(action).Message, StringComparison.Ordinal);
+        void Refused(string says, Action action) =>
+            Assert.Contains(says, Assert.Throws<ArgumentException>(action).Message, StringComparison.Ordinal);
         Refused("no gradient for tensor 0 of shape (2)", () => SavedTensors.Backward(a.square()));
         Refused("no gradient for tensor 1 of shape (2)", () => SavedTensors.Grad([a.sum(), a.square()], [a]));
         Refused("Found 1 gradients for 2 tensors", () => SavedTensors.Backward([a.sum(), b.sum()], [ones(1)]));

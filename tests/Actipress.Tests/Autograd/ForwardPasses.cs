@@ -20,7 +20,8 @@ public sealed record ForwardPass(string Name, Func<(IReadOnlyList<Parameter> Par
         Tensor value;
         using (scope?.Invoke()) value = loss();
         value.backward();
-        var gradients = parameters.Select(p => p.grad is { } g ? g.to(ScalarType.Float32).contiguous().data<float>().ToArray() : []).ToArray();
+        var gradients =
+            parameters.Select(p => p.grad is { } g ? g.to(ScalarType.Float32).contiguous().data<float>().ToArray() : []).ToArray();
         GC.KeepAlive(loss);    // which holds the model, whose finalizer disposes its parameters
         return gradients;
     }
@@ -34,7 +35,10 @@ public sealed record ForwardPass(string Name, Func<(IReadOnlyList<Parameter> Par
         OneInput("3d u-net", () => new SmallUNet(), 1, 1, 12, 16, 12),
         OneInput("by forward", () => new ByForward(), 4, 3, 8, 8),
         OneInput("in-place relu, residual", () => new Residual(), 2, 4, 8, 8),
-        OneInput("3d convolution", () => Sequential(Conv3d(1, 4, 3, padding: 1), BatchNorm3d(4), ReLU(), MaxPool3d(2), ConvTranspose3d(4, 2, 2, stride: 2)), 1, 1, 8, 8, 8),
+        OneInput(
+            "3d convolution",
+            () => Sequential(Conv3d(1, 4, 3, padding: 1), BatchNorm3d(4), ReLU(), MaxPool3d(2), ConvTranspose3d(4, 2, 2, stride: 2)), 1, 1,
+            8, 8, 8),
         OneInput("transformer encoder layer", () => TransformerEncoderLayer(32, 4, 64, 0.1), 6, 2, 32),
         OneInput("multi-head attention", () => new Attention(), 6, 2, 16),
         OneInput("lstm", () => new Recurrent(), 5, 3, 8),
@@ -101,7 +105,8 @@ public sealed record ForwardPass(string Name, Func<(IReadOnlyList<Parameter> Par
         readonly MaxPool3d pool = MaxPool3d(2);
         readonly ConvTranspose3d rise = ConvTranspose3d(8, 4, 2, stride: 2);
         public SmallUNet() : base(nameof(SmallUNet)) => RegisterComponents();
-        static Sequential Block(int from, int to) => Sequential(Conv3d(from, to, 3, padding: 1), BatchNorm3d(to), ReLU(), Conv3d(to, to, 3, padding: 1), BatchNorm3d(to), ReLU());
+        static Sequential Block(int from, int to) =>
+            Sequential(Conv3d(from, to, 3, padding: 1), BatchNorm3d(to), ReLU(), Conv3d(to, to, 3, padding: 1), BatchNorm3d(to), ReLU());
         public override Tensor forward(Tensor x)
         {
             var skip = down.call(x);

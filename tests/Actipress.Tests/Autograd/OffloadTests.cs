@@ -32,7 +32,8 @@ public class OffloadTests
     }
 
     [Theory, MemberData(nameof(Passes))]
-    public void What_is_there_already_stays(ForwardPass pass) => Assert.Equal(pass.Gradients(), pass.Gradients(() => SavedTensors.Offload()));
+    public void What_is_there_already_stays(ForwardPass pass) =>
+        Assert.Equal(pass.Gradients(), pass.Gradients(() => SavedTensors.Offload()));
 
     [Fact]
     public void Each_storage_is_moved_once_and_the_original_is_freed()
@@ -67,7 +68,8 @@ public class OffloadTests
     public void A_checkpoint_inside_moves_its_input()
     {
         using var everything = NewDisposeScope();
-        var (store, model, x) = (Copying(), Sequential(Conv2d(4, 4, 3, padding: 1), Tanh(), Tanh()), randn([2, 4, 32, 32], requires_grad: true));
+        var (store, model, x) =
+            (Copying(), Sequential(Conv2d(4, 4, 3, padding: 1), Tanh(), Tanh()), randn([2, 4, 32, 32], requires_grad: true));
         Tensor loss;
         using (SavedTensorsScope.Enter(store)) loss = Checkpoint.Run(model, x * 2).sum();
         Assert.Equal(2 * 4 * 32 * 32 * 4, store.LiveBytes);

@@ -12,7 +12,10 @@ public class OperationObserverTests
 {
     static OperationObserverTests() => SavedTensors.SelfCheck();
 
-    /// <summary>Writes down, for each saved tensor, the operations that run, the innermost first, and at which places the innermost one has the tensor.</summary>
+    /// <summary>
+    /// Writes down, for each saved tensor, the operations that run, the innermost first, and at which places the innermost one has the
+    /// tensor.
+    /// </summary>
     sealed class Recording : SavedTensorHooks
     {
         public List<(string Operations, string Places)> Saved { get; } = [];
@@ -52,12 +55,18 @@ public class OperationObserverTests
     {
         using var everything = NewDisposeScope();
         var (x, w) = (Wanted(2, 3, 8, 8), Wanted(4, 3, 3, 3));
-        Assert.Equal([("aten::mul", "1"), ("aten::mul", "0")], Record(() => x * x.sign()).Where(saved => saved.Places.Length > 0).DistinctBy(saved => saved.Places).OrderByDescending(saved => saved.Places));
+        Assert.Equal([("aten::mul", "1"), ("aten::mul", "0")], Record(() => x * x.sign()).Where(saved => saved.Places.Length > 0)
+            .DistinctBy(saved => saved.Places).OrderByDescending(saved => saved.Places));
         Assert.All(Record(() => x * x), saved => Assert.Equal(("aten::mul", "0,1"), saved));
-        Assert.Equal([("aten::convolution < aten::conv2d", "0"), ("aten::convolution < aten::conv2d", "1")], Record(() => functional.conv2d(x, w)));
+        Assert.Equal(
+            [("aten::convolution < aten::conv2d", "0"), ("aten::convolution < aten::conv2d", "1")], Record(() => functional.conv2d(x, w)));
         Assert.Equal([("aten::relu", "")], Record(() => x.relu()));
         Assert.Equal([("aten::mm < aten::matmul", "1"), ("aten::mm < aten::matmul", "0")], Record(() => Wanted(3, 4).matmul(Wanted(4, 5))));
-        Assert.Equal([("aten::native_layer_norm < aten::layer_norm", "0"), ("aten::native_layer_norm < aten::layer_norm", ""), ("aten::native_layer_norm < aten::layer_norm", "")],
+        Assert.Equal(
+            [
+                ("aten::native_layer_norm < aten::layer_norm", "0"), ("aten::native_layer_norm < aten::layer_norm", ""),
+                ("aten::native_layer_norm < aten::layer_norm", ""),
+            ],
             Record(() => functional.layer_norm(x, [8])));
     }
 
@@ -68,9 +77,11 @@ public class OperationObserverTests
         var (x, y) = (Wanted(4, 5), Wanted(4, 5));
         Assert.Equal("aten::relu_", Assert.Single(Record(() => x.exp().relu_()), saved => saved.Operations == "aten::relu_").Operations);
         // x * y in place saves its first factor as it was, a copy, and its second one.
-        var saved = Record(() => x.neg().mul_(y)).Where(save => save.Operations.StartsWith("aten::mul_", StringComparison.Ordinal)).ToArray();
+        var saved = Record(() => x.neg().mul_(y))
+            .Where(save => save.Operations.StartsWith("aten::mul_", StringComparison.Ordinal)).ToArray();
         Assert.Equal(["1", ""], saved.Select(save => save.Places).OrderDescending());
-        Assert.True(Operation.Called("aten::mul_").IsInPlace && !Operation.Called("aten::mul").IsInPlace && !Operation.Called("aten::__and__").IsInPlace);
+        Assert.True(Operation.Called("aten::mul_").IsInPlace && !Operation.Called("aten::mul").IsInPlace
+            && !Operation.Called("aten::__and__").IsInPlace);
         Assert.Equal("mul", Operation.Called("aten::mul_").ShortName);
     }
 
@@ -79,7 +90,10 @@ public class OperationObserverTests
     {
         using var everything = NewDisposeScope();
         var (x, numbers) = (Wanted(4), (0.0, 0.0));
-        using (SavedTensorsScope.Enter(new Recording { Within = _ => numbers = (OperationObserver.Running!.At(0).Numbers[1], OperationObserver.Running.At(0).Numbers[2]) }))
+        using (SavedTensorsScope.Enter(new Recording
+        {
+            Within = _ => numbers = (OperationObserver.Running!.At(0).Numbers[1], OperationObserver.Running.At(0).Numbers[2]),
+        }))
             functional.hardtanh(x, -1.5, 2.5);
         Assert.Equal((-1.5, 2.5), numbers);
     }
@@ -152,7 +166,9 @@ public class OperationObserverTests
         }
         loss.backward();
         Assert.Equal([0], within);
-        Assert.All(hooks.Innermost.Where(name => name.Length > 0 && name != "aten::exp"), name => Assert.Contains(name, (string[])["aten::sigmoid", "aten::mul"]));
+        Assert.All(
+            hooks.Innermost.Where(name => name.Length > 0 && name != "aten::exp"),
+            name => Assert.Contains(name, (string[])["aten::sigmoid", "aten::mul"]));
         Assert.Contains("aten::sigmoid", hooks.Innermost);
         Assert.Null(OperationObserver.Running);
         Assert.False(Observed());
@@ -169,7 +185,10 @@ public class OperationObserverTests
         Assert.False(Observed());
         foreach (var order in (int[][])[[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0], [0, 2, 1], [2, 0, 1]])
         {
-            SavedTensorsScope[] scopes = [SavedTensorsScope.Enter(hooks), SavedTensors.Hook(kept => kept, kept => (Tensor)kept!), SavedTensorsScope.Enter(hooks)];
+            SavedTensorsScope[] scopes =
+            [
+                SavedTensorsScope.Enter(hooks), SavedTensors.Hook(kept => kept, kept => (Tensor)kept!), SavedTensorsScope.Enter(hooks),
+            ];
             for (var i = 0; i < 3; i++)
             {
                 x.exp().Dispose();
@@ -248,7 +267,8 @@ public class OperationObserverTests
         {
             for (var i = 0; i < 100; i++)
             {
-                Assert.ThrowsAny<Exception>(() => a.mm(b));    // matmul has no guard in TorchSharp 0.107.0: its errors end the process, hooks or not
+                // matmul has no guard in TorchSharp 0.107.0: its errors end the process, hooks or not
+                Assert.ThrowsAny<Exception>(() => a.mm(b));
                 Assert.ThrowsAny<Exception>(() => functional.conv2d(a, b));
                 Assert.ThrowsAny<Exception>(() => a.view(7));
                 Assert.ThrowsAny<Exception>(() => einsum("ij,jk->ik", a, b));
@@ -318,7 +338,8 @@ public class OperationObserverTests
     {
         using var everything = NewDisposeScope();
         var (x, hooks) = (Wanted(8), new Recording());
-        // A scope that ends on another thread is noticed within the backward pass, where libtorch brings this thread's callbacks back after each node.
+        // A scope that ends on another thread is noticed within the backward pass, where libtorch brings this thread's callbacks back after
+        // each node.
         for (var round = 0; round < 20; round++)
         {
             var scope = SavedTensorsScope.Enter(hooks);
@@ -333,7 +354,8 @@ public class OperationObserverTests
         }
         // One that is opened within it and stays is seen by what follows.
         SavedTensorsScope? opened = null;
-        using (SavedTensors.Hook(kept => kept, kept => { opened ??= SavedTensorsScope.Enter(hooks); return (Tensor)kept!; })) using (var loss = x.exp().sum()) loss.backward();
+        using (SavedTensors.Hook(kept => kept, kept => { opened ??= SavedTensorsScope.Enter(hooks); return (Tensor)kept!; }))
+        using (var loss = x.exp().sum()) loss.backward();
         hooks.Saved.Clear();
         x.exp().Dispose();
         opened!.Dispose();
@@ -350,12 +372,14 @@ public class OperationObserverTests
         using var script = jit.compile("def f(a, b, c):\n  return torch.mul(a, torch.tanh(torch.div(b, c)))\n");
         var (a, b, c) = (Wanted(4), Wanted(4), Wanted(4));
         var saved = Record(() => (Tensor)script.invoke("f", a, b, c));
-        Assert.Equal([("aten::div", "0"), ("aten::div", "1")], saved.Where(save => save.Operations == "aten::div").OrderBy(save => save.Places));
+        Assert.Equal(
+            [("aten::div", "0"), ("aten::div", "1")], saved.Where(save => save.Operations == "aten::div").OrderBy(save => save.Places));
     }
 
     // Alone in its process: the switch counts before the first use.
     [Fact]
-    public void Without_the_callbacks_modules_tell_what_is_needed() => ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Modules_tell_what_is_needed));
+    public void Without_the_callbacks_modules_tell_what_is_needed() =>
+        ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Modules_tell_what_is_needed));
 
     [Fact(Explicit = true)]
     public void Modules_tell_what_is_needed()
@@ -363,7 +387,9 @@ public class OperationObserverTests
         AppContext.SetSwitch(OperationObserver.Switch, false);
         Assert.Contains(OperationObserver.Switch, SavedTensors.ObserverRefusal, StringComparison.Ordinal);
         using var everything = NewDisposeScope();
-        using var model = Sequential(("conv1", Conv2d(3, 8, 3, padding: 1)), ("relu", ReLU()), ("pool", MaxPool2d(2)), ("conv2", Conv2d(8, 8, 3, padding: 1)), ("norm", BatchNorm2d(8)), ("tanh", Tanh()));
+        using var model = Sequential(
+            ("conv1", Conv2d(3, 8, 3, padding: 1)), ("relu", ReLU()), ("pool", MaxPool2d(2)), ("conv2", Conv2d(8, 8, 3, padding: 1)),
+            ("norm", BatchNorm2d(8)), ("tanh", Tanh()));
         var x = functional.interpolate(randn(2, 3, 8, 8), scale_factor: [4.0, 4.0], mode: InterpolationMode.Bilinear, align_corners: false);
         model.call(x).square().mean().backward();
         var plain = Gradients();
@@ -376,7 +402,8 @@ public class OperationObserverTests
                 Assert.Null(OperationObserver.Running);
                 var report = compression.Report();
                 Assert.Equal(0, report.LiveBytes);
-                Assert.DoesNotContain(report.Notes, note => note.Contains("no operation", StringComparison.Ordinal) || note.Contains(" by .", StringComparison.Ordinal) || note.Contains(" by ,", StringComparison.Ordinal));
+                Assert.DoesNotContain(report.Notes, note => note.Contains("no operation", StringComparison.Ordinal)
+                    || note.Contains(" by .", StringComparison.Ordinal) || note.Contains(" by ,", StringComparison.Ordinal));
                 if (!byForward) Assert.Equal(["relu", "pool", "conv2", "norm", "tanh"], report.Layers.Select(layer => layer.Name));
                 if (codec != ThroughStore.Lossless) Assert.True(report.KeptBytes < report.SavedBytes / 2, report.ToString());
                 else Assert.All(plain.Zip(Gradients()), pair => Assert.Equal(pair.First, pair.Second, 1e-5 * plain.Max(Math.Abs)));
@@ -387,12 +414,14 @@ public class OperationObserverTests
 
     // Alone in its process: the finalizers of other tests move the level by megabytes.
     [Fact]
-    public void Thousands_of_steps_leave_nothing_behind() => ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Steps_of_all_kinds_leave_nothing_behind));
+    public void Thousands_of_steps_leave_nothing_behind() =>
+        ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Steps_of_all_kinds_leave_nothing_behind));
 
     [Fact(Explicit = true)]
     public void Steps_of_all_kinds_leave_nothing_behind()
     {
-        const int Warm = 1000, Steps = Warm + 2000;    // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
+        // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
+        const int Warm = 1000, Steps = Warm + 2000;
         set_num_threads(1);
         using var model = Sequential(Conv2d(1, 4, 3, padding: 1), ReLU(), Conv2d(4, 4, 3, padding: 1), Tanh(), Flatten(), Linear(256, 4));
         using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Dct(4)).SmallestBytes(0));

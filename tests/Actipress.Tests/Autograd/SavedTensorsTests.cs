@@ -181,7 +181,9 @@ public class SavedTensorsTests
 
         using var scope = SavedTensors.Hook(_ => kept, _ => ones(3));
         var again = w.square().sum();
-        Assert.Contains("returned a CountsDisposal again that was disposed with an earlier graph", Assert.Throws<InvalidOperationException>(() => SavedTensors.Backward(again)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "returned a CountsDisposal again that was disposed with an earlier graph",
+            Assert.Throws<InvalidOperationException>(() => SavedTensors.Backward(again)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -200,14 +202,17 @@ public class SavedTensorsTests
         {
             var loss = w.square().sum();
             mine.Dispose();
-            Assert.StartsWith("The tensor that the pack function returned had been disposed by the program", Assert.Throws<InvalidOperationException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+            Assert.StartsWith(
+                "The tensor that the pack function returned had been disposed by the program",
+                Assert.Throws<InvalidOperationException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
         }
-        Assert.StartsWith("A tensor that the unpack function uses had been disposed by the program, or by the DisposeScope in which it was made (DetachFromDisposeScope keeps it)", Told(
-            x =>
-            {
-                using var inner = NewDisposeScope();
-                return (object)new[] { x.alias() };
-            }, x => ((Tensor[])x!)[0].alias()), StringComparison.Ordinal);
+        Assert.StartsWith("A tensor that the unpack function uses had been disposed by the program, or by the DisposeScope in which it was "
+            + "made (DetachFromDisposeScope keeps it)", Told(
+                x =>
+                {
+                    using var inner = NewDisposeScope();
+                    return (object)new[] { x.alias() };
+                }, x => ((Tensor[])x!)[0].alias()), StringComparison.Ordinal);
         Assert.StartsWith("The tensor that the unpack function returned had been disposed by the function itself", Told(x => "", x =>
         {
             var y = ones(3);
@@ -243,7 +248,10 @@ public class SavedTensorsTests
         var earlier = Checkpoint.Run(x => Checkpoint.Run(y => y.square(), x), w).sum();
         var forbidden = SavedTensors.Forbid("outer");
         using (SavedTensors.Forbid("inner")) Assert.Equal("inner", Assert.Throws<InvalidOperationException>(Hook).Message);
-        foreach (var enter in (Action[])[() => Hook(), () => SavedTensors.Offload(), () => SavedTensors.Compress(ActivationCodec.Half), () => Checkpoint.Run(x => x.exp(), w)])
+        foreach (var enter in (Action[])[
+            () => Hook(), () => SavedTensors.Offload(), () => SavedTensors.Compress(ActivationCodec.Half),
+            () => Checkpoint.Run(x => x.exp(), w),
+        ])
             Assert.Equal("outer", Assert.Throws<InvalidOperationException>(enter).Message);
         OnThread(null, () => Hook().Dispose());
         earlier.backward();
@@ -251,7 +259,9 @@ public class SavedTensorsTests
         forbidden.Dispose();
         forbidden.Dispose();
         using (Hook())
-            Assert.Contains("cannot be forbidden. why not", Assert.Throws<InvalidOperationException>(() => SavedTensors.Forbid("why not")).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "cannot be forbidden. why not", Assert.Throws<InvalidOperationException>(() => SavedTensors.Forbid("why not")).Message,
+                StringComparison.Ordinal);
     }
 
     [Fact]
@@ -328,9 +338,11 @@ public class SavedTensorsTests
         using var everything = NewDisposeScope();
         var w = ones(3, requires_grad: true);
         Tensor loss;
-        using (SavedTensors.Hook(_ => new CountsDisposal(() => throw new InvalidDataException("disposal")), _ => ones(3))) loss = w.exp().sum();
+        using (SavedTensors.Hook(_ => new CountsDisposal(() => throw new InvalidDataException("disposal")), _ => ones(3)))
+            loss = w.exp().sum();
         SavedTensors.Backward(loss);
-        Assert.Contains("second time", Assert.Throws<ExternalException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "second time", Assert.Throws<ExternalException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
     [Theory, InlineData(true), InlineData(false)]

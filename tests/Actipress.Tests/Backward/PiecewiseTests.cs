@@ -156,8 +156,8 @@ public sealed class PiecewiseTests : IDisposable
         }
     }
 
-    // libtorch has other kernels for small volumes, which take many times their memory: no piece is so small. A piece that is the whole map,
-    // a flat volume's or a transposed convolution's, is computed as libtorch would.
+    // libtorch has other kernels for small volumes, which take many times their memory: no piece is so small. A piece that is the whole
+    // map, a flat volume's or a transposed convolution's, is computed as libtorch would.
     [Theory]
     [InlineData(16, 3, 1, 1, 1, 16, 64, 64, 64)]
     [InlineData(16, 3, 1, 1, 5, 16, 30, 32, 96)]
@@ -214,8 +214,8 @@ public sealed class PiecewiseTests : IDisposable
     public void A_network(string codec)
     {
         using var model = Sequential(
-            Conv2d(3, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), MaxPool2d(2),
-            Conv2d(16, 8, 3), GELU(), Conv2d(8, 4, 1));
+            Conv2d(3, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1, bias: false), BatchNorm2d(16),
+            ReLU(), MaxPool2d(2), Conv2d(16, 8, 3), GELU(), Conv2d(8, 4, 1));
         AssertNear(model, Smooth(40, 3, 64, 64), codec, mostError: 3e-4);    // where sums of a batch norm's gradients cancel
     }
 
@@ -294,7 +294,8 @@ public sealed class PiecewiseTests : IDisposable
         loss.backward(retain_graph: true);
         var once = model.parameters().Select(parameter => parameter.grad!.clone()).ToArray();
         loss.backward();
-        foreach (var (parameter, gradient) in model.parameters().Zip(once)) Assert.True(parameter.grad!.allclose(gradient.Mul(2), rtol: 1e-4, atol: 1e-4));
+        foreach (var (parameter, gradient) in model.parameters().Zip(once))
+            Assert.True(parameter.grad!.allclose(gradient.Mul(2), rtol: 1e-4, atol: 1e-4));
         Assert.Equal(0, compression.LiveBytes);
     }
 

@@ -21,7 +21,8 @@ public sealed class CliTests : IDisposable
         var ended = Run("train", "--model", "lenet", "--epochs", "1", "--batch", "400", "--json", "--out", folder);
         Assert.True(ended.ExitCode == 0, ended.All);
         var result = JsonDocument.Parse(ended.Output).RootElement;
-        foreach (var key in (string[])["model", "data", "codec", "layers", "epochs", "seed"]) Assert.True(result.TryGetProperty(key, out _), key);
+        foreach (var key in (string[])["model", "data", "codec", "layers", "epochs", "seed"])
+            Assert.True(result.TryGetProperty(key, out _), key);
         foreach (var run in (string[])["baseline", "compressed"])
             foreach (var key in (string[])["test_accuracy", "train_loss", "step_ms", "after_forward_bytes", "peak_bytes"])
                 Assert.True(result.GetProperty(run).GetProperty(key).GetDouble() > 0, $"{run}.{key}");
@@ -38,10 +39,16 @@ public sealed class CliTests : IDisposable
         Assert.True(ended.ExitCode == 0, ended.All);
         var peaks = System.Text.RegularExpressions.Regex.Match(ended.Output, "peak memory of a step *│ *([0-9.]+) MiB *│ *([0-9.]+) MiB");
         Assert.True(peaks.Success, ended.Output);
-        var (plain, compressed) = (double.Parse(peaks.Groups[1].Value, CultureInfo.InvariantCulture), double.Parse(peaks.Groups[2].Value, CultureInfo.InvariantCulture));
+        var (plain, compressed) = (
+            double.Parse(peaks.Groups[1].Value, CultureInfo.InvariantCulture),
+            double.Parse(peaks.Groups[2].Value, CultureInfo.InvariantCulture));
         Assert.True(compressed < 0.6 * plain, $"{compressed} and {plain} MiB");
-        Assert.Contains($"Compressed, resnet20 needs {peaks.Groups[2]} MiB at the peak of a step in place of {peaks.Groups[1]} MiB", ended.Output, StringComparison.Ordinal);
-        foreach (var word in (string[])["derived ", "signs ", "one in 3 of their DCT coefficients", "Next:\n  ./actipress train --codec dct:4\n"])
+        Assert.Contains(
+            $"Compressed, resnet20 needs {peaks.Groups[2]} MiB at the peak of a step in place of {peaks.Groups[1]} MiB", ended.Output,
+            StringComparison.Ordinal);
+        foreach (var word in (string[])[
+            "derived ", "signs ", "one in 3 of their DCT coefficients", "Next:\n  ./actipress train --codec dct:4\n",
+        ])
             Assert.Contains(word, ended.Output, StringComparison.Ordinal);
         Assert.Contains("layer1.0.bn1 (BatchNorm2d)", File.ReadAllText(Path.Combine(folder, "layers.txt")), StringComparison.Ordinal);
     }
@@ -52,19 +59,23 @@ public sealed class CliTests : IDisposable
         var predicted = Run("memory", "ResNet20", "--batch", "512", "--predict", "--json");
         Assert.True(predicted.ExitCode == 0, predicted.All);
         var result = JsonDocument.Parse(predicted.Output).RootElement;
-        Assert.True(result.GetProperty("compressed").GetProperty("peak_bytes").GetInt64() < result.GetProperty("baseline").GetProperty("peak_bytes").GetInt64());
+        Assert.True(result.GetProperty("compressed").GetProperty("peak_bytes").GetInt64() < result.GetProperty("baseline")
+            .GetProperty("peak_bytes").GetInt64());
 
         var tooLarge = Run("memory", "ResNet20", "--batch", "10000000");
         Assert.Equal(2, tooLarge.ExitCode);
         Assert.Contains("available", tooLarge.Error, StringComparison.Ordinal);
     }
 
-    List<JsonElement> Lines() => [.. File.ReadLines(Path.Combine(folder, "results.jsonl")).Select(line => JsonDocument.Parse(line).RootElement)];
+    List<JsonElement> Lines() =>
+        [.. File.ReadLines(Path.Combine(folder, "results.jsonl")).Select(line => JsonDocument.Parse(line).RootElement)];
 
     [Fact]
     public void A_segmentation_prints_its_DSC_and_logs_for_TensorBoard()
     {
-        var ended = Run("train", "--model", "unet3d", "--features", "4", "--epochs", "1", "--train-examples", "4", "--test-examples", "2", "--extents", "16x32x16", "--json", "--out", folder, "--tensorboard", Path.Combine(folder, "logs"));
+        var ended = Run(
+            "train", "--model", "unet3d", "--features", "4", "--epochs", "1", "--train-examples", "4", "--test-examples", "2", "--extents",
+            "16x32x16", "--json", "--out", folder, "--tensorboard", Path.Combine(folder, "logs"));
         Assert.True(ended.ExitCode == 0, ended.All);
         var result = JsonDocument.Parse(ended.Output).RootElement;
         foreach (var run in (string[])["baseline", "compressed"])
@@ -80,11 +91,16 @@ public sealed class CliTests : IDisposable
     public void Ctrl_C_ends_training_and_keeps_what_was_done()
     {
         // A shell's background job ignores the signal, and so would whatever it starts.
-        using var training = ChildProcess.Start(["env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "1000", "--batch", "400", "--out", folder]);
+        using var training = ChildProcess.Start([
+            "env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "1000", "--batch", "400", "--out",
+            folder,
+        ]);
         try
         {
             var path = Path.Combine(folder, "results.jsonl");
-            Assert.True(SpinWait.SpinUntil(() => File.Exists(path) && File.ReadAllLines(path).Length >= 2, TimeSpan.FromMinutes(2)), "No epoch was done.");
+            Assert.True(
+                SpinWait.SpinUntil(() => File.Exists(path) && File.ReadAllLines(path).Length >= 2, TimeSpan.FromMinutes(2)),
+                "No epoch was done.");
             PressCtrlC(training);
         }
         catch
@@ -101,9 +117,14 @@ public sealed class CliTests : IDisposable
     }
 
     // Of twelve seconds of a core, of which four are enough to see that it does not go on.
-    static readonly string[] longStep = ["train", "--model", "unet3d", "--extents", "96x96x96", "--features", "32", "--batch", "2", "--train-examples", "2", "--test-examples", "1"];
+    static readonly string[] longStep =
+    [
+        "train", "--model", "unet3d", "--extents", "96x96x96", "--features", "32", "--batch", "2", "--train-examples", "2",
+        "--test-examples", "1",
+    ];
 
-    static Process WithDefaultSignal(params string[] arguments) => ChildProcess.Start(["env", "--default-signal=INT", "OMP_NUM_THREADS=1", .. ChildProcess.Cli, .. arguments]);
+    static Process WithDefaultSignal(params string[] arguments) =>
+        ChildProcess.Start(["env", "--default-signal=INT", "OMP_NUM_THREADS=1", .. ChildProcess.Cli, .. arguments]);
 
     // Kills what still computes.
     static ChildProcess.Ended EndsAtOnce(Process process)
@@ -176,7 +197,10 @@ public sealed class CliTests : IDisposable
     {
         var array = Path.Combine(folder, "doubles.npy");
         const string Header = "{'descr': '<f8', 'fortran_order': False, 'shape': (32, 32), }";
-        File.WriteAllBytes(array, [0x93, .. "NUMPY"u8, 1, 0, 118, 0, .. System.Text.Encoding.ASCII.GetBytes(Header.PadRight(117) + '\n'), .. Enumerable.Range(0, 1024).SelectMany(i => BitConverter.GetBytes(i % 13 / 13.0))]);
+        File.WriteAllBytes(array, [
+            0x93, .. "NUMPY"u8, 1, 0, 118, 0, .. System.Text.Encoding.ASCII.GetBytes(Header.PadRight(117) + '\n'),
+            .. Enumerable.Range(0, 1024).SelectMany(i => BitConverter.GetBytes(i % 13 / 13.0)),
+        ]);
         var ended = Run("compress", array);
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.StartsWith("dct:10: (32, 32) of 8 bytes each, 8192 bytes -> ", ended.Output, StringComparison.Ordinal);
@@ -261,8 +285,11 @@ public sealed class CliTests : IDisposable
     [InlineData("No relabelling '4'", "train", "--relabel", "4")]
     [InlineData("No folder ./nowhere", "train", "--data", "./nowhere")]
     [InlineData("No file nowhere.safetensors", "predict", "--weights", "nowhere.safetensors", "--images", ".", "--out", "nowhere")]
-    [InlineData("--overlap 1: wanted at least 0 and below 1", "predict", "--weights", "w.safetensors", "--images", ".", "--out", "nowhere", "--overlap", "1")]
-    [InlineData("No folder /no/masks", "predict", "--weights", "w.safetensors", "--images", ".", "--out", "nowhere", "--labels", "/no/masks")]
+    [InlineData(
+        "--overlap 1: wanted at least 0 and below 1", "predict", "--weights", "w.safetensors", "--images", ".", "--out", "nowhere",
+        "--overlap", "1")]
+    [InlineData(
+        "No folder /no/masks", "predict", "--weights", "w.safetensors", "--images", ".", "--out", "nowhere", "--labels", "/no/masks")]
     [InlineData("'--weights' is required", "predict", "--images", ".", "--out", "nowhere")]
     [InlineData("learning_rate 0: wanted a number above 0", "train", "--learning-rate", "0")]
     [InlineData("learning_rate NaN: wanted a number above 0", "train", "--learning-rate", "NaN")]
@@ -279,7 +306,10 @@ public sealed class CliTests : IDisposable
     [InlineData("--schedule linear: wanted constant, cosine", "train", "--schedule", "linear")]
     [InlineData("--loss crossentropy: wanted dice, cross-entropy, both", "train", "--loss", "crossentropy")]
     [InlineData("--rounds many: wanted a whole number of 1 or more", "bench", "--rounds", "many")]
-    [InlineData("LeNet does not take a batch of 2 of 1 x 10 x 10: mat1 and mat2 shapes cannot be multiplied (2x72 and 1152x128). The paper's is 128 of 1 x 28 x 28.", "memory", "LeNet", "--batch", "2", "--input", "1x10x10")]
+    [InlineData(
+        "LeNet does not take a batch of 2 of 1 x 10 x 10: mat1 and mat2 shapes cannot be multiplied (2x72 and 1152x128). The paper's is "
+            + "128 of 1 x 28 x 28.",
+        "memory", "LeNet", "--batch", "2", "--input", "1x10x10")]
     [InlineData("UNet3D does not take a batch of 1 of 4 x 20 x 20 x 20", "memory", "UNet3D", "--input", "4x20x20x20", "--predict")]
     [InlineData("fewer than 2^31 numbers", "memory", "LeNet", "--input", "1x99999999x99999999")]
     [InlineData("No layer of kind bn among conv1, relu1, conv2: found conv, relu. Leave out ':bn'", "train", "--layers", "block0-2:bn")]
@@ -328,17 +358,25 @@ public sealed class CliTests : IDisposable
             Assert.True(help.ExitCode == 0, help.All);
             Assert.Contains($"\nExamples:\n  ./actipress {name}", help.Output, StringComparison.Ordinal);
         }
-        foreach (var hidden in (string[])["readme", "maps"]) Assert.DoesNotContain($"  {hidden} ", ended.Output, StringComparison.Ordinal);    // for developers
+        // for developers
+        foreach (var hidden in (string[])["readme", "maps"]) Assert.DoesNotContain($"  {hidden} ", ended.Output, StringComparison.Ordinal);
     }
 
     // Seen by a program in a mount namespace of its own, where that is allowed.
     [Fact]
     public void A_processor_that_the_system_does_not_name_is_called_unknown()
     {
-        string[] hidden = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", "mount --bind /dev/null /proc/cpuinfo && exec \"$@\"", "hidden"];
-        if (ChildProcess.Run([.. hidden, "true"]) is { ExitCode: not 0 } refused) Assert.Skip($"No mounts of one's own here: {refused.Error}");
+        string[] hidden =
+        [
+            "unshare", "--user", "--map-root-user", "--mount", "bash", "-c", "mount --bind /dev/null /proc/cpuinfo && exec \"$@\"",
+            "hidden",
+        ];
+        if (ChildProcess.Run([.. hidden, "true"]) is { ExitCode: not 0 } refused)
+            Assert.Skip($"No mounts of one's own here: {refused.Error}");
         var ended = ChildProcess.Run([.. hidden, .. ChildProcess.Cli, "status", "--json"]);
         Assert.True(ended.ExitCode == 0, ended.All);
-        Assert.Contains("unknown processor", JsonDocument.Parse(ended.Output).RootElement.GetProperty("platform").GetString(), StringComparison.Ordinal);
+        Assert.Contains(
+            "unknown processor", JsonDocument.Parse(ended.Output).RootElement.GetProperty("platform").GetString(),
+            StringComparison.Ordinal);
     }
 }

@@ -26,8 +26,8 @@ public sealed class OldLibstdcxxTests : IDisposable
         Assert.Equal(2, ended.ExitCode);
         Assert.Equal("", ended.Output);
         Assert.Equal(
-            "actipress: TorchSharp 0.107.0 cannot run here: found a libstdc++.so.6 without GLIBCXX_3.4.32, wanted that of GCC 13.2 or newer: " +
-            "Ubuntu 24.04, Debian 13, Fedora 39 and later have it.\n", ended.Error);
+            "actipress: TorchSharp 0.107.0 cannot run here: found a libstdc++.so.6 without GLIBCXX_3.4.32, wanted that of GCC 13.2 or "
+                + "newer: Ubuntu 24.04, Debian 13, Fedora 39 and later have it.\n", ended.Error);
     }
 
     [Fact]

@@ -28,7 +28,8 @@ public sealed class PrerequisitesTests : IDisposable
     public void A_missing_SDK_is_put_into_the_project_s_folder_where_that_is_agreed(string situation, string answer, bool installs)
     {
         const string Install = """
-            install='while [ "$1" != --install-dir ]; do shift; done; mkdir -p "$2"; echo "echo 10.0.100" >"$2/dotnet"; chmod +x "$2/dotnet"'
+            install='while [ "$1" != --install-dir ]; do shift; done; mkdir -p "$2"
+                echo "echo 10.0.100" >"$2/dotnet"; chmod +x "$2/dotnet"'
             curl() { echo "$install" >"$4"; }
             has_sdk() { [ "$(command -v dotnet)" = "$root/artifacts/dotnet/dotnet" ]; }
             """;

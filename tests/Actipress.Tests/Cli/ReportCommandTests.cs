@@ -4,7 +4,9 @@ using Actipress.Data;
 
 namespace Actipress.Tests.Cli;
 
-/// <summary>The commands <c>report</c>, <c>readme</c> and <c>maps</c>, started as a user starts them, on a copy of the repository's results.</summary>
+/// <summary>
+/// The commands <c>report</c>, <c>readme</c> and <c>maps</c>, started as a user starts them, on a copy of the repository's results.
+/// </summary>
 public sealed class ReportCommandTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
@@ -14,7 +16,8 @@ public sealed class ReportCommandTests : IDisposable
         foreach (var experiment in Directory.GetDirectories(Path.Combine(TestData.Repository, "experiments")))
         {
             var to = Directory.CreateDirectory(In($"experiments/{Path.GetFileName(experiment)}")).FullName;
-            foreach (var file in Directory.GetFiles(experiment).Where(file => !file.EndsWith(".lock", StringComparison.Ordinal))) File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
+            foreach (var file in Directory.GetFiles(experiment).Where(file => !file.EndsWith(".lock", StringComparison.Ordinal)))
+                File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
         }
         File.Copy(Path.Combine(TestData.Repository, "README.md"), In("README.md"));
     }
@@ -32,11 +35,13 @@ public sealed class ReportCommandTests : IDisposable
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.Equal(In("pages/report.html") + "\n", ended.Output);
         var page = File.ReadAllText(In("pages/report.html"));
-        Assert.Equal(["Table 2", "Table 3", "Figure 4", "Figure 5", "Figure 6", "Figure 7", "Figure 8", "Figure 9", "Section 4", "Section 4.5"],
+        Assert.Equal(
+            ["Table 2", "Table 3", "Figure 4", "Figure 5", "Figure 6", "Figure 7", "Figure 8", "Figure 9", "Section 4", "Section 4.5"],
             Regex.Matches(page, "<h2 id=\"s[0-9]+\">([^:<]*):").Select(heading => heading.Groups[1].Value));
         Assert.Equal(["126 of 158 agree", "35 of 40 agree"], Regex.Matches(page, "[0-9]+ of [0-9]+ agree").Select(agree => agree.Value));
         Assert.Equal(3, page.Split("<h3>figure6a-mnist: 281 of 281 trainings</h3>").Length - 1);
-        Assert.Equal(18, page.Split("batch 128: plain peak").Length + page.Split("batch 2: plain peak").Length + page.Split("batch 1: plain peak").Length - 3);
+        Assert.Equal(18, page.Split("batch 128: plain peak").Length + page.Split("batch 2: plain peak").Length
+            + page.Split("batch 1: plain peak").Length - 3);
         Assert.DoesNotContain("src=\"http", page, StringComparison.Ordinal);
         Assert.DoesNotContain("NaN", page, StringComparison.Ordinal);
         Assert.True(page.Length < 3_000_000, $"{page.Length} letters");
@@ -44,7 +49,8 @@ public sealed class ReportCommandTests : IDisposable
 
         var figures = Regex.Count(page, "<svg");
         foreach (var kind in (string[])["svg", "png"]) Assert.Equal(figures, Directory.GetFiles(In("figures"), $"*.{kind}").Length);
-        Assert.All(Directory.GetFiles(In("figures"), "*.png"), file => Assert.Equal([0x89, 0x50, 0x4E, 0x47], File.ReadAllBytes(file)[..4]));
+        Assert.All(
+            Directory.GetFiles(In("figures"), "*.png"), file => Assert.Equal([0x89, 0x50, 0x4E, 0x47], File.ReadAllBytes(file)[..4]));
     }
 
     [Fact]
@@ -60,7 +66,8 @@ public sealed class ReportCommandTests : IDisposable
     public void Readme_writes_its_tables_from_what_is_stored()
     {
         var readme = File.ReadAllText(In("README.md"));
-        File.WriteAllText(In("README.md"), readme.Replace("| unet3d | `dct:10` | 1.08 ", "| unet3d | `dct:10` | 9.99 ", StringComparison.Ordinal));
+        File.WriteAllText(
+            In("README.md"), readme.Replace("| unet3d | `dct:10` | 1.08 ", "| unet3d | `dct:10` | 9.99 ", StringComparison.Ordinal));
         Assert.NotEqual(readme, File.ReadAllText(In("README.md")));
         var ended = Run("readme", folder);
         Assert.True(ended.ExitCode == 0, ended.All);
@@ -88,7 +95,9 @@ public sealed class ReportCommandTests : IDisposable
         var data = Path.GetDirectoryName(TestData.Real("mnist"))!;
         var ended = Run("maps", In("maps"), "--data-dir", data);
         Assert.True(ended.ExitCode == 0, ended.All);
-        Assert.Equal(RealMaps.Names, Directory.GetFiles(In("maps")).Select(file => Path.GetFileNameWithoutExtension(file)).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            RealMaps.Names,
+            Directory.GetFiles(In("maps")).Select(file => Path.GetFileNameWithoutExtension(file)).Order(StringComparer.Ordinal));
         foreach (var name in RealMaps.Names)
         {
             using var stored = RealMaps.Read(name);

@@ -20,11 +20,13 @@ public sealed class ReportPageTests : IDisposable
 
     // A frame as wide as is asked for, since a browser's window has a least width, and what a script finds in it.
     const string Frame = """
-        <!doctype html><body style="margin:0"><iframe id=frame src="report.html" style="border:0;width:WIDTHpx;height:900px"></iframe><pre id=found></pre><script>
+        <!doctype html><body style="margin:0"><iframe id=frame src="report.html" style="border:0;width:WIDTHpx;height:900px"></iframe>
+        <pre id=found></pre><script>
         frame.onload = () => {
           const page = frame.contentDocument, within = frame.contentWindow;
           const heading = text => [...page.querySelectorAll('h3')].find(one => one.textContent.startsWith(text));
-          const rows = title => [...heading(title).parentElement.querySelectorAll('tbody tr')].map(row => [...row.cells].map(cell => cell.textContent));
+          const rows = title => [...heading(title).parentElement.querySelectorAll('tbody tr')]
+            .map(row => [...row.cells].map(cell => cell.textContent));
           found.textContent = JSON.stringify({
             width: page.documentElement.scrollWidth,
             ground: within.getComputedStyle(page.body).backgroundColor,
@@ -37,10 +39,12 @@ public sealed class ReportPageTests : IDisposable
         </script>
         """;
 
-    sealed record Found(double Width, string Ground, string Text, double[] Tops, double Widest, string[][] Memory, string[][] Scores, string[][] Times);
+    sealed record Found(
+        double Width, string Ground, string Text, double[] Tops, double Widest, string[][] Memory, string[][] Scores, string[][] Times);
 
     static string? Browser => ((string[])["chromium", "chromium-browser", "google-chrome"])
-        .SelectMany(name => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(bin => Path.Combine(bin, name))).FirstOrDefault(File.Exists);
+        .SelectMany(name => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(bin => Path.Combine(bin, name)))
+        .FirstOrDefault(File.Exists);
 
     Found Open(int width, bool dark)
     {
@@ -49,10 +53,13 @@ public sealed class ReportPageTests : IDisposable
         File.WriteAllText(frame, Frame.Replace("WIDTH", $"{width}", StringComparison.Ordinal));
         string[] command =
         [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files", $"--user-data-dir={Path.Combine(folder, "browser")}",
-            $"--blink-settings=preferredColorScheme={(dark ? 0 : 1)}", $"--window-size={Math.Max(600, width)},900", "--virtual-time-budget=5000",
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files",
+            $"--user-data-dir={Path.Combine(folder, "browser")}", $"--blink-settings=preferredColorScheme={(dark ? 0 : 1)}",
+            $"--window-size={Math.Max(600, width)},900", "--virtual-time-budget=5000",
         ];
-        var picture = Path.Combine(Directory.CreateDirectory(Path.Combine(TestData.Repository, "artifacts", "pages")).FullName, $"report-{width}-{(dark ? "dark" : "light")}.png");
+        var picture = Path.Combine(
+            Directory.CreateDirectory(Path.Combine(TestData.Repository, "artifacts", "pages")).FullName,
+            $"report-{width}-{(dark ? "dark" : "light")}.png");
         var shot = ChildProcess.Run([.. command, $"--screenshot={picture}", $"file://{frame}"]);
         Assert.True(shot.ExitCode == 0 && File.Exists(picture), shot.All);
         var dom = ChildProcess.Run([.. command, "--dump-dom", $"file://{frame}"]);
@@ -65,7 +72,8 @@ public sealed class ReportPageTests : IDisposable
     public void The_page_is_readable_at_three_widths_and_in_both_schemes_and_tells_what_was_measured()
     {
         if (Browser is null) Assert.Skip("No Chromium to look at the page with: apt-get install chromium.");
-        Reproduction.Page(Reproduction.All, new(null, experiments), StoredPiece.ReadAll(experiments)).Save(Path.Combine(folder, "report.html"));
+        Reproduction.Page(Reproduction.All, new(null, experiments), StoredPiece.ReadAll(experiments))
+            .Save(Path.Combine(folder, "report.html"));
         foreach (var width in (int[])[390, 800, 1400])
             foreach (var dark in (bool[])[false, true])
             {
@@ -87,9 +95,14 @@ public sealed class ReportPageTests : IDisposable
             foreach (var study in SweepReproduction.Studies(experiments))
             {
                 var sweep = new Sweep(study);
-                if (!trained.StartsWith($"{sweep.Plans[0].Model}, {sweep.Plans[0].Data}, {sweep.Plans[0].Epochs} ", StringComparison.Ordinal)) continue;
-                if (SweepSummary.Of(sweep).Rows.FirstOrDefault(row => row.Codec == "dct:10" && row.Layers == "all") is not { } row) continue;
-                return string.Create(CultureInfo.InvariantCulture, $"{100 * row.Difference:+0.00;-0.00}{(row.DifferenceStandardError is { } error ? $" ± {100 * error:0.00}" : "")}");
+                if (!trained.StartsWith(
+                    $"{sweep.Plans[0].Model}, {sweep.Plans[0].Data}, {sweep.Plans[0].Epochs} ", StringComparison.Ordinal))
+                    continue;
+                if (SweepSummary.Of(sweep).Rows.FirstOrDefault(row => row.Codec == "dct:10" && row.Layers == "all") is not { } row)
+                    continue;
+                return string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{100 * row.Difference:+0.00;-0.00}{(row.DifferenceStandardError is { } error ? $" ± {100 * error:0.00}" : "")}");
             }
             return "no such training";
         }
@@ -98,20 +111,30 @@ public sealed class ReportPageTests : IDisposable
     [Fact]
     public void Each_figure_of_a_sweep_has_its_own_errors_and_differences()
     {
-        var page = WebUtility.HtmlDecode(Reproduction.Page(SweepReproduction.Figures, new(null, experiments), StoredPiece.ReadAll(experiments)).ToString());
+        var page = WebUtility.HtmlDecode(
+            Reproduction.Page(SweepReproduction.Figures, new(null, experiments), StoredPiece.ReadAll(experiments)).ToString());
         var runs = new Sweep(Path.Combine(experiments, "cifar10-resnet")).Done();
-        foreach (var (title, axis, value) in ((string, string, Func<RunResult, double>)[])[("Figure 6", "test accuracy, %", run => 100 * run.TestScore), ("Figure 7", "training minus test, points", run => 100 * (run.TrainScore - run.TestScore)), ("Figure 8", "ms a batch", run => run.StepMs)])
+        foreach (var (title, axis, value) in ((string, string, Func<RunResult, double>)[])[
+            ("Figure 6", "test accuracy, %", run => 100 * run.TestScore),
+            ("Figure 7", "training minus test, points", run => 100 * (run.TrainScore - run.TestScore)),
+            ("Figure 8", "ms a batch", run => run.StepMs),
+        ])
         {
             var section = page[page.IndexOf($">{title}:", page.IndexOf("<h2", StringComparison.Ordinal), StringComparison.Ordinal)..];
             section = section[section.IndexOf("<h3>cifar10-resnet:", StringComparison.Ordinal)..];
             var row = Regex.Match(section, "<td>dct:10</td><td>3</td><td>(.*?)</td><td>(.*?)</td>");
-            var own = runs.Where(run => run.Plan.Codec == "dct:10").OrderBy(run => run.Plan.Seed).Select(run => value(run.Result)).ToArray();
-            var plain = runs.Where(run => run.Plan.Codec == "none").OrderBy(run => run.Plan.Seed).Select(run => value(run.Result)).ToArray();
+            var own = runs.Where(run => run.Plan.Codec == "dct:10").OrderBy(run => run.Plan.Seed)
+                .Select(run => value(run.Result)).ToArray();
+            var plain = runs.Where(run => run.Plan.Codec == "none").OrderBy(run => run.Plan.Seed)
+                .Select(run => value(run.Result)).ToArray();
             Assert.Equal(Text(Statistics.Mean(own), "0.00"), row.Groups[1].Value);
             Assert.Equal(Text(Statistics.Mean([.. own.Zip(plain, (one, other) => one - other)]), "+0.00;-0.00"), row.Groups[2].Value);
-            Assert.Contains($"<th>{axis}<br>± standard error</th><th>difference from plain<br>± standard error</th>", section[..section.IndexOf("<td>", StringComparison.Ordinal)], StringComparison.Ordinal);
+            Assert.Contains(
+                $"<th>{axis}<br>± standard error</th><th>difference from plain<br>± standard error</th>",
+                section[..section.IndexOf("<td>", StringComparison.Ordinal)], StringComparison.Ordinal);
         }
 
-        static string Text((double Mean, double Error) of, string format) => of.Mean.ToString(format, CultureInfo.InvariantCulture) + " ± " + of.Error.ToString("0.00", CultureInfo.InvariantCulture);
+        static string Text((double Mean, double Error) of, string format) =>
+            of.Mean.ToString(format, CultureInfo.InvariantCulture) + " ± " + of.Error.ToString("0.00", CultureInfo.InvariantCulture);
     }
 }

@@ -12,7 +12,10 @@ public sealed class ResumeTests : IDisposable
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     static string[] Train(string output) =>
-        [.. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "8", "--batch", "50", "--train-examples", "600", "--test-examples", "200", "--seed", "3", "--layers", "conv2,relu*", "--schedule", "cosine", "--json", "--out", output];
+        [
+        .. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "8", "--batch", "50", "--train-examples", "600", "--test-examples",
+        "200", "--seed", "3", "--layers", "conv2,relu*", "--schedule", "cosine", "--json", "--out", output,
+        ];
 
     string In(string name) => Path.Combine(folder, name);
 
@@ -21,18 +24,26 @@ public sealed class ResumeTests : IDisposable
     {
         Assert.True(ended.ExitCode == 0, ended.All);
         var result = JsonDocument.Parse(ended.Output).RootElement;
-        return [.. ((string[])["baseline", "compressed"]).SelectMany(run => result.GetProperty(run).EnumerateObject().Where(one => one.Name is not ("step_ms" or "after_forward_bytes" or "peak_bytes")).Select(one => $"{run} {one}")),
-            .. result.EnumerateObject().Where(one => one.Name is not ("baseline" or "compressed" or "provenance" or "weights")).Select(one => $"{one}"),
-            .. result.GetProperty("weights").EnumerateArray().Select(path => Path.GetFileName(path.GetString()!))];
+        return [
+            .. ((string[])["baseline", "compressed"]).SelectMany(run => result.GetProperty(run).EnumerateObject()
+                .Where(one => one.Name is not ("step_ms" or "after_forward_bytes" or "peak_bytes")).Select(one => $"{run} {one}")),
+                .. result.EnumerateObject().Where(one => one.Name is not ("baseline" or "compressed" or "provenance" or "weights"))
+                    .Select(one => $"{one}"),
+                .. result.GetProperty("weights").EnumerateArray().Select(path => Path.GetFileName(path.GetString()!))];
     }
 
-    static string[] Epochs(string output) => [.. File.ReadAllLines(Path.Combine(output, "results.jsonl")).Where(line => line.StartsWith("{\"kind\":\"epoch\"", StringComparison.Ordinal))];
+    static string[] Epochs(string output) => [.. File.ReadAllLines(Path.Combine(output, "results.jsonl"))
+        .Where(line => line.StartsWith("{\"kind\":\"epoch\"", StringComparison.Ordinal))];
 
     [Fact]
     public void A_resumed_training_ends_as_the_uninterrupted_one_to_the_digit()
     {
         using var training = ChildProcess.Start(["env", "--default-signal=INT", .. Train(In("interrupted"))]);
-        Assert.True(SpinWait.SpinUntil(() => training.HasExited || File.Exists(In("interrupted/results.jsonl")) && Epochs(In("interrupted")).Length >= 3, TimeSpan.FromMinutes(2)), "No epoch was done.");
+        Assert.True(
+            SpinWait.SpinUntil(
+                () => training.HasExited || File.Exists(In("interrupted/results.jsonl")) && Epochs(In("interrupted")).Length >= 3,
+                TimeSpan.FromMinutes(2)),
+            "No epoch was done.");
         using (var kill = Process.Start("kill", ["-INT", $"{training.Id}"])) kill.WaitForExit();
         var interrupted = ChildProcess.Wait(training);
         Assert.True(interrupted.ExitCode == 130, interrupted.All);
@@ -50,8 +61,9 @@ public sealed class ResumeTests : IDisposable
         var anew = ChildProcess.Run([.. ChildProcess.Cli, "train", "--epochs", "1", "--out", In("interrupted")]);
         Assert.True(anew.ExitCode == 2, anew.All);
         Assert.Contains(
-            "is an unfinished training, of './actipress train --model lenet --data digits --layers conv2,relu* --epochs 8 --batch 50 --schedule cosine --seed 3 --train-examples 600 --test-examples 200 " +
-            $"--out {In("interrupted")}'", anew.Error, StringComparison.Ordinal);
+            "is an unfinished training, of './actipress train --model lenet --data digits --layers conv2,relu* --epochs 8 --batch 50 "
+                + $"--schedule cosine --seed 3 --train-examples 600 --test-examples 200 --out {In("interrupted")}'",
+            anew.Error, StringComparison.Ordinal);
         Assert.Equal(state, File.ReadAllBytes(In("interrupted/training.state")));
 
         var resumed = ChildProcess.Run([.. Train(In("interrupted")), "--resume"]);
@@ -72,7 +84,9 @@ public sealed class ResumeTests : IDisposable
         ChildProcess.Ended refused;
         using (state.Alone()) refused = ChildProcess.Run(Train(folder));
         Assert.True(refused.ExitCode == 2, refused.All);
-        Assert.Contains($"Another training is at work in {folder}: wait for its end, or train into another folder.", refused.Error, StringComparison.Ordinal);
+        Assert.Contains(
+            $"Another training is at work in {folder}: wait for its end, or train into another folder.", refused.Error,
+            StringComparison.Ordinal);
         Assert.Empty(refused.Output);
         using (state.Alone()) Assert.True(File.Exists(state.Path + ".lock"));    // it is given back
     }
@@ -83,8 +97,10 @@ public sealed class ResumeTests : IDisposable
         string[] unshare = ["unshare", "--user", "--map-root-user", "--mount"];
         Directory.CreateDirectory(In("disk"));
         foreach (var program in (string[])["unshare", "mount"])
-            if (!((string[])["/usr/bin", "/bin"]).Any(bin => File.Exists(Path.Combine(bin, program)))) Assert.Skip($"No {program}: it is util-linux's.");
-        if (ChildProcess.Run([.. unshare, "mount", "-t", "tmpfs", "none", In("disk")]) is { ExitCode: not 0 } refused) Assert.Skip($"No mounts of one's own here: {refused.Error}");
+            if (!((string[])["/usr/bin", "/bin"]).Any(bin => File.Exists(Path.Combine(bin, program))))
+                Assert.Skip($"No {program}: it is util-linux's.");
+        if (ChildProcess.Run([.. unshare, "mount", "-t", "tmpfs", "none", In("disk")]) is { ExitCode: not 0 } refused)
+            Assert.Skip($"No mounts of one's own here: {refused.Error}");
         return ChildProcess.Run([.. unshare, "bash", "-c", $"disk='{In("disk")}'; cd '{folder}'; {script}"]);
     }
 

@@ -9,12 +9,14 @@ namespace Actipress.Tests.Cli;
 public sealed class SweepCommandTests : IDisposable
 {
     // A name that a script must quote.
-    readonly string folder = Directory.CreateDirectory(Path.Combine(Directory.CreateTempSubdirectory("actipress-test").FullName, "it's one")).FullName;
+    readonly string folder =
+        Directory.CreateDirectory(Path.Combine(Directory.CreateTempSubdirectory("actipress-test").FullName, "it's one")).FullName;
 
     public void Dispose() => Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
 
     const string Small = """
-        {"model":"lenet","data":"digits","train_examples":128,"test_examples":50,"epochs":1,"batch":64,"layers":["conv2"],"codecs":["none","dct:{ratio}"],"ratios":[4,10]}
+        {"model":"lenet","data":"digits","train_examples":128,"test_examples":50,"epochs":1,"batch":64,
+         "layers":["conv2"],"codecs":["none","dct:{ratio}"],"ratios":[4,10]}
         """;
 
     Sweep Make(string config = Small)
@@ -37,7 +39,8 @@ public sealed class SweepCommandTests : IDisposable
         Assert.True(ended.ExitCode == 0, ended.All);
         string[] wanted =
         [
-            $"      {sweep.Plans[0].Key()}  all  none  seed 1", $"done  {sweep.Plans[1].Key()}  conv2  dct:4  seed 1", $"      {sweep.Plans[2].Key()}  conv2  dct:10  seed 1", "1 of 3 done.", "",
+            $"      {sweep.Plans[0].Key()}  all  none  seed 1", $"done  {sweep.Plans[1].Key()}  conv2  dct:4  seed 1",
+            $"      {sweep.Plans[2].Key()}  conv2  dct:10  seed 1", "1 of 3 done.", "",
         ];
         Assert.Equal(wanted, ended.Output.Split('\n'));
         Assert.Equal(before, File.ReadAllText(sweep.Results.Path));
@@ -72,7 +75,9 @@ public sealed class SweepCommandTests : IDisposable
         Block(State, sweep.Plans[1]);
         var ended = Run([.. arguments, "--json"]);
         Assert.True(ended.ExitCode == 2, ended.All);
-        Assert.Contains($"conv2 dct:4 seed 1: Access to the path '{Path.Combine(State, sweep.Plans[1].Key())}.state.part' is denied", ended.Error, StringComparison.Ordinal);
+        Assert.Contains(
+            $"conv2 dct:4 seed 1: Access to the path '{Path.Combine(State, sweep.Plans[1].Key())}.state.part' is denied", ended.Error,
+            StringComparison.Ordinal);
         Assert.Equal(2, JsonDocument.Parse(ended.Output).RootElement.GetProperty("done").GetInt32());
         Assert.Equal(sweep.Plans[1].Key(), Assert.Single(sweep.Remaining()).Key());
         var only = Run("--only", sweep.Plans[1].Key());
@@ -92,7 +97,8 @@ public sealed class SweepCommandTests : IDisposable
     {
         var sweep = Make(Small.Replace("128", "4096", StringComparison.Ordinal));
         using var process = ChildProcess.Start([.. ChildProcess.Cli, "sweep", folder, "--workers", "1"]);
-        var claimed = SpinWait.SpinUntil(() => Directory.Exists(State) && Directory.GetFiles(State, "*.claim").Length > 0, TimeSpan.FromMinutes(2));
+        var claimed =
+            SpinWait.SpinUntil(() => Directory.Exists(State) && Directory.GetFiles(State, "*.claim").Length > 0, TimeSpan.FromMinutes(2));
         if (!claimed) process.Kill(entireProcessTree: true);
         Assert.True(claimed, "No worker has begun.");
         using (var worker = Process.GetProcessById(Assert.Single(Children(process.Id)))) worker.Kill();
@@ -103,15 +109,22 @@ public sealed class SweepCommandTests : IDisposable
     }
 
     static int[] Children(int process) =>
-        [.. Directory.GetDirectories($"/proc/{process}/task").SelectMany(task => File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries)).Select(id => int.Parse(id, CultureInfo.InvariantCulture))];
+        [.. Directory.GetDirectories($"/proc/{process}/task")
+            .SelectMany(task => File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Select(id => int.Parse(id, CultureInfo.InvariantCulture))];
 
     // Stands for Slurm's sbatch: keeps its arguments and its script, and answers as it is told.
     string[] Sbatch(string answer)
     {
         var path = Path.Combine(Directory.CreateDirectory(Path.Combine(folder, "bin")).FullName, "sbatch");
-        File.WriteAllText(path, $"#!/bin/sh\nn=$(ls \"$KEPT\" | grep -c script)\nprintf '%s\\n' \"$@\" >\"$KEPT/arguments$n\"\ncat >\"$KEPT/script$n\"\n{answer}\n");
-        if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
-        return ["env", $"PATH={Path.GetDirectoryName(path)}:{Environment.GetEnvironmentVariable("PATH")}", $"KEPT={Directory.CreateDirectory(Path.Combine(folder, "kept")).FullName}", .. ChildProcess.Cli, "sweep", folder, "--slurm"];
+        File.WriteAllText(path, "#!/bin/sh\nn=$(ls \"$KEPT\" | grep -c script)\nprintf '%s\\n' \"$@\" >\"$KEPT/arguments$n\"\ncat "
+            + $">\"$KEPT/script$n\"\n{answer}\n");
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
+        return [
+            "env", $"PATH={Path.GetDirectoryName(path)}:{Environment.GetEnvironmentVariable("PATH")}",
+            $"KEPT={Directory.CreateDirectory(Path.Combine(folder, "kept")).FullName}", .. ChildProcess.Cli, "sweep", folder, "--slurm",
+        ];
     }
 
     string Kept(string name) => File.ReadAllText(Path.Combine(folder, "kept", name));
@@ -121,12 +134,17 @@ public sealed class SweepCommandTests : IDisposable
     {
         var sweep = Make();
         sweep.Train(sweep.Plans[0], null, null, TestContext.Current.CancellationToken);
-        var ended = ChildProcess.Run([.. Sbatch("echo '4711;cluster'"), "--threads", "2", "--slurm-option=--time=1:00:00", "--slurm-option=--partition=small"]);
+        var ended = ChildProcess.Run(
+            [.. Sbatch("echo '4711;cluster'"), "--threads", "2", "--slurm-option=--time=1:00:00", "--slurm-option=--partition=small"]);
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.Contains("Job array 4711: 2 runs", ended.Output, StringComparison.Ordinal);
         Assert.Equal("--parsable\n--time=1:00:00\n--partition=small\n", Kept("arguments0"));
         var script = Kept("script0");
-        foreach (var line in (string[])["#SBATCH --job-name=actipress-it's one", "#SBATCH --array=0-1", "#SBATCH --cpus-per-task=2", $"#SBATCH --output={State}/slurm-%A-%a.log", "#SBATCH --signal=TERM@60", "#SBATCH --requeue", $"runs=({sweep.Plans[1].Key()} {sweep.Plans[2].Key()})"])
+        foreach (var line in (string[])[
+            "#SBATCH --job-name=actipress-it's one", "#SBATCH --array=0-1", "#SBATCH --cpus-per-task=2",
+            $"#SBATCH --output={State}/slurm-%A-%a.log", "#SBATCH --signal=TERM@60", "#SBATCH --requeue",
+            $"runs=({sweep.Plans[1].Key()} {sweep.Plans[2].Key()})",
+        ])
             Assert.Contains($"\n{line}\n", script, StringComparison.Ordinal);
         Assert.True(Directory.Exists(State));
 
@@ -146,7 +164,8 @@ public sealed class SweepCommandTests : IDisposable
     [Fact]
     public void More_runs_than_an_array_may_have_become_several_arrays()
     {
-        var sweep = Make(Small.Replace("\"ratios\":[4,10]", $"\"seeds\":[{string.Join(',', Enumerable.Range(1, 1001))}]", StringComparison.Ordinal));
+        var sweep = Make(Small.Replace(
+            "\"ratios\":[4,10]", $"\"seeds\":[{string.Join(',', Enumerable.Range(1, 1001))}]", StringComparison.Ordinal));
         Assert.Equal(1001, sweep.Plans.Count);
         var ended = ChildProcess.Run(Sbatch("echo 1$n"));
         Assert.True(ended.ExitCode == 0, ended.All);

@@ -10,8 +10,14 @@ public sealed class WrongCommandLinesTests : IDisposable
     // Quick where a slip leaves them right.
     string[][] Right =>
     [
-        ["train", "--model", "lenet", "--epochs", "1", "--batch", "16", "--train-examples", "16", "--test-examples", "4", "--seed", "2", "--learning-rate", "0.001", "--layers", "all", "--out", folder],
-        ["train", "--model", "unet2d", "--epochs", "1", "--batch", "2", "--train-examples", "4", "--test-examples", "2", "--extents", "16x16x16", "--loss", "both", "--schedule", "cosine", "--augmentation", "flips", "--out", folder],
+        [
+            "train", "--model", "lenet", "--epochs", "1", "--batch", "16", "--train-examples", "16", "--test-examples", "4", "--seed", "2",
+            "--learning-rate", "0.001", "--layers", "all", "--out", folder,
+        ],
+        [
+            "train", "--model", "unet2d", "--epochs", "1", "--batch", "2", "--train-examples", "4", "--test-examples", "2", "--extents",
+            "16x16x16", "--loss", "both", "--schedule", "cosine", "--augmentation", "flips", "--out", folder,
+        ],
         ["memory", "LeNet", "--batch", "2", "--input", "1x28x28", "--codec", "dct:10", "--layers", "conv1", "--json"],
         ["memory", "LeNet", "--batch", "2", "--predict"],
         ["memory", "LeNet", "--batch", "2", "--timeline", Path.Combine(folder, "level.svg"), "--device", "cpu"],
@@ -25,8 +31,10 @@ public sealed class WrongCommandLinesTests : IDisposable
 
     static readonly string[] slips =
     [
-        "", " ", "abc", "-1", "0", "1.5", "1e9", "NaN", "∞", "99999999999999999999", "0x10", "--", "-", "--no-such", "@nowhere", "\n", "'", "{0}", "[red]", "\u0000", "٣", "😀", "a/b", "/proc/nowhere", "/dev/null/x", "3x3", "0x0x0",
-        "16x16x-16", "dct", "dct:", "dct:x", "dct:0", "dct:1e400", "dct:10,storage=", "dct:10,storage=mine", "wt:db9:4", "wt::", "quant:99", "quant:-1", "block9", "block1-0", "conv*:bn", ":", ",", "*:norm", "cuda:99", "lenet", new('x', 5000),
+        "", " ", "abc", "-1", "0", "1.5", "1e9", "NaN", "∞", "99999999999999999999", "0x10", "--", "-", "--no-such", "@nowhere", "\n", "'",
+        "{0}", "[red]", "\u0000", "٣", "😀", "a/b", "/proc/nowhere", "/dev/null/x", "3x3", "0x0x0", "16x16x-16", "dct", "dct:", "dct:x",
+        "dct:0", "dct:1e400", "dct:10,storage=", "dct:10,storage=mine", "wt:db9:4", "wt::", "quant:99", "quant:-1", "block9", "block1-0",
+        "conv*:bn", ":", ",", "*:norm", "cuda:99", "lenet", new('x', 5000),
     ];
 
     string[] Wrong(Random chance)

@@ -6,7 +6,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>What every codec stores of every awkward map and every map of a trained network, by checksum: bytes change on purpose alone.</summary>
+/// <summary>
+/// What every codec stores of every awkward map and every map of a trained network, by checksum: bytes change on purpose alone.
+/// </summary>
 public sealed class CodecBytesTests : IDisposable
 {
     // The magic number and the version of the format precede what is compared.
@@ -33,15 +35,20 @@ public sealed class CodecBytesTests : IDisposable
         var other = found.Where(line => golden.Value.GetValueOrDefault(line.Key) != line.Sum).Select(line => line.Key.Maps).ToArray();
         Assert.True(
             other.Length == 0,
-            $"'{text}' stores other bytes of {string.Join(", ", other)}. If that is meant, tests/Golden/make_codec_bytes.sh writes the new checksums.");
+            $"'{text}' stores other bytes of {string.Join(", ", other)}. If that is meant, tests/Golden/make_codec_bytes.sh writes the new "
+                + "checksums.");
     }
 
     static IEnumerable<(string Maps, string Sum)> Sums(ActivationCodec codec)
     {
         var turn = 0;
         yield return ("awkward maps", Of(() => AwkwardMap.All.SelectMany(map => CodecLaws.Types.Select(type => map.Tensor().to(type)))));
-        yield return ("maps of trained networks", Of(() => RealMaps.Names.Select(name => RealMaps.Read(name).to(CodecLaws.Types[turn++ % CodecLaws.Types.Count]))));
-        yield return ("large maps", Of(() => [RealMaps.ReadLarge("unet3d.down1.relu1", 2, 49, 50, 66), RealMaps.ReadLarge("resnet20.relu", 2, 300, 301)]));
+        yield return (
+            "maps of trained networks",
+            Of(() => RealMaps.Names.Select(name => RealMaps.Read(name).to(CodecLaws.Types[turn++ % CodecLaws.Types.Count]))));
+        yield return (
+            "large maps",
+            Of(() => [RealMaps.ReadLarge("unet3d.down1.relu1", 2, 49, 50, 66), RealMaps.ReadLarge("resnet20.relu", 2, 300, 301)]));
 
         string Of(Func<IEnumerable<Tensor>> maps)
         {
@@ -52,7 +59,8 @@ public sealed class CodecBytesTests : IDisposable
                 using var packed = Pipeline.Pack(map, codec, out var why);
                 sum.AppendData([(byte)why]);
                 // Sums of torch's matrix products depend on the processor; how many bytes they are stored in does not.
-                if (packed is not null) sum.AppendData(IsTorchs(codec) ? BitConverter.GetBytes(packed.Bytes) : packed.ToBytes().AsSpan(Before));
+                if (packed is not null)
+                    sum.AppendData(IsTorchs(codec) ? BitConverter.GetBytes(packed.Bytes) : packed.ToBytes().AsSpan(Before));
             }
             return Convert.ToHexString(sum.GetHashAndReset())[..16];
         }

@@ -10,7 +10,8 @@ namespace Actipress.Tests.Codecs;
 [MeasuresMemory]
 public sealed class CodecLaws : IDisposable
 {
-    // The maps are too small for more than one thread, and threads that wait busily for each other are slow on a machine that has other work.
+    // The maps are too small for more than one thread, and threads that wait busily for each other are slow on a machine that has other
+    // work.
     readonly int threads = get_num_threads();
 
     public CodecLaws() => set_num_threads(1);
@@ -21,16 +22,21 @@ public sealed class CodecLaws : IDisposable
     public static IReadOnlyList<string> Table { get; } =
     [
         // As they are by default: a grid.
-        "st:1", "st:2", "st:4", "st:10", "st:100", "dct:1", "dct:2", "dct:4", "dct:10", "dct:100", "wt:haar:2", "wt:haar:4", "wt:haar:10", "wt:haar:100", "wt:db3:2", "wt:db3:10", "wt:db3:100",
-        "dct:2.5,block=8", "dct:10,block=4", "dct:20,block=4", "wt:haar:6,levels=1", "wt:db3:4,levels=5", "wt:sym4:10,zeros=none", "wt:coif2:1000", "st:10,zeros=none", "dct:10,zeros=none", "wt:haar:10,zeros=none", "dct:1.5", "wt:haar:1", "wt:db3:1.2",
-        "quant:8", "quant:4", "quant:2", "half", "bf16", "half,zeros=exact",
-        "st:1,storage=compact", "dct:1.5,storage=compact", "st:10,storage=compact", "dct:10,storage=compact", "wt:haar:10,storage=compact", "wt:db3:10,storage=compact",
-        "st:10,index=byte", "st:10,index=bitmap", "st:3,values=float16", "dct:3,values=bfloat16", "st:1,values=float32", "dct:4,values=float32,zeros=none",
-        "dct:10,storage=paper", "dct:10,storage=paper,zeros=exact", "st:1,storage=paper", "wt:db2:1,storage=paper",
+        "st:1", "st:2", "st:4", "st:10", "st:100", "dct:1", "dct:2", "dct:4", "dct:10", "dct:100", "wt:haar:2", "wt:haar:4", "wt:haar:10",
+        "wt:haar:100", "wt:db3:2", "wt:db3:10", "wt:db3:100", "dct:2.5,block=8", "dct:10,block=4", "dct:20,block=4", "wt:haar:6,levels=1",
+        "wt:db3:4,levels=5", "wt:sym4:10,zeros=none", "wt:coif2:1000", "st:10,zeros=none", "dct:10,zeros=none", "wt:haar:10,zeros=none",
+        "dct:1.5", "wt:haar:1", "wt:db3:1.2", "quant:8", "quant:4", "quant:2", "half", "bf16", "half,zeros=exact", "st:1,storage=compact",
+        "dct:1.5,storage=compact", "st:10,storage=compact", "dct:10,storage=compact", "wt:haar:10,storage=compact",
+        "wt:db3:10,storage=compact", "st:10,index=byte", "st:10,index=bitmap", "st:3,values=float16", "dct:3,values=bfloat16",
+        "st:1,values=float32", "dct:4,values=float32,zeros=none", "dct:10,storage=paper", "dct:10,storage=paper,zeros=exact",
+        "st:1,storage=paper", "wt:db2:1,storage=paper",
     ];
 
     /// <summary>The types that maps may have.</summary>
-    public static IReadOnlyList<ScalarType> Types { get; } = [ScalarType.Float32, ScalarType.Float64, ScalarType.Float16, ScalarType.BFloat16];
+    public static IReadOnlyList<ScalarType> Types { get; } =
+    [
+        ScalarType.Float32, ScalarType.Float64, ScalarType.Float16, ScalarType.BFloat16,
+    ];
 
     public static TheoryData<string> Codecs => [.. Table];
 
@@ -46,7 +52,9 @@ public sealed class CodecLaws : IDisposable
                 using var packed = Pipeline.Pack(x, codec, out var why);
                 if (packed is null)
                 {
-                    Assert.True(why is LeftRaw.NotSmaller || (type == ScalarType.Float16 && why == LeftRaw.NotFinite), $"{text} on {map} in {type}: {why}");
+                    Assert.True(
+                        why is LeftRaw.NotSmaller || (type == ScalarType.Float16 && why == LeftRaw.NotFinite),
+                        $"{text} on {map} in {type}: {why}");
                     continue;
                 }
                 Assert.True(codec.EvenIfLarger || packed.Bytes < x.NumberOfElements * x.ElementSize, $"{text} on {map}");
@@ -65,7 +73,8 @@ public sealed class CodecLaws : IDisposable
             }
     }
 
-    [Theory, InlineData("st:1,storage=paper", 0), InlineData("st:1,values=float32", 0), InlineData("dct:1,storage=paper", 1e-5), InlineData("wt:db3:1,storage=paper", 1e-5)]
+    [Theory, InlineData("st:1,storage=paper", 0), InlineData("st:1,values=float32", 0), InlineData("dct:1,storage=paper", 1e-5)]
+    [InlineData("wt:db3:1,storage=paper", 1e-5)]
     public void Ratio_1_in_exact_mode_gives_the_map_back(string text, double tolerance)
     {
         var codec = ActivationCodec.Parse(text) with { EvenIfLarger = true };
@@ -93,11 +102,15 @@ public sealed class CodecLaws : IDisposable
         }
     }
 
-    [Theory, InlineData(double.NaN), InlineData(double.PositiveInfinity), InlineData(double.NegativeInfinity), InlineData(3e38), InlineData(-1e300)]
+    [Theory, InlineData(double.NaN), InlineData(double.PositiveInfinity), InlineData(double.NegativeInfinity), InlineData(3e38)]
+    [InlineData(-1e300)]
     public void What_a_transform_would_spread_is_left_raw(double value)
     {
         using var scope = NewDisposeScope();
-        foreach (var (shape, type) in ((long[], ScalarType)[])[([2, 3, 16, 16], ScalarType.Float32), ([2, 3, 19, 13], ScalarType.BFloat16), ([1, 2, 5, 9, 10], ScalarType.Float16), ([7, 301], ScalarType.Float64)])
+        foreach (var (shape, type) in ((long[], ScalarType)[])[
+            ([2, 3, 16, 16], ScalarType.Float32), ([2, 3, 19, 13], ScalarType.BFloat16), ([1, 2, 5, 9, 10], ScalarType.Float16),
+            ([7, 301], ScalarType.Float64),
+        ])
             foreach (var at in (long[])[0, 131, -1])
             {
                 var x = randn(shape).relu_().to(type);
@@ -129,7 +142,9 @@ public sealed class CodecLaws : IDisposable
     [Fact]
     public void An_empty_map_is_left_raw()
     {
-        foreach (var shape in (long[][])[[0], [0, 7], [3, 0], [0, 3, 16, 16], [2, 0, 16, 16], [2, 3, 0, 16], [2, 3, 16, 0], [1, 2, 0, 4, 4], [2, 2, 2, 2, 2, 0]])
+        foreach (var shape in (long[][])[
+            [0], [0, 7], [3, 0], [0, 3, 16, 16], [2, 0, 16, 16], [2, 3, 0, 16], [2, 3, 16, 0], [1, 2, 0, 4, 4], [2, 2, 2, 2, 2, 0],
+        ])
             foreach (var text in Table)
             {
                 using var x = empty(shape);
@@ -183,9 +198,12 @@ public sealed class CodecLaws : IDisposable
 
     // Beside the packed bytes, some chunks and the sample, and the workspace of a large map under a wavelet.
     [Theory]
-    [InlineData("st:10", 4, 64, 128, 128), InlineData("dct:10", 4, 64, 128, 128), InlineData("wt:haar:10", 4, 64, 128, 128), InlineData("wt:db3:10", 4, 64, 128, 128)]
-    [InlineData("dct:10", 4, 64, 4, 64, 64), InlineData("wt:haar:10", 4, 64, 8, 8, 256), InlineData("wt:db3:10", 1, 2, 64, 256, 128), InlineData("wt:haar:10", 1, 1, 2048, 2048)]
-    [InlineData("wt:haar:10", 1 << 22), InlineData("wt:db3:10", 1 << 22), InlineData("wt:coif5:10,levels=5", 1 << 22), InlineData("wt:db3:10", 32, 1 << 17), InlineData("wt:haar:10", 1 << 19, 8), InlineData("wt:db3:10", 1 << 12, 32, 32)]
+    [InlineData("st:10", 4, 64, 128, 128), InlineData("dct:10", 4, 64, 128, 128), InlineData("wt:haar:10", 4, 64, 128, 128)]
+    [InlineData("wt:db3:10", 4, 64, 128, 128)]
+    [InlineData("dct:10", 4, 64, 4, 64, 64), InlineData("wt:haar:10", 4, 64, 8, 8, 256), InlineData("wt:db3:10", 1, 2, 64, 256, 128)]
+    [InlineData("wt:haar:10", 1, 1, 2048, 2048)]
+    [InlineData("wt:haar:10", 1 << 22), InlineData("wt:db3:10", 1 << 22), InlineData("wt:coif5:10,levels=5", 1 << 22)]
+    [InlineData("wt:db3:10", 32, 1 << 17), InlineData("wt:haar:10", 1 << 19, 8), InlineData("wt:db3:10", 1 << 12, 32, 32)]
     public void Packing_takes_2_MiB_beside_the_packed_bytes_and_a_wavelet_s_large_map(string text, params int[] shape)
     {
         const long MiB = 1 << 20;
@@ -195,11 +213,14 @@ public sealed class CodecLaws : IDisposable
         Assert.Equal(16 * MiB, x.NumberOfElements * x.ElementSize);
         long bytes;
         using (var packed = Pipeline.Pack(x, codec, out _)!) bytes = packed.Bytes;
-        Assert.InRange(Allocated.Usually(() => Allocated.Peak(() => Pipeline.Pack(x, codec, out _))), bytes, bytes + 2 * MiB + GridTests.OfLargeMap(codec, x.shape));
+        Assert.InRange(
+            Allocated.Usually(() => Allocated.Peak(() => Pipeline.Pack(x, codec, out _))), bytes,
+            bytes + 2 * MiB + GridTests.OfLargeMap(codec, x.shape));
     }
 
     // Near the smallest numbers a processor may be a hundred times slower, and with them each convolution of the backward pass.
-    [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("wt:haar:10"), InlineData("wt:db3:10"), InlineData("quant:2"), InlineData("st:10,storage=compact"), InlineData("dct:10,values=float16"), InlineData("st:10,values=float32")]
+    [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("wt:haar:10"), InlineData("wt:db3:10"), InlineData("quant:2")]
+    [InlineData("st:10,storage=compact"), InlineData("dct:10,values=float16"), InlineData("st:10,values=float32")]
     public void What_is_kept_apart_from_zero_is_far_above_the_smallest_numbers(string text)
     {
         using var scope = NewDisposeScope();
@@ -216,34 +237,37 @@ public sealed class CodecLaws : IDisposable
 
     [Fact]
     public void Any_map_comes_back_in_its_shape_with_its_zeros_and_no_more_error_than_its_coefficients_have_energy() =>
-        Gen.Select(Gen.Int[0, Table.Count - 1], Gen.Int[0, Types.Count - 1], Gen.Long[1, 40].Array[1, 6], Gen.Bool, Gen.Double[-4, 4], Gen.Int).Sample((codec, type, extents, relu, magnitude, seed) =>
-        {
-            const long Most = 10_000;
-            for (var axis = 0; Elements(extents) > Most; axis = (axis + 1) % extents.Length) extents[axis] = (extents[axis] + 1) / 2;
-            using var scope = NewDisposeScope();
-            manual_seed(seed);
-            var values = randn(extents).mul(Math.Pow(10, magnitude));
-            var x = (relu ? values.relu() : values).to(Types[type]);
-            var what = $"{Table[codec]} on ({string.Join(", ", extents)}) in {Types[type]}";
-            using var packed = Pipeline.Pack(x, ActivationCodec.Parse(Table[codec]) with { EvenIfLarger = true }, out var why);
-            Assert.True(why == LeftRaw.No, $"{what}: {why}");
-            var back = packed!.Unpack();
-            Assert.Equal(x.shape, back.shape);
-            Assert.Equal(x.dtype, back.dtype);
-            Assert.True(back.isfinite().all().item<bool>(), what);
-            if (packed.HasExactZeros) Assert.True(back.eq(0).Equals(x.eq(0)), $"{what}: other zeros");
-            // A wavelet's have more than an odd map, whose last elements it repeats.
-            var coefficients = ActivationCodec.Parse(Table[codec]).Transform.Forward(MapValues.Flat(x), MapShape.Of(x.shape));
-            double error = Energy(back.to(float64).sub(x.to(float64))), energy = Energy(coefficients.to(float64));
-            var raised = x.NumberOfElements * Math.Pow(finfo(Types[type]).tiny, 2);    // kept apart from zeros
-            Assert.True(error <= 1.1 * energy + raised, $"{what}: an error of {error} where the coefficients have {energy}");
+        Gen.Select(
+            Gen.Int[0, Table.Count - 1], Gen.Int[0, Types.Count - 1], Gen.Long[1, 40].Array[1, 6], Gen.Bool, Gen.Double[-4, 4], Gen.Int)
+            .Sample((codec, type, extents, relu, magnitude, seed) =>
+            {
+                const long Most = 10_000;
+                for (var axis = 0; Elements(extents) > Most; axis = (axis + 1) % extents.Length) extents[axis] = (extents[axis] + 1) / 2;
+                using var scope = NewDisposeScope();
+                manual_seed(seed);
+                var values = randn(extents).mul(Math.Pow(10, magnitude));
+                var x = (relu ? values.relu() : values).to(Types[type]);
+                var what = $"{Table[codec]} on ({string.Join(", ", extents)}) in {Types[type]}";
+                using var packed = Pipeline.Pack(x, ActivationCodec.Parse(Table[codec]) with { EvenIfLarger = true }, out var why);
+                Assert.True(why == LeftRaw.No, $"{what}: {why}");
+                var back = packed!.Unpack();
+                Assert.Equal(x.shape, back.shape);
+                Assert.Equal(x.dtype, back.dtype);
+                Assert.True(back.isfinite().all().item<bool>(), what);
+                if (packed.HasExactZeros) Assert.True(back.eq(0).Equals(x.eq(0)), $"{what}: other zeros");
+                // A wavelet's have more than an odd map, whose last elements it repeats.
+                var coefficients = ActivationCodec.Parse(Table[codec]).Transform.Forward(MapValues.Flat(x), MapShape.Of(x.shape));
+                double error = Energy(back.to(float64).sub(x.to(float64))), energy = Energy(coefficients.to(float64));
+                var raised = x.NumberOfElements * Math.Pow(finfo(Types[type]).tiny, 2);    // kept apart from zeros
+                Assert.True(error <= 1.1 * energy + raised, $"{what}: an error of {error} where the coefficients have {energy}");
 
-            static long Elements(long[] extents) => extents.Aggregate(1L, (a, b) => a * b);
-            static double Energy(Tensor x) => x.square().sum().item<double>();
-        }, iter: 1000, threads: 1);
+                static long Elements(long[] extents) => extents.Aggregate(1L, (a, b) => a * b);
+                static double Energy(Tensor x) => x.square().sum().item<double>();
+            }, iter: 1000, threads: 1);
 
     // Smooth maps are what transforms are for: a wave a map, and a little noise.
-    [Theory, InlineData("dct:2", 45), InlineData("dct:10", 38), InlineData("wt:haar:2", 33), InlineData("wt:db3:2", 40), InlineData("st:2", 9)]
+    [Theory, InlineData("dct:2", 45), InlineData("dct:10", 38), InlineData("wt:haar:2", 33), InlineData("wt:db3:2", 40)]
+    [InlineData("st:2", 9)]
     public void A_smooth_map_comes_back_well(string text, double decibels)
     {
         using var scope = NewDisposeScope();
@@ -280,7 +304,8 @@ public sealed class CodecLaws : IDisposable
         Gen.Select(Gen.Float[-3, 3].Select(x => MathF.Round(x * 4) / 4).Array[1, 500], Gen.Double[0, 1]).Sample((values, share) =>
         {
             var k = 1 + (long)(share * (values.Length - 1));
-            var expected = Enumerable.Range(0, values.Length).OrderByDescending(i => Math.Abs(values[i])).ThenBy(i => i).Take((int)k).Order().Select(i => (long)i).ToArray();
+            var expected = Enumerable.Range(0, values.Length).OrderByDescending(i => Math.Abs(values[i])).ThenBy(i => i).Take((int)k)
+                .Order().Select(i => (long)i).ToArray();
             var (positions, kept) = (new long[k], new float[k]);
             TopK.Select(values, k, positions, kept);
             Assert.Equal(expected, positions);
@@ -306,7 +331,8 @@ public sealed class CodecLaws : IDisposable
             Assert.True(positive.Equals(ExactBits.FromBitsByTorch(bits, x.NumberOfElements)));
             foreach (var quantized in (Quantized[])[new(8), new(4), new(2)])
             {
-                using var plain = Pipeline.Pack(x, ActivationCodec.Quantized(quantized.Bits) with { ExactZeros = false, EvenIfLarger = true }, out var why);
+                using var plain = Pipeline.Pack(
+                    x, ActivationCodec.Quantized(quantized.Bits) with { ExactZeros = false, EvenIfLarger = true }, out var why);
                 if (plain is null)
                 {
                     Assert.NotEqual(LeftRaw.NotSmaller, why);
@@ -315,7 +341,9 @@ public sealed class CodecLaws : IDisposable
                 var byTorch = quantized.EncodeByTorch(x, (x.NumberOfElements + 255) / 256);
                 Assert.True(((Sections)plain.Stored).Encoded[0].Equals(byTorch[0]), $"scales of {map}");
                 Assert.True(((Sections)plain.Stored).Encoded[1].Equals(byTorch[1]), $"codes of {map} in {quantized.Bits} bits");
-                Assert.True(plain.Unpack().allclose(quantized.DecodeByTorch(byTorch[0], byTorch[1], x.NumberOfElements), 1e-6, 0), $"values of {map}");
+                Assert.True(
+                    plain.Unpack().allclose(quantized.DecodeByTorch(byTorch[0], byTorch[1], x.NumberOfElements), 1e-6, 0),
+                    $"values of {map}");
             }
         }
     }
@@ -354,7 +382,9 @@ public sealed class CodecLaws : IDisposable
         var quantized = new Quantized(2);
         using var packed = Pipeline.Pack(x, ActivationCodec.Quantized(2), out _)!;
         Assert.Equal(x.mean().item<float>(), packed.Unpack().mean().item<float>(), 2e-3);
-        Assert.Equal(x.mean().item<float>(), quantized.Decode(quantized.Encode(new Kept(null, x), x.NumberOfElements), x.NumberOfElements).mean().item<float>(), 2e-3);
+        Assert.Equal(
+            x.mean().item<float>(),
+            quantized.Decode(quantized.Encode(new Kept(null, x), x.NumberOfElements), x.NumberOfElements).mean().item<float>(), 2e-3);
     }
 
     [Fact]
@@ -367,7 +397,9 @@ public sealed class CodecLaws : IDisposable
         [
             ("2 x 2", nn.functional.max_pool2d_with_indices(planes, [2, 2]).indices, 0.3),
             ("3 x 3, stride 2, padded", nn.functional.max_pool2d_with_indices(planes, [3, 3], [2, 2], [1, 1]).indices, 1.1),
-            ("2 x 2, ceil", nn.functional.max_pool2d_with_indices(planes[TensorIndex.Ellipsis, ..25], [2, 2], ceil_mode: true).indices, 0.3),
+            (
+                "2 x 2, ceil", nn.functional.max_pool2d_with_indices(planes[TensorIndex.Ellipsis, ..25], [2, 2], ceil_mode: true).indices,
+                0.3),
             ("2 x 2 x 2", nn.functional.max_pool3d_with_indices(volumes, [2, 2, 2]).indices, 1.1),
             ("2 x 2 x 2 of slices of 4096", nn.functional.max_pool3d_with_indices(randn([8, 2, 4, 64, 64]), [2, 2, 2]).indices, 1.1),
             ("adaptive", nn.functional.adaptive_max_pool2d_with_indices(planes, [7, 5]).Indices, 1.3),
@@ -377,7 +409,9 @@ public sealed class CodecLaws : IDisposable
         {
             using var packed = ExactIndices.Pack(indices)!;
             Assert.True(packed.Unpack().Equals(indices), name);
-            Assert.True(packed.Bytes <= bytesEach * indices.NumberOfElements, $"{name}: {packed.Bytes / (double)indices.NumberOfElements} bytes an index");
+            Assert.True(
+                packed.Bytes <= bytesEach * indices.NumberOfElements,
+                $"{name}: {packed.Bytes / (double)indices.NumberOfElements} bytes an index");
         }
         Assert.Null(ExactIndices.Pack(randint(0, 1L << 40, [4, 100])));
     }
@@ -403,14 +437,16 @@ public sealed class CodecLaws : IDisposable
                                 using var inner = NewDisposeScope();
                                 var indices = nn.functional.max_pool2d_with_indices(
                                     planes, [window, window], [stride, stride], [padding, padding], [dilation, dilation], ceil).indices;
-                                Check(indices, $"{window}, stride {stride}, dilation {dilation}{(ceil ? ", ceil" : "")} of {channels} x {height} x {width}");
+                                Check(indices, $"{window}, stride {stride}, dilation {dilation}{(ceil ? ", ceil" : "")} of {channels} x "
+                                    + $"{height} x {width}");
                             }
             }
         foreach (var window in (long[])[2, 3])
             foreach (var stride in (long[])[1, 2, 3])
             {
                 using var inner = NewDisposeScope();
-                var pooled = nn.functional.max_pool3d_with_indices(randn([2, 3, 7, 9, 31]), [window, window, window], [stride, stride, stride], [1, 1, 1]);
+                var pooled = nn.functional.max_pool3d_with_indices(
+                    randn([2, 3, 7, 9, 31]), [window, window, window], [stride, stride, stride], [1, 1, 1]);
                 Check(pooled.indices, $"{window} cubed, stride {stride}");
             }
         Assert.True(packed > 900 && raw.Count < packed / 10, $"{packed} packed, these not: {string.Join("; ", raw)}");

@@ -9,10 +9,13 @@ namespace Actipress.Tests.Codecs;
 public class CodecTextTests
 {
     [Theory]
-    [InlineData("none"), InlineData("exact"), InlineData("st:10"), InlineData("dct:10"), InlineData("dct:1.1"), InlineData("wt:db3:100"), InlineData("quant:4")]
-    [InlineData("half"), InlineData("bf16"), InlineData("half,zeros=exact"), InlineData("dct:10,block=8"), InlineData("wt:haar:10,levels=5")]
+    [InlineData("none"), InlineData("exact"), InlineData("st:10"), InlineData("dct:10"), InlineData("dct:1.1"), InlineData("wt:db3:100")]
+    [InlineData("quant:4")]
+    [InlineData("half"), InlineData("bf16"), InlineData("half,zeros=exact"), InlineData("dct:10,block=8")]
+    [InlineData("wt:haar:10,levels=5")]
     [InlineData("dct:10,values=float16,index=byte"), InlineData("st:10,storage=paper"), InlineData("dct:10,storage=paper,zeros=exact")]
-    [InlineData("dct:4,zeros=none"), InlineData("st:above:0.1"), InlineData("wt:db3:above:0,storage=compact"), InlineData("quant:2,larger=pack")]
+    [InlineData("dct:4,zeros=none"), InlineData("st:above:0.1"), InlineData("wt:db3:above:0,storage=compact")]
+    [InlineData("quant:2,larger=pack")]
     [InlineData("dct:10,storage=paper,larger=leave")]
     public void Text_and_codec_are_two_forms_of_the_same(string text)
     {
@@ -25,7 +28,8 @@ public class CodecTextTests
     [Theory]
     [InlineData("dct:10,storage=grid", "dct:10"), InlineData("dct:10,block=16,zeros=exact,larger=leave", "dct:10")]
     [InlineData("wt:haar:10,levels=3", "wt:haar:10"), InlineData("st:3,index=auto", "st:3,storage=compact")]
-    [InlineData("st:3,values=int8,storage=compact", "st:3,storage=compact"), InlineData("half,zeros=none", "half"), InlineData("dct:1e1", "dct:10")]
+    [InlineData("st:3,values=int8,storage=compact", "st:3,storage=compact"), InlineData("half,zeros=none", "half")]
+    [InlineData("dct:1e1", "dct:10")]
     [InlineData("st:2,zeros=none,storage=paper", "st:2,storage=paper")]
     public void An_option_that_says_the_default_says_nothing(string text, string shorter) =>
         Assert.Equal(shorter, ActivationCodec.Parse(text).ToString());
@@ -33,7 +37,8 @@ public class CodecTextTests
     static readonly Gen<Transform> transforms = Gen.OneOf<Transform>(
         Gen.Const<Transform>(new Identity()),
         Gen.OneOf(4, 8, 16).Select(block => (Transform)new Dct(block)),
-        Gen.Select(Gen.OneOf<string>([.. Wavelet.Families]), Gen.Int[1, 5]).Select((family, levels) => (Transform)new Wavelet(family, levels)));
+        Gen.Select(Gen.OneOf<string>([.. Wavelet.Families]), Gen.Int[1, 5])
+            .Select((family, levels) => (Transform)new Wavelet(family, levels)));
 
     static readonly Gen<Keep> keeps = Gen.OneOf<Keep>(
         Gen.Double[1, 1e6].Select(ratio => (Keep)new Keep.TopK(ratio)),
@@ -46,15 +51,18 @@ public class CodecTextTests
 
     static readonly Gen<ActivationCodec> stages = Gen.OneOf<ActivationCodec>(
         Gen.Select(transforms, keeps, encodings).Select((transform, keep, encoding) => new ActivationCodec(transform, keep, encoding)),
-        Gen.OneOf(ActivationCodec.Half, ActivationCodec.BFloat16, ActivationCodec.Quantized(8), ActivationCodec.Quantized(4), ActivationCodec.Quantized(2)));
+        Gen.OneOf(
+            ActivationCodec.Half, ActivationCodec.BFloat16, ActivationCodec.Quantized(8), ActivationCodec.Quantized(4),
+            ActivationCodec.Quantized(2)));
 
     [Fact]
     public void Every_codec_is_read_back_from_its_text() =>
-        Gen.Select(stages, Gen.Bool, Gen.Bool).Select((codec, zeros, larger) => codec with { ExactZeros = zeros, EvenIfLarger = larger }).Sample(codec =>
-        {
-            Assert.Equal(codec, ActivationCodec.Parse(codec.ToString()));
-            Assert.True(codec.HasText, codec.ToString());
-        }, iter: 5000);
+        Gen.Select(stages, Gen.Bool, Gen.Bool).Select((codec, zeros, larger) => codec with { ExactZeros = zeros, EvenIfLarger = larger })
+            .Sample(codec =>
+            {
+                Assert.Equal(codec, ActivationCodec.Parse(codec.ToString()));
+                Assert.True(codec.HasText, codec.ToString());
+            }, iter: 5000);
 
     // A name of the library's own does not make it the library's transform.
     [Theory, InlineData("negated"), InlineData("dct"), InlineData("st:10,zeros")]

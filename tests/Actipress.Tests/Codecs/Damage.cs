@@ -5,13 +5,18 @@ namespace Actipress.Tests.Codecs;
 /// <summary>Damages bytes in the ways that storage, transfers and attackers do.</summary>
 sealed class Damage(Random random)
 {
-    static readonly long[] extremes = [0, 1, -1, 255, 256, int.MaxValue, int.MaxValue + 1L, int.MinValue, uint.MaxValue, 1L << 40, long.MaxValue, long.MinValue];
+    static readonly long[] extremes =
+    [
+        0, 1, -1, 255, 256, int.MaxValue, int.MaxValue + 1L, int.MinValue, uint.MaxValue, 1L << 40, long.MaxValue, long.MinValue,
+    ];
 
     static readonly string[] texts =
     [
-        "none", "none,zeros=exact", "st:1", "st:1,storage=compact", "st:2", "st:10", "st:1E+300", "st:1,values=float32", "st:10,storage=compact", "st:10,storage=paper", "st:4,index=byte", "dct:1", "dct:10", "dct:10,block=4",
-        "dct:10,storage=paper", "dct:4,values=7", "wt:haar:10", "wt:haar:10,levels=5", "wt:db3:10", "wt:db3:10,levels=5", "wt:coif5:2,levels=5,storage=compact", "quant:2", "quant:8", "quant:8,storage=paper",
-        "", "dct", "dct:", "dct:NaN", "dct:1e999", "dct:10,block=0", "quant:9999999999", "wt::10", "wt:haar:10,levels=-1", ",,,", "\0\0",
+        "none", "none,zeros=exact", "st:1", "st:1,storage=compact", "st:2", "st:10", "st:1E+300", "st:1,values=float32",
+        "st:10,storage=compact", "st:10,storage=paper", "st:4,index=byte", "dct:1", "dct:10", "dct:10,block=4", "dct:10,storage=paper",
+        "dct:4,values=7", "wt:haar:10", "wt:haar:10,levels=5", "wt:db3:10", "wt:db3:10,levels=5", "wt:coif5:2,levels=5,storage=compact",
+        "quant:2", "quant:8", "quant:8,storage=paper", "", "dct", "dct:", "dct:NaN", "dct:1e999", "dct:10,block=0", "quant:9999999999",
+        "wt::10", "wt:haar:10,levels=-1", ",,,", "\0\0",
     ];
 
     /// <summary>Bytes with one thing wrong, whatever they are.</summary>
@@ -47,7 +52,10 @@ sealed class Damage(Random random)
             case 2: return With(file, rank, [(byte)(file[rank] + (random.Next(2) == 0 ? 1 : -1))]);
             case 3:
                 var more = random.Next(1, 256 - file[rank]);
-                return [.. file[..rank], (byte)(file[rank] + more), .. Enumerable.Repeat(Bytes(1), more).SelectMany(extent => extent), .. file[extents..]];
+                return [
+                    .. file[..rank], (byte)(file[rank] + more), .. Enumerable.Repeat(Bytes(1), more).SelectMany(extent => extent),
+                    .. file[extents..],
+                ];
             case 4: return With(file, axis, Extreme(sizeof(long)));
             default: return With(file, axis, Bytes(BinaryPrimitives.ReadInt64LittleEndian(file.AsSpan(axis)) + random.Next(-2, 3)));
         }

@@ -18,7 +18,8 @@ namespace Actipress.Tests.Codecs;
 [MeasuresMemory]
 public class DamageTests
 {
-    public static TheoryData<string> Scenarios => [.. typeof(Scenario).GetMethods().Where(method => method.DeclaringType == typeof(Scenario)).Select(method => method.Name)];
+    public static TheoryData<string> Scenarios =>
+        [.. typeof(Scenario).GetMethods().Where(method => method.DeclaringType == typeof(Scenario)).Select(method => method.Name)];
 
     [Theory, MemberData(nameof(Scenarios))]
     public void Damage_is_refused_or_harmless(string scenario) => ChildProcess.RunScenario(typeof(Scenario), scenario);
@@ -28,8 +29,8 @@ public class DamageTests
     {
         string[] codecs =
         [
-            "dct:10", "st:1E+300", "wt:haar:10", "wt:db3:10", "dct:10,storage=compact", "st:1,values=float32", "quant:2", "st:10,storage=paper",
-            "st:1000000000,storage=paper",
+            "dct:10", "st:1E+300", "wt:haar:10", "wt:db3:10", "dct:10,storage=compact", "st:1,values=float32", "quant:2",
+            "st:10,storage=paper", "st:1000000000,storage=paper",
         ];
         long[][] shapes =
         [
@@ -57,7 +58,8 @@ public class DamageTests
         {
             using var scope = NewDisposeScope();
             using var packed = Pipeline.Pack(randn(20, 30), ActivationCodec.Parse(text) with { EvenIfLarger = true }, out _)!;
-            using var empties = new PackedMap(packed.Header, packed.Stored.With([.. packed.Tensors.Select(section => empty(0, section.dtype))]));
+            using var empties =
+                new PackedMap(packed.Header, packed.Stored.With([.. packed.Tensors.Select(section => empty(0, section.dtype))]));
             var bytes = empties.ToBytes();
             Assert.Throws<InvalidDataException>(() =>
             {
@@ -74,7 +76,8 @@ public class DamageTests
         var shape = new MapShape(3, 1, 33, 70);
         var tiles = GridFormat.Tiles(new Identity(), shape);
         var random = new Random(7);
-        float[] values = [.. Enumerable.Range(0, (int)shape.Elements).Select(i => i == shape.Elements - 1 ? 1e6f : (float)random.NextDouble())];
+        float[] values =
+            [.. Enumerable.Range(0, (int)shape.Elements).Select(i => i == shape.Elements - 1 ? 1e6f : (float)random.NextDouble())];
         var bytes = Definition.Pack(values, shape, new Identity(), new Keep.TopK(1), exactZeros: true)!;
         using (var right = GridMap.Read(bytes, tiles)) Unpack(right);
         foreach (var wrong in (ushort[])[0xFF00, 0xFF80])    // infinite, and not a number
@@ -95,14 +98,16 @@ public class DamageTests
     {
         static readonly string[] codecs =
         [
-            "dct:10", "dct:4", "dct:1", "dct:10,block=8", "wt:haar:10", "wt:db3:10", "st:10", "st:2", "st:10,zeros=none", "quant:2", "quant:8", "st:10,storage=paper", "dct:10,storage=paper",
-            "st:4,storage=compact", "wt:db3:10,storage=compact", "st:1,storage=compact", "st:1,values=float32", "dct:4,values=float16,index=bitmap", "st:20,index=byte", "exact",
+            "dct:10", "dct:4", "dct:1", "dct:10,block=8", "wt:haar:10", "wt:db3:10", "st:10", "st:2", "st:10,zeros=none", "quant:2",
+            "quant:8", "st:10,storage=paper", "dct:10,storage=paper", "st:4,storage=compact", "wt:db3:10,storage=compact",
+            "st:1,storage=compact", "st:1,values=float32", "dct:4,values=float16,index=bitmap", "st:20,index=byte", "exact",
         ];
 
         static readonly (long[] Shape, ScalarType Type)[] maps =
         [
-            ([2, 1, 16, 24], ScalarType.Float32), ([1, 3, 19, 13], ScalarType.Float16), ([1, 2, 5, 9, 10], ScalarType.Float32), ([3, 37], ScalarType.BFloat16), ([6, 4, 3, 3], ScalarType.Float64),
-            ([5, 4, 8, 8], ScalarType.Float32), ([1, 66_000], ScalarType.Float32), ([1, 1, 260, 254], ScalarType.BFloat16),
+            ([2, 1, 16, 24], ScalarType.Float32), ([1, 3, 19, 13], ScalarType.Float16), ([1, 2, 5, 9, 10], ScalarType.Float32),
+            ([3, 37], ScalarType.BFloat16), ([6, 4, 3, 3], ScalarType.Float64), ([5, 4, 8, 8], ScalarType.Float32),
+            ([1, 66_000], ScalarType.Float32), ([1, 1, 260, 254], ScalarType.BFloat16),
         ];
 
         static List<byte[]> Files()
@@ -150,7 +155,9 @@ public class DamageTests
                 }
                 catch (InvalidDataException) { refused++; }
                 catch (Exception other) { Assert.Fail($"number {i}: {other}\n{Convert.ToHexString(bytes)}"); }
-                Assert.True(meter.PeakBytes - before < LargestAllocation, $"number {i}: {meter.PeakBytes - before} bytes allocated\n{Convert.ToHexString(bytes)}");
+                Assert.True(
+                    meter.PeakBytes - before < LargestAllocation,
+                    $"number {i}: {meter.PeakBytes - before} bytes allocated\n{Convert.ToHexString(bytes)}");
             }
             Assert.True(refused > Count / 3 && read > Count / 10, $"{refused} refused, {read} read");
         }
@@ -185,7 +192,9 @@ public class DamageTests
             const int Count = 2_000;
             (MapShape Shape, TileTransform Transform, double Ratio)[] cases =
             [
-                (new(40, 1, 32, 32), TileTransform.Identity, 10), (new(40, 1, 32, 32), TileTransform.Cosine, 1), (new(4, 1, 20, 20), TileTransform.Cosine, 10), (new(2, 5, 9, 10), TileTransform.Cosine, 4), (new(3, 1, 24, 40), TileTransform.Cosine, 30),
+                (new(40, 1, 32, 32), TileTransform.Identity, 10), (new(40, 1, 32, 32), TileTransform.Cosine, 1),
+                (new(4, 1, 20, 20), TileTransform.Cosine, 10), (new(2, 5, 9, 10), TileTransform.Cosine, 4),
+                (new(3, 1, 24, 40), TileTransform.Cosine, 30),
             ];
             var random = new Random(3);
             var damage = new Damage(random);
@@ -196,7 +205,8 @@ public class DamageTests
                 {
                     var tiles = new GridTiles(shape, transform);
                     var chunk = Packed(shape, tiles, ratio, relu);
-                    var zeroBits = relu ? Enumerable.Range(0, (int)tiles.Count).Sum(tile => GridTiles.PlacesOf(tiles.RegionOf(tile)).Count) : 0;
+                    var zeroBits = relu
+                        ? Enumerable.Range(0, (int)tiles.Count).Sum(tile => GridTiles.PlacesOf(tiles.RegionOf(tile)).Count) : 0;
                     Read(memory.Put(chunk), chunk.Length, tiles, zeroBits);
                     for (var i = 0; i < Count; i++)
                     {
@@ -214,12 +224,14 @@ public class DamageTests
             static byte[] Packed(MapShape shape, GridTiles tiles, double ratio, bool relu)
             {
                 var random = new Random(4);
-                float[] values = [.. Enumerable.Range(0, (int)shape.Elements).Select(_ => (float)(random.NextDouble() - 0.5)).Select(value => relu ? Math.Max(0, value) : value)];
+                float[] values = [.. Enumerable.Range(0, (int)shape.Elements).Select(_ => (float)(random.NextDouble() - 0.5))
+                    .Select(value => relu ? Math.Max(0, value) : value)];
                 using var stream = new MemoryStream();
                 using var writer = new BinaryWriter(stream);
                 fixed (float* map = values)
                 {
-                    using var packed = GridMap.Pack(map, ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, PackLimits.None, threads: 1, out _)!;
+                    using var packed = GridMap.Pack(
+                        map, ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, PackLimits.None, threads: 1, out _)!;
                     Assert.Equal(relu, packed.HasZeros);
                     packed.Write(writer);
                 }

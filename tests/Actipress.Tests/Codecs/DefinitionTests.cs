@@ -8,7 +8,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>Every width of registers writes and reads what the definition of grid storage does, of every awkward map in every type.</summary>
+/// <summary>
+/// Every width of registers writes and reads what the definition of grid storage does, of every awkward map in every type.
+/// </summary>
 public unsafe class DefinitionTests
 {
     public static TheoryData<string> Codecs => [.. CodecLaws.Table.Where(text => ActivationCodec.Parse(text).Encoding is GridStorage)];
@@ -31,8 +33,11 @@ public unsafe class DefinitionTests
             {
                 var (shape, what) = (MapShape.Of(map.shape), $"{face}, {text} on {AwkwardMap.All[i]} in {type}");
                 var tiles = GridFormat.Tiles(codec.Transform, shape);
-                var wanted = Definition.Pack(map.to(ScalarType.Float32).view(-1).data<float>().ToArray(), shape, codec.Transform, codec.Keep, codec.ExactZeros);
-                using var packed = GridMap.Pack<TFace>((void*)Actipress.Autograd.LibTorch.Data(map), type, tiles, codec.Keep, codec.ExactZeros, PackLimits.None, threads: 2, out _);
+                var wanted = Definition.Pack(
+                    map.to(ScalarType.Float32).view(-1).data<float>().ToArray(), shape, codec.Transform, codec.Keep, codec.ExactZeros);
+                using var packed = GridMap.Pack<TFace>(
+                    (void*)Actipress.Autograd.LibTorch.Data(map), type, tiles, codec.Keep, codec.ExactZeros, PackLimits.None, threads: 2,
+                    out _);
                 Assert.Equal(wanted is null, packed is null);
                 if (wanted is null) return;
                 using var stream = new MemoryStream();
@@ -40,12 +45,15 @@ public unsafe class DefinitionTests
                 Assert.True(stream.ToArray().AsSpan().SequenceEqual(wanted), $"{what}: other bytes");
                 var back = empty_like(map);
                 packed.Unpack<TFace>((void*)Actipress.Autograd.LibTorch.Data(back), type, tiles, threads: 2);
-                var values = tensor(Definition.Unpack(wanted, shape, codec.Transform, type == ScalarType.Float16 ? HalfCells.Smallest : SingleCells.Smallest)).view(map.shape);
+                var values = tensor(Definition.Unpack(
+                    wanted, shape, codec.Transform,
+                    type == ScalarType.Float16 ? HalfCells.Smallest : SingleCells.Smallest)).view(map.shape);
                 if (type == ScalarType.Float16) values = values.clamp(-65504, 65504);
                 Assert.True(Bytes(back).SequenceEqual(Bytes(values.to(type))), $"{what}: other values");
             }
         }
     }
 
-    static Span<byte> Bytes(Tensor x) => new((void*)Actipress.Autograd.LibTorch.Data(x), checked((int)(x.NumberOfElements * x.ElementSize)));
+    static Span<byte> Bytes(Tensor x) =>
+        new((void*)Actipress.Autograd.LibTorch.Data(x), checked((int)(x.NumberOfElements * x.ElementSize)));
 }

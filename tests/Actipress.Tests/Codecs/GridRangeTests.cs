@@ -33,12 +33,16 @@ public sealed class GridRangeTests : IDisposable
             Assert.True(packed.HasRanges);
             var shape = MapShape.Of(lengths);
             var whole = packed.Unpack().view(shape.Maps, MapRange.RowsOf(shape), -1);
-            foreach (var range in (MapRange[])[MapRange.Whole(shape, 0, shape.Maps), MapRange.Whole(shape, shape.Maps - 1, 1)]) Check(range);
-            Gen.Select(Gen.Long[0, shape.Maps - 1], Gen.Long[1, shape.Maps], Gen.Int[0, MapRange.RowsOf(shape) - 1], Gen.Int[1, MapRange.RowsOf(shape)], Gen.Bool)
+            foreach (var range in (MapRange[])[MapRange.Whole(shape, 0, shape.Maps), MapRange.Whole(shape, shape.Maps - 1, 1)])
+                Check(range);
+            Gen.Select(
+                Gen.Long[0, shape.Maps - 1], Gen.Long[1, shape.Maps], Gen.Int[0, MapRange.RowsOf(shape) - 1],
+                Gen.Int[1, MapRange.RowsOf(shape)], Gen.Bool)
                 .Sample((first, maps, row, rows, ofWhole) =>
                 {
                     maps = Math.Min(maps, shape.Maps - first);
-                    Check(ofWhole ? MapRange.Whole(shape, first, maps) : new(first, maps, row, Math.Min(rows, MapRange.RowsOf(shape) - row)));
+                    Check(ofWhole
+                        ? MapRange.Whole(shape, first, maps) : new(first, maps, row, Math.Min(rows, MapRange.RowsOf(shape) - row)));
                 }, iter: 20, threads: 1);
 
             void Check(MapRange range)

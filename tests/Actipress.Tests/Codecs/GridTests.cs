@@ -98,11 +98,13 @@ public unsafe class GridTests
         })];
     }
 
-    static (byte[] Bytes, float[] Back) Through<TFace>(float[] values, GridTiles tiles, double ratio, int threads) where TFace : struct, IGridFace
+    static (byte[] Bytes, float[] Back) Through<TFace>(float[] values, GridTiles tiles, double ratio, int threads)
+        where TFace : struct, IGridFace
     {
         fixed (float* map = values)
         {
-            using var packed = GridMap.Pack<TFace>(map, ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, PackLimits.None, threads, out var why)!;
+            using var packed = GridMap.Pack<TFace>(
+                map, ScalarType.Float32, tiles, new Keep.TopK(ratio), exactZeros: true, PackLimits.None, threads, out var why)!;
             Assert.Equal(LeftRaw.No, why);
             using var stream = new MemoryStream();
             using var writer = new BinaryWriter(stream);
@@ -123,7 +125,8 @@ public unsafe class GridTests
             {
                 var values = Values(shape, relu);
                 var bytesWanted = Definition.Pack(values, shape, transform, new Keep.TopK(ratio), exactZeros: true)!;
-                (byte[] Bytes, float[] Back) definition = (bytesWanted, Definition.Unpack(bytesWanted, shape, transform, SingleCells.Smallest));
+                (byte[] Bytes, float[] Back) definition =
+                    (bytesWanted, Definition.Unpack(bytesWanted, shape, transform, SingleCells.Smallest));
                 (string, (byte[] Bytes, float[] Back))[] faces =
                 [
                     ("plain", Through<GridPlain>(values, tiles, ratio, 1)),
@@ -140,11 +143,15 @@ public unsafe class GridTests
     }
 
     [Theory]
-    [InlineData("haar", 3, 1, 300, 280), InlineData("db3", 3, 1, 300, 280), InlineData("db3", 5, 1, 517, 333), InlineData("coif5", 3, 1, 700, 768)]
-    [InlineData("haar", 3, 34, 40, 66), InlineData("db3", 3, 34, 41, 67), InlineData("db2", 5, 41, 47, 39), InlineData("coif5", 5, 40, 64, 64), InlineData("db4", 4, 1, 1000, 90)]
-    [InlineData("db3", 3, 66, 1, 1100), InlineData("db3", 5, 2, 300, 200), InlineData("haar", 5, 33, 45, 67), InlineData("haar", 3, 1, 333, 281), InlineData("db3", 3, 70_000, 1, 1)]
+    [InlineData("haar", 3, 1, 300, 280), InlineData("db3", 3, 1, 300, 280), InlineData("db3", 5, 1, 517, 333)]
+    [InlineData("coif5", 3, 1, 700, 768)]
+    [InlineData("haar", 3, 34, 40, 66), InlineData("db3", 3, 34, 41, 67), InlineData("db2", 5, 41, 47, 39)]
+    [InlineData("coif5", 5, 40, 64, 64), InlineData("db4", 4, 1, 1000, 90)]
+    [InlineData("db3", 3, 66, 1, 1100), InlineData("db3", 5, 2, 300, 200), InlineData("haar", 5, 33, 45, 67)]
+    [InlineData("haar", 3, 1, 333, 281), InlineData("db3", 3, 70_000, 1, 1)]
     [InlineData("db3", 3, 300, 300, 1), InlineData("db2", 5, 3, 500, 300), InlineData("db3", 3, 1, 70_000, 1)]
-    [InlineData("haar", 3, 1, 1, 70_001), InlineData("db3", 3, 1, 1, 300_000), InlineData("db2", 5, 1, 1, 131_077), InlineData("coif5", 5, 1, 1, 99_999), InlineData("db4", 1, 1, 1, 65_540)]
+    [InlineData("haar", 3, 1, 1, 70_001), InlineData("db3", 3, 1, 1, 300_000), InlineData("db2", 5, 1, 1, 131_077)]
+    [InlineData("coif5", 5, 1, 1, 99_999), InlineData("db4", 1, 1, 1, 65_540)]
     public void Large_maps_have_the_same_bytes_and_values_whoever_works_on_them(string family, int levels, int depth, int height, int width)
     {
         var shape = new MapShape(2, depth, height, width);
@@ -188,7 +195,8 @@ public unsafe class GridTests
                     for (var start = 0; start < maps; start += wavelet.Together)
                     {
                         var together = Math.Min(wavelet.Together, maps - start);
-                        new Span<float>(map + first + start * wavelet.Elements, together * wavelet.Elements).CopyTo(new Span<float>(unit.Values, together * wavelet.Elements));
+                        new Span<float>(map + first + start * wavelet.Elements, together * wavelet.Elements)
+                            .CopyTo(new Span<float>(unit.Values, together * wavelet.Elements));
                         unit.Forward(unit.Values, start, together, maps);
                     }
                     coefficients.AddRange(new Span<float>(unit.Coefficients, maps * wavelet.Coefficients));
@@ -196,7 +204,8 @@ public unsafe class GridTests
                     {
                         var together = Math.Min(wavelet.Together, maps - start);
                         unit.Inverse(unit.Values, start, together, maps);
-                        new Span<float>(unit.Values, together * wavelet.Elements).CopyTo(new Span<float>(to + first + start * wavelet.Elements, together * wavelet.Elements));
+                        new Span<float>(unit.Values, together * wavelet.Elements)
+                            .CopyTo(new Span<float>(to + first + start * wavelet.Elements, together * wavelet.Elements));
                     }
                 }
             }
@@ -223,7 +232,8 @@ public unsafe class GridTests
         var values = Values(shape, relu: false);
         var (coefficients, back) = Through<GridPlain>(values, tiles);
         // Where a wavelet fills up an odd axis it adds energy.
-        if (transform.Coefficients(shape) == shape.Elements) Assert.Equal(1, coefficients.Sum(y => (double)y * y) / values.Sum(x => (double)x * x), 1e-5);
+        if (transform.Coefficients(shape) == shape.Elements)
+            Assert.Equal(1, coefficients.Sum(y => (double)y * y) / values.Sum(x => (double)x * x), 1e-5);
         var error = values.Zip(back, (x, y) => Math.Abs(x - y)).Max();
         Assert.True(error < 1e-4, $"{error}");
     }
@@ -255,15 +265,21 @@ public unsafe class GridTests
             Assert.True(Math.Abs(wanted[i] - found[i]) < 1e-3, $"coefficient {i}: {found[i]}, wanted {wanted[i]}");
     }
 
-    [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("dct:1"), InlineData("dct:1.5"), InlineData("dct:10,block=4"), InlineData("wt:haar:10"), InlineData("wt:db3:10"), InlineData("wt:coif5:10,levels=5")]
+    [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("dct:1"), InlineData("dct:1.5"), InlineData("dct:10,block=4")]
+    [InlineData("wt:haar:10"), InlineData("wt:db3:10"), InlineData("wt:coif5:10,levels=5")]
     public void A_pack_takes_its_result_a_MiB_a_thread_and_of_a_wavelet_s_large_map_one(string text)
     {
         var codec = ActivationCodec.Parse(text);
-        foreach (var shape in (long[][])[[16, 64, 64, 64], [32, 128, 28, 28], [64, 1024, 7, 7], [8, 32, 150, 130], [16, 16, 16, 33, 32], [1, 4, 96, 96, 96], [1, 16, 64, 64, 64], [1, 2, 128, 128, 128], [1, 2, 1500, 1400]])
+        foreach (var shape in (long[][])[
+            [16, 64, 64, 64], [32, 128, 28, 28], [64, 1024, 7, 7], [8, 32, 150, 130], [16, 16, 16, 33, 32], [1, 4, 96, 96, 96],
+            [1, 16, 64, 64, 64], [1, 2, 128, 128, 128], [1, 2, 1500, 1400],
+        ])
         {
             using var x = randn(shape).relu_();
             var beside = Allocated.AtLeast(() => Beside(x));
-            Assert.True(beside <= (Math.Max(2, get_num_threads()) << 20) + OfLargeMap(codec, shape), $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
+            Assert.True(
+                beside <= (Math.Max(2, get_num_threads()) << 20) + OfLargeMap(codec, shape),
+                $"{text} on {string.Join(" x ", shape)}: {beside} bytes");
         }
 
         long Beside(Tensor x)
@@ -279,7 +295,9 @@ public unsafe class GridTests
     public void Unpacking_takes_the_result_few_MiB_and_of_a_wavelet_s_large_map_one(string text, int mebibytes)
     {
         var codec = ActivationCodec.Parse(text);
-        foreach (var shape in (long[][])[[16, 64, 64, 64], [1, 4, 96, 96, 96], [1, 16, 64, 64, 64], [1, 2, 128, 128, 128], [1, 2, 1500, 1400]])
+        foreach (var shape in (long[][])[
+            [16, 64, 64, 64], [1, 4, 96, 96, 96], [1, 16, 64, 64, 64], [1, 2, 128, 128, 128], [1, 2, 1500, 1400],
+        ])
         {
             using var x = randn(shape).relu_();
             using var packed = Pipeline.Pack(x, codec, out _)!;
@@ -291,8 +309,8 @@ public unsafe class GridTests
     }
 
     /// <summary>
-    /// The workspace of a wavelet's map that is a unit by itself: its coefficients and the low bands of its levels, and buffers of the length
-    /// of a row.
+    /// The workspace of a wavelet's map that is a unit by itself: its coefficients and the low bands of its levels, and buffers of the
+    /// length of a row.
     /// </summary>
     internal static long OfLargeMap(ActivationCodec codec, long[] extents)
     {
@@ -312,14 +330,19 @@ public unsafe class GridTests
             using var packed = Pipeline.Pack(map, ActivationCodec.Parse(text), out _)!;
             using var integers = Pipeline.Pack(map, ActivationCodec.Parse($"{text},storage=compact"), out _)!;
             var (psnr, psnrOfIntegers) = (Quality.Psnr(map, packed.Unpack()), Quality.Psnr(map, integers.Unpack()));
-            Assert.True(packed.Bytes < 1.65 * map.NumberOfElements, $"{text}, {name}: {packed.Bytes / (double)map.NumberOfElements} bytes an element");
+            Assert.True(
+                packed.Bytes < 1.65 * map.NumberOfElements,
+                $"{text}, {name}: {packed.Bytes / (double)map.NumberOfElements} bytes an element");
             Assert.True(psnr > psnrOfIntegers, $"{text}, {name}: {psnr} dB beside {psnrOfIntegers}");
         }
     }
 
     [Theory]
-    [InlineData("wt:haar:10", "resnet20.relu", 2, new[] { 512L, 700 }), InlineData("wt:db3:10", "resnet20.relu", 3, new[] { 300L, 400 }), InlineData("wt:db3:4", "resnet20.layer1.1.conv1", 2, new[] { 512L, 512 })]
-    [InlineData("wt:haar:10", "unet3d.down1.conv2", 4, new[] { 64L, 64, 64 }), InlineData("wt:db3:10", "unet3d.up1.relu1", 3, new[] { 50L, 60, 70 }), InlineData("wt:coif5:10", "unet3d.down1.relu1", 2, new[] { 20L, 70, 70 })]
+    [InlineData("wt:haar:10", "resnet20.relu", 2, new[] { 512L, 700 }), InlineData("wt:db3:10", "resnet20.relu", 3, new[] { 300L, 400 })]
+    [InlineData("wt:db3:4", "resnet20.layer1.1.conv1", 2, new[] { 512L, 512 })]
+    [InlineData("wt:haar:10", "unet3d.down1.conv2", 4, new[] { 64L, 64, 64 })]
+    [InlineData("wt:db3:10", "unet3d.up1.relu1", 3, new[] { 50L, 60, 70 })]
+    [InlineData("wt:coif5:10", "unet3d.down1.relu1", 2, new[] { 20L, 70, 70 })]
     public void Of_a_large_map_about_one_coefficient_in_the_ratio_is_kept(string text, string name, int maps, long[] extents)
     {
         var codec = ActivationCodec.Parse(text);
@@ -333,14 +356,16 @@ public unsafe class GridTests
             for (var i = 0; i < maps; i++)
             {
                 team.Forward(values + (long)i * wavelet.Elements);
-                foreach (var c in new Span<float>(team.Coefficients, wavelet.Coefficients)) if (Math.Abs(c) >= ((GridOnCpu)packed.Stored).Grid.Step) kept++;
+                foreach (var c in new Span<float>(team.Coefficients, wavelet.Coefficients))
+                    if (Math.Abs(c) >= ((GridOnCpu)packed.Stored).Grid.Step) kept++;
             }
         Assert.InRange(kept * ((Keep.TopK)codec.Keep).Ratio / map.NumberOfElements, 0.85, 1.15);
     }
 
-    // 1024 tiles, of which one in 16 is sampled, or two large maps, of which strips are: where one value differs, most of these places are not
-    // seen beforehand.
-    [Theory, InlineData("st:10", 64, 64, 64), InlineData("dct:10", 64, 64, 64), InlineData("wt:haar:10", 64, 64, 64), InlineData("wt:haar:10", 2, 512, 256)]
+    // 1024 tiles, of which one in 16 is sampled, or two large maps, of which strips are: where one value differs, most of these places are
+    // not seen beforehand.
+    [Theory, InlineData("st:10", 64, 64, 64), InlineData("dct:10", 64, 64, 64), InlineData("wt:haar:10", 64, 64, 64)]
+    [InlineData("wt:haar:10", 2, 512, 256)]
     public void What_the_sample_missed_is_packed_all_the_same(string text, int channels, int height, int width)
     {
         var codec = ActivationCodec.Parse(text);

@@ -6,7 +6,8 @@ namespace Actipress.Tests.Codecs;
 /// <summary>The table of implementations: each codec has one, those of one codec write the same bytes, and each can be forced.</summary>
 public sealed class ImplementationsTests
 {
-    static IEnumerable<Implementation> OnCpu(ActivationCodec codec) => Pipeline.Implementations.Where(one => one.Covers(codec) && one.RunsOn(CPU));
+    static IEnumerable<Implementation> OnCpu(ActivationCodec codec) =>
+        Pipeline.Implementations.Where(one => one.Covers(codec) && one.RunsOn(CPU));
 
     [Fact]
     public void Each_has_a_name_of_its_own()
@@ -55,7 +56,8 @@ public sealed class ImplementationsTests
     [InlineData("grid, CPU", "quant:4", "Nothing packs 'quant:4' on cpu")]
     public void One_that_is_forced_does_all_the_work(string name, string codec, string expected)
     {
-        var child = ChildProcess.RunScenario(typeof(Scenario), nameof(Scenario.Pack), (Pipeline.Variable, name), (Scenario.Codec, codec), ("OMP_NUM_THREADS", "1"));
+        var child = ChildProcess.RunScenario(
+            typeof(Scenario), nameof(Scenario.Pack), (Pipeline.Variable, name), (Scenario.Codec, codec), ("OMP_NUM_THREADS", "1"));
         Assert.Contains($"stored as {expected}", child.Output, StringComparison.Ordinal);
     }
 

@@ -10,14 +10,17 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>Bytes and values do not depend on the processor: the same with instruction sets switched off, each in a process of its own.</summary>
+/// <summary>
+/// Bytes and values do not depend on the processor: the same with instruction sets switched off, each in a process of its own.
+/// </summary>
 public class InstructionSetTests
 {
     const string Nothing = "nothing", Wanted = "ACTIPRESS_TEST_SET", Mark = "sum ";
 
     static readonly Lazy<string[]> withEverything = new(() => SumsWithout(Nothing));
 
-    [Theory, InlineData(Nothing), InlineData("EnableAVX512"), InlineData("EnableAVX2"), InlineData("EnableAVX"), InlineData("EnableHWIntrinsic")]
+    [Theory, InlineData(Nothing), InlineData("EnableAVX512"), InlineData("EnableAVX2"), InlineData("EnableAVX")]
+    [InlineData("EnableHWIntrinsic")]
     public void Bytes_and_values_are_the_same_without(string set)
     {
         Assert.NotEmpty(withEverything.Value);
@@ -26,7 +29,8 @@ public class InstructionSetTests
 
     static string[] SumsWithout(string set)
     {
-        var child = ChildProcess.RunScenario(typeof(Scenario), nameof(Scenario.Sums_of_everything), (Wanted, set), ($"DOTNET_{set}", "0"), ("OMP_NUM_THREADS", "1"));
+        var child = ChildProcess.RunScenario(
+            typeof(Scenario), nameof(Scenario.Sums_of_everything), (Wanted, set), ($"DOTNET_{set}", "0"), ("OMP_NUM_THREADS", "1"));
         return [.. child.Output.Split('\n').Where(line => line.StartsWith(Mark, StringComparison.Ordinal))];
     }
 
@@ -64,7 +68,8 @@ public class InstructionSetTests
         foreach (var text in CodecLaws.Table)
         {
             var codec = ActivationCodec.Parse(text);
-            using IncrementalHash bytes = IncrementalHash.CreateHash(HashAlgorithmName.SHA256), values = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            using IncrementalHash bytes = IncrementalHash.CreateHash(HashAlgorithmName.SHA256),
+                values = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             for (var i = 0; i < maps.Length; i++)
             {
                 // Each codec and each map meets every type.
@@ -80,7 +85,8 @@ public class InstructionSetTests
         for (var i = 0; i < maps.Length; i++)
         {
             using var scope = NewDisposeScope();
-            using IncrementalHash inside = IncrementalHash.CreateHash(HashAlgorithmName.SHA256), indices = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            using IncrementalHash inside = IncrementalHash.CreateHash(HashAlgorithmName.SHA256),
+                indices = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             var x = maps[i].clone();
             if (x.NumberOfElements > 8) x.view(-1)[3] = float.NaN;
             using var bits = ExactBits.PackInside(x, -0.5f, 0.5f);
@@ -113,8 +119,10 @@ public class InstructionSetTests
         return [.. sums];
 
         void Add(string what, IncrementalHash first, IncrementalHash second) =>
-            sums.Add($"{Mark}{what}: {Convert.ToHexString(first.GetHashAndReset())[..16]} {Convert.ToHexString(second.GetHashAndReset())[..16]}");
+            sums.Add($"{Mark}{what}: {Convert.ToHexString(first.GetHashAndReset())[..16]} "
+                + $"{Convert.ToHexString(second.GetHashAndReset())[..16]}");
 
-        static void Append(IncrementalHash hash, Tensor values) => hash.AppendData(MemoryMarshal.AsBytes<double>(values.to(float64).view(-1).data<double>().ToArray()));
+        static void Append(IncrementalHash hash, Tensor values) =>
+            hash.AppendData(MemoryMarshal.AsBytes<double>(values.to(float64).view(-1).data<double>().ToArray()));
     }
 }

@@ -17,7 +17,9 @@ public class PackedMapTests
             Assert.Equal(map.shape, packed.Shape.ToArray());
             Assert.Equal(map.shape, packed.Unpack().shape);
         }
-        foreach (var (left, wanted) in ((Tensor, LeftRaw)[])[(empty(0), LeftRaw.Empty), (full(8, double.NaN), LeftRaw.NotFinite), (randn(3), LeftRaw.NotSmaller)])
+        foreach (var (left, wanted) in ((Tensor, LeftRaw)[])[
+            (empty(0), LeftRaw.Empty), (full(8, double.NaN), LeftRaw.NotFinite), (randn(3), LeftRaw.NotSmaller),
+        ])
         {
             Assert.False(PackedMap.TryPack(left, ActivationCodec.Dct(2), out packed, out why));
             Assert.Null(packed);
@@ -46,8 +48,16 @@ public class PackedMapTests
     {
         public override string Name => "mirrored";
         public override long Coefficients(MapShape shape) => shape.Elements;
-        public override void Forward(ReadOnlySpan<float> map, MapShape shape, Span<float> coefficients) { map.CopyTo(coefficients); coefficients.Reverse(); }
-        public override void Inverse(ReadOnlySpan<float> coefficients, MapShape shape, Span<float> map) { coefficients.CopyTo(map); map.Reverse(); }
+        public override void Forward(ReadOnlySpan<float> map, MapShape shape, Span<float> coefficients)
+        {
+            map.CopyTo(coefficients);
+            coefficients.Reverse();
+        }
+        public override void Inverse(ReadOnlySpan<float> coefficients, MapShape shape, Span<float> map)
+        {
+            coefficients.CopyTo(map);
+            map.Reverse();
+        }
         public override Tensor Forward(Tensor map, MapShape shape) => map.reshape(-1).flip(0);
         public override Tensor Inverse(Tensor coefficients, MapShape shape) => coefficients.flip(0);
     }
@@ -63,8 +73,10 @@ public class PackedMapTests
 
     // The fifth byte of a file is its version.
     [Theory]
-    [InlineData("dct:2,storage=compact", 17, false), InlineData("dct:2,storage=paper,larger=leave", 300, false), InlineData("dct:2,block=4,storage=compact", 5, false)]
-    [InlineData("dct:2,storage=compact", 16, true), InlineData("dct:2", 300, true), InlineData("st:2,storage=compact", 300, true), InlineData("wt:haar:2,storage=compact", 300, true)]
+    [InlineData("dct:2,storage=compact", 17, false), InlineData("dct:2,storage=paper,larger=leave", 300, false)]
+    [InlineData("dct:2,block=4,storage=compact", 5, false)]
+    [InlineData("dct:2,storage=compact", 16, true), InlineData("dct:2", 300, true), InlineData("st:2,storage=compact", 300, true)]
+    [InlineData("wt:haar:2,storage=compact", 300, true)]
     public void A_file_of_version_1_is_read_where_it_means_the_same(string text, int width, bool isRead)
     {
         using var scope = NewDisposeScope();
@@ -74,13 +86,16 @@ public class PackedMapTests
         bytes[4] = 1;
         if (!isRead)
         {
-            Assert.Contains("pack the map again", Assert.Throws<InvalidDataException>(() => PackedMap.FromBytes(bytes)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "pack the map again", Assert.Throws<InvalidDataException>(() => PackedMap.FromBytes(bytes)).Message,
+                StringComparison.Ordinal);
             return;
         }
         using var read = PackedMap.FromBytes(bytes);
         Assert.True(packed.Unpack().Equals(read.Unpack()));
         bytes[4] = 3;
-        Assert.Contains("version 3", Assert.Throws<InvalidDataException>(() => PackedMap.FromBytes(bytes)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "version 3", Assert.Throws<InvalidDataException>(() => PackedMap.FromBytes(bytes)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

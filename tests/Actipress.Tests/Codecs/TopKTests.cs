@@ -63,7 +63,8 @@ public sealed class TopKTests
     [InlineData(19, 10, 1)]
     [InlineData(20, 10, 2)]
     [InlineData(21, 10.5, 2)]
-    public void K_is_the_floor_of_n_over_ratio_but_one_at_least(long elements, double ratio, long k) => Assert.Equal(k, TopK.Count(elements, ratio));
+    public void K_is_the_floor_of_n_over_ratio_but_one_at_least(long elements, double ratio, long k) =>
+        Assert.Equal(k, TopK.Count(elements, ratio));
 
     readonly struct OneByOne(float[] coefficients) : ICoefficients
     {

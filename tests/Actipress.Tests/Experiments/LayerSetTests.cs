@@ -12,7 +12,8 @@ public sealed class LayerSetTests
         var network = Trainable.Find(model);
         random.manual_seed(1);
         using var made = network.Create(3, 4, 8);
-        using var compression = made.CompressActivations(options => LayerSet.Parse(layers, network).Configure(options, ActivationCodec.Dct(10)));
+        using var compression =
+            made.CompressActivations(options => LayerSet.Parse(layers, network).Configure(options, ActivationCodec.Dct(10)));
         using (NewDisposeScope()) made.call(randn(2, 3, 16, 16)).sum().backward();
         return [.. compression.Report().Layers.Where(layer => layer.KeptBytes < layer.SavedBytes / 2).Select(layer => layer.Name)];
     }
@@ -23,7 +24,10 @@ public sealed class LayerSetTests
         var all = Compressed("resnet20", "all");
         var two = Compressed("resnet20", "block0-1");
         // The last map is saved by layer2's convolution as well, which is left alone.
-        Assert.Equal(all.Where(name => name is "conv1" or "bn1" or "relu" || name.StartsWith("layer1.", StringComparison.Ordinal)).Except(["layer1.2.relu2"]), two);
+        Assert.Equal(
+            all.Where(name => name is "conv1" or "bn1" or "relu" || name.StartsWith("layer1.", StringComparison.Ordinal))
+                .Except(["layer1.2.relu2"]),
+            two);
         Assert.Equal(two, Compressed("resnet20", "block0,block1"));
         Assert.Equal(two, Compressed("resnet20", "conv1,bn1,relu,layer1"));
     }
@@ -45,25 +49,30 @@ public sealed class LayerSetTests
     {
         nn.Module[] modules =
         [
-            nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.Conv1d(2, 2, 1), nn.Conv2d(2, 2, 1), nn.Conv3d(2, 2, 1), nn.ReLU(), nn.ReLU6(),
-            nn.LayerNorm(2), nn.GroupNorm(1, 2), nn.InstanceNorm2d(2), nn.ConvTranspose2d(2, 2, 1), nn.Linear(2, 2), nn.GELU(), nn.LeakyReLU(), nn.MaxPool2d(2), nn.Dropout(),
+            nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.Conv1d(2, 2, 1), nn.Conv2d(2, 2, 1), nn.Conv3d(2, 2, 1), nn.ReLU(),
+            nn.ReLU6(), nn.LayerNorm(2), nn.GroupNorm(1, 2), nn.InstanceNorm2d(2), nn.ConvTranspose2d(2, 2, 1), nn.Linear(2, 2), nn.GELU(),
+            nn.LeakyReLU(), nn.MaxPool2d(2), nn.Dropout(),
         ];
         var set = LayerSet.Parse($"all:{kind}", Trainable.Find("resnet20"));
         Assert.Equal(types, modules.Where(module => set.Contains(new Layer("layer", module))).Select(module => module.GetType()));
         Assert.All(modules, module => Assert.True(LayerSet.Parse("all", Trainable.Find("resnet20")).Contains(new Layer("layer", module))));
-        Assert.False(LayerSet.Parse($"other:{kind}", Trainable.Find("resnet20")).Contains(new Layer("layer", modules.First(module => module.GetType() == types[0]))));
+        Assert.False(LayerSet.Parse($"other:{kind}", Trainable.Find("resnet20"))
+            .Contains(new Layer("layer", modules.First(module => module.GetType() == types[0]))));
         foreach (var module in modules) module.Dispose();
     }
 
     [Theory]
     [InlineData("block0-2:bn", "No layer of kind bn among conv1, relu1, conv2: found conv, relu. Leave out ':bn', or name another kind.")]
-    [InlineData("fc1:conv+relu", "No layer of kind conv or relu among fc1: found none of the known kinds. Leave out ':conv+relu', or name another kind.")]
+    [InlineData(
+        "fc1:conv+relu",
+        "No layer of kind conv or relu among fc1: found none of the known kinds. Leave out ':conv+relu', or name another kind.")]
     public void A_set_without_a_layer_of_its_kind_is_refused(string text, string says)
     {
         var network = Trainable.Find("lenet");
         using var model = network.Create(1, 10, 16);
         Assert.Equal(says, Assert.Throws<ArgumentException>(() => LayerSet.Parse(text, network).EnsureIn(model)).Message);
-        foreach (var possible in (string[])["all", "block0-2", "block0-2:conv", "all:bn+relu", "conv9:bn"]) LayerSet.Parse(possible, network).EnsureIn(model);
+        foreach (var possible in (string[])["all", "block0-2", "block0-2:conv", "all:bn+relu", "conv9:bn"])
+            LayerSet.Parse(possible, network).EnsureIn(model);
     }
 
     [Theory]
@@ -73,5 +82,7 @@ public sealed class LayerSetTests
     [InlineData(":bn", "No layers")]
     [InlineData("all:norm", "No kind of layer 'norm' in 'all:norm'. Known: bn, conv, relu")]
     public void What_is_no_set_is_refused(string text, string says) =>
-        Assert.Contains(says, Assert.Throws<ArgumentException>(() => LayerSet.Parse(text, Trainable.Find("resnet20"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            says, Assert.Throws<ArgumentException>(() => LayerSet.Parse(text, Trainable.Find("resnet20"))).Message,
+            StringComparison.Ordinal);
 }

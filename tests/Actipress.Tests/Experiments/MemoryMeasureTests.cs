@@ -11,7 +11,9 @@ public class MemoryMeasureTests
     const long OfDotNet = 4_000_000;
 
     static MemoryResult Measure(string layers, string codec = "dct:10") =>
-        MemoryMeasure.Run(new(Networks.Find("ResNet20"), 64, [3, 32, 32], [ActivationCodec.Parse(codec)], layers), null, out _, TestContext.Current.CancellationToken)[0];
+        MemoryMeasure.Run(
+            new(Networks.Find("ResNet20"), 64, [3, 32, 32], [ActivationCodec.Parse(codec)], layers), null, out _,
+            TestContext.Current.CancellationToken)[0];
 
     [Fact]
     public void All_layers_compressed_leave_little_above_the_floor()
@@ -25,7 +27,8 @@ public class MemoryMeasureTests
         Assert.InRange(result.EtaOfFloorPercent, -100, -90);
         Assert.InRange(result.AfterForwardBytes, result.FloorBytes, result.PaperStorageBytes!.Value);
         Assert.True(result.PeakBytes < result.BaselinePeakBytes && result.BaselinePeakBytes > result.BaselineBytes, $"{result}");
-        Assert.InRange(result.AliveAtPeak.Sum(block => block.Bytes), result.PeakBytes!.Value - result.FloorBytes - OfDotNet, result.PeakBytes.Value);
+        Assert.InRange(
+            result.AliveAtPeak.Sum(block => block.Bytes), result.PeakBytes!.Value - result.FloorBytes - OfDotNet, result.PeakBytes.Value);
     }
 
     [Fact]
@@ -34,7 +37,9 @@ public class MemoryMeasureTests
         var result = Measure("block1:bn");
         Assert.True(result.OthersBytes > result.FloorBytes, $"{result}");
         Assert.InRange(result.EtaPercent, -100, -80);
-        Assert.All(result.Layers.Where(layer => layer.KeptAs.Contains("dct", StringComparison.Ordinal)), layer => Assert.Matches(@"^layer1\..*bn", layer.Name));
+        Assert.All(
+            result.Layers.Where(layer => layer.KeptAs.Contains("dct", StringComparison.Ordinal)),
+            layer => Assert.Matches(@"^layer1\..*bn", layer.Name));
     }
 
     [Fact]

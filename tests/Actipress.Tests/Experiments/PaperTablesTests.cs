@@ -13,7 +13,8 @@ public class PaperTablesTests
     public void A_storage_goes_where_all_its_saves_are_compressed_and_each_save_is_stored()
     {
         using var everything = NewDisposeScope();
-        using var model = Sequential(("bn", BatchNorm2d(1)), ("conv1", Conv2d(1, 1, 1, bias: false)), ("relu", ReLU()), ("conv2", Conv2d(1, 1, 1, bias: false)));
+        using var model = Sequential(
+            ("bn", BatchNorm2d(1)), ("conv1", Conv2d(1, 1, 1, bias: false)), ("relu", ReLU()), ("conv2", Conv2d(1, 1, 1, bias: false)));
         var trace = ForwardTrace.Record(model, randn(10, 1, 10, 10));
         PaperStorage Covering(Func<Layer, bool> covered) => new(trace, targetBytes: 7, covered);
 
@@ -30,7 +31,8 @@ public class PaperTablesTests
     {
         var rows = PaperTables.Rows("table2").Take(3).ToArray();
         Assert.All(rows[0].Cells, cell => Assert.True(cell.Agrees, $"{cell}"));
-        Assert.Equal(["others", "baseline", "block0", "block0-1", "block0-2", "block0-3", "block0-4"], rows[0].Cells.Select(cell => cell.Column));
+        Assert.Equal(
+            ["others", "baseline", "block0", "block0-1", "block0-2", "block0-3", "block0-4"], rows[0].Cells.Select(cell => cell.Column));
         Assert.All(rows.SelectMany(row => row.Cells), cell => Assert.True(cell.Agrees || cell.Suspect, $"{cell}"));
         Assert.All(rows.Where(row => row.Cells.Any(cell => !cell.Agrees)), row => Assert.NotNull(row.Note));
         Assert.Equal([586, 465, 406, 376, 361], rows[1].Cells.Select(cell => Math.Round(cell.Exact)));

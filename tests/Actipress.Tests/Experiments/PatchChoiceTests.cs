@@ -6,8 +6,8 @@ namespace Actipress.Tests.Experiments;
 
 public sealed class PatchChoiceTests
 {
-    // In a process of its own: to tell the allocator's level takes the longer the more its memory has been torn by other tests, and a choice
-    // asks for it many thousand times.
+    // In a process of its own: to tell the allocator's level takes the longer the more its memory has been torn by other tests, and a
+    // choice asks for it many thousand times.
     [Theory]
     [InlineData(nameof(Scenario.The_largest_that_fits_is_chosen_for_either_way_of_training))]
     [InlineData(nameof(Scenario.What_does_not_fit_at_all_is_told))]
@@ -26,8 +26,8 @@ public sealed class PatchChoiceTests
     public sealed class Scenario
     {
         static PatchChoice Of(long bytes) => PatchChoice.Of(
-            () => new UNet3D(1, 3, 2), 1, [64, 64, 48], 2, 8, ActivationCodec.Parse("dct:10"), new Segmentation(SegmentationLoss.CrossEntropy),
-                bytes);
+            () => new UNet3D(1, 3, 2), 1, [64, 64, 48], 2, 8, ActivationCodec.Parse("dct:10"),
+            new Segmentation(SegmentationLoss.CrossEntropy), bytes);
 
         [Fact(Explicit = true)]
         public void The_largest_that_fits_is_chosen_for_either_way_of_training()

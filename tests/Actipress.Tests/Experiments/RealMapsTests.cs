@@ -20,7 +20,8 @@ public sealed class RealMapsTests
         // Of each map's four pieces, two a slice, the second and the third.
         for (var map = 0; map < 2; map++)
         {
-            Assert.True(large[0, map, ..(int)depth, .., (int)width..].allclose(Piece(4 * map + 1)[.., .., ..(int)(width - 1)], rtol: 0, atol: 0));
+            Assert.True(large[0, map, ..(int)depth, .., (int)width..].allclose(
+                Piece(4 * map + 1)[.., .., ..(int)(width - 1)], rtol: 0, atol: 0));
             Assert.True(large[0, map, (int)depth, .., ..(int)width].allclose(Piece(4 * map + 2)[0], rtol: 0, atol: 0));
         }
 

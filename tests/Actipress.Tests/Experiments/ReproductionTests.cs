@@ -18,18 +18,21 @@ public sealed class ReproductionTests : IDisposable
         public override string Name => "letters";
         public override string Meaning => "";
 
-        public override IEnumerable<Piece> Pieces(Context context) => new[] { "a", "b", "c" }.Select(letter => new Piece(letter, (_, cancellation) =>
-        {
-            if (letter == "b") cancelled?.Cancel();
-            cancellation.ThrowIfCancellationRequested();
-            Ran.Add(letter);
-            return new { letter };
-        }));
+        public override IEnumerable<Piece> Pieces(Context context) =>
+            new[] { "a", "b", "c" }.Select(letter => new Piece(letter, (_, cancellation) =>
+            {
+                if (letter == "b") cancelled?.Cancel();
+                cancellation.ThrowIfCancellationRequested();
+                Ran.Add(letter);
+                return new { letter };
+            }));
 
         public override void Show(HtmlPage page, Context context, IReadOnlyDictionary<string, StoredPiece> done)
         {
             page.Section("Letters < words");
-            page.Table(["a", "b"], done.Values.Select(piece => (string[])[piece.Result.GetProperty("letter").GetString()!, $"{HtmlPage.Doubtful}x\ny"]));
+            page.Table(
+                ["a", "b"],
+                done.Values.Select(piece => (string[])[piece.Result.GetProperty("letter").GetString()!, $"{HtmlPage.Doubtful}x\ny"]));
         }
     }
 
@@ -64,7 +67,9 @@ public sealed class ReproductionTests : IDisposable
         Assert.Contains("<td>a</td><td class=\"doubtful\">x<br>y</td>", page);
         Assert.DoesNotContain("src=\"http", page);
         Assert.DoesNotContain("interrupted", page);
-        Assert.Contains("<p>The run was interrupted", Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results), interrupted: true).ToString());
+        Assert.Contains(
+            "<p>The run was interrupted",
+            Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results), interrupted: true).ToString());
         File.CreateSymbolicLink(Path.Combine(folder, "page.html.part"), "/dev/full");
         var file = Path.Combine(folder, "page.html");
         Assert.Throws<IOException>(() => Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results)).Save(file));
@@ -78,7 +83,8 @@ public sealed class ReproductionTests : IDisposable
     {
         var results = new ResultsFile(folder);
         var figure = Reproduction.All.Single(one => one.Name == "fig4");
-        StoredPiece.Add(results, "footprint of dct:10 on 128x1x16x16", FootprintReproduction.Measure(ActivationCodec.Dct(10), [128, 1, 16, 16]));
+        StoredPiece.Add(
+            results, "footprint of dct:10 on 128x1x16x16", FootprintReproduction.Measure(ActivationCodec.Dct(10), [128, 1, 16, 16]));
         var stored = StoredPiece.Read(results).Values.Single().As<FootprintReproduction.Footprint>();
         Assert.Equal((131072, 131072, 12 * 3276, 131072), (stored.Map, stored.Coefficients, stored.Paper, stored.Rebuilt));
         Assert.InRange(stored.Ours, 1, stored.Paper / 4);
@@ -115,7 +121,8 @@ public sealed class ReproductionTests : IDisposable
     }
 
     static MemoryResult Measured(string codec, bool step) => new(
-        "ResNet18", 128, [3, 32, 32], codec, "all", 20 << 20, 30 << 20, 600 << 20, 60 << 20, -1, -94.7, null, step ? 700 << 20 : null, step ? 350 << 20 : null, 2000, 3000, [], [], Provenance.Here());
+        "ResNet18", 128, [3, 32, 32], codec, "all", 20 << 20, 30 << 20, 600 << 20, 60 << 20, -1, -94.7, null, step ? 700 << 20 : null,
+        step ? 350 << 20 : null, 2000, 3000, [], [], Provenance.Here());
 
     [Theory]
     [InlineData(false)]
@@ -127,7 +134,9 @@ public sealed class ReproductionTests : IDisposable
         Assert.Contains("Not run yet", Reproduction.Page([table], nowhere, StoredPiece.Read(results)).ToString());
         PaperRow[] rows =
         [
-            new("ResNet18", 128, [3, 32, 32], "BN", [new("others", 100, 100), new("baseline", 600, 611.9), new("block0", 500, 510.1, Suspect: true)], "why it < is"),
+            new(
+                "ResNet18", 128, [3, 32, 32], "BN",
+                [new("others", 100, 100), new("baseline", 600, 611.9), new("block0", 500, 510.1, Suspect: true)], "why it < is"),
             new("ResNet18", 128, [3, 32, 32], "Conv+BN", [new("block0", 300, 299), new("block0-1", 90.5, 90)], null),
             new("ResNet18", 256, [3, 32, 32], "Conv+BN", [new("block0", 10, 10), new("block0-1", 10, 10)], null),
         ];
@@ -140,9 +149,16 @@ public sealed class ReproductionTests : IDisposable
         Assert.Contains("<td class=\"doubtful\">500<br>510</td>", page);
         Assert.Contains("why it &lt; is", page);
         // Of all rows of this network and batch the lowest, for the ratio that the table has.
-        var ours = "<td>ResNet18, batch 128, 3 x 32 x 32</td><td>dct:100</td><td>30.0</td><td>600.0</td><td>60.0</td><td>-94.7 %</td><td>90.5</td>";
-        Assert.Contains(step ? ours + "<td>700.0</td><td>350.0</td><td>50.0 %</td><td>1.50 of plain</td>" : ours + "<td></td><td></td><td></td><td></td>", page);
-        Assert.Equal(!step, page.Contains("<td>dct:10</td><td>30.0</td><td>600.0</td><td>60.0</td><td>-94.7 %</td><td></td>", StringComparison.Ordinal));
+        var ours = "<td>ResNet18, batch 128, 3 x 32 x 32</td><td>dct:100</td><td>30.0</td><td>600.0</td><td>60.0</td><td>-94.7 "
+            + "%</td><td>90.5</td>";
+        Assert.Contains(
+            step
+                ? ours + "<td>700.0</td><td>350.0</td><td>50.0 %</td><td>1.50 of plain</td>"
+                : ours + "<td></td><td></td><td></td><td></td>",
+            page);
+        Assert.Equal(
+            !step,
+            page.Contains("<td>dct:10</td><td>30.0</td><td>600.0</td><td>60.0</td><td>-94.7 %</td><td></td>", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -155,12 +171,14 @@ public sealed class ReproductionTests : IDisposable
     [Fact]
     public void Timelines_are_measured_and_drawn()
     {
-        var plan = new MemoryPlan(Networks.Find("ResNet20"), 4, [3, 32, 32], [ActivationCodec.Dct(2.5), ActivationCodec.Dct(10)], "block0:bn");
+        var plan =
+            new MemoryPlan(Networks.Find("ResNet20"), 4, [3, 32, 32], [ActivationCodec.Dct(2.5), ActivationCodec.Dct(10)], "block0:bn");
         var panel = TimelineReproduction.Measure(plan, new Silent(), TestContext.Current.CancellationToken);
         Assert.Equal(["plain", "dct:2.5", "dct:10"], panel.Curves.Select(curve => curve.Name));
         Assert.Equal(["dct:2.5", "dct:10"], panel.Memory.Select(result => result.Codec));
         Assert.All(panel.Curves, curve => Assert.InRange(curve.Levels.Count, 50, 500));
-        Assert.All(panel.Curves, curve => Assert.Contains(curve.Levels, level => level.Stage.StartsWith("backward", StringComparison.Ordinal)));
+        Assert.All(
+            panel.Curves, curve => Assert.Contains(curve.Levels, level => level.Stage.StartsWith("backward", StringComparison.Ordinal)));
 
         var results = new ResultsFile(folder);
         StoredPiece.Add(results, "timelines of ResNet18, dct on block0:bn", panel);
@@ -199,8 +217,10 @@ public sealed class ReproductionTests : IDisposable
     public void Figures_6_to_8_are_drawn_from_a_sweep()
     {
         var study = Directory.CreateDirectory(Path.Combine(folder, "study")).FullName;
-        File.WriteAllText(Path.Combine(study, "config.json"),
-            """{"model":"lenet","data":"digits","epochs":1,"train_examples":128,"test_examples":50,"seeds":[1],"layers":["conv2"],"codecs":["none","st:{ratio}"],"ratios":[2.5,10,100]}""");
+        File.WriteAllText(Path.Combine(study, "config.json"), """
+            {"model":"lenet","data":"digits","epochs":1,"train_examples":128,"test_examples":50,"seeds":[1],
+             "layers":["conv2"],"codecs":["none","st:{ratio}"],"ratios":[2.5,10,100]}
+            """);
         var context = nowhere with { Experiments = folder };
         var results = new ResultsFile(Path.Combine(folder, "reproduce"));
         foreach (var figure in SweepReproduction.Figures) figure.Run(context, results, new Silent(), TestContext.Current.CancellationToken);
@@ -216,14 +236,19 @@ public sealed class ReproductionTests : IDisposable
         var browser = new[] { "chromium", "chromium-browser", "google-chrome" }.Select(Where).FirstOrDefault(found => found is not null);
         if (browser is null) Assert.Skip("No chromium or google-chrome on this machine.");
         var results = new ResultsFile(folder);
-        StoredPiece.Add(results, "footprint of dct:10 on 128x1x16x16", FootprintReproduction.Measure(ActivationCodec.Dct(10), [128, 1, 16, 16]));
+        StoredPiece.Add(
+            results, "footprint of dct:10 on 128x1x16x16", FootprintReproduction.Measure(ActivationCodec.Dct(10), [128, 1, 16, 16]));
         var path = Path.Combine(folder, "report.html");
         File.WriteAllText(path, Reproduction.Page(Reproduction.All, nowhere, StoredPiece.Read(results)).ToString());
-        var shown = ChildProcess.Run([browser, "--headless", "--no-sandbox", "--disable-gpu", $"--user-data-dir={Path.Combine(folder, "profile")}", "--dump-dom", "file://" + path]).Output;
+        var shown = ChildProcess.Run([
+            browser, "--headless", "--no-sandbox", "--disable-gpu", $"--user-data-dir={Path.Combine(folder, "profile")}", "--dump-dom",
+            "file://" + path,
+        ]).Output;
         Assert.Contains("<h1>Actipress", shown);
         Assert.Contains("<figure class=\"drawn\" style=\"width:min(100%,760px)\"><svg viewBox=", shown);
         Assert.Contains("Table 2", shown);
 
-        static string? Where(string program) => Environment.GetEnvironmentVariable("PATH")!.Split(':').Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
+        static string? Where(string program) => Environment.GetEnvironmentVariable("PATH")!.Split(':')
+            .Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
     }
 }

@@ -27,14 +27,16 @@ public sealed class ResultsFileTests : IDisposable
     [Fact]
     public void A_line_that_is_no_object_or_no_text_is_passed_over()
     {
-        File.WriteAllText(Path, "5\n{\"a\":1}\n[{}]\n\"a\"\nnull\nbroken\n{\"half a pair\":[\"\\ud800\"]}\n{\"\\udc00\":1}\n{\"\\ud83d\\ude00\":1}\n");
+        File.WriteAllText(
+            Path, "5\n{\"a\":1}\n[{}]\n\"a\"\nnull\nbroken\n{\"half a pair\":[\"\\ud800\"]}\n{\"\\udc00\":1}\n{\"\\ud83d\\ude00\":1}\n");
         Assert.Equal(["""{"a":1}""", """{"\ud83d\ude00":1}"""], new ResultsFile(folder).Lines().Select(line => line.GetRawText()));
     }
 
     [Theory]
     [InlineData("""{"kind":"piece","result":[1],"provenance":{"machine":"EPYC","cores":2,"torch_sharp":"1","commit":"a"}}""")]
     [InlineData("""{"kind":"piece","key":"one","result":[1],"provenance":{"machine":"EPYC","cores":"2","torch_sharp":"1","commit":"a"}}""")]
-    [InlineData("""{"kind":"piece","key":"one","result":[1],"provenance":{"machine":"EPYC","cores":1e99,"torch_sharp":"1","commit":"a"}}""")]
+    [InlineData(
+        """{"kind":"piece","key":"one","result":[1],"provenance":{"machine":"EPYC","cores":1e99,"torch_sharp":"1","commit":"a"}}""")]
     [InlineData("""{"kind":"piece","key":"one","result":[1],"provenance":"EPYC"}""")]
     [InlineData("""{"kind":"piece","key":null,"result":[1],"provenance":{"machine":"EPYC","cores":2,"torch_sharp":"1","commit":"a"}}""")]
     public void A_piece_that_lacks_something_is_named(string line)
@@ -70,7 +72,8 @@ public sealed class ResultsFileTests : IDisposable
         Parallel.For(0, 4, _ =>
         {
             var results = new ResultsFile(folder);
-            for (var i = 0; i < 25; i++) results.AddUnless(line => line.GetProperty("i").GetInt32() == i, new { I = i, Padding = new string('x', 5000) });
+            for (var i = 0; i < 25; i++)
+                results.AddUnless(line => line.GetProperty("i").GetInt32() == i, new { I = i, Padding = new string('x', 5000) });
         });
         Assert.Equal(Enumerable.Range(0, 25), new ResultsFile(folder).Lines().Select(line => line.GetProperty("i").GetInt32()).Order());
     }

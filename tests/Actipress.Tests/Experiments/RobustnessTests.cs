@@ -49,7 +49,8 @@ public sealed class RobustnessTests
         Assert.NotEqual(noisy, Robustness.AccuracyUnderNoise(model, input, target, 1, 2));
     }
 
-    static readonly TrainingPlan brief = new() { Model = "lenet", Data = "digits", Codec = "dct:10", Epochs = 1, Batch = 64, TrainExamples = 256, TestExamples = 64 };
+    static readonly TrainingPlan brief =
+        new() { Model = "lenet", Data = "digits", Codec = "dct:10", Epochs = 1, Batch = 64, TrainExamples = 256, TestExamples = 64 };
 
     [Fact]
     public void A_copy_of_a_compressed_network_is_the_network_without_compression()
@@ -80,11 +81,17 @@ public sealed class RobustnessTests
         {
             var results = new ResultsFile(folder);
             var (data, cancellation) = (KnownData.Load(brief, null), TestContext.Current.CancellationToken);
-            if (name == "theory") StoredPiece.Add(results, "theory of dct on digits", TheoryReproduction.Measure(brief.Plain(), data, "dct", masks: 2, new ReproductionTests.Silent(), cancellation));
+            if (name == "theory")
+                StoredPiece.Add(
+                    results, "theory of dct on digits",
+                    TheoryReproduction.Measure(brief.Plain(), data, "dct", masks: 2, new ReproductionTests.Silent(), cancellation));
             else
                 foreach (var plan in new[] { brief, brief.Plain() })
-                    StoredPiece.Add(results, $"robustness of {plan.Codec} on digits, seed 1", RobustnessReproduction.Measure(plan, data, new ReproductionTests.Silent(), cancellation));
-            var page = Reproduction.Page([Reproduction.All.Single(one => one.Name == name)], new(null, folder), StoredPiece.Read(results)).ToString();
+                    StoredPiece.Add(
+                        results, $"robustness of {plan.Codec} on digits, seed 1",
+                        RobustnessReproduction.Measure(plan, data, new ReproductionTests.Silent(), cancellation));
+            var page = Reproduction.Page([Reproduction.All.Single(one => one.Name == name)], new(null, folder), StoredPiece.Read(results))
+                .ToString();
             Assert.Contains("<svg", page);
             Assert.Contains(name == "theory" ? "<td>dct</td><td>1000</td>" : "<td>dct:10</td>", page);
         }

@@ -15,7 +15,8 @@ sealed class SlurmNode : IDisposable
     public static SlurmNode Start()
     {
         foreach (var program in (string[])["munged", "slurmctld", "slurmd", "sbatch"])
-            if (!((string[])["/usr/sbin", "/usr/bin"]).Any(bin => File.Exists(Path.Combine(bin, program)))) Assert.Skip($"No {program}: on Debian, apt-get install slurm-wlm.");
+            if (!((string[])["/usr/sbin", "/usr/bin"]).Any(bin => File.Exists(Path.Combine(bin, program))))
+                Assert.Skip($"No {program}: on Debian, apt-get install slurm-wlm.");
         var node = new SlurmNode();
         try
         {
@@ -64,7 +65,9 @@ sealed class SlurmNode : IDisposable
             PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
             """);
-        Daemon("munged", "--foreground", "--force", "--key-file", In("munge.key"), "--socket", In("munge.socket"), "--pid-file", In("munged.pid"), "--log-file", In("munged.log"), "--seed-file", In("munged.seed"));
+        Daemon(
+            "munged", "--foreground", "--force", "--key-file", In("munge.key"), "--socket", In("munge.socket"), "--pid-file",
+            In("munged.pid"), "--log-file", In("munged.log"), "--seed-file", In("munged.seed"));
         Wait("munged's socket", () => File.Exists(In("munge.socket")));
         Daemon("slurmctld", "-D", "-L", In("slurmctld.log"));
         Daemon("slurmd", "-D", "-L", In("slurmd.log"));
@@ -89,7 +92,8 @@ sealed class SlurmNode : IDisposable
     }
 
     /// <summary>What the daemons say.</summary>
-    public string Log() => string.Join('\n', Directory.GetFiles(folder, "*.log").Select(file => $"{Path.GetFileName(file)}:\n{File.ReadAllText(file)}"));
+    public string Log() =>
+        string.Join('\n', Directory.GetFiles(folder, "*.log").Select(file => $"{Path.GetFileName(file)}:\n{File.ReadAllText(file)}"));
 
     public void Dispose()
     {

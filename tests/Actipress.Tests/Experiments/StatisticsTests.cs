@@ -11,7 +11,8 @@ public sealed class StatisticsTests
     [InlineData(2.5, 2.0, 3.0)]
     [InlineData(4, 100.0, 3.0, 1.0, 5.0)]
     [InlineData(double.PositiveInfinity, 1.0, double.PositiveInfinity, double.PositiveInfinity)]
-    public void The_median_is_the_middle_one_or_the_mean_of_the_middle_two(double wanted, params double[] values) => Assert.Equal(wanted, Statistics.Median(values));
+    public void The_median_is_the_middle_one_or_the_mean_of_the_middle_two(double wanted, params double[] values) =>
+        Assert.Equal(wanted, Statistics.Median(values));
 
     [Fact]
     public void The_standard_error_is_the_samples_deviation_by_the_root_of_its_number()

@@ -12,14 +12,19 @@ public sealed class SweepSummaryTests : IDisposable
     Sweep Make(string ratios, params int[] seeds)
     {
         var study = Directory.CreateDirectory(Path.Combine(folder, "study")).FullName;
-        File.WriteAllText(Path.Combine(study, "config.json"),
-            $$"""{"model":"lenet","data":"digits","epochs":1,"seeds":[{{string.Join(',', seeds)}}],"layers":["conv2"],"codecs":["none","dct:{ratio}"],"ratios":{{ratios}}}""");
+        File.WriteAllText(Path.Combine(study, "config.json"), $$"""
+            {"model":"lenet","data":"digits","epochs":1,"seeds":[{{string.Join(',', seeds)}}],
+             "layers":["conv2"],"codecs":["none","dct:{ratio}"],"ratios":{{ratios}}}
+            """);
         return new(study);
     }
 
-    static void Add(Sweep sweep, TrainingPlan plan, double accuracy, long afterForward = 0, long peak = 0, double milliseconds = 0, long saved = 1000, long kept = 100, string kind = "run") =>
+    static void Add(
+        Sweep sweep, TrainingPlan plan, double accuracy, long afterForward = 0, long peak = 0, double milliseconds = 0, long saved = 1000,
+        long kept = 100, string kind = "run") =>
         sweep.Results.Add(new SweepRun(kind, plan.Key(), plan,
-            new(accuracy, null, accuracy + 0.1, null, 1, milliseconds, afterForward, peak, saved, kept, 4.0 * kept / saved, 0.9, 1), [], 1, 1, Provenance.Here()));
+            new(accuracy, null, accuracy + 0.1, null, 1, milliseconds, afterForward, peak, saved, kept, 4.0 * kept / saved, 0.9, 1), [], 1,
+            1, Provenance.Here()));
 
     [Fact]
     public void A_row_is_its_seeds_means_largest_peak_and_median_time()
@@ -40,7 +45,9 @@ public sealed class SweepSummaryTests : IDisposable
         var (plain, packed) = (summary.Rows[0], summary.Rows[1]);
         Assert.Equal((2, 0.6, null, null), (plain.Seeds, plain.TestAccuracy!.Value, plain.TestDsc, plain.Difference));
         Assert.Equal(0.1, plain.StandardError!.Value, 1e-12);
-        Assert.Equal(("conv2", 3, 20, 90, 2.0), (packed.Layers, packed.Seeds, packed.AfterForwardBytes!.Value, packed.PeakBytes!.Value, packed.StepMs));
+        Assert.Equal(
+            ("conv2", 3, 20, 90, 2.0),
+            (packed.Layers, packed.Seeds, packed.AfterForwardBytes!.Value, packed.PeakBytes!.Value, packed.StepMs));
         Assert.Equal(0.5, packed.TestAccuracy!.Value, 1e-12);
         Assert.Equal(0.6, packed.TrainScore, 1e-12);
         // Against plain training with the same seed, as far as there is one: 0.1 and 0.

@@ -46,7 +46,8 @@ public sealed class SweepTests : IDisposable
         Assert.Equal(
             ["all none 1", "all none 2", "conv2 dct:4 1", "conv2 dct:4 2", "all dct:4 1", "all dct:4 2"],
             plans.Select(plan => $"{plan.Layers} {plan.Codec} {plan.Seed}"));
-        Assert.All(plans, plan => Assert.Equal((256, 2, 64, 1e-3), (plan.TrainExamples!.Value, plan.Epochs, plan.Batch, plan.LearningRate)));
+        Assert.All(
+            plans, plan => Assert.Equal((256, 2, 64, 1e-3), (plan.TrainExamples!.Value, plan.Epochs, plan.Batch, plan.LearningRate)));
         Assert.Equal(6, plans.Select(plan => plan.Key()).Distinct().Count());
     }
 
@@ -76,7 +77,8 @@ public sealed class SweepTests : IDisposable
     [InlineData("\"epochs\": 2", "\"epochs\": 0", "epochs 0")]
     [InlineData("\"batch\": 64", "\"learning_rate\": 0", "learning_rate 0")]
     [InlineData("\"batch\": 64", "\"features\": 0", "features 0")]
-    [InlineData("\"batch\": 64", "\"loss\": \"dice\"", "loss Dice: lenet classifies images and minimises their cross-entropy. Leave the loss out")]
+    [InlineData(
+        "\"batch\": 64", "\"loss\": \"dice\"", "loss Dice: lenet classifies images and minimises their cross-entropy. Leave the loss out")]
     [InlineData("[1, 2]", "[]", "No runs")]
     [InlineData("[1, 2]", "[1, 2", "config.json")]
     [InlineData("[1, 2]", "null", "'seeds'")]
@@ -110,7 +112,8 @@ public sealed class SweepTests : IDisposable
         Assert.Equal(packed.Average() - plain.Average(), row.Difference!.Value, 1e-12);
         Assert.InRange(row.KeptPercent!.Value, 1, 15);
 
-        double Score(string codec, int seed) => done.Single(run => run.Plan.Layers == "all" && run.Plan.Codec == codec && run.Plan.Seed == seed).Result.TestScore;
+        double Score(string codec, int seed) =>
+            done.Single(run => run.Plan.Layers == "all" && run.Plan.Codec == codec && run.Plan.Seed == seed).Result.TestScore;
     }
 
     [Fact]
@@ -168,7 +171,8 @@ public sealed class SweepTests : IDisposable
         File.WriteAllBytes(state.Path, [.. content, .. SHA256.HashData(content)]);
         var told = new List<SweepProgress>();
         sweep.Train(plan, null, new Told(told), Cancellation);
-        Assert.Contains("no whole state of a training", Assert.Single(told, one => one.Notice is not null).Notice, StringComparison.Ordinal);
+        Assert.Contains(
+            "no whole state of a training", Assert.Single(told, one => one.Notice is not null).Notice, StringComparison.Ordinal);
         using var fresh = new Learner(plan, KnownData.Load(plan, null));
         while (fresh.Epochs < plan.Epochs) fresh.Epoch(null, () => { }, Cancellation);
         Assert.Equal(fresh.Curve, Assert.Single(sweep.Done()).Curve);
@@ -209,7 +213,8 @@ public sealed class SweepTests : IDisposable
         var sweep = Make();
         using var stop = new CancellationTokenSource();
         var steps = 0;
-        sweep.Train(sweep.Plans[2], null, new Doing(_ => { if (++steps == 7) stop.Cancel(); }), stop.Token);    // four steps and a score an epoch
+        // four steps and a score an epoch
+        sweep.Train(sweep.Plans[2], null, new Doing(_ => { if (++steps == 7) stop.Cancel(); }), stop.Token);
         Assert.Equal(6, sweep.Remaining().Count);
         Assert.Single(Directory.GetFiles(State, "*.state"));
         var told = new List<SweepProgress>();
@@ -220,7 +225,8 @@ public sealed class SweepTests : IDisposable
     }
 
     // So long that no machine is through before it is killed, and short enough to be finished.
-    static readonly string longer = Small.Replace("256", "1536", StringComparison.Ordinal).Replace("[1, 2]", "[1]", StringComparison.Ordinal).Replace("\"epochs\": 2", "\"epochs\": 4", StringComparison.Ordinal);
+    static readonly string longer = Small.Replace("256", "1536", StringComparison.Ordinal)
+        .Replace("[1, 2]", "[1]", StringComparison.Ordinal).Replace("\"epochs\": 2", "\"epochs\": 4", StringComparison.Ordinal);
 
     [Fact]
     public void Killed_at_any_moment_nothing_is_lost_and_nothing_done_twice()
@@ -273,7 +279,8 @@ public sealed class SweepTests : IDisposable
 
     static void WaitUntil(Func<bool> happens, string otherwise)
     {
-        for (var waited = Stopwatch.StartNew(); !happens(); Thread.Sleep(50)) Assert.True(waited.Elapsed < TimeSpan.FromMinutes(1), otherwise);
+        for (var waited = Stopwatch.StartNew(); !happens(); Thread.Sleep(50))
+            Assert.True(waited.Elapsed < TimeSpan.FromMinutes(1), otherwise);
     }
 
     bool NobodyWorks() => !Directory.Exists(State) || Directory.GetFiles(State, "*.claim").All(path =>
@@ -297,17 +304,21 @@ public sealed class SweepTests : IDisposable
         Assert.True(submitted.ExitCode == 0, submitted.All);
         Assert.Contains("5 runs", submitted.Output, StringComparison.Ordinal);
         for (var waited = Stopwatch.StartNew(); sweep.Remaining().Count > 0; Thread.Sleep(200))
-            Assert.True(waited.Elapsed < TimeSpan.FromMinutes(3), $"{sweep.Remaining().Count} runs are left.\n{slurm.Log()}\n{string.Join('\n', Directory.GetFiles(State, "*.log").Select(File.ReadAllText))}");
+            Assert.True(waited.Elapsed < TimeSpan.FromMinutes(3), $"{sweep.Remaining().Count} runs are "
+                + $"left.\n{slurm.Log()}\n{string.Join('\n', Directory.GetFiles(State, "*.log").Select(File.ReadAllText))}");
         Assert.Equal(6, File.ReadAllLines(sweep.Results.Path).Length);
         Assert.Equal(5, Directory.GetFiles(State, "slurm-*.log").Length);
-        Assert.Contains("Everything is done", ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--slurm"], null, slurm.Environment).Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "Everything is done", ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--slurm"], null, slurm.Environment).Output,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void Without_Slurm_the_way_out_is_said()
     {
         Make();
-        var ended = ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--slurm"], null, ("PATH", "/nowhere"), ("SLURM_CONF", "/nowhere"));
+        var ended =
+            ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--slurm"], null, ("PATH", "/nowhere"), ("SLURM_CONF", "/nowhere"));
         Assert.Equal(2, ended.ExitCode);
         Assert.Contains("No sbatch here", ended.Error, StringComparison.Ordinal);
     }

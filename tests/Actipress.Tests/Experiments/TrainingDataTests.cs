@@ -11,7 +11,8 @@ public sealed class TrainingDataTests
     {
         using var scope = NewDisposeScope();
         var chance = new Random(1);
-        LabelledImages Images(int count, byte label, int most) => new([.. Enumerable.Range(0, count * 6).Select(_ => (byte)chance.Next(most))], [.. Enumerable.Repeat(label, count)], 2, 3);
+        LabelledImages Images(int count, byte label, int most) =>
+            new([.. Enumerable.Range(0, count * 6).Select(_ => (byte)chance.Next(most))], [.. Enumerable.Repeat(label, count)], 2, 3);
         var data = TrainingData.Of(new ImageClasses("images", Images(50, 2, 200), Images(5, 6, 10)));
         var (train, test) = (data.Train.Batch([.. Enumerable.Range(0, 50)]), data.Test.Batch([0, 1, 2, 3, 4]));
         Assert.Equal(0, train.Input.mean().item<float>(), 1e-5);
@@ -23,7 +24,9 @@ public sealed class TrainingDataTests
     [Fact]
     public void A_slice_is_a_volumes_plane_of_all_channels_and_its_labels()
     {
-        var volume = new Example("one", [.. Enumerable.Range(0, 2 * 24).Select(i => (float)i)], [.. Enumerable.Range(100, 24).Select(i => (ushort)i)], [4, 2, 3]);
+        var volume = new Example(
+            "one", [.. Enumerable.Range(0, 2 * 24).Select(i => (float)i)], [.. Enumerable.Range(100, 24).Select(i => (ushort)i)],
+            [4, 2, 3]);
         var slices = new Slices(new Volumes(volume, volume with { Case = "two", Image = [.. volume.Image.Select(value => value + 1000)] }));
         Assert.Equal((8, "one", "two"), (slices.Count, slices.Case(3), slices.Case(4)));
         Assert.Equal([2, 3], slices.Extents);
@@ -51,7 +54,9 @@ public sealed class TrainingDataTests
             Directory.CreateDirectory(Path.GetDirectoryName(Path.Combine(folder.FullName, file))!);
             File.WriteAllBytes(Path.Combine(folder.FullName, file), []);
             var plan = new TrainingPlan { Model = wanted is "spleen" ? "unet3d" : wanted is "mnist" ? "lenet" : "resnet20", Data = wanted };
-            Assert.EndsWith($" {folder} looks like {found}: choose it with --data.", Assert.Throws<InvalidDataException>(() => KnownData.Load(plan, folder.FullName)).Message, StringComparison.Ordinal);
+            Assert.EndsWith(
+                $" {folder} looks like {found}: choose it with --data.",
+                Assert.Throws<InvalidDataException>(() => KnownData.Load(plan, folder.FullName)).Message, StringComparison.Ordinal);
             var damaged = Assert.Throws<InvalidDataException>(() => KnownData.Load(plan with { Data = found }, folder.FullName));
             Assert.DoesNotContain("looks like", damaged.Message, StringComparison.Ordinal);
         }
@@ -61,10 +66,13 @@ public sealed class TrainingDataTests
     [Fact]
     public void A_network_that_does_not_take_the_examples_says_so_before_the_first_step()
     {
-        static ImageClasses Images(int edge) => new("tiny", new(new byte[4 * edge * edge], [0, 1, 2, 3], edge, edge), new(new byte[edge * edge], [0], edge, edge));
+        static ImageClasses Images(int edge) =>
+            new("tiny", new(new byte[4 * edge * edge], [0, 1, 2, 3], edge, edge), new(new byte[edge * edge], [0], edge, edge));
         var plan = new TrainingPlan { Model = "lenet", Data = "digits", Batch = 2 };
         var failure = Assert.Throws<ArgumentException>(() => new Learner(plan, TrainingData.Of(Images(20))));
-        Assert.StartsWith("lenet does not take tiny, whose examples are 1 x 20 x 20: mat1 and mat2 shapes cannot be multiplied", failure.Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "lenet does not take tiny, whose examples are 1 x 20 x 20: mat1 and mat2 shapes cannot be multiplied", failure.Message,
+            StringComparison.Ordinal);
         new Learner(plan, TrainingData.Of(Images(28))).Dispose();
     }
 

@@ -11,7 +11,8 @@ public sealed class TrainingStateTests : IDisposable
 
     static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    static readonly TrainingPlan plan = new() { Model = "lenet", Data = "digits", Codec = "dct:10", Epochs = 2, Batch = 32, TrainExamples = 96, TestExamples = 32 };
+    static readonly TrainingPlan plan =
+        new() { Model = "lenet", Data = "digits", Codec = "dct:10", Epochs = 2, Batch = 32, TrainExamples = 96, TestExamples = 32 };
 
     static readonly TrainingData data = KnownData.Load(plan, null);
 
@@ -99,7 +100,8 @@ public sealed class TrainingStateTests : IDisposable
         var (interrupted, _) = Training.Run(once, data, results, State(once), told, stop.Token)!.Value;
         Assert.True(interrupted.Interrupted);
         Assert.True(State(once).Exists);
-        var (whole, _) = Training.Run(once, data, results, State(once), new Told(_ => Assert.Fail("It trains again.")), Cancellation)!.Value;
+        var (whole, _) =
+            Training.Run(once, data, results, State(once), new Told(_ => Assert.Fail("It trains again.")), Cancellation)!.Value;
         Assert.False(whole.Interrupted);
         Assert.NotNull(whole.Compressed.GradientCosine);
         Assert.False(State(once).Exists);
@@ -166,7 +168,9 @@ public sealed class TrainingStateTests : IDisposable
     {
         using Learner one = new(plan, data), other = new(plan.Plain(), data);
         State().Save(one);
-        Assert.Contains("found 1 runs, wanted 2", Assert.Throws<InvalidDataException>(() => State().Load(one, other)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "found 1 runs, wanted 2", Assert.Throws<InvalidDataException>(() => State().Load(one, other)).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -22,7 +22,17 @@ public sealed class TrainingTests : IDisposable
     static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     static TrainingPlan Plan(string codec = "dct:10", string layers = "all") =>
-        new() { Model = "lenet", Data = "digits", Codec = codec, Layers = layers, Epochs = 1, Batch = 64, TrainExamples = 600, TestExamples = 200 };
+        new()
+        {
+            Model = "lenet",
+            Data = "digits",
+            Codec = codec,
+            Layers = layers,
+            Epochs = 1,
+            Batch = 64,
+            TrainExamples = 600,
+            TestExamples = 200,
+        };
 
     static (TrainingResult Result, CompressionReport Report) Run(TrainingPlan plan, ResultsFile results, TrainingState? state = null) =>
         Training.Run(plan, KnownData.Load(plan, null), results, state, null, Cancellation)!.Value;
@@ -40,7 +50,8 @@ public sealed class TrainingTests : IDisposable
     }
 
     // Everything but times and the allocator's levels.
-    static object Outcome(RunResult run) => (run.TestScore, run.TrainScore, run.TrainLoss, run.SavedBytes, run.KeptBytes, run.GradientCosine, run.GradientNormRatio);
+    static object Outcome(RunResult run) =>
+        (run.TestScore, run.TrainScore, run.TrainLoss, run.SavedBytes, run.KeptBytes, run.GradientCosine, run.GradientNormRatio);
 
     [Fact]
     public void Only_the_named_layers_are_compressed()
@@ -58,7 +69,14 @@ public sealed class TrainingTests : IDisposable
     public void Each_network_trains_on_its_own_data(string name)
     {
         var network = Trainable.Find(name);
-        var plan = network.Plan(realData: false) with { Epochs = 1, Batch = 4, TrainExamples = 8, TestExamples = 4, Features = Math.Min(8, network.Features) };
+        var plan = network.Plan(realData: false) with
+        {
+            Epochs = 1,
+            Batch = 4,
+            TrainExamples = 8,
+            TestExamples = 4,
+            Features = Math.Min(8, network.Features),
+        };
         var results = new ResultsFile(folder);
         var (result, report) = Run(plan, results);
         Assert.Equal(network.Examples is ExampleKind.Slices or ExampleKind.Volumes, result.Compressed.TestDsc is not null);
@@ -74,7 +92,17 @@ public sealed class TrainingTests : IDisposable
     [Fact]
     public void A_segmentation_learns()
     {
-        var plan = Trainable.Find("unet3d").Plan(realData: false) with { Codec = "dct:10", Epochs = 8, Batch = 8, Features = 4, LearningRate = 1e-2, Loss = SegmentationLoss.Both, Schedule = Schedule.Cosine, Extents = [16, 16, 16] };
+        var plan = Trainable.Find("unet3d").Plan(realData: false) with
+        {
+            Codec = "dct:10",
+            Epochs = 8,
+            Batch = 8,
+            Features = 4,
+            LearningRate = 1e-2,
+            Loss = SegmentationLoss.Both,
+            Schedule = Schedule.Cosine,
+            Extents = [16, 16, 16],
+        };
         using var learner = new Learner(plan, KnownData.Load(plan, null));
         while (learner.Epochs < plan.Epochs) Assert.True(learner.Epoch(null, null, Cancellation));
         Assert.True(learner.Last.TrainLoss < learner.Curve[0].TrainLoss / 2, string.Join('\n', learner.Curve));
@@ -85,7 +113,16 @@ public sealed class TrainingTests : IDisposable
     [InlineData("unet2d", 2)]    // batch norm's buffers, soft Dice, augmentation; in the first epoch
     public void An_interrupted_training_ends_as_one_without_a_break(string model, int stopAfter)
     {
-        var plan = Trainable.Find(model).Plan(realData: false) with { Epochs = 3, Batch = 16, TrainExamples = 150, TestExamples = 64, Features = 4, Schedule = Schedule.Cosine, Augmentation = model == "unet2d" ? Augmenting.Brats : null };
+        var plan = Trainable.Find(model).Plan(realData: false) with
+        {
+            Epochs = 3,
+            Batch = 16,
+            TrainExamples = 150,
+            TestExamples = 64,
+            Features = 4,
+            Schedule = Schedule.Cosine,
+            Augmentation = model == "unet2d" ? Augmenting.Brats : null,
+        };
         var results = new ResultsFile(folder);
         var whole = Run(plan, results).Result;
 
@@ -111,8 +148,19 @@ public sealed class TrainingTests : IDisposable
     {
         var pixels = Enumerable.Range(0, 3 * 32 * 32).Select(i => (byte)(i * 37 % 251)).ToArray();
         if (mirrored) pixels = [.. pixels.Chunk(32).SelectMany(row => row.Reverse())];
-        var images = new LabelledImages([.. Enumerable.Repeat(pixels, 24).SelectMany(one => one)], new byte[24], 32, 32, 3) { Classes = 10 };
-        var plan = new TrainingPlan { Model = "resnet20", Data = "colour-digits", Codec = "none", Epochs = epochs, Batch = 8, Features = 4, LearningRate = 1e-30, Augmentation = augmentation };
+        var images =
+            new LabelledImages([.. Enumerable.Repeat(pixels, 24).SelectMany(one => one)], new byte[24], 32, 32, 3) { Classes = 10 };
+        var plan = new TrainingPlan
+        {
+            Model = "resnet20",
+            Data = "colour-digits",
+            Codec = "none",
+            Epochs = epochs,
+            Batch = 8,
+            Features = 4,
+            LearningRate = 1e-30,
+            Augmentation = augmentation,
+        };
         using var learner = new Learner(plan, new("pictures", new(images), new(images.Subset([0]))));
         var losses = new List<double>();
         while (learner.Epochs < epochs) learner.Epoch(new Told(told => losses.Add(told.StepLoss)), null, Cancellation);
@@ -127,7 +175,8 @@ public sealed class TrainingTests : IDisposable
         Assert.Single(mirrored.Distinct());
         Assert.NotEqual(plain[0], mirrored[0], 1e-5);
         // Some of a batch are mirrored and some are not.
-        Assert.All(flipped, loss => Assert.True(Math.Abs(loss - plain[0]) > 1e-6 && Math.Abs(loss - mirrored[0]) > 1e-6, $"{loss} beside {plain[0]} and {mirrored[0]}"));
+        Assert.All(flipped, loss => Assert.True(
+            Math.Abs(loss - plain[0]) > 1e-6 && Math.Abs(loss - mirrored[0]) > 1e-6, $"{loss} beside {plain[0]} and {mirrored[0]}"));
         Assert.Equal(6, Losses(Augmenting.Brats, 2).Distinct().Count());
     }
 
@@ -174,7 +223,9 @@ public sealed class TrainingTests : IDisposable
         }
         using Learner whole = Trained(128), smaller = Trained(128 + 4);
         Assert.Equal(whole.Report!.SavedBytes, smaller.Report!.SavedBytes);
-        Assert.True(smaller.Result(Cancellation).PeakBytes > 0.7 * whole.Result(Cancellation).PeakBytes, $"{smaller.Result(Cancellation)} beside {whole.Result(Cancellation)}");
+        Assert.True(
+            smaller.Result(Cancellation).PeakBytes > 0.7 * whole.Result(Cancellation).PeakBytes,
+            $"{smaller.Result(Cancellation)} beside {whole.Result(Cancellation)}");
     }
 
     [Theory]
@@ -183,7 +234,8 @@ public sealed class TrainingTests : IDisposable
     [InlineData(15, 0.5)]
     [InlineData(20, 0.25)]
     [InlineData(30, 0)]
-    public void The_step_size_falls_along_half_a_cosine(double done, double wanted) => Assert.Equal(wanted, Learner.AlongCosine(done, 30), 1e-12);
+    public void The_step_size_falls_along_half_a_cosine(double done, double wanted) =>
+        Assert.Equal(wanted, Learner.AlongCosine(done, 30), 1e-12);
 
     [Fact]
     public void Every_epoch_has_every_example_once_in_an_order_of_its_own()
@@ -226,7 +278,9 @@ public sealed class TrainingTests : IDisposable
     public void Ct_trains_a_volume_network_in_either_layout()
     {
         var real = TestData.Real("ct_mr_totalsegmentator");
-        foreach (var (scan, mask) in (ReadOnlySpan<(string, string)>)[("aorta__ct_cropped", "aorta__aorta"), ("pulmonary__ct_cropped", "pulmonary__pulmonary_artery")])
+        foreach (var (scan, mask) in (ReadOnlySpan<(string, string)>)[
+            ("aorta__ct_cropped", "aorta__aorta"), ("pulmonary__ct_cropped", "pulmonary__pulmonary_artery"),
+        ])
         {
             Link(scan, "msd_spleen", "imagesTr", $"{scan}.nii.gz");
             Link(mask, "msd_spleen", "labelsTr", $"{scan}.nii.gz");
@@ -267,7 +321,8 @@ public sealed class TrainingTests : IDisposable
         using var learner = new Learner(plan, KnownData.Load(plan, null));
         state.Save(learner);
         var other = new TrainingState(state.Path, plan with { Seed = 2 });
-        Assert.Contains("another training", Assert.Throws<InvalidDataException>(() => other.Load(learner)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "another training", Assert.Throws<InvalidDataException>(() => other.Load(learner)).Message, StringComparison.Ordinal);
         var bytes = File.ReadAllBytes(state.Path);
         bytes[bytes.Length / 2] ^= 1;
         File.WriteAllBytes(state.Path, bytes);

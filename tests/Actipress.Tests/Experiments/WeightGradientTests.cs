@@ -22,7 +22,10 @@ public sealed class WeightGradientTests
     }
 
     public static TheoryData<string, string, double> Cases =>
-        [.. from layer in new[] { "fully connected", "convolution", "convolution of odd extents" } from transform in new[] { "st", "dct", "wt:haar", "wt:db3" } from ratio in new[] { 1.4, 10 } select (layer, transform, ratio)];
+        [.. from layer in new[] { "fully connected", "convolution", "convolution of odd extents" }
+            from transform in new[] { "st", "dct", "wt:haar", "wt:db3" }
+            from ratio in new[] { 1.4, 10 }
+            select (layer, transform, ratio)];
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -76,7 +79,8 @@ public sealed class WeightGradientTests
             using var one = NewDisposeScope();
             var kept = int.PopCount(mask);
             var probability = Math.Pow(1 / ratio, kept) * Math.Pow(1 - 1 / ratio, coefficients.Length - kept);
-            var norms = gradient.SquaredNorms(transform.Inverse(tensor([.. coefficients.Select((e, i) => (mask >> i & 1) != 0 ? e : 0)]), shape));
+            var norms =
+                gradient.SquaredNorms(transform.Inverse(tensor([.. coefficients.Select((e, i) => (mask >> i & 1) != 0 ? e : 0)]), shape));
             expected = [.. norms.Select((norm, output) => expected[output] + probability * norm)];
         }
         return expected;
@@ -105,7 +109,8 @@ public sealed class WeightGradientTests
         var parameters = model.named_parameters().ToDictionary(named => named.name, named => named.parameter);
         foreach (var (layer, gradient) in layers)
             using (gradient)
-                Assert.True(gradient.With(gradient.Input).allclose(parameters[$"{layer}.weight"].grad!.flatten(1), rtol: 1e-3, atol: 1e-6), layer);
+                Assert.True(
+                    gradient.With(gradient.Input).allclose(parameters[$"{layer}.weight"].grad!.flatten(1), rtol: 1e-3, atol: 1e-6), layer);
         // The hooks are gone: a second pass has nothing to keep.
         Assert.Equal([4L, 10], model.call(input).shape);
     }

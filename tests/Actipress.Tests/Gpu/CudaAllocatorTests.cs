@@ -91,7 +91,9 @@ public unsafe class CudaAllocatorTests
     {
         var level = 3 * MiB;
         // Nothing that is allocated shows.
-        foreach (var allocator in (CudaAllocator[])[new(MakeObject(), 3, _ => new MemoryStream(), () => level), new(0, 3, _ => new MemoryStream(), () => level)])
+        foreach (var allocator in (CudaAllocator[])[
+            new(MakeObject(), 3, _ => new MemoryStream(), () => level), new(0, 3, _ => new MemoryStream(), () => level),
+        ])
         {
             Assert.False(allocator.IsExact);
             level = 3 * MiB;
@@ -107,18 +109,25 @@ public unsafe class CudaAllocatorTests
     public void Without_a_GPU_a_meter_of_one_says_so()
     {
         Assert.SkipWhen(torch.cuda.is_available(), "this machine has a GPU");
-        Assert.Contains("found 0 GPUs", Assert.Throws<PlatformNotSupportedException>(() => AllocatorMeter.Start(new torch.Device("cuda:1"))).Message, StringComparison.Ordinal);
-        Assert.Contains("wanted the CPU or a CUDA device", Assert.Throws<PlatformNotSupportedException>(() => AllocatorMeter.Start(new torch.Device(DeviceType.META))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "found 0 GPUs", Assert.Throws<PlatformNotSupportedException>(() => AllocatorMeter.Start(new torch.Device("cuda:1"))).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "wanted the CPU or a CUDA device",
+            Assert.Throws<PlatformNotSupportedException>(() => AllocatorMeter.Start(new torch.Device(DeviceType.META))).Message,
+            StringComparison.Ordinal);
     }
 
-    // The functions that a device's own allocator must bring are empty places of the base class, all the same; getMemoryInfo after them is not.
+    // The functions that a device's own allocator must bring are empty places of the base class, all the same; getMemoryInfo after them is
+    // not.
     [Fact]
     public void The_table_of_libtorch_s_device_allocators_has_the_places_that_are_called()
     {
         using (torch.zeros(1)) { }
         var table = (nint*)Actipress.Autograd.LibTorch.SymbolIn("libc10.so", "_ZTVN3c1015DeviceAllocatorE") + 2;
         var empty = table[CudaAllocator.InitializedSlot];
-        foreach (var slot in (int[])[CudaAllocator.EmptyCacheSlot, 8, CudaAllocator.StatsSlot, 10, CudaAllocator.ResetPeakSlot]) Assert.Equal(empty, table[slot]);
+        foreach (var slot in (int[])[CudaAllocator.EmptyCacheSlot, 8, CudaAllocator.StatsSlot, 10, CudaAllocator.ResetPeakSlot])
+            Assert.Equal(empty, table[slot]);
         foreach (var slot in (int[])[3, 4, CudaAllocator.ResetPeakSlot + 1]) Assert.NotEqual(empty, table[slot]);
     }
 }

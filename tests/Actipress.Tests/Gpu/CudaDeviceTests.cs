@@ -59,7 +59,8 @@ public sealed class CudaDeviceTests : IDisposable
         Refused("found A stand-in of compute capability 6.0, wanted 7.0 or newer");
     }
 
-    static void Refused(string found) => Assert.Contains(found, Assert.Throws<PlatformNotSupportedException>(StandInDriver.MakeDevice).Message, StringComparison.Ordinal);
+    static void Refused(string found) =>
+        Assert.Contains(found, Assert.Throws<PlatformNotSupportedException>(StandInDriver.MakeDevice).Message, StringComparison.Ordinal);
 
     [Fact]
     public void A_map_on_another_device_is_refused()
@@ -86,7 +87,8 @@ public sealed class CudaDeviceTests : IDisposable
         Assert.Equal(2, scope.Failures.Count);
         Assert.All(scope.Failures, failure => Assert.Contains("Free GPU memory", failure.Message, StringComparison.Ordinal));
         StandInDriver.Failures.Clear();
-        Assert.Contains("Free GPU memory", Assert.Throws<ExternalException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Free GPU memory", Assert.Throws<ExternalException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
         loss.Dispose();
 
         using (scope = Hook()) loss = y.mul(y).sum();
@@ -96,7 +98,8 @@ public sealed class CudaDeviceTests : IDisposable
         Assert.Contains("The CUDA driver failed at starting the kernel Unpack", cause.Message, StringComparison.Ordinal);
         loss.Dispose();
 
-        SavedTensorsScope Hook() => SavedTensors.Hook(map => GridOnGpuTests.Packed(gpu, map, codec, out _), packed => ((PackedMap)packed!).Unpack());
+        SavedTensorsScope Hook() =>
+            SavedTensors.Hook(map => GridOnGpuTests.Packed(gpu, map, codec, out _), packed => ((PackedMap)packed!).Unpack());
     }
 
     [Fact]

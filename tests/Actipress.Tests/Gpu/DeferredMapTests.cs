@@ -5,7 +5,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Gpu;
 
-/// <summary>A network's step whose maps a GPU packs: from the engine's hooks to the kernels' PTX, on a driver that stands in for the real one.</summary>
+/// <summary>
+/// A network's step whose maps a GPU packs: from the engine's hooks to the kernels' PTX, on a driver that stands in for the real one.
+/// </summary>
 public sealed class DeferredMapTests : IDisposable
 {
     readonly CudaDevice gpu;
@@ -16,7 +18,12 @@ public sealed class DeferredMapTests : IDisposable
         StandInDriver.Reset();
         gpu = StandInDriver.MakeDevice();
         SavedTensors.SelfCheck();
-        store = new ActivationStore(new CompressingPolicy(new CompressionOptions().SmallestBytes(64).AdaptToLayers(false).Default(ActivationCodec.Dct(4))), run: null) { GpuOf = _ => gpu };
+        store = new ActivationStore(
+            new CompressingPolicy(new CompressionOptions().SmallestBytes(64).AdaptToLayers(false).Default(ActivationCodec.Dct(4))),
+            run: null)
+        {
+            GpuOf = _ => gpu,
+        };
     }
 
     public void Dispose() => StandInDriver.Reset();
@@ -35,7 +42,9 @@ public sealed class DeferredMapTests : IDisposable
     {
         manual_seed(5);
         using Tensor x = Leaf(), y = x.detach().clone().requires_grad_();
-        var cpu = new ActivationStore(new CompressingPolicy(new CompressionOptions().SmallestBytes(64).AdaptToLayers(false).Default(ActivationCodec.Dct(4))), run: null);
+        var cpu = new ActivationStore(
+            new CompressingPolicy(new CompressionOptions().SmallestBytes(64).AdaptToLayers(false).Default(ActivationCodec.Dct(4))),
+            run: null);
         using (var expected = Step(cpu, y)) { }
         var before = StandInDriver.Launches;
         using (var loss = Step(store, x)) { }
@@ -43,7 +52,9 @@ public sealed class DeferredMapTests : IDisposable
         Assert.True(x.grad!.Equals(y.grad!));
         Assert.Equal(0, store.LiveBytes);
         Assert.Empty(store.Failures);
-        Assert.Equal(cpu.Report().Layers.Select(layer => (layer.Maps, layer.SavedBytes)), store.Report().Layers.Select(layer => (layer.Maps, layer.SavedBytes)));
+        Assert.Equal(
+            cpu.Report().Layers.Select(layer => (layer.Maps, layer.SavedBytes)),
+            store.Report().Layers.Select(layer => (layer.Maps, layer.SavedBytes)));
 
         static Tensor Step(ActivationStore into, Tensor leaf)
         {

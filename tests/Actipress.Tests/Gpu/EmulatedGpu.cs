@@ -30,20 +30,27 @@ sealed class EmulatedGpu : GpuDevice, IDisposable
             var types = method.GetParameters().Select(parameter => parameter.ParameterType);
             var launcher = Expression.GetActionType([typeof(AcceleratorStream), typeof(KernelConfig), .. types]);
             var loaded = accelerator.LoadKernel(accelerator.CompileKernel(EntryPointDescription.FromExplicitlyGroupedKernel(method)));
-            var create = typeof(Kernel).GetMethods().Single(candidate => candidate.Name == nameof(Kernel.CreateLauncherDelegate) && candidate.IsGenericMethod);
+            var create = typeof(Kernel).GetMethods()
+                .Single(candidate => candidate.Name == nameof(Kernel.CreateLauncherDelegate) && candidate.IsGenericMethod);
             known = kernels[kernel] = (method, (Delegate)create.MakeGenericMethod(launcher).Invoke(loaded, null)!);
         }
         var parameters = known.Method.GetParameters();
         Assert.Equal(parameters.Length, arguments.Length);
         List<MemoryBuffer> buffers = [];
-        object[] values = [accelerator.DefaultStream, new KernelConfig(groups, Threads), .. arguments.ToArray().Select((argument, i) => argument.Value ?? View(argument, parameters[i].ParameterType.GetGenericArguments()[0]))];
+        object[] values =
+        [
+            accelerator.DefaultStream, new KernelConfig(groups, Threads),
+            .. arguments.ToArray()
+                .Select((argument, i) => argument.Value ?? View(argument, parameters[i].ParameterType.GetGenericArguments()[0])),
+        ];
         known.Launch.DynamicInvoke(values);
         accelerator.Synchronize();
         foreach (var buffer in buffers) buffer.Dispose();
 
         object View(KernelArgument argument, Type element)
         {
-            var make = typeof(EmulatedGpu).GetMethod(nameof(ViewOf), BindingFlags.NonPublic | BindingFlags.Instance)!.MakeGenericMethod(element);
+            var make = typeof(EmulatedGpu).GetMethod(nameof(ViewOf), BindingFlags.NonPublic | BindingFlags.Instance)!
+                .MakeGenericMethod(element);
             return make.Invoke(this, [argument, buffers])!;
         }
     }
@@ -65,5 +72,6 @@ sealed class EmulatedGpu : GpuDevice, IDisposable
 static class EmulatedDevices
 {
     /// <summary>A device of so many threads.</summary>
-    public static Context.Builder AddCPU(this Context.Builder builder, int threads) => builder.CPU(new CPUDevice(numThreadsPerWarp: 16, numWarpsPerMultiprocessor: threads / 16, numMultiprocessors: 1));
+    public static Context.Builder AddCPU(this Context.Builder builder, int threads) =>
+        builder.CPU(new CPUDevice(numThreadsPerWarp: 16, numWarpsPerMultiprocessor: threads / 16, numMultiprocessors: 1));
 }

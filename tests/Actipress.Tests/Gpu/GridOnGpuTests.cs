@@ -40,11 +40,15 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
 
     // Every kind of blocks; several chunks, whose last stretch of tiles is not whole.
     [Theory]
-    [InlineData("dct:10", 70, 48, 48), InlineData("dct:3", 12, 28, 28), InlineData("dct:10", 5, 33, 19), InlineData("dct:4", 33, 8, 8), InlineData("dct:10", 20, 7, 5), InlineData("dct:10", 700, 2, 2)]
-    [InlineData("dct:2,block=8", 5, 33, 19), InlineData("dct:200,block=4", 9, 32, 48), InlineData("dct:10,block=4", 9, 17, 11), InlineData("st:10", 30, 33, 70), InlineData("dct:10", 7, 1, 300)]
-    public void Bytes_and_values_are_the_CPU_s_on_planes_of(string text, int maps, int height, int width) => SameOnPlanes(text, maps, height, width);
+    [InlineData("dct:10", 70, 48, 48), InlineData("dct:3", 12, 28, 28), InlineData("dct:10", 5, 33, 19), InlineData("dct:4", 33, 8, 8)]
+    [InlineData("dct:10", 20, 7, 5), InlineData("dct:10", 700, 2, 2)]
+    [InlineData("dct:2,block=8", 5, 33, 19), InlineData("dct:200,block=4", 9, 32, 48), InlineData("dct:10,block=4", 9, 17, 11)]
+    [InlineData("st:10", 30, 33, 70), InlineData("dct:10", 7, 1, 300)]
+    public void Bytes_and_values_are_the_CPU_s_on_planes_of(string text, int maps, int height, int width) =>
+        SameOnPlanes(text, maps, height, width);
 
-    [Theory, InlineData("dct:10", 8, 16, 24), InlineData("dct:10", 9, 17, 11), InlineData("dct:2", 2, 3, 4), InlineData("dct:10,block=8", 9, 17, 11), InlineData("dct:10,block=4", 8, 16, 24)]
+    [Theory, InlineData("dct:10", 8, 16, 24), InlineData("dct:10", 9, 17, 11), InlineData("dct:2", 2, 3, 4)]
+    [InlineData("dct:10,block=8", 9, 17, 11), InlineData("dct:10,block=4", 8, 16, 24)]
     [InlineData("wt:haar:10", 8, 16, 24), InlineData("wt:db3:10", 9, 17, 11)]
     public void Bytes_and_values_are_the_CPU_s_on_volumes_of(string text, int depth, int height, int width)
     {
@@ -55,9 +59,12 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
 
     // Every way in which units divide: short lines, odd axes, volumes, a unit of two chunks, several units.
     [Theory]
-    [InlineData("wt:haar:10", 9, 24, 40), InlineData("wt:haar:4", 5, 33, 19), InlineData("wt:haar:10", 33, 8, 8), InlineData("wt:db3:10", 20, 7, 5), InlineData("wt:db3:10", 300, 2, 2)]
-    [InlineData("wt:haar:10", 3, 1, 300), InlineData("wt:db3:10,levels=5", 5, 21, 75), InlineData("wt:haar:10", 1, 300, 280), InlineData("wt:db3:10", 3, 250, 270), InlineData("wt:haar:10", 35, 48, 40), InlineData("wt:db2:3,levels=1", 6, 40, 1)]
-    public void Bytes_and_values_are_the_CPU_s_under_wavelets_of(string text, int maps, int height, int width) => SameOnPlanes(text, maps, height, width);
+    [InlineData("wt:haar:10", 9, 24, 40), InlineData("wt:haar:4", 5, 33, 19), InlineData("wt:haar:10", 33, 8, 8)]
+    [InlineData("wt:db3:10", 20, 7, 5), InlineData("wt:db3:10", 300, 2, 2)]
+    [InlineData("wt:haar:10", 3, 1, 300), InlineData("wt:db3:10,levels=5", 5, 21, 75), InlineData("wt:haar:10", 1, 300, 280)]
+    [InlineData("wt:db3:10", 3, 250, 270), InlineData("wt:haar:10", 35, 48, 40), InlineData("wt:db2:3,levels=1", 6, 40, 1)]
+    public void Bytes_and_values_are_the_CPU_s_under_wavelets_of(string text, int maps, int height, int width) =>
+        SameOnPlanes(text, maps, height, width);
 
     void SameOnPlanes(string text, int maps, int height, int width)
     {
@@ -86,5 +93,6 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
         Assert.True(Bytes(back).SequenceEqual(Bytes(expected)), $"{text} on {what} in {x.dtype}: other values");
     }
 
-    static unsafe Span<byte> Bytes(Tensor x) => new((void*)Actipress.Autograd.LibTorch.Data(x), checked((int)(x.NumberOfElements * x.ElementSize)));
+    static unsafe Span<byte> Bytes(Tensor x) =>
+        new((void*)Actipress.Autograd.LibTorch.Data(x), checked((int)(x.NumberOfElements * x.ElementSize)));
 }

@@ -30,7 +30,9 @@ public class KernelCompilerTests
         Assert.DoesNotContain(".extern", ptx, StringComparison.Ordinal);
         Assert.DoesNotMatch(@"\bcall\b", ptx);
         // Products fused onto a sum are those of a transform.
-        if (kernel is GridKernel.Sample or GridKernel.Measure or GridKernel.Write or GridKernel.Unpack or GridKernel.Divide or GridKernel.Combine) Assert.Matches(@"\bfma\.rn\.f32\b", ptx);
+        if (kernel is GridKernel.Sample or GridKernel.Measure or GridKernel.Write or GridKernel.Unpack or GridKernel.Divide
+            or GridKernel.Combine)
+            Assert.Matches(@"\bfma\.rn\.f32\b", ptx);
         else Assert.DoesNotMatch(@"\bfma\b", ptx);
     }
 
@@ -39,8 +41,10 @@ public class KernelCompilerTests
     {
         var ptx = KernelText.Of(Enum.Parse<GridKernel>(name));
         var list = ptx[ptx.IndexOf(".entry", StringComparison.Ordinal)..ptx.IndexOf(".maxntid", StringComparison.Ordinal)];
-        var sizes = Regex.Matches(list, @"\.param (?:\.align \d+ \.b8 \S+\[(\d+)\]|\.[bfsu](\d+))").Select(found => found.Groups[1].Success ? int.Parse(found.Groups[1].Value) : int.Parse(found.Groups[2].Value) / 8);
-        var wanted = typeof(GridKernels).GetMethod(name)!.GetParameters().Select(parameter => parameter.ParameterType.IsGenericType ? 16 : System.Runtime.InteropServices.Marshal.SizeOf(parameter.ParameterType));
+        var sizes = Regex.Matches(list, @"\.param (?:\.align \d+ \.b8 \S+\[(\d+)\]|\.[bfsu](\d+))")
+            .Select(found => found.Groups[1].Success ? int.Parse(found.Groups[1].Value) : int.Parse(found.Groups[2].Value) / 8);
+        var wanted = typeof(GridKernels).GetMethod(name)!.GetParameters().Select(parameter =>
+            parameter.ParameterType.IsGenericType ? 16 : System.Runtime.InteropServices.Marshal.SizeOf(parameter.ParameterType));
         Assert.Equal(wanted, sizes);
     }
 }

@@ -48,7 +48,9 @@ sealed unsafe partial class PtxMachine
         List<string> statements = [];
         foreach (var line in body.Split('\n').Select(line => line.Trim()).Where(line => line.Length > 0))
             if (line.EndsWith(':')) labels[line[..^1]] = statements.Count;
-            else if (Block().Match(line) is { Success: true } block) (block.Groups[1].Value == "shared" ? sharedBlocks : localBlocks).Add((block.Groups[2].Value, Number(block.Groups[3].Value)));
+            else if (Block().Match(line) is { Success: true } block)
+                (block.Groups[1].Value == "shared" ? sharedBlocks : localBlocks)
+                    .Add((block.Groups[2].Value, Number(block.Groups[3].Value)));
             else if (!line.StartsWith(".reg", StringComparison.Ordinal) && line is not ("{" or "}")) statements.Add(line.TrimEnd(';'));
         foreach (var statement in statements) code.Add(Translate(statement));
     }
@@ -65,7 +67,8 @@ sealed unsafe partial class PtxMachine
         {
             List<nint> memory = [];
             var shared = sharedBlocks.ToDictionary(block => block.Name, block => Take(block.Bytes));
-            var lanes = Enumerable.Range(0, threads).Select(thread => new Lane(registers.Count, (uint)thread, (uint)threads, (uint)group, (uint)groups) { Arguments = arguments }).ToArray();
+            var lanes = Enumerable.Range(0, threads).Select(thread =>
+                new Lane(registers.Count, (uint)thread, (uint)threads, (uint)group, (uint)groups) { Arguments = arguments }).ToArray();
             foreach (var lane in lanes)
             {
                 foreach (var (name, at) in shared) lane.Blocks[name] = at;
@@ -79,7 +82,9 @@ sealed unsafe partial class PtxMachine
                     if (lane.At == Returned) continue;
                     for (lane.Barrier = null; lane.Barrier is null && lane.At != Returned;) code[lane.At++](lane);
                 }
-                Assert.True(lanes.Where(lane => lane.At != Returned).Select(lane => lane.Barrier).Distinct().Count() <= 1, $"{Entry}: threads of a group wait at different barriers");
+                Assert.True(
+                    lanes.Where(lane => lane.At != Returned).Select(lane => lane.Barrier).Distinct().Count() <= 1,
+                    $"{Entry}: threads of a group wait at different barriers");
             }
             foreach (var block in memory) NativeMemory.AlignedFree((void*)block);
 
@@ -126,7 +131,8 @@ sealed unsafe partial class PtxMachine
         {
             (_, [var a]) => Unary(words, a),
             (_, [var a, var b]) => Binary(words, a, b),
-            (["fma", "rn", "f32"], [var a, var b, var c]) => lane => Bits(MathF.FusedMultiplyAdd(Float(a(lane)), Float(b(lane)), Float(c(lane)))),
+            (["fma", "rn", "f32"], [var a, var b, var c]) =>
+                lane => Bits(MathF.FusedMultiplyAdd(Float(a(lane)), Float(b(lane)), Float(c(lane)))),
             (["mad", "lo", "u64"], [var a, var b, var c]) => lane => a(lane) * b(lane) + c(lane),
             _ => throw Unknown(statement),
         });
@@ -255,7 +261,9 @@ sealed unsafe partial class PtxMachine
             {
                 var from = address(lane);
                 Assert.True(from % (bytes * indices.Length) == 0, $"{Entry}: a misaligned load of {indices.Length} x {bytes} bytes");
-                for (var i = 0; i < indices.Length; i++) lane.Values[indices[i]] = bytes switch { 1 => ((byte*)from)[i], 2 => ((ushort*)from)[i], 4 => ((uint*)from)[i], _ => ((ulong*)from)[i] };
+                for (var i = 0; i < indices.Length; i++)
+                    lane.Values[indices[i]] =
+                        bytes switch { 1 => ((byte*)from)[i], 2 => ((ushort*)from)[i], 4 => ((uint*)from)[i], _ => ((ulong*)from)[i] };
             };
         }
         var values = targets.Select(Value).ToArray();
@@ -328,7 +336,8 @@ sealed unsafe partial class PtxMachine
             return lane => lane.Values[register];
         }
         if (sharedBlocks.Concat(localBlocks).Any(block => block.Name == text)) return lane => (ulong)lane.Blocks[text];
-        var constant = text.StartsWith("0f", StringComparison.OrdinalIgnoreCase) || text.StartsWith("0d", StringComparison.OrdinalIgnoreCase)
+        var constant = text.StartsWith("0f", StringComparison.OrdinalIgnoreCase)
+            || text.StartsWith("0d", StringComparison.OrdinalIgnoreCase)
             ? ulong.Parse(text[2..], NumberStyles.HexNumber, CultureInfo.InvariantCulture)
             : (ulong)(Int128.Parse(text, CultureInfo.InvariantCulture) & ulong.MaxValue);
         return _ => constant;

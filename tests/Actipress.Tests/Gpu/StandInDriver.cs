@@ -66,7 +66,8 @@ static unsafe class StandInDriver
         "cuCtxPopCurrent_v2" => (nint)(delegate* unmanaged[Cdecl]<nint*, int>)&Pop,
         "cuModuleLoadDataEx" => (nint)(delegate* unmanaged[Cdecl]<nint*, byte*, uint, int*, nint*, int>)&Load,
         "cuModuleGetFunction" => (nint)(delegate* unmanaged[Cdecl]<nint*, nint, byte*, int>)&GetFunction,
-        "cuLaunchKernel" => (nint)(delegate* unmanaged[Cdecl]<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)&Launch,
+        "cuLaunchKernel" =>
+            (nint)(delegate* unmanaged[Cdecl]<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)&Launch,
         "cuMemGetInfo_v2" => (nint)(delegate* unmanaged[Cdecl]<nuint*, nuint*, int>)&MemoryInfo,
         "cuStreamCreate" => (nint)(delegate* unmanaged[Cdecl]<nint*, uint, int>)&CreateStream,
         "cuStreamWaitEvent" => (nint)(delegate* unmanaged[Cdecl]<nint, nint, uint, int>)&WaitEvent,
@@ -166,7 +167,9 @@ static unsafe class StandInDriver
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    static int Launch(nint function, uint groups, uint y, uint z, uint threads, uint threadsY, uint threadsZ, uint sharedBytes, nint stream, void** arguments, void** extra)
+    static int Launch(
+        nint function, uint groups, uint y, uint z, uint threads, uint threadsY, uint threadsZ, uint sharedBytes, nint stream,
+        void** arguments, void** extra)
     {
         if (Current != TorchContext || stream != TorchStream || (y, z, threadsY, threadsZ) != (1, 1, 1, 1)) return 1;
         if (Result("cuLaunchKernel") is var failure and not 0) return failure;

@@ -14,13 +14,16 @@ public class AliveElsewhereTests
 
     static AliveElsewhereTests() => SavedTensors.SelfCheck();
 
-    /// <summary>The gradient of sum(tanh(x)), with the tanh's result in the hands of <paramref name="afterwards"/> before the backward pass.</summary>
+    /// <summary>
+    /// The gradient of sum(tanh(x)), with the tanh's result in the hands of <paramref name="afterwards"/> before the backward pass.
+    /// </summary>
     static (float[] Gradient, string KeptAs) OfTanh(ActivationCodec? codec, Func<Tensor, Tensor?> afterwards, Action<Tensor>? run = null)
     {
         using var everything = NewDisposeScope();
         random.manual_seed(5);
         var x = randn([4, 4, 32, 32], requires_grad: true);
-        var store = new ActivationStore(codec is null ? new OffloadingPolicy(CPU) : new CompressingPolicy(new CompressionOptions().Default(codec)), run: null);
+        var store = new ActivationStore(
+            codec is null ? new OffloadingPolicy(CPU) : new CompressingPolicy(new CompressionOptions().Default(codec)), run: null);
         Tensor loss;
         Tensor? kept;
         using (codec is null ? null : SavedTensorsScope.Enter(store))
@@ -39,13 +42,16 @@ public class AliveElsewhereTests
 
     static float[] Values(Tensor tensor) => tensor.contiguous().data<float>().ToArray();
 
-    static double Difference(float[] a, float[] b) => Math.Sqrt(a.Zip(b).Sum(pair => Math.Pow(pair.First - (double)pair.Second, 2)) / a.Sum(x => (double)x * x));
+    static double Difference(float[] a, float[] b) =>
+        Math.Sqrt(a.Zip(b).Sum(pair => Math.Pow(pair.First - (double)pair.Second, 2)) / a.Sum(x => (double)x * x));
 
     [Fact]
     public void What_is_alive_and_unchanged_comes_back_bit_for_bit()
     {
         var plain = OfTanh(null, map => map).Gradient;
-        foreach (var keep in (Func<Tensor, Tensor?>[])[map => map, map => map.detach(), map => map.view(-1), map => map.transpose(2, 3)[0], map => map.alias()])
+        foreach (var keep in (Func<Tensor, Tensor?>[])[
+            map => map, map => map.detach(), map => map.view(-1), map => map.transpose(2, 3)[0], map => map.alias(),
+        ])
         {
             var (gradient, keptAs) = OfTanh(Coarse, keep);
             Assert.Equal(plain, gradient);
@@ -75,7 +81,16 @@ public class AliveElsewhereTests
         ["what is detached"] = map => { using var detached = map.detach(); detached.zero_(); },
         ["without gradients"] = map => { using (no_grad()) map.fill_(7); },
         ["in inference mode"] = map => { using (inference_mode()) map.fill_(7); },
-        ["a copy into it"] = map => { using (no_grad()) { using var zeros = zeros_like(map); using var part = map.narrow(0, 1, 2); using var from = zeros.narrow(0, 1, 2); part.copy_(from); } },
+        ["a copy into it"] = map =>
+        {
+            using (no_grad())
+            {
+                using var zeros = zeros_like(map);
+                using var part = map.narrow(0, 1, 2);
+                using var from = zeros.narrow(0, 1, 2);
+                part.copy_(from);
+            }
+        },
     };
 
     [Theory, MemberData(nameof(Changes))]
@@ -105,7 +120,8 @@ public class AliveElsewhereTests
         }
         SavedTensors.Backward(loss, retainGraph: true);
         using (no_grad()) map.mul_(2);
-        Assert.Contains("changed in place", Assert.Throws<CompressionException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "changed in place", Assert.Throws<CompressionException>(() => SavedTensors.Backward(loss)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -150,7 +166,9 @@ public class AliveElsewhereTests
             map = x.tanh();                                  // smooth
             loss = map.amax(-1, -2).sum() + map.sin().sum(); // exact: compared for equality
         }
-        Assert.Equal(1, store.Report().Layers.Sum(layer => layer.KeptAs.Split(", ").Count(how => how.StartsWith("exact", StringComparison.Ordinal))));
+        Assert.Equal(
+            1,
+            store.Report().Layers.Sum(layer => layer.KeptAs.Split(", ").Count(how => how.StartsWith("exact", StringComparison.Ordinal))));
         loss.backward();
         Assert.Equal(0, store.LiveBytes);
         using var plain = x.grad!.clone();
@@ -264,7 +282,8 @@ public class AliveElsewhereTests
     [Fact(Explicit = true)]
     public void Twenty_thousand_random_graphs_have_the_plain_gradients() => Hammer(20_000);
 
-    // Small graphs of operations in place and not, views, and handles that are freed or kept, so that addresses are given to new tensors all the time.
+    // Small graphs of operations in place and not, views, and handles that are freed or kept, so that addresses are given to new tensors
+    // all the time.
     static void Hammer(int graphs)
     {
         const long OfAnError = 4 << 10;    // TorchSharp leaves the text of libtorch's error behind, and its stack
@@ -278,7 +297,8 @@ public class AliveElsewhereTests
             var compressed = RandomGraph(seed, store);
             if (plain is null)
             {
-                refused++;    // libtorch has found a change in place; its queue holds what was to come of the graph until the thread's next backward pass
+                // libtorch has found a change in place; its queue holds what was to come of the graph until the thread's next backward pass
+                refused++;
                 continue;
             }
             compared++;
@@ -289,7 +309,9 @@ public class AliveElsewhereTests
             {
                 var scale = 1e-6 + plain[i].Max(Math.Abs);
                 for (var j = 0; j < plain[i].Length; j++)
-                    Assert.True(Math.Abs(plain[i][j] - compressed[i][j]) <= 1e-4 * scale, $"graph {seed}, pass {i}, element {j}: {compressed[i][j]} in place of {plain[i][j]}");
+                    Assert.True(
+                        Math.Abs(plain[i][j] - compressed[i][j]) <= 1e-4 * scale,
+                        $"graph {seed}, pass {i}, element {j}: {compressed[i][j]} in place of {plain[i][j]}");
             }
         }
         Assert.InRange(compared, graphs / 2, graphs);
@@ -377,7 +399,13 @@ public class AliveElsewhereTests
             return [first, Values(leaf.grad!)];
         }
         catch (System.Runtime.InteropServices.ExternalException) when (store is null) { return null; }
-        catch (System.Runtime.InteropServices.ExternalException refusal) when (refusal.Message.Contains("changed in place", StringComparison.Ordinal) || refusal.Message.Contains("in-place", StringComparison.Ordinal) || refusal.Message.Contains("inplace", StringComparison.Ordinal)) { return null; }
+        catch (System.Runtime.InteropServices.ExternalException refusal)
+            when (refusal.Message.Contains("changed in place", StringComparison.Ordinal)
+                || refusal.Message.Contains("in-place", StringComparison.Ordinal)
+                || refusal.Message.Contains("inplace", StringComparison.Ordinal))
+        {
+            return null;
+        }
         finally
         {
             leaf.grad?.Dispose();

@@ -6,7 +6,8 @@ using static TorchSharp.torch.nn.functional;
 namespace Actipress.Tests.Saving;
 
 /// <summary>
-/// Layers that learn from a bit an element on which side of a bound their map lay: at the bound itself, and beside others that save the same map.
+/// Layers that learn from a bit an element on which side of a bound their map lay: at the bound itself, and beside others that save the
+/// same map.
 /// </summary>
 public class BoundsTests
 {
@@ -186,7 +187,8 @@ public class BoundsTests
             Assert.True(Math.Abs(plain[i] - held[i]) <= most, $"{what}: {held[i]} in place of {plain[i]} at {i}\n{report}");
     }
 
-    static double[] Gradient(Func<Tensor, Tensor> operation, Tensor x, Tensor weights, ActivationCodec? codec, out CompressionReport? report)
+    static double[] Gradient(
+        Func<Tensor, Tensor> operation, Tensor x, Tensor weights, ActivationCodec? codec, out CompressionReport? report)
     {
         using var gradient = ThroughStore.Gradient(operation, x, codec is null ? null : ThroughStore.Store(codec), out report, weights);
         using var doubles = gradient.to(float64);

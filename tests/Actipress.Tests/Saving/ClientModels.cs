@@ -21,7 +21,9 @@ public sealed record ClientRun(nn.Module Model, Func<int, Tensor> Loss);
 /// <summary>A small network with the habits of TorchSharp's users.</summary>
 /// <param name="Name">What it stands for.</param>
 /// <param name="Make">Makes it with fresh parameters.</param>
-/// <param name="Cosine">The least cosine between the gradients under <c>dct:10</c> and the plain ones, after some steps of training.</param>
+/// <param name="Cosine">
+/// The least cosine between the gradients under <c>dct:10</c> and the plain ones, after some steps of training.
+/// </param>
 public sealed record Client(string Name, Func<Habit, ClientRun> Make, double Cosine = 0.95)
 {
     public override string ToString() => Name;
@@ -37,7 +39,8 @@ public static class ClientModels
         new("VGG", habit => Classifier(new Vgg(habit), habit)),
         new("weight-standardised network", habit => Classifier(new StandardisedNetwork(habit), habit)),
         new("U-Net", Segmenter),
-        // Most of its error is that of what its SiLUs save, which are not smooth before it has learnt something: 0.82 fresh, 0.93 after ten steps.
+        // Most of its error is that of what its SiLUs save, which are not smooth before it has learnt something: 0.82 fresh, 0.93 after ten
+        // steps.
         new("SiLU detector", Detector, Cosine: 0.9),
         new("graph network", GraphNetwork.Client),
         new("attention written out", habit => LanguageModel.Client(habit, (dim, heads) => new WrittenAttention(dim, heads, habit))),
@@ -147,7 +150,8 @@ sealed class ResidualNetwork : Part
 
         public Block(long inputs, long outputs, long stride, Habit habit) : base(nameof(Block), habit)
         {
-            (conv1, conv2) = (Conv2d(inputs, outputs, 3, stride, padding: 1, bias: false), Conv2d(outputs, outputs, 3, padding: 1, bias: false));
+            (conv1, conv2) =
+                (Conv2d(inputs, outputs, 3, stride, padding: 1, bias: false), Conv2d(outputs, outputs, 3, padding: 1, bias: false));
             (norm1, norm2) = (BatchNorm2d(outputs), BatchNorm2d(outputs));
             if (stride != 1) shortcut = Sequential(Conv2d(inputs, outputs, 1, stride, bias: false), BatchNorm2d(outputs));
             RegisterComponents();
@@ -239,7 +243,8 @@ sealed class UNet : Part
 
     public UNet(Habit habit) : base(nameof(UNet), habit)
     {
-        (down1, down2, bottom, up2, up1) = (new(3, 16, habit), new(16, 32, habit), new(32, 32, habit), new(64, 32, habit), new(48, 16, habit));
+        (down1, down2, bottom, up2, up1) =
+            (new(3, 16, habit), new(16, 32, habit), new(32, 32, habit), new(64, 32, habit), new(48, 16, habit));
         RegisterComponents();
     }
 
@@ -269,7 +274,10 @@ sealed class UNet : Part
     }
 }
 
-/// <summary>A detector with a feature pyramid, as the recent YOLOs are built: (n, 3, side, side) to three levels (n, 5, h, w) of x, y, w, h and objectness.</summary>
+/// <summary>
+/// A detector with a feature pyramid, as the recent YOLOs are built: (n, 3, side, side) to three levels (n, 5, h, w) of x, y, w, h and
+/// objectness.
+/// </summary>
 sealed class SiluDetector : Module<Tensor, Tensor[]>
 {
     readonly Habit habit;
@@ -281,7 +289,9 @@ sealed class SiluDetector : Module<Tensor, Tensor[]>
     public SiluDetector(Habit habit) : base(nameof(SiluDetector))
     {
         this.habit = habit;
-        (stem, down1, down2, down3, down4, down5) = (new(3, 16, 3, 2, habit), new(16, 32, 3, 1, habit), new(32, 32, 3, 2, habit), new(32, 48, 3, 2, habit), new(48, 64, 3, 2, habit), new(48, 48, 3, 2, habit));
+        (stem, down1, down2, down3, down4, down5) = (
+            new(3, 16, 3, 2, habit), new(16, 32, 3, 1, habit), new(32, 32, 3, 2, habit), new(32, 48, 3, 2, habit), new(48, 64, 3, 2, habit),
+            new(48, 48, 3, 2, habit));
         (c1, c2, c3) = (new(32, 32, habit), new(32, 32, habit), new(48, 48, habit));
         (up4, up3, out4) = (new(64 + 48, 48, habit), new(48 + 32, 32, habit), new(48, 48, habit));
         (head3, head4, head5) = (new(32, habit), new(48, habit), new(48, habit));
@@ -359,7 +369,9 @@ sealed class SiluDetector : Module<Tensor, Tensor[]>
         public SplitBlock(long inputs, long outputs, Habit habit) : base(nameof(SplitBlock), habit)
         {
             var half = outputs / 2;
-            (enter, inner1, inner2, leave) = (new(inputs, outputs, 1, 1, habit), new(half, half, 3, 1, habit), new(half, half, 3, 1, habit), new(3 * half, outputs, 1, 1, habit));
+            (enter, inner1, inner2, leave) = (
+                new(inputs, outputs, 1, 1, habit), new(half, half, 3, 1, habit), new(half, half, 3, 1, habit),
+                new(3 * half, outputs, 1, 1, habit));
             RegisterComponents();
         }
 
@@ -386,12 +398,15 @@ sealed class SiluDetector : Module<Tensor, Tensor[]>
     }
 }
 
-/// <summary>Two graph layers, the first over the dense adjacency, the second over the list of edges, with a layer norm over 8 features.</summary>
+/// <summary>
+/// Two graph layers, the first over the dense adjacency, the second over the list of edges, with a layer norm over 8 features.
+/// </summary>
 sealed class GraphNetwork : Module<Tensor, Tensor, Tensor, Tensor>
 {
     const int Features = 8;
     readonly Habit habit;
-    readonly Linear embed = Linear(4, Features), dense = Linear(Features, Features), sparse = Linear(2 * Features, Features), head = Linear(Features, 3);
+    readonly Linear embed = Linear(4, Features), dense = Linear(Features, Features), sparse = Linear(2 * Features, Features),
+        head = Linear(Features, 3);
     readonly LayerNorm norm1 = LayerNorm(Features), norm2 = LayerNorm(Features), norm3 = LayerNorm(Features);
 
     public GraphNetwork(Habit habit) : base(nameof(GraphNetwork))
@@ -572,7 +587,8 @@ sealed class EncoderModel : Part
     {
         var x = (Run(embedding, tokens) + positions).transpose(0, 1);
         var future = full(tokens.shape[1], tokens.shape[1], double.NegativeInfinity).triu(1);
-        foreach (var layer in (TransformerEncoderLayer[])[layer1, layer2]) x = Habit.ByCall ? layer.call(x, future, null!) : layer.forward(x);
+        foreach (var layer in (TransformerEncoderLayer[])[layer1, layer2])
+            x = Habit.ByCall ? layer.call(x, future, null!) : layer.forward(x);
         return Run(head, x.transpose(0, 1));
     }
 }
@@ -609,7 +625,8 @@ public sealed record Scenes(Tensor Images, Tensor Masks, Tensor Boxes, Tensor Qu
                 var shade = Some(0.5, 1.5) + (x - cx) * Some(-2, 2) + 0.1 * (x * 70 + y * 40).sin();
                 channels.Add(ground * (1 - disc) + shade * disc);
             }
-            var noise = from_array(Enumerable.Range(0, 3 * side * side).Select(_ => (float)Some(-0.03, 0.03)).ToArray()).view(3, side, side);
+            var noise = from_array(Enumerable.Range(0, 3 * side * side).Select(_ => (float)Some(-0.03, 0.03)).ToArray())
+                .view(3, side, side);
             images.Add(stack(channels) + noise);
             masks.Add(disc.gt(0.5).to(ScalarType.Float32).unsqueeze(0));
             boxes.AddRange([(float)cx, (float)cy, (float)(2 * radius), (float)(2 * radius)]);
@@ -627,7 +644,9 @@ public sealed record Scenes(Tensor Images, Tensor Masks, Tensor Boxes, Tensor Qu
         return from_array(text).view(n, length);
     }
 
-    /// <summary>Points in a square, each joined to its nearest ones, with features and labels that change slowly from place to place.</summary>
+    /// <summary>
+    /// Points in a square, each joined to its nearest ones, with features and labels that change slowly from place to place.
+    /// </summary>
     public static (Tensor Nodes, Tensor Adjacency, Tensor Edges, Tensor Labels) Graph(int nodes, int seed)
     {
         var random = new Random(seed);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Actipress.Autograd;
 using Actipress.Models;
 using Actipress.Saving;
@@ -16,7 +17,8 @@ public sealed class ClientModelsTests : IDisposable
     public ClientModelsTests() => set_num_threads(1);
     public void Dispose() => set_num_threads(threads);
 
-    public static IEnumerable<ITheoryDataRow> Clients => ClientModels.All.SelectMany(client => (TheoryDataRow<string, bool>[])[new(client.Name, true), new(client.Name, false)]);
+    public static IEnumerable<ITheoryDataRow> Clients =>
+        ClientModels.All.SelectMany(client => (TheoryDataRow<string, bool>[])[new(client.Name, true), new(client.Name, false)]);
 
     static void Train(ClientRun run, int steps)
     {
@@ -49,7 +51,10 @@ public sealed class ClientModelsTests : IDisposable
         Train(run, Steps);
         var trained = compression.MeasureFidelity(losses);
         var report = compression.Report();
-        var numbers = FormattableString.Invariant($"{name} by {(byCall ? "call" : "forward")}: fresh {fresh.Cosine:0.0000} x {fresh.NormRatio:0.00}, trained {trained.Cosine:0.0000} x {trained.NormRatio:0.000}, bias {trained.Bias:0.000}, noise {trained.Noise:0.000}; {report.SavedBytes >> 10} KiB saved, {report.KeptBytes >> 10} kept, {report.AliveElsewhereBytes >> 10} alive elsewhere");
+        var numbers = string.Create(CultureInfo.InvariantCulture, $"{name} by {(byCall ? "call" : "forward")}: fresh {fresh.Cosine:0.0000} "
+            + $"x {fresh.NormRatio:0.00}, trained {trained.Cosine:0.0000} x {trained.NormRatio:0.000}, bias {trained.Bias:0.000}, noise "
+            + $"{trained.Noise:0.000}; {report.SavedBytes >> 10} KiB saved, {report.KeptBytes >> 10} kept, "
+            + $"{report.AliveElsewhereBytes >> 10} alive elsewhere");
         TestContext.Current.TestOutputHelper!.WriteLine(numbers);
         if (trained.Cosine < client.Cosine) numbers += $"\n{report}\n{string.Join("\n", trained.Worst(8))}";
         Assert.True(trained.Cosine >= client.Cosine, numbers);
@@ -81,24 +86,32 @@ public sealed class ClientModelsTests : IDisposable
         }
         var fidelity = compression.MeasureFidelity(Enumerable.Range(100, Batches).Select(batch => (Func<Tensor>)(() => run.Loss(batch))));
         var report = compression.Report();
-        var numbers = FormattableString.Invariant($"{name}: {compression.Fidelity}; on {Batches} others {fidelity.Batches.Min(batch => batch.Cosine):0.0000} at least, {fidelity.Cosine:0.0000} on average, bias {fidelity.Bias:0.000}; {report.SavedBytes >> 10} KiB saved, {report.KeptBytes >> 10} kept");
+        var numbers = string.Create(CultureInfo.InvariantCulture, $"{name}: {compression.Fidelity}; on {Batches} others "
+            + $"{fidelity.Batches.Min(batch => batch.Cosine):0.0000} at least, {fidelity.Cosine:0.0000} on average, bias "
+            + $"{fidelity.Bias:0.000}; {report.SavedBytes >> 10} KiB saved, {report.KeptBytes >> 10} kept");
         TestContext.Current.TestOutputHelper!.WriteLine(numbers);
         Assert.True(fidelity.Batches.All(batch => batch.Cosine >= Target), numbers);
-        if (name != "graph network") Assert.True(report.KeptBytes < report.SavedBytes * 0.6, numbers);    // of whose bytes the caller's adjacency matrix is most
+        // of whose bytes the caller's adjacency matrix is most
+        if (name != "graph network") Assert.True(report.KeptBytes < report.SavedBytes * 0.6, numbers);
     }
 
     static readonly ActivationCodec Eight = ActivationCodec.Parse("quant:8"), Four = ActivationCodec.Dct(4);
 
     static readonly Dictionary<string, (string Client, Action<CompressionOptions> Configure)> rules = new()
     {
-        ["residual network, by name"] = ("residual network", options => options.Where("layer1", Four).Where("layer2.*.conv?", Eight).Except("layer2.0.relu1")),
-        ["residual network, by type"] = ("residual network", options => options.Where(layer => layer.Is<BatchNorm2d>(), Eight).Where(layer => layer.Is<ReLU>(), ActivationCodec.None)),
+        ["residual network, by name"] =
+            ("residual network", options => options.Where("layer1", Four).Where("layer2.*.conv?", Eight).Except("layer2.0.relu1")),
+        ["residual network, by type"] = ("residual network", options =>
+            options.Where(layer => layer.Is<BatchNorm2d>(), Eight).Where(layer => layer.Is<ReLU>(), ActivationCodec.None)),
         ["residual network, by block"] = ("residual network", options => options.Blocks("layer1", "layer2.1")),
         ["U-Net, by name"] = ("U-Net", options => options.Where("down1", Four).Where("up?.layers.0", Eight).Except("pool")),
-        ["U-Net, by type"] = ("U-Net", options => options.Where(layer => layer.Is<BatchNorm2d>(), Eight).Where(layer => layer.Is<MaxPool2d>(), ActivationCodec.None)),
+        ["U-Net, by type"] = ("U-Net", options =>
+            options.Where(layer => layer.Is<BatchNorm2d>(), Eight).Where(layer => layer.Is<MaxPool2d>(), ActivationCodec.None)),
         ["U-Net, by block"] = ("U-Net", options => options.Blocks("down1", "bottom", "up1")),
-        ["transformer, by name"] = ("attention written out", options => options.Where("block1.attention", Four).Where("block?.feedForward.0", Eight).Except("block2.norm1")),
-        ["transformer, by type"] = ("attention written out", options => options.Where(layer => layer.Is<LayerNorm>(), Eight).Where(layer => layer.Is<GELU>(), ActivationCodec.None).Where(layer => layer.Is<Dropout>(), ActivationCodec.None)),
+        ["transformer, by name"] = ("attention written out", options =>
+            options.Where("block1.attention", Four).Where("block?.feedForward.0", Eight).Except("block2.norm1")),
+        ["transformer, by type"] = ("attention written out", options => options.Where(layer => layer.Is<LayerNorm>(), Eight)
+            .Where(layer => layer.Is<GELU>(), ActivationCodec.None).Where(layer => layer.Is<Dropout>(), ActivationCodec.None)),
         ["transformer, by block"] = ("attention written out", options => options.Blocks("block2")),
     };
 
@@ -113,9 +126,13 @@ public sealed class ClientModelsTests : IDisposable
             Assert.Equal(byCall[step].Loss, byForward[step].Loss);
             var (wanted, found) = (string.Join("\n", byCall[step].Layers), string.Join("\n", byForward[step].Layers));
             Assert.True(wanted == found, $"step {step}\n{wanted}\n\n{found}");
-            Assert.True(byCall[step].Gradients.Zip(byForward[step].Gradients).All(pair => pair.First.SequenceEqual(pair.Second)), $"gradients of step {step}");
+            Assert.True(
+                byCall[step].Gradients.Zip(byForward[step].Gradients).All(pair => pair.First.SequenceEqual(pair.Second)),
+                $"gradients of step {step}");
         }
-        Assert.Contains(byCall[0].Layers, layer => layer.KeptAs.Contains("rule", StringComparison.Ordinal) || layer.KeptAs.Contains("quant:8", StringComparison.Ordinal));
+        Assert.Contains(
+            byCall[0].Layers,
+            layer => layer.KeptAs.Contains("rule", StringComparison.Ordinal) || layer.KeptAs.Contains("quant:8", StringComparison.Ordinal));
     }
 
     // The first step is one of its own: nothing is known of the model's end under forward before it has run once.
@@ -134,7 +151,9 @@ public sealed class ClientModelsTests : IDisposable
             model.zero_grad();
             var loss = run.Loss(step);
             compression.Backward(loss);
-            steps.Add((loss.item<float>(), compression.Report().Layers, [.. model.parameters().Select(p => p.grad!.contiguous().data<float>().ToArray())]));
+            steps.Add((
+                loss.item<float>(), compression.Report().Layers,
+                [.. model.parameters().Select(p => p.grad!.contiguous().data<float>().ToArray())]));
         }
         return steps;
     }
@@ -156,13 +175,15 @@ public sealed class ClientModelsTests : IDisposable
         using var everything = NewDisposeScope();
         var network = Networks.Find(name);
         using var model = network.Create();
-        long[] shape = inputs.TryGetValue(name, out var known) ? known : [2, network.Input[0], .. Enumerable.Repeat(network.Input.Length > 3 ? 16L : 32, network.Input.Length - 1)];
+        long[] shape = inputs.TryGetValue(name, out var known)
+            ? known : [2, network.Input[0], .. Enumerable.Repeat(network.Input.Length > 3 ? 16L : 32, network.Input.Length - 1)];
         var layers = new ModelLayers(model);
         using var watch = new LayerWatch(layers, _ => { }, _ => { });
         var hooks = new TwoAnswers(layers, watch);
         using (SavedTensorsScope.Enter(hooks))
         using (var y = model.call(randn(shape))) { }
-        TestContext.Current.TestOutputHelper!.WriteLine($"{name}: {hooks.Named} named, {hooks.After} after a layer, {hooks.Apart.Count} apart");
+        TestContext.Current.TestOutputHelper!.WriteLine($"{name}: {hooks.Named} named, {hooks.After} after a layer, "
+            + $"{hooks.Apart.Count} apart");
         Assert.Empty(hooks.Failures);
         Assert.True(hooks.Apart.Count == 0, string.Join("\n", hooks.Apart.Distinct()));
     }
@@ -194,7 +215,8 @@ public sealed class ClientModelsTests : IDisposable
             {
                 last = withParameters;
                 // A module may use the parameters of one of its layers by function.
-                if (withParameters != runs && runs.Name.Length > 0 && !withParameters.Matches(runs.Name)) Apart.Add($"{operation.Name}: by its parameter {withParameters}, by hooks {runs}");
+                if (withParameters != runs && runs.Name.Length > 0 && !withParameters.Matches(runs.Name))
+                    Apart.Add($"{operation.Name}: by its parameter {withParameters}, by hooks {runs}");
                 else Named++;
                 return new PassedOn(tensor);
             }

@@ -15,7 +15,10 @@ public class CompressActivationsTests
 
     [Theory, MemberData(nameof(Passes))]
     public void An_exact_codec_leaves_every_gradient_as_it_is(ForwardPass pass) =>
-        Assert.Equal(pass.Gradients(), pass.Gradients(() => SavedTensors.Compress(Exact, handsOutOriginals: false)), Near(pass.Name == "float64" ? 1e-6f : 0));    // values are stored as float32
+        // values are stored as float32
+        Assert.Equal(
+            pass.Gradients(), pass.Gradients(() => SavedTensors.Compress(Exact, handsOutOriginals: false)),
+            Near(pass.Name == "float64" ? 1e-6f : 0));
 
     static Func<float[], float[], bool> Near(float tolerance) => (a, b) =>
     {
@@ -32,7 +35,8 @@ public class CompressActivationsTests
     [Theory, MemberData(nameof(ExactTransforms))]
     public void A_transform_that_keeps_everything_gives_the_plain_gradients(ForwardPass pass, string codec)
     {
-        var (plain, compressed) = (pass.Gradients(), pass.Gradients(() => SavedTensors.Compress(ActivationCodec.Parse(codec) with { EvenIfLarger = true }, handsOutOriginals: false)));
+        var (plain, compressed) = (pass.Gradients(), pass.Gradients(() =>
+            SavedTensors.Compress(ActivationCodec.Parse(codec) with { EvenIfLarger = true }, handsOutOriginals: false)));
         double difference = 0, norm = 0;
         foreach (var (a, b) in plain.Zip(compressed))
             for (var i = 0; i < a.Length; i++)
@@ -48,17 +52,23 @@ public class CompressActivationsTests
 
     static readonly Dictionary<string, Func<Module<Tensor, Tensor>>> stacks = new()
     {
-        ["conv, batch norm, relu, max pool"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, padding: 1), ReLU()),
+        ["conv, batch norm, relu, max pool"] =
+            () => Sequential(Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, padding: 1), ReLU()),
         ["in-place relu"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(inplace: true), Conv2d(8, 8, 3, padding: 1)),
-        ["leaky relu"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), LeakyReLU(0.1), Conv2d(8, 8, 3, padding: 1), LeakyReLU(0.2, inplace: true)),
+        ["leaky relu"] =
+            () => Sequential(Conv2d(3, 8, 3, padding: 1), LeakyReLU(0.1), Conv2d(8, 8, 3, padding: 1), LeakyReLU(0.2, inplace: true)),
         ["relu6"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), new Scale(20), ReLU6(), Conv2d(8, 8, 3, padding: 1)),
-        ["in-place relu6"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), new Scale(20), ReLU6(inplace: true), Conv2d(8, 8, 3, padding: 1), ReLU()),
-        ["average pools"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), AvgPool2d(2), GELU(), AdaptiveAvgPool2d(3), Flatten(), Linear(72, 4)),
-        ["padded max pool with overlap"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), MaxPool2d(3, stride: 2, padding: 1), AdaptiveMaxPool2d([5, 5]), Conv2d(8, 4, 3)),
+        ["in-place relu6"] =
+            () => Sequential(Conv2d(3, 8, 3, padding: 1), new Scale(20), ReLU6(inplace: true), Conv2d(8, 8, 3, padding: 1), ReLU()),
+        ["average pools"] =
+            () => Sequential(Conv2d(3, 8, 3, padding: 1), AvgPool2d(2), GELU(), AdaptiveAvgPool2d(3), Flatten(), Linear(72, 4)),
+        ["padded max pool with overlap"] =
+            () => Sequential(Conv2d(3, 8, 3, padding: 1), MaxPool2d(3, stride: 2, padding: 1), AdaptiveMaxPool2d([5, 5]), Conv2d(8, 4, 3)),
         ["dropout"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), Dropout(0.4), ReLU(), Flatten(), Linear(8 * 24 * 24, 8)),
         ["layer norm"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), LayerNorm([24, 24])),
         ["silu"] = () => Sequential(Conv2d(3, 8, 3, padding: 1), SiLU(), Conv2d(8, 8, 1)),
-        ["channels last"] = () => Sequential(new ChannelsLast(), Conv2d(3, 8, 3, padding: 1), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, padding: 1)),
+        ["channels last"] =
+            () => Sequential(new ChannelsLast(), Conv2d(3, 8, 3, padding: 1), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, padding: 1)),
         ["max of a relu's sign and its values elsewhere"] = () => new Branches(),
     };
 
@@ -205,7 +215,9 @@ public class CompressActivationsTests
         Assert.IsType<InvalidOperationException>(failure.InnerException);
         Assert.Contains(compression.Report().Notes, note => note.Contains("optimizer.step()", StringComparison.Ordinal));
         model.call(randn(1, 1, 64, 64)).sum().backward();
-        Assert.DoesNotContain("optimizer.step()", Assert.ThrowsAny<System.Runtime.InteropServices.ExternalException>(() => zeros(2).add(zeros(3))).Message, StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            "optimizer.step()", Assert.ThrowsAny<System.Runtime.InteropServices.ExternalException>(() => zeros(2).add(zeros(3))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -225,9 +237,15 @@ public class CompressActivationsTests
     [Fact]
     public void What_is_not_known_stays_exact_and_is_named_until_the_user_says_what_it_needs()
     {
-        Assert.Contains("aten::special_bessel", Assert.Throws<ArgumentException>(() => new CompressionOptions().Operation("aten::special_besel_j0", SavedNeed.Smooth)).Message, StringComparison.Ordinal);
-        Assert.Contains("aten::relu", Assert.Throws<ArgumentException>(() => new CompressionOptions().Operation("relu", SavedNeed.Sign)).Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => new CompressionOptions().Operation("aten::renorm", SavedNeed.Smooth).Operation("aten::renorm_", SavedNeed.Exact));
+        Assert.Contains(
+            "aten::special_bessel",
+            Assert.Throws<ArgumentException>(() => new CompressionOptions().Operation("aten::special_besel_j0", SavedNeed.Smooth)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "aten::relu", Assert.Throws<ArgumentException>(() => new CompressionOptions().Operation("relu", SavedNeed.Sign)).Message,
+            StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() =>
+            new CompressionOptions().Operation("aten::renorm", SavedNeed.Smooth).Operation("aten::renorm_", SavedNeed.Exact));
         Assert.Equal(("exact for aten::log1p", 0), KeptAs(options => options));
         Assert.Equal(("bf16", 0), KeptAs(options => options.Operation("aten::log1p", SavedNeed.Steep)));
 
@@ -238,7 +256,9 @@ public class CompressActivationsTests
             using var compression = model.CompressActivations(options => more(options.Default(ActivationCodec.Dct(10))));
             model.call(rand(2, 1, 32, 32)).sum();
             var line = Assert.Single(compression.Report().Layers, layer => layer.Name == "1");
-            return (line.KeptAs.Split(", ")[0], compression.Report().Notes.Count(note => note.Contains("not in the table", StringComparison.Ordinal)));
+            return (
+                line.KeptAs.Split(", ")[0],
+                compression.Report().Notes.Count(note => note.Contains("not in the table", StringComparison.Ordinal)));
         }
     }
 
@@ -257,7 +277,8 @@ public class CompressActivationsTests
         using var everything = NewDisposeScope();
         using var model = new Keeping();
         using var compression = model.CompressActivations(options => options
-            .Default(ActivationCodec.Dct(10)).Where("second", ActivationCodec.Dct(4)).Where(layer => layer.Is<BatchNorm2d>(), ActivationCodec.None));
+            .Default(ActivationCodec.Dct(10)).Where("second", ActivationCodec.Dct(4))
+            .Where(layer => layer.Is<BatchNorm2d>(), ActivationCodec.None));
         var told = new List<string>();
         compression.Noted += told.Add;
         for (var step = 0; step < 3; step++) model.call(randn(2, 1, 32, 32)).sum().backward();
@@ -313,7 +334,8 @@ public class CompressActivationsTests
             using var model = Sequential(new Scale(1), layer);
             using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Dct(10)));
             using var y = model.call(input.requires_grad_());
-            return Assert.Single(compression.Report().Layers, one => one.SavedBytes >= input.NumberOfElements * input.ElementSize).KeptAs.Split(", small")[0];
+            return Assert.Single(compression.Report().Layers, one => one.SavedBytes >= input.NumberOfElements * input.ElementSize).KeptAs
+                .Split(", small")[0];
         }
     }
 
@@ -325,12 +347,13 @@ public class CompressActivationsTests
         using var everything = NewDisposeScope();
         const int Features = 16, Elements = 4 * Features * 64 * 64;
         using var model = Sequential(
-            Conv2d(3, Features, 3, padding: 1), ReLU(), Conv2d(Features, Features, 3, padding: 1), ReLU6(inplace: true), Conv2d(Features, Features, 3, padding: 1),
-            ReLU(), MaxPool2d(1), Conv2d(Features, Features, 3));
+            Conv2d(3, Features, 3, padding: 1), ReLU(), Conv2d(Features, Features, 3, padding: 1), ReLU6(inplace: true),
+            Conv2d(Features, Features, 3, padding: 1), ReLU(), MaxPool2d(1), Conv2d(Features, Features, 3));
         using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Dct(ratio)));
         using var y = model.call(randn(4, 3, 64, 64));
         var layers = compression.Report().Layers;
-        foreach (var clipped in (string[])["1", "3"]) Assert.InRange(Layer(clipped).KeptBytes, Elements / 8, (long)(Elements * (1 / 8.0 + 1 / 16.0 + 1 / ratio)));
+        foreach (var clipped in (string[])["1", "3"])
+            Assert.InRange(Layer(clipped).KeptBytes, Elements / 8, (long)(Elements * (1 / 8.0 + 1 / 16.0 + 1 / ratio)));
         Assert.Equal(ofConvolution, Layer("7").KeptAs);
 
         LayerReport Layer(string name) => Assert.Single(layers, layer => layer.Name == name);
@@ -395,7 +418,8 @@ public class CompressActivationsTests
     public void Rules_choose_by_type_name_and_block()
     {
         using var everything = NewDisposeScope();
-        using var model = Sequential(("body", Sequential(Conv2d(1, 8, 3, padding: 1), Tanh())), ("head", Sequential(Conv2d(8, 8, 3, padding: 1), Sigmoid())));
+        using var model = Sequential(
+            ("body", Sequential(Conv2d(1, 8, 3, padding: 1), Tanh())), ("head", Sequential(Conv2d(8, 8, 3, padding: 1), Sigmoid())));
         using var compression = model.CompressActivations(options => options
             .Default(ActivationCodec.Parse("st:10"))
             .Where(layer => layer.Is<Tanh>(), ActivationCodec.Parse("quant:4"))
@@ -442,7 +466,8 @@ public class CompressActivationsTests
     {
         using var everything = NewDisposeScope();
         using var model = Sequential(Conv2d(1, 8, 3, padding: 1), Tanh(), Conv2d(8, 8, 3, padding: 1));
-        using var compression = model.CompressActivations(options => options.Default(ActivationCodec.Half).Where("2", ActivationCodec.BFloat16));
+        using var compression =
+            model.CompressActivations(options => options.Default(ActivationCodec.Half).Where("2", ActivationCodec.BFloat16));
         for (var step = 0; step < 2; step++)
         {
             // (conv, tanh, conv) and a loss of the same kind of operation, none of it by call

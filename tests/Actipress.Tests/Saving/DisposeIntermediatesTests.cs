@@ -71,7 +71,9 @@ public class DisposeIntermediatesTests
                 var y = model.call(x);
                 var held = meter.LevelBytes - floor;
                 F.mse_loss(y, target).backward();
-                last = new(compression?.Report(), held, meter.PeakBytes - floor, [.. model.parameters().Select(p => p.grad!.data<float>().ToArray())]);
+                last = new(
+                    compression?.Report(), held, meter.PeakBytes - floor,
+                    [.. model.parameters().Select(p => p.grad!.data<float>().ToArray())]);
             }
         }
         return last!;
@@ -98,8 +100,10 @@ public class DisposeIntermediatesTests
         });
         var numbers = $"""
             plain: {plain.HeldAfterForward} held, peak {plain.Peak}
-            without: {kept.HeldAfterForward} held, peak {kept.Peak}, {kept.Report!.AliveElsewhereBytes} of {kept.Report.SavedBytes} alive elsewhere
-            with: {freed.HeldAfterForward} held, peak {freed.Peak}, {freed.Report!.AliveElsewhereBytes} of {freed.Report.SavedBytes} alive elsewhere, {freed.Report.KeptBytes} kept
+            without: {kept.HeldAfterForward} held, peak {kept.Peak},
+                {kept.Report!.AliveElsewhereBytes} of {kept.Report.SavedBytes} alive elsewhere
+            with: {freed.HeldAfterForward} held, peak {freed.Peak},
+                {freed.Report!.AliveElsewhereBytes} of {freed.Report.SavedBytes} alive elsewhere, {freed.Report.KeptBytes} kept
             """;
         TestContext.Current.TestOutputHelper!.WriteLine(numbers);
         Assert.True(kept.Report.AliveElsewhereBytes > 0.5 * kept.Report.SavedBytes, numbers);
@@ -122,7 +126,8 @@ public class DisposeIntermediatesTests
         Assert.Equal(plain.Gradients, freed.Gradients);
     }
 
-    static ActivationCompression Dispose(nn.Module model, bool on = true) => model.CompressActivations(options => options.DisposeIntermediates(on));
+    static ActivationCompression Dispose(nn.Module model, bool on = true) =>
+        model.CompressActivations(options => options.DisposeIntermediates(on));
 
     /// <summary>A forward pass of any shape, which shows what it made.</summary>
     sealed class Makes<TResult>(Func<Tensor, List<Tensor>, TResult> body) : Module<Tensor, TResult>(nameof(Makes<TResult>))
@@ -169,13 +174,25 @@ public class DisposeIntermediatesTests
     static readonly Dictionary<string, Func<Tensor, (List<Tensor> Made, object? Result)>> results = new()
     {
         ["a tensor"] = x => (Call((x, made) => Make(made, Make(made, x * 2) + 1), x, out var result), result),
-        ["a pair"] = x => (Call((x, made) => (Make(made, x * 2), (Tensor)null!, Make(made, Make(made, x * 2) + 1)), x, out var result), result),
-        ["an array"] = x => (Call((x, made) => { var a = Make(made, x * 2); return new[] { Make(made, a + 1), Make(made, a + 2) }; }, x, out var result), result),
-        ["a list"] = x => (Call((x, made) => { var a = Make(made, x * 2); return new List<Tensor> { Make(made, a + 1) }; }, x, out var result), result),
-        ["a read-only list"] = x => (Call((x, made) => { var a = Make(made, x * 2); return (IReadOnlyList<Tensor>)[Make(made, a + 1)]; }, x, out var result), result),
-        ["a dictionary"] = x => (Call((x, made) => { var a = Make(made, x * 2); return new Dictionary<string, Tensor> { ["y"] = Make(made, a + 1) }; }, x, out var result), result),
-        ["a record"] = x => (Call((x, made) => { var a = Make(made, x * 2); return new Detections(Make(made, a + 1), Make(made, a + 2)); }, x, out var result), result),
-        ["an object with a dictionary of pairs"] = x => (Call((x, made) => { var a = Make(made, x * 2); return new Nested { Levels = { ["y"] = (Make(made, a + 1), null) } }; }, x, out var result), result),
+        ["a pair"] =
+            x => (Call((x, made) => (Make(made, x * 2), (Tensor)null!, Make(made, Make(made, x * 2) + 1)), x, out var result), result),
+        ["an array"] = x => (
+            Call((x, made) => { var a = Make(made, x * 2); return new[] { Make(made, a + 1), Make(made, a + 2) }; }, x, out var result),
+            result),
+        ["a list"] = x =>
+            (Call((x, made) => { var a = Make(made, x * 2); return new List<Tensor> { Make(made, a + 1) }; }, x, out var result), result),
+        ["a read-only list"] = x => (
+            Call((x, made) => { var a = Make(made, x * 2); return (IReadOnlyList<Tensor>)[Make(made, a + 1)]; }, x, out var result),
+            result),
+        ["a dictionary"] = x => (Call(
+            (x, made) => { var a = Make(made, x * 2); return new Dictionary<string, Tensor> { ["y"] = Make(made, a + 1) }; }, x,
+            out var result), result),
+        ["a record"] = x => (Call(
+            (x, made) => { var a = Make(made, x * 2); return new Detections(Make(made, a + 1), Make(made, a + 2)); }, x,
+            out var result), result),
+        ["an object with a dictionary of pairs"] = x => (Call(
+            (x, made) => { var a = Make(made, x * 2); return new Nested { Levels = { ["y"] = (Make(made, a + 1), null) } }; }, x,
+            out var result), result),
         ["nothing at all"] = x => (Call((x, made) => { var a = Make(made, x * 2); return (Tensor)null!; }, x, out var result), result),
         ["its input"] = x => (Call((x, made) => { var a = Make(made, x * 2); return x; }, x, out var result), result),
     };
@@ -315,7 +332,8 @@ public class DisposeIntermediatesTests
             ["returned"] = (cell, z, y) => { cell.hidden = y; return y; },
         };
 
-        public bool Holds => new[] { hidden, Last, keysAndValues?.Item1 }.Concat(history).Concat(cache.Values).Any(tensor => tensor is { IsInvalid: false });
+        public bool Holds =>
+            new[] { hidden, Last, keysAndValues?.Item1 }.Concat(history).Concat(cache.Values).Any(tensor => tensor is { IsInvalid: false });
     }
 
     sealed class Derived(int seed) : Around(new Cell(Cell.Habits["detached"]))
@@ -353,7 +371,10 @@ public class DisposeIntermediatesTests
         using var model = Sequential(("cell", cell));
         using var compression = Dispose(model);
         var error = Assert.Throws<InvalidOperationException>(() => model.call(ones(2, 4)));
-        Assert.Contains($"Layer cell (Cell) keeps a tensor that was made in its own forward pass: found one of Float32 [2, 4] in its field '{field}', wanted none.", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"Layer cell (Cell) keeps a tensor that was made in its own forward pass: found one of Float32 [2, 4] in its field '{field}', "
+                + "wanted none.",
+            error.Message, StringComparison.Ordinal);
         Assert.Contains("DetachFromDisposeScope()", error.Message, StringComparison.Ordinal);
         Assert.True(cell.Holds);    // it is whole: only the call was refused
     }
@@ -381,12 +402,15 @@ public class DisposeIntermediatesTests
         using var outer = new Around(new Cell(Cell.Habits["returned"]));
         using var compression = Dispose(outer);
         var error = Assert.Throws<InvalidOperationException>(() => outer.call(ones(2, 4)));
-        Assert.Contains("Layer cell (Cell) keeps a tensor that was made in the forward pass around it, of the model (Around)", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Layer cell (Cell) keeps a tensor that was made in the forward pass around it, of the model (Around)", error.Message,
+            StringComparison.Ordinal);
 
         using var derived = new Derived(1) { Keeps = true };
         using var other = Dispose(derived);
         error = Assert.Throws<InvalidOperationException>(() => derived.call(ones(2, 4)));
-        Assert.Contains("The model (Derived) keeps a tensor that was made in its own forward pass", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "The model (Derived) keeps a tensor that was made in its own forward pass", error.Message, StringComparison.Ordinal);
         Assert.Contains("'kept'", error.Message, StringComparison.Ordinal);
     }
 

@@ -58,7 +58,8 @@ public class GradientFidelityTests
         }
         Assert.Equal(fidelity.Parameters.OrderByDescending(parameter => parameter.RelativeError).Take(2), fidelity.Worst(2));
 
-        float[][] Numbers(Func<double> next) => [.. lengths.Select(length => Enumerable.Range(0, length).Select(_ => (float)next()).ToArray())];
+        float[][] Numbers(Func<double> next) =>
+            [.. lengths.Select(length => Enumerable.Range(0, length).Select(_ => (float)next()).ToArray())];
         static float[][] Plus(float[][] a, float[][] b) => [.. a.Zip(b, (one, other) => one.Zip(other, (x, y) => x + y).ToArray())];
         static double Dot(float[][] a, float[][] b) => a.Zip(b, (one, other) => one.Zip(other, (x, y) => (double)x * y).Sum()).Sum();
         static double OverPairs(float[][][] vectors)
@@ -74,7 +75,8 @@ public class GradientFidelityTests
     [Theory]
     [InlineData("one batch", new[] { 1f }, new[] { 0.5f }, null, null)]
     [InlineData("the same batch twice", new[] { 1f, 1f }, new[] { 0.5f, 0.5f }, 0.5, null)]
-    [InlineData("errors that cancel: an estimate below zero is zero", new[] { 1f, 3f }, new[] { 0.5f, -0.5f }, 0.0, 0.35355339)]    // sqrt(0.25 / 2): 2 = 5, the mean of squares, less 3, the product
+    // sqrt(0.25 / 2): 2 = 5, the mean of squares, less 3, the product
+    [InlineData("errors that cancel: an estimate below zero is zero", new[] { 1f, 3f }, new[] { 0.5f, -0.5f }, 0.0, 0.35355339)]
     [InlineData("gradients that cancel: the mean gradient cannot be told", new[] { 1f, -1f }, new[] { 0.5f, 0.5f }, null, 0.0)]
     [InlineData("no error", new[] { 1f, 3f }, new[] { 0f, 0f }, 0.0, 0.0)]
     public void What_cannot_be_estimated_is_left_open(string what, float[] exact, float[] errors, double? bias, double? noise)
@@ -83,7 +85,8 @@ public class GradientFidelityTests
         foreach (var (gradient, error) in exact.Zip(errors)) Add(comparison, [[gradient]], [[gradient + error]]);
         var fidelity = comparison.Fidelity();
         Assert.True(bias is null == fidelity.Bias is null && Math.Abs((bias ?? 0) - (fidelity.Bias ?? 0)) < 1e-6, $"{what}: {fidelity}");
-        Assert.True(noise is null == fidelity.Noise is null && Math.Abs((noise ?? 0) - (fidelity.Noise ?? 0)) < 1e-6, $"{what}: {fidelity}");
+        Assert.True(
+            noise is null == fidelity.Noise is null && Math.Abs((noise ?? 0) - (fidelity.Noise ?? 0)) < 1e-6, $"{what}: {fidelity}");
     }
 
     [Fact]
@@ -93,7 +96,8 @@ public class GradientFidelityTests
         for (var batch = 0; batch < 2; batch++) Add(comparison, [[1], [2], [1 + batch]], [[1], [float.NaN], [1]]);
         var fidelity = comparison.Fidelity();
         Assert.Equal("a.bias", fidelity.Worst(1).Single().Name);
-        Assert.True(double.IsNaN(fidelity.Cosine) && double.IsNaN(fidelity.Bias!.Value) && double.IsNaN(fidelity.Noise!.Value), $"{fidelity}");
+        Assert.True(
+            double.IsNaN(fidelity.Cosine) && double.IsNaN(fidelity.Bias!.Value) && double.IsNaN(fidelity.Noise!.Value), $"{fidelity}");
     }
 
     [Theory]
@@ -181,12 +185,17 @@ public class GradientFidelityTests
         var x = randn(2, 1, 32, 32);
         model.call(x).sum().backward();
         var (gradient, buffer) = (model.parameters().First().grad!.clone(), model.buffers().First().clone());
-        Assert.Throws<InvalidTimeZoneException>(() => compression.MeasureFidelity([() => model.call(x).square().sum(), () => { model.call(x); throw new InvalidTimeZoneException(); }]));
-        Assert.Contains("found none", Assert.Throws<ArgumentException>(() => compression.MeasureFidelity([])).Message, StringComparison.Ordinal);
-        Assert.Contains("batch 2", Assert.Throws<ArgumentException>(() => compression.MeasureFidelity([() => model.call(x).sum(), null!])).Message, StringComparison.Ordinal);
+        Assert.Throws<InvalidTimeZoneException>(() => compression.MeasureFidelity(
+            [() => model.call(x).square().sum(), () => { model.call(x); throw new InvalidTimeZoneException(); }]));
+        Assert.Contains(
+            "found none", Assert.Throws<ArgumentException>(() => compression.MeasureFidelity([])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "batch 2", Assert.Throws<ArgumentException>(() => compression.MeasureFidelity([() => model.call(x).sum(), null!])).Message,
+            StringComparison.Ordinal);
         Assert.True(gradient.Equals(model.parameters().First().grad!), "gradient");
         Assert.True(buffer.Equals(model.buffers().First()), "buffer");
-        Assert.InRange(compression.MeasureFidelity(() => model.call(x).square().sum()).Cosine, -1, 1);    // a batch norm leaves such a loss hardly any gradient
+        // a batch norm leaves such a loss hardly any gradient
+        Assert.InRange(compression.MeasureFidelity(() => model.call(x).square().sum()).Cosine, -1, 1);
     }
 
     [Fact]
@@ -201,7 +210,8 @@ public class GradientFidelityTests
         AllocatorMeter.Settle();
         var (few, many) = (Peak(2), Peak(9));
         Assert.InRange(many, few - Others, few + Others);
-        Assert.InRange(many, 3 * parameters, 5 * parameters + Others);    // two sums, two gradients; one parameter's error, and products in pieces
+        // two sums, two gradients; one parameter's error, and products in pieces
+        Assert.InRange(many, 3 * parameters, 5 * parameters + Others);
         Assert.InRange(held, -Others, Others);
 
         long Peak(int batches)
@@ -219,12 +229,13 @@ public class GradientFidelityTests
         using var scope = NewDisposeScope();
         comparison.Add(Tensors(exact), Tensors(compressed));
 
-        static Tensor?[] Tensors(float[][] vectors) => [.. names.Select((_, i) => i < vectors.Length && vectors[i].Length > 0 ? tensor(vectors[i]) : null)];
+        static Tensor?[] Tensors(float[][] vectors) =>
+            [.. names.Select((_, i) => i < vectors.Length && vectors[i].Length > 0 ? tensor(vectors[i]) : null)];
     }
 
     static Sequential Classifier() => Sequential(
-        Conv2d(1, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(),
-        AdaptiveAvgPool2d(1), Flatten(), Linear(16, 4));
+        Conv2d(1, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(),
+        Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), AdaptiveAvgPool2d(1), Flatten(), Linear(16, 4));
 
     // Waves in four directions.
     static IEnumerable<Func<Tensor>> Losses(Module<Tensor, Tensor> model, int batches, double size = 1)
@@ -234,7 +245,8 @@ public class GradientFidelityTests
             var y = randint(4, 16);
             var place = arange(32, dtype: float32);
             var angle = y * (Math.PI / 4) + randn(16) * 0.2;
-            var phase = (angle.cos().view(16, 1, 1) * place.view(1, 32, 1) + angle.sin().view(16, 1, 1) * place.view(1, 1, 32)) * 0.8 + rand(16, 1, 1) * 6;
+            var phase = (angle.cos().view(16, 1, 1) * place.view(1, 32, 1) + angle.sin().view(16, 1, 1) * place.view(1, 1, 32)) * 0.8
+                + rand(16, 1, 1) * 6;
             var x = (phase.sin().view(16, 1, 32, 32) + randn(16, 1, 32, 32) * 0.3) * size;
             yield return () => functional.cross_entropy(model.call(x), y);
         }

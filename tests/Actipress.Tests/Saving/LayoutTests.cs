@@ -19,19 +19,33 @@ public class LayoutTests
         ["dct:10"] = (() => Compressing(ActivationCodec.Dct(10)), 0.5),
     };
 
-    static ActivationStore Compressing(ActivationCodec codec) => new(new CompressingPolicy(new CompressionOptions().SmallestBytes(0).Default(codec)), run: null) { HandsOutOriginals = false };
+    static ActivationStore Compressing(ActivationCodec codec) =>
+        new(new CompressingPolicy(new CompressionOptions().SmallestBytes(0).Default(codec)), run: null) { HandsOutOriginals = false };
 
     static readonly Dictionary<string, Func<Tensor, Tensor>> complexCases = new()
     {
         ["product with the conjugate"] = x => { var q = view_as_complex(x.mul(1.5).view(-1, 2)); return (q * q.conj()).real.sum(); },
         ["power spectrum"] = x => { var f = fft.rfft2(x.mul(1.5)); return (f * f.conj()).real.square().sum(); },
         ["power spectrum by parts"] = x => { var f = fft.rfft2(x.mul(1.5)); return (f.real.square() + f.imag.square()).log1p().sum(); },
-        ["imaginary part of the conjugate"] = x => { var q = view_as_complex(x.mul(1.5).view(-1, 2)); return (q.conj().imag * q.real).sum(); },
-        ["square of a negated view"] = x => { var q = view_as_complex(x.mul(1.5).view(-1, 2)); var part = q.conj().imag; return (part * part * part).sum(); },
-        ["views of those"] = x => { var q = view_as_complex(x.mul(1.5).view(4, -1, 2)); return (q.conj().transpose(0, 1)[3] * q.t()[3]).real.sum() + (q.conj().imag.t().narrow(0, 2, 5) * x.view(4, -1).t().narrow(0, 2, 5)).sum(); },
-        ["absolute value of a conjugate"] = x => { var q = view_as_complex(x.mul(1.5).view(-1, 2)); return (q.conj().abs() * q.abs()).sum(); },
-        ["matrix product with the adjoint"] = x => { var q = view_as_complex(x.mul(1.5).view(16, -1, 2)); return q.matmul(q.conj().t()).abs().sum(); },
-        ["solved conjugates"] = x => { var q = view_as_complex(x.mul(0.1).view(-1, 16, 2)).narrow(0, 0, 16) + eye(16, dtype: ScalarType.ComplexFloat32); return q.conj().inverse().real.square().sum(); },
+        ["imaginary part of the conjugate"] =
+            x => { var q = view_as_complex(x.mul(1.5).view(-1, 2)); return (q.conj().imag * q.real).sum(); },
+        ["square of a negated view"] =
+            x => { var q = view_as_complex(x.mul(1.5).view(-1, 2)); var part = q.conj().imag; return (part * part * part).sum(); },
+        ["views of those"] = x =>
+        {
+            var q = view_as_complex(x.mul(1.5).view(4, -1, 2));
+            return (q.conj().transpose(0, 1)[3] * q.t()[3]).real.sum()
+                + (q.conj().imag.t().narrow(0, 2, 5) * x.view(4, -1).t().narrow(0, 2, 5)).sum();
+        },
+        ["absolute value of a conjugate"] =
+            x => { var q = view_as_complex(x.mul(1.5).view(-1, 2)); return (q.conj().abs() * q.abs()).sum(); },
+        ["matrix product with the adjoint"] =
+            x => { var q = view_as_complex(x.mul(1.5).view(16, -1, 2)); return q.matmul(q.conj().t()).abs().sum(); },
+        ["solved conjugates"] = x =>
+        {
+            var q = view_as_complex(x.mul(0.1).view(-1, 16, 2)).narrow(0, 0, 16) + eye(16, dtype: ScalarType.ComplexFloat32);
+            return q.conj().inverse().real.square().sum();
+        },
     };
 
     static readonly Dictionary<string, Func<Tensor, Tensor>> matrixCases = Matrices();
@@ -131,7 +145,10 @@ public class LayoutTests
     {
         using var everything = NewDisposeScope();
         var whole = randn(64, 1000);
-        foreach (var view in (Tensor[])[whole.narrow(1, 5, 7), whole.narrow(1, 5, 7).t(), whole.slice(1, 0, 1000, 250), whole[0].as_strided([10, 4], [2, 1], 0), whole.narrow(1, 5, 7).narrow(0, 0, 1), whole.narrow(1, 5, 7).unsqueeze(1).expand(64, 3, 7)])
+        foreach (var view in (Tensor[])[
+            whole.narrow(1, 5, 7), whole.narrow(1, 5, 7).t(), whole.slice(1, 0, 1000, 250), whole[0].as_strided([10, 4], [2, 1], 0),
+            whole.narrow(1, 5, 7).narrow(0, 0, 1), whole.narrow(1, 5, 7).unsqueeze(1).expand(64, 3, 7),
+        ])
         {
             var (layout, ofMap) = (Geometry.Of(view), Geometry.OfMap(view));
             using var map = view.as_strided(ofMap.Sizes, ofMap.Strides, ofMap.Offset).contiguous();
@@ -145,5 +162,6 @@ public class LayoutTests
     }
 
     // The axes of more than one element, from the innermost by stride.
-    static string Order(Tensor tensor) => string.Join(',', Enumerable.Range(0, tensor.shape.Length).Where(axis => tensor.shape[axis] > 1).OrderBy(axis => tensor.stride()[axis]));
+    static string Order(Tensor tensor) => string.Join(
+        ',', Enumerable.Range(0, tensor.shape.Length).Where(axis => tensor.shape[axis] > 1).OrderBy(axis => tensor.stride()[axis]));
 }

@@ -18,7 +18,9 @@ public sealed record OperationCase(string Name, string[] Lines, Func<Leaves, Ten
 
     public override string ToString() => Name;
 
-    /// <summary>The gradients of the leaves, from a fixed seed. The result is weighed by a fixed map, as what follows in a network does.</summary>
+    /// <summary>
+    /// The gradients of the leaves, from a fixed seed. The result is weighed by a fixed map, as what follows in a network does.
+    /// </summary>
     /// <param name="scope">Opened for the forward pass.</param>
     public IReadOnlyList<Tensor> Gradients(Func<IDisposable>? scope = null)
     {
@@ -121,14 +123,15 @@ static class OperationCases
     public static IReadOnlyDictionary<string, string> WithoutCase { get; } = new (string Why, string[] Lines)[]
     {
         ("runs on a GPU only", [
-            "native_dropout", "_fused_dropout", "convolution_overrideable", "cudnn_convolution", "cudnn_convolution_transpose", "cudnn_batch_norm",
-            "cudnn_grid_sampler", "_cudnn_rnn", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "_scaled_dot_product_flash_attention",
-            "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_fused_attention_overrideable",
-            "_flash_attention_forward", "_efficient_attention_forward"]),
+            "native_dropout", "_fused_dropout", "convolution_overrideable", "cudnn_convolution", "cudnn_convolution_transpose",
+            "cudnn_batch_norm", "cudnn_grid_sampler", "_cudnn_rnn", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell",
+            "_scaled_dot_product_flash_attention", "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
+            "_scaled_dot_product_fused_attention_overrideable", "_flash_attention_forward", "_efficient_attention_forward"]),
         ("no function of TorchSharp 0.107 calls it", [
-            "conv_tbc", "mkldnn_convolution", "_grouped_mm", "_addmm_activation", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
-            "_batch_norm_with_update", "_batch_norm_no_update", "_fused_rms_norm", "special_log_ndtr", "triangular_solve", "segment_reduce",
-            "scatter_reduce", "index_reduce", "_pdist_forward", "multilabel_margin_loss_forward", "_weight_norm_interface"]),
+            "conv_tbc", "mkldnn_convolution", "_grouped_mm", "_addmm_activation", "_native_batch_norm_legit",
+            "_native_batch_norm_legit_no_training", "_batch_norm_with_update", "_batch_norm_no_update", "_fused_rms_norm",
+            "special_log_ndtr", "triangular_solve", "segment_reduce", "scatter_reduce", "index_reduce", "_pdist_forward",
+            "multilabel_margin_loss_forward", "_weight_norm_interface"]),
         ("TorchSharp 0.107 calls other operations in its place", ["adaptive_max_pool3d", "special_erfcx", "mish", "linear"]),
         ("runs where places need more than 32 bits only", ["_grid_sampler_2d_cpu_fallback"]),
     }.SelectMany(reason => reason.Lines.Select(line => (line, reason.Why))).ToDictionary();
@@ -173,12 +176,18 @@ static class OperationCases
 
         // Linear in each factor.
         new("convolution", make => conv2d(make.Map(image), make.Weight(32, 16, 3, 3), padding: [1, 1])),
-        new("convolution of a rectified map", ["convolution"], make => conv2d(relu(make.Map(image)), make.Weight(32, 16, 3, 3), padding: [1, 1])),
+        new(
+            "convolution of a rectified map", ["convolution"],
+            make => conv2d(relu(make.Map(image)), make.Weight(32, 16, 3, 3), padding: [1, 1])),
         new("convolution of one point", ["convolution"], make => conv2d(make.Map(image), make.Weight(32, 16, 1, 1))),
-        new("convolution by channel", ["convolution"], make => conv2d(make.Map(image), make.Weight(16, 1, 3, 3), padding: [1, 1], groups: 16)),
+        new(
+            "convolution by channel", ["convolution"],
+            make => conv2d(make.Map(image), make.Weight(16, 1, 3, 3), padding: [1, 1], groups: 16)),
         new("convolution of lines", ["convolution"], make => conv1d(make.Map(line), make.Weight(32, 32, 5), padding: 2)),
         new("convolution of volumes", ["convolution"], make => conv3d(make.Map(volume), make.Weight(16, 8, 3, 3, 3), padding: [1, 1, 1])),
-        new("transposed convolution", ["convolution"], make => conv_transpose2d(make.Map(image), make.Weight(16, 8, 2, 2), strides: [2, 2])),
+        new(
+            "transposed convolution", ["convolution"],
+            make => conv_transpose2d(make.Map(image), make.Weight(16, 8, 2, 2), strides: [2, 2])),
         new("mul", make => make.Map(image) * make.Map(image)),
         new("square by mul", ["mul"], make => make.Map(image) is var x ? x * x : x),
         new("dot", make => dot(make.Wave(1 << 16), make.Wave(1 << 16))),
@@ -201,7 +210,9 @@ static class OperationCases
         new("dropout", ["mul"], make => dropout(make.Map(image), 0.3)),
 
         // These cases are of this kind: normalisations.
-        new("native_batch_norm", make => batch_norm(make.Map(image), zeros(16), ones(16), make.Through(ones(16)), make.Weight(16), training: true)),
+        new(
+            "native_batch_norm",
+            make => batch_norm(make.Map(image), zeros(16), ones(16), make.Through(ones(16)), make.Weight(16), training: true)),
         new("batch norm, evaluating", ["native_batch_norm"],
             make => batch_norm(make.Map(image), zeros(16), ones(16), make.Through(ones(16)), make.Weight(16))),
         new("instance norm", ["native_batch_norm"], make => instance_norm(make.Map(image))),
@@ -239,7 +250,9 @@ static class OperationCases
 
         // Two maps are compared.
         new("maximum", make => maximum(make.Map(image), make.Map(image))),
-        new("maximum of neighbours", ["maximum"], make => make.Map(image) is var x ? maximum(x.slice(3, 1, 32, 1), x.slice(3, 0, 31, 1)) : x),
+        new(
+            "maximum of neighbours", ["maximum"],
+            make => make.Map(image) is var x ? maximum(x.slice(3, 1, 32, 1), x.slice(3, 0, 31, 1)) : x),
         new("minimum", make => minimum(make.Map(image), make.Map(image))),
         new("fmax", make => fmax(make.Map(image), make.Map(image))),
         new("fmin", make => fmin(make.Map(image), make.Map(image))),
@@ -341,7 +354,8 @@ static class OperationCases
         new("binary_cross_entropy", make => binary_cross_entropy(make.Within(1e-4, 1 - 1e-4, image), Truth(image))),
         new("multi_margin_loss", make => multi_margin_loss(make.Map(1024, 64), randint(0, 64, [1024]))),
         new("_ctc_loss",
-            make => ctc_loss(log_softmax(make.Tokens(64, 8, 64) * 3, 2), randint(1, 64, [8, 20]), full([8], 64L, int64), full([8], 20L, int64))),
+            make => ctc_loss(
+                log_softmax(make.Tokens(64, 8, 64) * 3, 2), randint(1, 64, [8, 20]), full([8], 64L, int64), full([8], 20L, int64))),
 
         // These cases are of this kind: compared for equality.
         new("max", make => max(make.Map(image))),
@@ -401,7 +415,8 @@ static class OperationCases
             make => conv2d(make.Map(4, 32, 24, 24).to(bfloat16), make.Weight(32, 32, 3, 3).to(bfloat16), padding: [1, 1]).to(float32)),
         new("_embedding_bag", make => make.Module(EmbeddingBag(500, 128)).call(randint(0, 500, [64, 8]))),
         new("embedding, then linear", ["embedding", "mm"],
-            make => functional.linear(make.Module(Embedding(500, 128)).call(randint(0, 500, [8, 64])), make.Weight(64, 128), make.Weight(64))),
+            make =>
+                functional.linear(make.Module(Embedding(500, 128)).call(randint(0, 500, [8, 64])), make.Weight(64, 128), make.Weight(64))),
 
         // As people join them.
         new("multi-head attention", ["bmm"],
@@ -424,7 +439,9 @@ static class OperationCases
         new("entropy", ["log", "mul"], make => softmax(make.Map(image) * 3, 1) is var p ? -(p * log(p + 1e-8)).sum(1) : p),
         new("softmax by hand", ["exp", "div"], make => exp(make.Map(image) * 4) is var e ? e / e.sum(1, keepdim: true) : e),
         new("logarithm of a sum of exponentials by hand", ["exp", "log"], make => log(exp(make.Map(image) * 4).sum(1))),
-        new("cosine similarity", ["linalg_vector_norm", "div"], make => cosine_similarity(make.UnlikeTokens(tokens), make.UnlikeTokens(tokens), 2)),
+        new(
+            "cosine similarity", ["linalg_vector_norm", "div"],
+            make => cosine_similarity(make.UnlikeTokens(tokens), make.UnlikeTokens(tokens), 2)),
         new("normalize", ["norm", "div"], make => normalize(make.UnlikeTokens(tokens), dim: 2)),
         new("root mean square norm by hand", ["pow", "rsqrt", "mul"],
             make => make.UnlikeTokens(tokens) is var x ? x * rsqrt(x.pow(2).mean([2], keepdim: true) + 1e-6) : x),
@@ -433,7 +450,8 @@ static class OperationCases
         new("triplet margin loss", ["norm"],
             make => triplet_margin_loss(make.Tokens(1, 512, 64)[0], make.Tokens(1, 512, 64)[0], make.Tokens(1, 512, 64)[0])),
         new("gated GELU", ["gelu", "mul"],
-            make => functional.linear(make.Tokens(tokens), make.Weight(256, 128)).chunk(2, 2) is var halves ? halves[0] * gelu(halves[1]) : halves[0]),
+            make => functional.linear(make.Tokens(tokens), make.Weight(256, 128)).chunk(2, 2) is var halves
+                ? halves[0] * gelu(halves[1]) : halves[0]),
         new("squeeze and excitation", ["mul", "sigmoid"],
             make => make.Map(image) is var x ? x * torch.sigmoid(conv2d(x.mean([2, 3], keepdim: true), make.Weight(16, 16, 1, 1))) : x),
         new("attention by hand", ["_softmax", "bmm"],
@@ -444,17 +462,19 @@ static class OperationCases
         new("Charbonnier loss", ["pow", "sqrt"], make => sqrt((Near(make.Map(image), out var near) - near).pow(2) + 1e-6).mean()),
         new("total variation", ["abs"], make => make.Map(image) is var x ? (x.slice(3, 1, 32, 1) - x.slice(3, 0, 31, 1)).abs().mean() : x),
         new("upsampled by an attention gate", ["mul", "sigmoid"],
-            make => interpolate(make.Map(4, 16, 16, 16), [32, 32], mode: InterpolationMode.Bilinear, align_corners: false) * torch.sigmoid(make.Map(4, 1, 32, 32))),
+            make => interpolate(make.Map(4, 16, 16, 16), [32, 32], mode: InterpolationMode.Bilinear, align_corners: false)
+                * torch.sigmoid(make.Map(4, 1, 32, 32))),
         new("convolution, batch norm, relu, pooling", ["convolution", "native_batch_norm", "relu", "max_pool2d_with_indices"],
             make => make.Module(Sequential(
                 Conv2d(16, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), MaxPool2d(2),
                 Conv2d(16, 16, 3, padding: 1, bias: false), BatchNorm2d(16), SiLU())).call(make.Map(image))),
     ];
 
-    static OperationCase Attention(string name, double size) => new(name, ["_scaled_dot_product_flash_attention_for_cpu"], make => scaled_dot_product_attention(
-        make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2) * size,
-        make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2) * size,
-        make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2)));
+    static OperationCase Attention(string name, double size) =>
+        new(name, ["_scaled_dot_product_flash_attention_for_cpu"], make => scaled_dot_product_attention(
+            make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2) * size,
+            make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2) * size,
+            make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2)));
 
     static Tensor Truth(long[] shape) => (Leaves.Field(shape) > 0).to(float32);
 

@@ -34,7 +34,9 @@ public sealed class OperationLaws : IDisposable
             if (a == 0 && b == 0) continue;
             var cosine = (plain[leaf] * rebuilt[leaf]).sum().ToDouble() / (a * b);
             Assert.True(cosine >= 0.95, $"{given}: cosine {cosine:0.000} (norm ratio {b / a:0.00}) of leaf {leaf}; wanted 0.95.");
-            Assert.True(b / a is >= 0.8 and <= 1.25, $"{given}: norm ratio {b / a:0.00} (cosine {cosine:0.000}) of leaf {leaf}; wanted 0.8 to 1.25.");
+            Assert.True(
+                b / a is >= 0.8 and <= 1.25,
+                $"{given}: norm ratio {b / a:0.00} (cosine {cosine:0.000}) of leaf {leaf}; wanted 0.8 to 1.25.");
         }
     }
 
@@ -69,7 +71,8 @@ public sealed class OperationLaws : IDisposable
     [Fact]
     public void Every_module_that_a_line_names_is_one_of_TorchSharp()
     {
-        var modules = typeof(nn).Assembly.GetTypes().Where(type => type.IsAssignableTo(typeof(nn.Module))).Select(type => type.Name).ToHashSet();
+        var modules = typeof(nn).Assembly.GetTypes().Where(type => type.IsAssignableTo(typeof(nn.Module)))
+            .Select(type => type.Name).ToHashSet();
         Assert.Equal([], Operations.All.SelectMany(line => line.Modules).Where(name => !modules.Contains(name)));
         Assert.Equal([], Operations.All.SelectMany(line => line.Modules).CountBy(name => name).Where(pair => pair.Value > 1));
     }

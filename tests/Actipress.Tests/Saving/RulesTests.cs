@@ -81,15 +81,17 @@ public sealed class RulesTests : IDisposable
         });
 
         static object? Argument(ParameterInfo parameter) =>
-            parameter is { DefaultValue: { } value, ParameterType: { IsEnum: true } kind } && parameter.HasDefaultValue ? Enum.ToObject(kind, value) :
-            parameter.HasDefaultValue ? parameter.DefaultValue :
-            parameter.ParameterType == typeof(ActivationCodec) ? Four :
-            parameter.Member.Name == nameof(CompressionOptions.Operation) && parameter.ParameterType == typeof(string) ? "aten::celu" :
-            parameter.ParameterType == typeof(string) ? "conv1" :
-            parameter.ParameterType == typeof(string[]) ? Array.Empty<string>() :
-            parameter.ParameterType == typeof(Func<Layer, bool>) ? (Func<Layer, bool>)(_ => true) :
-            parameter.ParameterType == typeof(SavedNeed) ? SavedNeed.Smooth :
-            parameter.ParameterType == typeof(double) ? 0.9 : Convert.ChangeType(1, parameter.ParameterType, null);
+            parameter is { DefaultValue: { } value, ParameterType: { IsEnum: true } kind } && parameter.HasDefaultValue
+                ? Enum.ToObject(kind, value) :
+                    parameter.HasDefaultValue ? parameter.DefaultValue :
+                    parameter.ParameterType == typeof(ActivationCodec) ? Four :
+                    parameter.Member.Name == nameof(CompressionOptions.Operation) && parameter.ParameterType == typeof(string)
+                    ? "aten::celu" :
+                    parameter.ParameterType == typeof(string) ? "conv1" :
+                    parameter.ParameterType == typeof(string[]) ? Array.Empty<string>() :
+                    parameter.ParameterType == typeof(Func<Layer, bool>) ? (Func<Layer, bool>)(_ => true) :
+                    parameter.ParameterType == typeof(SavedNeed) ? SavedNeed.Smooth :
+                    parameter.ParameterType == typeof(double) ? 0.9 : Convert.ChangeType(1, parameter.ParameterType, null);
     }
 
     [Fact]

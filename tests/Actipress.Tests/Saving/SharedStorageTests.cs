@@ -65,7 +65,8 @@ public class SharedStorageTests
         Assert.Equal(rows * 16 * sizeof(float), Assert.Single(report!.Layers).SavedBytes);
     }
 
-    static float[] Gradient(Func<Tensor, Tensor> operation, Tensor x, ActivationStore? store, out CompressionReport? report, Tensor? weight = null)
+    static float[] Gradient(
+        Func<Tensor, Tensor> operation, Tensor x, ActivationStore? store, out CompressionReport? report, Tensor? weight = null)
     {
         using var gradient = ThroughStore.Gradient(operation, x, store, out report);
         var gradients = gradient.data<float>().ToArray();

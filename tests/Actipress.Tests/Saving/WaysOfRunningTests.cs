@@ -5,7 +5,9 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>Models run as people run them: the gradients are right and the maps are compressed, whoever calls what on which thread.</summary>
+/// <summary>
+/// Models run as people run them: the gradients are right and the maps are compressed, whoever calls what on which thread.
+/// </summary>
 public class WaysOfRunningTests
 {
     static Action<CompressionOptions> With(ActivationCodec codec) => options =>
@@ -91,7 +93,8 @@ public class WaysOfRunningTests
         return make();
     }
 
-    static double[] Gradients(Module model) => [.. model.parameters().Where(p => p.grad is not null).SelectMany(p => { using var g = p.grad!; return g.to(ScalarType.Float64).contiguous().data<double>().ToArray(); })];
+    static double[] Gradients(Module model) => [.. model.parameters().Where(p => p.grad is not null)
+        .SelectMany(p => { using var g = p.grad!; return g.to(ScalarType.Float64).contiguous().data<double>().ToArray(); })];
 
     static double Cosine(double[] a, double[] b)
     {
@@ -160,7 +163,8 @@ public class WaysOfRunningTests
         for (var steps = 1; steps <= 3; steps++)
         {
             var plain = Step(null, byForward: false, steps);
-            var (call, forward) = (Step(ActivationCodec.Dct(4), byForward: false, steps), Step(ActivationCodec.Dct(4), byForward: true, steps));
+            var (call, forward) =
+                (Step(ActivationCodec.Dct(4), byForward: false, steps), Step(ActivationCodec.Dct(4), byForward: true, steps));
             Assert.True(Cosine(plain, call) > 0.97, $"by call {Cosine(plain, call)}");
             Assert.True(Cosine(call, forward) > 0.9999, $"by forward {Cosine(call, forward)}, to plain {Cosine(plain, forward)}");
         }
@@ -227,7 +231,8 @@ public class WaysOfRunningTests
             if (fromPool) Task.WaitAll([.. actions.Select(action => Task.Run(action))]);
             else
             {
-                var threads = Array.ConvertAll(actions, action => new Thread(() => { try { action(); } catch (Exception caught) { failures.Enqueue(caught); } }));
+                var threads = Array.ConvertAll(
+                    actions, action => new Thread(() => { try { action(); } catch (Exception caught) { failures.Enqueue(caught); } }));
                 foreach (var thread in threads) thread.Start();
                 foreach (var thread in threads) thread.Join();
             }
@@ -259,7 +264,9 @@ public class WaysOfRunningTests
             using (var y = modelByForward ? model.forward(x) : model.call(x)) Run(y.mean());
             var layers = compression.Report().Layers;
             var head = Assert.Single(layers, layer => layer.Name == "head");
-            Assert.True(head.KeptAs.Contains("rule", StringComparison.Ordinal) || head is { Maps: 0, SharedMaps: 1 }, $"step {step}\n{compression.Report()}");
+            Assert.True(
+                head.KeptAs.Contains("rule", StringComparison.Ordinal) || head is { Maps: 0, SharedMaps: 1 },
+                $"step {step}\n{compression.Report()}");
             // The map that the head saves was saved by the ReLU before; it is held for both.
             Assert.Contains(layers, layer => layer.Name == "conv2" && layer.KeptAs.StartsWith("dct", StringComparison.Ordinal));
             Assert.DoesNotContain(compression.Report().Notes, note => note.Contains("met nothing", StringComparison.Ordinal));
@@ -277,9 +284,12 @@ public class WaysOfRunningTests
         double[] Train(ActivationCodec? codec, out double[] shares)
         {
             using var everything = NewDisposeScope();
-            using var generator = Seeded(() => Sequential(Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), Conv2d(8, 3, 3, padding: 1), Tanh()));
-            using var critic = Seeded(() => Sequential(Conv2d(3, 8, 3, padding: 1), LeakyReLU(0.2), Conv2d(8, 8, 3, padding: 1), LeakyReLU(0.2), Conv2d(8, 1, 3, padding: 1)));
-            var compressions = codec is null ? [] : new[] { generator.CompressActivations(With(codec)), critic.CompressActivations(With(codec)) };
+            using var generator =
+                Seeded(() => Sequential(Conv2d(3, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), Conv2d(8, 3, 3, padding: 1), Tanh()));
+            using var critic = Seeded(() => Sequential(
+                Conv2d(3, 8, 3, padding: 1), LeakyReLU(0.2), Conv2d(8, 8, 3, padding: 1), LeakyReLU(0.2), Conv2d(8, 1, 3, padding: 1)));
+            var compressions = codec is null
+                ? [] : new[] { generator.CompressActivations(With(codec)), critic.CompressActivations(With(codec)) };
             for (var step = 0; step < 4; step++)
             {
                 using var inner = NewDisposeScope();
@@ -293,7 +303,8 @@ public class WaysOfRunningTests
                 }
                 foreach (var compression in compressions) Assert.Equal(0, compression.LiveBytes);
             }
-            shares = [.. compressions.Select(compression => compression.Report()).Select(report => report.KeptBytes / (double)report.SavedBytes)];
+            shares = [.. compressions.Select(compression => compression.Report())
+                .Select(report => report.KeptBytes / (double)report.SavedBytes)];
             foreach (var compression in compressions) compression.Dispose();
             return [.. Gradients(generator), .. Gradients(critic)];
         }
@@ -340,9 +351,12 @@ public class WaysOfRunningTests
             using var everything = NewDisposeScope();
             using var model = Seeded(() => Sequential(
                 ("conv1", Conv2d(3, 8, 3, padding: 1)), ("relu1", ReLU()), ("conv2", Conv2d(8, 8, 3, padding: 1)),
-                ("norm", BatchNorm2d(8, affine: what != "no affine norm")), ("relu2", ReLU()), ("conv3", Conv2d(8, 8, 3, padding: 1)), ("tanh", Tanh()), ("conv4", Conv2d(8, 2, 3, padding: 1))));
+                ("norm", BatchNorm2d(8, affine: what != "no affine norm")), ("relu2", ReLU()), ("conv3", Conv2d(8, 8, 3, padding: 1)),
+                ("tanh", Tanh()), ("conv4", Conv2d(8, 2, 3, padding: 1))));
             foreach (var (name, parameter) in model.named_parameters())
-                if ((what == "backbone" && !name.StartsWith("conv4", StringComparison.Ordinal) && !name.StartsWith("conv3", StringComparison.Ordinal)) || (what == "middle" && name.StartsWith("conv2", StringComparison.Ordinal)))
+                if ((what == "backbone" && !name.StartsWith("conv4", StringComparison.Ordinal)
+                    && !name.StartsWith("conv3", StringComparison.Ordinal))
+                    || (what == "middle" && name.StartsWith("conv2", StringComparison.Ordinal)))
                     parameter.requires_grad = false;
             using var compression = codec is null ? null : model.CompressActivations(With(codec));
             for (var step = 0; step < 2; step++)
@@ -353,7 +367,8 @@ public class WaysOfRunningTests
                 var report = compression.Report();
                 Assert.True(report.KeptBytes < report.SavedBytes * 0.6, $"step {step}\n{report}");
                 // The tanh stands after half of the layers, and its map is compressed in the first step as in later ones.
-                Assert.Contains(report.Layers, layer => layer is { Name: "tanh", Maps: 1 } && layer.KeptAs.StartsWith("dct", StringComparison.Ordinal));
+                Assert.Contains(
+                    report.Layers, layer => layer is { Name: "tanh", Maps: 1 } && layer.KeptAs.StartsWith("dct", StringComparison.Ordinal));
                 Assert.Equal(0, compression.LiveBytes);
             }
             return Gradients(model);
@@ -367,7 +382,9 @@ public class WaysOfRunningTests
         Same(plain, Step(ThroughStore.Lossless, out _), 1e-2);    // sums in bfloat16
         Assert.InRange(Cosine(plain, Step(ActivationCodec.Dct(4), out var report)), 0.97, 1);
         // Three convolutions' inputs, the norm's, two ReLUs' and the pool's: no weights among them.
-        Assert.All(report!.Layers, layer => Assert.True(layer.SavedBytes % (4 * 8 * 16 * 16) == 0 || layer.SavedBytes % (8 * 4) == 0, $"{layer}\n{report}"));
+        Assert.All(
+            report!.Layers,
+            layer => Assert.True(layer.SavedBytes % (4 * 8 * 16 * 16) == 0 || layer.SavedBytes % (8 * 4) == 0, $"{layer}\n{report}"));
         Assert.True(report.SavedBytes < 6 * 4 * 8 * 32 * 32 * 4, $"{report}");
 
         double[] Step(ActivationCodec? codec, out CompressionReport? report)
@@ -406,14 +423,27 @@ public class WaysOfRunningTests
 
     static readonly Dictionary<string, Func<Tensor, Tensor, Tensor>> computations = new()
     {
-        ["standardised"] = (w, _) => { var flat = w.view(w.shape[0], -1); return ((flat - flat.mean([1], keepdim: true)) / (flat.std(1, keepdim: true) + 1e-5)).view(w.shape); },
-        ["spectral norm by hand"] = (w, u) => { var flat = w.view(w.shape[0], -1); using (no_grad()) { } var v = functional.normalize(flat.matmul(u.detach().t()), dim: 0); var sigma = v.detach().t().matmul(flat).norm(); return w / sigma; },
+        ["standardised"] = (w, _) =>
+        {
+            var flat = w.view(w.shape[0], -1);
+            return ((flat - flat.mean([1], keepdim: true)) / (flat.std(1, keepdim: true) + 1e-5)).view(w.shape);
+        },
+        ["spectral norm by hand"] = (w, u) =>
+        {
+            var flat = w.view(w.shape[0], -1);
+            using (no_grad()) { }
+            var v = functional.normalize(flat.matmul(u.detach().t()), dim: 0);
+            var sigma = v.detach().t().matmul(flat).norm();
+            return w / sigma;
+        },
         ["binarised"] = (w, _) => w + (w.sign() * w.abs().mean([1, 2, 3], keepdim: true) - w).detach(),
-        ["weight norm"] = (w, u) => w * (u.narrow(1, 0, w.shape[0]).view(-1, 1, 1, 1) / w.view(w.shape[0], -1).norm(1, keepdim: true).view(-1, 1, 1, 1)),
+        ["weight norm"] =
+            (w, u) => w * (u.narrow(1, 0, w.shape[0]).view(-1, 1, 1, 1) / w.view(w.shape[0], -1).norm(1, keepdim: true).view(-1, 1, 1, 1)),
         ["low rank"] = (w, u) => w + u.t().matmul(u).narrow(0, 0, w.shape[0]).narrow(1, 0, w[0].numel()).reshape(w.shape),
     };
 
-    public static TheoryData<string, bool> Computations => new(from name in computations.Keys from byForward in (bool[])[false, true] select (name, byForward));
+    public static TheoryData<string, bool> Computations =>
+        new(from name in computations.Keys from byForward in (bool[])[false, true] select (name, byForward));
 
     [Theory, MemberData(nameof(Computations))]
     public void A_weight_that_is_computed_is_no_map(string name, bool byForward)
@@ -468,7 +498,10 @@ public class WaysOfRunningTests
                 Assert.Equal(0, compression.LiveBytes);
                 var report = compression.Report();
                 // No weight is taken for a map: none of the layers' maps is as large as one.
-                Assert.True(report.Layers.Count(layer => layer.Maps > 0) >= 4 && report.Layers.All(layer => layer.SavedBytes is not (8 * 3 * 9 * 4 or 8 * 3 * 9 * 8 or 8 * 8 * 9 * 4 or 8 * 8 * 9 * 8)), $"{type}\n{report}");
+                Assert.True(
+                    report.Layers.Count(layer => layer.Maps > 0) >= 4 && report.Layers.All(layer =>
+                        layer.SavedBytes is not (8 * 3 * 9 * 4 or 8 * 3 * 9 * 8 or 8 * 8 * 9 * 4 or 8 * 8 * 9 * 8)),
+                    $"{type}\n{report}");
             }
         }
     }
@@ -489,7 +522,8 @@ public class WaysOfRunningTests
         {
             using var scope = NewDisposeScope();
             var h = zeros(x.shape[0], 16);
-            for (var step = 0; step < 20; step++) h = tanh(ByForward ? input.forward(x.select(1, step)) + state.forward(h) : input.call(x.select(1, step)) + state.call(h));
+            for (var step = 0; step < 20; step++)
+                h = tanh(ByForward ? input.forward(x.select(1, step)) + state.forward(h) : input.call(x.select(1, step)) + state.call(h));
             return (ByForward ? output.forward(h) : output.call(h)).MoveToOuterDisposeScope();
         }
     }
@@ -513,7 +547,8 @@ public class WaysOfRunningTests
                 using (var y = byForward ? model.forward(x) : model.call(x)) Run(y.sin().mean());
                 if (compression is null || codec == ThroughStore.Lossless) continue;
                 var report = compression.Report();
-                Assert.True(report.KeptBytes < report.SavedBytes * 0.5 && report.Layers.Sum(layer => layer.Maps) >= 20, $"step {step}\n{report}");
+                Assert.True(
+                    report.KeptBytes < report.SavedBytes * 0.5 && report.Layers.Sum(layer => layer.Maps) >= 20, $"step {step}\n{report}");
                 Assert.Equal(0, compression.LiveBytes);
             }
             return Gradients(model);
@@ -542,7 +577,8 @@ public class WaysOfRunningTests
                     Compressed();
                 }
                 // Two forward passes for one backward pass.
-                using (var one = Of(Input(10 * step + 5, 2, 3, 32, 32))) using (var two = Of(Input(10 * step + 6, 2, 3, 32, 32))) Run(DiceAndCrossEntropy(one) + DiceAndCrossEntropy(two));
+                using (var one = Of(Input(10 * step + 5, 2, 3, 32, 32)))
+                using (var two = Of(Input(10 * step + 6, 2, 3, 32, 32))) Run(DiceAndCrossEntropy(one) + DiceAndCrossEntropy(two));
                 Compressed();
                 model.eval();
                 using (no_grad()) Of(Input(99, 2, 3, 32, 32)).Dispose();

@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Tests.Transforms;
 
-/// <summary>Both faces against SciPy and PyWavelets; tests/Golden/make_golden.py made the file and says what each row is there to catch.</summary>
+/// <summary>
+/// Both faces against SciPy and PyWavelets; tests/Golden/make_golden.py made the file and says what each row is there to catch.
+/// </summary>
 public class GoldenTests
 {
     public sealed record Case(string Name, Transform Transform, long[] Shape, float[] Input, float[] Coefficients)
@@ -41,6 +43,7 @@ public class GoldenTests
     static void AssertNear(float[] expected, float[] actual)
     {
         var largest = Math.Max(1, expected.Max(Math.Abs));
-        for (var i = 0; i < expected.Length; i++) Assert.True(Math.Abs(expected[i] - actual[i]) <= 1e-5 * largest, $"coefficient {i}: wanted {expected[i]}, found {actual[i]}");
+        for (var i = 0; i < expected.Length; i++)
+            Assert.True(Math.Abs(expected[i] - actual[i]) <= 1e-5 * largest, $"coefficient {i}: wanted {expected[i]}, found {actual[i]}");
     }
 }

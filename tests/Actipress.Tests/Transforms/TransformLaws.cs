@@ -80,21 +80,22 @@ public class TransformLaws
 
     [Fact]
     public void Transforms_are_linear() =>
-        Gen.Select(Gen.Int[0, transforms.Count - 1], Gen.Int[1, 40], Gen.Int[1, 40], Gen.Float[-4, 4], Gen.Int).Sample((t, height, width, factor, seed) =>
-        {
-            var shape = new MapShape(2, 1, height, width);
-            var random = new Random(seed);
-            float[] Draw() => [.. Enumerable.Range(0, (int)shape.Elements).Select(_ => (float)random.NextDouble() - 0.5f)];
-            var (a, b) = (Draw(), Draw());
-            float[] Forward(float[] x)
+        Gen.Select(Gen.Int[0, transforms.Count - 1], Gen.Int[1, 40], Gen.Int[1, 40], Gen.Float[-4, 4], Gen.Int)
+            .Sample((t, height, width, factor, seed) =>
             {
-                var y = new float[transforms[t].Coefficients(shape)];
-                transforms[t].Forward(x, shape, y);
-                return y;
-            }
-            var (ya, yb, both) = (Forward(a), Forward(b), Forward([.. a.Zip(b, (p, q) => p + factor * q)]));
-            for (var i = 0; i < both.Length; i++) Assert.Equal(ya[i] + factor * yb[i], both[i], 2e-5 * (1 + Math.Abs(factor)) * 16);
-        }, iter: 200);
+                var shape = new MapShape(2, 1, height, width);
+                var random = new Random(seed);
+                float[] Draw() => [.. Enumerable.Range(0, (int)shape.Elements).Select(_ => (float)random.NextDouble() - 0.5f)];
+                var (a, b) = (Draw(), Draw());
+                float[] Forward(float[] x)
+                {
+                    var y = new float[transforms[t].Coefficients(shape)];
+                    transforms[t].Forward(x, shape, y);
+                    return y;
+                }
+                var (ya, yb, both) = (Forward(a), Forward(b), Forward([.. a.Zip(b, (p, q) => p + factor * q)]));
+                for (var i = 0; i < both.Length; i++) Assert.Equal(ya[i] + factor * yb[i], both[i], 2e-5 * (1 + Math.Abs(factor)) * 16);
+            }, iter: 200);
 
     [Fact]
     public void Unknown_transforms_are_refused_and_the_known_listed()
@@ -119,6 +120,8 @@ public class TransformLaws
         Assert.Equal(expected.Length, actual.Length);
         var largest = expected.Select(Math.Abs).DefaultIfEmpty().Max();
         for (var i = 0; i < expected.Length; i++)
-            Assert.True(Math.Abs(expected[i] - actual[i]) <= 1e-5 * largest + 2e-43, $"{transform} on {map}, element {i}: {expected[i]} became {actual[i]}");
+            Assert.True(
+                Math.Abs(expected[i] - actual[i]) <= 1e-5 * largest + 2e-43,
+                $"{transform} on {map}, element {i}: {expected[i]} became {actual[i]}");
     }
 }

@@ -8,7 +8,13 @@ struct GpuCounts
     public int Masks, Signs, LevelBits, Escapes;
 
     public static GpuCounts operator +(GpuCounts a, GpuCounts b) =>
-        new() { Masks = a.Masks + b.Masks, Signs = a.Signs + b.Signs, LevelBits = a.LevelBits + b.LevelBits, Escapes = a.Escapes + b.Escapes };
+        new()
+        {
+            Masks = a.Masks + b.Masks,
+            Signs = a.Signs + b.Signs,
+            LevelBits = a.LevelBits + b.LevelBits,
+            Escapes = a.Escapes + b.Escapes,
+        };
 }
 
 /// <summary>A grid's step and offsets, as <see cref="Magnitudes"/> has them.</summary>

@@ -40,7 +40,10 @@ sealed class GpuGrid : Implementation
             return (device, null);
         }
         catch (PlatformNotSupportedException refusal) { return (null, refusal); }
-        catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException refusal) { return (null, refusal); }
+        catch (TypeInitializationException failure) when (failure.InnerException is PlatformNotSupportedException refusal)
+        {
+            return (null, refusal);
+        }
         catch (ExternalException failure) { return (null, new PlatformNotSupportedException(failure.Message, failure)); }
     })).Value;
 
@@ -56,7 +59,8 @@ sealed class GpuGrid : Implementation
     }
 
     /// <summary>Always throws: a file is read to the CPU, which this implementation does not cover.</summary>
-    public override Stored Read(ref PackedReader reader, MapHeader header) => throw new InvalidOperationException($"'{Name}' reads no files.");
+    public override Stored Read(ref PackedReader reader, MapHeader header) =>
+        throw new InvalidOperationException($"'{Name}' reads no files.");
 
     /// <summary>Packs and unpacks known maps on the device and on the CPU, and compares bytes and values.</summary>
     /// <exception cref="PlatformNotSupportedException">Bytes or values differ.</exception>
@@ -67,7 +71,10 @@ sealed class GpuGrid : Implementation
         var onCpu = new CpuGrid();
         // The maps have whole, ragged and small blocks, volumes, more tiles than one chunk, and whole maps under a wavelet.
         foreach (var (extents, text) in ((long[], string)[])
-            [([2, 3, 48, 40], "dct:10"), ([3, 20, 7, 7], "dct:4"), ([2, 5, 9, 17], "dct:4,block=8"), ([70, 1000], "st:10"), ([5, 21, 20], "wt:haar:10")])
+            [
+                ([2, 3, 48, 40], "dct:10"), ([3, 20, 7, 7], "dct:4"), ([2, 5, 9, 17], "dct:4,block=8"), ([70, 1000], "st:10"),
+                ([5, 21, 20], "wt:haar:10"),
+            ])
         {
             var codec = ActivationCodec.Parse(text) with { EvenIfLarger = true };
             var header = new MapHeader(codec, extents, float32);
@@ -77,13 +84,15 @@ sealed class GpuGrid : Implementation
                 using var expected = onCpu.Pack(map, codec, PackLimits.None, out _)!;
                 using var packed = Pack(gpu, map.to(gpu.Device), codec, out var why);
                 if (packed is null) throw Wrong($"a map of {string.Join(" x ", extents)} left raw ({why})");
-                if (!packed.ToBytes().AsSpan().SequenceEqual(expected.ToBytes())) throw Wrong($"other bytes of a map of {string.Join(" x ", extents)} under {text}");
+                if (!packed.ToBytes().AsSpan().SequenceEqual(expected.ToBytes()))
+                    throw Wrong($"other bytes of a map of {string.Join(" x ", extents)} under {text}");
                 using Tensor back = packed.Unpack(header), local = back.cpu(), wanted = expected.Unpack(header);
                 if (!local.Equals(wanted)) throw Wrong($"other values of a map of {string.Join(" x ", extents)} under {text}");
             }
         }
 
         PlatformNotSupportedException Wrong(string found) => new(
-            $"The kernels are not used on {gpu.Device}: a trial found {found}, wanted what the CPU makes of it. Please report this with the GPU's name.");
+            $"The kernels are not used on {gpu.Device}: a trial found {found}, wanted what the CPU makes of it. Please report this with "
+                + "the GPU's name.");
     }
 }

@@ -18,12 +18,14 @@ struct GpuLevel
     public int Finest, Coarsest;
 
     /// <summary>All levels, from fine to coarse.</summary>
-    public static GpuLevel[] Of(GridWavelet wavelet) => [.. Enumerable.Range(0, wavelet.Levels.Length).Select(level => new GpuLevel(wavelet, level))];
+    public static GpuLevel[] Of(GridWavelet wavelet) =>
+        [.. Enumerable.Range(0, wavelet.Levels.Length).Select(level => new GpuLevel(wavelet, level))];
 
     GpuLevel(GridWavelet wavelet, int level)
     {
         var (whole, half, _, starts, _) = wavelet.Levels[level];
-        (Depth, Height, Width, HalfDepth, HalfHeight, HalfWidth) = (whole.Depth, whole.Height, whole.Width, half.Depth, half.Height, half.Width);
+        (Depth, Height, Width, HalfDepth, HalfHeight, HalfWidth) =
+            (whole.Depth, whole.Height, whole.Width, half.Depth, half.Height, half.Width);
         (Start0, Start1, Start2, Start3) = (0, (int)starts[1], (int)starts[2], (int)starts[3]);
         (Start4, Start5, Start6, Start7) = ((int)starts[4], (int)starts[5], (int)starts[6], (int)starts[7]);
         (Taps, Finest, Coarsest) = (wavelet.Taps, level == 0 ? 1 : 0, level == wavelet.Levels.Length - 1 ? 1 : 0);

@@ -50,7 +50,8 @@ sealed class GpuPlan
         if (tiles.Wavelet is { } wavelet)
         {
             (var maps, Sampled) = GridSample.Maps(wavelet);
-            (SampledFrom, SampledElements, SampledCoefficients) = (maps.Shape.Maps, (long)Sampled * maps.Elements, Sampled * maps.Coefficients);
+            (SampledFrom, SampledElements, SampledCoefficients) =
+                (maps.Shape.Maps, (long)Sampled * maps.Elements, Sampled * maps.Coefficients);
             (Levels, SampledLevels) = (GpuLevel.Of(wavelet), GpuLevel.Of(maps));
             unsafe { Filters = GpuDevice.Kept(torch.tensor(new Span<float>(wavelet.Low, 4 * wavelet.Taps).ToArray(), device: device)); }
             return;

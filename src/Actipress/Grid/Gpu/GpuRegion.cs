@@ -29,7 +29,8 @@ struct GpuMap
 
     public GpuMap(GridTiles tiles, torch.ScalarType type)
     {
-        (Elements, Tiles, Type, Regions, TilesPerUnit, ChunksPerUnit) = (tiles.Shape.Elements, tiles.Count, (int)type, tiles.Regions.Length, GridChunk.TilesPerChunk, 1);
+        (Elements, Tiles, Type, Regions, TilesPerUnit, ChunksPerUnit) =
+            (tiles.Shape.Elements, tiles.Count, (int)type, tiles.Regions.Length, GridChunk.TilesPerChunk, 1);
         (Depth, Height, Width) = (tiles.Shape.Depth, tiles.Shape.Height, tiles.Shape.Width);
         if (tiles.Wavelet is not { } wavelet) return;
         (TilesPerUnit, ChunksPerUnit) = (wavelet.Tiles(wavelet.MapsPerUnit), wavelet.ChunksPerUnit);

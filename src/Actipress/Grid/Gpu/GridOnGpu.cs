@@ -20,14 +20,16 @@ sealed class GridOnGpu : Stored
 
     internal GridOnGpu(GpuDevice gpu, GpuState state, Tensor words, Tensor stretches, Tensor starts, Tensor levelBits)
     {
-        (this.gpu, this.words, this.stretches, this.starts, this.levelBits) = (gpu, GpuDevice.Kept(words), GpuDevice.Kept(stretches), GpuDevice.Kept(starts), GpuDevice.Kept(levelBits));
+        (this.gpu, this.words, this.stretches, this.starts, this.levelBits) =
+            (gpu, GpuDevice.Kept(words), GpuDevice.Kept(stretches), GpuDevice.Kept(starts), GpuDevice.Kept(levelBits));
         (steps, gridBytes, HasZeros) = (new(state.Step, state.FirstOffset, state.OtherOffset), state.Bytes, state.HasZeros != 0);
     }
 
     GridOnGpu(GridOnGpu other, Tensor[] tensors)
     {
         (gpu, steps, gridBytes, HasZeros) = (other.gpu, other.steps, other.gridBytes, other.HasZeros);
-        (words, stretches, starts, levelBits) = (GpuDevice.Kept(tensors[0]), GpuDevice.Kept(tensors[1]), GpuDevice.Kept(tensors[2]), GpuDevice.Kept(tensors[3]));
+        (words, stretches, starts, levelBits) =
+            (GpuDevice.Kept(tensors[0]), GpuDevice.Kept(tensors[1]), GpuDevice.Kept(tensors[2]), GpuDevice.Kept(tensors[3]));
     }
 
     /// <summary>All tensors that are held.</summary>
@@ -57,7 +59,9 @@ sealed class GridOnGpu : Stored
                 {
                     var room = count * (long)layout.TilesPerUnit * 256;
                     using var coefficients = empty(room, float32, gpu.Device);
-                    UnpackTiles(plan, layout.OfCoefficients(firstUnit, room), KernelArgument.Of<byte>(coefficients), count * layout.ChunksPerUnit * KernelSizes.StretchesPerChunk);
+                    UnpackTiles(
+                        plan, layout.OfCoefficients(firstUnit, room), KernelArgument.Of<byte>(coefficients),
+                        count * layout.ChunksPerUnit * KernelSizes.StretchesPerChunk);
                     Combine(plan, layout, units, coefficients, values);
                 }
             return map;
@@ -70,8 +74,9 @@ sealed class GridOnGpu : Stored
     }
 
     void UnpackTiles(GpuPlan plan, GpuMap layout, KernelArgument values, int groups) => gpu.Launch(
-        GridKernel.Unpack, groups, KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of<ushort>(levelBits),
-        KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0), KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(GpuPlans.On(gpu).Cosines), values);
+        GridKernel.Unpack, groups, KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts),
+        KernelArgument.Of<ushort>(levelBits), KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0), KernelArgument.Of(layout),
+        KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(GpuPlans.On(gpu).Cosines), values);
 
     void Combine(GpuPlan plan, GpuMap layout, GpuUnits units, Tensor coefficients, KernelArgument values)
     {
@@ -82,8 +87,11 @@ sealed class GridOnGpu : Stored
             {
                 var whole = empty(level.Finest != 0 ? 1 : (long)units.Maps * level.Elements, float32, gpu.Device);
                 gpu.Launch(
-                    GridKernel.Combine, GridPackOnGpu.Groups(gpu, (long)units.Maps * level.Elements), KernelArgument.Of<float>(coefficients), KernelArgument.Of<float>(low ?? whole), KernelArgument.Of(units), KernelArgument.Of(level),
-                    KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole), values, KernelArgument.Of(layout), KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches), KernelArgument.Of<long>(starts), KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0));
+                    GridKernel.Combine, GridPackOnGpu.Groups(gpu, (long)units.Maps * level.Elements),
+                    KernelArgument.Of<float>(coefficients), KernelArgument.Of<float>(low ?? whole), KernelArgument.Of(units),
+                    KernelArgument.Of(level), KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole), values,
+                    KernelArgument.Of(layout), KernelArgument.Of<uint>(words), KernelArgument.Of<GpuCounts>(stretches),
+                    KernelArgument.Of<long>(starts), KernelArgument.Of(steps), KernelArgument.Of(HasZeros ? 1 : 0));
                 low?.Dispose();
                 low = whole;
             }

@@ -37,7 +37,8 @@ sealed class GridPackOnGpu : IDisposable
     public GridPackOnGpu(GpuDevice gpu, Tensor map, ActivationCodec codec)
     {
         if (map.device_type != gpu.Device.type || Math.Max(0, map.device_index) != Math.Max(0, gpu.Device.index))
-            throw new ArgumentException($"A map on {map.device} was given to the kernels of {gpu.Device}: move it there first.", nameof(map));
+            throw new ArgumentException(
+                $"A map on {map.device} was given to the kernels of {gpu.Device}: move it there first.", nameof(map));
         (this.gpu, this.codec, plan) = (gpu, codec, GpuPlans.On(gpu).Of(MapShape.Of(map.shape), codec.Transform));
         layout = new GpuMap(plan.Tiles, map.dtype);
         stretches = GpuDevice.Kept(empty(Math.Max(1, plan.Stretches) * Unsafe.SizeOf<GpuCounts>(), uint8, gpu.Device));
@@ -49,10 +50,15 @@ sealed class GridPackOnGpu : IDisposable
             using var contiguous = map.contiguous();
             KernelArgument values = KernelArgument.Of<byte>(contiguous);
             FindStep(gpu, plan, codec.Keep, values, layout, State);
-            if (plan.Tiles.Wavelet is not null) gpu.Launch(GridKernel.Look, Groups(gpu, layout.Elements), values, KernelArgument.Of(layout), State);
+            if (plan.Tiles.Wavelet is not null)
+                gpu.Launch(GridKernel.Look, Groups(gpu, layout.Elements), values, KernelArgument.Of(layout), State);
             foreach (var (coefficients, part, groups) in Parts(gpu, plan, values, layout))
-                gpu.Launch(GridKernel.Measure, groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts, KernelArgument.Of<ushort>(levelBits), State);
-            gpu.Launch(GridKernel.Lay, 1, KernelArgument.Of(layout), Regions, Counts, KernelArgument.Of(plan.Tiles.Chunks), KernelArgument.Of(codec.ExactZeros ? 1 : 0), Places, State);
+                gpu.Launch(
+                    GridKernel.Measure, groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts,
+                    KernelArgument.Of<ushort>(levelBits), State);
+            gpu.Launch(
+                GridKernel.Lay, 1, KernelArgument.Of(layout), Regions, Counts, KernelArgument.Of(plan.Tiles.Chunks),
+                KernelArgument.Of(codec.ExactZeros ? 1 : 0), Places, State);
             reading = gpu.Read(stateMemory);
         }
         catch
@@ -94,7 +100,9 @@ sealed class GridPackOnGpu : IDisposable
             foreach (var (coefficients, part, groups) in Parts(gpu, plan, values, layout))
                 gpu.Launch(GridKernel.Write, groups, coefficients, KernelArgument.Of(part), Regions, Cosines, Counts, Places, State, bytes);
             if (plan.Tiles.Wavelet is { } wavelet && found.HasZeros != 0)
-                gpu.Launch(GridKernel.KeepZeros, checked((int)wavelet.Units), values, KernelArgument.Of(layout), Regions, Counts, Places, State, bytes);
+                gpu.Launch(
+                    GridKernel.KeepZeros, checked((int)wavelet.Units), values, KernelArgument.Of(layout), Regions, Counts, Places, State,
+                    bytes);
         }
         catch
         {
@@ -126,18 +134,25 @@ sealed class GridPackOnGpu : IDisposable
     static void FindStep(GpuDevice gpu, GpuPlan plan, Keep keep, KernelArgument values, GpuMap layout, KernelArgument state)
     {
         using var coefficients = plan.Tiles.Wavelet is not null
-            ? Divided(gpu, plan, plan.SampledLevels, values, layout, new GpuUnits { Maps = plan.Sampled, ChosenFrom = plan.SampledFrom, MapsPerUnit = plan.Sampled }, plan.SampledCoefficients)
+            ? Divided(
+                gpu, plan, plan.SampledLevels, values, layout,
+                new GpuUnits { Maps = plan.Sampled, ChosenFrom = plan.SampledFrom, MapsPerUnit = plan.Sampled }, plan.SampledCoefficients)
             : empty(plan.SampledCoefficients, float32, gpu.Device);
         using var histogramMemory = zeros(KernelSizes.Bins, int32, gpu.Device);
-        KernelArgument sample = KernelArgument.Of<float>(coefficients), histograms = KernelArgument.Of<int>(histogramMemory), count = KernelArgument.Of(plan.SampledCoefficients);
+        KernelArgument sample = KernelArgument.Of<float>(coefficients), histograms = KernelArgument.Of<int>(histogramMemory),
+            count = KernelArgument.Of(plan.SampledCoefficients);
         var groups = Groups(gpu, plan.SampledCoefficients);
         if (plan.Tiles.Wavelet is null)
-            gpu.Launch(GridKernel.Sample, Groups(plan.Sampled, gpu.Threads / 16), values, KernelArgument.Of(layout), KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(GpuPlans.On(gpu).Cosines), KernelArgument.Of(plan.Sampled), sample);
+            gpu.Launch(
+                GridKernel.Sample, Groups(plan.Sampled, gpu.Threads / 16), values, KernelArgument.Of(layout),
+                KernelArgument.Of<GpuRegion>(plan.Regions), KernelArgument.Of<float>(GpuPlans.On(gpu).Cosines),
+                KernelArgument.Of(plan.Sampled), sample);
         if (keep is Keep.TopK top)
         {
             gpu.Launch(GridKernel.Tally, groups, sample, count, histograms, state);
             var wanted = KernelArgument.Of((int)Math.Min(TopK.Count(plan.SampledElements, top.Ratio), plan.SampledCoefficients));
-            for (var pass = 1; pass <= 2; pass++) gpu.Launch(GridKernel.Narrow, groups, sample, count, wanted, KernelArgument.Of(pass), histograms, state);
+            for (var pass = 1; pass <= 2; pass++)
+                gpu.Launch(GridKernel.Narrow, groups, sample, count, wanted, KernelArgument.Of(pass), histograms, state);
         }
         var given = keep is Keep.Above above ? Math.Max(above.Threshold, GridSample.SmallestStep) : 0;
         gpu.Launch(GridKernel.Settle, groups, sample, count, KernelArgument.Of(given), histograms, state);
@@ -145,7 +160,8 @@ sealed class GridPackOnGpu : IDisposable
 
     // The inputs of kernels that work on tiles, with their numbers of groups: the whole map, or under a wavelet the coefficients of some
     // units at a time.
-    static IEnumerable<(KernelArgument Values, GpuMap Layout, int Groups)> Parts(GpuDevice gpu, GpuPlan plan, KernelArgument values, GpuMap layout)
+    static IEnumerable<(KernelArgument Values, GpuMap Layout, int Groups)> Parts(
+        GpuDevice gpu, GpuPlan plan, KernelArgument values, GpuMap layout)
     {
         if (plan.Tiles.Wavelet is null)
         {
@@ -156,7 +172,9 @@ sealed class GridPackOnGpu : IDisposable
         {
             var room = count * (long)layout.TilesPerUnit * 256;
             using var coefficients = Divided(gpu, plan, plan.Levels, values, layout, units, room);
-            yield return (KernelArgument.Of<byte>(coefficients), layout.OfCoefficients(firstUnit, room), count * layout.ChunksPerUnit * KernelSizes.StretchesPerChunk);
+            yield return (
+                KernelArgument.Of<byte>(coefficients), layout.OfCoefficients(firstUnit, room),
+                count * layout.ChunksPerUnit * KernelSizes.StretchesPerChunk);
         }
     }
 
@@ -167,7 +185,13 @@ sealed class GridPackOnGpu : IDisposable
         {
             var count = (int)Math.Min(together, wavelet.Units - first);
             var firstMap = first * wavelet.MapsPerUnit;
-            yield return (new GpuUnits { Maps = Math.Min(layout.Maps - firstMap, count * wavelet.MapsPerUnit), FirstMap = firstMap, MapsPerUnit = wavelet.MapsPerUnit, TilesPerUnit = layout.TilesPerUnit }, first, count);
+            yield return (new GpuUnits
+            {
+                Maps = Math.Min(layout.Maps - firstMap, count * wavelet.MapsPerUnit),
+                FirstMap = firstMap,
+                MapsPerUnit = wavelet.MapsPerUnit,
+                TilesPerUnit = layout.TilesPerUnit,
+            }, first, count);
         }
     }
 
@@ -182,8 +206,9 @@ sealed class GridPackOnGpu : IDisposable
             {
                 var low = empty(level.Coarsest != 0 ? 1 : (long)units.Maps * level.HalfElements, float32, gpu.Device);
                 gpu.Launch(
-                    GridKernel.Divide, Groups(gpu, (long)units.Maps * level.HalfElements), values, KernelArgument.Of(layout), KernelArgument.Of(units), KernelArgument.Of(level),
-                    KernelArgument.Of<float>(plan.Filters!), KernelArgument.Of<float>(whole ?? low), KernelArgument.Of<float>(low), KernelArgument.Of<float>(coefficients));
+                    GridKernel.Divide, Groups(gpu, (long)units.Maps * level.HalfElements), values, KernelArgument.Of(layout),
+                    KernelArgument.Of(units), KernelArgument.Of(level), KernelArgument.Of<float>(plan.Filters!),
+                    KernelArgument.Of<float>(whole ?? low), KernelArgument.Of<float>(low), KernelArgument.Of<float>(coefficients));
                 whole?.Dispose();
                 whole = low;
             }
