@@ -11,30 +11,34 @@ namespace Actipress;
 
 /// <summary>Packs activation maps: the first implementation in the table that knows the codec and the device does it.</summary>
 /// <remarks>
-/// What <c>dct:10</c> does to a map on the CPU, and where:
+/// What <c>dct:10</c> does to a map on the CPU, and in which files of src/Actipress:
 /// <list type="number">
-/// <item>Codecs/CodecText.cs reads the text: the DCT of 16 x 16 blocks, one coefficient in 10 is kept, grid storage.</item>
-/// <item>Maps/MapShape.cs divides the tensor into maps; Grid/Tiles/GridTiles.cs divides each map into blocks, and these into tiles of 256
-/// values.</item>
-/// <item>Grid/GridSample.cs transforms a sample of tiles and finds the threshold T that one coefficient in 10 reaches.</item>
-/// <item>Grid/GridMap.Pack.cs takes tile by tile: Grid/GridLanes.Cosines.cs transforms it, a coefficient y becomes the level
-/// floor(|y| / T) and a sign, and Grid/Bits/GridChunk.cs writes which levels are not zero, the levels and the signs as streams of bits.
-/// Where the map has zeros and no negatives, one bit an element says which are zero.</item>
-/// <item>Grid/GridMap.Unpack.cs goes the same way back.</item>
+/// <item>Codecs/CodecText.cs reads the text: a DCT, one coefficient in 10 is kept, grid storage. In a training, Saving/Sensitivity.cs may
+/// choose a finer codec for a map that needs one.</item>
+/// <item>Maps/MapShape.cs divides the tensor into maps. Transforms/Dct.cs divides each map into blocks: 16 x 16 values in planes, 4 x 8 x 8
+/// in volumes, and smaller ones at the ends of the axes. Grid/Tiles/GridTiles.cs fills tiles of 256 values with these blocks.</item>
+/// <item>Grid/GridSample.cs transforms a sample of the tiles. Selection/TopK.cs finds the threshold T that one coefficient in 10 of the
+/// sample reaches.</item>
+/// <item>Grid/GridMap.Pack.cs reads the map tile by tile. Grid/GridLanes.cs transforms a tile in vector registers.</item>
+/// <item>Grid/Bits/GridChunk.cs rounds each coefficient y to the level floor(|y| / T), which is 0 for a coefficient that is not kept. It
+/// writes three streams of bits: which levels are not zero, these levels, and the signs. A fourth stream says which values of the map are
+/// not zero, if the map has zeros and no negatives.</item>
+/// <item>To rebuild the map, Grid/Bits/GridChunkReader.cs reads the streams, and Machine/Magnitudes.cs decodes a level m as (m + offset) T.
+/// Grid/GridMap.Unpack.cs applies the inverse transform and restores the zeros.</item>
 /// </list>
-/// Grid/Definition.cs has the same steps in plain loops, and docs/format.md the bytes.
+/// Grid/Definition.cs has the same steps in plain loops, and docs/format.md has the bytes.
 /// </remarks>
 static class Pipeline
 {
-    /// <summary>Every way to carry codecs out, the best first. All of grid storage's write the same bytes.</summary>
+    /// <summary>The implementations of codecs, the best first. Two implementations of one codec write the same bytes.</summary>
     internal static IReadOnlyList<Implementation> Implementations { get; } =
     [
-        new GpuGrid(),             // transform, levels and streams in CUDA kernels
-        new CpuGrid(),             // the same in one pass over the map's memory, by the widest registers
-        new CoefficientGrid(),     // the user's own transform, then levels and streams
-        new CpuQuantisation(),     // groups of 256 values in one pass over the map's memory
-        new ExactCopy(),           // no codec: every bit
-        new Stages(),              // the method as the paper has it, in torch's operations: below
+        new GpuGrid(),             // grid storage in CUDA kernels: src/Actipress.Kernels
+        new CpuGrid(),             // grid storage in one pass over the map's memory, after a sample of it
+        new CoefficientGrid(),     // grid storage of the coefficients of a user's transform, on the CPU
+        new CpuQuantisation(),     // `quant`, in one pass over the map's memory
+        new ExactCopy(),           // `exact`: every bit
+        new Stages(),              // the paper's stages in torch's operations, on any device: below
     ];
 
     /// <summary>The environment variable that forces an implementation by its name.</summary>
@@ -64,7 +68,8 @@ static class Pipeline
         Pack(map, codec, double.PositiveInfinity, out why);
 
     /// <summary>
-    /// The same, unless the sample that grid storage takes on the CPU tells of a larger relative error than <paramref name="mostError"/>.
+    /// Packs an activation map, unless its relative error is larger than <paramref name="mostError"/>. Only <see cref="CpuGrid"/> estimates
+    /// the error, from its sample.
     /// </summary>
     internal static PackedMap? Pack(Tensor map, ActivationCodec codec, double mostError, out LeftRaw why)
     {
@@ -86,7 +91,8 @@ static class Pipeline
         return null;
     }
 
-    // Where nothing stores a codec's encoding, as kernels do at no ratio below 2, the encoding's substitute takes its place.
+    // No implementation stores a grid on a GPU without kernels, and none on a GPU below ratio 2 or under a user's transform. The codec then
+    // gets the encoding's substitute, which is compact sections.
     static Implementation For(ref ActivationCodec codec, Device device)
     {
         if (Find(codec) is { } found) return found;
@@ -100,7 +106,8 @@ static class Pipeline
 }
 
 /// <summary>
-/// The method on one page (paper, Section 3 and Figure 2): transform, keep the largest coefficients, encode them; and back. On any device.
+/// The method of the paper (Section 3 and Figure 2) on any device: transform, keep the largest coefficients, encode them; and the inverse.
+/// The default codecs of the CPU and of CUDA do the same stages by the faster implementations above.
 /// </summary>
 sealed class Stages : Implementation
 {
