@@ -10,13 +10,13 @@ using Actipress.Maps;
 namespace Actipress.Saving;
 
 /// <summary>
-/// Holds what autograd saves of a model's forward pass: each storage once, in the form that the policy decides, until the last
-/// operation that needs it is done.
+/// Holds the tensors that autograd saves of a model's forward pass. Each storage is held once, in the form that the policy decides, until
+/// the last operation that needs it is done.
 /// </summary>
 /// <remarks>
-/// The store knows when a step, a forward pass and a backward pass begin, and lets one thread in at a time. What it does then is done by
-/// its parts: <see cref="HeldMaps"/>, <see cref="MapPacking"/>, <see cref="DeferredMaps"/>, <see cref="DecodedMap"/>,
-/// <see cref="LearntSources"/>, <see cref="AliveElsewhere"/>, <see cref="Notices"/>, <see cref="Timelines"/>.
+/// The store knows when a step, a forward pass and a backward pass begin, and lets one thread in at a time. Its parts do the work: <see
+/// cref="HeldMaps"/>, <see cref="MapPacking"/>, <see cref="DeferredMaps"/>, <see cref="DecodedMap"/>, <see cref="LearntSources"/>, <see
+/// cref="AliveElsewhere"/>, <see cref="Notices"/>, <see cref="Timelines"/>.
 /// </remarks>
 sealed class ActivationStore : SavedTensorHooks
 {
@@ -38,8 +38,8 @@ sealed class ActivationStore : SavedTensorHooks
     bool unpacking;
     Layer? unpackedLast;
 
-    /// <param name="policy">Decides.</param>
-    /// <param name="run">The model whose maps are held; null for whatever is saved.</param>
+    /// <param name="policy">The policy that decides how each saved tensor is held.</param>
+    /// <param name="run">The model whose maps are held; null to hold every saved tensor.</param>
     public ActivationStore(SavingPolicy policy, ModelRun? run)
     {
         (this.policy, this.run) = (policy, run);
@@ -65,25 +65,27 @@ sealed class ActivationStore : SavedTensorHooks
     /// <inheritdoc cref="Notices.Noted"/>
     public Action<string>? Noted { get => notices.Noted; set => notices.Noted = value; }
 
-    /// <summary>Whether a step shows which maps others follow from. A budget and a fidelity choose a codec for each map.</summary>
+    /// <summary>
+    /// Whether a step shows which maps others follow from. This is off under a budget or a fidelity, which choose a codec for each map.
+    /// </summary>
     public bool LearnsSources => Derives is not null && Budget is null && Fidelity is null;
 
     /// <summary>
-    /// Whether what something else keeps alive is handed out as it is. Off in tests that judge a codec, whatever their code forgets to
-    /// dispose.
+    /// Whether a map that something else keeps alive is returned as it is. Tests that judge a codec switch this off, so that tensors which
+    /// their code does not dispose have no effect.
     /// </summary>
     public bool HandsOutOriginals { get; init; } = true;
 
-    /// <summary>Whether our own backward kernels read large maps in pieces, where there are such kernels.</summary>
+    /// <summary>Whether Actipress's backward kernels read large maps in pieces, where such kernels exist.</summary>
     public bool ReadsInPieces { get; init => field = value && BackwardKernels.Refusal is null; } = BackwardKernels.Refusal is null;
 
-    /// <summary>The size of this step by that of the step for which it stands: pieces are as much smaller.</summary>
+    /// <summary>The size of this step relative to the step that it stands for. Pieces are smaller by the same factor.</summary>
     public double Scale { get; set; } = 1;
 
-    /// <summary>Off: everything passes as it is, and nothing is counted.</summary>
+    /// <summary>While it is off, every tensor is saved as it is, and nothing is counted.</summary>
     public bool Enabled { get; set; } = true;
 
-    /// <summary>What runs now on the thread that trains.</summary>
+    /// <summary>The model's run on the thread that trains.</summary>
     public Activity Activity => new(Backward: unpacking, $"{(unpacking ? unpackedLast : run?.Current)}");
 
     /// <summary>Bytes held at this moment.</summary>
@@ -99,7 +101,7 @@ sealed class ActivationStore : SavedTensorHooks
         }
     }
 
-    /// <summary>The last step, by layer.</summary>
+    /// <summary>The ledger of the last step, by layer.</summary>
     public CompressionReport Report()
     {
         lock (gate)
@@ -114,7 +116,7 @@ sealed class ActivationStore : SavedTensorHooks
         }
     }
 
-    /// <summary>What went wrong in the current step.</summary>
+    /// <summary>The failures of the current step.</summary>
     public IReadOnlyList<Exception> Failures
     {
         get { lock (gate) return [.. failures]; }
@@ -154,7 +156,7 @@ sealed class ActivationStore : SavedTensorHooks
         lock (gate) sources.Load(reader);
     }
 
-    /// <summary>The model is about to run: where nothing is held, a step begins.</summary>
+    /// <summary>Called when the model is about to run. A step begins if no map is held.</summary>
     /// <exception cref="BudgetException">The budget is below what a step can take.</exception>
     public void BeginStep()
     {
@@ -162,14 +164,17 @@ sealed class ActivationStore : SavedTensorHooks
         {
             var pass = passes.Value!;
             pass.Begun = pass.InBackward ? pass.Number + 1 : pass.Number;
-            // Where a map is held, a finalizer that lets go of it would wait for this thread, and the budget waits for finalizers.
+            // A finalizer that releases a held map would wait for this thread, and the budget waits for finalizers. So this runs only while
+            // no map is held.
             if (!Enabled || !held.IsEmpty) return;
             pass.CountAnew();
             Budget?.Begin();
         }
     }
 
-    /// <summary>The model has run: what is still being measured is packed, and which maps others follow from is known.</summary>
+    /// <summary>
+    /// Called when the model has run. Maps that are still being measured are packed, and the maps from which others follow are learnt.
+    /// </summary>
     public void EndForward()
     {
         lock (gate)
@@ -179,7 +184,7 @@ sealed class ActivationStore : SavedTensorHooks
         }
     }
 
-    /// <summary>No step follows.</summary>
+    /// <summary>Called when no step follows.</summary>
     public void End()
     {
         lock (gate) lineage.Clear();
@@ -226,7 +231,7 @@ sealed class ActivationStore : SavedTensorHooks
         }
     }
 
-    // The first tensor that a thread saves after a backward pass begins another forward pass of the thread.
+    // The first tensor that a thread saves after a backward pass begins the thread's next forward pass.
     void Begin()
     {
         decoded.Drop();
@@ -242,7 +247,7 @@ sealed class ActivationStore : SavedTensorHooks
         run?.Begin(pass.Number);
         if (pass.Begun < pass.Number)
         {
-            // By forward: no exception can reach the caller from here, so that what the budget refuses is noted.
+            // Under forward no exception can reach the caller from here, so a refusal of the budget is recorded.
             try { BeginStep(); }
             catch (BudgetException refused) { failures.Add(refused); }
         }
@@ -281,7 +286,7 @@ sealed class ActivationStore : SavedTensorHooks
     static Holding PackIndices(Tensor indices) =>
         ExactIndices.Pack(indices) is { } packed ? new(packed, "indices") : new(new HeldRaw(indices), "raw: smaller than packed");
 
-    // A detached map is no mask, and may be held already in a form that does not answer for its values.
+    // A detached map is no mask. It may be held already, in a form that does not answer for its values.
     SavedTensor PackMask(Tensor tensor, Layer layer, SavedBy by)
     {
         if (held.Find(tensor, Geometry.OfMap(tensor)) is not null)
@@ -314,7 +319,7 @@ sealed class ActivationStore : SavedTensorHooks
         }
     }
 
-    // A map that nothing has saved before.
+    // Holds a map that no operation saved before.
     SavedMap Meet(Tensor tensor, Layer layer, SavedBy by, Geometry geometry, Ledger.Account account)
     {
         var pass = passes.Value!;
@@ -328,10 +333,10 @@ sealed class ActivationStore : SavedTensorHooks
         return map;
     }
 
-    // What is held may be too coarse for another operation that saves the same map.
+    // The held form may be too coarse for another operation that saves the same map.
     void Answer(Tensor tensor, SavedMap map, Need need, Func<SavedMap, Tensor, Zeros, Holding> packValues)
     {
-        // Whoever saves it, a map is packed in the layout in which it was first seen.
+        // A map is packed in the layout in which it was first seen, whichever operation saves it.
         using var whole = tensor.as_strided(map.Geometry.Sizes, map.Geometry.Strides, map.Geometry.Offset);
         if (need is Need.Inside inside)
         {
@@ -343,7 +348,7 @@ sealed class ActivationStore : SavedTensorHooks
         if (map.Values!.Held is DeferredMap waiting) deferred.Add(map, map.Layer, waiting);
     }
 
-    // A map that was being measured gets its lasting form.
+    // Gives a map that was being measured its lasting form.
     void Settle(SavedMap map, Layer layer, DeferredMap waiting)
     {
         var values = packing.Settle(waiting, layer, out var failure);
@@ -351,7 +356,7 @@ sealed class ActivationStore : SavedTensorHooks
         held.HoldValues(map, values);
     }
 
-    /// <summary>An operation needs a map no longer.</summary>
+    /// <summary>Called when an operation no longer needs a map.</summary>
     public void Release(SavedMap map)
     {
         lock (gate)
@@ -364,7 +369,7 @@ sealed class ActivationStore : SavedTensorHooks
         }
     }
 
-    /// <summary>What an operation has saved, for the caller to dispose.</summary>
+    /// <summary>Returns the tensor that an operation saved; the caller disposes it.</summary>
     public Tensor Unpack(SavedUse use)
     {
         // A second derivative would save the placeholder again.
@@ -408,7 +413,7 @@ sealed class ActivationStore : SavedTensorHooks
         return isConvolutions ? ConvolutionInput.ForBackward(shown) : shown;
     }
 
-    /// <summary>A range of a map, (maps, rows, elements of a row), for the caller to dispose.</summary>
+    /// <summary>Returns a range of a map, (maps, rows, elements of a row); the caller disposes it.</summary>
     public Tensor Rebuild(SavedMap map, MapRange range)
     {
         lock (gate)

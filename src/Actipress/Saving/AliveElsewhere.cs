@@ -3,29 +3,29 @@ using Actipress.Autograd;
 namespace Actipress.Saving;
 
 /// <summary>
-/// The maps that something else kept alive until the last backward pass, such as an undisposed handle or a module that holds its output:
-/// packing such a map would only add to what is held.
+/// The maps that something else kept alive until the last backward pass, such as an undisposed handle or a module that holds its output.
+/// Packing such a map would only add to the held bytes.
 /// </summary>
 sealed class AliveElsewhere
 {
-    /// <summary>What a report calls a map that is held so.</summary>
+    /// <summary>The name in a report for a map that is held as it is because something else keeps it alive.</summary>
     public const string How = "as it is: alive elsewhere";
 
     readonly HashSet<(Layer Layer, Operation Operation, int Number)> known = [];
 
-    /// <summary>Whether the same map of the last step was alive.</summary>
+    /// <summary>Whether the same map of the last step was kept alive elsewhere.</summary>
     public bool Contains(SavedMap map) => known.Contains(map.Identity);
 
     /// <summary>
-    /// A backward pass begins. A map that something else has kept alive is held as it is from here on, exactly and for nothing, and the
-    /// same map of the next step will not be packed at all. Other threads may be in the middle of forward passes, in which every map is
-    /// alive.
+    /// Called when a backward pass begins. From then on a map that something else has kept alive is held as it is, exactly and at no cost,
+    /// and the same map of the next step is not packed at all. Maps of other threads are left out: these threads may be in their forward
+    /// passes, in which every map is alive.
     /// </summary>
     /// <param name="held">The maps that are held.</param>
     /// <param name="pass">The pass whose backward pass begins.</param>
     public void Look(HeldMaps held, ThreadPass pass)
     {
-        foreach (var maps in held.ByStorage())    // what a map was derived from may go with it
+        foreach (var maps in held.ByStorage())    // the source of a derived map may be released with it
         {
             var rawHere = maps.Count(map => map.IsHeldRaw);
             foreach (var map in maps.Where(map => map.Pass == pass && !map.IsReleased))
@@ -37,7 +37,7 @@ sealed class AliveElsewhere
                     else known.Remove(map.Identity);
                     continue;
                 }
-                if (map.Values?.Held is TrialMap) continue;    // which keeps it alive itself
+                if (map.Values?.Held is TrialMap) continue;    // a trial map keeps the map alive itself
                 using var original = map.Original();
                 if (original is null) continue;
                 Enter(map);
@@ -47,7 +47,7 @@ sealed class AliveElsewhere
         }
     }
 
-    /// <summary>Enters a map that was alive into the books. An input may be the caller's, who keeps it alive rightly.</summary>
+    /// <summary>Enters a map that was alive into the ledger. The map may be an input that the caller keeps alive rightly.</summary>
     public static void Enter(SavedMap map)
     {
         if (map.IsInput) return;

@@ -2,21 +2,21 @@ using Actipress.Autograd;
 
 namespace Actipress.Saving;
 
-/// <summary>A convolution's rebuilt input, in the layout in which its backward pass holds it only once.</summary>
+/// <summary>A convolution's rebuilt input, in the layout in which its backward pass holds the input only once.</summary>
 /// <remarks>
-/// For volumes: the gradient comes out with its channels innermost too, and what follows a convolution over planes may have to turn it
-/// back, as a pixel shuffle does (EDSR: a peak of 747 MiB in place of 645).
+/// Only volumes get this layout. The gradient has its channels innermost too, and an operation behind a convolution over planes, such as a
+/// pixel shuffle, may have to convert it back (EDSR: a peak of 747 MiB in place of 645).
 /// </remarks>
 static class ConvolutionInput
 {
-    // Below this another layer makes the peak of a step, and the copy would only cost time.
+    // Below this size another layer makes the peak of a step, and the copy would only cost time.
     const long LargeBytes = 128 << 20;
 
     /// <summary>
-    /// On the CPU a large map with its channels innermost: of a row-major one oneDNN would make a copy in a layout of its own, beside both
-    /// gradients.
+    /// Converts a large map on the CPU to the layout with channels innermost. oneDNN would copy a row-major map into a layout of its own,
+    /// and hold the copy beside both gradients.
     /// </summary>
-    /// <param name="map">Disposed, or returned.</param>
+    /// <param name="map">The rebuilt input; it is disposed or returned.</param>
     public static Tensor ForBackward(Tensor map)
     {
         if (map.device_type != DeviceType.CPU || map.dim() != 5 || map.Bytes() < LargeBytes || !map.is_contiguous()) return map;

@@ -1,7 +1,7 @@
 namespace Actipress.Saving;
 
 /// <summary>
-/// The map that was rebuilt last, where several operations ask for it: it is decoded once, and dropped as soon as another map is wanted.
+/// The map that was rebuilt last. Where several operations read one map, it is decoded once. It is released when another map is read.
 /// </summary>
 sealed class DecodedMap
 {
@@ -9,13 +9,13 @@ sealed class DecodedMap
 
     public bool Is(SavedMap map) => kept?.Map == map;
 
-    /// <summary>The values of a map, for the caller to dispose.</summary>
+    /// <summary>Returns the values of a map; the caller disposes them.</summary>
     public Tensor Of(SavedMap map)
     {
         if (kept is { } cached && cached.Map == map) return cached.Values.alias();
         Drop();
         var values = map.Rebuild();
-        if (map.Users > 1 && map.Values!.Held is not TrialMap)    // which may be asked again under another codec
+        if (map.Users > 1 && map.Values!.Held is not TrialMap)    // a trial map may be unpacked again under another codec
         {
             var again = values.alias();
             again.DetachFromDisposeScope();

@@ -4,8 +4,8 @@ using Actipress.Grid.Gpu;
 namespace Actipress.Saving;
 
 /// <summary>
-/// A map on a GPU that is being measured: it is held raw until the host has learnt, without waiting, how many bytes it will take, and is
-/// then packed. <see cref="ActivationStore"/> settles it.
+/// A map on a GPU that is being measured. It is held raw until the host knows, without waiting, how many bytes it will take, and is then
+/// packed. <see cref="ActivationStore"/> settles it.
 /// </summary>
 sealed class DeferredMap : Packed
 {
@@ -23,21 +23,21 @@ sealed class DeferredMap : Packed
         raw = new HeldRaw(values);
     }
 
-    /// <summary>Whether maps of a codec are packed so.</summary>
+    /// <summary>Whether maps of a codec are packed in this way.</summary>
     public static bool Suits(ActivationCodec codec) => gpuGrid.Covers(codec);
 
     public GpuDevice Gpu { get; }
     public ActivationCodec Codec { get; }
 
-    /// <summary>Whether <see cref="Settle"/> need not wait.</summary>
+    /// <summary>Whether <see cref="Settle"/> returns without waiting for the GPU.</summary>
     public bool IsMeasured => begun.IsMeasured;
 
-    /// <summary>Whether it was settled or disposed.</summary>
+    /// <summary>Whether the map was settled or disposed.</summary>
     public bool IsOver => ended;
 
-    /// <summary>Packs the map; gives what holds it from here on, raw where it is better left so or packing fails.</summary>
-    /// <param name="why">Why it stays raw.</param>
-    /// <param name="failure">What went wrong, if anything.</param>
+    /// <summary>Packs the map and returns its lasting form, which is raw where packing saves nothing or fails.</summary>
+    /// <param name="why">The reason why the map stays raw.</param>
+    /// <param name="failure">The exception where packing fails, else null.</param>
     public Packed Settle(out LeftRaw why, out Exception? failure)
     {
         (ended, failure, why) = (true, null, LeftRaw.No);

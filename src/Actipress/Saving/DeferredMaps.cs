@@ -4,14 +4,14 @@ namespace Actipress.Saving;
 /// <param name="settle">Gives a map its lasting form.</param>
 sealed class DeferredMaps(Action<SavedMap, Layer, DeferredMap> settle)
 {
-    // So many maps the host may be ahead of the GPU.
+    // The host may be ahead of the GPU by this number of maps.
     const int Most = 2;
 
     readonly Queue<(SavedMap Map, Layer Layer, DeferredMap Deferred)> waiting = new();
 
     public void Add(SavedMap map, Layer layer, DeferredMap deferred) => waiting.Enqueue((map, layer, deferred));
 
-    /// <summary>Settles what has been measured, and waits for what lies too far behind.</summary>
+    /// <summary>Settles every measured map, and waits for the earliest one where more than <see cref="Most"/> are waiting.</summary>
     public void SettleMeasured()
     {
         while (waiting.TryPeek(out var first) && (waiting.Count > Most || first.Deferred.IsOver || first.Deferred.IsMeasured))

@@ -5,49 +5,48 @@ using static TorchSharp.torch;
 namespace Actipress.Saving;
 
 /// <summary>
-/// How the result of an operation follows from maps that are held: a normalisation is x a + b with two numbers a channel, and what follows
-/// it is a function of that, element by element.
+/// Computes the result of an operation from maps that are held. A normalisation is x a + b with two numbers a channel, and the operations
+/// behind it are functions of its elements.
 /// </summary>
 /// <remarks>
-/// A derivation is built while the operations run, from the very tensors that they were given and gave (<see cref="Lineage"/>). Nothing is
-/// guessed from values or from layers. The operations are those of which the hooks are told the results
-/// (<see cref="Operation.TellsResults"/>).
+/// A derivation is built while the operations run, from their actual arguments and results (<see cref="Lineage"/>). Nothing is guessed from
+/// values or from layers. It covers the operations whose results are reported to the hooks (<see cref="Operation.TellsResults"/>).
 /// </remarks>
 abstract class Derivation
 {
-    /// <summary>The held maps, each as often as its values are needed.</summary>
+    /// <summary>The held maps. A map is listed as often as its values are needed.</summary>
     public abstract IEnumerable<SavedMap> Sources { get; }
 
-    /// <summary>The maps whose bits are needed, and no values.</summary>
+    /// <summary>The maps of which only bits are needed.</summary>
     public virtual IEnumerable<SavedMap> Rectified => [];
 
     /// <summary>The numbers of the normalisations.</summary>
     public abstract IEnumerable<NormalisationNumbers> Numbers { get; }
 
-    /// <summary>The values in row-major order, in a tensor of their own that the caller disposes.</summary>
+    /// <summary>Computes the values in row-major order, in a new tensor that the caller disposes.</summary>
     public abstract Tensor Rebuild();
 
     /// <summary>Whether a range of maps of a shape can be rebuilt without the rest.</summary>
     public virtual bool HasRanges(MapShape shape) => false;
 
     /// <summary>
-    /// A range of the values: (maps, rows, elements of a row), the same to the bit as in <see cref="Rebuild()"/>, in a tensor of its own
-    /// that the caller disposes.
+    /// Computes a range of the values, (maps, rows, elements of a row), in a new tensor that the caller disposes. The values equal those of
+    /// <see cref="Rebuild()"/> to the bit.
     /// </summary>
     public virtual Tensor Rebuild(MapRange range) => throw new InvalidOperationException($"{GetType().Name} has no ranges.");
 
     /// <summary>
-    /// The same of what is held now, whatever becomes of the maps: <see cref="Rebuild()"/> gives the same values to the bit as long as it
-    /// lives. Where <see cref="CanSettle"/>.
+    /// Pins the present forms of the maps: <see cref="Rebuild()"/> of the returned derivation gives the same values to the bit as long as
+    /// it lives. It needs <see cref="CanSettle"/>.
     /// </summary>
     public abstract Derivation Settled();
 
-    /// <summary>Whether what is held now can be kept until the maps are released, and tells the values alone.</summary>
+    /// <summary>Whether the present forms can be kept until the maps are released, and determine the values alone.</summary>
     public virtual bool CanSettle => !Rectified.Any() && Sources.All(source => source.CanPin);
 
     /// <summary>A held map itself.</summary>
     /// <param name="map">The map.</param>
-    /// <param name="pinned">How it was held when this was settled; null for how it is held.</param>
+    /// <param name="pinned">The form of the map when the derivation was settled; null for its present form.</param>
     public sealed class Held(SavedMap map, Holding? pinned = null) : Derivation
     {
         public override Derivation Settled() => new Held(map, map.Pin());
@@ -69,9 +68,9 @@ abstract class Derivation
     }
 
     /// <summary>The result of a normalisation.</summary>
-    /// <param name="input">Its input.</param>
+    /// <param name="input">The input of the normalisation.</param>
     /// <param name="shape">The input's shape.</param>
-    /// <param name="numbers">What it multiplies by and adds.</param>
+    /// <param name="numbers">The factors and summands of the normalisation.</param>
     public sealed class Normalised(Derivation input, long[] shape, NormalisationNumbers numbers) : Derivation
     {
         public override bool CanSettle => input.CanSettle;
@@ -100,10 +99,11 @@ abstract class Derivation
         }
     }
 
-    /// <summary>What an operation makes of each element.</summary>
+    /// <summary>A function that an operation applies to each element.</summary>
     public sealed class Function(Operation operation, Derivation of) : Derivation
     {
-        // Exponential functions differ in their last bit between a vector's lanes and its rest, and so with the number of threads.
+        // An exponential function may differ in the last bit between the lanes of a vector and the remaining elements, and so with the
+        // number of threads.
         public override bool CanSettle => false;
 
         public override Derivation Settled() => throw new InvalidOperationException($"The last bits of {operation} are not certain.");
@@ -136,9 +136,9 @@ abstract class Derivation
         };
     }
 
-    /// <summary>A ReLU's result, whose exact zeros are told by the bits that are held of it.</summary>
-    /// <param name="of">The ReLU's argument.</param>
-    /// <param name="map">Its result.</param>
+    /// <summary>A ReLU's result. Its held bits tell where it is exactly zero.</summary>
+    /// <param name="of">The argument of the ReLU.</param>
+    /// <param name="map">The result of the ReLU.</param>
     public sealed class Relu(Derivation of, SavedMap map) : Derivation
     {
         public SavedMap Result => map;
@@ -155,7 +155,7 @@ abstract class Derivation
 
         public override Tensor Rebuild()
         {
-            // What is held of it may have become finer since: then its values tell the zeros too.
+            // The held form of the map may have become finer since. Then its values tell the zeros too.
             if (map.BitsFor(Need.Sign) is not { } bits) return new Held(map).Rebuild();
             var values = of.Rebuild();
             bits.Rectify(values);
@@ -163,12 +163,12 @@ abstract class Derivation
         }
     }
 
-    /// <summary>The sum of two, or their product.</summary>
-    /// <param name="first">With as many elements as the result.</param>
-    /// <param name="second">Likewise, or a factor for each channel.</param>
-    /// <param name="isProduct">Whether they are multiplied.</param>
+    /// <summary>The sum or the product of two maps.</summary>
+    /// <param name="first">The first operand, with as many elements as the result.</param>
+    /// <param name="second">The second operand, with as many elements as the result, or with a factor for each channel.</param>
+    /// <param name="isProduct">Whether the operands are multiplied.</param>
     /// <param name="shape">The result's shape.</param>
-    /// <param name="ofSecond">That of the second one, seen beside the result.</param>
+    /// <param name="ofSecond">The shape of the second operand, broadcast to the result.</param>
     public sealed class Both(Derivation first, Derivation second, bool isProduct, long[] shape, long[] ofSecond) : Derivation
     {
         public override bool CanSettle => first.CanSettle && second.CanSettle;

@@ -5,21 +5,22 @@ using static TorchSharp.torch;
 
 namespace Actipress.Saving;
 
-/// <summary>A map of which nothing is held but what it follows from: other held maps, and a few numbers.</summary>
+/// <summary>A map that is not held itself, but computed from other held maps and a few numbers.</summary>
 /// <remarks>
-/// The source gets the bytes: at equal bytes both maps come back nearer to what they were than two coded maps do (docs/memory.md, "What
-/// follows from a held map").
+/// The source gets the bytes of the derived map. At equal bytes both maps come back with smaller errors than two coded maps
+/// (docs/memory.md, "What follows from a held map").
 /// </remarks>
 sealed class DerivedMap : Packed
 {
-    // A residual sum of two coded maps is derived, the next one of its stage would need three, and is coded.
+    // A residual sum of two coded maps is derived. The next sum of its stage would need three maps, and is coded.
     const int MostDecoded = 2;
 
-    // With the bytes of both maps a source may have so many times its coefficients.
+    // With the bytes of both maps, a source may have this many times its coefficients.
     const double CoefficientsOfSource = 3.3;
 
-    // Of a healthy normalisation the result's relative error is about its input's. Where the input hardly varies beside its mean, or a
-    // channel beside the others, it is many times that, and coding the result itself loses less, but for a small error.
+    // After a healthy normalisation the relative error of the result is about that of the input. Where the input hardly varies beside its
+    // mean, or one channel hardly varies beside the others, the error of the result is many times larger. Then coding the result itself
+    // loses less, unless the error is small.
     const double MostOfSources = 1.5, Near = 0.2;
 
     readonly Derivation derivation;
@@ -40,12 +41,12 @@ sealed class DerivedMap : Packed
         foreach (var source in sources) source.HasDerived = true;
     }
 
-    /// <summary>A map as what it follows from; null where that gives it with a larger error than is borne, or than it should.</summary>
+    /// <summary>Derives a map; null where its error would be larger than the operation bears, or larger than that of coding it.</summary>
     /// <param name="map">The map.</param>
-    /// <param name="values">Its values; not disposed.</param>
-    /// <param name="derivation">What it follows from; <see cref="CanBe"/> holds.</param>
-    /// <param name="mostError">The relative error that is borne.</param>
-    /// <param name="release">Gives a source back.</param>
+    /// <param name="values">The values of the map; not disposed.</param>
+    /// <param name="derivation">The derivation, for which <see cref="CanBe"/> holds.</param>
+    /// <param name="mostError">The largest relative error that the operation bears.</param>
+    /// <param name="release">Releases a source.</param>
     public static DerivedMap? Of(SavedMap map, Tensor values, Derivation derivation, double mostError, Action<SavedMap> release)
     {
         var argument = (derivation as Derivation.Relu)?.Argument;
@@ -69,7 +70,7 @@ sealed class DerivedMap : Packed
         }
     }
 
-    /// <summary>Whether a map can be held so: what it follows from is held, and not too much of it.</summary>
+    /// <summary>Whether a map can be derived: its sources are held, and there are not too many.</summary>
     public static bool CanBe(SavedMap map, Derivation derivation) =>
         derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
         && derivation.Sources.All(source => source != map && !source.IsReleased && source.Geometry.IsRowMajor
@@ -77,7 +78,9 @@ sealed class DerivedMap : Packed
         && Decoded(derivation) <= MostDecoded
         && derivation.Numbers.All(numbers => numbers.TrySettle());
 
-    /// <summary>Whether maps of a codec may be held so: the paper's storage and what a user composes keep each map by itself.</summary>
+    /// <summary>
+    /// Whether maps of a codec may be derived. The paper's storage and codecs that a user composes keep each map by itself.
+    /// </summary>
     public static bool Suits(ActivationCodec codec) => codec.Encoding.TellsError;
 
     /// <summary>The codec of a map from which others are derived.</summary>
@@ -88,7 +91,7 @@ sealed class DerivedMap : Packed
     /// <summary>The layers of the maps that it is derived from.</summary>
     public string From => string.Join(" and ", sources.Select(source => source.Layer.Name).Distinct());
 
-    /// <summary>The norm of its error by the map's, of a sample.</summary>
+    /// <summary>The norm of the error relative to the norm of the map, estimated from a sample.</summary>
     public double RelativeError { get; }
 
     internal override bool KeepsExactZeros => signs is not null;

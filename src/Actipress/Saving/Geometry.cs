@@ -2,7 +2,7 @@ using Actipress.Autograd;
 
 namespace Actipress.Saving;
 
-/// <summary>Where a tensor's elements lie in its storage.</summary>
+/// <summary>The positions of a tensor's elements in its storage.</summary>
 readonly struct Geometry(long[] sizes, long[] strides, long offset)
 {
     public long[] Sizes => sizes;
@@ -12,8 +12,8 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
     public static Geometry Of(Tensor tensor) => new(tensor.shape, tensor.stride(), tensor.storage_offset());
 
     /// <summary>
-    /// Where the map lies of which an operation saved <paramref name="tensor"/>: without the repetition of expanded axes, and as the
-    /// (n, tokens, features) that a linear layer folds into rows.
+    /// The geometry of the map of which an operation saved <paramref name="tensor"/>. Expanded axes are not repeated, and rows that a
+    /// linear layer folds have the shape (n, tokens, features).
     /// </summary>
     public static Geometry OfMap(Tensor tensor)
     {
@@ -26,7 +26,7 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
         }
     }
 
-    // Rows that are tokens, several to an example; those that are whole examples, flattened, have lost their axes for good.
+    // These rows are tokens, several to an example. Rows that are whole flattened examples have lost their axes and stay rows.
     bool IsFolded(Geometry unfolded) =>
         unfolded.Sizes.Length > 2 && sizes[^1] == unfolded.Sizes[^1] && sizes[0] != unfolded.Sizes[0] &&
         IsRowMajor && unfolded.IsRowMajor && SameElements(unfolded);
@@ -41,17 +41,17 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
         }
     }
 
-    // Axes of stride 0 have one element.
+    // Axes of stride 0 count as one element.
     Geometry WithoutExpansion()
     {
         var (ownSizes, ownStrides) = (sizes, strides);
         return new([.. sizes.Select((size, axis) => ownStrides[axis] == 0 && size > 1 ? 1 : size)], ownStrides, offset);
     }
 
-    /// <summary>Whether the elements fill one stretch of the storage, each place once, in whatever order of axes.</summary>
+    /// <summary>Whether the elements fill one contiguous part of the storage, each position once, in any order of axes.</summary>
     public bool IsDense => IsPacked(Enumerable.Range(0, sizes.Length).OrderByDescending(Stride).ToArray());
 
-    /// <summary>Whether they do so in row-major order.</summary>
+    /// <summary>Whether the elements do so in row-major order.</summary>
     public bool IsRowMajor => IsPacked(Enumerable.Range(0, sizes.Length).ToArray());
 
     long Stride(int axis) => strides[axis];
@@ -68,20 +68,21 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
         return true;
     }
 
-    /// <summary>Whether both hold the same elements of the same storage: the same stretch, or the very same layout.</summary>
+    /// <summary>Whether both hold the same elements of the same storage: the same contiguous part, or the same layout.</summary>
     public bool SameElements(Geometry other) =>
         offset == other.Offset && ((IsDense && other.IsDense && Elements == other.Elements) || SameLayout(other));
 
     public bool SameLayout(Geometry other) => sizes.AsSpan().SequenceEqual(other.Sizes) && strides.AsSpan().SequenceEqual(other.Strides);
 
     /// <summary>
-    /// Shows a map that has this layout, rebuilt in row-major order, in the layout <paramref name="wanted"/> of one that saved it.
+    /// Restrides a map that has this layout, rebuilt in row-major order, to the layout <paramref name="wanted"/> of a tensor that was saved
+    /// of it.
     /// </summary>
-    /// <param name="values">The map in this layout's sizes; disposed, or returned.</param>
+    /// <param name="values">The map in this layout's sizes; it is disposed or returned.</param>
     /// <param name="wanted">A layout of the same elements.</param>
     /// <param name="withGaps">
-    /// Whether a layout with gaps, as of a narrowed matrix, comes back as one. Operations such as <c>det</c> choose between two formulas by
-    /// it; to others it would only be a larger tensor.
+    /// Whether a layout with gaps, such as that of a narrowed matrix, is restored with its gaps. Operations such as <c>det</c> choose
+    /// between two formulas by the layout. For other operations the gaps would only make the tensor larger.
     /// </param>
     /// <returns>A tensor that the caller disposes.</returns>
     public Tensor Show(Tensor values, Geometry wanted, bool withGaps = false)
@@ -90,7 +91,7 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
         using (values)
         {
             if (!IsDense) return withGaps ? wanted.WithGaps(values) : values.expand(wanted.Sizes);
-            // What is held as it is may be a part of its storage.
+            // A map that is held as it is may be a part of its storage.
             if (IsRowMajor) return values.as_strided(wanted.Sizes, wanted.Strides, values.storage_offset());
             using var restrided = torch.empty_strided(sizes, strides, values.dtype, values.device);
             restrided.copy_(values);
@@ -98,7 +99,7 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
         }
     }
 
-    // In the same order of axes, with the least gap wherever this layout has one.
+    // The order of axes stays the same, and each gap of this layout becomes the smallest gap.
     Tensor WithGaps(Tensor values)
     {
         var gapped = new long[sizes.Length];

@@ -60,7 +60,7 @@ sealed class HeldMask : Packed
                 ? new HeldMask(ExactBits.PackInside(tensor, 0, float.PositiveInfinity), other, tensor.dtype) : null;
         using var scope = NewDisposeScope();
         var flat = tensor.reshape(-1);
-        // Real maps are told by a few of their elements.
+        // Real maps are recognised by a few of their elements.
         var sample = flat.narrow(0, 0, Math.Min(64, flat.NumberOfElements)).to(ScalarType.Float64).data<double>().ToArray();
         if (sample.Where(x => x != 0).Distinct().Count() > 1) return null;
         var value = flat.max();
@@ -71,7 +71,7 @@ sealed class HeldMask : Packed
         return new HeldMask(ExactBits.Pack(inside.view(tensor.shape)), value.to(ScalarType.Float64).item<double>(), tensor.dtype);
     }
 
-    // The one value beside zeros; not finite where there is another. Real maps are told by their first elements.
+    // Returns the one value beside zeros; it is not finite where there is another value. Real maps are recognised by their first elements.
     static float OtherThanZero(ReadOnlySpan<float> values)
     {
         var start = values.IndexOfAnyExcept(0f);
@@ -100,21 +100,24 @@ sealed class HeldMask : Packed
 }
 
 /// <summary>
-/// Which elements of a map lie inside the bounds that a layer asks for, as a map that its backward pass takes for the real one.
+/// One bit an element: whether it lies inside the bounds that a layer needs. Unpacking gives a map from which the layer's backward pass
+/// computes the exact gradient.
 /// </summary>
 sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool tellsZeros, HeldInside? beside) : Packed
 {
     public Need.Inside Need => need;
 
-    /// <summary>The bits for each layer whose bounds differ from those of the others, these ones first.</summary>
+    /// <summary>The bits for each layer with other bounds, beginning with these bits.</summary>
     public IEnumerable<HeldInside> All => beside is null ? [this] : beside.All.Prepend(this);
 
-    /// <summary>Whether what is not inside is either zero or at the upper bound, far above it: as after a ReLU6 in place.</summary>
+    /// <summary>
+    /// Whether every element that is not inside is either zero or at the upper bound, far above it, as after a ReLU6 in place.
+    /// </summary>
     public bool TellsZeros => tellsZeros;
 
-    /// <param name="map">Not disposed.</param>
+    /// <param name="map">The map; not disposed.</param>
     /// <param name="need">The bounds.</param>
-    /// <param name="beside">What is held for layers of other bounds, to be disposed with these bits; null for none.</param>
+    /// <param name="beside">The bits for layers of other bounds, disposed with these bits; null for none.</param>
     public static HeldInside Pack(Tensor map, Need.Inside need, HeldInside? beside)
     {
         var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && MapValues.Range(map).Lowest >= 0;
@@ -136,7 +139,7 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
         return map;
     }
 
-    /// <summary>Puts zeros where there were some into the rebuilt values of the map: if <see cref="TellsZeros"/>.</summary>
+    /// <summary>Writes the exact zeros into the rebuilt values of the map, where <see cref="TellsZeros"/>.</summary>
     public void RestoreZeros(Tensor values)
     {
         if (bits.IsOnCpu && values.dtype == ScalarType.Float32 && values.is_contiguous())
@@ -150,7 +153,7 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
         values.MaskedFill_(zeros, 0);
     }
 
-    /// <summary>Makes of an argument of a ReLU, rebuilt with errors, its result with the exact zeros that these bits tell.</summary>
+    /// <summary>Computes a ReLU's result from its argument, which was rebuilt with errors. The bits tell the exact zeros.</summary>
     public void Rectify(Tensor values)
     {
         if (bits.IsOnCpu && values.dtype == ScalarType.Float32)

@@ -3,22 +3,22 @@ using Actipress.Autograd;
 
 namespace Actipress.Saving;
 
-/// <summary>The maps that are held now, each storage once. Every change of how one is held is entered in the ledger.</summary>
+/// <summary>The maps that are held now, each storage once. Every change of a map's form is entered in the ledger.</summary>
 sealed class HeldMaps(Ledger ledger)
 {
     readonly Dictionary<nint, List<SavedMap>> byStorage = [];
 
     public bool IsEmpty => byStorage.Count == 0;
 
-    /// <summary>The maps that a pass has saved first.</summary>
+    /// <summary>The maps that a pass saved first.</summary>
     public IEnumerable<SavedMap> Of(ThreadPass pass) => byStorage.Values.SelectMany(maps => maps).Where(map => map.Pass == pass);
 
-    /// <summary>The maps of each storage, as they are at this moment.</summary>
+    /// <summary>A copy of the list of the maps of each storage.</summary>
     public SavedMap[][] ByStorage() => [.. byStorage.Values.Select(maps => maps.ToArray())];
 
-    /// <summary>The map that is held of a tensor, unchanged since; null where there is none.</summary>
-    /// <param name="tensor">Saved now.</param>
-    /// <param name="geometry">Where its map lies in its storage.</param>
+    /// <summary>The held map of a tensor that has not changed since; null where there is none.</summary>
+    /// <param name="tensor">The tensor that is saved now.</param>
+    /// <param name="geometry">The geometry of the tensor's map in its storage.</param>
     public SavedMap? Find(Tensor tensor, Geometry geometry)
     {
         if (!byStorage.TryGetValue(StorageReference.AddressOf(tensor), out var maps)) return null;
@@ -28,7 +28,7 @@ sealed class HeldMaps(Ledger ledger)
         return null;
     }
 
-    /// <summary>A map that is saved for the first time.</summary>
+    /// <summary>Adds a map that is saved for the first time.</summary>
     public void Add(SavedMap map)
     {
         if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
@@ -37,7 +37,7 @@ sealed class HeldMaps(Ledger ledger)
         map.Account.SavedBytes += map.SavedBytes;
     }
 
-    /// <summary>The last operation that needed a map is done.</summary>
+    /// <summary>Called when the last operation that needed a map is done.</summary>
     public void Remove(SavedMap map)
     {
         ledger.Release(map.Bytes);
@@ -47,7 +47,7 @@ sealed class HeldMaps(Ledger ledger)
         map.Dispose();
     }
 
-    /// <summary>Holds the values of a map in another way than before.</summary>
+    /// <summary>Holds the values of a map in another form.</summary>
     public void HoldValues(SavedMap map, Holding values)
     {
         Drop(map, map.Values);
@@ -56,16 +56,16 @@ sealed class HeldMaps(Ledger ledger)
         DropAnsweredBits(map);
     }
 
-    /// <summary>Holds bits of a map, for layers of these bounds.</summary>
+    /// <summary>Holds bits of a map for the layers of these bounds.</summary>
     public void HoldBits(SavedMap map, HeldInside bits)
     {
-        // The bits of other bounds are among the new ones.
+        // The new bits contain those of other bounds.
         if (map.Inside is { } others) ledger.Replace(map.Account, others.Entry);
         map.Inside = new(bits, "signs");
         ledger.Hold(map.Account, map.Inside.Entry);
     }
 
-    /// <summary>Holds nothing of a map but the tensor itself, which something else keeps alive.</summary>
+    /// <summary>Holds only the tensor itself, which something else keeps alive.</summary>
     public void HoldOriginal(SavedMap map, Tensor original)
     {
         Drop(map, map.Inside);
