@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 namespace Actipress.Saving;
 
 /// <summary>
-/// Disposes what each module of a model makes in its forward pass and does not return: a dispose scope lies around each <c>call</c>.
+/// Disposes the tensors that each module of a model makes in its forward pass and does not return, by a dispose scope around each
+/// <c>call</c>.
 /// </summary>
 /// <remarks>
 /// TorchSharp's pre-hook opens the scope, and its hook closes it. No hook runs where a forward pass throws. Such a scope stays the
@@ -33,12 +34,12 @@ sealed class IntermediateTensors : IDisposable
         AppDomain.CurrentDomain.FirstChanceException += Thrown;
     }
 
-    /// <summary>The calls that are open on one thread, the innermost last.</summary>
+    /// <summary>The open calls on one thread, the innermost last.</summary>
     sealed class Running
     {
         public List<Call> Calls { get; } = [];
 
-        /// <summary>Whether an exception was thrown since the last hook: one of the calls may have ended without its hook.</summary>
+        /// <summary>Whether an exception was thrown since the last hook. One of the calls may then have ended without its hook.</summary>
         public bool HasThrown { get; set; }
     }
 
@@ -49,7 +50,7 @@ sealed class IntermediateTensors : IDisposable
         public IReadOnlyList<IDisposable> MadeBeforeThrow { get; set; } = [];
     }
 
-    /// <summary>A module with all that lies below it.</summary>
+    /// <summary>A module with all modules below it.</summary>
     sealed class Part
     {
         readonly HashSet<nn.Module> modules;
@@ -69,10 +70,10 @@ sealed class IntermediateTensors : IDisposable
 
         public bool Contains(Part other) => modules.Contains(other.Layer.Module!);
 
-        /// <summary>Parameters and buffers, also those that were made in the forward pass.</summary>
+        /// <summary>The module's parameters and buffers, including those that the forward pass made.</summary>
         public IEnumerable<IDisposable> Own => Layer.Module!.parameters().Concat<IDisposable>(Layer.Module.buffers());
 
-        /// <summary>What fields of the modules hold.</summary>
+        /// <summary>The tensors that fields of the modules hold.</summary>
         public IEnumerable<(Layer Layer, FieldInfo Field, IDisposable Held)> Held() =>
             fields.SelectMany(at => TensorsIn.Value(at.Field.GetValue(at.Layer.Module)).Found.Select(held => (at.Layer, at.Field, held)));
     }
@@ -91,7 +92,7 @@ sealed class IntermediateTensors : IDisposable
         var here = running.Value!;
         var at = here.Calls.FindLastIndex(call => call.Part == part);
         if (at < 0) return;
-        while (here.Calls.Count > at + 1) HandOver(here);    // those inside have thrown
+        while (here.Calls.Count > at + 1) HandOver(here);    // calls inside this one have thrown
         var scope = here.Calls[at].Scope;
         here.Calls.RemoveAt(at);
         GoesOn(here);
@@ -135,7 +136,7 @@ sealed class IntermediateTensors : IDisposable
         foreach (var call in here.Calls) call.MadeBeforeThrow = [];
     }
 
-    // Ends the innermost call, as if its scope had not been.
+    // Ends the innermost call, and moves its tensors to the scope around it.
     static void HandOver(Running here)
     {
         var scope = here.Calls[^1].Scope;
@@ -168,7 +169,7 @@ sealed class IntermediateTensors : IDisposable
         foreach (var call in here.Calls) call.MadeBeforeThrow = call.Scope.DisposablesView;
     }
 
-    // A hook whose type is the module's own, whatever it takes and returns.
+    // A hook that has the module's own type, for any argument and result.
     static Action? AfterWithResult(nn.Module module, Action<object?> action)
     {
         for (var type = module.GetType(); type is not null; type = type.BaseType)

@@ -1,11 +1,9 @@
 namespace Actipress.Saving;
 
-/// <summary>
-/// The maps from which other maps followed in the steps so far: the same maps of the next step are held more finely.
-/// </summary>
+/// <summary>The maps from which other maps followed in the steps so far. The next step holds these maps more finely.</summary>
 sealed class LearntSources
 {
-    // The strictest need of the maps that follow; null where these were not derived although the source was held more finely.
+    // The strictest need of the maps that follow from a map; null where these were not derived although the map was held more finely.
     readonly SortedDictionary<string, Need?> needs = new(StringComparer.Ordinal);
 
     /// <summary>The strictest need of the maps that follow from a map; null where none is to be derived from it.</summary>
@@ -26,7 +24,7 @@ sealed class LearntSources
 
     static string NameOf(SavedMap map) => $"{map.Layer.Name} {map.Identity.Operation} {map.Identity.Number}";
 
-    /// <summary>Writes what the steps so far have shown.</summary>
+    /// <summary>Writes the needs that the steps so far have shown.</summary>
     public void Save(BinaryWriter writer)
     {
         writer.Write(needs.Count);
@@ -38,7 +36,7 @@ sealed class LearntSources
     }
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
-    /// <exception cref="InvalidDataException">A need is none.</exception>
+    /// <exception cref="InvalidDataException">A name of a need is unknown.</exception>
     public void Load(BinaryReader reader)
     {
         needs.Clear();

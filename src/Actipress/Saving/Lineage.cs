@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Actipress.Saving;
 
 /// <summary>
-/// What the results of a forward pass follow from. A result is known by its storage, its place there, and how often that was changed in
-/// place: what anything has written into since is not known any more.
+/// The derivations of the results of a forward pass. A result is identified by its storage, its geometry and its version counter, so that a
+/// tensor that was changed in place is not recognised any more.
 /// </summary>
 sealed class Lineage
 {
@@ -15,10 +15,10 @@ sealed class Lineage
     readonly Dictionary<nint, Entry> byStorage = [];
     int mostEntries = 64;
 
-    /// <summary>Remembers what an operation's result follows from, where it does.</summary>
-    /// <param name="frame">The operation, as it ends.</param>
-    /// <param name="results">Its results.</param>
-    /// <param name="heldOf">The map that is held of a tensor; null where there is none.</param>
+    /// <summary>Records the derivation of an operation's result, where the result can be derived.</summary>
+    /// <param name="frame">The frame of the operation, which ends.</param>
+    /// <param name="results">The results of the operation.</param>
+    /// <param name="heldOf">Returns the map that is held of a tensor; null where there is none.</param>
     public void Add(in Frame frame, ReadOnlySpan<nint> results, Func<Tensor, SavedMap?> heldOf)
     {
         if (results[0] == 0) return;
@@ -32,7 +32,7 @@ sealed class Lineage
         byStorage.Add(storage.Address, new(storage, Geometry.Of(result), LibTorch.Version(result), derivation));
     }
 
-    /// <summary>What a saved map follows from; null where nothing is known.</summary>
+    /// <summary>The derivation of a saved map; null where nothing is known.</summary>
     public Derivation? Of(SavedMap map) => Of(map.Address, map.Geometry, map.Version)?.Derivation;
 
     public void Clear()
@@ -65,7 +65,8 @@ sealed class Lineage
         }
     }
 
-    // One has as many elements as the result, beside which its shape is the result's; the other too, or it is a factor for each channel.
+    // One operand has as many elements as the result, so that its shape is the result's. The other operand has as many too, or is a factor
+    // for each channel.
     Derivation? OfBoth(in Frame frame, Tensor result, Func<Tensor, SavedMap?> heldOf)
     {
         if (OfArgument(frame, 0, result, heldOf) is not { } first || OfArgument(frame, 1, result, heldOf) is not { } second) return null;
@@ -85,7 +86,7 @@ sealed class Lineage
             map.dim() > 2 && factor.shape.AsSpan().SequenceEqual([.. map.shape[..2], .. Enumerable.Repeat(1L, (int)map.dim() - 2)]);
     }
 
-    // What is known of an argument, which the operation may have written over.
+    // Returns the derivation of an argument, whose version the operation may have raised in place.
     Derivation? OfArgument(in Frame frame, int place, Tensor result, Func<Tensor, SavedMap?> heldOf)
     {
         if (frame.Arguments[place] == 0) return null;
@@ -93,7 +94,7 @@ sealed class Lineage
         if (argument.dtype != result.dtype) return null;
         var (geometry, version) = (Geometry.Of(argument), LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0));
         if (!geometry.IsRowMajor) return null;
-        // A ReLU's result whose values are held is as near as any.
+        // A ReLU's result whose values are held is a source itself.
         var known = Of(StorageReference.AddressOf(argument), geometry, version)?.Derivation;
         if (known is not (null or Derivation.Relu { Result.Values: not null })) return known;
         return heldOf(argument) is { } map ? new Derivation.Held(map) : null;
@@ -109,7 +110,7 @@ sealed class Lineage
         entry.Storage.Dispose();
     }
 
-    // Results of passes that no backward pass ends.
+    // Drops the results of passes that no backward pass ended.
     void DropDead()
     {
         foreach (var dead in byStorage.Values.Where(entry => !entry.Storage.IsAlive).ToList())

@@ -6,37 +6,37 @@ using Actipress.Grid.Gpu;
 namespace Actipress.Saving;
 
 /// <summary>
-/// Packs the values of one map: chooses the codec, by the rules, the budget or the fidelity that is kept, and derives the map from
-/// another one where that does.
+/// Packs the values of one map. The rules, the budget or the kept fidelity choose the codec. A map that follows from other maps is derived
+/// from them, where the derivation is accurate enough.
 /// </summary>
 /// <param name="policy">The rules.</param>
-/// <param name="ledger">Counts the maps that are not finite.</param>
-/// <param name="lineage">What the maps of the step follow from.</param>
-/// <param name="sources">The maps from which others followed before.</param>
-/// <param name="release">Gives back a map from which another one was derived.</param>
+/// <param name="ledger">The ledger, which counts the maps that are not finite.</param>
+/// <param name="lineage">The derivations of the maps of the step.</param>
+/// <param name="sources">The maps from which others followed in earlier steps.</param>
+/// <param name="release">Releases a map from which another one was derived.</param>
 sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, LearntSources sources, Action<SavedMap> release)
 {
-    /// <summary>Decides on codecs where no rule does; null for none.</summary>
+    /// <summary>The budget that decides on codecs where no rule does; null for none.</summary>
     public MemoryBudget? Budget { get; set; }
 
-    /// <summary>Likewise; null for none.</summary>
+    /// <summary>The fidelity that decides on codecs where no rule does; null for none.</summary>
     public KeptFidelity? Fidelity { get; set; }
 
-    /// <summary>Of which codecs' maps those that can be derived of others are not held themselves; null for none.</summary>
+    /// <summary>Tells for a codec whether its maps may be derived from others in place of being held; null for none.</summary>
     public Func<ActivationCodec, bool>? Derives { get; set; }
 
-    /// <summary>Whether packed maps leave a GPU for the host.</summary>
+    /// <summary>Whether packed maps are moved from a GPU to the host.</summary>
     public bool OffloadsToHost { get; set; }
 
-    /// <summary>The kernels of a device; null where there are none.</summary>
+    /// <summary>Returns the kernels of a device; null where there are none.</summary>
     public Func<torch.Device, CudaDevice?> GpuOf { get; set; } = GpuGrid.DeviceOf;
 
     /// <summary>Packs the values of an activation map.</summary>
     /// <param name="saved">The map.</param>
-    /// <param name="values">Its values; not disposed.</param>
-    /// <param name="zeros">What hangs on its zeros.</param>
-    /// <param name="layer">The layer that saves it now, which may be another one than the first.</param>
-    /// <param name="wanted">How it is to be treated.</param>
+    /// <param name="values">The values of the map; not disposed.</param>
+    /// <param name="zeros">The consequence of the map's zeros.</param>
+    /// <param name="layer">The layer that saves the map now, which may differ from the first.</param>
+    /// <param name="wanted">The treatment of the map.</param>
     public Holding Pack(SavedMap saved, Tensor values, Zeros zeros, Layer layer, Treatment.Map wanted)
     {
         var (codec, need, budget) = (wanted.Codec, wanted.Need, wanted.NoRule ? Budget : null);
@@ -80,10 +80,10 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
         return Hold(packed, GpuOf(values.device)) with { Rungs = rungs };
     }
 
-    /// <summary>What a map that was being measured is held as from here on.</summary>
+    /// <summary>Gives a map that was being measured its lasting form.</summary>
     /// <param name="waiting">The map.</param>
     /// <param name="layer">The layer that has saved it.</param>
-    /// <param name="failure">What went wrong, if anything.</param>
+    /// <param name="failure">The exception where packing failed, else null.</param>
     public Holding Settle(DeferredMap waiting, Layer layer, out Exception? failure)
     {
         var held = waiting.Settle(out var why, out failure);
@@ -95,7 +95,7 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
     {
         if (lineage.Of(map) is not { } derivation || !DerivedMap.CanBe(map, derivation)) return null;
         foreach (var source in derivation.Sources) source.NeedOfDerived = Sensitivity.Stricter(source.NeedOfDerived ?? need, need);
-        // What the operation bears of a derived map is what it bears before a finer codec stands in.
+        // This is the largest error that the operation bears before a finer codec stands in.
         var mostError = policy.Finer(codec, values, need).First().MostError;
         return DerivedMap.Of(map, values, derivation, mostError, release);
     }

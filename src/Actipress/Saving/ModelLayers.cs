@@ -4,8 +4,8 @@ using Actipress.Autograd;
 namespace Actipress.Saving;
 
 /// <summary>
-/// The layers of a model, and which of them a saved tensor belongs to: a layer with parameters is known by the parameter that an
-/// operation uses, however it is run.
+/// The layers of a model, and the layer that a saved tensor belongs to. A layer with parameters is identified by the parameter that an
+/// operation uses, however the layer is run.
 /// </summary>
 sealed class ModelLayers
 {
@@ -15,7 +15,7 @@ sealed class ModelLayers
     readonly HashSet<Layer> claimed = [];
     volatile Parameters parameters = new();
 
-    // Exchanged as a whole: a thread may begin a forward pass while others are in the middle of theirs.
+    // The table is exchanged as a whole, because a thread may begin a forward pass while other threads are within theirs.
     sealed class Parameters
     {
         public Dictionary<nint, Layer> ByStorage { get; } = [];
@@ -36,19 +36,19 @@ sealed class ModelLayers
         LearnParameters();
     }
 
-    /// <summary>All layers of the model, itself first, in the order of registration.</summary>
+    /// <summary>All layers of the model in the order of registration. The first is the model itself.</summary>
     public IReadOnlyList<Layer> All { get; }
 
-    /// <summary>How many layers have parameters of their own that learn.</summary>
+    /// <summary>The number of layers that have parameters of their own that learn.</summary>
     public int WithParameters => parameters.Learning.Count;
 
-    /// <summary>Whether a layer is one of those.</summary>
+    /// <summary>Whether a layer has parameters of its own that learn.</summary>
     public bool Learns(Layer layer) => parameters.Learning.Contains(layer);
 
-    /// <summary>The one of them that was registered last; null for none.</summary>
+    /// <summary>The last registered layer with parameters that learn; null for none.</summary>
     public Layer? LastWithParameters { get; private set; }
 
-    /// <summary>Learns where the parameters and buffers lie now: moving a model to a device gives them new storages.</summary>
+    /// <summary>Updates the storages of the parameters and buffers. Moving a model to a device gives them new storages.</summary>
     public void LearnParameters()
     {
         var found = new Parameters();
@@ -69,10 +69,10 @@ sealed class ModelLayers
             !tensor.IsInvalid && found.ByStorage.TryAdd(StorageReference.AddressOf(tensor), layer) && tensor.requires_grad;
     }
 
-    /// <summary>The layer whose parameter or buffer has its data in this storage; null where none has.</summary>
+    /// <summary>The layer whose parameter or buffer has its data in this storage; null for none.</summary>
     public Layer? OfParameter(nint storage) => parameters.ByStorage.GetValueOrDefault(storage);
 
-    /// <summary>The layer that a module is; null where it is none of the model.</summary>
+    /// <summary>The layer of a module; null where the module is not part of the model.</summary>
     public Layer? Of(torch.nn.Module module) => byModule.GetValueOrDefault(module);
 
     /// <summary>Whether neither the layer nor one below it has parameters.</summary>
@@ -84,11 +84,11 @@ sealed class ModelLayers
     }
 
     /// <summary>
-    /// The layer of an operation without parameters: the module whose forward pass it is, as far as the order of registration tells; else
-    /// what comes after the layer before it.
+    /// The layer of an operation without parameters. It is the module whose forward pass is the operation, as far as the order of
+    /// registration tells; else the place after the preceding layer.
     /// </summary>
     /// <param name="before">The last layer with parameters; null for none.</param>
-    /// <param name="operation">What saves.</param>
+    /// <param name="operation">The operation that saves.</param>
     public Layer WithoutParameters(Layer? before, Operation operation)
     {
         if (before is null) return Layer.First;
@@ -97,8 +97,8 @@ sealed class ModelLayers
         return named[(before, operation)] = (modules.Length == 0 ? null : Following(before, modules)) ?? Layer.After(before);
     }
 
-    // From the layer's own parent to the model: the first module of a fitting type among the modules without parameters that were
-    // registered right after it; else the only one that the parent has.
+    // The search goes from the layer's own parent up to the model. It takes the first module of a fitting type among the modules without
+    // parameters that were registered right after the layer; else the only one that the parent has.
     Layer? Following(Layer before, string[] types)
     {
         for (var at = before.Name; at.Length > 0;)
@@ -115,7 +115,7 @@ sealed class ModelLayers
                     ?? fitting.FirstOrDefault(layer => !claimed.Contains(layer));
             if (found is not null) claimed.Add(found);
             if (fitting.Count > 0) return found;
-            // Where layers with parameters follow in the parent, it has not ended yet.
+            // Where layers with parameters follow in the parent, the parent has not ended yet.
             if (children.Skip(start + 1).Any(layer => !IsWithoutParameters(layer))) return null;
             at = parent;
         }

@@ -3,7 +3,8 @@ using Actipress.Autograd;
 namespace Actipress.Saving;
 
 /// <summary>
-/// Tells what a model saves in its forward passes from what others save on the same thread, and to which layer it belongs.
+/// Distinguishes the tensors that a model saves in its forward passes from those that other code saves on the same thread, and finds the
+/// layer that they belong to.
 /// </summary>
 sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
 {
@@ -14,11 +15,11 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
     /// <summary>The layer that runs now on this thread, as far as it is known.</summary>
     public Layer? Current => watch.Current ?? SavedBy.LayerOf(OperationObserver.Running, layers) ?? progress.Value!.Last;
 
-    /// <summary>A tensor is saved in the so-manieth forward pass.</summary>
+    /// <summary>Called when a tensor is saved in the forward pass of this number.</summary>
     public void Begin(int pass) => progress.Value!.Begin(pass);
 
     /// <summary>
-    /// The layer of which a saved tensor is a parameter or buffer, or a view of one: then the model runs. Null where it is none.
+    /// The layer whose parameter or buffer a saved tensor is, or is a view of; null for none. Where there is one, the model runs.
     /// </summary>
     public Layer? OfParameter(Tensor tensor)
     {
@@ -32,10 +33,12 @@ sealed class ModelRun(ModelLayers layers, LayerWatch watch) : IDisposable
         return layer;
     }
 
-    /// <summary>Another model's parameter was saved.</summary>
+    /// <summary>Called when another model's parameter was saved.</summary>
     public void LeavesModel() => progress.Value!.LeavesModel();
 
-    /// <summary>The layer to which belongs what an operation saves now; null where it is not the model's, or a loss.</summary>
+    /// <summary>
+    /// The layer of a tensor that an operation saves now; null where the tensor belongs to a loss or to no part of the model.
+    /// </summary>
     public Layer? LayerOf(Operation operation)
     {
         var here = progress.Value!;

@@ -4,31 +4,31 @@ using TorchSharp.Modules;
 
 namespace Actipress.Saving;
 
-/// <summary>What the backward pass of the operation that saved a tensor needs of it.</summary>
-/// <param name="Fineness">How finely its values must be held, where values are needed at all.</param>
+/// <summary>The need of the backward pass of an operation for a tensor that the operation saved.</summary>
+/// <param name="Fineness">How finely the values must be held, where values are needed at all.</param>
 abstract record Need(Fineness Fineness)
 {
-    /// <summary>Its shape only. Pooling keeps the places of its maxima apart, and an average needs nothing else.</summary>
+    /// <summary>The shape only. Pooling keeps the positions of its maxima separately, and an average needs only the shape.</summary>
     public static readonly Need Shape = new ShapeOnly();
 
-    /// <summary>Where it is above zero: the rest of a ReLU's gradient is zero, that of a LeakyReLU scaled.</summary>
+    /// <summary>Whether each value is above zero. The rest of a ReLU's gradient is zero, and that of a LeakyReLU is scaled.</summary>
     public static readonly Need Sign = new Inside(0, double.PositiveInfinity);
 
-    /// <summary>A convolution's input: it enters the gradient linearly, in sums over many places, in which errors average out.</summary>
+    /// <summary>A convolution's input. It enters the gradient linearly, in sums over many places, in which errors average out.</summary>
     public static readonly Need Linear = new OfValues("linear", Fineness.Codec);
 
     /// <summary>
-    /// A factor of a product of maps or matrices: it enters linearly, but its error is that of the other factor's gradient.
+    /// A factor of a product of maps or matrices. It enters linearly, but its error is that of the other factor's gradient.
     /// </summary>
     public static readonly Need Factor = new OfValues("factor", Fineness.Codec);
 
     /// <summary>
-    /// The input of a normalisation whose statistics are held exactly. It enters linearly too, but its error reaches the gradient of
-    /// everything before it.
+    /// The input of a normalisation whose statistics are held exactly. It enters linearly too, but its error reaches the gradient of every
+    /// layer before it.
     /// </summary>
     public static readonly Need Normalised = new OfValues("normalised", Fineness.Codec);
 
-    /// <summary>The same of a layer norm, which normalises each token by itself: small ones count as much as large ones.</summary>
+    /// <summary>The input of a layer norm, which normalises each token by itself. Small tokens count as much as large tokens.</summary>
     public static readonly Need Tokens = new OfValues("tokens", Fineness.Codec);
 
     /// <summary>Values of which the gradient is a function with a bounded slope, as those of SiLU, GELU, sigmoid and tanh.</summary>
@@ -41,25 +41,25 @@ abstract record Need(Fineness Fineness)
     public static readonly Need Steep = new OfValues("steep", Fineness.Sixteen);
 
     /// <summary>
-    /// Every bit: statistics, indices, values that are compared for equality, factorisations, functions near the edge of their domain;
-    /// and whatever an operation saves of which nothing is known.
+    /// Every bit. This is the need for statistics, indices, values that are compared for equality, factorisations and functions near the
+    /// edge of their domain, and for tensors whose use is unknown.
     /// </summary>
     public static readonly Need Exact = new OfValues("exact", Fineness.Exact);
 
-    /// <summary>The weight of a layer, also one that was computed: it is no activation map, and passes untouched.</summary>
+    /// <summary>The weight of a layer, also one that was computed. A weight is no activation map, and passes untouched.</summary>
     public static readonly Need Weight = new OfValues("weight", Fineness.Exact);
 
     public sealed record ShapeOnly() : Need(Fineness.Codec);
 
-    /// <param name="Name">What kind of values.</param>
-    /// <param name="Fineness">How finely they must be held.</param>
+    /// <param name="Name">The name of the kind of values.</param>
+    /// <param name="Fineness">How finely the values must be held.</param>
     public sealed record OfValues(string Name, Fineness Fineness) : Need(Fineness);
 
-    /// <summary>Whether each value lies strictly between two bounds: one exact bit an element.</summary>
+    /// <summary>Whether each value lies strictly between two bounds. One exact bit an element tells it.</summary>
     public sealed record Inside(double Low, double High) : Need(Fineness.Codec)
     {
         /// <summary>
-        /// A value inside, for the map that is made of the bits in the backward pass; outside it holds <see cref="Low"/>.
+        /// A value inside the bounds, for the map that the backward pass makes from the bits. An element outside gets <see cref="Low"/>.
         /// </summary>
         public double Representative => double.IsInfinity(High) ? Low + 1 : (Low + High) / 2;
 
@@ -80,11 +80,11 @@ abstract record Need(Fineness Fineness)
     }
 
     /// <summary>
-    /// <see cref="Inside"/> of bounds that are arguments of the call, by their places; <see cref="Steep"/> where there are none.
+    /// <see cref="Inside"/> with bounds that are arguments of the call, given by their positions; <see cref="Steep"/> where there are none.
     /// </summary>
     public sealed record InsideArguments(int Low, int? High) : Need(Fineness.Sixteen)
     {
-        /// <summary>With the bounds of one call.</summary>
+        /// <summary>The need with the bounds of one call.</summary>
         public Need Of(Frame frame)
         {
             var (low, high) = (frame.Numbers[Low], High is { } place ? frame.Numbers[place] : double.PositiveInfinity);
@@ -92,15 +92,15 @@ abstract record Need(Fineness Fineness)
         }
     }
 
-    /// <summary>Values by the name of their kind.</summary>
-    /// <exception cref="InvalidDataException">There is none of this name.</exception>
+    /// <summary>The need of values by its name.</summary>
+    /// <exception cref="InvalidDataException">There is no need of this name.</exception>
     public static Need Named(string name) =>
         ((OfValues[])[
             (OfValues)Linear, (OfValues)Factor, (OfValues)Normalised, (OfValues)Tokens, (OfValues)Smooth, (OfValues)Steep, (OfValues)Exact,
         ])
         .FirstOrDefault(need => need.Name == name) ?? throw new InvalidDataException($"No need '{name}' of values.");
 
-    /// <summary>As a user names it.</summary>
+    /// <summary>The need that a user's choice stands for.</summary>
     public static Need Of(SavedNeed need) => need switch
     {
         SavedNeed.Shape => Shape,
@@ -113,7 +113,7 @@ abstract record Need(Fineness Fineness)
             nameof(need), $"No need {need}: wanted one of {string.Join(", ", Enum.GetNames<SavedNeed>())}."),
     };
 
-    /// <summary>What answers both, where one tensor plays two parts in an operation or a saved tensor's part is not certain.</summary>
+    /// <summary>The need that covers both needs, where one tensor has two roles in an operation or its role is not certain.</summary>
     public static Need Both(Need a, Need b) =>
         a == b ? a :
         a == Exact || b == Exact ? Exact :
@@ -124,7 +124,7 @@ abstract record Need(Fineness Fineness)
         a is OfValues ? a == Factor || b == Factor ? Factor : Smooth : Exact;
 
     /// <summary>
-    /// What the builtin layers need of the floating-point maps that they save, where libtorch does not tell which operation runs;
+    /// The needs of the builtin layers for the floating-point maps that they save, where libtorch does not report the running operation;
     /// <see cref="Linear"/> where nothing is known.
     /// </summary>
     public static Need Of(Layer layer) => layer.Module switch

@@ -3,22 +3,23 @@ using Actipress.Autograd;
 
 namespace Actipress.Saving;
 
-/// <summary>A compression of a model, as the threads that run the model see it.</summary>
+/// <summary>A compression of a model, as seen by the threads that run the model.</summary>
 interface IFollowing
 {
     /// <summary>The layers of its model.</summary>
     IReadOnlyList<Layer> Layers { get; }
 
-    /// <summary>Holds the maps of its model.</summary>
+    /// <summary>The store that holds the maps of its model.</summary>
     ActivationStore Store { get; }
 
-    /// <summary>Sees what this thread saves from here on, if the parameter is that of its model.</summary>
+    /// <summary>Opens the scope of the compression on this thread, if the parameter is that of its model.</summary>
     bool Follows(Tensor parameter);
 }
 
 /// <summary>
-/// The compressions of this process, and the hooks of threads that have no scope: where one saves a parameter of a compressed model, the
-/// model is run there by <c>forward</c>, and the compression opens its scope on that thread. What came before it stays as it is.
+/// The compressions of this process, and the hooks of threads that have no scope. If such a thread saves a parameter of a compressed model,
+/// the model is run there by <c>forward</c>, and the compression opens its scope on that thread. Tensors that were saved before stay as
+/// they are.
 /// </summary>
 sealed class Newcomers : SavedTensorHooks
 {
@@ -26,8 +27,8 @@ sealed class Newcomers : SavedTensorHooks
     static readonly ConditionalWeakTable<torch.nn.Module, IFollowing> byModule = [];
     static volatile IFollowing[] live = [];
 
-    /// <summary>A compression begins.</summary>
-    /// <exception cref="InvalidOperationException">Another one has a layer of its model.</exception>
+    /// <summary>Adds a compression that begins.</summary>
+    /// <exception cref="InvalidOperationException">Another compression has a layer of its model.</exception>
     public static void Add(IFollowing compression)
     {
         lock (gate)
@@ -44,7 +45,7 @@ sealed class Newcomers : SavedTensorHooks
         }
     }
 
-    /// <summary>A compression ends.</summary>
+    /// <summary>Removes a compression that ends.</summary>
     public static void Remove(IFollowing compression)
     {
         lock (gate)
@@ -56,9 +57,9 @@ sealed class Newcomers : SavedTensorHooks
         }
     }
 
-    /// <summary>Lets the compression whose model has this parameter, if any, see what follows on this thread.</summary>
+    /// <summary>Opens the scope of the compression whose model has this parameter, if there is one.</summary>
     /// <param name="parameter">A saved tensor.</param>
-    /// <param name="seenBy">The compression that sees this thread now; null for none.</param>
+    /// <param name="seenBy">The compression whose scope is open on this thread; null for none.</param>
     public static void Follow(Tensor parameter, ActivationStore? seenBy)
     {
         foreach (var compression in live)

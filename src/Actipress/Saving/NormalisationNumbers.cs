@@ -6,10 +6,10 @@ using static TorchSharp.torch;
 namespace Actipress.Saving;
 
 /// <summary>
-/// What a normalisation multiplies its input by and adds: x a + b with a = weight / deviation and b = bias - mean a for each channel of a
-/// batch or group; of a layer norm, whose statistics are those of a token, first these and then the weights and biases of the features.
+/// The factors a and summands b of a normalisation x a + b. For a batch norm or group norm, a = weight / deviation and b = bias - mean a
+/// for each channel. A layer norm has the statistics of each token, and then the weights and biases of the features.
 /// </summary>
-/// <remarks>It is shared by whoever has called <see cref="Share"/>, and disposed with the last of them.</remarks>
+/// <remarks>The callers of <see cref="Share"/> share the numbers, which are disposed with the last share.</remarks>
 sealed class NormalisationNumbers
 {
     readonly long[] shape;
@@ -18,12 +18,14 @@ sealed class NormalisationNumbers
     readonly (Tensor Tensor, long Version)? mean, deviation, weight, bias;
     readonly bool isOfVariance;
 
-    // Each is spread over so many neighbouring elements.
+    // Each number applies to this many neighbouring elements.
     (Tensor Factor, Tensor Shift, long Place)[] steps = [];
     int shares;
 
-    /// <param name="frame">The normalisation, as it ends.</param>
-    /// <param name="results">Its results: the normalised map, and the statistics where it took them of the batch.</param>
+    /// <param name="frame">The frame of the normalisation, which ends.</param>
+    /// <param name="results">
+    /// The results: the normalised map, and the statistics where the normalisation computed them from the batch.
+    /// </param>
     /// <param name="shape">The input's shape.</param>
     public NormalisationNumbers(in Frame frame, ReadOnlySpan<nint> results, long[] shape)
     {
@@ -37,12 +39,15 @@ sealed class NormalisationNumbers
         (mean, deviation, isOfVariance, epsilon) = (Of(frame.Arguments[3]), Of(frame.Arguments[4]), true, frame.Numbers[7]);
     }
 
-    /// <summary>Bytes of the numbers, once they are settled.</summary>
+    /// <summary>The bytes of the numbers, once they are settled.</summary>
     public long Bytes => steps.Sum(step => step.Factor.Bytes() + step.Shift.Bytes());
 
     public void Share() => shares++;
 
-    /// <summary>Computes the numbers from what the normalisation used; false where that has been changed since, or is not known.</summary>
+    /// <summary>
+    /// Computes the numbers from the tensors that the normalisation used. Returns false where one of them has changed since, or is not
+    /// known.
+    /// </summary>
     public bool TrySettle()
     {
         if (steps.Length > 0) return true;
@@ -79,7 +84,7 @@ sealed class NormalisationNumbers
         static Tensor Own(Tensor numbers) => numbers.clone().DetachFromDisposeScope();
     }
 
-    /// <summary>Normalises the values of an input, in place.</summary>
+    /// <summary>Normalises the values of an input in place.</summary>
     public void Apply(Tensor values)
     {
         foreach (var (factor, shift, place) in steps)
@@ -99,16 +104,16 @@ sealed class NormalisationNumbers
         steps is [{ Place: >= ChannelScale.FewestPlaces and var place, Factor: { dtype: ScalarType.Float32, device_type: DeviceType.CPU } }]
         && place == MapShape.Of(shape).MapElements;
 
-    /// <summary>Normalises a range of an input, in place. Where <see cref="AreOfMaps"/>.</summary>
+    /// <summary>Normalises a range of an input in place. It needs <see cref="AreOfMaps"/>.</summary>
     /// <param name="values">Contiguous float32 numbers on the CPU.</param>
-    /// <param name="range">Which of the input they are.</param>
+    /// <param name="range">The range of the input that the values are.</param>
     public void Apply(Tensor values, MapRange range)
     {
         var (factor, shift, _) = steps[0];
         ChannelScale.Apply(values, factor, shift, range.Rows * MapRange.RowElements(MapShape.Of(shape)), range.First);
     }
 
-    /// <summary>Ends one share.</summary>
+    /// <summary>Releases one share.</summary>
     public void Dispose()
     {
         if (--shares > 0) return;
@@ -123,7 +128,7 @@ sealed class NormalisationNumbers
 
     static (Tensor, long)? Of(nint implementation)
     {
-        if (implementation == 0 || StorageReference.AddressOf(implementation) == 0) return null;    // none, or an undefined one
+        if (implementation == 0 || StorageReference.AddressOf(implementation) == 0) return null;    // none, or an undefined tensor
         var tensor = LibTorch.OfImplementation(implementation).DetachFromDisposeScope();
         return (tensor, LibTorch.Version(tensor));
     }

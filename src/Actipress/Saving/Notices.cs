@@ -3,32 +3,32 @@ using Actipress.Autograd;
 
 namespace Actipress.Saving;
 
-/// <summary>What a user should know of a step: in each report, and once by the event.</summary>
-/// <param name="policy">Whose rules may have decided nothing.</param>
-/// <param name="ledger">The books of the step.</param>
+/// <summary>The notes for the user about a step. Each report has them, and the event reports each note once.</summary>
+/// <param name="policy">The policy whose rules may have decided nothing.</param>
+/// <param name="ledger">The ledger of the step.</param>
 sealed class Notices(SavingPolicy policy, Ledger ledger)
 {
-    // Bytes of the maps of the step by operations that are not in the table.
+    // The bytes of the step's maps whose operations are not in the table, by operation.
     readonly Dictionary<string, long> unknown = [];
 
-    // What was told by the event, and the notes that hold for every step.
+    // The subjects that the event has reported, and the notes that hold for every step.
     readonly HashSet<string> told = [];
     IReadOnlyList<Note>? lasting;
 
-    /// <summary>Told of each thing once, when the first backward pass begins that shows it.</summary>
+    /// <summary>Receives each note once, when the first backward pass to which it applies begins.</summary>
     public Action<string>? Noted { get; set; }
 
-    /// <summary>Another forward pass begins.</summary>
+    /// <summary>Called when another forward pass begins.</summary>
     public void Begin() => unknown.Clear();
 
-    /// <summary>An operation that is not in the table has saved a map.</summary>
+    /// <summary>Called when an operation that is not in the table has saved a map.</summary>
     public void MeetUnknown(Operation operation, long bytes) => unknown[operation.Name] = unknown.GetValueOrDefault(operation.Name) + bytes;
 
     /// <summary>All notes of the step.</summary>
     public IEnumerable<Note> Notes() => policy.Codec is { } codec ? StepNotes.Of(ledger, unknown, codec).Concat(lasting ?? []) : [];
 
-    /// <summary>A backward pass begins: tells what was not told before.</summary>
-    /// <param name="failed">Gets what the event throws.</param>
+    /// <summary>Called when a backward pass begins. Reports the notes that were not reported before.</summary>
+    /// <param name="failed">Receives an exception that the event throws.</param>
     public void Tell(Action<Exception> failed)
     {
         lasting ??= policy.IdleRules();

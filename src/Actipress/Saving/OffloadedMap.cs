@@ -3,7 +3,7 @@ using Actipress.Gpu;
 
 namespace Actipress.Saving;
 
-/// <summary>A packed map that has left the GPU for the host's pinned memory until it is asked for.</summary>
+/// <summary>A packed map that was moved from the GPU to the host's pinned memory until it is unpacked.</summary>
 sealed class OffloadedMap : Packed
 {
     readonly Func<Tensor[], PackedMap> rebuild;
@@ -15,7 +15,10 @@ sealed class OffloadedMap : Packed
         (rebuild, KeepsExactZeros) = (packed.Rebuild, packed.HasExactZeros);
     }
 
-    /// <summary>Takes a packed map over; gives it back where its device has no place to go aside, or the host no memory.</summary>
+    /// <summary>
+    /// Moves a packed map to the host, and disposes its tensors on the GPU when they are copied. Returns the packed map itself where
+    /// <paramref name="gpu"/> is null, or where the host has no memory left.
+    /// </summary>
     public static Packed Of(PackedMap packed, CudaDevice? gpu)
     {
         if (gpu is null || packed.Tensors.Length == 0) return packed;

@@ -3,33 +3,35 @@ using static Actipress.Saving.Need;
 
 namespace Actipress.Saving;
 
-/// <summary>What the backward pass of one operation of libtorch needs of the tensors that it saves.</summary>
+/// <summary>The needs of the backward pass of one operation of libtorch for the tensors that it saves.</summary>
 /// <param name="Name">The operation's name without <c>aten::</c>, and without the underscore of its form in place.</param>
 /// <param name="Arguments">
-/// By the place of an argument in the operation's schema, as of <c>aten::convolution(input, weight, bias, ...)</c>. The last entry
-/// stands for those that follow. An entry is ignored where the operation saves no such argument.
+/// The needs by the position of an argument in the operation's schema, such as <c>aten::convolution(input, weight, bias, ...)</c>. The last
+/// entry holds for all arguments that follow. An entry is ignored where the operation does not save the argument.
 /// </param>
-/// <param name="Results">Of its results, in the order in which they are saved. Those that follow are <see cref="Exact"/>.</param>
+/// <param name="Results">
+/// The needs for the results, in the order in which they are saved. Results that follow are <see cref="Exact"/>.
+/// </param>
 sealed record OperationNeeds(string Name, Need[] Arguments, Need[] Results)
 {
-    /// <summary>The types of builtin modules whose forward pass is this operation, for the names of layers without parameters.</summary>
+    /// <summary>The types of builtin modules whose forward pass is this operation. They name layers without parameters.</summary>
     public string[] Modules { get; init; } = [];
 
-    /// <summary>Of an argument; <see cref="Exact"/> where the line knows of none.</summary>
+    /// <summary>The need for an argument; <see cref="Exact"/> where the line has no entry for it.</summary>
     public Need OfArgument(int place) => Arguments.Length == 0 ? Exact : Arguments[Math.Min(place, Arguments.Length - 1)];
 
-    /// <summary>Of a result; <see cref="Exact"/> where the line knows of none.</summary>
+    /// <summary>The need for a result; <see cref="Exact"/> where the line has no entry for it.</summary>
     public Need OfResult(int place) => place < Results.Length ? Results[place] : Exact;
 
     /// <summary>Whether the line knows that the operation saves an argument.</summary>
     public bool KnowsArguments => Arguments.Length > 0;
 
-    /// <summary>Whether the line knows that the operation saves so many results and one more.</summary>
+    /// <summary>Whether the line has an entry for the result that follows this number of results.</summary>
     public bool KnowsResult(int place) => place < Results.Length || (Results.Length > 0 && Results[^1] == Exact);
 }
 
 /// <summary>
-/// The table of operations: a line each. What an operation that has no line here saves stays exact, and the report names it.
+/// The table of operations, one line each. Tensors that an operation without a line saves stay exact, and the report names the operation.
 /// </summary>
 /// <remarks>
 /// The facts are libtorch's own derivative definitions (<c>tools/autograd/derivatives.yaml</c> of 2.10), which say what each formula uses.
@@ -40,14 +42,14 @@ static class Operations
     /// <summary>The recurrent layers of oneDNN, whose workspace is a tensor of bytes.</summary>
     public const string RecurrentLayer = "mkldnn_rnn_layer";
 
-    /// <summary>Every line, from what needs least of its maps to what needs most.</summary>
+    /// <summary>All lines, from the operations that need least of their maps to those that need most.</summary>
     public static IReadOnlyList<OperationNeeds> All { get; } =
     [
-        // A dropout saves which elements it let through, as booleans; on the CPU it is a product with a random map.
+        // A dropout saves booleans that tell which elements it let through. On the CPU it is a product with a random map.
         Line("native_dropout", [], [Exact], "Dropout"),
         Line("_fused_dropout", [], [Exact]),
 
-        // Pooling, padding and picking read the input's shape in the backward pass, and the places that were picked.
+        // Pooling, padding and indexing read the input's shape in the backward pass, and the positions that were chosen.
         Line("avg_pool2d", [Need.Shape], [], "AvgPool1d", "AvgPool2d"),
         Line("avg_pool3d", [Need.Shape], [], "AvgPool3d"),
         Line("_adaptive_avg_pool2d", [Need.Shape], [], "AdaptiveAvgPool1d", "AdaptiveAvgPool2d"),
@@ -134,7 +136,7 @@ static class Operations
         Line("atan", [Smooth]),
         Line("asinh", [Smooth]),
 
-        // A sign of which zero is a third case, or bounds on both sides of zero: 16 bits keep the side on which a value lies.
+        // These have a sign with zero as a third case, or bounds on both sides of zero. 16 bits keep the side on which a value lies.
         Line("hardshrink", [Steep], [], "Hardshrink"),
         Line("softshrink", [Steep], [], "Softshrink"),
         Line("abs", [Steep]),
@@ -146,7 +148,7 @@ static class Operations
         Line("fmax", [Steep, Steep]),
         Line("fmin", [Steep, Steep]),
 
-        // Angles: an error counts in radians, however large the value is.
+        // These compute angles. An error counts in radians, however large the value is.
         Line("sin", [Steep]),
         Line("cos", [Steep]),
         Line("sinc", [Steep]),
@@ -154,7 +156,8 @@ static class Operations
         Line("atan2", [Steep, Steep]),
         Line("hypot", [Steep, Steep], [Steep]),
 
-        // Exponentials span orders of magnitude, and what follows is often a quotient or a logarithm that weighs small values as much.
+        // Exponentials span orders of magnitude. A quotient or a logarithm often follows, which gives small values the same weight as large
+        // ones.
         Line("exp", [], [Steep]),
         Line("exp2", [], [Steep]),
         Line("expm1", [], [Steep]),
@@ -166,7 +169,7 @@ static class Operations
         Line("logaddexp", [Steep, Steep]),
         Line("logaddexp2", [Steep, Steep]),
 
-        // Logarithms, quotients, roots and powers: unbounded near zero.
+        // Logarithms, quotients, roots and powers have an unbounded slope near zero.
         Line("log", [Steep]),
         Line("log2", [Steep]),
         Line("log10", [Steep]),
@@ -186,20 +189,23 @@ static class Operations
         Line("special_i1", [Steep], [Steep]),
         Line("special_i1e", [Steep], [Steep]),
 
-        // Spreads: linear in the input, yet divided by the spread of each group, whose sizes may be very unlike.
+        // These compute the spread of groups. They are linear in the input, but divide by the spread of each group, and the sizes of groups
+        // may differ much.
         Line("var", [Steep]),
         Line("var_mean", [Steep]),
         Line("std", [Steep], [Exact]),
         Line("std_mean", [Steep], [Exact]),
 
-        // Probabilities: s (1 - s) meets a loss that divides by either factor. A Dice, focal or cross-entropy loss shows it.
+        // The derivative of these probabilities is s (1 - s), and a loss often divides by either factor. A Dice, focal or cross-entropy
+        // loss shows it.
         Line("sigmoid", [], [Steep], "Sigmoid"),
 
         // Losses that take the logits: a confident gradient is the small difference of two probabilities.
         Line("binary_cross_entropy_with_logits", [Steep, Exact]),    // (logits, target, weight, weight of positives, ...)
         Line("soft_margin_loss", [Steep, Exact]),
 
-        // Attention: the backward pass computes exp(q k - logsumexp) again. Of the results, the sums' logarithms are saved first.
+        // The backward pass of attention computes exp(q k - logsumexp) again. Among the results, the logarithms of the sums are saved
+        // first.
         Line("_scaled_dot_product_flash_attention_for_cpu", [Steep, Steep, Steep, Exact], [Exact, Steep]),
         Line("_scaled_dot_product_flash_attention", [Steep, Steep, Steep, Exact], [Exact]),
         Line("_scaled_dot_product_efficient_attention", [Steep, Steep, Steep, Exact], [Exact]),
@@ -208,24 +214,24 @@ static class Operations
         Line("_flash_attention_forward", [Steep, Steep, Steep, Exact], [Exact]),
         Line("_efficient_attention_forward", [Steep, Steep, Steep, Exact], [Exact]),
 
-        // Recurrent layers: a library's workspace has a layout of its own.
+        // A library's workspace of a recurrent layer has a layout of its own.
         Line("_thnn_fused_lstm_cell", [Steep, Steep, Steep, Exact], [Steep]),    // (gates of the input, gates of the state, cell, ...)
         Line("_thnn_fused_gru_cell", [Steep, Steep, Steep, Exact], [Steep]),
         Line("_cudnn_rnn", [Factor, Exact], [Exact]),                            // (input, weights, ...)
         Line(RecurrentLayer, [Factor, Weight, Weight, Weight, Weight, Exact], [Exact]),
 
-        // Sampling by places: a place's error is divided by the distance of two pixels.
+        // These sample at positions. The error of a position is divided by the distance of two pixels.
         Line("grid_sampler_2d", [Steep, Exact]),                     // (image, places, ...)
         Line("grid_sampler_3d", [Steep, Exact]),
         Line("_grid_sampler_2d_cpu_fallback", [Steep, Exact]),
         Line("cudnn_grid_sampler", [Steep, Exact]),
 
-        // A bound that may lie closer to the values than 16 bits can tell: probabilities are clamped to 1 - 1e-7.
+        // These have a bound that may lie closer to the values than 16 bits can tell: probabilities are clamped to 1 - 1e-7.
         Line("clamp", [Exact], [Exact]),
         Line("clamp_min", [Exact], [Exact]),
         Line("clamp_max", [Exact], [Exact]),
 
-        // Near the edge of the domain, which is not zero, 16 bits reach the edge itself.
+        // The edge of the domain of these is not zero, and values near it reach the edge when they are rounded to 16 bits.
         Line("log1p", [Exact]),
         Line("special_xlog1py", [Exact, Exact]),
         Line("acos", [Exact]),
@@ -243,7 +249,7 @@ static class Operations
         Line("igamma", [Exact, Exact]),
         Line("igammac", [Exact, Exact]),
 
-        // Losses whose gradient is the difference of two maps that grow alike, or has a pole at a perfect answer.
+        // These losses have a gradient that is the difference of two maps of similar growth, or that has a pole at a perfect prediction.
         Line("mse_loss", [Exact, Exact]),
         Line("smooth_l1_loss", [Exact, Exact]),
         Line("huber_loss", [Exact, Exact]),
@@ -252,7 +258,7 @@ static class Operations
         Line("multilabel_margin_loss_forward", [Exact, Exact], [Exact]),
         Line("_ctc_loss", [Exact], [Exact]),
 
-        // Compared for equality, or rounded to a whole number.
+        // Values of these are compared for equality, or rounded to a whole number.
         Line("max", [Exact], [Exact]),
         Line("min", [Exact], [Exact]),
         Line("amax", [Exact], [Exact]),
@@ -267,7 +273,7 @@ static class Operations
         Line("index_reduce", [Exact], [Exact]),
         Line("segment_reduce", [Exact], [Exact]),
 
-        // Distances: that of order infinity compares for equality, and others divide by the distance of points that may be close.
+        // The distance of order infinity compares for equality, and other distances divide by the distance of points that may be close.
         Line("norm", [Exact], [Exact]),
         Line("linalg_vector_norm", [Exact], [Exact]),
         Line("dist", [Exact, Exact], [Exact]),
@@ -277,7 +283,7 @@ static class Operations
         Line("_pdist_forward", [Exact], [Exact]),
         Line("logcumsumexp", [Exact], [Exact]),
 
-        // Factorisations: an error is amplified by the matrix's condition.
+        // The matrix's condition amplifies an error in a factorisation.
         Line("_linalg_svd", [Exact], [Exact]),
         Line("_linalg_eigh", [Exact], [Exact]),
         Line("linalg_eig", [Exact], [Exact]),
@@ -299,7 +305,7 @@ static class Operations
         Line("linalg_householder_product", [Exact, Exact], [Exact]),
         Line("linalg_matrix_exp", [Exact], [Exact]),
 
-        // Operations made of those above, which know what those do not: that an operand is a weight.
+        // These operations call operations above, and determine which operand is a weight.
         Line("linear", [Factor, Weight]),
         Line("bilinear", [Factor, Factor, Weight]),                  // (input, input, weight, bias)
         Line("embedding", [Weight, Exact]),
@@ -315,7 +321,7 @@ static class Operations
     static OperationNeeds Line(string name, Need[] arguments, Need[]? results = null, params string[] modules) =>
         new(name, arguments, results ?? []) { Modules = modules };
 
-    // Operations that run others and save nothing by themselves.
+    // These operations call other operations and save nothing by themselves.
     static readonly Dictionary<string, string[]> composites = new()
     {
         ["dropout"] = ["Dropout"],
@@ -328,7 +334,7 @@ static class Operations
     public static string[] ModulesOf(Operation operation) =>
         composites.TryGetValue(operation.ShortName, out var modules) ? modules : Of(operation)?.Modules ?? [];
 
-    /// <summary>The innermost of the running operations that a builtin module is known for; else the innermost of all.</summary>
+    /// <summary>The innermost running operation that a builtin module is known for; else the innermost of all.</summary>
     public static Operation NamedBy(RunningOperations? operations, Operation innermost)
     {
         for (var level = 0; operations is not null && level < operations.Depth; level++)

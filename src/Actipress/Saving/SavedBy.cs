@@ -3,17 +3,17 @@ using Actipress.Codecs;
 
 namespace Actipress.Saving;
 
-/// <summary>Who saves a tensor, and what for.</summary>
+/// <summary>The operation that saves a tensor, and its need.</summary>
 /// <param name="Operation">The operation of libtorch; <see cref="Operation.Unknown"/> where none was observed.</param>
-/// <param name="Need">What its backward pass needs of the tensor.</param>
+/// <param name="Need">The need of its backward pass for the tensor.</param>
 /// <param name="IsKnown">Whether the table has a line for the operation that covers this tensor.</param>
 /// <param name="IsArgument">Whether the tensor is one of the operation's arguments rather than a result.</param>
 readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, bool IsArgument)
 {
-    /// <summary>What a saved tensor is to the operation that runs, innermost, on this thread.</summary>
+    /// <summary>Finds the role of a saved tensor in the innermost operation that runs on this thread.</summary>
     /// <param name="tensor">The saved tensor itself.</param>
-    /// <param name="operations">What runs; null where nobody watches.</param>
-    /// <param name="lines">The table.</param>
+    /// <param name="operations">The running operations; null where they are not observed.</param>
+    /// <param name="lines">Returns the line of an operation in the table.</param>
     public static SavedBy Of(Tensor tensor, RunningOperations? operations, Func<Operation, OperationNeeds?> lines)
     {
         if (operations is null || operations.Depth == 0) return new(Operation.Unknown, Need.Exact, false, false);
@@ -41,7 +41,7 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         return new(frame.Operation, isWeight ? Need.Weight : need, isKnown || isWeight, isArgument);
     }
 
-    /// <summary>The layer of the model whose parameter the running operations use, the innermost first; null for none.</summary>
+    /// <summary>The layer of the model whose parameter the running operations use. Inner operations come first. Null for none.</summary>
     public static Layer? LayerOf(RunningOperations? operations, ModelLayers layers)
     {
         for (var level = 0; operations is not null && level < operations.Depth; level++)
@@ -54,10 +54,11 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         return null;
     }
 
-    // The other factor is spread over whole maps, as a scale of each channel: its gradient is a sum over places, as a convolution's.
+    // Whether the other factor is broadcast over whole maps, such as a scale of each channel. Its gradient is a sum over places, as in a
+    // convolution.
     static bool OtherIsSpread(Frame frame, Tensor tensor)
     {
-        const int LeastPlaces = 64;    // the kernels of a convolution whose weight is computed have fewer
+        const int LeastPlaces = 64;    // convolution kernels whose weight is computed have fewer elements
         if (frame.Operation.ShortName != "mul" || frame.Arguments[0] == 0 || frame.Arguments[1] == 0) return false;
         var other = frame.Arguments[frame.Arguments[0] == OperationObserver.Implementation(tensor) ? 1 : 0];
         using var factor = LibTorch.OfImplementation(other);
@@ -65,12 +66,12 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
             && MapShape.Of(tensor.shape).MapElements >= LeastPlaces;
     }
 
-    // An operation in place saves its first argument as it was, in a copy, or as it became.
+    // An operation in place saves its first argument before the change, in a copy, or after the change.
     static Need OfChanged(OperationNeeds line) =>
         line.Arguments.Length == 0
             ? line.OfResult(0) : line.Results.Length == 0 ? line.OfArgument(0) : Need.Both(line.OfArgument(0), line.OfResult(0));
 
-    // A weight that was computed reaches the operation that saves it through others around it, as a view.
+    // A computed weight may reach the operation that saves it through operations around it, for example as a view.
     static bool IsWeight(nint storage, RunningOperations operations, Func<Operation, OperationNeeds?> lines)
     {
         for (var level = 0; level < operations.Depth; level++)
@@ -85,7 +86,7 @@ readonly record struct SavedBy(Operation Operation, Need Need, bool IsKnown, boo
         return false;
     }
 
-    // The first argument with its data in a storage; -1 for none.
+    // The first argument that has its data in a storage; -1 for none.
     static int PlaceOf(nint storage, in Frame frame)
     {
         for (var i = 0; i < frame.ArgumentCount; i++)

@@ -5,27 +5,27 @@ using Actipress.Maps;
 
 namespace Actipress.Saving;
 
-/// <summary>Something held in a map's place, and how a report calls it.</summary>
+/// <summary>The form in which a map is held, and its name in a report.</summary>
 sealed record Holding(Packed Held, string How)
 {
     public long Bytes { get; } = Held.Bytes;
 
-    /// <summary>How finely it holds the values.</summary>
+    /// <summary>How finely the values are held.</summary>
     public Fineness Fineness { get; init; } = Fineness.Exact;
 
-    /// <summary>The norm of its error by the map's; null where that is not known, or nothing.</summary>
+    /// <summary>The norm of the error relative to the norm of the map; null where it is not known or there is no error.</summary>
     public double? RelativeError => Held is DerivedMap derived ? derived.RelativeError : (Held as PackedMap)?.RelativeError;
 
-    /// <summary>As the ledger sees it.</summary>
+    /// <summary>The form as an entry of the ledger.</summary>
     public Entry Entry => new(Bytes, How, RelativeError);
 
-    /// <summary>What other codecs would make of the map, where a budget asked.</summary>
+    /// <summary>The bytes and the harm of other codecs for the map, where a budget measured them.</summary>
     public IReadOnlyList<Rung>? Rungs { get; init; }
 }
 
 /// <summary>
-/// The elements of one storage that one or more operations saved, held once for all of them: its values, the bits of a layer that
-/// needs no more, or nothing but the shape.
+/// The elements of one storage that one or more operations saved, held once for all of them. It holds the values, or the bits of a layer
+/// that needs no more, or only the shape.
 /// </summary>
 sealed class SavedMap : ITimedMap, IDisposable
 {
@@ -42,53 +42,55 @@ sealed class SavedMap : ITimedMap, IDisposable
 
     public StorageReference Storage { get; }
 
-    /// <summary>The storage's address, which stands for it as long as <see cref="Storage"/> is held.</summary>
+    /// <summary>The address of the storage. It identifies the storage as long as <see cref="Storage"/> is held.</summary>
     public nint Address => Storage.Address;
 
     /// <summary>The layout in which the map was first seen, and in which it is held.</summary>
     public Geometry Geometry => geometry;
 
-    /// <summary>The part of its layer in the ledger.</summary>
+    /// <summary>The map's part of its layer in the ledger.</summary>
     public Ledger.Account Account { get; }
 
-    /// <summary>Whether no differentiable operation made it: it may be the caller's, who keeps it alive rightly.</summary>
+    /// <summary>Whether no differentiable operation made the map. The caller may then keep it alive rightly.</summary>
     public bool IsInput { get; }
 
-    /// <summary>The passes of the thread that saved it first.</summary>
+    /// <summary>The passes of the thread that first saved the map.</summary>
     public required ThreadPass Pass { get; init; }
 
-    /// <summary>Which of the maps of a step it is, by who saved it first and for the so-manieth time.</summary>
+    /// <summary>
+    /// Identifies the map among the maps of a step, by the operation that first saved it and the number of that operation's save.
+    /// </summary>
     public required (Layer Layer, Operation Operation, int Number) Identity { get; init; }
 
-    /// <summary>The layer that saved it first.</summary>
+    /// <summary>The layer that first saved the map.</summary>
     public Layer Layer => Identity.Layer;
 
-    /// <summary>How many saved tensors stand on it.</summary>
+    /// <summary>The number of saved tensors that refer to the map.</summary>
     public int Users { get; set; }
 
     public Holding? Values { get; set; }
 
     public Holding? Inside { get; set; }
 
-    /// <summary>Whether it is held more finely, for others follow from it.</summary>
+    /// <summary>Whether the map is held more finely because other maps follow from it.</summary>
     public bool IsHeldAsSource { get; set; }
 
     /// <summary>Whether another map is derived from this one.</summary>
     public bool HasDerived { get; set; }
 
-    /// <summary>The strictest need of the maps that follow from this one; null where none does.</summary>
+    /// <summary>The strictest need of the maps that follow from this map; null where none does.</summary>
     public Need? NeedOfDerived { get; set; }
 
-    /// <summary>Whether the last operation that needed it is done.</summary>
+    /// <summary>Whether the last operation that needed the map is done.</summary>
     public bool IsReleased { get; private set; }
 
-    /// <summary>The bits of one layer's bounds; null where there are none.</summary>
+    /// <summary>The bits for one layer's bounds; null where there are none.</summary>
     public HeldInside? BitsFor(Need need) => Bits.FirstOrDefault(bits => bits.Need == need);
 
-    /// <summary>The bits of every layer's bounds.</summary>
+    /// <summary>The bits for every layer's bounds.</summary>
     public IEnumerable<HeldInside> Bits => (Inside?.Held as HeldInside)?.All ?? [];
 
-    /// <summary>Bytes of the map as it was saved.</summary>
+    /// <summary>The bytes of the map as it was saved.</summary>
     public long SavedBytes => geometry.Elements * elementSize;
 
     string ITimedMap.LayerName => Layer.Name;
@@ -97,15 +99,15 @@ sealed class SavedMap : ITimedMap, IDisposable
 
     long? ITimedMap.BitsBytes => Inside?.Bytes;
 
-    /// <summary>Bytes held in its place.</summary>
+    /// <summary>The bytes of the map's present forms.</summary>
     public long Bytes => (Values?.Bytes ?? 0) + (Inside?.Bytes ?? 0) + Replaced.Sum(holding => holding.Bytes);
 
-    // How its values are held, or were before finer ones took their place, where maps that are derived of it need them to the bit.
+    // The forms that derived maps need to the bit, including forms that a finer one has replaced.
     readonly List<Holding> pinned = [];
 
     IEnumerable<Holding> Replaced => pinned.Where(holding => holding != Values);
 
-    /// <summary>Keeps how its values are held now until the map is released, whatever finer takes their place.</summary>
+    /// <summary>Keeps the present form of the values until the map is released, even if a finer form replaces it.</summary>
     public Holding Pin()
     {
         if (!pinned.Contains(Values!)) pinned.Add(Values!);
@@ -114,42 +116,42 @@ sealed class SavedMap : ITimedMap, IDisposable
 
     public bool IsPinned(Holding holding) => pinned.Contains(holding);
 
-    /// <summary>Whether what is held tells the values by itself, the same to the bit each time.</summary>
+    /// <summary>Whether the present form determines the values alone, the same to the bit each time.</summary>
     public bool CanPin =>
         Values?.Held is PackedMap or OffloadedMap or HeldRaw or HeldMask or DerivedMap { KeepsExactZeros: true }
         && !Bits.Any(bits => bits.TellsZeros);
 
-    /// <summary>Whether its values are rebuilt into a tensor of their own.</summary>
+    /// <summary>Whether unpacking makes a new tensor.</summary>
     public bool HasPackedValues => Values is not null && IsPacked(Values);
 
     public static bool IsPacked(Holding values) => values.Held is PackedMap or OffloadedMap or DerivedMap or HeldMask;
 
     public bool IsHeldRaw => Values?.Held is HeldRaw;
 
-    /// <summary>How often the storage had been changed in place when the map was saved.</summary>
+    /// <summary>The version counter of the storage when the map was saved.</summary>
     public long Version => version;
 
-    /// <summary>Whether a tensor of this storage is these very elements, unchanged since.</summary>
+    /// <summary>Whether a tensor of this storage has these elements, unchanged since.</summary>
     public bool Is(Geometry other, long otherVersion) => version == otherVersion && geometry.SameElements(other);
 
-    /// <summary>Whether what is held answers <paramref name="need"/>.</summary>
+    /// <summary>Whether the present form suffices for <paramref name="need"/>.</summary>
     public bool Answers(Need need) =>
         need is Need.ShapeOnly || ValuesAnswer(need) || BitsFor(need) is not null;
 
     /// <summary>
-    /// Whether the values that are held do: exact zeros beside positive values tell a ReLU all, a raw map tells everything.
+    /// Whether the held values suffice. Exact zeros beside positive values suffice for a ReLU, and a raw map suffices for every need.
     /// </summary>
     public bool ValuesAnswer(Need need) => Values is not null && Values.Fineness >= need.Fineness
         && (need is not Need.Inside || IsHeldRaw || (need == Need.Sign && Values.Held.KeepsExactZeros));
 
-    /// <summary>What hangs on the zeros of the values that an operation asks for.</summary>
+    /// <summary>The consequence of the zeros of the values that an operation needs.</summary>
     public Zeros ZerosFor(Need need) =>
         Inside is null ? Sensitivity.ZerosOf(need) :
         Bits.Any(bits => bits.TellsZeros) ? Zeros.Known :
         Zeros.Decide;
 
-    /// <summary>The values in row-major order of <see cref="Geometry"/>'s sizes, for the caller to dispose.</summary>
-    /// <param name="pinned">How they were held at some time; null for now.</param>
+    /// <summary>Rebuilds the values in row-major order of the sizes of <see cref="Geometry"/>; the caller disposes them.</summary>
+    /// <param name="pinned">A pinned form of the values; null for the present form.</param>
     public Tensor Rebuild(Holding? pinned = null)
     {
         var held = (pinned ?? Values!).Held;
@@ -159,12 +161,12 @@ sealed class SavedMap : ITimedMap, IDisposable
     }
 
     /// <summary>Whether a range of the values can be rebuilt without the rest.</summary>
-    /// <param name="pinned">How they were held at some time; null for now.</param>
+    /// <param name="pinned">A pinned form of the values; null for the present form.</param>
     public bool HasRanges(Holding? pinned = null) =>
         geometry.IsRowMajor && (pinned ?? Values) is { Held: var held } && (held is HeldRaw || held.HasRanges)
         && (held is DerivedMap || !Bits.Any(bits => bits.TellsZeros));
 
-    /// <summary>A range of the values, (maps, rows, elements of a row), for the caller to dispose.</summary>
+    /// <summary>Rebuilds a range of the values, (maps, rows, elements of a row); the caller disposes it.</summary>
     public Tensor Rebuild(MapRange range, Holding? pinned = null)
     {
         var held = (pinned ?? Values!).Held;
@@ -175,8 +177,7 @@ sealed class SavedMap : ITimedMap, IDisposable
     }
 
     /// <summary>
-    /// The map itself in the layout in which it is held, for the caller to dispose, where something else keeps it alive and has not changed
-    /// it; else null.
+    /// The map itself in its layout, for the caller to dispose, if something else keeps it alive and has not changed it; else null.
     /// </summary>
     public Tensor? Original()
     {

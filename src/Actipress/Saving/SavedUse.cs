@@ -5,17 +5,17 @@ using Actipress.Maps;
 
 namespace Actipress.Saving;
 
-/// <summary>One operation's share in a saved map.</summary>
+/// <summary>One operation's use of a saved map.</summary>
 sealed class SavedUse : SavedTensor, IMapPieces
 {
     readonly ActivationStore store;
     Placeholder? placeholder;
     bool disposed;
 
-    /// <param name="store">Holds the map.</param>
+    /// <param name="store">The store that holds the map.</param>
     /// <param name="map">The map.</param>
-    /// <param name="by">Who has saved it, and what for.</param>
-    /// <param name="tensor">The tensor that was saved; not kept.</param>
+    /// <param name="by">The operation that saved the map, and its need.</param>
+    /// <param name="tensor">The saved tensor; not kept.</param>
     public SavedUse(ActivationStore store, SavedMap map, SavedBy by, Tensor tensor)
     {
         (this.store, Map, By) = (store, map, by);
@@ -27,18 +27,18 @@ sealed class SavedUse : SavedTensor, IMapPieces
     public SavedBy By { get; }
     public Need Need => By.Need;
 
-    /// <summary>How the saved tensor lies in its storage.</summary>
+    /// <summary>The geometry of the saved tensor in its storage.</summary>
     public Geometry Geometry { get; }
 
     public torch.ScalarType Type { get; }
     public torch.Device Device { get; }
 
-    /// <summary>Whether there is a kernel that reads this map in pieces, and the map is large enough.</summary>
+    /// <summary>Whether a kernel reads this map in pieces, and the map is large enough.</summary>
     public bool IsReadInPieces =>
         Pieces.LeastBytes * store.Scale <= Map.SavedBytes && HasKernel && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
         && Map.HasRanges() && !Map.IsHeldRaw && Map.Geometry.SameLayout(Geometry) && Geometry.Sizes.Length > 3;
 
-    // Whether there is a kernel for the backward pass of the operation, which has saved its input.
+    // Whether there is a kernel for the backward pass of an operation that saved its input.
     bool HasKernel => By.Operation.ShortName switch
     {
         "convolution" => By.Need == Need.Linear,
@@ -46,12 +46,12 @@ sealed class SavedUse : SavedTensor, IMapPieces
         _ => false,
     };
 
-    /// <summary>A tensor without data that stands for the map, for the caller to dispose.</summary>
+    /// <summary>Makes the placeholder, a tensor without data that stands for the map; the caller disposes it.</summary>
     public Tensor StandIn() => (placeholder ??= new(this, Type)).Show();
 
     /// <summary>
-    /// Whether a formula may depend on how the saved tensor lies in memory: that of an operation whose line asks for every bit, whatever
-    /// need the user has given it, that of an operation without a line, and that of the block of a checkpoint.
+    /// Whether a formula may depend on the layout of the saved tensor in memory. This holds for an operation whose line needs every bit,
+    /// even if the user has given it another need, for an operation without a line, and for the block of a checkpoint.
     /// </summary>
     public bool MayReadLayout =>
         By.Need.Fineness == Fineness.Exact || Operations.Of(By.Operation) is not { } line || line.Arguments.All(need => need == Need.Exact);

@@ -6,60 +6,63 @@ using static TorchSharp.torch;
 
 namespace Actipress.Saving;
 
-/// <summary>What happens to one saved tensor.</summary>
+/// <summary>The treatment of one saved tensor.</summary>
 abstract record Treatment
 {
-    /// <summary>Passes untouched: it is not an activation map, or its owner keeps it anyway.</summary>
+    /// <summary>The tensor passes untouched. It is not an activation map, or its owner keeps it anyway.</summary>
     public sealed record NotOurs : Treatment;
 
-    /// <summary>Stays as it is, and counts.</summary>
+    /// <summary>The tensor stays as it is, and counts.</summary>
     public sealed record LeftAlone(string Why) : Treatment;
 
-    /// <summary>Booleans: one bit each, exactly.</summary>
+    /// <summary>Booleans are kept as one exact bit each.</summary>
     public sealed record Bits : Treatment;
 
     /// <summary>
-    /// Floating-point numbers made by no differentiable operation: bits if they are a dropout's mask, else <see cref="NotOurs"/>.
+    /// Floating-point numbers that no differentiable operation made. A dropout's mask is kept as bits, and any other tensor is <see
+    /// cref="NotOurs"/>.
     /// </summary>
     public sealed record BitsIfTwoValued : Treatment;
 
-    /// <summary>Pooling indices: the few bits that they need, exactly.</summary>
+    /// <summary>Pooling indices are kept exactly, in as few bits as they need.</summary>
     public sealed record Indices : Treatment;
 
-    /// <summary>Goes to another device until it is asked for.</summary>
+    /// <summary>The tensor moves to another device until it is unpacked.</summary>
     public sealed record Moved(Device Device) : Treatment;
 
     /// <summary>
-    /// An activation map: what its operation needs of it, values through <paramref name="Codec"/>, which a budget may change if no rule
-    /// names the layer.
+    /// An activation map with the need of its operation. Its values are packed by <paramref name="Codec"/>, which a budget may change if no
+    /// rule names the layer.
     /// </summary>
     public sealed record Map(ActivationCodec Codec, Need Need, bool NoRule) : Treatment;
 }
 
-/// <summary>Which saved tensor is treated how.</summary>
+/// <summary>Decides the treatment of each saved tensor.</summary>
 abstract class SavingPolicy
 {
-    /// <summary>What happens to a saved tensor that is no parameter.</summary>
+    /// <summary>The treatment of a saved tensor that is no parameter.</summary>
     public abstract Treatment Decide(Tensor tensor, Layer layer, SavedBy by);
 
-    /// <summary>The table's line of an operation; null where there is none.</summary>
+    /// <summary>The line of an operation in the table; null where there is none.</summary>
     public virtual OperationNeeds? Line(Operation operation) => Operations.Of(operation);
 
     /// <summary>The codec of layers that no rule names; null where maps are not compressed.</summary>
     public virtual ActivationCodec? Codec => null;
 
-    /// <summary>The rules that no layer of a step has met.</summary>
+    /// <summary>A note for each rule that decided nothing in a step.</summary>
     public virtual IReadOnlyList<Note> IdleRules() => [];
 
-    /// <summary>The codec, and what stands in for it where it would make more than some relative error, from the coarsest.</summary>
+    /// <summary>
+    /// The codec and its substitutes, from the coarsest. A substitute applies where the codecs before it exceed their relative error.
+    /// </summary>
     public virtual IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
         [(codec, double.PositiveInfinity)];
 
-    /// <summary>The codec for a map of which more is known than its layer.</summary>
+    /// <summary>Adapts the codec of a layer to one of its maps.</summary>
     public virtual ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => codec;
 }
 
-/// <summary>Maps are compressed. The rules stand in the order in which they apply.</summary>
+/// <summary>Compresses maps. The rules stand in the order in which they apply.</summary>
 sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
 {
     public override Treatment Decide(Tensor tensor, Layer layer, SavedBy by)
@@ -94,9 +97,9 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
         options.Adapt(codec, map, need, zeros);
 }
 
-/// <summary>Everything goes to a device.</summary>
-/// <param name="device">Where to.</param>
-/// <param name="evenIfThere">Whether what is there already is copied.</param>
+/// <summary>Moves every tensor to a device.</summary>
+/// <param name="device">The device.</param>
+/// <param name="evenIfThere">Whether a tensor that is already on the device is copied.</param>
 sealed class OffloadingPolicy(Device device, bool evenIfThere = false) : SavingPolicy
 {
     public override Treatment Decide(Tensor tensor, Layer layer, SavedBy by)

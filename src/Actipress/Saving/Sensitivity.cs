@@ -4,20 +4,20 @@ using static TorchSharp.torch;
 
 namespace Actipress.Saving;
 
-/// <summary>What hangs on a map's zeros.</summary>
+/// <summary>The consequence of an error in a map's zeros.</summary>
 enum Zeros
 {
-    /// <summary>A gradient: that of the ReLU which made the map, or of an operation of which nothing is known.</summary>
+    /// <summary>The zeros decide a gradient: that of the ReLU which made the map, or of an operation that is not known.</summary>
     Decide,
 
-    /// <summary>That the rebuilt values come nearer, and nothing else.</summary>
+    /// <summary>Exact zeros only bring the rebuilt values nearer.</summary>
     Refine,
 
-    /// <summary>Nothing: bits beside the values tell them.</summary>
+    /// <summary>The zeros have no consequence, because bits beside the values tell them.</summary>
     Known,
 }
 
-/// <summary>How much harm an error in a saved map does, by what the map is.</summary>
+/// <summary>The harm that an error in a saved map does, depending on the kind of map.</summary>
 /// <remarks>
 /// A vector has no neighbouring values for a transform to gather, and its layer's gradient has no sum over places in which errors
 /// cancel: it gets 8-bit quantisation, and so do the channels' scales of a squeeze-and-excitation, each of which multiplies a whole map.
@@ -30,24 +30,26 @@ static class Sensitivity
 {
     const double OfNormalisation = 4;
 
-    // A factor's error is that of the other factor's gradient, and where attention is written out a difference of two such products
-    // follows.
+    // The error of a factor is that of the other factor's gradient. Where attention is computed from single operations, a difference of two
+    // such products follows.
     const double MostOfFactors = 0.15;
 
-    // Of white noise's own error, which a sample tells to one percent. Smoother maps' errors cancel in a convolution's sums over places.
+    // This is a share of the error of white noise, which a sample tells to one percent. The errors of smoother maps cancel in a
+    // convolution's sums over places.
     const double MostOfConvolutions = 0.99;
 
-    // Of smooth functions' maps: the slope at each place is off by as much, in the gradient of everything before it. A detector of SiLU
-    // that had learnt nothing kept a cosine of 0.39 without this, 0.70 at 0.4, 0.78 at 0.3 and 0.82 at 0.2, where it kept 3 % of its bytes.
+    // This holds for the maps of smooth functions. The error of a map is an error of the slope at each place, in the gradient of every
+    // layer before it. A detector of SiLU layers that had learnt nothing kept a cosine of 0.39 without this limit, 0.70 at 0.4, 0.78 at 0.3
+    // and 0.82 at 0.2, where it kept 3 % of its bytes.
     const double MostOfSmoothMaps = 0.2;
 
-    // Between this ratio and 8 bits nothing is tried: what a fourth of the coefficients does not gather, half of them hardly do.
+    // No ratio between this one and 8 bits is tried. Where a fourth of the coefficients does not suffice, half of them hardly do.
     const double FinerRatio = 4;
 
-    // Tokens whose sizes differ more than this have an error of their own size where the whole map's is small.
+    // Tokens whose sizes differ by more than this factor have large errors of their own where the error of the whole map is small.
     const double MostUnlike = 2;
 
-    // From here on a bit for each zero costs several times what the values do, and a lower ratio buys more with it.
+    // From this ratio on, a bit for each zero costs several times the bytes of the values, and a lower ratio gains more from these bytes.
     const double RatioWithoutRefinedZeros = 30;
 
     public static ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros)
@@ -61,8 +63,8 @@ static class Sensitivity
     }
 
     /// <summary>
-    /// What stands in for a codec under which a map would lose more than its operation bears, from the coarsest: a transform gathers little
-    /// of white noise, of embeddings and of matrices.
+    /// The substitutes of a codec for a map that would lose more than its operation bears, from the coarsest. A transform gathers little of
+    /// white noise, of embeddings and of matrices.
     /// </summary>
     public static IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need)
     {
@@ -77,17 +79,17 @@ static class Sensitivity
         yield return (ActivationCodec.Quantized(bits) with { ExactZeros = codec.ExactZeros }, double.PositiveInfinity);
     }
 
-    /// <summary>The need of two that bears less error in a map from which both are derived.</summary>
+    /// <summary>The stricter of two needs in a map from which both are derived.</summary>
     public static Need Stricter(Need a, Need b) => Rank(a) >= Rank(b) ? a : b;
 
     static int Rank(Need need) => need == Need.Factor || need == Need.Tokens ? 3 : need == Need.Smooth ? 2 : need == Need.Linear ? 1 : 0;
 
-    // Where no sample tells the error, as on a GPU, such maps get 8 bits at once.
+    // Where no sample measures the error, as on a GPU, such maps get 8 bits at once.
     static bool BearsLittle(Tensor map, Need need) => need == Need.Factor || need == Need.Tokens || (need == Need.Smooth && map.dim() <= 3);
 
     /// <summary>
-    /// The relative error of normally distributed coefficients of which one in <paramref name="ratio"/> is kept: all below a threshold t
-    /// are lost, and t is the step.
+    /// The relative error of normally distributed coefficients of which one in <paramref name="ratio"/> is kept. All coefficients below a
+    /// threshold t are lost, and t is the quantisation step.
     /// </summary>
     public static double OfWhiteNoise(double ratio)
     {
@@ -98,7 +100,8 @@ static class Sensitivity
         return Math.Sqrt(1 - kept + t * t / 12 / ratio);
     }
 
-    // Of a normal distribution, on both sides beyond x: the continued fraction of its complementary error function, or its series.
+    // The probability that a normal variable lies beyond x on either side, by the continued fraction of the complementary error function,
+    // or by its series.
     static double Tail(double x)
     {
         if (x < 2)
@@ -112,7 +115,7 @@ static class Sensitivity
         return Math.Sqrt(2 / Math.PI) * Math.Exp(-x * x / 2) / fraction;
     }
 
-    // By the root mean squares of a few rows: that of all of them against that of a small one.
+    // Compares the root mean squares of a few rows: that of all rows with that of a small row.
     static bool AreUnlike(Tensor map)
     {
         const int Rows = 64;
@@ -126,17 +129,17 @@ static class Sensitivity
         return squares.Average() > MostUnlike * MostUnlike * squares[squares.Length / 10];
     }
 
-    /// <summary>What hangs on the zeros of a map of which an operation needs so much, if no ReLU has saved it.</summary>
+    /// <summary>The consequence of the zeros of a map with this need, if no ReLU has saved it.</summary>
     public static Zeros ZerosOf(Need need) => need == Need.Linear || need == Need.Factor ? Zeros.Refine : Zeros.Decide;
 
-    // (n, features), and (n, channels, 1, 1) as a squeeze-and-excitation has it.
+    // Vectors are (n, features), and (n, channels, 1, 1) as in a squeeze-and-excitation.
     static bool IsOfVectors(Tensor map) => map.dim() <= 2 || MapShape.Of(map.shape).MapElements == 1;
 
-    /// <summary>How much an error in a map counts against one of the same relative size elsewhere.</summary>
+    /// <summary>The weight of an error in a map against an error of the same relative size elsewhere.</summary>
     public static double Weight(Need need) => need == Need.Normalised || need == Need.Tokens ? OfNormalisation : 1;
 
     /// <summary>
-    /// What a mean squared error in a map is measured by: its mean square, or its variance where a normalisation takes the mean away.
+    /// The reference of a mean squared error in a map: its mean square, or its variance where a normalisation subtracts the mean.
     /// </summary>
     public static double Energy(Tensor map, Need need)
     {

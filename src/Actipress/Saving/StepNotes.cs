@@ -69,7 +69,8 @@ static class StepNotes
         return (error, $"{judged.MaxBy(account => account.JudgedBytes * account.RelativeError!.Value)}");
     }
 
-    // The coarsest ratio that should be fine enough, if the maps compare with white noise at this ratio as they do at their own.
+    // The coarsest ratio that should be fine enough, assuming that the maps lose the same multiple of white noise's error at this ratio as
+    // at their own.
     static string Mend(ActivationCodec codec, double error)
     {
         var ratio = ((Keep.TopK)codec.Keep).Ratio;

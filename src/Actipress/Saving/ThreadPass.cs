@@ -2,12 +2,12 @@ using Actipress.Autograd;
 
 namespace Actipress.Saving;
 
-/// <summary>The forward and backward passes over what one thread saves. A backward pass may run on another thread.</summary>
+/// <summary>The forward and backward passes over the tensors that one thread saves. A backward pass may run on another thread.</summary>
 sealed class ThreadPass
 {
     readonly Dictionary<(Layer, Operation), int> counts = [];
 
-    /// <summary>Numbers the forward passes.</summary>
+    /// <summary>The number of the forward pass, from 1.</summary>
     public int Number { get; private set; } = 1;
 
     /// <summary>The number of the last pass whose step was begun.</summary>
@@ -24,9 +24,9 @@ sealed class ThreadPass
         counts.Clear();
     }
 
-    /// <summary>Nothing is held: what was counted in a pass that no backward pass followed is over.</summary>
+    /// <summary>Called when nothing is held. Resets the counts of a pass that no backward pass followed.</summary>
     public void CountAnew() => counts.Clear();
 
-    /// <summary>For the so-manieth time an operation of a layer saves a map.</summary>
+    /// <summary>Counts the saves of an operation of a layer, and returns the number of this one.</summary>
     public int Count(Layer layer, Operation operation) => counts[(layer, operation)] = counts.GetValueOrDefault((layer, operation)) + 1;
 }

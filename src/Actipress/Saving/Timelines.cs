@@ -2,7 +2,7 @@ using Actipress.Accounting;
 
 namespace Actipress.Saving;
 
-/// <summary>The timelines that record the maps of a store now.</summary>
+/// <summary>The timelines that now record the maps of a store.</summary>
 sealed class Timelines
 {
     volatile MemoryTimeline[] running = [];
