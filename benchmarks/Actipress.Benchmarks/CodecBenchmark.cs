@@ -5,39 +5,41 @@ using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
 
-/// <summary>What packing and unpacking one map with one codec costs, beside cloning and copying the same map in the same run.</summary>
-/// <param name="Codec">As in <see cref="ActivationCodec.Parse"/>.</param>
-/// <param name="Map">Where the map comes from.</param>
-/// <param name="Elements">Of the map.</param>
-/// <param name="Threads">Of torch and of the codec.</param>
-/// <param name="PackMs">Median, as all times.</param>
-/// <param name="UnpackMs">Into a new tensor.</param>
-/// <param name="CloneMs"><c>clone()</c> and dispose.</param>
-/// <param name="CopyMs"><c>copy_()</c> onto a tensor that is there.</param>
-/// <param name="BytesPerElement">Stored, everything counted.</param>
-/// <param name="PsnrDb">Of what comes back; the map's largest value is the peak.</param>
-/// <param name="PeakExtraBytes">How far the allocator rose above its level before, during a pack that was not timed.</param>
-/// <param name="PackedBytes">What pack left there.</param>
+/// <summary>The cost of packing and unpacking one map with one codec, beside cloning and copying the same map in the same run.</summary>
+/// <param name="Codec">The codec, as in <see cref="ActivationCodec.Parse"/>.</param>
+/// <param name="Map">The source of the map.</param>
+/// <param name="Elements">The number of elements of the map.</param>
+/// <param name="Threads">The number of threads of torch and of the codec.</param>
+/// <param name="PackMs">The median time of packing. All times are medians.</param>
+/// <param name="UnpackMs">The time of unpacking into a new tensor.</param>
+/// <param name="CloneMs">The time of <c>clone()</c> and of disposing the clone.</param>
+/// <param name="CopyMs">The time of <c>copy_()</c> onto an existing tensor.</param>
+/// <param name="BytesPerElement">The stored bytes, all sections counted.</param>
+/// <param name="PsnrDb">The PSNR of the unpacked map. The map's largest value is the peak.</param>
+/// <param name="PeakExtraBytes">The highest level of the allocator above its level before, during a pack that was not timed.</param>
+/// <param name="PackedBytes">The bytes that this pack left allocated.</param>
 public sealed record CodecTiming(
     string Codec, string Map, long Elements, int Threads, double PackMs, double UnpackMs, double CloneMs, double CopyMs,
     double BytesPerElement, double PsnrDb, long PeakExtraBytes, long PackedBytes)
 {
-    /// <summary>Pack and unpack together, as a multiple of a clone.</summary>
+    /// <summary>The time of packing and unpacking together, as a multiple of a clone.</summary>
     public double Clones => (PackMs + UnpackMs) / CloneMs;
 
-    /// <summary>Pack and unpack together, as a multiple of a copy in place.</summary>
+    /// <summary>The time of packing and unpacking together, as a multiple of a copy in place.</summary>
     public double Copies => (PackMs + UnpackMs) / CopyMs;
 }
 
 /// <summary>Times codecs on maps.</summary>
 public static class CodecBenchmark
 {
-    /// <summary>Times a codec on a map; all four things in turn, so that they meet the same machine.</summary>
-    /// <param name="codec">How the map is stored.</param>
+    /// <summary>
+    /// Times a codec on a map. Each round runs all four operations in turn, so that they run on the machine in the same state.
+    /// </summary>
+    /// <param name="codec">The codec that packs the map.</param>
     /// <param name="name">The map's name.</param>
     /// <param name="map">Not disposed.</param>
-    /// <param name="rounds">How often; the median counts.</param>
-    /// <param name="cancellation">Ends it between rounds.</param>
+    /// <param name="rounds">The number of rounds, of which the median counts.</param>
+    /// <param name="cancellation">Ends the benchmark between rounds.</param>
     /// <exception cref="InvalidDataException">The codec leaves the map as it is.</exception>
     public static CodecTiming Run(ActivationCodec codec, string name, Tensor map, int rounds, CancellationToken cancellation)
     {
@@ -46,12 +48,12 @@ public static class CodecBenchmark
         var (pack, unpack, clone, copy) = (new double[rounds], new double[rounds], new double[rounds], new double[rounds]);
         double psnr = 0;
         long peak = 0, packedBytes = 0;
-        // Until the compiler has seen what is hot, which takes it some calls and some hundred milliseconds.
+        // The warm-up runs until the compiler has optimised the hot code, which takes some calls and some hundred milliseconds.
         var warmingUp = Stopwatch.StartNew();
         for (var round = -WarmUps; round < rounds; round = round == -1 && warmingUp.Elapsed < WarmUp ? -1 : round + 1)
         {
             cancellation.ThrowIfCancellationRequested();
-            // A meter takes time.
+            // A meter takes time, so it runs only in a round that is not timed.
             using var meter = round == -1 ? AllocatorMeter.Start(map.device) : null;
             var before = meter?.LevelBytes ?? 0;
             Devices.Synchronize(map.device);

@@ -4,13 +4,13 @@ using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
 
-/// <summary>What a training step holds and takes in one of the ways to need less memory.</summary>
-/// <param name="Network">Which.</param>
-/// <param name="Way">One of <see cref="ComparatorBenchmark.Ways"/>.</param>
-/// <param name="AfterForwardBytes">How far the allocator stood above its level before the step, once the loss was there.</param>
-/// <param name="PeakBytes">How far it rose at most, gradients included.</param>
-/// <param name="Ratio">Median time of forward and backward pass, by that of the plain way in the same run.</param>
-/// <param name="Cosine">Of the whole gradient against that of the plain way.</param>
+/// <summary>The memory and the time of a training step in one of the ways to need less memory.</summary>
+/// <param name="Network">The network.</param>
+/// <param name="Way">The way, one of <see cref="ComparatorBenchmark.Ways"/>.</param>
+/// <param name="AfterForwardBytes">The level of the allocator above its level before the step, once the loss is computed.</param>
+/// <param name="PeakBytes">The highest level of the allocator above its level before the step, gradients included.</param>
+/// <param name="Ratio">The median time of forward and backward pass, divided by that of the plain way in the same run.</param>
+/// <param name="Cosine">The cosine of the whole gradient to that of the plain way.</param>
 public sealed record ComparatorStep(string Network, string Way, long AfterForwardBytes, long PeakBytes, double Ratio, double Cosine);
 
 /// <summary>Compression beside its alternatives: recomputation, 16-bit maps, 16-bit training.</summary>
@@ -32,7 +32,7 @@ public static partial class ComparatorBenchmark
     /// <summary>The ways, plain first.</summary>
     public static IReadOnlyList<string> Ways { get; } = [.. ways.Select(way => way.Way), SixteenBits];
 
-    // Each residual block is one.
+    // Each residual block is a checkpoint.
     static IDisposable Checkpointed(nn.Module model) =>
         Checkpoint.Blocks(model, [.. model.named_modules().Select(named => named.name).Where(name => ResidualBlock().IsMatch(name))]);
 
@@ -48,10 +48,10 @@ public static partial class ComparatorBenchmark
         }
     }
 
-    /// <summary>Measures every way, in turn.</summary>
+    /// <summary>Measures all ways in turn.</summary>
     /// <param name="subject">A trained residual network. Its parameters are rounded to bfloat16 at the end.</param>
-    /// <param name="rounds">How often each; a first round more, which warms up.</param>
-    /// <param name="cancellation">Ends it between steps.</param>
+    /// <param name="rounds">The number of rounds. A further round before them warms up.</param>
+    /// <param name="cancellation">Ends the benchmark between steps.</param>
     public static IReadOnlyList<ComparatorStep> Run(Subject subject, int rounds, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(subject);

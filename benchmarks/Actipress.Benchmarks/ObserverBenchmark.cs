@@ -6,27 +6,27 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>
-/// A training step whose operations are observed, beside the same step without: saved tensors go through hooks that keep them as they are
-/// in both.
+/// A training step whose operations are observed, beside the same step without the observer. In both, saved tensors pass through hooks that
+/// keep them as they are.
 /// </summary>
-/// <param name="Network">Which.</param>
-/// <param name="PlainMs">Median of forward pass, loss, backward pass and optimizer step, without the observer.</param>
-/// <param name="ObservedMs">Likewise, with it.</param>
-/// <param name="Ratio">Median of the rounds' ratios, observed by plain.</param>
-/// <param name="LowRatio">Their first quartile.</param>
-/// <param name="HighRatio">Their third quartile.</param>
+/// <param name="Network">The network.</param>
+/// <param name="PlainMs">The median time of forward pass, loss, backward pass and optimizer step without the observer.</param>
+/// <param name="ObservedMs">The same median time with the observer.</param>
+/// <param name="Ratio">The median of the rounds' ratios, observed divided by plain.</param>
+/// <param name="LowRatio">The first quartile of the ratios.</param>
+/// <param name="HighRatio">The third quartile of the ratios.</param>
 public sealed record ObserverTiming(string Network, double PlainMs, double ObservedMs, double Ratio, double LowRatio, double HighRatio);
 
-/// <summary>What it costs to know which operation saves a tensor.</summary>
+/// <summary>The cost of observing which operation saves a tensor.</summary>
 public static class ObserverBenchmark
 {
     static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(2);
 
-    /// <summary>Times steps, some observed and some not, in turn.</summary>
-    /// <param name="subject">Its parameters change.</param>
-    /// <param name="rounds">How often in turn.</param>
-    /// <param name="steps">Steps of each kind in a round.</param>
-    /// <param name="cancellation">Ends it between steps.</param>
+    /// <summary>Times observed and plain steps in turn.</summary>
+    /// <param name="subject">The network, whose parameters change.</param>
+    /// <param name="rounds">The number of rounds.</param>
+    /// <param name="steps">The number of steps of each kind in a round.</param>
+    /// <param name="cancellation">Ends the benchmark between steps.</param>
     public static ObserverTiming Run(Subject subject, int rounds, int steps, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(subject);
@@ -37,7 +37,7 @@ public static class ObserverBenchmark
         var warmingUp = Stopwatch.StartNew();
         for (var round = -1; round < rounds; round = round == -1 && warmingUp.Elapsed < WarmUp ? -1 : round + 1)
         {
-            // Which comes first changes from round to round, so that a drift of the machine's speed favours neither.
+            // The order changes from round to round, so that a drift of the machine's speed favours neither kind.
             var (first, second) = (Steps(observe: round % 2 == 0), Steps(observe: round % 2 != 0));
             if (round < 0) continue;
             var (with, without) = round % 2 == 0 ? (first, second) : (second, first);

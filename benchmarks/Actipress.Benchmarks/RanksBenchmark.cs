@@ -6,33 +6,33 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>
-/// Training steps of several ranks, each on a batch of its own, beside the same steps of the same ranks that send nothing.
+/// Training steps of several ranks, each on a batch of its own, beside the same steps of the same ranks without communication.
 /// </summary>
-/// <param name="Network">Which.</param>
-/// <param name="Ranks">How many.</param>
-/// <param name="Batch">Examples of each in a step.</param>
-/// <param name="ApartMs">Median of rank 0's steps without sending.</param>
-/// <param name="TogetherMs">Likewise, with gradients averaged.</param>
-/// <param name="Ratio">Median of the rounds' ratios, together by apart.</param>
-/// <param name="BackwardMs">Median of the backward passes without sending.</param>
-/// <param name="Bytes">What a rank gives to be reduced in a step.</param>
-/// <param name="Messages">In so many pieces.</param>
-/// <param name="BufferBytes">The most that buckets took beside the gradients.</param>
-/// <param name="ReducingMs">Time of all reductions of a step.</param>
-/// <param name="WaitingMs">Of that, time for which the backward pass stood still.</param>
-/// <param name="Hidden">The share that was hidden behind the backward pass.</param>
+/// <param name="Network">The network.</param>
+/// <param name="Ranks">The number of ranks.</param>
+/// <param name="Batch">The examples of each rank in a step.</param>
+/// <param name="ApartMs">The median time of rank 0's steps without communication.</param>
+/// <param name="TogetherMs">The median time of rank 0's steps with averaged gradients.</param>
+/// <param name="Ratio">The median of the rounds' ratios, together divided by apart.</param>
+/// <param name="BackwardMs">The median time of the backward passes without communication.</param>
+/// <param name="Bytes">The bytes that a rank reduces in a step.</param>
+/// <param name="Messages">The number of messages in which they are reduced.</param>
+/// <param name="BufferBytes">The largest number of bytes that buckets took beside the gradients.</param>
+/// <param name="ReducingMs">The time of all reductions of a step.</param>
+/// <param name="WaitingMs">The part of this time for which the backward pass waited.</param>
+/// <param name="Hidden">The share of this time that was hidden behind the backward pass.</param>
 public sealed record RanksTiming(
     string Network, int Ranks, int Batch, double ApartMs, double TogetherMs, double Ratio, double BackwardMs, long Bytes, long Messages,
         long BufferBytes, double ReducingMs, double WaitingMs, double Hidden);
 
-/// <summary>What it costs to average gradients.</summary>
+/// <summary>The cost of averaging gradients.</summary>
 public static class RanksBenchmark
 {
-    /// <summary>Times steps, some together and some apart, in turn. Every rank makes the same call.</summary>
-    /// <param name="subject">Its parameters change.</param>
-    /// <param name="ranks">Who trains.</param>
-    /// <param name="rounds">How often in turn.</param>
-    /// <param name="steps">Steps of each kind in a round.</param>
+    /// <summary>Times steps together and steps apart in turn. Every rank makes the same call.</summary>
+    /// <param name="subject">The network, whose parameters change.</param>
+    /// <param name="ranks">The ranks that train.</param>
+    /// <param name="rounds">The number of rounds.</param>
+    /// <param name="steps">The number of steps of each kind in a round.</param>
     public static RanksTiming Run(Subject subject, Ranks ranks, int rounds, int steps)
     {
         ArgumentNullException.ThrowIfNull(subject);
@@ -45,7 +45,7 @@ public static class RanksBenchmark
         var before = parallel.Figures;
         for (var round = -1; round < rounds; round++)
         {
-            // Which comes first changes from round to round, so that a drift of the machine's speed favours neither.
+            // The order changes from round to round, so that a drift of the machine's speed favours neither kind.
             var sendsFirst = round % 2 == 0;
             var (first, second) = (Steps(sendsFirst), Steps(!sendsFirst));
             if (round < 0)
@@ -90,13 +90,13 @@ public static class RanksBenchmark
     }
 }
 
-/// <summary>A network between machines, as the model of more ranks takes it.</summary>
-/// <param name="Name">What it is.</param>
-/// <param name="BytesASecond">In each direction, of each rank.</param>
-/// <param name="Latency">Of a message.</param>
+/// <summary>A network between machines, for the model of more ranks.</summary>
+/// <param name="Name">The name of the network.</param>
+/// <param name="BytesASecond">The bandwidth in each direction of each rank.</param>
+/// <param name="Latency">The latency of a message.</param>
 public sealed record StatedNetwork(string Name, double BytesASecond, TimeSpan Latency)
 {
-    /// <summary>Those of the table.</summary>
+    /// <summary>The networks of the table.</summary>
     public static IReadOnlyList<StatedNetwork> All { get; } =
     [
         new("1 Gb/s", 1.25e8, TimeSpan.FromMicroseconds(50)),
@@ -105,13 +105,13 @@ public sealed record StatedNetwork(string Name, double BytesASecond, TimeSpan La
     ];
 
     /// <summary>
-    /// The share of their time for which so many ranks train, on paper. A reduction takes 2 (n - 1) / n of its bytes at the network's speed
-    /// and 2 log2 n latencies a message. What takes no longer than the backward pass is hidden behind it, except the last message, whose
+    /// The modelled share of their time for which the ranks train. A reduction takes 2 (n - 1) / n of its bytes at the network's speed, and
+    /// 2 log2 n latencies a message. Reductions are hidden behind the backward pass as far as it lasts, except for the last message, whose
     /// gradients are complete only at its end.
     /// </summary>
-    /// <param name="measured">A step, its backward pass and its bytes.</param>
-    /// <param name="ranks">How many.</param>
-    /// <param name="faster">The factor by which each computes faster than what was measured.</param>
+    /// <param name="measured">The measured step, its backward pass and its bytes.</param>
+    /// <param name="ranks">The number of ranks.</param>
+    /// <param name="faster">The factor by which each rank computes faster than in the measurement.</param>
     public double Efficiency(RanksTiming measured, int ranks, double faster = 1)
     {
         ArgumentNullException.ThrowIfNull(measured);

@@ -5,15 +5,15 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>
-/// Activation maps of trained networks, kept beside this program: a few examples of each, as float16. Made once by
-/// <see cref="Capture"/> (<c>./dev maps</c>).
+/// Activation maps of trained networks, stored beside this program: a few examples of each, as float16. <see cref="Capture"/> (<c>./dev
+/// maps</c>) made them.
 /// </summary>
 public static class RealMaps
 {
-    // What a map of a whole batch is cut to.
+    // A map of a whole batch is cut to this number of elements.
     const long Elements = 1 << 17;
 
-    // After a ReLU (a convolution's input) and before a batch norm, at each resolution.
+    // The maps are outputs of a ReLU (a convolution's input) and inputs of a batch norm, at each resolution.
     static readonly (Func<string, Subject> Make, int Steps, string[] Layers)[] sources =
     [
         (folder => Subject.LeNet(folder), 900, ["relu1", "conv2"]),
@@ -23,12 +23,12 @@ public static class RealMaps
             ["down1.relu1", "down1.conv2", "down3.relu2", "up1.relu1"]),
     ];
 
-    /// <summary>Their names: network and layer whose output they are.</summary>
+    /// <summary>The names of the maps: the network and the layer whose output the map is.</summary>
     public static IReadOnlyList<string> Names { get; } =
         [.. typeof(RealMaps).Assembly.GetManifestResourceNames().Where(name => name.EndsWith(".npy", StringComparison.Ordinal))
             .Select(name => name[..^4]).Order(StringComparer.Ordinal)];
 
-    /// <summary>A map in float32, which the caller disposes.</summary>
+    /// <summary>Returns a map in float32, which the caller disposes.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     public static Tensor Read(string name)
     {
@@ -39,7 +39,7 @@ public static class RealMaps
         return Npy.Read(bytes.ToArray(), name);
     }
 
-    /// <summary>A map, its examples repeated until it has about so many bytes; the caller disposes it.</summary>
+    /// <summary>Returns a map of about this number of bytes, whose examples are repeated. The caller disposes it.</summary>
     public static Tensor Read(string name, long bytes)
     {
         using var map = Read(name);
@@ -50,12 +50,10 @@ public static class RealMaps
         return part.clone();
     }
 
-    /// <summary>
-    /// Large maps: those of a map laid side by side, again and again, until they fill the extents; the caller disposes it.
-    /// </summary>
+    /// <summary>Returns large maps that tile the extents with the maps of one name; the caller disposes them.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
-    /// <param name="maps">Channels.</param>
-    /// <param name="extents">Of each, as many as the map has beside examples and channels.</param>
+    /// <param name="maps">The number of channels.</param>
+    /// <param name="extents">The extents of each large map: as many as the map has axes beside examples and channels.</param>
     public static Tensor ReadLarge(string name, int maps, params long[] extents)
     {
         using var scope = NewDisposeScope();
@@ -68,7 +66,7 @@ public static class RealMaps
         var counts = extents.Zip(small, (extent, length) => (extent + length - 1) / length).ToArray();
         var pieces = map.flatten(0, 1);
         var chosen = HeldScalars.Arange(maps * counts.Aggregate((a, b) => a * b)).Remainder(pieces.shape[0]);
-        // From (map, pieces along each axis, a piece) to (map, a piece after the other along each axis).
+        // The axes (map, pieces along each axis, a piece) become (map, each axis of the pieces together with that of a piece).
         var order = Enumerable.Range(0, counts.Length).SelectMany(axis => new[] { 1L + axis, 1L + counts.Length + axis }).Prepend(0);
         var large = pieces.index_select(0, chosen).view([maps, .. counts, .. small]).permute([.. order])
             .reshape([1, maps, .. counts.Zip(small, (count, length) => count * length)]);
@@ -77,10 +75,10 @@ public static class RealMaps
     }
 
     /// <summary>Trains the networks on real data and writes their maps.</summary>
-    /// <param name="dataFolder">With MNIST, CIFAR-10 and the hippocampus volumes.</param>
-    /// <param name="to">The folder for the files.</param>
-    /// <param name="progress">Told what is being done.</param>
-    /// <param name="cancellation">Ends it between steps.</param>
+    /// <param name="dataFolder">The folder with MNIST, CIFAR-10 and the hippocampus volumes.</param>
+    /// <param name="to">The folder that the files are written to.</param>
+    /// <param name="progress">Receives a line for each step of the work.</param>
+    /// <param name="cancellation">Ends the work between steps.</param>
     public static void Capture(string dataFolder, string to, IProgress<string> progress, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(progress);
@@ -110,7 +108,7 @@ public static class RealMaps
         var module = (nn.Module<Tensor, Tensor>)subject.Model.named_modules().Single(named => named.name == layer).module;
         var hook = module.register_forward_hook((_, _, output) =>
         {
-            // Some examples, of large ones some channels.
+            // Large maps are cut to some examples and some channels.
             using var values = output.detach();
             using var examples = First(values, 0);
             using var channels = First(examples, 1);

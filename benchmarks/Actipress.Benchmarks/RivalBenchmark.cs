@@ -6,27 +6,28 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>
-/// Quality at equal bytes: what comes back of a map from the best of our transforms, from ZFP, and from the paper's storage of a DCT.
+/// The quality at equal bytes of a map that is rebuilt from the best of Actipress's transforms, from ZFP, and from the paper's storage of a
+/// DCT.
 /// </summary>
-/// <param name="Map">Where the map comes from.</param>
-/// <param name="Codec">The best of ours, at the ratio that takes about as many bytes as asked for.</param>
-/// <param name="BytesPerElement">What it took.</param>
-/// <param name="PsnrDb">Of what came back; the map's largest magnitude is the peak.</param>
-/// <param name="DctPsnrDb">The same of <c>dct</c> with its usual blocks; null where no ratio makes the map so small.</param>
+/// <param name="Map">The source of the map.</param>
+/// <param name="Codec">The best codec of Actipress, at the ratio that takes about the wanted bytes.</param>
+/// <param name="BytesPerElement">The bytes that it took.</param>
+/// <param name="PsnrDb">The PSNR of the rebuilt map. The map's largest magnitude is the peak.</param>
+/// <param name="DctPsnrDb">The PSNR of <c>dct</c> with its default blocks; null where no ratio makes the map so small.</param>
 /// <param name="ZfpPsnrDb">
-/// The best of ZFP with at most as many bytes, at a fixed accuracy or a fixed rate; null where ZFP is not installed.
+/// The best PSNR of ZFP with at most as many bytes, at a fixed accuracy or a fixed rate; null where ZFP is not installed.
 /// </param>
-/// <param name="PaperPsnrDb">The paper's 12 bytes a coefficient with at most as many bytes.</param>
+/// <param name="PaperPsnrDb">The PSNR of the paper's storage, 12 bytes a coefficient, with at most as many bytes.</param>
 public sealed record RivalQuality(
     string Map, string Codec, double BytesPerElement, double PsnrDb, double? DctPsnrDb, double? ZfpPsnrDb, double PaperPsnrDb);
 
 /// <summary>Compares with other ways to store a map.</summary>
 public static class RivalBenchmark
 {
-    /// <summary>Bytes an element at which is compared.</summary>
+    /// <summary>The bytes an element at which codecs are compared.</summary>
     public static IReadOnlyList<double> Sizes { get; } = [0.1, 0.15, 0.2, 0.3, 0.4, 0.5];
 
-    // From smooth maps at few bytes to edges and flat parts at many.
+    // These suit maps from smooth ones at few bytes to edges and flat parts at many bytes.
     static readonly ActivationCodec[] codecs =
     [
         ActivationCodec.Dct(10), ActivationCodec.Dct(10, block: 8), ActivationCodec.Dct(10, block: 4), ActivationCodec.Wavelet("haar", 10),
@@ -35,12 +36,12 @@ public static class RivalBenchmark
     /// <summary>Measures one map at one size.</summary>
     /// <param name="name">The map's name.</param>
     /// <param name="map">Not disposed.</param>
-    /// <param name="bytesPerElement">The size.</param>
+    /// <param name="bytesPerElement">The wanted size.</param>
     /// <returns>Null where no ratio makes the map so small, since its exact zeros alone take more.</returns>
     public static RivalQuality? Run(string name, Tensor map, double bytesPerElement)
     {
         ArgumentNullException.ThrowIfNull(map);
-        // What zeros cost no rival pays: the better of with and without them.
+        // The exact zeros of Actipress take bytes that no rival spends, so the better result of with and without them counts.
         var limit = bytesPerElement * map.NumberOfElements;
         RivalQuality? best = null;
         double? dct = null;
@@ -64,7 +65,7 @@ public static class RivalBenchmark
         return best with { DctPsnrDb = dct, ZfpPsnrDb = zfp, PaperPsnrDb = Paper(map, bytes) };
     }
 
-    // The lowest ratio that takes no more, in steps of 1 %.
+    // Finds the lowest ratio that takes at most the limit, in steps of 1 %.
     static ActivationCodec? Smallest(Tensor map, ActivationCodec codec, double limit)
     {
         double low = 1, high = 4096;
@@ -75,7 +76,7 @@ public static class RivalBenchmark
             if (packed is null || packed.Bytes > limit) low = ratio;
             else high = ratio;
         }
-        // Rounded upwards, so that it takes no more.
+        // The ratio is rounded upwards, so that the map takes at most the limit.
         return high >= 4096 ? null : At(Math.Ceiling(high * 100) / 100);
 
         ActivationCodec At(double ratio) => codec with { Keep = new Keep.TopK(ratio), Encoding = new GridStorage() };

@@ -6,7 +6,7 @@ using Network = TorchSharp.torch.nn.Module<TorchSharp.torch.Tensor, TorchSharp.t
 
 namespace Actipress.Benchmarks;
 
-/// <summary>A network with data to step it on: what benchmarks measure. Dispose it when done.</summary>
+/// <summary>A network that benchmarks measure, with the data for its steps. The caller disposes it.</summary>
 public sealed class Subject : IDisposable
 {
     readonly Func<int[], (Tensor Input, Tensor Target)> load;
@@ -29,10 +29,10 @@ public sealed class Subject : IDisposable
     /// <summary>The network.</summary>
     public Network Model { get; }
 
-    /// <summary>Examples a step.</summary>
+    /// <summary>The examples of a step.</summary>
     public int Batch { get; }
 
-    /// <summary>Where the network is.</summary>
+    /// <summary>The device of the network.</summary>
     public Device Device { get; private set; } = CPU;
 
     /// <summary>Moves the network, and from then on the examples, to a device.</summary>
@@ -61,11 +61,11 @@ public sealed class Subject : IDisposable
     /// <summary>
     /// The 3D U-Net on the hippocampus volumes of the Decathlon (32 x 48 x 32, or padded to a cube), or on generated balls.
     /// </summary>
-    /// <param name="dataFolder">Real data, or null.</param>
+    /// <param name="dataFolder">The folder with real data, or null.</param>
     /// <param name="extents">Depth, height and width: multiples of 16.</param>
-    /// <param name="features">Channels of the first level.</param>
-    /// <param name="batch">Volumes a step.</param>
-    /// <param name="volumes">At most so many are read.</param>
+    /// <param name="features">The channels of the first level.</param>
+    /// <param name="batch">The volumes of a step.</param>
+    /// <param name="volumes">The largest number of volumes that are read.</param>
     public static Subject UNet3D(string? dataFolder, (int, int, int) extents, int features, int batch, int volumes)
     {
         var data = dataFolder is null
@@ -84,8 +84,8 @@ public sealed class Subject : IDisposable
     static ImageClasses Pictures(string? dataFolder) =>
         dataFolder is null ? GeneratedDigits.InColour() : Cifar10.Load(DataFolder.Part(dataFolder, "cifar10_first4000"));
 
-    /// <summary>Input and target of a batch, which the caller disposes.</summary>
-    /// <param name="number">From 0; batches follow one another through the data and begin anew.</param>
+    /// <summary>Returns the input and target of a batch, which the caller disposes.</summary>
+    /// <param name="number">The number of the batch, from 0. Batches follow one another through the data and then begin again.</param>
     public (Tensor Input, Tensor Target) Examples(int number)
     {
         var (input, target) = load([.. Enumerable.Range(0, Batch).Select(i => (int)(((long)number * Batch + i) % examples))]);
@@ -95,17 +95,17 @@ public sealed class Subject : IDisposable
             return (input.to(Device), target.to(Device));
     }
 
-    /// <summary>Forward pass and loss, which the caller disposes.</summary>
+    /// <summary>Returns the loss of a forward pass, which the caller disposes.</summary>
     public Tensor Loss(Tensor input, Tensor target)
     {
         using var output = Model.call(input);
         return criterion(output, target);
     }
 
-    /// <summary>Trains with Adam, so that maps are those of a network that has learnt something.</summary>
-    /// <param name="steps">How many.</param>
-    /// <param name="progress">Told after each step: steps done, and the loss.</param>
-    /// <param name="cancellation">Ends it between steps.</param>
+    /// <summary>Trains with Adam, so that the maps are those of a network that has learnt something.</summary>
+    /// <param name="steps">The number of steps.</param>
+    /// <param name="progress">Receives the number of steps done and the loss after each step.</param>
+    /// <param name="cancellation">Ends the training between steps.</param>
     public void Train(int steps, IProgress<(int Step, double Loss)>? progress, CancellationToken cancellation)
     {
         Model.train();

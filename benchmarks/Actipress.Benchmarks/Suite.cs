@@ -5,48 +5,48 @@ using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
 
-/// <summary>What <c>bench --json</c> prints.</summary>
+/// <summary>The output of <c>bench --json</c>.</summary>
 public sealed record SuiteResult(
     Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<CodecTiming> Large,
     IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals,
     IReadOnlyList<ComparatorStep> Comparators, IReadOnlyList<ObserverTiming> Observer);
 
-/// <summary>What to measure.</summary>
+/// <summary>The plan of what to measure.</summary>
 public sealed record SuitePlan
 {
-    /// <summary>Names of parts: some of <see cref="Suite.Parts"/>.</summary>
+    /// <summary>The names of the parts to run, from <see cref="Suite.Parts"/>.</summary>
     public required IReadOnlyList<string> Parts { get; init; }
 
-    /// <summary>Codecs whose time is measured.</summary>
+    /// <summary>The codecs whose time is measured.</summary>
     public required IReadOnlyList<ActivationCodec> Codecs { get; init; }
 
-    /// <summary>Activation maps to measure on: some of <see cref="RealMaps.Names"/>; null for all, and a photo.</summary>
+    /// <summary>The activation maps to measure on, from <see cref="RealMaps.Names"/>; null for all, and a photo.</summary>
     public IReadOnlyList<string>? Maps { get; init; }
 
-    /// <summary>Networks whose steps are timed: some of <see cref="Suite.Networks"/>; null for all.</summary>
+    /// <summary>The networks whose steps are timed, from <see cref="Suite.Networks"/>; null for all.</summary>
     public IReadOnlyList<string>? Networks { get; init; }
 
-    /// <summary>Real data to train on; null for generated ones.</summary>
+    /// <summary>The folder of real data to train on; null for generated data.</summary>
     public string? DataFolder { get; init; }
 
-    /// <summary>Repetitions, whose median counts.</summary>
+    /// <summary>The number of repetitions, whose median counts.</summary>
     public int Rounds { get; init; } = 9;
 
-    /// <summary>Where codecs and steps are timed; the CPU where none is given.</summary>
+    /// <summary>The device on which codecs and steps are timed; the CPU where none is given.</summary>
     public Device? Device { get; init; }
 
-    /// <summary>Size of the maps of <c>codecs</c>.</summary>
+    /// <summary>The size of the maps of the part <c>codecs</c>.</summary>
     public long MapBytes { get; init; } = 64 << 20;
 }
 
-/// <summary>All benchmarks, each result stored as soon as it is there.</summary>
+/// <summary>All benchmarks. Each result is stored as soon as it is measured.</summary>
 /// <param name="plan">What to measure.</param>
-/// <param name="results">Where the results of a part go.</param>
-/// <param name="progress">Told what is being done.</param>
-/// <param name="cancellation">Ends it between measurements.</param>
+/// <param name="results">Receives the results of a part.</param>
+/// <param name="progress">Receives a line for each measurement.</param>
+/// <param name="cancellation">Ends the run between measurements.</param>
 public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IProgress<string> progress, CancellationToken cancellation)
 {
-    /// <summary>The parts and what each measures.</summary>
+    /// <summary>The parts, and the quantity that each measures.</summary>
     public static IReadOnlyList<(string Name, string Meaning)> Parts { get; } =
     [
         ("codecs", "pack and unpack beside clone and copy, on activation maps of trained networks and on a photo"),
@@ -76,7 +76,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         ("unet3d", folder => Subject.UNet3D(folder, (64, 64, 64), 16, batch: 1, volumes: 8), 4, 2),
     ];
 
-    // Enough work for a GPU.
+    // This is enough work for a GPU.
     static readonly (string Name, Func<string?, Subject> Make, int Rounds, int Steps)[] steppedOnGpus =
     [
         ("lenet", folder => Subject.LeNet(folder, batch: 1024), 8, 12),
@@ -84,13 +84,13 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         ("unet3d", folder => Subject.UNet3D(folder, (96, 96, 96), 32, batch: 1, volumes: 8), 4, 6),
     ];
 
-    /// <summary>Networks whose training steps are timed.</summary>
+    /// <summary>The networks whose training steps are timed.</summary>
     public static IReadOnlyList<string> Networks { get; } = [.. stepped.Select(subject => subject.Name)];
 
     readonly Provenance provenance = Provenance.Here(plan.Device);
 
     /// <summary>Runs the plan.</summary>
-    /// <returns>What was measured, also where it was cancelled in between.</returns>
+    /// <returns>The results, also where the run was cancelled in between.</returns>
     public SuiteResult Run()
     {
         List<CodecTiming> codecs = [], large = [], scaling = [];
@@ -222,7 +222,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         }
     }
 
-    // A round's ratio is that of two neighbouring medians, so that many short rounds tell more than a few long ones.
+    // A round's ratio is that of two neighbouring medians, so many short rounds are more accurate than a few long ones.
     static readonly (string Name, Func<string?, Subject> Make, int Rounds, int Steps)[] observed =
     [
         ("lenet", folder => Subject.LeNet(folder), 24, 8),

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>
-/// ZFP (Lindstrom 2014), a compressor of floating-point arrays, in its fixed-accuracy mode, which gives it the most quality for its
-/// bytes. Debian's libzfp1 1.0; nothing but benchmarks calls it.
+/// ZFP (Lindstrom 2014), a compressor of floating-point arrays, in its fixed-accuracy mode, which gives the best quality for its bytes. The
+/// library is Debian's libzfp1 1.0, and only benchmarks call it.
 /// </summary>
 public static unsafe class Zfp
 {
@@ -15,12 +15,13 @@ public static unsafe class Zfp
     /// <summary>Whether the library is installed.</summary>
     public static bool IsThere { get; } = NativeLibrary.TryLoad(Library, out _);
 
-    /// <summary>The best that ZFP does with at most so many bytes.</summary>
+    /// <summary>Finds the best quality of ZFP in at most this number of bytes.</summary>
     /// <param name="map">
-    /// Contiguous float32: (n, c, h, w) goes in as an array of n c h rows, (n, c, d, h, w) as one of n c d slices; not disposed.
+    /// The map, contiguous float32 and not disposed. ZFP compresses (n, c, h, w) as an array of n c h rows, and (n, c, d, h, w) as one of n
+    /// c d slices.
     /// </param>
-    /// <param name="bytes">Room.</param>
-    /// <returns>Its PSNR against the map's largest magnitude, and the bytes it took.</returns>
+    /// <param name="bytes">The largest number of bytes.</param>
+    /// <returns>The PSNR against the map's largest magnitude, and the bytes that ZFP took.</returns>
     public static (double PsnrDb, long Bytes) Best(Tensor map, double bytes)
     {
         ArgumentNullException.ThrowIfNull(map);
@@ -29,7 +30,7 @@ public static unsafe class Zfp
         var best = (PsnrDb: double.NegativeInfinity, Bytes: 0L);
         for (var trial = 0; trial < 40; trial++)
         {
-            // The tolerance counts by its power of two only, so few trials differ.
+            // ZFP rounds the tolerance to a power of two, so few trials differ.
             var tolerance = Math.Sqrt(low * high);
             var (back, taken) = RoundTrip(map, tolerance);
             using (back)
@@ -46,9 +47,9 @@ public static unsafe class Zfp
         return best;
     }
 
-    /// <summary>The best at exactly so many bits a value, which ZFP's fixed-rate mode gives.</summary>
-    /// <param name="map">As above.</param>
-    /// <param name="bytes">Room.</param>
+    /// <summary>Finds the best quality at a fixed number of bits a value, in ZFP's fixed-rate mode.</summary>
+    /// <param name="map">The map, as in <see cref="Best"/>.</param>
+    /// <param name="bytes">The largest number of bytes.</param>
     public static (double PsnrDb, long Bytes) AtRate(Tensor map, double bytes)
     {
         var (back, taken) = RoundTrip(map, null, 8 * bytes / map.NumberOfElements);

@@ -2,12 +2,12 @@ using System.Buffers.Binary;
 
 namespace Actipress.Fuzz;
 
-/// <summary>Checksums of a PNG's chunks, which no fuzzer finds.</summary>
+/// <summary>Mends the checksums of a PNG's chunks, which no fuzzer finds.</summary>
 static class PngChecksums
 {
     const int Signature = 8, LengthAndKind = 8, Checksum = 4;
 
-    /// <summary>The same file with the checksum of each whole chunk as it should be.</summary>
+    /// <summary>Returns the same file with the correct checksum of each whole chunk.</summary>
     public static byte[] Mended(byte[] png)
     {
         byte[] mended = [.. png];

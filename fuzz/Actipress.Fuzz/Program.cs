@@ -2,7 +2,7 @@ using Actipress;
 using Actipress.Fuzz;
 using SharpFuzz;
 
-// What ./dev fuzz starts.
+// This is the program that ./dev fuzz starts.
 if (args is ["--list"])
 {
     foreach (var one in Target.All) Console.WriteLine($"{one.Name} {one.LargestInput}");
@@ -38,7 +38,7 @@ switch (args[1..])
         return 2;
 }
 
-// The C allocator is bounded too: libtorch's tensors are in it.
+// The C allocator, from which libtorch's tensors come, is bounded too.
 static Exception? Bounded(Target target, byte[] bytes, Scratch scratch)
 {
     torch.set_num_threads(1);

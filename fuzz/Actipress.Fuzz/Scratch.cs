@@ -1,7 +1,7 @@
 
 namespace Actipress.Fuzz;
 
-/// <summary>A folder for what a target reads, and what it makes once.</summary>
+/// <summary>A folder for the files that a target reads, and an object that the target makes once.</summary>
 sealed class Scratch : IDisposable
 {
     object? kept;
@@ -9,7 +9,7 @@ sealed class Scratch : IDisposable
     /// <summary>The folder.</summary>
     public string Folder { get; } = Directory.CreateTempSubdirectory("actipress-fuzz-").FullName;
 
-    /// <summary>Writes a file and tells its path.</summary>
+    /// <summary>Writes a file and returns its path.</summary>
     public string Write(string name, byte[] bytes)
     {
         var path = Path.Combine(Folder, name);
@@ -17,14 +17,14 @@ sealed class Scratch : IDisposable
         return path;
     }
 
-    /// <summary>Writes a file and tells the folder that holds it.</summary>
+    /// <summary>Writes a file and returns the folder that holds it.</summary>
     public string Only(string name, byte[] bytes)
     {
         Write(name, bytes);
         return Folder;
     }
 
-    /// <summary>What was made the first time.</summary>
+    /// <summary>Returns the object that the first call made.</summary>
     public T Keep<T>(Func<T> make) where T : class => (T)(kept ??= make());
 
     /// <inheritdoc/>

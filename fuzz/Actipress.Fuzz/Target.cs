@@ -5,24 +5,26 @@ using static TorchSharp.torch;
 
 namespace Actipress.Fuzz;
 
-/// <summary>A reader of bytes that come from elsewhere, and what it owes: it returns, or throws what its documentation names.</summary>
-/// <param name="Name">As <c>./dev fuzz</c> calls it.</param>
-/// <param name="LargestInput">Bytes; a fuzzer gets no further with more.</param>
-/// <param name="MemoryPerByte">Bytes that the reader may allocate for each byte that it reads, beside <see cref="MemoryAtLeast"/>.</param>
-/// <param name="Read">Reads the bytes and disposes what came of them.</param>
-/// <param name="Refusals">What the reader's documentation says that it throws.</param>
-/// <param name="Seeds">Whole examples to begin with, made by the project's own writers.</param>
+/// <summary>A reader of foreign bytes, and its contract: it returns, or it throws what its documentation names.</summary>
+/// <param name="Name">The target's name in <c>./dev fuzz</c>.</param>
+/// <param name="LargestInput">The largest input in bytes. More bytes do not get a fuzzer further.</param>
+/// <param name="MemoryPerByte">
+/// The bytes that the reader may allocate for each byte that it reads, beside <see cref="MemoryAtLeast"/>.
+/// </param>
+/// <param name="Read">Reads the bytes and disposes the result.</param>
+/// <param name="Refusals">The exceptions that the reader's documentation names.</param>
+/// <param name="Seeds">Whole examples to begin with, which the project's own writers make.</param>
 sealed record Target(
     string Name, int LargestInput, long MemoryPerByte, Action<byte[], Scratch> Read, Type[] Refusals,
     Func<Scratch, IEnumerable<byte[]>> Seeds)
 {
-    /// <summary>What a reader may allocate whatever it reads.</summary>
+    /// <summary>The bytes that a reader may allocate for any input.</summary>
     public const long MemoryAtLeast = 16 << 20;
 
     static readonly Type[] invalidData = [typeof(InvalidDataException)],
         asConfigurations = [.. invalidData, typeof(ArgumentException), typeof(FormatException)];
 
-    /// <summary>All of them. A line here adds one.</summary>
+    /// <summary>All targets. A line here adds one.</summary>
     public static IReadOnlyList<Target> All { get; } =
     [
         // A map may have 2^16 elements for each byte of its file, and is rebuilt in float32 before it gets its type.
@@ -36,7 +38,7 @@ sealed record Target(
         new(
             "decathlon", 2048, 1 << 12, (bytes, scratch) => Decathlon.Open(scratch.Only("dataset.json", bytes)), invalidData,
             _ => Texts(Task)),
-        // Deflate makes up to 1032 bytes of one, in a buffer that doubles as it grows.
+        // Deflate expands one byte to up to 1032, in a buffer that doubles as it grows.
         new("gzip", 4096, 1 << 13, (bytes, scratch) => Gzip.All(scratch.Write("content.gz", bytes)), invalidData, PackedVolumes),
         new("nifti-gz", 4096, 1 << 14, (bytes, scratch) => Nifti.Read(scratch.Write("volume.nii.gz", bytes)), invalidData, PackedVolumes),
         new("npy", 1024, 1 << 6, ReadNpy, invalidData, Arrays),
@@ -63,8 +65,8 @@ sealed record Target(
         new("state", 1024, 1 << 16, TrainingStates.Read, invalidData, TrainingStates.Seeds),
     ];
 
-    /// <summary>Reads bytes as the contract allows; what it does not allow comes out as an exception.</summary>
-    /// <returns>How the reader refused the bytes; null where it read them.</returns>
+    /// <summary>Reads bytes within the contract. A breach of the contract throws.</summary>
+    /// <returns>The exception with which the reader refused the bytes; null where it read them.</returns>
     public Exception? Run(byte[] bytes, Scratch scratch)
     {
         var before = GC.GetAllocatedBytesForCurrentThread();
@@ -83,7 +85,7 @@ sealed record Target(
         }
     }
 
-    /// <summary>Bytes that may be allocated for these.</summary>
+    /// <summary>The bytes that may be allocated for an input.</summary>
     public long MostMemory(byte[] bytes) => MemoryAtLeast + MemoryPerByte * bytes.Length;
 
     static string Text(byte[] bytes) => System.Text.Encoding.UTF8.GetString(bytes);
@@ -136,7 +138,7 @@ sealed record Target(
         if (again != codec) throw new InvalidOperationException($"'{text}' was read as '{codec}', which is read as '{again}'.");
     }
 
-    // Of a pair, both files are these bytes.
+    // Both files of a pair consist of these bytes.
     static void ReadNifti(byte[] bytes, Scratch scratch)
     {
         var isPair = bytes.AsSpan().IndexOf("ni1"u8) == 344 || bytes.AsSpan().IndexOf("ni2"u8) == 4;
@@ -201,7 +203,7 @@ sealed record Target(
     static byte[][] Digits =>
         [[0, 0, 8, 3, 0, 0, 0xEA, 0x60, 0, 0, 0, 28, 0, 0, 0, 28, .. new byte[64]], [0, 0, 8, 1, 0, 0, 0xEA, 0x60, 1, 2, 3]];
 
-    // Images by their labels.
+    // Makes images with these labels.
     static byte[] Cifar(params byte[][] labels) => [.. labels.SelectMany(label => (byte[])[.. label, .. new byte[3072]])];
 
     static void ReadPicture(byte[] bytes, Scratch scratch)
@@ -232,7 +234,7 @@ sealed record Target(
         """,
     ];
 
-    // A finished training of the first configuration.
+    // This is a finished training of the first configuration.
     static string FinishedRun
     {
         get
@@ -246,7 +248,7 @@ sealed record Target(
 
     static ResultsFile Results(byte[] bytes, Scratch scratch) => new(scratch.Only("results.jsonl", bytes));
 
-    // The sweep is made once: it builds each network.
+    // The sweep is made once, because it builds each network.
     static void ReadResults(byte[] bytes, Scratch scratch)
     {
         var sweep = scratch.Keep(() => new Sweep(scratch.Write("config.json", System.Text.Encoding.UTF8.GetBytes(Configurations[0]))));

@@ -6,8 +6,8 @@ using Actipress.Experiments;
 namespace Actipress.Fuzz;
 
 /// <summary>
-/// The state of a training, of which bytes say where it is overwritten and with what. The checksum is then mended, since no fuzzer finds
-/// one: what is tested is a state that somebody made.
+/// The state of a training, part of which the input overwrites. The checksum is then mended, since no fuzzer finds it: the target tests a
+/// state that somebody made on purpose.
 /// </summary>
 static class TrainingStates
 {
@@ -30,7 +30,8 @@ static class TrainingStates
     }
 
     /// <summary>
-    /// The first four bytes are the place, the others what is written there. With a place below zero the file ends there.
+    /// Reads the state after an overwrite. The first four bytes of the input are the position, and the other bytes are written there. With
+    /// a position below zero the file ends after them.
     /// </summary>
     public static void Read(byte[] bytes, Scratch scratch)
     {
@@ -51,7 +52,7 @@ static class TrainingStates
     public static IEnumerable<byte[]> Seeds(Scratch scratch)
     {
         var whole = scratch.Keep(() => new Whole(scratch));
-        // The beginning, in which every length of the runs lies; the end, which is the random state's.
+        // The seeds overwrite the beginning, in which every length of the runs lies, and the end, which is the random state's.
         foreach (var at in (int[])[0, 400, whole.Bytes.Length / 2, whole.Bytes.Length - 256])
             yield return [.. BitConverter.GetBytes(at), .. whole.Bytes.AsSpan(at, 200)];
     }

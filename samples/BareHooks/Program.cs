@@ -1,5 +1,5 @@
-// The saved-tensor hooks of PyTorch, which TorchSharp does not have: a function sees each tensor that autograd saves for the backward
-// pass and keeps what it likes; another gives the tensor back. Here every map is kept in 16 bits.
+// PyTorch has hooks for saved tensors, which TorchSharp lacks: one function receives each tensor that autograd saves for the backward pass
+// and returns what to keep, and another function returns the tensor. In this sample every map is kept in 16 bits.
 using Actipress;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -28,7 +28,7 @@ foreach (var ((name, parameter), exact) in model.named_parameters().Zip(exactGra
 }
 Console.WriteLine($"{saved >> 10} KiB saved, {kept >> 10} KiB kept");
 
-// What is saved are maps, weights and labels; whatever is not of floats is kept as it is.
+// Maps, weights and labels are saved. A tensor that is not of floats is kept as it is.
 object Half(Tensor tensor)
 {
     if (tensor.dtype != float32) return tensor;

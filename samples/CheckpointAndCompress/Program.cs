@@ -1,4 +1,4 @@
-// Compares four ways through one deep network: plain, compressed, recomputed in the backward pass (checkpointed), and both.
+// This program compares four ways through one deep network: plain, compressed, recomputed in the backward pass (checkpointed), and both.
 using Actipress;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -31,6 +31,6 @@ using (model.CompressActivations(ActivationCodec.Dct(ratio: 10))) Step("compress
 using (Checkpoint.Blocks(model, "early", "late"))
 {
     Step("checkpointed");
-    // The blocks' own inputs, and the maps that a block saves while it is recomputed, are compressed.
+    // The blocks' inputs are compressed, and so are the maps that a block saves while it is recomputed.
     using (model.CompressActivations(ActivationCodec.Dct(ratio: 10))) Step("checkpointed, compressed");
 }

@@ -1,5 +1,5 @@
-// Trains a network on CIFAR-10 in less memory than its activation maps take: dotnet run -- FOLDER, where the folder has the five
-// data_batch_*.bin of CIFAR-10's binary version. Without a folder it trains on noise, which shows the memory and teaches nothing.
+// This program trains a network on CIFAR-10 in less memory than its activation maps take: dotnet run -- FOLDER, where the folder has the
+// five data_batch_*.bin of CIFAR-10's binary version. Without a folder it trains on noise, which shows the memory and teaches nothing.
 using Actipress;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -11,7 +11,7 @@ Module<Tensor, Tensor> Block(int from, int to) => Sequential(
 using var model = Sequential(Block(3, 32), Block(32, 64), Block(64, 128), Flatten(), Linear(128 * 4 * 4, 10));
 using var optimizer = optim.Adam(model.parameters());
 
-// The maps that a step saves may take 8 MiB. The first step finds out what each layer's maps would take and lose under which codec.
+// The maps that a step saves may take 8 MiB. The first step measures the bytes and the loss of each layer's maps under each codec.
 using var compression = model.CompressActivations(options => options.Budget(8 << 20, BudgetOf.Maps));
 
 for (var step = 1; step <= Steps; step++)
@@ -26,7 +26,7 @@ for (var step = 1; step <= Steps; step++)
 }
 Console.WriteLine(compression.Report());
 
-// A record of a batch file is a label and 3 x 32 x 32 bytes; here the batches follow one another through one of the five files.
+// A record of a batch file is a label and 3 x 32 x 32 bytes. The batches here follow one another through one of the five files.
 static (Tensor Images, Tensor Labels) FromFolder(string folder, int step)
 {
     const int Record = 1 + 3 * 32 * 32;

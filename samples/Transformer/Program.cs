@@ -1,5 +1,6 @@
-// Teaches a transformer to say which of its tokens came first most often: TorchSharp's own encoder layers, whose inside Actipress knows
-// by the operations that libtorch runs. Tokens gather little under a transform, so most of them stay at 8 bits a value.
+// This program teaches a transformer to tell which of its tokens came first most often. It uses TorchSharp's own encoder layers, whose
+// inside Actipress knows by the operations that libtorch runs. A transform gathers little of tokens, so most of them stay at 8 bits a
+// value.
 using Actipress;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -17,7 +18,7 @@ for (var step = 1; step <= 20; step++)
     var most = functional.one_hot(texts, Kinds).sum(1).argmax(1);
     optimizer.zero_grad();
     var loss = functional.cross_entropy(model.call(texts), most);
-    compression.Backward(loss);    // the first steps are measured; then each map gets the coarsest codec that will do
+    compression.Backward(loss);    // the first steps are measured; then each map gets the coarsest codec that suffices
     optimizer.step();
     if (step % 5 == 0) Console.WriteLine($"step {step}: loss {loss.item<float>():F3}");
 }

@@ -1,4 +1,4 @@
-// Segments bright balls in noisy volumes with a 3D U-Net, whose maps are what fills the memory of such a training.
+// This program segments bright balls in noisy volumes with a 3D U-Net, whose maps fill the memory of such a training.
 using Actipress;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -20,7 +20,7 @@ for (var step = 1; step <= 12; step++)
 }
 Console.WriteLine(compression.Report());
 
-// Volumes (n, 1, side, side, side) and their labels (n, side, side, side): 1 inside a ball somewhere, 0 outside.
+// Volumes are (n, 1, side, side, side) and their labels (n, side, side, side): 1 inside a ball, 0 outside.
 static (Tensor Volumes, Tensor Labels) Volumes(int n, int side)
 {
     var axis = arange(side, float32);
@@ -42,7 +42,8 @@ sealed class UNet : Module<Tensor, Tensor>
         RegisterComponents();
     }
 
-    // What a forward pass makes is disposed when it ends: what stays alive is what autograd saved, which is what Actipress compresses.
+    // Tensors that a forward pass makes are disposed when it ends. Only the tensors that autograd saved stay alive, and Actipress
+    // compresses these.
     public override Tensor forward(Tensor x)
     {
         using var scope = NewDisposeScope();
