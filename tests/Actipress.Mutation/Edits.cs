@@ -4,18 +4,19 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace Actipress.Mutation;
 
-/// <summary>Wrong edits of a program, which its tests have to notice.</summary>
+/// <summary>The wrong edits of a program, which its tests have to notice.</summary>
 interface IEdits
 {
-    /// <summary>What an expression may wrongly be in place of what it is.</summary>
+    /// <summary>The wrong expressions that may replace an expression.</summary>
     IEnumerable<ExpressionSyntax> Of(ExpressionSyntax expression, SemanticModel model);
 
-    /// <summary>What a statement may wrongly be; null where it may be left out.</summary>
+    /// <summary>The wrong statement that may replace a statement; null where the statement may be left out.</summary>
     IEnumerable<StatementSyntax?> Of(StatementSyntax statement);
 }
 
 /// <summary>
-/// The small wrong edits of every program: boundaries, signs, conditions, off by one, the opposite method, a statement left out.
+/// Small wrong edits that apply to every program: boundaries, signs, conditions, numbers that are off by one, the opposite method, a
+/// statement left out.
 /// </summary>
 sealed class SmallEdits : IEdits
 {
@@ -102,7 +103,7 @@ sealed class SmallEdits : IEdits
             .Select(other => SyntaxFactory.BinaryExpression(other.kind, binary.Left, other.token, binary.Right));
     }
 
-    // A literal keeps the type that it is converted to, since the conditional expression that chooses is not a constant.
+    // A literal keeps the type that it is converted to, because the conditional expression around it is not a constant.
     static IEnumerable<ExpressionSyntax> OfLiteral(LiteralExpressionSyntax literal, SemanticModel model)
     {
         if (literal.Token.Value is bool truth) return [SyntaxFactory.ParseExpression(truth ? "false" : "true")];

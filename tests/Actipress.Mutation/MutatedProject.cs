@@ -18,7 +18,7 @@ sealed class MutatedProject
 
     /// <param name="name">The project's name.</param>
     /// <param name="folder">The tree's root.</param>
-    /// <param name="assemblies">The folder of the built tests, which has every assembly that a project refers to.</param>
+    /// <param name="assemblies">The folder of the built tests, which contains every assembly that a project refers to.</param>
     public MutatedProject(string name, string folder, string assemblies)
     {
         this.folder = folder;
@@ -35,12 +35,12 @@ sealed class MutatedProject
         var kind = name == "Actipress.Cli" ? OutputKind.ConsoleApplication : OutputKind.DynamicallyLinkedLibrary;
         var settings = new CSharpCompilationOptions(kind, allowUnsafe: true, nullableContextOptions: NullableContextOptions.Enable);
         compilation = CSharpCompilation.Create(name, trees, references, settings);
-        unavoidable = [.. Errors(compilation).Select(Text)];      // what source generators would have written is missing here
+        unavoidable = [.. Errors(compilation).Select(Text)];      // the output of source generators is missing here
     }
 
     /// <summary>Writes the wanted mutants into the sources, except those that do not compile.</summary>
     /// <param name="edits">The edits that may be made.</param>
-    /// <param name="wanted">Whether a mutant is to be there; its number is not known yet.</param>
+    /// <param name="wanted">Whether a mutant is wanted; its number is not known yet.</param>
     /// <param name="first">The first mutant's number.</param>
     public List<Mutant> Insert(IEdits edits, Func<Mutant, bool> wanted, int first)
     {
@@ -73,7 +73,8 @@ sealed class MutatedProject
 
     static string Text(Diagnostic error) => $"{error.Location.SourceTree?.FilePath} {error.GetMessage(CultureInfo.InvariantCulture)}";
 
-    // The switch nearest around the error; where there is none (a variable that is no longer assigned, say), all of the member.
+    // Finds the switch nearest to the error. Where there is none, as for a variable that is no longer assigned, every switch of the member
+    // counts.
     static IEnumerable<int> Responsible(Diagnostic error)
     {
         var node = error.Location.SourceTree?.GetRoot().FindNode(error.Location.SourceSpan);

@@ -6,7 +6,7 @@ namespace Actipress.Mutation;
 
 /// <summary>A copy of the repository whose sources hold the mutants, and the tests built from it.</summary>
 /// <param name="repository">The repository's root.</param>
-/// <param name="folder">Where the copy lies.</param>
+/// <param name="folder">The folder of the copy.</param>
 sealed class MutatedTree(string repository, string folder)
 {
     static readonly string[] projects = ["Actipress", "Actipress.Data", "Actipress.Experiments", "Actipress.Models", "Actipress.Cli"];
@@ -25,7 +25,9 @@ sealed class MutatedTree(string repository, string folder)
         return Convert.ToHexString(hash.GetHashAndReset());
     }
 
-    /// <summary>Copies what git knows or would know, and builds it as it is, so that references and generated files are there.</summary>
+    /// <summary>
+    /// Copies the files that git tracks or would track, and builds the copy unchanged, so that references and generated files exist.
+    /// </summary>
     public void Copy()
     {
         foreach (var old in new[] { "src", "tests" }.Select(old => Path.Combine(folder, old)).Where(Directory.Exists))
@@ -43,7 +45,7 @@ sealed class MutatedTree(string repository, string folder)
 
     /// <summary>Puts the wanted mutants into the sources and builds them. Those that do not compile are left out.</summary>
     /// <param name="edits">The edits that may be made.</param>
-    /// <param name="wanted">Whether a mutant is to be there; its number is not known yet.</param>
+    /// <param name="wanted">Whether a mutant is wanted; its number is not known yet.</param>
     public List<Mutant> Insert(IEdits edits, Func<Mutant, bool> wanted)
     {
         var mutants = new List<Mutant>();
@@ -53,7 +55,7 @@ sealed class MutatedTree(string repository, string folder)
         return mutants;
     }
 
-    /// <summary>Runs tests, with one thread of torch so that several runs may go on side by side.</summary>
+    /// <summary>Runs tests with one thread of torch, so that several runs do not slow one another.</summary>
     public Ended Run(IEnumerable<string> arguments, TimeSpan patience, params (string Name, string Value)[] environment)
     {
         var data = Environment.GetEnvironmentVariable("ACTIPRESS_DATA") ?? Path.Combine(repository, "..", "shared", "data");
@@ -61,14 +63,14 @@ sealed class MutatedTree(string repository, string folder)
             [("OMP_NUM_THREADS", "1"), ("ACTIPRESS_DATA", data), .. environment]);
     }
 
-    /// <summary>How a program ended: -1 where it had to be stopped.</summary>
+    /// <summary>The exit code of a program; -1 where it had to be stopped.</summary>
     public sealed record Ended(int ExitCode, string Output)
     {
-        /// <summary>The first test that failed, or what else ended the run.</summary>
+        /// <summary>The first test that failed, or another reason why the run ended.</summary>
         public string Noticed => Failed(Output.Split('\n')).FirstOrDefault() ?? (ExitCode == -1 ? "(no end)" : $"(exit code {ExitCode})");
     }
 
-    /// <summary>The methods that failed, by the lines of a run's output.</summary>
+    /// <summary>The methods that failed, from the lines of a run's output.</summary>
     public static IEnumerable<string> Failed(IEnumerable<string> lines) =>
         lines.Where(line => line.Contains(" [FAIL]", StringComparison.Ordinal)).Select(line => line.Trim().Split('(', ' ')[0]);
 

@@ -5,10 +5,10 @@ using System.Text.Json;
 
 namespace Actipress.Mutation;
 
-/// <summary>The mutants of some paths, the tests that reach them, and what was found about them. All lies in artifacts/mutation.</summary>
+/// <summary>The mutants of some paths, the tests that reach them, and the outcomes. All files are in artifacts/mutation.</summary>
 sealed class MutationRun
 {
-    /// <summary>What the tests have to hold.</summary>
+    /// <summary>The condition that the tests have to meet.</summary>
     public static string[] Folders { get; } =
     [
         "src/Actipress/Saving", "src/Actipress/Autograd", "src/Actipress/Encodings", "src/Actipress/Grid", "src/Actipress/Selection",
@@ -16,10 +16,10 @@ sealed class MutationRun
         "src/Actipress.Data", "src/Actipress.Experiments",
     ];
 
-    /// <summary>Which mutants a run tries.</summary>
-    /// <param name="Sample">So many of each path; null for all.</param>
-    /// <param name="Seed">Which sample.</param>
-    /// <param name="Survivors">Only those that survived when they last ran.</param>
+    /// <summary>The mutants that a run tries.</summary>
+    /// <param name="Sample">The number of mutants of each path; null for all.</param>
+    /// <param name="Seed">The seed of the sample.</param>
+    /// <param name="Survivors">Whether only the mutants are tried that survived their last run.</param>
     public sealed record Choice(int? Sample, int Seed, bool Survivors);
 
     readonly IReadOnlyList<string> paths;
@@ -30,11 +30,13 @@ sealed class MutationRun
     readonly Reach reach;
     readonly Dictionary<string, string> equivalent;
 
-    /// <summary>Builds the mutated tree and finds what reaches what, where a source or test has changed since the last run.</summary>
+    /// <summary>
+    /// Builds the mutated tree and finds the tests that reach each mutant, where a source or test has changed since the last run.
+    /// </summary>
     /// <param name="repository">The repository's root.</param>
-    /// <param name="paths">Files and folders, from the root.</param>
-    /// <param name="written">A list of edits to make in place of the small ones; null for those.</param>
-    /// <param name="classes">Test classes; all where there are none.</param>
+    /// <param name="paths">The files and folders, from the root.</param>
+    /// <param name="written">A list of written edits that replace the small edits; null for the small edits.</param>
+    /// <param name="classes">The test classes; empty for all.</param>
     public MutationRun(string repository, IReadOnlyList<string> paths, string? written, IReadOnlyList<string> classes)
     {
         folder = Path.Combine(repository, "artifacts", "mutation");
@@ -66,14 +68,14 @@ sealed class MutationRun
     }
 
     /// <summary>
-    /// Tries the chosen mutants and writes what came of them: 0 where all died, 1 where one survived. A mutant that was tried with the same
-    /// sources and tests before is not tried again, so that a run that was stopped goes on.
+    /// Tries the chosen mutants and writes their outcomes. Returns 0 where all died, and 1 where one survived. A mutant that was tried
+    /// before with the same sources and tests is not tried again, so that a run that was stopped can continue.
     /// </summary>
-    /// <param name="choice">Which mutants.</param>
-    /// <param name="limit">Seconds of tests for each.</param>
-    /// <param name="parallel">So many at a time.</param>
-    /// <param name="json">Whether to print outcomes in place of a table.</param>
-    /// <param name="cancel">Ends the run early; what was done is kept.</param>
+    /// <param name="choice">The mutants to try.</param>
+    /// <param name="limit">The seconds of tests for each mutant.</param>
+    /// <param name="parallel">The number of mutants that are tried at the same time.</param>
+    /// <param name="json">Whether the outcomes are printed as JSON in place of a table.</param>
+    /// <param name="cancel">Ends the run early. Outcomes so far are kept.</param>
     public int Try(Choice choice, double limit, int parallel, bool json, CancellationToken cancel)
     {
         var (outcomes, chosen) = (Path.Combine(folder, "outcomes.jsonl"), Chosen(choice));
@@ -115,7 +117,7 @@ sealed class MutationRun
         if (choice.Sample is not { } count) return [.. candidates];
         var drawn = candidates.OrderBy(mutant => Draw(mutant, choice.Seed), StringComparer.Ordinal).ToList();
         var sample = paths.SelectMany(path => drawn.Where(mutant => mutant.IsIn(path)).Take(count)).ToHashSet();
-        return [.. drawn.Where(sample.Contains)];    // in the order of the draw, so that a run that is stopped is a sample too
+        return [.. drawn.Where(sample.Contains)];    // the order of the draw makes a run that is stopped a sample too
     }
 
     IEnumerable<Outcome> Earlier()
@@ -124,7 +126,7 @@ sealed class MutationRun
         return File.Exists(file) ? File.ReadLines(file).Select(line => JsonSerializer.Deserialize<Outcome>(line)!) : [];
     }
 
-    // A mutant's place in the draw depends on nothing but itself, so that a sample stays as it is when other lines change.
+    // The position of a mutant in the draw depends on the mutant alone, so that a sample does not change when other lines change.
     static string Draw(Mutant mutant, int seed) =>
         Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{seed}\t{mutant.Key}"))));
 

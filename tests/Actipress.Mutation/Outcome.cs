@@ -1,23 +1,23 @@
 namespace Actipress.Mutation;
 
-/// <summary>How a mutant ended.</summary>
-/// <param name="State">The sources and tests that it ran with.</param>
-/// <param name="Key">Which mutant it was.</param>
-/// <param name="Died">Whether a test noticed it.</param>
+/// <summary>The outcome of a mutant.</summary>
+/// <param name="State">The state of the sources and tests in the run.</param>
+/// <param name="Key">The key of the mutant.</param>
+/// <param name="Died">Whether a test noticed the mutant.</param>
 /// <param name="By">The test that noticed it; null where none did.</param>
-/// <param name="Tests">How many test methods ran, of those that reach it.</param>
-/// <param name="Reaching">How many test methods reach it.</param>
+/// <param name="Tests">The number of test methods that ran, of those that reach the mutant.</param>
+/// <param name="Reaching">The number of test methods that reach the mutant.</param>
 sealed record Outcome(string State, string Key, bool Died, string? By, int Tests, int Reaching)
 {
-    /// <summary>For a line of progress.</summary>
+    /// <summary>The text for a line of progress.</summary>
     public string InWords => Died ? $"died by {By}" : Reaching == 0 ? "NO TEST REACHES" : "SURVIVED";
 
-    /// <summary>Turns a mutant on and runs the tests that reach it, the quickest first, up to a limit of seconds.</summary>
+    /// <summary>Activates a mutant and runs the tests that reach it, the quickest first, up to a limit of seconds.</summary>
     public static Outcome Of(string state, Mutant mutant, Reach reach, MutatedTree tree, double limit)
     {
         var reaching = reach.Of(mutant);
         var (ran, seconds) = (0, 0.0);
-        foreach (var share in new[] { Math.Min(3, limit), limit })      // most die within the first seconds
+        foreach (var share in new[] { Math.Min(3, limit), limit })      // most mutants die within the first seconds
         {
             var batch = new List<Reach.Test>();
             while (ran + batch.Count < reaching.Count && (seconds + reaching[ran + batch.Count].Seconds <= share || ran + batch.Count == 0))

@@ -3,10 +3,10 @@ using System.Globalization;
 
 namespace Actipress.Mutation;
 
-/// <summary>Which tests reach which mutants, and what each test takes: from one run of the suite that is mutated nowhere.</summary>
+/// <summary>The tests that reach each mutant, and the seconds of each test, from one run of the suite without an active mutant.</summary>
 sealed class Reach
 {
-    /// <summary>A test method, all rows of a theory together.</summary>
+    /// <summary>A test method, with all rows of a theory together.</summary>
     public sealed record Test(string Method, double Seconds, FrozenSet<int> Mutants);
 
     readonly Dictionary<int, List<Test>> byMutant = [];
@@ -22,8 +22,9 @@ sealed class Reach
     }
 
     /// <summary>
-    /// The tests that may notice a mutant, the quickest first; of one that runs once a process, all tests of its file. Tests of the
-    /// emulated GPU are asked only where no other test reaches it: what the CPU does has to be stated of the CPU.
+    /// The tests that may notice a mutant, the quickest first. For a mutant that runs once a process these are all tests of its file. Tests
+    /// of the emulated GPU are included only where no other test reaches the mutant, because tests of the CPU must notice a fault of the
+    /// CPU.
     /// </summary>
     public IReadOnlyList<Test> Of(Mutant mutant)
     {
@@ -32,7 +33,7 @@ sealed class Reach
         return [.. (ofCpu.Count > 0 ? ofCpu : tests ?? []).OrderBy(test => test.Seconds)];
     }
 
-    /// <summary>Runs the suite once, or the classes that are named, and reads what it recorded.</summary>
+    /// <summary>Runs the suite once, or the named classes, and reads its records.</summary>
     public static Reach Measure(MutatedTree tree, string folder, IReadOnlyList<Mutant> mutants, IReadOnlyList<string> classes)
     {
         var (lines, log) = (Path.Combine(folder, "tests.tsv"), Path.Combine(folder, "tests.log"));
@@ -47,7 +48,7 @@ sealed class Reach
                 throw new InvalidOperationException($"The tests did not run to their end:\n{run.Output}");
             File.WriteAllText(log, run.Output);
         }
-        // A test that fails without any mutant says nothing about one.
+        // A test that fails without a mutant tells nothing about a mutant.
         var failed = MutatedTree.Failed(File.ReadLines(log)).ToHashSet();
         var tests = File.ReadLines(lines).Select(line => line.Split('\t')).GroupBy(row => row[0]).Where(rows => !failed.Contains(rows.Key))
             .Select(rows => new Test(rows.Key, rows.Sum(row => Number(row[1])), rows.SelectMany(row => Ids(row[2])).ToFrozenSet()));

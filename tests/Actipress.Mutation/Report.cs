@@ -3,10 +3,12 @@ using System.Text;
 
 namespace Actipress.Mutation;
 
-/// <summary>Mutants that cannot be noticed, since the program does the same with them, each with its reason.</summary>
+/// <summary>The mutants that cannot be noticed, because the program behaves the same with them, each with its reason.</summary>
 static class Equivalent
 {
-    /// <summary>Reads tests/Actipress.Mutation/equivalent.tsv: file, line of code, place in it, before, after, reason.</summary>
+    /// <summary>
+    /// Reads tests/Actipress.Mutation/equivalent.tsv, whose columns are file, line of code, place in it, before, after and reason.
+    /// </summary>
     public static Dictionary<string, string> Read(string repository) =>
         File.ReadLines(Path.Combine(repository, "tests", "Actipress.Mutation", "equivalent.tsv"))
             .Where(line => line.Length > 0 && line[0] != '#').Select(line => line.Split('\t'))
@@ -15,7 +17,7 @@ static class Equivalent
 
 static class Report
 {
-    /// <summary>A table by folder, the survivors, and the equivalent ones that were left out.</summary>
+    /// <summary>Writes a table by folder, the survivors, and the equivalent mutants that were left out.</summary>
     public static string Of(IReadOnlyList<(Mutant Mutant, Outcome Outcome)> done, IReadOnlyList<string> folders,
         Dictionary<string, string> equivalent, IReadOnlyList<Mutant> mutants)
     {

@@ -9,9 +9,9 @@ namespace Actipress.Mutation;
 /// becomes if (Mutants.Is(8)) wrong else s. All mutants are compiled at once; a run turns on one.
 /// </summary>
 /// <param name="edits">The edits that may be made.</param>
-/// <param name="wanted">Whether a mutant is to be there; its number is not known yet.</param>
-/// <param name="mutants">Receives the mutants that are.</param>
-/// <param name="first">The number of the first one of that list.</param>
+/// <param name="wanted">Whether a mutant is wanted; its number is not known yet.</param>
+/// <param name="mutants">Receives the mutants that were written.</param>
+/// <param name="first">The number of the first mutant in that list.</param>
 sealed class Switches(SemanticModel model, string file, IEdits edits, Func<Mutant, bool> wanted, List<Mutant> mutants, int first)
     : CSharpSyntaxRewriter
 {
@@ -31,7 +31,7 @@ sealed class Switches(SemanticModel model, string file, IEdits edits, Func<Mutan
         return visited;
     }
 
-    // The type of a literal that is converted (0 to a byte, say) is lost where it is one side of a conditional expression.
+    // A literal that is converted (0 to a byte, say) loses its type where it is one side of a conditional expression.
     ExpressionSyntax Cast(ExpressionSyntax expression, ExpressionSyntax inside)
     {
         if (expression is not LiteralExpressionSyntax) return inside;
@@ -70,7 +70,7 @@ sealed class Switches(SemanticModel model, string file, IEdits edits, Func<Mutan
 
     static string Text(SyntaxNode? node) => node?.WithoutTrivia().ToFullString() ?? "";
 
-    // What the language wants to be constant, and what no switch can stand in.
+    // The language requires a constant at these places, so no switch can stand there.
     static bool IsConstant(SyntaxNode node) => node switch
     {
         AttributeListSyntax or EnumMemberDeclarationSyntax or ParameterSyntax or PatternSyntax or SwitchLabelSyntax => true,
@@ -88,7 +88,7 @@ sealed class Switches(SemanticModel model, string file, IEdits edits, Func<Mutan
         && !(expression.Parent is ForStatementSyntax loop && loop.Incrementors.Contains(expression))
         && !(expression.Parent is AssignmentExpressionSyntax assignment && assignment.Left == expression)
         && !(expression.Parent is MemberAccessExpressionSyntax member && member.Name == expression)
-        // A variable that is declared in both sides of a conditional expression is declared twice.
+        // A variable that both sides of a conditional expression declare would be declared twice.
         && !expression.DescendantNodes().Any(inside => inside is SingleVariableDesignationSyntax or DeclarationExpressionSyntax)
         && !IsPartOfConditionalAccess(expression);
 
@@ -97,13 +97,13 @@ sealed class Switches(SemanticModel model, string file, IEdits edits, Func<Mutan
         expression.DescendantNodesAndSelf().Where(inside => inside is MemberBindingExpressionSyntax or ElementBindingExpressionSyntax)
             .Any(inside => !expression.Contains(inside.Ancestors().OfType<ConditionalAccessExpressionSyntax>().First()));
 
-    /// <summary>Code with single blanks, as a mutant shows it: cut off where it is long.</summary>
+    /// <summary>The code with single blanks, as a mutant shows it. Long code is truncated.</summary>
     public static string OnOneLine(string code)
     {
         var text = Collapsed(code);
         return text.Length <= 160 ? text : text[..157] + "...";
     }
 
-    /// <summary>Code with single blanks.</summary>
+    /// <summary>The code with single blanks.</summary>
     public static string Collapsed(string code) => string.Join(' ', code.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
 }

@@ -5,8 +5,8 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 namespace Actipress.Mutation;
 
 /// <summary>
-/// Edits that somebody wrote down, one a line: file, line of the source, before, after, separated by tabs. What stands before is a whole
-/// expression or statement that begins on that line, with single blanks; a statement without anything after it is left out.
+/// Edits that a person wrote, one on each line: file, line of the source, before, after, separated by tabs. The code before is a whole
+/// expression or statement that begins on that line, with single blanks. A statement with no code after is left out.
 /// </summary>
 sealed class WrittenEdits : IEdits
 {
@@ -19,7 +19,7 @@ sealed class WrittenEdits : IEdits
     /// <param name="path">The list.</param>
     /// <param name="repository">The repository's root.</param>
     /// <param name="root">The root of its mutated copy.</param>
-    /// <exception cref="FormatException">There is no edit, a line is not one, or it names a file that is not there.</exception>
+    /// <exception cref="FormatException">There is no edit, a line is not an edit, or it names a file that does not exist.</exception>
     public WrittenEdits(string path, string repository, string root)
     {
         this.root = root;
@@ -52,7 +52,7 @@ sealed class WrittenEdits : IEdits
     public IEnumerable<StatementSyntax?> Of(StatementSyntax statement) =>
         At(statement).Select(after => after == "" ? null : SyntaxFactory.ParseStatement(after));
 
-    /// <summary>The edits that no mutant makes: what stands before is not there, or what stands after does not compile.</summary>
+    /// <summary>The edits without a mutant: the code before is not found, or the code after does not compile.</summary>
     public IEnumerable<string> NotIn(IReadOnlyList<Mutant> mutants)
     {
         var made = mutants.Select(mutant => (mutant.File, mutant.Line, mutant.After)).ToHashSet();

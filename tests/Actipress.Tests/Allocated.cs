@@ -1,20 +1,20 @@
 namespace Actipress.Tests;
 
 /// <summary>
-/// Bytes that some code takes of the allocator. The process has one allocator: what the runtime's compiler takes meanwhile, or a finalizer
-/// frees, is in a few of several tries.
+/// Measures the bytes that some code allocates. The process has one allocator, so the runtime's compiler or a finalizer may change the
+/// level in a few of several tries.
 /// </summary>
 static class Allocated
 {
     const int Tries = 5;
 
-    /// <summary>The median of several tries, for a bound on either side.</summary>
+    /// <summary>The median of several tries, for a bound on both sides.</summary>
     public static long Usually(Func<long> bytes) => Tried(bytes)[Tries / 2];
 
-    /// <summary>The least of several tries, for a bound above.</summary>
+    /// <summary>The least of several tries, for an upper bound.</summary>
     public static long AtLeast(Func<long> bytes) => Tried(bytes)[0];
 
-    /// <summary>Bytes of the allocator, and tensors, that are there once finalizers have run: to compare with those of later.</summary>
+    /// <summary>The bytes of the allocator and the number of tensors after finalizers have run, for comparison with later values.</summary>
     public static (long Native, long Tensors) Level()
     {
         AllocatorMeter.Settle();
@@ -27,7 +27,7 @@ static class Allocated
         return [.. Enumerable.Range(0, Tries).Select(_ => bytes()).Order()];
     }
 
-    /// <summary>How far the level rises above its start while <paramref name="work"/> runs, and what it returns is disposed.</summary>
+    /// <summary>The highest level above the start while <paramref name="work"/> runs and its result is disposed.</summary>
     public static long Peak(Func<IDisposable?> work)
     {
         using var meter = AllocatorMeter.Start();

@@ -1,6 +1,6 @@
 namespace Actipress.Tests;
 
-/// <summary>The inputs that every codec and every face of it must stand, each with what it is there to catch.</summary>
+/// <summary>The inputs that every codec and every face of it must handle, each with the fault that it catches.</summary>
 public sealed record AwkwardMap(string Name, long[] Shape, Func<Random, int, float> Fill)
 {
     public override string ToString() => Name;

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Actipress.Tests;
 
-/// <summary>A program that a test starts as a user would.</summary>
+/// <summary>A program that a test starts as a user would start it.</summary>
 public static class ChildProcess
 {
     public sealed record Ended(int ExitCode, string Output, string Error)
@@ -10,7 +10,7 @@ public static class ChildProcess
         public string All => $"exit code {ExitCode}\n{Output}\n{Error}";
     }
 
-    /// <summary>The command line, built beside the tests.</summary>
+    /// <summary>The path of the command line, which is built beside the tests.</summary>
     public static string[] Cli { get; } =
     [
         "dotnet",
@@ -37,7 +37,7 @@ public static class ChildProcess
         return Wait(process);
     }
 
-    /// <summary>Runs one of this assembly's explicit tests in a process of its own, which must live and pass.</summary>
+    /// <summary>Runs one of this assembly's explicit tests in a process of its own. The process must live and the test must pass.</summary>
     public static Ended RunScenario(Type scenarios, string name, params (string Name, string? Value)[] environment)
     {
         var child =

@@ -1,13 +1,14 @@
 using System.IO.MemoryMappedFiles;
 
-// Compiled into every mutated assembly: says which mutant is active, and records which ones run.
+// This file is compiled into every mutated assembly. It tells which mutant is active, and records which mutants run.
 static unsafe class Mutants
 {
-    // An address as a number, which the compiler of GPU kernels takes where a pointer would be refused.
+    // The address is a number, because the compiler of GPU kernels refuses a pointer here.
     static readonly long reached = Open();
     static readonly int active = int.Parse(Variable("ACTIPRESS_MUTANT") ?? "-1", System.Globalization.CultureInfo.InvariantCulture);
 
-    // The class is initialised before the first method is compiled, so that the compiler sees constants and the switches cost nothing.
+    // The class is initialised before the first method is compiled, so that the compiler treats the fields as constants and the switches
+    // cost nothing.
     [System.Runtime.CompilerServices.ModuleInitializer]
     internal static void Initialize() => System.Runtime.CompilerServices.RuntimeHelpers.RunClassConstructor(typeof(Mutants).TypeHandle);
 
@@ -17,7 +18,7 @@ static unsafe class Mutants
         return mutant == active;
     }
 
-    // One byte a mutant, in a file that child processes map too.
+    // The file has one byte for each mutant, and child processes map it too.
     static long Open()
     {
         if (Variable("ACTIPRESS_MUTANTS_REACHED") is not { } path) return 0;

@@ -5,7 +5,10 @@ using Xunit.v3;
 
 [assembly: RecordReached]
 
-/// <summary>Compiled into the mutated tests: after each test a line with its method, its seconds and the mutants that it reached.</summary>
+/// <summary>
+/// This class is compiled into the mutated tests. After each test it writes a line with the test's method, its seconds and the mutants that
+/// it reached.
+/// </summary>
 [AttributeUsage(AttributeTargets.Assembly)]
 public sealed class RecordReachedAttribute : BeforeAfterTestAttribute
 {

@@ -8,10 +8,10 @@ namespace Actipress.Tests.Accounting;
 [MeasuresMemory]
 public class AllocatorMeterTests
 {
-    // What the runtime itself and the finalizers of other tests allocate and free meanwhile.
+    // The runtime and the finalizers of other tests allocate and free this much meanwhile.
     const long MiB = 1 << 20, Others = 100_000;
 
-    // What libtorch itself allocates when it is loaded.
+    // libtorch allocates this much when it is loaded.
     static AllocatorMeterTests() => empty(1).Dispose();
 
     [Fact]
@@ -33,7 +33,7 @@ public class AllocatorMeterTests
         Assert.InRange(meter.PeakBytes - before, -Others, Others);
     }
 
-    // Smaller ones are not looked at; they are in the level of the next one.
+    // The meter does not read the level at smaller allocations. Their bytes are in the level of the next larger one.
     [Theory, InlineData(16 << 10, true), InlineData((16 << 10) - 1, false)]
     public void The_peak_is_looked_at_before_an_allocation_of_16_KiB(int bytes, bool isSeen)
     {
@@ -46,7 +46,7 @@ public class AllocatorMeterTests
             empty(bytes, uint8).Dispose();
             return meter.PeakBytes - before >= bytes;
         });
-        // What else the process allocates meanwhile is in a few.
+        // Other allocations of the process meanwhile fall into a few of the tries.
         Assert.InRange(seen, isSeen ? Many * 9 / 10 : 0, isSeen ? Many : Many / 10);
     }
 
@@ -56,7 +56,7 @@ public class AllocatorMeterTests
         using var x = randn(4 * MiB);
         using var meter = AllocatorMeter.Start();
         var before = AllocatorMeter.CurrentBytes;
-        using (x.sort().Values) { }    // copies what it sorts
+        using (x.sort().Values) { }    // sort copies its input
         Assert.True(meter.PeakBytes - before > 2 * 16 * MiB, $"{meter.PeakBytes - before}");
     }
 
@@ -115,8 +115,8 @@ public class AllocatorMeterTests
         using var meter = AllocatorMeter.Start();
         var before = AllocatorMeter.CurrentBytes;
         compression.Backward(loss);
-        // Input and its gradient, an eighth for each of two forms of the gradient that came in; and some of oneDNN's, which without AVX-512
-        // multiplies matrices for the weights' gradient and lays them out first.
+        // The input and its gradient take this, and each of two layouts of the incoming gradient an eighth. oneDNN takes some more: without
+        // AVX-512 it computes the weights' gradient as a matrix product, whose operands it rearranges first.
         var most = Avx512F.IsSupported ? 2.5 : 3.5;
         Assert.InRange(meter.PeakBytes - before, 2 * bytes, (long)(most * bytes));
     }

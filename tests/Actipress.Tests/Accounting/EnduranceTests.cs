@@ -5,7 +5,7 @@ namespace Actipress.Tests.Accounting;
 
 public class EnduranceTests
 {
-    // Alone in its process: the finalizers of other tests move the level by megabytes.
+    // The test runs alone in its process, because finalizers of other tests change the level by megabytes.
     [Fact]
     public void Two_thousand_steps_leave_nothing_behind() =>
         ChildProcess.RunScenario(typeof(EnduranceTests), nameof(Steps_leave_nothing_behind));
@@ -13,7 +13,7 @@ public class EnduranceTests
     [Fact(Explicit = true)]
     public void Steps_leave_nothing_behind()
     {
-        // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
+        // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand steps, also in plain steps
         const int Warm = 1000, Steps = Warm + 2000;
         using var model = new LeNet();
         using var optimizer = optim.Adam(model.parameters());

@@ -13,7 +13,7 @@ public class KeptFidelityTests
         ("silu2", SiLU()), ("conv3", Conv2d(16, 16, 3, padding: 1, stride: 2)), ("silu3", SiLU()), ("flatten", Flatten()),
         ("fc", Linear(16 * 12 * 12, 5)));
 
-    // Smooth pictures of random waves.
+    // Makes smooth pictures of random waves.
     static Tensor Batch(int seed)
     {
         using var scope = NewDisposeScope();

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Accounting;
 
-/// <summary>What the ledger counts of a step, and what a step's notes make of it.</summary>
+/// <summary>The ledger's counts of a step, and the notes that follow from them.</summary>
 public sealed class LedgerTests : IDisposable
 {
     readonly DisposeScope scope = NewDisposeScope();
@@ -44,7 +44,7 @@ public sealed class LedgerTests : IDisposable
         Assert.Same(a, Account("a"));
         ledger.Release(20);
         Assert.Equal((0, 120), (ledger.LiveBytes, ledger.PeakBytes));
-        Assert.Equal([a], ledger.Accounts);    // the last step's, until another begins
+        Assert.Equal([a], ledger.Accounts);    // the accounts of the last step stay until another step begins
         var next = Account("b");
         Assert.Equal([next], ledger.Accounts);
         Assert.Equal(0, ledger.PeakBytes);
@@ -67,7 +67,7 @@ public sealed class LedgerTests : IDisposable
         Assert.Null(account.RelativeError);
         Entry[] maps = [new(900, "dct:2", 0.1), new(200, "dct:10", 0.5), new(20, "dct:100", 0.9)];
         foreach (var map in maps) ledger.Hold(account, map);
-        ledger.Hold(account, Of(5000));    // of which none is known
+        ledger.Hold(account, Of(5000));    // the error of this map is not known
         Assert.Equal(Expected(maps), account.RelativeError!.Value, 1e-12);
         Assert.Equal(maps.Sum(map => map.Bytes), account.JudgedBytes);
         ledger.Replace(account, maps[2]);
@@ -138,7 +138,7 @@ public sealed class LedgerTests : IDisposable
         }
     }
 
-    // White noise, of which a transform gathers nothing.
+    // A transform gathers nothing of white noise.
     [Theory, InlineData(100, true, "dct:"), InlineData(10, true, "dct:2"), InlineData(2, false, "")]
     public void Errors_beyond_half_of_the_maps_size_are_doubted_and_a_ratio_named_that_mends_them(double ratio, bool isDoubted, string mend)
     {

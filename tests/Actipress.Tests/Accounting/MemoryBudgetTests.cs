@@ -10,7 +10,7 @@ namespace Actipress.Tests.Accounting;
 [MeasuresMemory]
 public sealed class MemoryBudgetTests : IDisposable
 {
-    // What .NET allocates for itself within a step.
+    // .NET allocates up to this much for itself within a step.
     const long Others = 500_000;
 
     readonly int threads = get_num_threads();
@@ -30,7 +30,7 @@ public sealed class MemoryBudgetTests : IDisposable
         _ => throw new ArgumentException(network),
     };
 
-    // The peak of a step above the level before it.
+    // Returns the peak of a step above the level before it.
     static long Step(Module<Tensor, Tensor> model, ActivationCompression compression, Tensor x, Action? midway = null)
     {
         foreach (var parameter in model.parameters()) parameter.grad = null;
@@ -65,7 +65,7 @@ public sealed class MemoryBudgetTests : IDisposable
             using var compression = model.CompressActivations(options => options.Budget(bytes, BudgetOf.Maps));
             for (var step = 0; step < 3; step++) Step(model, compression, x);
             Assert.InRange(compression.Report().KeptBytes, share * 0.7 * saved, bytes * 1.05);
-            Step(model, compression, x);    // judges the one before
+            Step(model, compression, x);    // the beginning of this step judges the step before
             Assert.InRange(compression.Budget!.MeasuredBytes!.Value, share * 0.7 * saved, bytes * 1.05);
             Assert.Contains("budget of", compression.Report().ToString(), StringComparison.Ordinal);
         }
@@ -82,7 +82,7 @@ public sealed class MemoryBudgetTests : IDisposable
         {
             Step(model, compression, x);
             var failure = Assert.Throws<BudgetException>(() => Step(model, compression, x));
-            Assert.Throws<BudgetException>(() => Step(model, compression, x));    // and stays so
+            Assert.Throws<BudgetException>(() => Step(model, compression, x));    // every later step throws too
             least = failure.LeastBytes;
             Assert.Contains($"{least:N0}", failure.Message, StringComparison.Ordinal);
             Assert.InRange(least, plain / 10, plain * 0.9);
@@ -92,7 +92,7 @@ public sealed class MemoryBudgetTests : IDisposable
             var bytes = least + Others + (long)(share * (plain - least));
             using var compression = model.CompressActivations(options => options.Budget(bytes));
             for (var step = 0; step < 2; step++) Step(model, compression, x);
-            // .NET itself may allocate within one
+            // .NET may allocate within one of the steps
             Assert.InRange(Math.Min(Step(model, compression, x), Step(model, compression, x)), 0, bytes * 1.02 + Others);
             Assert.Equal(0, compression.LiveBytes);
         }
@@ -196,7 +196,7 @@ public sealed class MemoryBudgetTests : IDisposable
         }
     }
 
-    // Both orders: of two equal costs the first layer's is taken.
+    // Both orders are tested. Of two equal costs that of the first layer is chosen.
     static void WithBudget(
         Func<Module<Tensor, Tensor>> ofSmooth, Func<Module<Tensor, Tensor>> ofNoise, Tensor x, Tensor noise, double share,
         Action<int, int> rungs)
@@ -234,7 +234,7 @@ public sealed class MemoryBudgetTests : IDisposable
     public void Harm_to_the_input_of_a_normalisation_counts_more()
     {
         using var everything = NewDisposeScope();
-        // The same map twice, whose mean is nothing.
+        // Both layers save the same map, whose mean is zero.
         var x = Waves() - Waves().mean() + tensor(0.1f) * randn(1, 16, 64, 64);
         var (same, unlike) = (x.clone(), 0);
         foreach (var share in (double[])[0.2, 0.17, 0.13, 0.1, 0.08, 0.06])
@@ -253,7 +253,7 @@ public sealed class MemoryBudgetTests : IDisposable
         var ladder = Ladder.Of(ActivationCodec.Dct(10));
         Assert.Equal(["none", "quant:8", "dct:2", "dct:4", "dct:10", "dct:30", "dct:100"], ladder.Select(codec => $"{codec}"));
         var noise = tensor(0.2f) * randn(1, 16, 64, 64);
-        // Of waves alone a transform at ratio 2 does less harm than 8 bits.
+        // For waves alone a transform at ratio 2 does less harm than 8 bits.
         foreach (var map in (Tensor[])[Waves() + tensor(3f) + noise, Waves()])
             foreach (var (need, weight) in new (Need, double)[] { (Need.Linear, 1), (Need.Normalised, 4) })
                 Check(map, need, weight);
@@ -262,7 +262,7 @@ public sealed class MemoryBudgetTests : IDisposable
         {
             var rungs = Ladder.Measure(map, need, ladder, used: null, usedBytes: 0);
             Assert.Equal(new Rung(map.NumberOfElements * sizeof(float), 0), rungs[0]);
-            // Of an input of a normalisation the mean is taken away.
+            // The mean is subtracted from the input of a normalisation.
             var energy = need == Need.Linear ? map.square().mean().item<float>() : map.std(unbiased: false).square().item<float>();
             for (var i = 1; i < ladder.Length; i++)
             {
@@ -271,7 +271,7 @@ public sealed class MemoryBudgetTests : IDisposable
                 var harm = Quality.Mse(map, packed.Unpack()) / energy * weight;
                 Assert.InRange(rungs[i].Harm, Math.Max(harm, rungs[i - 1].Harm) * 0.999, Math.Max(harm, rungs[i - 1].Harm) * 1.001);
             }
-            // Scaled by what the map took under one of them.
+            // The bytes are scaled by those that the map took under one of the codecs.
             var scaled = Ladder.Measure(map, need, ladder, used: ladder[4], usedBytes: rungs[4].Bytes * 3);
             for (var i = 2; i < ladder.Length; i++)
                 Assert.InRange(scaled[i].Bytes, Math.Min(3 * rungs[i].Bytes, scaled[i - 1].Bytes) - 3, 3 * rungs[i].Bytes);

@@ -8,7 +8,8 @@ namespace Actipress.Tests.Accounting;
 [MeasuresMemory]
 public sealed class MemoryPredictionTests : IDisposable
 {
-    // What the runtime's compiler and the finalizers of other tests allocate and free in every one of three steps: seen up to 2.3 MB.
+    // The runtime's compiler and the finalizers of other tests allocate and free up to this much in each of three steps. Up to 2.3 MB were
+    // observed.
     const long Others = 3 << 20;
 
     readonly int threads = get_num_threads();
@@ -39,12 +40,12 @@ public sealed class MemoryPredictionTests : IDisposable
     [Theory]
     [InlineData("LeNet", new long[] { 256, 1, 28, 28 }, 0.06, 0.06)]
     [InlineData("ResNet18", new long[] { 64, 3, 32, 32 }, 0.06, 0.06)]
-    [InlineData("UNet3D", new long[] { 1, 4, 96, 48, 48 }, 0.25, 0.25)]    // slabs of the trials share more rows with their neighbours
+    [InlineData("UNet3D", new long[] { 1, 4, 96, 48, 48 }, 0.25, 0.25)]    // the slabs of the trials share more rows with their neighbours
     [InlineData("EfficientNetB0", new long[] { 2, 3, 192, 64 }, 0.06, 0.06)]
     public void A_step_takes_what_was_predicted(string network, long[] input, double tolerance, double withoutAvx512)
     {
         using var everything = NewDisposeScope();
-        // Of small maps of noise a transform gathers just enough in one size and not in another, where a finer codec stands in.
+        // For small maps of noise a transform suffices in one size and not in another, where a finer codec stands in.
         var ofKept = network == "EfficientNetB0" ? 0.2 : 0.1;
         using var model = Networks.Find(network).Create();
         var codec = ActivationCodec.Dct(10);
@@ -80,9 +81,9 @@ public sealed class MemoryPredictionTests : IDisposable
     }
 
     [Theory]
-    [InlineData("UNet3D", new long[] { 1, 4, 96, 32, 32 }, 0.03)]    // a quarter of 96 does not divide by its four levels
+    [InlineData("UNet3D", new long[] { 1, 4, 96, 32, 32 }, 0.03)]    // a quarter of 96 is not divisible by its four levels
     [InlineData("ResNet20", new long[] { 16, 3, 32, 32 }, 0.03)]
-    [InlineData("EfficientNetB0", new long[] { 1, 3, 192, 64 }, 0.1)]    // its scales do not grow with the image
+    [InlineData("EfficientNetB0", new long[] { 1, 3, 192, 64 }, 0.1)]    // its channel scales do not grow with the image
     public void Map_bytes_follow_from_a_part_of_the_input(string network, long[] input, double tolerance)
     {
         using var model = Networks.Find(network).Create();
@@ -98,7 +99,7 @@ public sealed class MemoryPredictionTests : IDisposable
         var prediction = MemoryPrediction.Of(model, [4096, 3, 32, 32], ActivationCodec.Dct(10));
         Assert.InRange(prediction.Baseline.SavedBytes, 2L << 30, 20L << 30);
         var beside = prediction.InputBytes + prediction.Compressed.PeakBytes;
-        prediction.EnsureFits(compressed: true, beside);    // just so
+        prediction.EnsureFits(compressed: true, beside);    // the prediction just fits
         Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: true, beside - 1));
         Assert.Equal(beside + prediction.ParameterBytes, prediction.NeededBytes(compressed: true));
         Assert.Equal(4096L * 3 * 32 * 32 * sizeof(float), prediction.InputBytes);

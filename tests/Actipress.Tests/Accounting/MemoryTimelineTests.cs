@@ -40,7 +40,7 @@ public class MemoryTimelineTests
         var timeline = Record(ActivationCodec.Parse(codec), out var peak);
         Assert.InRange(timeline.Peak!.Bytes - peak, -Others, Others);
         Assert.Equal(timeline.Peak.Bytes, timeline.AliveAtPeak.Sum(block => block.Bytes));
-        Assert.InRange(timeline.AliveAtPeak[^1].Bytes, -Others, MiB);    // what it cannot name
+        Assert.InRange(timeline.AliveAtPeak[^1].Bytes, -Others, MiB);    // the last entry holds the bytes that the timeline cannot name
         Assert.Contains("backward pass", timeline.Peak.Stage, StringComparison.Ordinal);
     }
 
@@ -71,7 +71,7 @@ public class MemoryTimelineTests
     {
         using var model = Network();
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
-        // What the runtime allocates meanwhile is not in all.
+        // The runtime does not allocate meanwhile in every try.
         Assert.InRange(Enumerable.Range(0, 3).Min(_ => Math.Abs(Left())), 0, Others);
 
         long Left()

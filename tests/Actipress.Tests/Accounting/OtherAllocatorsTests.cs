@@ -5,7 +5,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Accounting;
 
-/// <summary>A process that allocates with another library than glibc: it has no meter, and everything else works.</summary>
+/// <summary>In a process whose allocator is not glibc's there is no meter, and everything else works.</summary>
 public sealed class OtherAllocatorsTests
 {
     const long MiB = 1 << 20;
@@ -64,7 +64,7 @@ public sealed class OtherAllocatorsTests
         Assert.Null(CAllocator.MovedBy(() => level, () => Trial(64 * MiB)));
         Assert.Equal(1, made);
 
-        // Another thread frees as much in the first two tries.
+        // Another thread frees memory in the first two tries.
         (level, made) = (1L << 40, 0);
         Assert.Null(CAllocator.MovedBy(() => level, () => Trial(made < 2 ? -MiB : 64 * MiB)));
         Assert.Equal(3, made);

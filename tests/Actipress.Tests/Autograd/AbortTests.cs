@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Autograd;
 
 /// <summary>
-/// What would end the process if an exception ever left a callback: each scenario runs in a process of its own, which must live.
+/// Scenarios that would end the process if an exception left a callback. Each runs in a process of its own, which must live.
 /// </summary>
 public class AbortTests
 {
@@ -20,7 +20,7 @@ public class AbortTests
     {
         static Tensor Loss(Func<Tensor, object?> pack, Func<object?, Tensor> unpack) => Loss(pack, unpack, out _, out _);
 
-        // What it saves: the exponentials for themselves, and both factors of the product.
+        // The exponential saves its result, and the product saves both factors.
         static Tensor Loss(Func<Tensor, object?> pack, Func<object?, Tensor> unpack, out SavedTensorsScope scope, out Tensor w)
         {
             w = tensor(new[] { 1f, 2f, 3f }, requires_grad: true);
@@ -74,8 +74,9 @@ public class AbortTests
             Assert.Contains("lost", Assert.IsType<ExternalException>(failure, exactMatch: false).Message, StringComparison.Ordinal);
         }
 
-        // Operations of which each saved tensor is lost in turn. An undefined tensor in its place ended the process in one of these, an
-        // empty one went unnoticed in cumprod, det, solve and svdvals, and one on the meta device alone in gather and rfft.
+        // Each saved tensor of these operations is lost in turn. An undefined tensor in its place ended the process in one operation, an
+        // empty one went unnoticed in cumprod, det, solve and svdvals, and a stand-in on the meta device alone went unnoticed in gather and
+        // rfft.
         static readonly (string Name, Func<Tensor, Tensor> Run)[] operations =
         [
             ("layer norm", x => nn.LayerNorm(8).call(x).square()), ("batch norm", x => nn.BatchNorm1d(6).call(x).square()),
@@ -304,7 +305,7 @@ public class AbortTests
                 using (var y = model.call(randn(1, 1, 40, 40))) loss = y.sum();
                 var packed = timeline.Maps.Select(span => ((SavedMap)span.Map).Values?.Held).OfType<PackedMap>().ToArray();
                 Assert.Equal(2, packed.Length);
-                // counts of positions, which are not so many
+                // section 0 has the counts of positions, and the map has fewer positions than these counts
                 if (damaged > 0) ((Sections)packed[damaged - 1].Stored).Encoded[0].fill_(7);
                 var failure = Record.Exception(() => compression.Backward(loss));
                 if (failure is not null) Assert.IsType<InvalidDataException>(Assert.IsType<CompressionException>(failure).InnerException);

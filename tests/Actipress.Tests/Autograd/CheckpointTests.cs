@@ -38,7 +38,7 @@ public sealed class CheckpointTests : IDisposable
         Assert.Equal(2, runs);
     }
 
-    // The gradients of a loss over a model, from the same seed each time.
+    // Returns the gradients of a loss over a model, from the same seed each time.
     static List<float[]> Gradients(Module model, Func<Tensor> loss)
     {
         model.zero_grad();
@@ -106,7 +106,7 @@ public sealed class CheckpointTests : IDisposable
                 byName ? model.call(x) : Checkpoint.Run(y => Checkpoint.Run(c, Checkpoint.Run(b, Checkpoint.Run(a, y))), x)));
         Assert.Equal("abc ab c b a".Replace(" ", "", StringComparison.Ordinal), string.Concat(runs));
 
-        // The block itself saves something after its last inner checkpoint, which has to run for it.
+        // The block saves a tensor after its last inner checkpoint, so that the checkpoint has to run again for it.
         plain = Gradient(() => model.call(x).exp());
         Assert.Equal(plain, Gradient(() => Checkpoint.Run(y => Checkpoint.Run(b, Checkpoint.Run(a, y)).exp().sin(), x).exp()));
         Assert.Equal("abab ba".Replace(" ", "", StringComparison.Ordinal), string.Concat(runs));
@@ -225,10 +225,12 @@ public sealed class CheckpointTests : IDisposable
         var plain = After(block.call);
         Assert.Equal(plain, After(y => Checkpoint.Run(block, y)));
         Assert.Equal(plain, After(y => Checkpoint.Run(block.call, y, block)));
-        Assert.NotEqual(plain, After(y => Checkpoint.Run(block.call, y)));    // as in PyTorch: it cannot know the function's modules
+        // As in PyTorch, the checkpoint cannot know the function's modules
+        Assert.NotEqual(plain, After(y => Checkpoint.Run(block.call, y)));
     }
 
-    // What is drawn between the two passes is drawn once: the second run has the random state of the first, and leaves the present one.
+    // Numbers that are drawn between the two passes are drawn once: the second run has the random state of the first run, and leaves the
+    // present state unchanged.
     [Theory, InlineData(false), InlineData(true)]
     public void What_is_drawn_between_the_passes_is_not_drawn_again_after_them(bool fails)
     {
@@ -240,7 +242,7 @@ public sealed class CheckpointTests : IDisposable
 
         Tensor Function(Tensor input) => ++runs == 2 && fails ? throw new InvalidOperationException("the second time") : block.call(input);
 
-        // Three numbers between the passes, and three after them.
+        // Three numbers are drawn between the passes, and three after them.
         Tensor Drawn(Func<Tensor, Tensor> run)
         {
             manual_seed(5);
@@ -381,7 +383,7 @@ public sealed class CheckpointTests : IDisposable
 
     public static TheoryData<string> WrongBlocks => [.. wrong.Keys];
 
-    // What a block does the first and the second time, and what is said of it.
+    // A block's first and second run, and the message about their difference.
     static readonly Dictionary<string, (Func<Tensor, int, Tensor> Block, string Says)> wrong = new()
     {
         ["more tensors"] = ((x, run) => run == 1 ? x.exp() : x.exp().exp(), "2 tensors were saved the second time, 1 the first"),
@@ -500,7 +502,7 @@ public sealed class CheckpointTests : IDisposable
 
     public static TheoryData<string> InPlaceBlocks => [.. inPlace.Keys];
 
-    // Blocks that change a tensor in place after an operation has returned it.
+    // These blocks change a tensor in place after an operation has returned it.
     static readonly Dictionary<string, Func<Tensor, Tensor>> inPlace = new()
     {
         ["exp, add_"] = x => x.exp().add_(1),
@@ -742,7 +744,7 @@ public sealed class CheckpointTests : IDisposable
             model, () => { using (Checkpoint.Blocks(model, "body")) { compression.Dispose(); return model.call(x).square().mean(); } }));
     }
 
-    // All but what depends on when the report is asked for.
+    // Returns the report without the lines that depend on the time of the report.
     static (string, int, int, long, long, string, int, double?) Counted(LayerReport layer) =>
         (layer.Name, layer.Maps, layer.SharedMaps, layer.SavedBytes, layer.KeptBytes, layer.KeptAs, layer.NotFinite, layer.RelativeError);
 

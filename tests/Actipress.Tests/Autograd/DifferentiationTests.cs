@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Autograd;
 
-/// <summary>SavedTensors.Backward and Grad against torch's own backward and grad.</summary>
+/// <summary><c>SavedTensors.Backward</c> and <c>Grad</c> return the same as torch's own backward and grad.</summary>
 public sealed class DifferentiationTests : IDisposable
 {
     readonly DisposeScope everything = NewDisposeScope();

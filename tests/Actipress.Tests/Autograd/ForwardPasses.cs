@@ -5,12 +5,14 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Autograd;
 
-/// <summary>Forward passes as people write them, each a scalar loss over its own parameters: what every hook must leave unharmed.</summary>
+/// <summary>
+/// Forward passes as users write them, each a scalar loss over its own parameters. Every hook must leave their gradients unchanged.
+/// </summary>
 public sealed record ForwardPass(string Name, Func<(IReadOnlyList<Parameter> Parameters, Func<Tensor> Loss)> Make)
 {
     public override string ToString() => Name;
 
-    /// <summary>The gradients of all parameters, after one backward pass from a fixed seed.</summary>
+    /// <summary>Returns the gradients of all parameters after one backward pass from a fixed seed.</summary>
     public IReadOnlyList<float[]> Gradients(Func<IDisposable>? scope = null)
     {
         using var everything = NewDisposeScope();
@@ -22,7 +24,7 @@ public sealed record ForwardPass(string Name, Func<(IReadOnlyList<Parameter> Par
         value.backward();
         var gradients =
             parameters.Select(p => p.grad is { } g ? g.to(ScalarType.Float32).contiguous().data<float>().ToArray() : []).ToArray();
-        GC.KeepAlive(loss);    // which holds the model, whose finalizer disposes its parameters
+        GC.KeepAlive(loss);    // the loss holds the model, whose finalizer disposes its parameters
         return gradients;
     }
 

@@ -6,13 +6,13 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Tests.Autograd;
 
 /// <summary>
-/// Without a second device: saved tensors are moved from the CPU to the CPU, which takes every step but the transfer itself. The tests
-/// of a GPU's own skip where there is none.
+/// Offloading without a second device. Saved tensors are copied from the CPU to the CPU, which runs every step except the transfer. The
+/// tests on a GPU skip where there is none.
 /// </summary>
 [MeasuresMemory]
 public class OffloadTests
 {
-    // Scopes are entered here without the entry points that put the hooks in place.
+    // The tests enter scopes without the public methods, which install the hooks.
     static OffloadTests() => SavedTensors.SelfCheck();
 
     public static TheoryData<ForwardPass> Passes => [.. ForwardPass.All];
@@ -48,13 +48,13 @@ public class OffloadTests
             Tensor loss;
             var before = AllocatorMeter.CurrentBytes;
             using (SavedTensorsScope.Enter(store))
-            using (var map = w.tanh())    // saves its result, and so do both others
+            using (var map = w.tanh())    // tanh, square and sin save this map
             using (var square = map.square())
             using (var sine = map.sin())
             using (var product = square * w)
             using (var sum = product + sine)
                 loss = sum.sum();
-            Assert.Equal(2 * MiB, store.LiveBytes);    // the map and its square; not the parameter
+            Assert.Equal(2 * MiB, store.LiveBytes);    // the map and its square count, and the parameter does not
             var held = AllocatorMeter.CurrentBytes - before;
             w.grad = null;
             loss.backward();

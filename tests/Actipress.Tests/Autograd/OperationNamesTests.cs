@@ -9,7 +9,7 @@ public sealed class OperationNamesTests
     [InlineData("aten::max_pool2d_with_indices")]
     public void A_name_that_libtorch_has_is_taken(string name) => Assert.Equal(name, Operation.Existing(name).Name);
 
-    // A name without its namespace is compared as one of aten's.
+    // A name without a namespace is compared as a name of aten.
     [Theory]
     [InlineData("relu", "aten::relu")]
     [InlineData("conv2", "aten::conv2d")]

@@ -13,7 +13,7 @@ public class OperationObserverTests
     static OperationObserverTests() => SavedTensors.SelfCheck();
 
     /// <summary>
-    /// Writes down, for each saved tensor, the operations that run, the innermost first, and at which places the innermost one has the
+    /// Records for each saved tensor the running operations, innermost first, and the positions at which the innermost operation has the
     /// tensor.
     /// </summary>
     sealed class Recording : SavedTensorHooks
@@ -76,7 +76,7 @@ public class OperationObserverTests
         using var everything = NewDisposeScope();
         var (x, y) = (Wanted(4, 5), Wanted(4, 5));
         Assert.Equal("aten::relu_", Assert.Single(Record(() => x.exp().relu_()), saved => saved.Operations == "aten::relu_").Operations);
-        // x * y in place saves its first factor as it was, a copy, and its second one.
+        // The product x * y in place saves a copy of its first factor from before the change, and its second factor.
         var saved = Record(() => x.neg().mul_(y))
             .Where(save => save.Operations.StartsWith("aten::mul_", StringComparison.Ordinal)).ToArray();
         Assert.Equal(["1", ""], saved.Select(save => save.Places).OrderDescending());
@@ -158,7 +158,7 @@ public class OperationObserverTests
         {
             using var block = Checkpoint.Run(v =>
             {
-                // A scope of the block's own: seen in both runs.
+                // The block opens a scope of its own, which sees both runs.
                 using (SavedTensorsScope.Enter(hooks)) return v.sigmoid();
             }, x * 1);
             loss = block.exp().sum();
@@ -209,7 +209,7 @@ public class OperationObserverTests
         var thread = new Thread(scope.Dispose);
         thread.Start();
         thread.Join();
-        x.exp().Dispose();    // this thread notices when it saves something
+        x.exp().Dispose();    // this thread notices it when it saves a tensor
         Assert.Null(OperationObserver.Running);
         Assert.False(Observed());
     }
@@ -228,7 +228,7 @@ public class OperationObserverTests
         }
         opened!.Dispose();
         Assert.Equal([0], depths);
-        // The convolution had begun before: nothing is known of what it saves, and what it saves stays exact.
+        // The convolution began before the scope, so its saved tensors are not known and stay exact.
         Assert.Equal(["", "aten::exp", "aten::tanh"], inner.Innermost);
         Assert.Null(OperationObserver.Running);
         Assert.False(Observed());
@@ -247,7 +247,7 @@ public class OperationObserverTests
         {
             scope.Dispose();
             if (Observed()) return;
-            second ??= SavedTensorsScope.Enter(hooks);    // off and on again inside aten::convolution
+            second ??= SavedTensorsScope.Enter(hooks);    // the callbacks go off and on again inside aten::convolution
         };
         functional.conv2d(x, w).Dispose();
         Assert.Equal(0, OperationObserver.Running!.Depth);
@@ -267,7 +267,7 @@ public class OperationObserverTests
         {
             for (var i = 0; i < 100; i++)
             {
-                // matmul has no guard in TorchSharp 0.107.0: its errors end the process, hooks or not
+                // matmul has no guard in TorchSharp 0.107.0: its errors end the process, with or without hooks
                 Assert.ThrowsAny<Exception>(() => a.mm(b));
                 Assert.ThrowsAny<Exception>(() => functional.conv2d(a, b));
                 Assert.ThrowsAny<Exception>(() => a.view(7));
@@ -289,7 +289,7 @@ public class OperationObserverTests
         var hooks = new Recording();
         var inner = SavedTensors.Hook(kept => kept, kept => (Tensor)kept!);
         inner.Dispose();
-        // Each save runs an operation that saves: a scope of its own inside the callback makes them nest.
+        // Each save runs an operation that saves. A scope inside the callback makes the saves nest.
         void Nest(Tensor tensor)
         {
             deepest = Math.Max(deepest, OperationObserver.Running!.Depth);
@@ -322,7 +322,8 @@ public class OperationObserverTests
         var x = randn(4, 4);
         var (plain, watched) = (Allocated(), 0L);
         using (SavedTensorsScope.Enter(new Recording())) watched = Allocated();
-        Assert.InRange(watched - plain, long.MinValue, Operations / 10);    // a tenth of a byte for an operation: the runtime's own
+        // a tenth of a byte for each operation allows for the runtime's own allocations
+        Assert.InRange(watched - plain, long.MinValue, Operations / 10);
 
         long Allocated()
         {
@@ -338,7 +339,7 @@ public class OperationObserverTests
     {
         using var everything = NewDisposeScope();
         var (x, hooks) = (Wanted(8), new Recording());
-        // A scope that ends on another thread is noticed within the backward pass, where libtorch brings this thread's callbacks back after
+        // A scope that ends on another thread is noticed within the backward pass, because libtorch restores this thread's callbacks after
         // each node.
         for (var round = 0; round < 20; round++)
         {
@@ -352,7 +353,7 @@ public class OperationObserverTests
             Assert.Null(OperationObserver.Running);
             Assert.False(Observed(), $"round {round}");
         }
-        // One that is opened within it and stays is seen by what follows.
+        // A scope that is opened within the pass and stays open sees the operations that follow.
         SavedTensorsScope? opened = null;
         using (SavedTensors.Hook(kept => kept, kept => { opened ??= SavedTensorsScope.Enter(hooks); return (Tensor)kept!; }))
         using (var loss = x.exp().sum()) loss.backward();
@@ -376,7 +377,7 @@ public class OperationObserverTests
             [("aten::div", "0"), ("aten::div", "1")], saved.Where(save => save.Operations == "aten::div").OrderBy(save => save.Places));
     }
 
-    // Alone in its process: the switch counts before the first use.
+    // The test runs alone in its process, because the switch is read at the first use.
     [Fact]
     public void Without_the_callbacks_modules_tell_what_is_needed() =>
         ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Modules_tell_what_is_needed));
@@ -412,7 +413,7 @@ public class OperationObserverTests
         double[] Gradients() => [.. model.parameters().SelectMany(p => p.grad!.data<float>().ToArray()).Select(g => (double)g)];
     }
 
-    // Alone in its process: the finalizers of other tests move the level by megabytes.
+    // The test runs alone in its process, because finalizers of other tests change the level by megabytes.
     [Fact]
     public void Thousands_of_steps_leave_nothing_behind() =>
         ChildProcess.RunScenario(typeof(OperationObserverTests), nameof(Steps_of_all_kinds_leave_nothing_behind));
@@ -420,7 +421,7 @@ public class OperationObserverTests
     [Fact(Explicit = true)]
     public void Steps_of_all_kinds_leave_nothing_behind()
     {
-        // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand, plain steps too
+        // libtorch's threads and the runtime's compiler take up to 9 MB in the first thousand steps, also in plain steps
         const int Warm = 1000, Steps = Warm + 2000;
         set_num_threads(1);
         using var model = Sequential(Conv2d(1, 4, 3, padding: 1), ReLU(), Conv2d(4, 4, 3, padding: 1), Tanh(), Flatten(), Linear(256, 4));
@@ -438,8 +439,8 @@ public class OperationObserverTests
                     SavedTensors.Backward(loss, retainGraph: true);
                     loss.backward();
                 }
-                else if (step % 100 != 1) loss.backward();    // else there is none
-                // Operations and a model that fail.
+                else if (step % 100 != 1) loss.backward();    // in the other steps there is no backward pass
+                // Operations and a model fail too.
                 if (step % 250 == 2) Assert.ThrowsAny<Exception>(() => model.forward(y));
                 if (step % 250 == 3) Assert.ThrowsAny<Exception>(() => model.call(y));
                 model.zero_grad();

@@ -125,7 +125,7 @@ public class SavedTensorsTests
         Assert.Equal(1, disposed);
 
         using (SavedTensors.Hook(_ => new CountsDisposal(() => disposed++), _ => ones(3))) value = w.exp().sum();
-        everything.Dispose();    // the graph goes without a backward pass
+        everything.Dispose();    // the graph is disposed without a backward pass
         Assert.Equal(2, disposed);
     }
 
@@ -310,7 +310,7 @@ public class SavedTensorsTests
         using var mine = LossThat("mine", first: Elsewhere);
         Assert.Equal("mine", Assert.Throws<InvalidDataException>(() => SavedTensors.Backward(mine)).Message);
 
-        // libtorch refuses the wrong shape: that is no other thread's failure.
+        // libtorch refuses the wrong shape. This failure belongs to no other thread.
         using var w = ones(3, requires_grad: true);
         using var scope = SavedTensors.Hook(x => x, _ =>
         {
@@ -355,7 +355,7 @@ public class SavedTensorsTests
         Assert.ThrowsAny<Exception>(() => loss.backward());
     }
 
-    // A product asks for both of its factors, one after the other.
+    // A product unpacks both of its factors, one after the other.
     [Theory, InlineData(true), InlineData(false)]
     public void Of_two_failures_in_one_pass_the_first_is_the_cause(bool throughBackward)
     {

@@ -20,7 +20,7 @@ public sealed class TensorsInTests
         foreach (var value in opaque) Assert.True(TensorsIn.Value(value).IsOpaque, $"What {value.GetType()} holds is not known.");
     }
 
-    // Each shows its tensors by one interface only.
+    // Each type exposes its tensors by one interface only.
     sealed class Running(Tensor[] tensors) : IEnumerable<Tensor>
     {
         public IEnumerator<Tensor> GetEnumerator() => tensors.AsEnumerable().GetEnumerator();

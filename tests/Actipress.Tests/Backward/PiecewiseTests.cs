@@ -9,14 +9,14 @@ using static TorchSharp.torch.nn.functional;
 
 namespace Actipress.Tests.Backward;
 
-/// <summary>Backward passes that read held maps in pieces, beside those that rebuild them whole.</summary>
+/// <summary>Backward passes that read held maps in pieces give the gradients of those that rebuild the maps whole.</summary>
 [MeasuresMemory]
 public sealed class PiecewiseTests : IDisposable
 {
     readonly DisposeScope scope = NewDisposeScope();
     public void Dispose() => scope.Dispose();
 
-    // What the caller holds is handed out as it is; its multiple is not held by anybody.
+    // A map that the caller holds is returned as it is, so each test uses a multiple of it, which nothing else holds.
     sealed class Scaled() : Module<Tensor, Tensor>("scaled")
     {
         public override Tensor forward(Tensor input) => input.Mul(1.5);
@@ -48,7 +48,7 @@ public sealed class PiecewiseTests : IDisposable
         Assert.InRange(read, fewest, long.MaxValue);
         var whole = Gradients(model, x, inPieces: false, ActivationCodec.Parse(codec));
         Assert.Equal(whole.Length, ours.Length);
-        // Gradients by biases are sums of which most cancels.
+        // The gradients of biases are sums whose terms mostly cancel.
         foreach (var (found, expected) in ours.Zip(whole))
             Assert.True((found - expected).norm().item<float>() <= (found.dim() == 1 ? 10 : 1) * mostError * expected.norm().item<float>(),
                 $"{string.Join('x', found.shape)}: {(found - expected).norm().item<float>()} of {expected.norm().item<float>()}");
@@ -89,7 +89,7 @@ public sealed class PiecewiseTests : IDisposable
     [InlineData(1, 1, 0, 1, 1)]
     [InlineData(1, 2, 0, 1, 1)]
     [InlineData(2, 3, 0, 1, 1)]
-    [InlineData(3, 1, 5, 1, 1)]    // rows of padding alone
+    [InlineData(3, 1, 5, 1, 1)]    // some rows are padding alone
     public void A_convolution_of_one_large_image_or_volume(int kernel, int stride, int padding, int dilation, int groups)
     {
         using var plane = Sequential(new Scaled(), Conv2d(8, 4, kernel, stride, padding, dilation, groups: groups));
@@ -98,7 +98,7 @@ public sealed class PiecewiseTests : IDisposable
         AssertNear(volume, Smooth(2, 8, 60, 48, 50));
     }
 
-    // Slabs of unlike heights, each of which is divided into parts of the channels too.
+    // Slabs have unequal heights, and each is divided by channels too.
     [Theory]
     [InlineData(3, 2, 1, 1)]
     [InlineData(3, 3, 0, 1)]
@@ -156,8 +156,8 @@ public sealed class PiecewiseTests : IDisposable
         }
     }
 
-    // libtorch has other kernels for small volumes, which take many times their memory: no piece is so small. A piece that is the whole
-    // map, a flat volume's or a transposed convolution's, is computed as libtorch would.
+    // libtorch has other kernels for small volumes, which take many times their memory, so no piece is so small. A piece that is the whole
+    // map, as of a flat volume or a transposed convolution, is computed as in libtorch.
     [Theory]
     [InlineData(16, 3, 1, 1, 1, 16, 64, 64, 64)]
     [InlineData(16, 3, 1, 1, 5, 16, 30, 32, 96)]
@@ -216,7 +216,7 @@ public sealed class PiecewiseTests : IDisposable
         using var model = Sequential(
             Conv2d(3, 16, 3, padding: 1, bias: false), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1, bias: false), BatchNorm2d(16),
             ReLU(), MaxPool2d(2), Conv2d(16, 8, 3), GELU(), Conv2d(8, 4, 1));
-        AssertNear(model, Smooth(40, 3, 64, 64), codec, mostError: 3e-4);    // where sums of a batch norm's gradients cancel
+        AssertNear(model, Smooth(40, 3, 64, 64), codec, mostError: 3e-4);    // the sums of a batch norm's gradients cancel here
     }
 
     [Fact]
