@@ -90,7 +90,7 @@ public sealed class CliTests : IDisposable
     [Fact]
     public void Ctrl_C_ends_training_and_keeps_what_was_done()
     {
-        // A shell's background job ignores the signal, and so would whatever it starts.
+        // A shell's background job ignores the signal, and so does every process that it starts.
         using var training = ChildProcess.Start([
             "env", "--default-signal=INT", .. ChildProcess.Cli, "train", "--model", "lenet", "--epochs", "1000", "--batch", "400", "--out",
             folder,
@@ -116,7 +116,7 @@ public sealed class CliTests : IDisposable
         Assert.Equal("train", Lines()[^1].GetProperty("kind").GetString());
     }
 
-    // Of twelve seconds of a core, of which four are enough to see that it does not go on.
+    // The step takes twelve seconds of one core. Four of them suffice to show that it does not continue.
     static readonly string[] longStep =
     [
         "train", "--model", "unet3d", "--extents", "96x96x96", "--features", "32", "--batch", "2", "--train-examples", "2",
@@ -126,7 +126,7 @@ public sealed class CliTests : IDisposable
     static Process WithDefaultSignal(params string[] arguments) =>
         ChildProcess.Start(["env", "--default-signal=INT", "OMP_NUM_THREADS=1", .. ChildProcess.Cli, .. arguments]);
 
-    // Kills what still computes.
+    // Kills the process if it still computes.
     static ChildProcess.Ended EndsAtOnce(Process process)
     {
         var (most, begun) = (TimeSpan.FromSeconds(4), Used());
@@ -138,7 +138,7 @@ public sealed class CliTests : IDisposable
         {
             process.Refresh();
             try { return process.TotalProcessorTime; }
-            catch (InvalidOperationException) { return TimeSpan.Zero; }    // it has just ended
+            catch (InvalidOperationException) { return TimeSpan.Zero; }    // the process has just ended
         }
     }
 
@@ -161,7 +161,7 @@ public sealed class CliTests : IDisposable
     public void A_command_that_has_nothing_to_keep_ends_at_the_first_Ctrl_C()
     {
         using var measuring = WithDefaultSignal("memory", "UNet3D", "--batch", "2");
-        Assert.NotNull(measuring.StandardError.ReadLine());    // its progress: it is at work
+        Assert.NotNull(measuring.StandardError.ReadLine());    // its progress shows that it is at work
         PressCtrlC(measuring);
         var ended = EndsAtOnce(measuring);
         Assert.True(ended.ExitCode == 130, ended.All);
@@ -358,11 +358,11 @@ public sealed class CliTests : IDisposable
             Assert.True(help.ExitCode == 0, help.All);
             Assert.Contains($"\nExamples:\n  ./actipress {name}", help.Output, StringComparison.Ordinal);
         }
-        // for developers
+        // these commands are for developers
         foreach (var hidden in (string[])["readme", "maps"]) Assert.DoesNotContain($"  {hidden} ", ended.Output, StringComparison.Ordinal);
     }
 
-    // Seen by a program in a mount namespace of its own, where that is allowed.
+    // The test hides the name in a mount namespace of its own, where the system allows one.
     [Fact]
     public void A_processor_that_the_system_does_not_name_is_called_unknown()
     {

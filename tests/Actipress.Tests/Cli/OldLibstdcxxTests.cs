@@ -1,8 +1,8 @@
 namespace Actipress.Tests.Cli;
 
 /// <summary>
-/// Systems whose libstdc++ is older than TorchSharp's library asks for, such as Debian 12. The old one is a copy of this system's in which
-/// the version's name, and that of its one function, are others.
+/// Systems whose libstdc++ is older than TorchSharp's library requires, such as Debian 12. The old library is a copy of this system's in
+/// which the names of the version and of its one function are changed.
 /// </summary>
 public sealed class OldLibstdcxxTests : IDisposable
 {

@@ -1,6 +1,6 @@
 namespace Actipress.Tests.Cli;
 
-/// <summary>What ./actipress and ./dev check and get before they build.</summary>
+/// <summary>The programs that ./actipress and ./dev check and install before they build.</summary>
 public sealed class PrerequisitesTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;

@@ -71,7 +71,7 @@ public sealed class ReportCommandTests : IDisposable
         Assert.NotEqual(readme, File.ReadAllText(In("README.md")));
         var ended = Run("readme", folder);
         Assert.True(ended.ExitCode == 0, ended.All);
-        Assert.Equal(readme, File.ReadAllText(In("README.md")));    // the repository's own tables are those of its results
+        Assert.Equal(readme, File.ReadAllText(In("README.md")));    // the repository's tables are those of its results
 
         File.WriteAllText(In("README.md"), readme.Replace("<!-- end of results -->", "", StringComparison.Ordinal));
         var noPlace = Run("readme", folder);

@@ -7,7 +7,7 @@ using Actipress.Experiments;
 namespace Actipress.Tests.Cli;
 
 /// <summary>
-/// The report of the repository's results in a browser without a window, at three widths and in both schemes. The pictures are kept in
+/// The report of the repository's results in a browser without a window, at three widths and in both colour schemes. The screenshots are in
 /// artifacts/pages.
 /// </summary>
 public sealed class ReportPageTests : IDisposable
@@ -18,7 +18,8 @@ public sealed class ReportPageTests : IDisposable
 
     static readonly string experiments = Path.Combine(TestData.Repository, "experiments");
 
-    // A frame as wide as is asked for, since a browser's window has a least width, and what a script finds in it.
+    // The page shows the report in a frame of the wanted width, since a browser's window has a least width. A script writes what it finds
+    // in the frame.
     const string Frame = """
         <!doctype html><body style="margin:0"><iframe id=frame src="report.html" style="border:0;width:WIDTHpx;height:900px"></iframe>
         <pre id=found></pre><script>
@@ -84,7 +85,7 @@ public sealed class ReportPageTests : IDisposable
                 Assert.Equal(dark ? "rgb(232, 232, 232)" : "rgb(34, 34, 34)", found.Text);
                 if (width == 1400) Assert.All(found.Tops, bottom => Assert.InRange(bottom, 0, 900));    // on the first screen
 
-                // What is read in the browser is what is stored.
+                // The values in the browser are the stored values.
                 Assert.Equal(11, found.Memory.Length);
                 foreach (var row in found.Scores) Assert.Equal(Score(row[0]), row[3]);
                 Assert.Equal(["lenet", "resnet18", "unet3d"], found.Times.Select(row => row[0]).Order(StringComparer.Ordinal));

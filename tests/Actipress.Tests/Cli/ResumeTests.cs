@@ -4,7 +4,7 @@ using Actipress.Experiments;
 
 namespace Actipress.Tests.Cli;
 
-/// <summary>Trainings that are interrupted, by Ctrl-C or by a full disk, and gone on with by <c>train --resume</c>.</summary>
+/// <summary>Trainings that are interrupted, by Ctrl-C or by a full disk, and continued with <c>train --resume</c>.</summary>
 public sealed class ResumeTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
@@ -19,7 +19,7 @@ public sealed class ResumeTests : IDisposable
 
     string In(string name) => Path.Combine(folder, name);
 
-    // What a training found: everything but times, the allocator's levels, and where it ran.
+    // The results of a training without times, the allocator's levels and the machine.
     static string[] Outcome(ChildProcess.Ended ended)
     {
         Assert.True(ended.ExitCode == 0, ended.All);
@@ -51,12 +51,12 @@ public sealed class ResumeTests : IDisposable
         Assert.True(JsonDocument.Parse(interrupted.Output).RootElement.GetProperty("interrupted").GetBoolean());
         Assert.InRange(Epochs(In("interrupted")).Length, 3, 15);
 
-        // Another training's state is refused, and stays.
+        // The state of another training is refused, and is not deleted.
         var other = ChildProcess.Run([.. Train(In("interrupted")), "--resume", "--codec", "dct:4"]);
         Assert.True(other.ExitCode == 2, other.All);
         Assert.Contains("is the state of another training", other.Error, StringComparison.Ordinal);
 
-        // Nor does one that begins anew remove it.
+        // A training that begins anew does not delete it either.
         var state = File.ReadAllBytes(In("interrupted/training.state"));
         var anew = ChildProcess.Run([.. ChildProcess.Cli, "train", "--epochs", "1", "--out", In("interrupted")]);
         Assert.True(anew.ExitCode == 2, anew.All);
@@ -88,10 +88,10 @@ public sealed class ResumeTests : IDisposable
             $"Another training is at work in {folder}: wait for its end, or train into another folder.", refused.Error,
             StringComparison.Ordinal);
         Assert.Empty(refused.Output);
-        using (state.Alone()) Assert.True(File.Exists(state.Path + ".lock"));    // it is given back
+        using (state.Alone()) Assert.True(File.Exists(state.Path + ".lock"));    // the lock is released
     }
 
-    // A disk of the test's own, in a mount namespace of the test's own; the test skips by name where the system does not allow that.
+    // Runs a script with a disk of its own, in a mount namespace of its own. The test skips by name where the system does not allow that.
     ChildProcess.Ended OnDisk(string script)
     {
         string[] unshare = ["unshare", "--user", "--map-root-user", "--mount"];
@@ -104,7 +104,7 @@ public sealed class ResumeTests : IDisposable
         return ChildProcess.Run([.. unshare, "bash", "-c", $"disk='{In("disk")}'; cd '{folder}'; {script}"]);
     }
 
-    // Of both runs; the options change little of it.
+    // The state of both runs. The options hardly change its size.
     long StateBytes()
     {
         var plan = new TrainingPlan { Model = "lenet", Data = "digits", TrainExamples = 128, TestExamples = 16 };
@@ -121,7 +121,7 @@ public sealed class ResumeTests : IDisposable
     [Fact]
     public void A_full_disk_is_told_and_what_was_saved_before_is_gone_on_with()
     {
-        // Room for one state and a half: the second one, which is written beside the first, does not fit.
+        // There is room for one state and a half. The second state, which is written beside the first, does not fit.
         var train = Line(Train(In("disk")));
         var ended = OnDisk($$"""
             mount -t tmpfs -o size={{StateBytes() * 3 / 2}} none "$disk"
@@ -140,6 +140,6 @@ public sealed class ResumeTests : IDisposable
         var whole = ChildProcess.Run(Train(In("whole")));
         Assert.True(File.ReadAllText(In("second.rc")) == "0\n", File.ReadAllText(In("second.err")));
         Assert.Equal(Outcome(whole), Outcome(new(0, File.ReadAllText(In("second.out")), "")));
-        Assert.Equal(Epochs(In("whole")), Epochs(folder).Distinct());    // the epoch that could not be saved is told again
+        Assert.Equal(Epochs(In("whole")), Epochs(folder).Distinct());    // the epoch whose state could not be saved is reported again
     }
 }

@@ -8,7 +8,7 @@ namespace Actipress.Tests.Cli;
 /// <summary>The command <c>sweep</c>, started as a user starts it.</summary>
 public sealed class SweepCommandTests : IDisposable
 {
-    // A name that a script must quote.
+    // The name is one that a script must quote.
     readonly string folder =
         Directory.CreateDirectory(Path.Combine(Directory.CreateTempSubdirectory("actipress-test").FullName, "it's one")).FullName;
 
@@ -54,7 +54,7 @@ public sealed class SweepCommandTests : IDisposable
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.Contains("epoch 1", ended.Error, StringComparison.Ordinal);
         Assert.Equal(sweep.Plans[2].Key(), Assert.Single(sweep.Done()).Key);
-        Assert.Equal(0, Run("--only", sweep.Plans[2].Key()).ExitCode);    // it is done
+        Assert.Equal(0, Run("--only", sweep.Plans[2].Key()).ExitCode);    // the training is done
         Assert.Single(File.ReadAllLines(sweep.Results.Path));
 
         var unknown = Run("--only", "0123456789ab");
@@ -63,7 +63,7 @@ public sealed class SweepCommandTests : IDisposable
         Assert.Contains("Make another with --slurm", unknown.Error, StringComparison.Ordinal);
     }
 
-    // A folder where the run's state would be written.
+    // A folder stands where the run's state would be written.
     static void Block(string state, TrainingPlan plan) => Directory.CreateDirectory(Path.Combine(state, plan.Key() + ".state.part"));
 
     [Theory]
@@ -113,7 +113,7 @@ public sealed class SweepCommandTests : IDisposable
             .SelectMany(task => File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries))
             .Select(id => int.Parse(id, CultureInfo.InvariantCulture))];
 
-    // Stands for Slurm's sbatch: keeps its arguments and its script, and answers as it is told.
+    // A script in place of Slurm's sbatch. It stores its arguments and its standard input, and prints the given answer.
     string[] Sbatch(string answer)
     {
         var path = Path.Combine(Directory.CreateDirectory(Path.Combine(folder, "bin")).FullName, "sbatch");
@@ -148,7 +148,7 @@ public sealed class SweepCommandTests : IDisposable
             Assert.Contains($"\n{line}\n", script, StringComparison.Ordinal);
         Assert.True(Directory.Exists(State));
 
-        // As a node runs it.
+        // The script runs as on a node.
         var task = ChildProcess.Run(["bash", Path.Combine(folder, "kept", "script0")], null, ("SLURM_ARRAY_TASK_ID", "1"));
         Assert.True(task.ExitCode == 0, task.All);
         Assert.Equal([sweep.Plans[0].Key(), sweep.Plans[2].Key()], sweep.Done().Select(run => run.Key));

@@ -1,13 +1,13 @@
 namespace Actipress.Tests.Cli;
 
-/// <summary>Command lines with a slip in them, made by chance from a seed.</summary>
+/// <summary>Command lines with one random mistake, from a seed.</summary>
 public sealed class WrongCommandLinesTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
-    // Quick where a slip leaves them right.
+    // These end quickly where a mistake leaves them correct.
     string[][] Right =>
     [
         [
@@ -53,7 +53,7 @@ public sealed class WrongCommandLinesTests : IDisposable
             }
             if (line.Count == 0) line.Add(word);
         }
-        // The system's own calls take no zero byte.
+        // The operating system's calls take no zero byte.
         return [.. line.Select(word => word.Replace("\0", "", StringComparison.Ordinal))];
     }
 

@@ -7,11 +7,12 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Codecs;
 
 /// <summary>
-/// What every codec stores of every awkward map and every map of a trained network, by checksum: bytes change on purpose alone.
+/// Checksums of the stored bytes of every codec on every awkward map and on every map of a trained network. The bytes change on purpose
+/// only.
 /// </summary>
 public sealed class CodecBytesTests : IDisposable
 {
-    // The magic number and the version of the format precede what is compared.
+    // The magic number and the version of the format precede the compared bytes.
     const int Before = 5;
 
     readonly int threads = get_num_threads();
@@ -58,7 +59,7 @@ public sealed class CodecBytesTests : IDisposable
             {
                 using var packed = Pipeline.Pack(map, codec, out var why);
                 sum.AppendData([(byte)why]);
-                // Sums of torch's matrix products depend on the processor; how many bytes they are stored in does not.
+                // Sums of torch's matrix products depend on the processor. The number of stored bytes does not.
                 if (packed is not null)
                     sum.AppendData(IsTorchs(codec) ? BitConverter.GetBytes(packed.Bytes) : packed.ToBytes().AsSpan(Before));
             }

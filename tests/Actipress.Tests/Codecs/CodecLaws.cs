@@ -6,12 +6,11 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>What holds for every codec on every awkward map.</summary>
+/// <summary>The laws that every codec obeys on every awkward map. One list of laws, each run over the table of codecs.</summary>
 [MeasuresMemory]
 public sealed class CodecLaws : IDisposable
 {
-    // The maps are too small for more than one thread, and threads that wait busily for each other are slow on a machine that has other
-    // work.
+    // The maps are too small for more than one thread, and threads that wait in a busy loop are slow on a machine with other work.
     readonly int threads = get_num_threads();
 
     public CodecLaws() => set_num_threads(1);
@@ -21,7 +20,7 @@ public sealed class CodecLaws : IDisposable
     /// <summary>The codecs that every law runs over.</summary>
     public static IReadOnlyList<string> Table { get; } =
     [
-        // As they are by default: a grid.
+        // These use the default storage, a grid.
         "st:1", "st:2", "st:4", "st:10", "st:100", "dct:1", "dct:2", "dct:4", "dct:10", "dct:100", "wt:haar:2", "wt:haar:4", "wt:haar:10",
         "wt:haar:100", "wt:db3:2", "wt:db3:10", "wt:db3:100", "dct:2.5,block=8", "dct:10,block=4", "dct:20,block=4", "wt:haar:6,levels=1",
         "wt:db3:4,levels=5", "wt:sym4:10,zeros=none", "wt:coif2:1000", "st:10,zeros=none", "dct:10,zeros=none", "wt:haar:10,zeros=none",
@@ -196,7 +195,7 @@ public sealed class CodecLaws : IDisposable
         }
     }
 
-    // Beside the packed bytes, some chunks and the sample, and the workspace of a large map under a wavelet.
+    // Packing takes the packed bytes, some chunks and the sample, and the workspace of a large map under a wavelet.
     [Theory]
     [InlineData("st:10", 4, 64, 128, 128), InlineData("dct:10", 4, 64, 128, 128), InlineData("wt:haar:10", 4, 64, 128, 128)]
     [InlineData("wt:db3:10", 4, 64, 128, 128)]
@@ -218,7 +217,7 @@ public sealed class CodecLaws : IDisposable
             bytes + 2 * MiB + GridTests.OfLargeMap(codec, x.shape));
     }
 
-    // Near the smallest numbers a processor may be a hundred times slower, and with them each convolution of the backward pass.
+    // A processor may be a hundred times slower near the smallest numbers, and so is each convolution of a backward pass on them.
     [Theory, InlineData("st:10"), InlineData("dct:10"), InlineData("wt:haar:10"), InlineData("wt:db3:10"), InlineData("quant:2")]
     [InlineData("st:10,storage=compact"), InlineData("dct:10,values=float16"), InlineData("st:10,values=float32")]
     public void What_is_kept_apart_from_zero_is_far_above_the_smallest_numbers(string text)
@@ -255,17 +254,17 @@ public sealed class CodecLaws : IDisposable
                 Assert.Equal(x.dtype, back.dtype);
                 Assert.True(back.isfinite().all().item<bool>(), what);
                 if (packed.HasExactZeros) Assert.True(back.eq(0).Equals(x.eq(0)), $"{what}: other zeros");
-                // A wavelet's have more than an odd map, whose last elements it repeats.
+                // A wavelet's coefficients have more energy than an odd map, because it repeats the last elements.
                 var coefficients = ActivationCodec.Parse(Table[codec]).Transform.Forward(MapValues.Flat(x), MapShape.Of(x.shape));
                 double error = Energy(back.to(float64).sub(x.to(float64))), energy = Energy(coefficients.to(float64));
-                var raised = x.NumberOfElements * Math.Pow(finfo(Types[type]).tiny, 2);    // kept apart from zeros
+                var raised = x.NumberOfElements * Math.Pow(finfo(Types[type]).tiny, 2);    // values that are raised to differ from zero
                 Assert.True(error <= 1.1 * energy + raised, $"{what}: an error of {error} where the coefficients have {energy}");
 
                 static long Elements(long[] extents) => extents.Aggregate(1L, (a, b) => a * b);
                 static double Energy(Tensor x) => x.square().sum().item<double>();
             }, iter: 1000, threads: 1);
 
-    // Smooth maps are what transforms are for: a wave a map, and a little noise.
+    // The maps are smooth, which transforms are made for: a wave in each map, and a little noise.
     [Theory, InlineData("dct:2", 45), InlineData("dct:10", 38), InlineData("wt:haar:2", 33), InlineData("wt:db3:2", 40)]
     [InlineData("st:2", 9)]
     public void A_smooth_map_comes_back_well(string text, double decibels)
@@ -416,7 +415,7 @@ public sealed class CodecLaws : IDisposable
         Assert.Null(ExactIndices.Pack(randint(0, 1L << 40, [4, 100])));
     }
 
-    // Rows whose places leave a rest to whatever reads several at once, windows that reach into the next row, and that the edge cuts off.
+    // The lengths of rows are no multiple of a vector's length, and windows reach into the next row or are cut off by the edge.
     [Fact]
     public void Pooling_indices_of_every_window_come_back_exactly()
     {
@@ -465,7 +464,7 @@ public sealed class CodecLaws : IDisposable
         }
     }
 
-    // So many differences to the first index of their place that a code has 0, 1, 2, 4 or 8 bits, and one more than a byte tells apart.
+    // These numbers of differences to the first index of a place need codes of 0, 1, 2, 4 or 8 bits, and one needs more than a byte.
     [Theory]
     [InlineData(1, 0), InlineData(2, 1), InlineData(3, 2), InlineData(4, 2), InlineData(5, 4), InlineData(16, 4), InlineData(17, 8)]
     [InlineData(64, 8), InlineData(65, 8), InlineData(66, 8), InlineData(256, 8), InlineData(257, null)]

@@ -24,7 +24,7 @@ public class CodecTextTests
         Assert.Equal(codec, ActivationCodec.Parse(codec.ToString()));
     }
 
-    // Whatever the default is, saying it is the same as not saying it.
+    // Naming a default value is the same as not naming it.
     [Theory]
     [InlineData("dct:10,storage=grid", "dct:10"), InlineData("dct:10,block=16,zeros=exact,larger=leave", "dct:10")]
     [InlineData("wt:haar:10,levels=3", "wt:haar:10"), InlineData("st:3,index=auto", "st:3,storage=compact")]
@@ -64,7 +64,7 @@ public class CodecTextTests
                 Assert.True(codec.HasText, codec.ToString());
             }, iter: 5000);
 
-    // A name of the library's own does not make it the library's transform.
+    // A user's transform with the name of a library's transform is not the library's.
     [Theory, InlineData("negated"), InlineData("dct"), InlineData("st:10,zeros")]
     public void A_codec_with_a_transform_of_the_user_s_own_says_that_it_has_no_text(string name)
     {

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>Damages bytes in the ways that storage, transfers and attackers do.</summary>
+/// <summary>Damages bytes as storage, transfers and attackers do.</summary>
 sealed class Damage(Random random)
 {
     static readonly long[] extremes =
@@ -19,7 +19,7 @@ sealed class Damage(Random random)
         "wt::10", "wt:haar:10,levels=-1", ",,,", "\0\0",
     ];
 
-    /// <summary>Bytes with one thing wrong, whatever they are.</summary>
+    /// <summary>Returns bytes of any kind with one fault.</summary>
     public byte[] Anywhere(byte[] bytes, byte[] other)
     {
         if (bytes.Length == 0) return [0];
@@ -36,7 +36,7 @@ sealed class Damage(Random random)
         }
     }
 
-    /// <summary>A file of a packed map with one field of its header wrong.</summary>
+    /// <summary>Returns the file of a packed map with one wrong field in its header.</summary>
     public byte[] InHeader(byte[] file)
     {
         const int Text = 5;

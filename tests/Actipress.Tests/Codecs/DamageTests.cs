@@ -12,8 +12,8 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Codecs;
 
 /// <summary>
-/// What a reader makes of damaged bytes: <see cref="InvalidDataException"/> or a map of the shape and type that they name, and no byte
-/// read beyond their end. In processes of their own, which a wrong access would kill.
+/// Readers of damaged bytes throw <see cref="InvalidDataException"/> or return a map of the shape and type in the header, and read no byte
+/// beyond the end. The tests run in processes of their own, which a wrong access would kill.
 /// </summary>
 [MeasuresMemory]
 public class DamageTests
@@ -48,7 +48,7 @@ public class DamageTests
                             (byte)shape.Length, .. shape.SelectMany(BitConverter.GetBytes), .. rest]));
             return null;
         }));
-        Assert.True(peak < 1 << 20, $"{peak}");    // the least of these headers tells of 2^28 elements
+        Assert.True(peak < 1 << 20, $"{peak}");    // the smallest of these headers claims 2^28 elements
     }
 
     [Fact]
@@ -69,7 +69,7 @@ public class DamageTests
         }
     }
 
-    // An escape is the upper half of a float32, but for its sign: the last two bytes of a chunk that has one.
+    // An escape is the upper half of a float32 without its sign. It is the last two bytes of a chunk that has one.
     [Fact]
     public unsafe void An_escape_that_is_no_finite_number_is_refused()
     {
@@ -80,7 +80,7 @@ public class DamageTests
             [.. Enumerable.Range(0, (int)shape.Elements).Select(i => i == shape.Elements - 1 ? 1e6f : (float)random.NextDouble())];
         var bytes = Definition.Pack(values, shape, new Identity(), new Keep.TopK(1), exactZeros: true)!;
         using (var right = GridMap.Read(bytes, tiles)) Unpack(right);
-        foreach (var wrong in (ushort[])[0xFF00, 0xFF80])    // infinite, and not a number
+        foreach (var wrong in (ushort[])[0xFF00, 0xFF80])    // infinity, and not a number
         {
             BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(bytes.Length - 2), wrong);
             using var damaged = GridMap.Read(bytes, tiles);
@@ -162,7 +162,7 @@ public class DamageTests
             Assert.True(refused > Count / 3 && read > Count / 10, $"{refused} refused, {read} read");
         }
 
-        // 300 tiles, so two chunks, on two threads.
+        // The map has 300 tiles, so it has two chunks on two threads.
         [Fact(Explicit = true)]
         public void Files_of_several_chunks()
         {

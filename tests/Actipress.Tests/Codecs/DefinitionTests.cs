@@ -9,7 +9,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Codecs;
 
 /// <summary>
-/// Every width of registers writes and reads what the definition of grid storage does, of every awkward map in every type.
+/// Every width of registers writes and reads the same as the definition of grid storage, on every awkward map in every type.
 /// </summary>
 public unsafe class DefinitionTests
 {

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>A range of a packed map is, to the bit, that range of the whole.</summary>
+/// <summary>A range of a packed map equals that range of the whole map to the bit.</summary>
 public sealed class GridRangeTests : IDisposable
 {
     readonly DisposeScope scope = NewDisposeScope();

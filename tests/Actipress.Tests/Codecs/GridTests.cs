@@ -11,7 +11,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>Grid storage: every face equals the definition, and what comes back is near what went in.</summary>
+/// <summary>Grid storage: every face equals the definition, and the rebuilt map is near the original.</summary>
 [MeasuresMemory]
 public unsafe class GridTests
 {
@@ -170,7 +170,7 @@ public unsafe class GridTests
         }
     }
 
-    // What the tiles hold of a map, and the map that comes back of it.
+    // Returns the coefficients in the tiles of a map, and the map rebuilt from them.
     static (float[] Coefficients, float[] Back) Through<TFace>(float[] values, GridTiles tiles) where TFace : struct, IGridFace
     {
         var coefficients = new List<float>();
@@ -231,7 +231,7 @@ public unsafe class GridTests
         var (shape, transform, tiles) = Tiling(name);
         var values = Values(shape, relu: false);
         var (coefficients, back) = Through<GridPlain>(values, tiles);
-        // Where a wavelet fills up an odd axis it adds energy.
+        // A wavelet adds energy where it pads an odd axis.
         if (transform.Coefficients(shape) == shape.Elements)
             Assert.Equal(1, coefficients.Sum(y => (double)y * y) / values.Sum(x => (double)x * x), 1e-5);
         var error = values.Zip(back, (x, y) => Math.Abs(x - y)).Max();
@@ -256,7 +256,7 @@ public unsafe class GridTests
         AreHeld(wanted, found, inOrder: tiles.Transform != TileTransform.Cosine);
     }
 
-    // Tiles of blocks have an order of their own, and fill.
+    // Tiles of blocks have an order of their own, and padding.
     static void AreHeld(List<float> wanted, float[] found, bool inOrder)
     {
         if (!inOrder) (wanted, found) = ([.. wanted.Select(Math.Abs).OrderDescending()], [.. found.Select(Math.Abs).OrderDescending()]);
@@ -309,8 +309,8 @@ public unsafe class GridTests
     }
 
     /// <summary>
-    /// The workspace of a wavelet's map that is a unit by itself: its coefficients and the low bands of its levels, and buffers of the
-    /// length of a row.
+    /// The workspace of a map that is a wavelet unit by itself: its coefficients, the low bands of its levels, and buffers of the length of
+    /// a row.
     /// </summary>
     internal static long OfLargeMap(ActivationCodec codec, long[] extents)
     {
@@ -362,8 +362,8 @@ public unsafe class GridTests
         Assert.InRange(kept * ((Keep.TopK)codec.Keep).Ratio / map.NumberOfElements, 0.85, 1.15);
     }
 
-    // 1024 tiles, of which one in 16 is sampled, or two large maps, of which strips are: where one value differs, most of these places are
-    // not seen beforehand.
+    // There are 1024 tiles, of which one in 16 is sampled, or two large maps, of which strips are sampled. One value differs, and the
+    // sample contains it at few of these positions.
     [Theory, InlineData("st:10", 64, 64, 64), InlineData("dct:10", 64, 64, 64), InlineData("wt:haar:10", 64, 64, 64)]
     [InlineData("wt:haar:10", 2, 512, 256)]
     public void What_the_sample_missed_is_packed_all_the_same(string text, int channels, int height, int width)

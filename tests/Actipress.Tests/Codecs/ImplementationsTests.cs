@@ -3,7 +3,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>The table of implementations: each codec has one, those of one codec write the same bytes, and each can be forced.</summary>
+/// <summary>
+/// The table of implementations: each codec has one, all implementations of a codec write the same bytes, and each can be forced.
+/// </summary>
 public sealed class ImplementationsTests
 {
     static IEnumerable<Implementation> OnCpu(ActivationCodec codec) =>

@@ -11,7 +11,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Codecs;
 
 /// <summary>
-/// Bytes and values do not depend on the processor: the same with instruction sets switched off, each in a process of its own.
+/// Bytes and values do not depend on the processor. They are the same with instruction sets switched off, each in a process of its own.
 /// </summary>
 public class InstructionSetTests
 {
@@ -39,7 +39,7 @@ public class InstructionSetTests
         [Fact(Explicit = true)]
         public void Sums_of_everything()
         {
-            // A switch that the runtime does not know does nothing, silently.
+            // The runtime silently ignores a switch that it does not know.
             var face = Avx2.IsSupported ? "Vector256" : "Vector128";
             switch (Environment.GetEnvironmentVariable(Wanted))
             {
@@ -59,7 +59,7 @@ public class InstructionSetTests
         }
     }
 
-    // A line for each codec: SHA-256 of all bytes, and of all values that come back.
+    // Prints a line for each codec: SHA-256 of all packed bytes, and of all unpacked values.
     static string[] Sums()
     {
         var sums = new List<string>();
@@ -72,7 +72,7 @@ public class InstructionSetTests
                 values = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             for (var i = 0; i < maps.Length; i++)
             {
-                // Each codec and each map meets every type.
+                // Each codec and each map occurs with every type.
                 using var scope = NewDisposeScope();
                 using var packed = Pipeline.Pack(maps[i].to(CodecLaws.Types[(i + sums.Count) % CodecLaws.Types.Count]), codec, out var why);
                 bytes.AppendData([(byte)why]);
@@ -101,7 +101,7 @@ public class InstructionSetTests
             }
             Add($"bits and indices of {AwkwardMap.All[i]}", inside, indices);
 
-            // A ReLU's result whose argument is rebuilt with an error, and what a normalisation makes of a map.
+            // These are a ReLU's result whose argument is rebuilt with an error, and a normalised map.
             var map = maps[i].to(float32).reshape(-1);
             var (argument, rebuilt) = (map.clone(), map.Mul(0.9).Add(map.roll(1, 0).Mul(0.1)));
             ChannelScale.Apply(argument, tensor(new[] { 0.5f, -2, 3 }), tensor(new[] { 0.1f, 0, -1 }), 13);

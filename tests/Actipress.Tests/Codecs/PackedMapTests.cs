@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>Packed maps as a program handles them: packed or left as they are, in files and streams.</summary>
+/// <summary>Packed maps as a program uses them: packed or left as they are, in files and streams.</summary>
 public class PackedMapTests
 {
     [Fact]
@@ -71,7 +71,7 @@ public class PackedMapTests
         Assert.Contains("'mirrored:10", Assert.Throws<InvalidOperationException>(packed.ToBytes).Message, StringComparison.Ordinal);
     }
 
-    // The fifth byte of a file is its version.
+    // The fifth byte of a file is the version.
     [Theory]
     [InlineData("dct:2,storage=compact", 17, false), InlineData("dct:2,storage=paper,larger=leave", 300, false)]
     [InlineData("dct:2,block=4,storage=compact", 5, false)]

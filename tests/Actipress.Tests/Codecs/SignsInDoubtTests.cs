@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>Exact zeros of a ReLU's result beside an argument that was rebuilt with errors.</summary>
+/// <summary>The exact zeros of a ReLU's result, stored beside an argument that was rebuilt with errors.</summary>
 public sealed class SignsInDoubtTests : IDisposable
 {
     const int Chunk = 1 << 16;
@@ -13,7 +13,7 @@ public sealed class SignsInDoubtTests : IDisposable
 
     public void Dispose() => scope.Dispose();
 
-    // What a ReLU was given, and what that is rebuilt to.
+    // Makes a ReLU's argument, and the argument as it is rebuilt.
     static (Tensor Argument, Tensor Rebuilt) Make(int elements, double error)
     {
         var argument = randn(elements);
@@ -52,7 +52,8 @@ public sealed class SignsInDoubtTests : IDisposable
         {
             var (argument, rebuilt) = Make(elements, error);
             using var signs = Pack(argument.relu(), rebuilt);
-            if (signs is null) Assert.True(elements < 200, $"{elements} elements, error {error}");    // counts of chunks weigh on few
+            // in a small map the counts of the chunks take a large share
+            if (signs is null) Assert.True(elements < 200, $"{elements} elements, error {error}");
             else AssertSame(argument, rebuilt, signs, $"{elements} elements, error {error}");
         }
     }
@@ -70,7 +71,7 @@ public sealed class SignsInDoubtTests : IDisposable
         }
         Assert.Equal(bits.Order(), bits);
         Assert.InRange(bits[0], 0, 0.01);
-        Assert.InRange(bits[2], 0.05, 0.2);    // an element in ten is within two standard errors of zero
+        Assert.InRange(bits[2], 0.05, 0.2);    // one element in ten is within two standard errors of zero
         Assert.InRange(bits[4], 0.2, 0.6);
     }
 
@@ -102,7 +103,7 @@ public sealed class SignsInDoubtTests : IDisposable
     [Fact]
     public void Where_a_bit_for_each_would_take_no_more_or_a_value_is_no_number_there_are_none()
     {
-        Assert.Null(Pack(randn(Chunk).relu(), randn(Chunk)));    // which has nothing to do with it
+        Assert.Null(Pack(randn(Chunk).relu(), randn(Chunk)));    // the rebuilt argument is unrelated
         var (argument, rebuilt) = Make(Chunk, 0.01);
         argument[Chunk / 2] = float.NaN;
         Assert.Null(Pack(argument.relu(), rebuilt));

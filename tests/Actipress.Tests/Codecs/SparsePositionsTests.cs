@@ -3,10 +3,10 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>How the positions of kept values are stored, and which values are kept at a boundary.</summary>
+/// <summary>How the positions of kept values are stored, and which values are kept at the threshold.</summary>
 public class SparsePositionsTests
 {
-    // Around every number of kept values at which bytes and a bitmap take the same.
+    // The numbers of kept values lie around each number at which bytes and a bitmap take the same space.
     [Theory, InlineData(256), InlineData(257), InlineData(1000), InlineData(4096), InlineData(5000)]
     public void Positions_take_the_fewer_bytes_of_both_forms(int elements)
     {

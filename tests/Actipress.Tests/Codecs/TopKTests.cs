@@ -4,7 +4,7 @@ namespace Actipress.Tests.Codecs;
 
 public sealed class TopKTests
 {
-    // Lengths around a vector, a pair and a thread's stretch; few distinct magnitudes, so that many tie.
+    // The lengths lie around a vector, a pair of vectors and a thread's part. There are few distinct magnitudes, so that many tie.
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
@@ -27,7 +27,7 @@ public sealed class TopKTests
         }
     }
 
-    // Each thread counts what it sees; the counts are added before the next bits are looked at.
+    // Each thread counts its part, and the counts are added before the next bits are examined.
     [Theory]
     [InlineData(1)]
     [InlineData(3)]
@@ -41,7 +41,7 @@ public sealed class TopKTests
                 Assert.Equal(sorted[k - 1], TopK.Threshold(new CoefficientsInMemory(first, coefficients.Length, threads), k));
     }
 
-    // Counting in tallies of their own, whatever the machine's threads do: one tally a stretch of a single value.
+    // Each value has a tally of its own, independent of the machine's threads.
     [Fact]
     public void Tallies_of_one_value_each_add_up()
     {

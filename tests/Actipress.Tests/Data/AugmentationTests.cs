@@ -4,7 +4,7 @@ namespace Actipress.Tests.Data;
 
 public sealed class AugmentationTests
 {
-    // A ball of class 1 beside the middle, its image the same.
+    // Makes a ball of class 1 beside the centre, with an image equal to its labels.
     static Example Ball(params int[] extents)
     {
         var (depth, height, width) = extents.Length == 3 ? (extents[0], extents[1], extents[2]) : (1, extents[0], extents[1]);
@@ -28,7 +28,7 @@ public sealed class AugmentationTests
         {
             var changed = Augmentation.Brats.Apply(ball, new Random(seed));
             Assert.Equal(ball.Extents, changed.Extents);
-            // Where the linear image is clearly one or the other, so is the nearest label.
+            // Where the interpolated image is clearly 0 or 1, the nearest label is the same.
             for (var i = 0; i < changed.Labels.Length; i++)
                 if (changed.Image[i] is < 0.02f or > 0.98f) Assert.Equal(changed.Image[i] > 0.5f, changed.Labels[i] == 1);
             if (!changed.Labels.SequenceEqual(ball.Labels)) moved++;
@@ -62,11 +62,11 @@ public sealed class AugmentationTests
         {
             var changed = Augmentation.Spleen.Apply(volume, new Random(seed)).Affine!;
             var places = volume.Affine.Inverse().After(changed);
-            // The place of the result's middle tells the shift; its columns in mm the scale.
+            // The position of the result's centre gives the shift, and its columns in mm give the scale.
             var (x, y, z) = places.At(5.5, 7.5, 3.5);
             farthest = Math.Max(farthest, Math.Max(Math.Abs(x - 5.5) / 12, Math.Max(Math.Abs(y - 7.5) / 16, Math.Abs(z - 3.5) / 8)));
             var result = changed.Spacing;
-            Assert.Equal(result.Width / 2, result.Depth / 3, 1e-9);    // turned in mm, so nothing is sheared
+            Assert.Equal(result.Width / 2, result.Depth / 3, 1e-9);    // rotations are in mm, so nothing is sheared
             (largest, smallest) = (Math.Max(largest, 1 / result.Height), Math.Min(smallest, 1 / result.Height));
         }
         Assert.InRange(largest, 1.09, 1.1 + 1e-9);
@@ -74,7 +74,7 @@ public sealed class AugmentationTests
         Assert.InRange(farthest, 0.048, 0.05 + 1e-9);
     }
 
-    // Turned in mm about each axis: with angles as small as these, each angle is the sine that stands off the diagonal.
+    // Rotations are in mm about each axis. For angles as small as these, each angle follows from the sine outside the diagonal.
     [Fact]
     public void Every_axis_is_shifted_and_turned_by_as_much_as_is_allowed_and_no_more()
     {
@@ -92,7 +92,7 @@ public sealed class AugmentationTests
                 Angle(turned.Rows[1], turned.Rows[5]));
         }
         Assert.All(shifts, shift => Assert.InRange(shift, 0.048, 0.05 + 1e-9));
-        // Three turns one after the other, of which the others lengthen each by a little.
+        // Three rotations are composed, and each lengthens the others a little.
         Assert.All(angles, angle => Assert.InRange(angle, 0.95, 1.05));
         Assert.InRange(mirrored, 110, 190);
 
@@ -119,8 +119,8 @@ public sealed class AugmentationTests
         }
     }
 
-    // (row, column) at which a patch may begin, and how likely that is: a class as likely as any other, then one of its pixels, then a
-    // patch that holds the pixel.
+    // Returns for each (row, column) the probability that a patch begins there: a class is drawn uniformly, then one of its pixels, then a
+    // patch that contains the pixel.
     static Dictionary<(int, int), double> Likely(Example example, int height, int width, double foreground)
     {
         var (rows, columns) = (example.Extents[0] - height + 1, example.Extents[1] - width + 1);
@@ -148,7 +148,7 @@ public sealed class AugmentationTests
     {
         const int Draws = 4000;
         var labels = new ushort[7 * 9];
-        (labels[8], labels[7 * 9 - 1]) = (1, 7);    // two pixels at corners, beside twenty of class 3
+        (labels[8], labels[7 * 9 - 1]) = (1, 7);    // two pixels at corners, beside twenty pixels of class 3
         for (var i = 27; i < 47; i++) labels[i] = 3;
         var example = new Example("numbered", [.. Enumerable.Range(0, labels.Length).Select(i => (float)i)], labels, [7, 9]);
         var (random, drawn) = (new Random(1), new Dictionary<(int, int), int>());
@@ -177,6 +177,6 @@ public sealed class AugmentationTests
         var background = ball with { Labels = new ushort[ball.Labels.Length] };
         Assert.Equal([8, 8, 8], patches.Take(background, random).Extents);
         Assert.Equal([8, 8, 8], patches.Take(ball with { Labels = [1] }, random).Extents);    // one class for the whole example
-        Assert.Equal([26, 25, 40], new Patches([26, 25, 40]).Take(ball, random).Extents);    // padded where it is smaller
+        Assert.Equal([26, 25, 40], new Patches([26, 25, 40]).Take(ball, random).Extents);    // the example is padded where it is smaller
     }
 }

@@ -44,7 +44,7 @@ public sealed class DataSetTests
         string[] Cases(IDataSet part) => [.. Enumerable.Range(0, part.Count).Select(part.Case)];
         string[][] parts = [Cases(split.Train), Cases(split.Validation), Cases(split.Test)];
         Assert.Equal(2 * cases, parts.Sum(part => part.Length));
-        Assert.Equal(cases, parts.Sum(part => part.Distinct().Count()));     // no case in two parts
+        Assert.Equal(cases, parts.Sum(part => part.Distinct().Count()));     // no case is in two parts
         Assert.Equal((int)Math.Round(0.7 * cases), parts[0].Length / 2);
         Assert.InRange(parts[2].Length / 2, (int)(0.1 * cases), (int)(0.1 * cases) + 1);
         var other = Split.ByCase(new Named([.. data.Names.Reverse()]), seed: 7);
@@ -78,7 +78,7 @@ public sealed class DataSetTests
 
         static Example Noise(Example example, Random random)
         {
-            Thread.SpinWait(random.Next(100_000));    // so that batches end in another order than they began
+            Thread.SpinWait(random.Next(100_000));    // the delay makes batches end in another order than they began
             return example with { Image = Array.ConvertAll(example.Image, value => value + random.NextSingle()) };
         }
     }
@@ -177,7 +177,7 @@ public sealed class DataSetTests
             using (batch)
             {
                 lock (one) taken++;
-                // Whoever trains is slow: all that may be prepared meanwhile is, two tensors a batch.
+                // The training loop is slow, so all batches that may be prepared meanwhile are prepared, two tensors a batch.
                 var ready = Math.Min(23, taken + loader.Ahead - 1);
                 Assert.True(
                     SpinWait.SpinUntil(() => Tensor.TotalCount - before == 2 * (ready - taken + 1), TimeSpan.FromSeconds(20)),

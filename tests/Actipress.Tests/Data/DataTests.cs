@@ -15,7 +15,7 @@ public sealed class DataTests : IDisposable
     {
         var mnist = Mnist.Load(TestData.Real("mnist"));
         Assert.Equal((60_000, 10_000), (mnist.Train.Count, mnist.Test.Count));
-        Assert.Equal([5, 0, 4, 1, 9], mnist.Train.Labels[..5]);    // as in every tutorial
+        Assert.Equal([5, 0, 4, 1, 9], mnist.Train.Labels[..5]);    // these are the well-known first labels of MNIST
         Assert.Equal([7, 2, 1, 0, 4], mnist.Test.Labels[..5]);
         using var scope = NewDisposeScope();
         var (images, labels) = mnist.Train.Batch([0, 1], 0, 1);
@@ -83,7 +83,8 @@ public sealed class DataTests : IDisposable
         var images = GeneratedDigits.InColour(2000, 1).Train;
         for (var channel = 0; channel < 3; channel++)
         {
-            // A corner, which no digit reaches, from 20 to 140: each digit's mean is all digits' within four standard errors.
+            // The corner pixel, which no digit reaches, is from 20 to 140. The mean of each digit's corners is within four standard errors
+            // of the mean of all.
             var corners =
                 images.Labels.Select((label, i) => (Label: label, Value: (double)images.Pixels[(i * 3 + channel) * 1024])).ToArray();
             var mean = corners.Average(corner => corner.Value);
@@ -107,8 +108,8 @@ public sealed class DataTests : IDisposable
         var largest = 0.0;
         for (var i = 0; i < 3; i++)
         {
-            // The later ball is whole: a radius of 0.1 to 0.22 of the least extent, of which every voxel is nearer to its middle than any
-            // other.
+            // The later ball is whole. Its radius is 0.1 to 0.22 of the least extent, and each of its voxels is nearer to its centre than
+            // any other voxel.
             var voxels = Enumerable.Range(0, 20 * 24 * 28).Where(at => a.Labels[i][at] == 2)
                 .Select(at => (Z: at / (24 * 28), Y: at / 28 % 24, X: at % 28)).ToArray();
             var (z, y, x) = (voxels.Average(at => at.Z), voxels.Average(at => at.Y), voxels.Average(at => at.X));
@@ -149,7 +150,7 @@ public sealed class DataTests : IDisposable
         }
     }
 
-    // As NumPy writes them: values begin at the next multiple of 64 bytes, one newline before them.
+    // NumPy writes such files: values begin at the next multiple of 64 bytes, after one newline.
     [Fact]
     public void A_header_is_padded_to_the_next_64_bytes_and_no_further()
     {
@@ -193,7 +194,8 @@ public sealed class DataTests : IDisposable
     {
         var path = Path.Combine(folder, "empty.npy");
         using (var array = arange(3)) Npy.Write(path, array);
-        Assert.Contains("'shape': (3,), }", File.ReadAllText(path), StringComparison.Ordinal);    // a tuple of one, as Python writes it
+        // Python writes a tuple of one in this way
+        Assert.Contains("'shape': (3,), }", File.ReadAllText(path), StringComparison.Ordinal);
         using (var array = empty(0, 4)) Npy.Write(path, array);
         using var back = Npy.Read(path);
         Assert.Equal([0, 4], back.shape);
@@ -245,7 +247,7 @@ public sealed class DataTests : IDisposable
         Assert.True(back[0, 0, .., ..12].Equals(grey[0, 0]));
         Assert.True(back[0, 0, .., 20..].Equals(grey[0, 0]));
         Assert.True(back[0, 0, .., 12..20].Equals(full([9, 8], 255f)));
-        // Halves go to the even number, and what is beyond a byte to its ends.
+        // Halves are rounded to the even number, and values beyond a byte are clamped.
         Picture.WriteSideBySide(path, tensor(new[] { 1.5f, 2.5f, 2.6f, -3, 300 }).view(1, 1, 1, 5));
         Assert.Equal([2, 2, 3, 0, 255], Picture.Read(path).data<float>().ToArray());
         Picture.WriteSideBySide(path, grey, colour);

@@ -47,7 +47,7 @@ public sealed class FingerprintTests : IDisposable
         Assert.Equal(["class 2: no case has a voxel of this class, and it has no score"], files.Notes.Lines());
         Assert.Equal("3 cases of 2..2..3 x 3..3..4 x 4..4..5 voxels, 2 x 1..1..3 x 1 mm (depth, height, width)", print.Lines()[0]);
         Assert.Equal("class 1: in 2 of 3 cases, 10 % of their voxels", print.Lines()[2]);
-        // Spacings differ, so the median is taken; of CT the values inside classes.
+        // The spacings differ, so the median is used. For CT the values inside classes count.
         Assert.Equal([2.0, 1, 1], print.Preparation().Spacing!);
         Assert.Null(print.Preparation().Window);
         Case("b", i => -1000 + i, i => i < 3 ? 2 : 0);
@@ -89,8 +89,8 @@ public sealed class FingerprintTests : IDisposable
         var cut = new CutOff(["background", "tumour"]);
         Example Volume(string name, Func<int, int> label) =>
             new(name, new float[64], [.. Enumerable.Range(0, 64).Select(i => (ushort)label(i))], [4, 4, 4]);
-        cut.Fit(Volume("a", i => i < 16 ? 1 : 0), [2, 4, 4]);     // the first slice alone
-        cut.Fit(Volume("b", i => i < 32 ? 1 : 0), [2, 4, 4]);     // the first two of four: one stays
+        cut.Fit(Volume("a", i => i < 16 ? 1 : 0), [2, 4, 4]);     // only the first slice
+        cut.Fit(Volume("b", i => i < 32 ? 1 : 0), [2, 4, 4]);     // the first two of four slices; one remains
         cut.Fit(Volume("c", i => i is >= 16 and < 32 ? 1 : 0), [2, 4, 4]);
         Assert.Equal(["the cut takes voxels of class tumour away in 2 of 3 cases, up to 100 % (a)"], cut.Lines());
         Assert.Empty(new CutOff(null).Lines());

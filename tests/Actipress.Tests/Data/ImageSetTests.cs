@@ -18,7 +18,7 @@ public sealed class ImageSetTests : IDisposable
     {
         var data = Cifar10.Load(TestData.Real("cifar10_first4000"));
         Assert.Equal((3200, 800, 10, 3), (data.Train.Count, data.Test.Count, data.Train.Classes, data.Train.Channels));
-        Assert.Equal((byte[])[6, 9, 9, 4, 1], data.Train.Labels[..4].Append(data.Test.Labels[0]));     // data_batch_1 begins so
+        Assert.Equal((byte[])[6, 9, 9, 4, 1], data.Train.Labels[..4].Append(data.Test.Labels[0]));     // the first labels of data_batch_1
         Assert.Equal([59, 43, 50], data.Train.Pixels[..3]);
     }
 
@@ -78,7 +78,7 @@ public sealed class ImageSetTests : IDisposable
         Assert.Equal((100, 100, 10), (decoded.Train.Count, decoded.Test.Count, decoded.Test.Classes));
         Assert.Equal(train.Read(99).Image, decoded.Train.Read(99).Image);
         Assert.Equal(Enumerable.Range(0, 100).Select(i => (long)(i / 10)), batch.Labels.data<long>().ToArray());
-        // The first of each class is among the first 4000 images, and JPEG changed it by little.
+        // The first image of each class is among the first 4000 images, and JPEG changed it little.
         var lossless = Cifar10.Load(TestData.Real("cifar10_first4000"));
         Assert.All(Enumerable.Range(0, 10), label => Assert.InRange(Closest(train.Read(10 * label).Image, (byte)label), 0, 10.0 / 255));
 
@@ -109,7 +109,7 @@ public sealed class ImageSetTests : IDisposable
         Assert.Equal([24, 24], [data.Read(0).Image.Length, data.Read(1).Image.Length]);
         Assert.Equal((0, 1), (data.Read(0).Labels[0], data.Read(1).Labels[0]));
         Assert.Equal([8, 12], new ImageFolder(folder).Read(1).Extents);
-        // The luma of colours, by the weights of ITU-R BT.601.
+        // The luma of colours has the weights of ITU-R BT.601.
         Directory.CreateDirectory(Path.Combine(folder, "c"));
         using (var colour = tensor(new[] { 200f, 50f, 10f }).view(1, 3, 1, 1))
             Picture.WriteSideBySide(Path.Combine(folder, "c", "one.png"), colour);
@@ -176,7 +176,7 @@ public sealed class ImageSetTests : IDisposable
             StringComparison.Ordinal);
     }
 
-    // 100.7, of which the whole part alone would be darker.
+    // The value is 100.7, and truncation would make it darker.
     [Fact]
     public void Grey_values_of_colours_are_rounded_to_bytes()
     {

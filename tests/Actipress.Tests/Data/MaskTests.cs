@@ -4,7 +4,7 @@ using Actipress.Data;
 
 namespace Actipress.Tests.Data;
 
-/// <summary>Masks: how they are written, cleaned and compared.</summary>
+/// <summary>Masks are written, cleaned and compared.</summary>
 public sealed class MaskTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
@@ -37,7 +37,7 @@ public sealed class MaskTests : IDisposable
 
     public static TheoryData<string, string> Scans() => NiftiTests.Cases();
 
-    // The fields that place a volume: pixdim and units, forms, quaternion and rows.
+    // These fields place a volume: pixdim and units, forms, quaternion and rows.
     static byte[] Place(string path)
     {
         using var file = Gzip.Open(path);
@@ -106,6 +106,6 @@ public sealed class MaskTests : IDisposable
         Assert.True(values[5] > values[310], $"{values[5]} {values[310]}");
         File.WriteAllBytes(path, ScanPicture.Draw(scan, new ushort[8000], null));
         using var nothing = Picture.Read(path);
-        Assert.Equal(1, nothing.shape[1]);    // grey: no outline
+        Assert.Equal(1, nothing.shape[1]);    // the image is grey, so there is no outline
     }
 }

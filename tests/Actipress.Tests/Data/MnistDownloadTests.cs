@@ -16,7 +16,7 @@ public sealed class MnistDownloadTests : IDisposable
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
-    // A server of the test's own on this machine: answers each request for a file with the bytes that it is told, and then hangs up.
+    // A server of the test on this machine. It answers each request for a file with the given bytes, and then closes the connection.
     sealed class Server : IDisposable
     {
         readonly TcpListener listener = new(IPAddress.Loopback, 0);
@@ -114,7 +114,7 @@ public sealed class MnistDownloadTests : IDisposable
         }
     }
 
-    // Through a proxy of the test's own, which refuses: nothing leaves this machine.
+    // The test's own proxy refuses the request, so that nothing leaves this machine.
     [Fact]
     public void A_download_that_fails_is_one_message_of_the_command_line()
     {

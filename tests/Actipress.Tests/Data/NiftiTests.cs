@@ -92,7 +92,7 @@ public sealed class NiftiTests : IDisposable
         Assert.DoesNotContain(Directory.GetFiles(folder), file => file.EndsWith(".part", StringComparison.Ordinal));
     }
 
-    // The places of NIfTI-1's fields (nifti1.h), which a reader of ours alone might overlook.
+    // These are the positions of NIfTI-1's fields (nifti1.h), which the project's own reader alone might get wrong.
     [Fact]
     public void The_header_has_each_field_in_its_place()
     {
@@ -103,7 +103,7 @@ public sealed class NiftiTests : IDisposable
         Assert.Equal<short>([3, 2, 3, 4, 1, 1, 1, 1], MemoryMarshal.Cast<byte, short>(header.AsSpan(40, 16)).ToArray());
         Assert.Equal<short>([(short)NiftiType.Int16, 16], MemoryMarshal.Cast<byte, short>(header.AsSpan(70, 4)).ToArray());
         Assert.Equal<float>([1, 1.5f, 2, 3, 1, 1, 1, 1], MemoryMarshal.Cast<byte, float>(header.AsSpan(76, 32)).ToArray());
-        // where values begin, slope, intercept
+        // the start of the values, slope and intercept
         Assert.Equal<float>([352, 1, 0], MemoryMarshal.Cast<byte, float>(header.AsSpan(108, 12)).ToArray());
         Assert.Equal(10, header[123]);
         Assert.Equal<short>([0, 1], MemoryMarshal.Cast<byte, short>(header.AsSpan(252, 4)).ToArray());
@@ -138,7 +138,7 @@ public sealed class NiftiTests : IDisposable
         }
     }
 
-    // nibabel refuses such a file; a slope without its intercept says nothing.
+    // nibabel refuses such a file. A slope without its intercept is undefined.
     [Fact]
     public void An_intercept_that_is_no_number_means_no_scaling()
     {
@@ -154,7 +154,7 @@ public sealed class NiftiTests : IDisposable
         Assert.Equal([1, 2, 3], Nifti.Read(path).Values);
     }
 
-    // The first of pixdim tells which way the third axis goes; 0 is what writers leave who do not know of it.
+    // The first element of pixdim gives the direction of the third axis. Writers that do not know it leave 0.
     [Theory, InlineData(1f, 1), InlineData(0f, 1), InlineData(-1f, -1)]
     public void The_third_axis_goes_back_only_where_the_file_says_so(float sign, double wanted)
     {
@@ -169,7 +169,7 @@ public sealed class NiftiTests : IDisposable
         Assert.Equal(wanted, Nifti.Read(path).Affine.Rows[10], 1e-6);
     }
 
-    // In float32 a half turn's quaternion may be a little longer than 1: a = sqrt(1 - b² - c² - d²) is 0 then, and no NaN.
+    // In float32 the quaternion of a half turn may be a little longer than 1. Then a = sqrt(1 - b² - c² - d²) is 0, and not NaN.
     [Fact]
     public void A_quaternion_a_little_too_long_is_a_half_turn()
     {
@@ -286,7 +286,7 @@ public sealed class NiftiTests : IDisposable
         File.AppendAllBytes(path, [.. Enumerable.Repeat((byte)'\n', bytes)]);
         var before = GC.GetAllocatedBytesForCurrentThread();
         Assert.Equal(values, Nifti.Read(path).Values);
-        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);    // the tail's numbers ask for more
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);    // the numbers at the end of the file claim more
     }
 
     [Fact]

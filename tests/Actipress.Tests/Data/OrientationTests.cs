@@ -38,7 +38,7 @@ public sealed class OrientationTests
         var affine = orientation.Turn(own.Affine, own.Extents);
         for (var i = 0; i < 12; i++) Assert.Equal(wanted.Affine.Rows[i], affine.Rows[i], 1e-9);
         if (name.Length == "ras LPS".Length) Assert.Equal(name[^3..], $"{orientation}");
-        // The same voxels in the scanner, whichever way they are stored.
+        // The same voxels have the same positions in the scanner, in whichever order they are stored.
         Assert.True(new VolumeGrid("grid", wanted).TryPlace(own, out var values));
         Assert.Equal(wanted.Values, values);
     }
@@ -49,7 +49,7 @@ public sealed class OrientationTests
         var volume = new Volume(new float[24], [2, 3, 4], [2, 2, 2], Affine.Of(2, 2, 2));
         var moved = new Affine([2, 0, 0, 2 * voxels, 0, 2, 0, 0, 0, 0, 2, 0]);
         Assert.Equal(isSame, new VolumeGrid("grid", volume).TryPlace(volume with { Affine = moved }, out _));
-        // A scale that is off moves the far corner most.
+        // A wrong scale moves the far corner most.
         var wider = new Affine([2 + 2 * voxels, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0]);
         Assert.Equal(isSame, new VolumeGrid("grid", volume).TryPlace(volume with { Affine = wider }, out _));
     }

@@ -59,7 +59,7 @@ public sealed class PreprocessingTests : IDisposable
         var finer = volume.ToSpacing(depth / 3, height / 3, width / 3);
         Assert.Equal([27, 30, 33], finer.Extents);
         Assert.Equal(depth / 3, finer.Affine!.Spacing.Depth, 1e-9);
-        // The middle voxel of each three is the old one.
+        // The middle voxel of each three is the original one.
         Assert.Equal(volume.Affine.At(4, 5, 6), finer.Affine.At(13, 16, 19), Near);
         var back = finer.Onto(volume.Extents, volume.Affine);
         Assert.Equal(volume.Labels, back.Labels);
@@ -147,7 +147,7 @@ public sealed class PreprocessingTests : IDisposable
         var volume = Volume(3, 4, 5);
         var missing = Assert.Throws<PlatformNotSupportedException>(() => new BiasField("no-such-program").Correct(volume)).Message;
         Assert.Contains("apt-get install ants", missing, StringComparison.Ordinal);
-        // Stands for the program: checks what it is given, and gives it back.
+        // A script in place of the program. It checks its input and returns it.
         var program = Script("""[ "$1 $2 $3 $5" = "-d 3 -i -o" ] && cp "$4" "$6" """);
         Assert.Equal(volume.Image, new BiasField(program).Correct(volume).Image);
         var failing =

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Data;
 
-/// <summary>From files to a prediction in a file, as a user would do it.</summary>
+/// <summary>The steps of a user, from files to a prediction in a file.</summary>
 public sealed class RealVolumesTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
@@ -75,13 +75,13 @@ public sealed class RealVolumesTests : IDisposable
         Nifti.Write(path, Volume.OfLabels(back.Labels, back.Extents, scan.Affine), NiftiType.UInt8);
         var written = Nifti.Read(path);
         Assert.Equal(scan.Extents, written.Extents);
-        // Written on the scan's own grid, the prediction still is where it was: as much of each class in mm³, but for the grid's
-        // coarseness.
+        // On the scan's own grid the prediction keeps its position: each class has the same volume in mm³, except for the coarseness of the
+        // grid.
         var last = labels.Max();
         var predicted = labels.Count(label => label == last) * VoxelOf(prepared.Affine!);
         Assert.InRange(written.Values.Count(value => value == last) * VoxelOf(scan.Affine), 0.9 * predicted, 1.1 * predicted);
 
-        // In mm³.
+        // The volumes are in mm³.
         static double VoxelOf(Affine affine) => affine.Spacing.Depth * affine.Spacing.Height * affine.Spacing.Width;
     }
 }

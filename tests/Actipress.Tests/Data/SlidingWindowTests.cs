@@ -40,9 +40,9 @@ public sealed class SlidingWindowTests
         }
     }
 
-    // The network says a number for each voxel, its place in the window's and the image's own, by scores that are largest at the class
-    // nearest to it: score k of a number s is k s - k² / 2. So the class of weighted sums is the weighted mean of what windows say,
-    // rounded.
+    // The network outputs a number for each voxel from its position in the window and in the image, as scores that are largest at the
+    // nearest class: score k of a number s is k s - k² / 2. So the class with the largest weighted sum is the weighted mean of the windows'
+    // numbers, rounded.
     [Theory]
     [MemberData(nameof(Shapes))]
     public void Overlapping_windows_are_summed_by_weight(int[] extents, int[] window, double overlap, WindowWeights weights, int batch)
@@ -60,7 +60,7 @@ public sealed class SlidingWindowTests
         var labels = new SlidingWindow(window) { Overlap = overlap, Weights = weights, Batch = batch }
             .Predict(example, Classes, Network, Now);
 
-        // The definition: everything at once, over the whole padded volume, in double precision.
+        // The definition computes all windows at once, over the whole padded volume, in double precision.
         var padded = example.PadTo(window);
         var (sums, total) = (new double[padded.Elements], new double[padded.Elements]);
         int[] three = [1, .. window], wide = [1, .. padded.Extents];

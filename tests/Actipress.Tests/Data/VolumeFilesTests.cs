@@ -8,7 +8,7 @@ public sealed class VolumeFilesTests : IDisposable
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
-    // A volume that counts upwards, or of labels.
+    // Makes a volume of ascending numbers, or of labels.
     string Make(string path, Func<int, float> value, params int[] extents)
     {
         path = Path.Combine(folder, path);
@@ -114,7 +114,7 @@ public sealed class VolumeFilesTests : IDisposable
         var data = TotalSegmentator.Open(folder, "aorta", "vertebrae_T12");
         Assert.Equal(3, data.Classes);
         var example = data.Read(0);
-        var aorta = Nifti.Read(Path.Combine(real, "aorta__aorta.nii.gz"));    // LPS: width and height run backwards
+        var aorta = Nifti.Read(Path.Combine(real, "aorta__aorta.nii.gz"));    // in LPS, width and height run backwards
         Assert.Equal(aorta.Values.Chunk(aorta.Extents[0] * aorta.Extents[1]).SelectMany(slice => slice.Reverse())
             .Select(value => value == 1), example.Labels.Select(label => label == 1));
         Assert.Contains((ushort)2, example.Labels);

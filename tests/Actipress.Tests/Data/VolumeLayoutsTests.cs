@@ -2,7 +2,7 @@ using Actipress.Data;
 
 namespace Actipress.Tests.Data;
 
-/// <summary>What folders hold that people really have.</summary>
+/// <summary>The layouts of folders that users really have.</summary>
 public sealed class VolumeLayoutsTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
@@ -184,7 +184,7 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Equal(["background", "whole", "core"], files.ClassNames!);
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 3)), files.Read(0).Labels);
         Assert.Equal(4, files.Relabelling.ValueOf(2));
-        // A number that the description does not know is no class, although there is a class of this number.
+        // A number that the description does not list is no class, although a class has this number.
         Make("labelsTr/a.nii.gz", i => i % 3);
         Assert.Contains("holds label 2 at voxel (2, 0, 0): wanted 0, 1, 4", Refusal(() => files.Read(0)), StringComparison.Ordinal);
         Describe("""{ "channel_names": { "0": "T1" }, "labels": { "background": 0, "left": 1, "ignore": 2 }, "file_ending": ".nii.gz" }""");
@@ -204,7 +204,7 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Equal([0, 100, 200], Enumerable.Range(0, 3).Select(files.Relabelling.ValueOf));
         Assert.Contains("labels 0, 100, 200 become classes 0 to 2, and are written as they were", files.Notes.Lines().Single(),
             StringComparison.Ordinal);
-        // What a user says comes first, and then every number up to the largest is a class.
+        // The user's choice comes first. Without it, each number up to the largest is a class.
         Assert.Equal(201, Decathlon.Open(folder, relabelling: Relabelling.Parse("100=1")).Classes);
         Make("labelsTr/a.nii", i => 0);
         Assert.Equal(2, Decathlon.Open(folder).Classes);
@@ -265,7 +265,7 @@ public sealed class VolumeLayoutsTests : IDisposable
         Patient("new/new-", since2023, i => i % 4);
         Assert.Contains("Give each a folder of its own", Refusal(() => Brats.Open(folder)), StringComparison.Ordinal);
         Assert.Equal(5, Brats.Open(folder, relabelling: Relabelling.Parse("4=4")).Classes);
-        // Where somebody has renumbered the older ones already, they mean the same.
+        // Where somebody has already renumbered the older labels, they mean the same.
         Patient("old/old_", before2023, i => i % 4);
         Assert.Equal((4, 2), (Brats.Open(folder).Classes, Brats.Open(folder).Count));
     }

@@ -90,12 +90,12 @@ public sealed class DataParallelTests
     }
 }
 
-/// <summary>What each rank does; run by <see cref="Mpirun"/>.</summary>
+/// <summary>The scenarios of each rank, which <see cref="Mpirun"/> runs.</summary>
 public sealed class DataParallelScenarios
 {
     static Ranks World => Ranks.World;
 
-    // The whole batch, and this rank's part of it, which is as long as every other's.
+    // Returns the whole batch, and this rank's part of it. All parts have the same length.
     static (Tensor Whole, Tensor Part) Batch(params long[] shape)
     {
         random.manual_seed(7);
@@ -125,7 +125,7 @@ public sealed class DataParallelScenarios
             string.Create(CultureInfo.InvariantCulture, $"{name}: {RelativeError(found[name], wanted[name])}"));
     }
 
-    // Layers without statistics of the batch, so that a mean over parts is the mean over the whole.
+    // The layers have no statistics of the batch, so that a mean over parts is the mean over the whole batch.
     static TorchSharp.Modules.Sequential Small() =>
         Sequential(Conv2d(3, 8, 3), ReLU(), Conv2d(8, 8, 3), ReLU(), Flatten(), Linear(8 * 8 * 8, 300), ReLU(), Linear(300, 10));
 
@@ -143,7 +143,7 @@ public sealed class DataParallelScenarios
                 model.call(whole).square().mean().backward();
                 var wanted = Gradients(model);
                 model.zero_grad();
-                if (World.Rank > 0) Different(model);    // rank 0's parameters come to all
+                if (World.Rank > 0) Different(model);    // all ranks receive rank 0's parameters
                 using var parallel = model.DataParallel(World, new() { BucketBytes = bucketBytes, MostBucketBytes = 1 << 20 });
                 for (var pass = 0; pass < 2; pass++)
                 {
@@ -210,7 +210,7 @@ public sealed class DataParallelScenarios
                 World.AllReduce(wanted, ReduceOp.Avg);
                 Assert.True(RelativeError(some.weight.grad, wanted) < 1e-6);
             }
-            // What is frozen later, on every rank, is sent no more.
+            // Parameters that every rank freezes later are sent no more.
             var bytes = parallel.Figures.Bytes;
             foreach (var parameter in never.parameters().Concat(some.parameters())) parameter.requires_grad = false;
             first.call(part).sum().backward();
@@ -253,7 +253,7 @@ public sealed class DataParallelScenarios
         {
             using (parallel.NoSync())
             {
-                pass();    // what a first step learns is known to both that follow
+                pass();    // the next two passes use what the first step learns
                 model.zero_grad();
                 pass();
             }
@@ -316,14 +316,14 @@ public sealed class DataParallelScenarios
         using var parallel = model.DataParallel(World, new() { BucketBytes = 1000 });
         var (_, part) = Batch(2, 3, 12, 12);
         Pass();
-        // One rank is in a backward pass, and the other elsewhere; then the other way about.
+        // One rank is in a backward pass and the other is not; then the roles are exchanged.
         foreach (var elsewhere in (int[])[1, 0])
         {
             var failure = World.Rank == elsewhere ? Assert.Throws<RanksException>(World.Barrier) : Assert.ThrowsAny<Exception>(Pass);
             Assert.Contains("backward pass", failure.Message, StringComparison.Ordinal);
             Assert.Contains($"rank {1} has {(elsewhere == 1 ? "Barrier" : "backward pass")}", failure.Message, StringComparison.Ordinal);
         }
-        // Under a compression's or SavedTensors' own Backward it is the same exception.
+        // The Backward methods of a compression and of SavedTensors throw the same exception.
         if (World.Rank == 1) Assert.Throws<RanksException>(World.Barrier);
         else Assert.Throws<RanksException>(() => SavedTensors.Backward(model.call(part).square().mean()));
         World.Barrier();
@@ -347,7 +347,7 @@ public sealed class DataParallelScenarios
     public void Holds_little()
     {
         using var outer = NewDisposeScope();
-        // 64 gradients of 64 KiB that come from other ones' products in turn, and one of 4 MiB.
+        // There are 64 gradients of 64 KiB, each of which follows from the product of another layer, and one of 4 MiB.
         var model = Sequential([.. Enumerable.Range(0, 64).Select(i => ($"{i}", (Module<Tensor, Tensor>)Linear(128, 128, hasBias: false))),
             ("last", Linear(128, 8192, hasBias: false))]);
         const int Most = 512 << 10;

@@ -3,22 +3,20 @@ using System.Diagnostics;
 namespace Actipress.Tests.Distributed;
 
 /// <summary>
-/// Several processes of one program on this machine, started by Open MPI's <c>mpirun</c>; tests skip by name where it is not installed.
+/// Runs several processes of one program on this machine by Open MPI's <c>mpirun</c>. Tests skip by name where it is not installed.
 /// </summary>
 static class Mpirun
 {
-    /// <summary>
-    /// What ranks have in their environment: one thread each, and Open MPI's leave to be root, which it is in a container.
-    /// </summary>
+    /// <summary>The environment of the ranks: one thread each, and Open MPI's permission to run as root, as in a container.</summary>
     public static (string Name, string? Value)[] Environment { get; } =
         [("OMP_NUM_THREADS", "1"), ("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
             ("OMPI_MCA_btl_base_warn_component_unused", "0")];
 
-    /// <summary>The command that starts so many of them.</summary>
+    /// <summary>The command that starts this number of ranks.</summary>
     public static string[] Command(int ranks, params string[] program) =>
         ["/usr/bin/mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "-n", $"{ranks}", .. program];
 
-    /// <summary>Likewise by MPICH.</summary>
+    /// <summary>The same command for MPICH.</summary>
     public static string[] MpichCommand(int ranks, params string[] program) => ["/usr/bin/mpiexec.mpich", "-n", $"{ranks}", .. program];
 
     public static Process Start(string[] command, params (string Name, string? Value)[] more)
@@ -40,21 +38,21 @@ static class Mpirun
     public static ChildProcess.Ended Run(int ranks, string[] program, params (string Name, string? Value)[] more) =>
         Run(Command(ranks, program), more);
 
-    /// <summary>How one of this assembly's explicit tests is run.</summary>
+    /// <summary>The command that runs one of this assembly's explicit tests.</summary>
     public static string[] Scenario(Type scenarios, string name) =>
         [System.Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"];
 
-    /// <summary>Runs one of this assembly's explicit tests on so many ranks, each of which must pass.</summary>
+    /// <summary>Runs one of this assembly's explicit tests on this number of ranks. The test must pass on each rank.</summary>
     public static void RunScenario(int ranks, Type scenarios, string name) => AllPass(ranks, Run(ranks, Scenario(scenarios, name)));
 
-    /// <summary>Fails unless a scenario has passed on so many ranks.</summary>
+    /// <summary>Fails unless a scenario has passed on this number of ranks.</summary>
     public static void AllPass(int ranks, ChildProcess.Ended ended)
     {
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.Equal(ranks, ended.Output.Split("Total: 1, Errors: 0, Failed: 0, Skipped: 0").Length - 1);
     }
 
-    /// <summary>The process of one rank; null while it is not there.</summary>
+    /// <summary>The process of one rank; null while it does not exist.</summary>
     public static int? ProcessOf(Process mpirun, int rank)
     {
         foreach (var folder in Directory.GetDirectories("/proc").Where(folder => int.TryParse(Path.GetFileName(folder), out _)))

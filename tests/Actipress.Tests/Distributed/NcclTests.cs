@@ -6,7 +6,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Distributed;
 
-/// <summary>NCCL's calls, their order and arguments, against a stand-in library and a stand-in driver.</summary>
+/// <summary>The calls of NCCL, their order and arguments, against a stand-in library and a stand-in driver.</summary>
 public sealed class NcclTests : IDisposable
 {
     public NcclTests() => Dispose();
@@ -50,7 +50,7 @@ public sealed class NcclTests : IDisposable
     public void What_fails_is_told_and_ends_the_communicator(string function, string wanted)
     {
         if (function.Length > 0) StandInNccl.Failures[function] = 1;
-        StandInDriver.Busy = true;    // nothing comes
+        StandInDriver.Busy = true;    // no event completes
         using var tensor = ones(5);
         Assert.Contains(wanted, Assert.Throws<RanksException>(() =>
         {
@@ -83,7 +83,7 @@ public sealed class NcclTests : IDisposable
     public void Ranks_average_gradients_by_it() => Mpirun.RunScenario(2, typeof(NcclScenarios), nameof(NcclScenarios.Averages_gradients));
 }
 
-/// <summary>What each rank does; run by <see cref="Mpirun"/>.</summary>
+/// <summary>The scenarios of each rank, which <see cref="Mpirun"/> runs.</summary>
 public sealed class NcclScenarios
 {
     [Fact(Explicit = true)]
@@ -94,7 +94,7 @@ public sealed class NcclScenarios
         world.Open(CPU, StandInNccl.Open(), StandInNccl.Stream());
         var wantedId = new byte[128];
         new Random(5).NextBytes(wantedId);
-        Assert.Equal(wantedId, StandInNccl.Id);    // rank 0's, on every rank
+        Assert.Equal(wantedId, StandInNccl.Id);    // every rank has rank 0's id
         random.manual_seed(3);
         var model = Sequential(Linear(8, 300), ReLU(), Linear(300, 4));
         var x = randn(6 * world.Size, 8);
@@ -109,7 +109,7 @@ public sealed class NcclScenarios
             model.call(x.narrow(0, 6 * world.Rank, 6)).square().mean().backward();
             foreach (var (found, gradient) in model.parameters().Zip(wanted))
                 Assert.True((found.grad! - gradient).norm().item<float>() < 1e-6 * gradient.norm().item<float>());
-            // Two large gradients, the biases together, and what ends a pass.
+            // There are two large gradients, the biases together, and the message that ends a pass.
             Assert.Equal(["reduce 4 Float64 by 0", "reduce 304 Float32 by 0", "reduce 1200 Float32 by 0", "reduce 2400 Float32 by 0"],
                 StandInNccl.Calls.Order(StringComparer.Ordinal).OrderBy(call => call.Length));
         }

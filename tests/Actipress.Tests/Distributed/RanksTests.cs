@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Distributed;
 
-/// <summary>Ranks on this machine, and what they do together.</summary>
+/// <summary>The collective operations of several ranks on this machine.</summary>
 public sealed class RanksTests
 {
     [Fact]
@@ -35,7 +35,7 @@ public sealed class RanksTests
     [InlineData("pmi2", "mpich")]
     public void Ranks_that_Slurm_started_do_too(string interface_, string library)
     {
-        // Slurm's plug-in on Debian loads the library by the name that only the development package has.
+        // Slurm's plug-in on Debian loads the library by a name that only the development package installs.
         if (interface_ == "pmix" && !File.Exists("/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so")) Assert.Skip("No libpmix.so: on " +
             "Debian, apt-get install libpmix-dev.");
         using var node = SlurmNode.Start();
@@ -93,10 +93,10 @@ public sealed class RanksTests
         Mpirun.RunScenario(2, typeof(RanksScenarios), nameof(RanksScenarios.Catches_a_null_reference));
 }
 
-/// <summary>What each rank does; run by <see cref="Mpirun"/>.</summary>
+/// <summary>The scenarios of each rank, which <see cref="Mpirun"/> runs.</summary>
 public sealed class RanksScenarios
 {
-    /// <summary>The variable that names a folder for what ranks have to say.</summary>
+    /// <summary>The variable that names the folder for the messages of the ranks.</summary>
     public const string Folder = "ACTIPRESS_TEST_FOLDER";
 
     /// <summary>The variable that names the MPI library.</summary>
@@ -135,7 +135,7 @@ public sealed class RanksScenarios
         Assert.Throws<ArgumentException>(() => World.AllReduce(flags));
         Assert.Throws<ArgumentOutOfRangeException>(() => World.Broadcast(mean, n));
 
-        // A saved tensor that MPI has overwritten is seen to be changed.
+        // autograd notices that MPI has overwritten a saved tensor
         using var weight = nn.Parameter(full([3], World.Rank + 1f));
         using var loss = weight.mul(weight).sum();
         World.Broadcast(weight);
@@ -168,7 +168,7 @@ public sealed class RanksScenarios
             $"rank {last} has more");
         Differs(() => World.Agree(odd ? many.Replace("line 999", "another", StringComparison.Ordinal) : many), "rank 0 has line 999",
             $"rank {last} has another");
-        World.AllReduce(three);    // and they go on together
+        World.AllReduce(three);    // the ranks continue together
         Assert.Equal(World.Size, three[0].item<float>());
 
         void Differs(Action act, params string[] parts)
@@ -181,12 +181,12 @@ public sealed class RanksScenarios
     [Fact(Explicit = true)]
     public void Names_who_is_missing()
     {
-        World.Barrier();    // from here on they are together, however slowly they started
+        World.Barrier();    // after this the ranks are together, however slowly they started
         World.Timeout = TimeSpan.FromSeconds(5);
-        if (World.Rank == 2) Thread.Sleep(System.Threading.Timeout.Infinite);    // until mpirun ends it
+        if (World.Rank == 2) Thread.Sleep(System.Threading.Timeout.Infinite);    // mpirun ends it
         var message = Assert.Throws<RanksException>(World.Barrier).Message;
         Assert.Contains("Ranks cannot talk any more", Assert.Throws<RanksException>(World.Barrier).Message, StringComparison.Ordinal);
-        // The first to end ends all: so each says what it was told, and waits for what the others say.
+        // The first rank that ends would end all ranks. So each rank writes its message, and waits for those of the others.
         var folder = Environment.GetEnvironmentVariable(Folder)!;
         File.WriteAllText(Path.Combine(folder, $"{World.Rank}"), message);
         Assert.True(SpinWait.SpinUntil(() => Directory.GetFiles(folder).Length == 3, TimeSpan.FromMinutes(1)));

@@ -8,7 +8,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Distributed;
 
 /// <summary>
-/// NCCL in C#: its functions take what the real ones take and check it, and ranks reduce what lies in the CPU's memory by MPI. It can be
+/// NCCL in C#. Its functions take and check the arguments of the real functions, and reduce the CPU's memory of the ranks by MPI. It can be
 /// told to fail.
 /// </summary>
 static unsafe class StandInNccl
@@ -16,18 +16,18 @@ static unsafe class StandInNccl
     const int Success = 0, InvalidArgument = 4, InvalidUsage = 5;
     const nint Communicator = 0xC0;
 
-    /// <summary>What was called, in order.</summary>
+    /// <summary>The calls, in order.</summary>
     public static List<string> Calls { get; } = [];
 
     public static int Version { get; set; } = 22703;
 
-    /// <summary>What its functions return, by their names, where that is not success.</summary>
+    /// <summary>The error codes that its functions return, by their names.</summary>
     public static Dictionary<string, int> Failures { get; } = [];
 
-    /// <summary>Names of functions that it does not have.</summary>
+    /// <summary>The names of functions that it lacks.</summary>
     public static HashSet<string> Missing { get; } = [];
 
-    /// <summary>What ranks were begun with.</summary>
+    /// <summary>The arguments with which ranks were initialised.</summary>
     public static byte[] Id { get; private set; } = [];
 
     public static NcclLibrary Open() => new(Symbol, "a stand-in");

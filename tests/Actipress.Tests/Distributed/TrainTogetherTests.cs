@@ -12,7 +12,7 @@ public sealed class TrainTogetherTests : IDisposable
 
     string In(string name) => Path.Combine(folder, name);
 
-    // 90 examples in batches of 20: the last one of an epoch does not divide among 4 ranks.
+    // There are 90 examples in batches of 20, so the last batch of an epoch is not divisible by 4 ranks.
     static string[] Train(string output, params string[] more)
     {
         return
@@ -29,7 +29,7 @@ public sealed class TrainTogetherTests : IDisposable
             ? [.. File.ReadAllLines(Path.Combine(output, "results.jsonl")).Where(line => line.StartsWith($"{{\"kind\":\"{kind}\"",
             StringComparison.Ordinal))] : [];
 
-    // What a training found: everything but times, the allocator's levels, and where it ran.
+    // The results of a training without times, the allocator's levels and the machine.
     static string[] Outcome(ChildProcess.Ended ended)
     {
         Assert.True(ended.ExitCode == 0, ended.All);
@@ -49,7 +49,7 @@ public sealed class TrainTogetherTests : IDisposable
     public void Ranks_write_one_log_and_one_result()
     {
         var ended = Mpirun.Run(4, Train(In("out")));
-        Assert.Equal(11, Outcome(ended).Length);    // and so the output is one JSON document
+        Assert.Equal(11, Outcome(ended).Length);    // the output is one JSON document
         Assert.Equal(8, Lines(In("out"), "epoch").Length);
         Assert.Single(Lines(In("out"), "train"));
         Assert.Equal(8, ended.Error.Split("epoch ").Length - 1);
@@ -60,11 +60,11 @@ public sealed class TrainTogetherTests : IDisposable
     [Fact]
     public void A_training_of_two_ranks_that_was_interrupted_ends_as_the_uninterrupted_one_to_the_digit()
     {
-        string[] more = ["--epochs", "20"];    // enough not to be over before the signal comes
+        string[] more = ["--epochs", "20"];    // the training must not be over before the signal arrives
         var whole = Mpirun.Run(2, Train(In("whole"), more));
         using var training = Mpirun.Start(2, Train(In("interrupted"), more));
         WaitForEpochs(training, "interrupted", 2);
-        // One rank alone is asked to end, and all do.
+        // One rank alone gets the signal, and all ranks end.
         Mpirun.Signal("TERM", Mpirun.ProcessOf(training, 1) ?? throw new InvalidOperationException("No rank 1."));
         var interrupted = ChildProcess.Wait(training);
         Assert.True(interrupted.ExitCode == 130, interrupted.All);
@@ -148,7 +148,7 @@ public sealed class TrainTogetherTests : IDisposable
             int? process = null;
             Assert.True(SpinWait.SpinUntil(() => (process = Mpirun.ProcessOf(training, rank)) is not null, TimeSpan.FromMinutes(1)),
                 "No ranks.");
-            // The moment is any of a training's, its start included.
+            // The signal may arrive at any moment of a training, including its start.
             training.WaitForExit(milliseconds);
             Mpirun.Signal("KILL", process!.Value);
             var watch = Stopwatch.StartNew();

@@ -16,11 +16,11 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
         public void Dispose() => Gpu.Dispose();
     }
 
-    /// <summary>The codecs of the laws' table that the kernels know.</summary>
     /// <summary>A map packed by the kernels on a device.</summary>
     internal static PackedMap? Packed(GpuDevice gpu, Tensor map, ActivationCodec codec, out LeftRaw why) =>
         GpuGrid.Pack(gpu, map, codec, out why) is { } stored ? new(new(codec, map.shape, map.dtype), stored) : null;
 
+    /// <summary>The codecs of the laws' table that the kernels cover.</summary>
     public static TheoryData<string> Codecs => [.. CodecLaws.Table.Where(text => new GpuGrid().Covers(ActivationCodec.Parse(text)))];
 
     // Each codec and each map meets every type. The emulator takes its time: the default codecs meet every map, each other one every third,
