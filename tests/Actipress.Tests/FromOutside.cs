@@ -4,10 +4,10 @@ using Microsoft.CodeAnalysis.CSharp;
 
 namespace Actipress.Tests;
 
-/// <summary>Compiles programs as somebody would who has the package: against the library's public members alone.</summary>
+/// <summary>Compiles programs as a user of the package does, against the library's public members alone.</summary>
 static class FromOutside
 {
-    // What the SDK gives every program, and what a program of TorchSharp's begins with.
+    // The SDK adds these usings to every program, followed by those of a TorchSharp program.
     const string Usings = """
         global using System;
         global using System.Collections.Generic;
@@ -26,9 +26,9 @@ static class FromOutside
             .Select(file => MetadataReference.CreateFromFile(file)),
     ]);
 
-    /// <summary>The assembly of some sources; the test fails with the compiler's words where they are none.</summary>
-    /// <param name="kind">A program or a library.</param>
-    /// <param name="sources">Whole files.</param>
+    /// <summary>Returns the assembly of some sources. The test fails with the compiler's messages where they do not compile.</summary>
+    /// <param name="kind">Whether it is a program or a library.</param>
+    /// <param name="sources">The sources, each a whole file.</param>
     public static Assembly Compile(OutputKind kind, params string[] sources)
     {
         var options = new CSharpCompilationOptions(

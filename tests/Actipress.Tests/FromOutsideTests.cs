@@ -6,7 +6,7 @@ using Microsoft.CodeAnalysis;
 namespace Actipress.Tests;
 
 /// <summary>
-/// The library as somebody meets it who has the package: the samples and the README's own transform see public members alone.
+/// The library from the view of a user of the package: the samples and the README's transform compile against public members alone.
 /// </summary>
 public class FromOutsideTests
 {
@@ -52,7 +52,7 @@ public class FromOutsideTests
         var plain = ActivationCodec.Threshold(((Keep.TopK)codec.Keep).Ratio);
         foreach (var map in AwkwardMap.All.Where(map => map.Values().Length > 100))
         {
-            // A transform that changes signs alone keeps the same coefficients as none.
+            // A transform that only changes signs keeps the same coefficients as no transform.
             using var packed = Pipeline.Pack(map.Tensor(), codec with { EvenIfLarger = true, ExactZeros = false }, out var why);
             using var other = Pipeline.Pack(map.Tensor(), plain with { EvenIfLarger = true, ExactZeros = false }, out var whyOther);
             Assert.Equal(whyOther, why);

@@ -3,7 +3,7 @@ using Actipress.Fuzz;
 namespace Actipress.Tests;
 
 /// <summary>
-/// What fuzzing found, and what the project's own writers make, read by every reader of foreign bytes: see docs/testing.md.
+/// Every reader of foreign bytes reads the inputs that fuzzing found and those that the project's own writers make (docs/testing.md).
 /// </summary>
 public class FuzzSeedsTests
 {
@@ -29,7 +29,7 @@ public class FuzzSeedsTests
         using var scratch = new Scratch();
         byte[][] seeds = [.. target.Seeds(scratch)];
         var refused = seeds.Select(seed => target.Run(seed, scratch)).OfType<Exception>().ToArray();
-        // Neither two axes nor two channels are a volume with labels; files of MNIST's name are MNIST's by their checksum.
+        // Neither two axes nor two channels are a volume with labels. Files with MNIST's names are checked against MNIST's checksums.
         Assert.Equal(name switch { "labels" => 2, "idx" => seeds.Length, _ => 0 }, refused.Length);
     }
 

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Actipress.Tests;
 
-/// <summary>Memory that ends at a page which nobody may touch: one byte read or written beyond its end kills the process.</summary>
+/// <summary>Memory that ends at a page without access. One byte read or written beyond its end kills the process.</summary>
 sealed unsafe class GuardedMemory : IDisposable
 {
     const int Page = 4096, None = 0, ReadWrite = 3, Private = 2, Anonymous = 0x20;

@@ -2,10 +2,10 @@ using System.Runtime.CompilerServices;
 
 namespace Actipress.Tests;
 
-/// <summary>On tests that take minutes or much memory: <c>./dev test --long</c> runs them, and else they skip by name.</summary>
+/// <summary>Marks tests that take minutes or much memory. <c>./dev test --long</c> runs them; otherwise they skip by name.</summary>
 public sealed class LongFactAttribute : FactAttribute
 {
-    /// <summary>The variable that asks for them.</summary>
+    /// <summary>The variable that enables them.</summary>
     public const string Variable = "ACTIPRESS_LONG_TESTS";
 
     public LongFactAttribute([CallerFilePath] string? file = null, [CallerLineNumber] int line = 0) : base(file, line) =>

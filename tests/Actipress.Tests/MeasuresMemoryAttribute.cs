@@ -4,7 +4,8 @@ using Xunit.v3;
 namespace Actipress.Tests;
 
 /// <summary>
-/// On classes whose tests read the allocator's level: what earlier tests left to finalizers is freed before each test, not within it.
+/// Marks classes whose tests read the allocator's level. Tensors that earlier tests left to finalizers are freed before each test, and not
+/// within it.
 /// </summary>
 [AttributeUsage(AttributeTargets.Class)]
 public sealed class MeasuresMemoryAttribute : BeforeAfterTestAttribute

@@ -3,8 +3,8 @@ using System.Text.RegularExpressions;
 namespace Actipress.Tests;
 
 /// <summary>
-/// The rooms of the library: each folder of <c>src/Actipress</c> is one, and so are two groups of the files that lie in no folder. A room
-/// uses other rooms as the table says, and no circle of rooms uses each other, so that each room can be read with what stands above it.
+/// The rooms of the library. Each folder of <c>src/Actipress</c> is a room, and so are two groups of the files that lie in no folder. A
+/// room uses other rooms as the table says. No cycle of rooms exists, so that each room can be read with the rooms above it.
 /// </summary>
 public sealed partial class RoomsTests
 {
@@ -15,7 +15,7 @@ public sealed partial class RoomsTests
     /// <param name="Uses">The rooms whose types the types of this room may use.</param>
     sealed record Room(string Name, params string[] Uses);
 
-    // From the ground up: a room uses only rooms on lines above its own.
+    // The rooms are in order: a room uses only rooms on lines above its own.
     static readonly Room[] rooms =
     [
         new("Errors"),
@@ -43,7 +43,7 @@ public sealed partial class RoomsTests
         new(Face, "Autograd", "Accounting", "Codecs", "Saving"),
     ];
 
-    // The paper's method, which all saving goes through. The rest of the files beside the folders is what a user calls.
+    // This room is the paper's method, which all saving uses. The other files beside the folders are the members that a user calls.
     static readonly string[] pipeline = ["Pipeline.cs", "PackedMap.cs"];
 
     static readonly string library = Path.Combine(TestData.Repository, "src", "Actipress");
@@ -54,7 +54,7 @@ public sealed partial class RoomsTests
     static string[] Sources() => [.. Directory.EnumerateFiles(library, "*.cs", SearchOption.AllDirectories)
         .Select(path => Path.GetRelativePath(library, path)).Order(StringComparer.Ordinal)];
 
-    // The files in which each type is declared that lies in no other type.
+    // Returns the files that declare each type which lies in no other type.
     static Dictionary<string, string[]> FilesOfTypes() => (
         from file in Sources()
         let text = File.ReadAllText(Path.Combine(library, file))

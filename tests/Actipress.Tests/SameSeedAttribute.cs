@@ -3,7 +3,7 @@ using Xunit.v3;
 
 namespace Actipress.Tests;
 
-/// <summary>Each test draws the same numbers from torch, whatever ran before it.</summary>
+/// <summary>Gives each test the same random numbers of torch, whichever tests ran before.</summary>
 [AttributeUsage(AttributeTargets.Assembly)]
 public sealed class SameSeedAttribute : BeforeAfterTestAttribute
 {

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Actipress.Tests;
 
-/// <summary>Where tests find files: beside their sources, and real data outside the repository.</summary>
+/// <summary>The folders of the tests' files: files beside the sources, and real data outside the repository.</summary>
 public static class TestData
 {
     static string Sources([CallerFilePath] string path = "") => Path.GetDirectoryName(path)!;

@@ -6,17 +6,17 @@ using System.Reflection.PortableExecutable;
 
 namespace Actipress.Tests;
 
-/// <summary>One type that another one of the same assembly uses, both by the names of the outermost types around them.</summary>
-/// <param name="From">The user, such as <c>Actipress.Saving.SavedMap</c>.</param>
-/// <param name="To">What it uses.</param>
-/// <param name="Where">The member that does, or what of the type itself.</param>
+/// <summary>The use of one type by another type of the same assembly, both by the names of the outermost types around them.</summary>
+/// <param name="From">The type that uses the other, such as <c>Actipress.Saving.SavedMap</c>.</param>
+/// <param name="To">The type that it uses.</param>
+/// <param name="Where">The member with the use, or the part of the type itself.</param>
 sealed record TypeUse(string From, string To, string Where);
 
 /// <summary>
-/// Which types of an assembly use which others of it, from its metadata and instructions: base types and interfaces, attributes, fields,
-/// signatures, local variables, and what bodies call, make, read and test for, generic arguments included.
+/// The uses of types by other types of an assembly, from its metadata and instructions: base types and interfaces, attributes, fields,
+/// signatures, local variables, and the types in method bodies, generic arguments included.
 /// </summary>
-/// <remarks>Not seen is what the compiler leaves no trace of: a constant of another type, <c>nameof</c>, and documentation.</remarks>
+/// <remarks>A use without a trace in the assembly is not found: a constant of another type, <c>nameof</c>, and documentation.</remarks>
 sealed class TypeUses
 {
     static readonly OpCode?[] oneByte = new OpCode?[256], twoBytes = new OpCode?[256];
@@ -38,9 +38,9 @@ sealed class TypeUses
     TypeUses(PEReader file) => (this.file, metadata) = (file, file.GetMetadataReader());
 
     /// <summary>Reads an assembly.</summary>
-    /// <param name="path">Its file.</param>
+    /// <param name="path">The path of the assembly.</param>
     /// <returns>
-    /// The types that lie in no other type, and the uses between any two of them. What the compiler made up is left out.
+    /// The types that lie in no other type, and the uses between any two of them. Types that the compiler generated are left out.
     /// </returns>
     public static (IReadOnlySet<string> Types, IReadOnlySet<TypeUse> Uses) Of(string path)
     {
@@ -75,7 +75,7 @@ sealed class TypeUses
         name.Contains('<', StringComparison.Ordinal) || name.StartsWith("Microsoft.", StringComparison.Ordinal)
         || name.StartsWith("System.", StringComparison.Ordinal);
 
-    // The outermost type around it, with its namespace.
+    // The outermost type around a type, with its namespace.
     string Name(TypeDefinitionHandle handle)
     {
         var type = metadata.GetTypeDefinition(handle);
@@ -183,7 +183,7 @@ sealed class TypeUses
             case HandleKind.StandaloneSignature:
                 metadata.GetStandaloneSignature((StandaloneSignatureHandle)handle).DecodeMethodSignature(new Signatures(this), null);
                 break;
-            default:    // a type of another assembly
+            default:    // the type is of another assembly
                 break;
         }
     }

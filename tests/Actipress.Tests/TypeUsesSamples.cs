@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 
-// Each type here uses one of the first four in one way, for the tests of the reader of uses.
+// Each type here uses one of the first four types in one way, for the tests of the reader of uses.
 namespace Actipress.Tests.Uses;
 
 class Used
@@ -92,7 +92,7 @@ sealed unsafe class Pointer
 
 sealed class CaseOfSwitch
 {
-    // The uses behind a table of jumps are read too.
+    // The uses behind a jump table are read too.
     public static int Of(int x) => x switch { 0 => 5, 1 => 3, 2 => 11, 3 => 7, 4 => Used.Number, _ => 0 };
 }
 

@@ -3,14 +3,14 @@ using System.Runtime.CompilerServices;
 namespace Actipress.Tests;
 
 /// <summary>
-/// The tests on Windows under Wine (./dev test --windows). An exception that leaves a test's method does not get to the runner there: Wine
-/// 8 finds no way out of .NET's reflection, and the process hangs. So a failed assertion, a skipped test, and a test that asks for the C
-/// allocator's level, which is not to be had on Windows, are told where they are thrown, and end the process: the script goes on with the
-/// rest.
+/// The tests on Windows under Wine (./dev test --windows). An exception that leaves a test's method does not reach the runner there: Wine 8
+/// cannot unwind through .NET's reflection, and the process hangs. So a failed assertion, a skipped test, and a test that needs the level
+/// of the C allocator, which Windows does not have, are reported where they throw, and end the process. The script then runs the remaining
+/// tests.
 /// </summary>
 static class UnderWine
 {
-    /// <summary>The variable by which the script says so.</summary>
+    /// <summary>The variable by which the script tells that the tests run under Wine.</summary>
     const string Variable = "ACTIPRESS_UNDER_WINE";
 
     static readonly string[] reasonsToSkip = ["The allocator's level is not to be had here", "$XunitDynamicSkip$"];

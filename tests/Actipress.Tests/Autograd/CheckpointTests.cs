@@ -6,6 +6,10 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Autograd;
 
+/// <summary>
+/// A checkpoint gives the plain gradients from a second run of its block. The class is one list of scenarios: gradients, memory, errors and
+/// reports.
+/// </summary>
 [MeasuresMemory]
 public sealed class CheckpointTests : IDisposable
 {

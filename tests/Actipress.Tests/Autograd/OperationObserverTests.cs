@@ -8,6 +8,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Autograd;
 
+/// <summary>The observer reports the operation that saves each tensor. The class is one list of scenarios.</summary>
 public class OperationObserverTests
 {
     static OperationObserverTests() => SavedTensors.SelfCheck();

@@ -7,7 +7,7 @@ public sealed class ColumnsTests : IDisposable
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
-    // So many columns of words.
+    // Makes a line of this number of columns.
     static string Words(int columns, string word = "word ") => string.Concat(Enumerable.Repeat(word, columns))[..(columns - 1)] + ".";
 
     [Theory]

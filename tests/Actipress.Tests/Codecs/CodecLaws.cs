@@ -6,7 +6,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
 
-/// <summary>The laws that every codec obeys on every awkward map. One list of laws, each run over the table of codecs.</summary>
+/// <summary>
+/// The laws that every codec obeys on every awkward map. The class is one list of laws, each run over the table of codecs.
+/// </summary>
 [MeasuresMemory]
 public sealed class CodecLaws : IDisposable
 {

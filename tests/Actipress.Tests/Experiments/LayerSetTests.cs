@@ -6,7 +6,7 @@ namespace Actipress.Tests.Experiments;
 
 public sealed class LayerSetTests
 {
-    // The layers that a set compresses in a network's step, told by the report.
+    // Returns the layers that a set compresses in a network's step, from the report.
     static string[] Compressed(string model, string layers)
     {
         var network = Trainable.Find(model);
@@ -23,7 +23,7 @@ public sealed class LayerSetTests
     {
         var all = Compressed("resnet20", "all");
         var two = Compressed("resnet20", "block0-1");
-        // The last map is saved by layer2's convolution as well, which is left alone.
+        // The convolution of layer2, which is not compressed, saves the last map as well.
         Assert.Equal(
             all.Where(name => name is "conv1" or "bn1" or "relu" || name.StartsWith("layer1.", StringComparison.Ordinal))
                 .Except(["layer1.2.relu2"]),

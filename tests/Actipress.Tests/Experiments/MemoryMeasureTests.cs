@@ -6,8 +6,8 @@ namespace Actipress.Tests.Experiments;
 [MeasuresMemory]
 public class MemoryMeasureTests
 {
-    // What the runtime allocates for itself within a step, its compiler above all: no tensor, so no block of the timeline. Batches of 64
-    // take a hundred megabytes, beside which it is little.
+    // The runtime, above all its compiler, allocates up to this much within a step. These bytes are no tensor, so they are no block of the
+    // timeline. Batches of 64 take a hundred megabytes, beside which this is little.
     const long OfDotNet = 4_000_000;
 
     static MemoryResult Measure(string layers, string codec = "dct:10") =>

@@ -25,7 +25,7 @@ public sealed class ModelFileTests : IDisposable
         random.manual_seed(3);
         using var model = description.Create();
         using var x = randn([1, 1, 32, 32, 32]);
-        model.call(x).Dispose();    // moves the batch norms' statistics
+        model.call(x).Dispose();    // changes the statistics of the batch norms
         return ModelFile.Write(Path.Combine(folder, "weights"), model, description);
     }
 
@@ -48,7 +48,7 @@ public sealed class ModelFileTests : IDisposable
             }
         })];
         Assert.Equal(outputs[0], outputs[1]);
-        // Other programs read the file too.
+        // Other programs can read the file too.
         using var theirs = Description().Create();
         theirs.load_safetensors(path);
         theirs.eval();

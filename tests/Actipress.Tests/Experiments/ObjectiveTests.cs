@@ -40,8 +40,8 @@ public sealed class ObjectiveTests
     [Fact]
     public void A_mask_that_is_empty_is_left_out_and_counts_1_by_the_papers_formula_where_rightly_not_found()
     {
-        // First: mask 1 has 2 of 3 and 2, mask 2 is empty in both. Second: mask 1 is empty in both, mask 2 is missed. Third: both are
-        // empty, mask 2 is found.
+        // In the first example mask 1 has 2 of 3 and 2 voxels, and mask 2 is empty in both. In the second mask 1 is empty in both, and mask
+        // 2 is missed. In the third mask 1 is empty in both, and mask 2 is found.
         var tally = Scores([0, 1, 1, 1, 0, 0, 0, 0, 2, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0], 3);
         Assert.Equal(2, tally.Counted);
         Assert.Equal((2 * 2.0 / 5 + 0) / 2, tally.Mean, 1e-12);

@@ -8,7 +8,7 @@ namespace Actipress.Tests.Experiments;
 
 public class PaperTablesTests
 {
-    // conv - ReLU - conv, maps of 1000 elements: the first save of each is by one layer, the ReLU's by two.
+    // Each map has 1000 elements. Two layers save the ReLU's output, and one layer saves each other map.
     [Fact]
     public void A_storage_goes_where_all_its_saves_are_compressed_and_each_save_is_stored()
     {
@@ -39,7 +39,7 @@ public class PaperTablesTests
         Assert.Equal([587, 342, 236, 183, 157], rows[2].Cells.Select(cell => Math.Round(cell.Exact)));
     }
 
-    // A minute, and 4 GiB.
+    // The test takes a minute and 4 GiB.
     [LongFact]
     public void Of_183_figures_150_agree()
     {

@@ -6,8 +6,8 @@ namespace Actipress.Tests.Experiments;
 
 public sealed class PatchChoiceTests
 {
-    // In a process of its own: to tell the allocator's level takes the longer the more its memory has been torn by other tests, and a
-    // choice asks for it many thousand times.
+    // The scenarios run in a process of their own. Other tests fragment the allocator's memory, so that reading its level takes longer, and
+    // a choice reads it many thousand times.
     [Theory]
     [InlineData(nameof(Scenario.The_largest_that_fits_is_chosen_for_either_way_of_training))]
     [InlineData(nameof(Scenario.What_does_not_fit_at_all_is_told))]
@@ -37,7 +37,7 @@ public sealed class PatchChoiceTests
             Assert.InRange(choice.Compressed.Bytes, 1, Bound);
             Assert.InRange(choice.Plain.Bytes, 1, Bound);
             Assert.True(Voxels(choice.Compressed) > Voxels(choice.Plain), $"{choice}");
-            // A little more than the next one takes is too little for it: found by asking for exactly that.
+            // The bound is too small for the next larger patch, as the prediction for that patch shows.
             var steps = PatchChoice.Steps([64, 64, 48], 2, 8);
             var next = steps[steps.ToList().FindIndex(step => step.Batch == choice.Compressed.Batch
                 && step.Patch.SequenceEqual(choice.Compressed.Patch)) + 1];
@@ -54,7 +54,7 @@ public sealed class PatchChoiceTests
         {
             var message = Assert.Throws<InsufficientMemoryException>(() => Of(1 << 20)).Message;
             Assert.Contains("No patch fits in 1024.0 KiB: the smallest, 2 of 32 x 32 x 32, ", message, StringComparison.Ordinal);
-            // What fits compressed only, plain training is told that it cannot have.
+            // The patch fits only compressed, and the choice says that plain training does not fit.
             var choice = Of(13L << 20);
             Assert.Equal((true, false), (choice.Compressed.Fits, choice.Plain.Fits));
         }

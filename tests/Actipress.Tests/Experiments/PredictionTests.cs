@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Experiments;
 
-/// <summary>From a folder of volumes over trained weights to masks.</summary>
+/// <summary>Tests of prediction, from a folder of volumes over trained weights to masks.</summary>
 public sealed class PredictionTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
@@ -22,10 +22,10 @@ public sealed class PredictionTests : IDisposable
 
     string In(params string[] parts) => Path.Combine([folder, .. parts]);
 
-    // Oblique, mirrored, and of other spacings than what a network sees.
+    // The volumes are oblique and mirrored, and have other spacings than the network's input.
     static readonly Affine turned = new([-1.9, 0.1, 0.2, 30, 0.1, 2.1, -0.3, -20, 0.1, 0.2, 2.5, 10]);
 
-    // A bright box of class 1 and a dark one of class 2, which are written as 1 and 7.
+    // A volume has a bright box of class 1 and a dark box of class 2, which are written as 1 and 7.
     void Write(string name, int seed, string part = "Tr", bool labels = true)
     {
         int[] extents = [18, 20, 14];
@@ -82,7 +82,7 @@ public sealed class PredictionTests : IDisposable
     [Fact]
     public void A_prediction_scores_as_the_training_did_and_lies_where_its_scan_lies()
     {
-        // Other spacings, so that masks come back from another grid.
+        // The spacings differ, so that masks are resampled from another grid.
         var (result, data) = Train(Plan(new() { Relabel = "7=2", Spacing = [2, 2, 2] }));
         var weights = result.Weights![1];
         var held = ModelFile.Read(weights) is var (model, description) && Disposed(model) ? description.TestCases.Single() : "";
@@ -101,7 +101,7 @@ public sealed class PredictionTests : IDisposable
             Assert.Equal(Nifti.Read(In("task", "imagesTs", $"{name}.nii.gz")).Affine.Rows, mask.Affine.Rows);
             Assert.Empty(mask.Values.Except([0f, 1, 7]));
         }
-        // The table says what the masks hold.
+        // The table agrees with the masks.
         var truth = Nifti.Read(In("task", "labelsTs", $"{held}.nii.gz")).Values;
         var found = Nifti.Read(In("predicted", $"{held}.nii.gz")).Values;
         var lines = File.ReadAllLines(In("predicted", "scores.csv"));
@@ -161,7 +161,7 @@ public sealed class PredictionTests : IDisposable
             Assert.Throws<ArgumentException>(() => Predict(images, In("mixed"), In("p5"))).Message, StringComparison.Ordinal);
     }
 
-    // What it says of a voxel depends on this voxel alone, so that windows, mirrors and slices change nothing.
+    // The output of each voxel depends on this voxel alone, so that windows, mirroring and slices change nothing.
     sealed class Pointwise() : nn.Module<Tensor, Tensor>("pointwise")
     {
         public override Tensor forward(Tensor x)

@@ -17,7 +17,7 @@ public sealed class RealMapsTests
 
         Assert.Equal([1, 2, depth + 1, height, 2 * width - 1], large.shape);
         Assert.True(large.is_contiguous());
-        // Of each map's four pieces, two a slice, the second and the third.
+        // Each map has four pieces, two a slice. The second and the third are compared.
         for (var map = 0; map < 2; map++)
         {
             Assert.True(large[0, map, ..(int)depth, .., (int)width..].allclose(

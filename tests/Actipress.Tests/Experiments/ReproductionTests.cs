@@ -11,7 +11,7 @@ public sealed class ReproductionTests : IDisposable
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
-    // Pieces a, b and c; the second one can be made to cancel.
+    // A reproduction with the pieces a, b and c, whose second piece can be cancelled.
     sealed class Letters(CancellationTokenSource? cancelled = null) : Reproduction
     {
         public List<string> Ran { get; } = [];
@@ -114,7 +114,7 @@ public sealed class ReproductionTests : IDisposable
         var keys = Reproduction.All.SelectMany(one => one.Pieces(context)).Select(piece => piece.Key).ToArray();
         Assert.Equal(keys.Distinct(), keys);
         Assert.Equal(Reproduction.All.Select(one => one.Name).Distinct(), Reproduction.All.Select(one => one.Name));
-        // What was stored is found again.
+        // The keys of stored pieces still exist.
         var stored = StoredPiece.ReadAll(context.Experiments);
         foreach (var name in (string[])["table2", "table3", "fig9"])
             Assert.All(Reproduction.All.Single(one => one.Name == name).Pieces(context), piece => Assert.Contains(piece.Key, stored.Keys));
@@ -148,7 +148,7 @@ public sealed class ReproductionTests : IDisposable
         Assert.Contains("<td>600<br>612</td>", page);
         Assert.Contains("<td class=\"doubtful\">500<br>510</td>", page);
         Assert.Contains("why it &lt; is", page);
-        // Of all rows of this network and batch the lowest, for the ratio that the table has.
+        // This is the row of the lowest bytes among all rows of this network and batch, at the ratio of the table.
         var ours = "<td>ResNet18, batch 128, 3 x 32 x 32</td><td>dct:100</td><td>30.0</td><td>600.0</td><td>60.0</td><td>-94.7 "
             + "%</td><td>90.5</td>";
         Assert.Contains(
@@ -192,7 +192,7 @@ public sealed class ReproductionTests : IDisposable
     public void Forward_and_backward_meet_in_the_middle_of_a_timeline()
     {
         Assert.Equal([0, 0.25, 0.5, 0.75, 1, 1.5], Enumerable.Range(0, 6).Select(index => TimelineFigure.At(index, 4, 6)));
-        Assert.Equal([0, 0.5], Enumerable.Range(0, 2).Select(index => TimelineFigure.At(index, 2, 2)));    // the forward pass alone
+        Assert.Equal([0, 0.5], Enumerable.Range(0, 2).Select(index => TimelineFigure.At(index, 2, 2)));    // only the forward pass
     }
 
     [Theory]
@@ -229,7 +229,7 @@ public sealed class ReproductionTests : IDisposable
         Assert.Equal(3, page.Split("<svg").Length - 1);
     }
 
-    // As a user sees it: the page is opened in a browser, which finds every figure and no error.
+    // The page is opened in a browser, as by a user. The browser finds every figure and no error.
     [Fact]
     public void The_report_opens_in_a_browser()
     {

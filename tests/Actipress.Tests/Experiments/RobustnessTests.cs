@@ -38,7 +38,7 @@ public sealed class RobustnessTests
     {
         using var scope = NewDisposeScope();
         random.manual_seed(3);
-        // Tells which of two elements is the larger.
+        // A network that tells which of two elements is larger.
         using var model = nn.Identity();
         var input = randn(500, 2);
         var target = input.argmax(1);
@@ -63,7 +63,7 @@ public sealed class RobustnessTests
         var (input, target) = data.Test.Batch([.. Enumerable.Range(0, data.Test.Count)]);
         Assert.Equal(learner.Last.TestScore, Robustness.AccuracyUnderNoise(copy, input, target, 0, 1), 1e-9);
 
-        // Its gradients are exact: what a layer's input gives by the formula is what autograd gives.
+        // The gradients are exact: the formula gives the same gradient from a layer's input as autograd.
         var layers = LayerGradients.Of(copy, () => nn.functional.nll_loss(copy.call(input), target));
         var weight = copy.named_parameters().Single(named => named.name == "conv2.weight").parameter;
         foreach (var (layer, gradient) in layers)

@@ -5,13 +5,15 @@ using System.Security.Cryptography;
 
 namespace Actipress.Tests.Experiments;
 
-/// <summary>A real Slurm of one node, this machine: munged, slurmctld and slurmd of the test's own, in a folder of their own.</summary>
+/// <summary>
+/// A real Slurm with this machine as its only node. The test starts munged, slurmctld and slurmd in a folder of their own.
+/// </summary>
 sealed class SlurmNode : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-slurm").FullName;
     readonly List<Process> daemons = [];
 
-    /// <summary>Starts it; the test skips by name where Slurm is not installed.</summary>
+    /// <summary>Starts the daemons. The test skips by name where Slurm is not installed.</summary>
     public static SlurmNode Start()
     {
         foreach (var program in (string[])["munged", "slurmctld", "slurmd", "sbatch"])
@@ -30,7 +32,7 @@ sealed class SlurmNode : IDisposable
         }
     }
 
-    /// <summary>What Slurm's commands need to find it.</summary>
+    /// <summary>The environment in which Slurm's commands find the node.</summary>
     public (string, string?)[] Environment => [("SLURM_CONF", In("slurm.conf"))];
 
     string In(string name) => Path.Combine(folder, name);
@@ -81,7 +83,7 @@ sealed class SlurmNode : IDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    // Debian keeps daemons where the path of most users does not lead.
+    // Debian installs daemons in a folder that is not on most users' path.
     void Daemon(string name, params string[] arguments) =>
         daemons.Add(ChildProcess.Start(["/usr/sbin/" + name, .. arguments], null, Environment));
 
@@ -91,7 +93,7 @@ sealed class SlurmNode : IDisposable
             Assert.True(waited.Elapsed < TimeSpan.FromSeconds(60), $"Waited a minute for {what}.\n{Log()}");
     }
 
-    /// <summary>What the daemons say.</summary>
+    /// <summary>The logs of the daemons.</summary>
     public string Log() =>
         string.Join('\n', Directory.GetFiles(folder, "*.log").Select(file => $"{Path.GetFileName(file)}:\n{File.ReadAllText(file)}"));
 

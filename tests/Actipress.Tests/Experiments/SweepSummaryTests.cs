@@ -36,8 +36,8 @@ public sealed class SweepSummaryTests : IDisposable
         Add(sweep, Plan("dct:10", 1), 0.6, afterForward: 10, peak: 70, milliseconds: 1, saved: 1000, kept: 100);
         Add(sweep, Plan("dct:10", 2), 0.7, afterForward: 30, peak: 90, milliseconds: 9, saved: 1000, kept: 300);
         Add(sweep, Plan("dct:10", 3), 0.2, afterForward: 20, peak: 80, milliseconds: 2, saved: 1000, kept: 200);
-        Add(sweep, Plan("none", 3), 0.9, kind: "trial");               // other lines are passed over
-        Add(sweep, Plan("none", 1) with { Epochs = 2 }, 0.9);          // and so are those of another configuration
+        Add(sweep, Plan("none", 3), 0.9, kind: "trial");               // other lines are skipped
+        Add(sweep, Plan("none", 1) with { Epochs = 2 }, 0.9);          // lines of another configuration are skipped too
         Add(sweep, Plan("none", 1), 0.9);                              // of two lines for one training the first counts
         var summary = SweepSummary.Of(sweep);
         Assert.Equal(("study", 6, 5), (summary.Experiment, summary.Runs, summary.Done));
@@ -50,7 +50,7 @@ public sealed class SweepSummaryTests : IDisposable
             (packed.Layers, packed.Seeds, packed.AfterForwardBytes!.Value, packed.PeakBytes!.Value, packed.StepMs));
         Assert.Equal(0.5, packed.TestAccuracy!.Value, 1e-12);
         Assert.Equal(0.6, packed.TrainScore, 1e-12);
-        // Against plain training with the same seed, as far as there is one: 0.1 and 0.
+        // The difference is to plain training with the same seed, where there is one: 0.1 and 0.
         Assert.Equal(0.05, packed.Difference!.Value, 1e-12);
         Assert.Equal(0.05, packed.DifferenceStandardError!.Value, 1e-12);
         Assert.Equal((1000, 200), (packed.SavedBytes!.Value, packed.KeptBytes!.Value));

@@ -22,7 +22,7 @@ public sealed class SweepTests : IDisposable
 
     string State => Path.Combine(folder, "state");
 
-    // Trainings of a second or less.
+    // Each training takes a second or less.
     const string Small = """
         {
           "model": "lenet", "data": "digits", "train_examples": 256, "test_examples": 100, "epochs": 2, "batch": 64,
@@ -53,7 +53,7 @@ public sealed class SweepTests : IDisposable
 
     [Fact]
     public void A_key_depends_on_the_plan_alone() =>
-        // Stored results are found by it: a change here orphans them.
+        // The key finds stored results, so a change here orphans them.
         Assert.Equal("63942e", new TrainingPlan { Model = "lenet", Data = "mnist" }.Key()[..6]);
 
     [Theory]
@@ -108,7 +108,8 @@ public sealed class SweepTests : IDisposable
         double[] plain = [Score("none", 1), Score("none", 2)], packed = [Score("dct:4", 1), Score("dct:4", 2)];
         var row = summary.Rows.Single(row => row is { Codec: "dct:4", Layers: "all" });
         Assert.Equal(packed.Average(), row.TestAccuracy!.Value, 1e-12);
-        Assert.Equal(Math.Abs(packed[0] - packed[1]) / 2, row.StandardError!.Value, 1e-12);    // of two: half their distance
+        // the standard error of two values is half their distance
+        Assert.Equal(Math.Abs(packed[0] - packed[1]) / 2, row.StandardError!.Value, 1e-12);
         Assert.Equal(packed.Average() - plain.Average(), row.Difference!.Value, 1e-12);
         Assert.InRange(row.KeptPercent!.Value, 1, 15);
 
@@ -129,7 +130,7 @@ public sealed class SweepTests : IDisposable
         sweep.Results.Add(run with { Key = lacking.Key(), Provenance = null! });
         sweep.Results.Add(run with { Key = lacking.Key(), Curve = null! });
         sweep.Results.Add(run);
-        sweep.Results.Add(run with { Key = another.Key() });    // whatever plan stands there, the key tells which it is
+        sweep.Results.Add(run with { Key = another.Key() });    // the key identifies the training, whatever plan the line has
         Assert.Equal([whole, another], sweep.Done().Select(done => done.Plan));
         Assert.Equal(2, SweepSummary.Of(sweep).Done);
         sweep.Train(whole, null, null, Cancellation);
@@ -141,7 +142,7 @@ public sealed class SweepTests : IDisposable
     {
         var sweep = Make();
         var (taken, failing, damaged) = (sweep.Plans[1].Key(), sweep.Plans[2].Key(), sweep.Plans[3].Key());
-        Directory.CreateDirectory(Path.Combine(State, failing + ".state.part"));    // where its state would be written
+        Directory.CreateDirectory(Path.Combine(State, failing + ".state.part"));    // this is where its state would be written
         File.WriteAllText(Path.Combine(State, damaged + ".state"), "damaged");
         var told = new List<SweepProgress>();
         using (new FileStream(Path.Combine(State, taken + ".claim"), FileMode.Create, FileAccess.ReadWrite, FileShare.None))
@@ -166,7 +167,7 @@ public sealed class SweepTests : IDisposable
             trained.Epoch(null, () => { }, Cancellation);
             state.Save(trained);
         }
-        // Amid the parameters: behind the first epoch, which is told of before them.
+        // The file is cut within the parameters. They follow the first epoch, which is reported before they are read.
         var content = File.ReadAllBytes(state.Path)[..50_000];
         File.WriteAllBytes(state.Path, [.. content, .. SHA256.HashData(content)]);
         var told = new List<SweepProgress>();
@@ -192,13 +193,13 @@ public sealed class SweepTests : IDisposable
         sweep.Train(plan, null, new Doing(told =>
         {
             first.Add(told);
-            // Another worker comes by while this one trains: another Sweep on the same folder.
+            // Another worker, a Sweep on the same folder, starts while this one trains.
             if (first.Count == 1) new Sweep(folder).Train(plan, null, new Told(second), Cancellation);
         }), Cancellation);
         Assert.Empty(second);
         Assert.Null(first[^1].At);
         Assert.Single(File.ReadAllLines(sweep.Results.Path));
-        new Sweep(folder).Train(plan, null, new Told(second), Cancellation);    // nor after it is done
+        new Sweep(folder).Train(plan, null, new Told(second), Cancellation);    // a training that is done is not trained again either
         Assert.Empty(second);
     }
 
@@ -213,7 +214,7 @@ public sealed class SweepTests : IDisposable
         var sweep = Make();
         using var stop = new CancellationTokenSource();
         var steps = 0;
-        // four steps and a score an epoch
+        // an epoch reports four steps and a score
         sweep.Train(sweep.Plans[2], null, new Doing(_ => { if (++steps == 7) stop.Cancel(); }), stop.Token);
         Assert.Equal(6, sweep.Remaining().Count);
         Assert.Single(Directory.GetFiles(State, "*.state"));
@@ -224,7 +225,7 @@ public sealed class SweepTests : IDisposable
         Assert.Empty(Directory.GetFiles(State));
     }
 
-    // So long that no machine is through before it is killed, and short enough to be finished.
+    // The training is so long that no machine finishes it before it is killed, and short enough to be finished.
     static readonly string longer = Small.Replace("256", "1536", StringComparison.Ordinal)
         .Replace("[1, 2]", "[1]", StringComparison.Ordinal).Replace("\"epochs\": 2", "\"epochs\": 4", StringComparison.Ordinal);
 
@@ -232,7 +233,7 @@ public sealed class SweepTests : IDisposable
     public void Killed_at_any_moment_nothing_is_lost_and_nothing_done_twice()
     {
         var sweep = Make(longer);
-        // The process that started the workers is killed, and nobody else: they keep their states and end.
+        // Only the process that started the workers is killed. The workers save their states and end.
         using (var process = ChildProcess.Start([.. ChildProcess.Cli, "sweep", folder, "--workers", "2"]))
         {
             WaitUntil(() => States().Length > 0, "No worker has saved a state.");
@@ -242,7 +243,7 @@ public sealed class SweepTests : IDisposable
         WaitUntil(NobodyWorks, "Workers live on without the process that started them.");
         Assert.NotEmpty(States());
         Assert.NotEmpty(sweep.Remaining());
-        // All are killed at once.
+        // All processes are killed at once.
         var (before, saved) = (sweep.Done(), States().Select(File.GetLastWriteTimeUtc).Max());
         using (var process = ChildProcess.Start([.. ChildProcess.Cli, "sweep", folder, "--workers", "2"]))
         {
@@ -268,7 +269,7 @@ public sealed class SweepTests : IDisposable
         Assert.Equal(before.Select(run => run.Key), lines.Take(before.Count).Select(run => run.Key));
         Assert.Empty(States());
 
-        // What was gone on with ended as if it had never been killed.
+        // A training that was continued ends as if it had never been killed.
         var plan = sweep.Plans.First(plan => resumed.Contains(plan.Key()));
         using var whole = new Learner(plan, KnownData.Load(plan, null));
         while (whole.Epochs < plan.Epochs) whole.Epoch(null, null, Cancellation);
@@ -290,7 +291,7 @@ public sealed class SweepTests : IDisposable
             using var claim = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
             return true;
         }
-        catch (FileNotFoundException) { return true; }    // done meanwhile
+        catch (FileNotFoundException) { return true; }    // its training was done meanwhile
         catch (IOException) { return false; }
     });
 

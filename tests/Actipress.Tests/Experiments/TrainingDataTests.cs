@@ -17,7 +17,7 @@ public sealed class TrainingDataTests
         var (train, test) = (data.Train.Batch([.. Enumerable.Range(0, 50)]), data.Test.Batch([0, 1, 2, 3, 4]));
         Assert.Equal(0, train.Input.mean().item<float>(), 1e-5);
         Assert.Equal(1, train.Input.std(unbiased: false).item<float>(), 1e-4);
-        Assert.True(test.Input.max().item<float>() < -1, $"{test.Input.max().item<float>()}");    // all darker than the training images
+        Assert.True(test.Input.max().item<float>() < -1, $"{test.Input.max().item<float>()}");    // all are darker than the training images
         Assert.Equal((1, 7), (data.Channels, data.Classes));
     }
 

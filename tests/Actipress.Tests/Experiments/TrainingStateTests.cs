@@ -18,7 +18,7 @@ public sealed class TrainingStateTests : IDisposable
 
     TrainingState State(TrainingPlan? of = null) => new(Path.Combine(folder, "in", "training.state"), of ?? plan);
 
-    // An epoch and a step of the next one.
+    // The training has done an epoch and one step of the next.
     static Learner Begun(TrainingPlan? of = null)
     {
         var learner = new Learner(of ?? plan, data);
@@ -52,10 +52,10 @@ public sealed class TrainingStateTests : IDisposable
         Assert.True(measured.StepMs > 0);
         Assert.Equal(measured, resumed.Result(Cancellation));
 
-        // One step of each is left before the epoch's last: both go on at the second, and the peak is the largest of all steps.
+        // Each learner has done one step of the epoch. Both continue at the second step, and the peak is the largest of all steps.
         var steps = new List<int>();
         Assert.True(resumed.Epoch(new Told(told => steps.Add(told.Step)), null, Cancellation));
-        Assert.Equal([2, 3, 3], steps);    // and the epoch's score
+        Assert.Equal([2, 3, 3], steps);    // the last is the epoch's score
         Assert.True(resumed.Result(Cancellation).PeakBytes >= measured.PeakBytes, $"{measured} and {resumed.Result(Cancellation)}");
     }
 
@@ -71,7 +71,7 @@ public sealed class TrainingStateTests : IDisposable
         State().Load(resumed);
         var told = new List<TrainingProgress>();
         Assert.True(resumed.Epoch(new Told(told.Add), null, Cancellation));
-        Assert.NotNull(Assert.Single(told).TestScore);    // no step is taken again
+        Assert.NotNull(Assert.Single(told).TestScore);    // no step is repeated
         Assert.True(resumed.Epoch(null, null, Cancellation));
         for (var epoch = 0; epoch < 2; epoch++) Assert.True(whole.Epoch(null, null, Cancellation));
         Assert.Equal(whole.Curve, resumed.Curve);
@@ -94,7 +94,7 @@ public sealed class TrainingStateTests : IDisposable
     {
         var once = plan with { Epochs = 1 };
         using var stop = new CancellationTokenSource();
-        // The last score is told after the last step of both runs.
+        // Both runs report the last score after the last step.
         var results = new ResultsFile(folder);
         var told = new Told(one => { if (one is { Run: "compressed", TestScore: not null }) stop.Cancel(); });
         var (interrupted, _) = Training.Run(once, data, results, State(once), told, stop.Token)!.Value;
@@ -144,7 +144,7 @@ public sealed class TrainingStateTests : IDisposable
         Assert.Equal(TimeSpan.FromMinutes(1), State().Between);
     }
 
-    // The file's bytes changed at a place, and a checksum that is right again.
+    // Returns the file's bytes changed at a place, with a correct checksum.
     void Change(Index at, byte value)
     {
         var bytes = File.ReadAllBytes(State().Path)[..^SHA256.HashSizeInBytes];
@@ -179,7 +179,7 @@ public sealed class TrainingStateTests : IDisposable
         using var learner = new Learner(plan, data);
         State().Save(learner);
         var before = File.ReadAllBytes(State().Path);
-        // Every write to this device fails as it does where a disk is full.
+        // Every write to this device fails as on a full disk.
         File.CreateSymbolicLink(State().Path + ".part", "/dev/full");
         using var begun = Begun();
         Assert.Contains("No space left", Assert.Throws<IOException>(() => State().Save(begun)).Message, StringComparison.Ordinal);

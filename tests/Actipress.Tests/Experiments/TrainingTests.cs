@@ -8,7 +8,7 @@ public sealed class TrainingTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("actipress-test").FullName;
 
-    // On networks as small as these threads cost more than they give.
+    // On networks as small as these, threads cost more than they gain.
     readonly int threads = get_num_threads();
 
     public TrainingTests() => set_num_threads(1);
@@ -49,7 +49,7 @@ public sealed class TrainingTests : IDisposable
         Assert.True(first.Compressed.AfterForwardBytes < first.Baseline.AfterForwardBytes / 5);
     }
 
-    // Everything but times and the allocator's levels.
+    // Returns the result without times and the allocator's levels.
     static object Outcome(RunResult run) =>
         (run.TestScore, run.TrainScore, run.TrainLoss, run.SavedBytes, run.KeptBytes, run.GradientCosine, run.GradientNormRatio);
 
@@ -84,7 +84,7 @@ public sealed class TrainingTests : IDisposable
         Assert.InRange(result.Compressed.TestScore, 0, 1);
         Assert.True(result.Compressed.KeptBytes < result.Compressed.SavedBytes / 8, report.ToString());
         Assert.Equal(0, report.AliveElsewhereBytes);
-        // Levels of the whole process: LeNet's maps are less than what the runtime may allocate meanwhile.
+        // These are levels of the whole process. LeNet's maps are smaller than the bytes that the runtime may allocate meanwhile.
         Assert.True(result.Compressed.AfterForwardBytes < result.Baseline.AfterForwardBytes / 2 + (1 << 20));
         Assert.InRange(result.Compressed.GradientCosine!.Value, 0.5, 0.99999);
     }
@@ -109,8 +109,8 @@ public sealed class TrainingTests : IDisposable
     }
 
     [Theory]
-    [InlineData("lenet", 13)]    // dropout; in the second epoch
-    [InlineData("unet2d", 2)]    // batch norm's buffers, soft Dice, augmentation; in the first epoch
+    [InlineData("lenet", 13)]    // the training has dropout and is interrupted in the second epoch
+    [InlineData("unet2d", 2)]    // the training has batch norm's buffers, soft Dice and augmentation, and is interrupted in the first epoch
     public void An_interrupted_training_ends_as_one_without_a_break(string model, int stopAfter)
     {
         var plan = Trainable.Find(model).Plan(realData: false) with
@@ -142,8 +142,8 @@ public sealed class TrainingTests : IDisposable
         Assert.False(state.Exists);
     }
 
-    // The losses of steps on a picture that every example is, with a learning rate that changes nothing: they depend on what chance does
-    // to the examples alone.
+    // Returns the losses of steps on a single picture that every example has, with a learning rate of no effect, so that the losses depend
+    // only on the random changes to the examples.
     static List<double> Losses(Augmenting? augmentation, int epochs, bool mirrored = false)
     {
         var pixels = Enumerable.Range(0, 3 * 32 * 32).Select(i => (byte)(i * 37 % 251)).ToArray();
@@ -174,13 +174,13 @@ public sealed class TrainingTests : IDisposable
         Assert.Single(plain.Distinct());
         Assert.Single(mirrored.Distinct());
         Assert.NotEqual(plain[0], mirrored[0], 1e-5);
-        // Some of a batch are mirrored and some are not.
+        // Some examples of a batch are mirrored and some are not.
         Assert.All(flipped, loss => Assert.True(
             Math.Abs(loss - plain[0]) > 1e-6 && Math.Abs(loss - mirrored[0]) > 1e-6, $"{loss} beside {plain[0]} and {mirrored[0]}"));
         Assert.Equal(6, Losses(Augmenting.Brats, 2).Distinct().Count());
     }
 
-    // Numbers in place of pictures, and which of them were read.
+    // Data with numbers in place of pictures, which records the examples that were read.
     sealed class Numbered(int count, List<int> read) : IDataSet
     {
         public string Name => "numbered";
@@ -207,7 +207,7 @@ public sealed class TrainingTests : IDisposable
         Assert.True(learner.Epoch(null, null, Cancellation));
         read.Clear();
         learner.Result(Cancellation);
-        Assert.Equal(3 + 4 * 5, read.Count);    // as many as are tested, and four batches
+        Assert.Equal(3 + 4 * 5, read.Count);    // the test examples are read, and four batches
         Assert.Equal(20, read.Skip(3).Distinct().Count());
     }
 
@@ -346,8 +346,8 @@ public sealed class TrainingTests : IDisposable
         }
     }
 
-    // A file of TensorBoard's: each event has its length (8 bytes), a checksum (4), itself and another checksum (4). An event begins with
-    // its time (a tag and 8 bytes) and its step (the tag 0x10 and, of steps below 128, a byte).
+    // In a TensorBoard file each event has its length (8 bytes), a checksum (4), its content and another checksum (4). The content begins
+    // with its time (a tag and 8 bytes) and its step (the tag 0x10 and, for steps below 128, one byte).
     static List<(int Step, string Text)> Events(byte[] bytes)
     {
         var events = new List<(int, string)>();

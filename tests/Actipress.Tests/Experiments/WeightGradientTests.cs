@@ -9,7 +9,7 @@ public sealed class WeightGradientTests
 {
     static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    // So few coefficients that every mask can be tried: 8, or 6 that a wavelet pads to 8.
+    // There are so few coefficients that every mask can be tried: 8, or 6 that a wavelet pads to 8.
     static WeightGradient Tiny(string layer)
     {
         random.manual_seed(5);
@@ -111,7 +111,7 @@ public sealed class WeightGradientTests
             using (gradient)
                 Assert.True(
                     gradient.With(gradient.Input).allclose(parameters[$"{layer}.weight"].grad!.flatten(1), rtol: 1e-3, atol: 1e-6), layer);
-        // The hooks are gone: a second pass has nothing to keep.
+        // The hooks are removed, so a second pass holds no maps.
         Assert.Equal([4L, 10], model.call(input).shape);
     }
 

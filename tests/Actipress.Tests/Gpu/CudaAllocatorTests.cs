@@ -4,12 +4,12 @@ using Actipress.Accounting;
 
 namespace Actipress.Tests.Gpu;
 
-/// <summary>The caching allocator's figures, read from an object that is laid out as libtorch's.</summary>
+/// <summary>The figures of the caching allocator, read from an object with libtorch's layout.</summary>
 public unsafe class CudaAllocatorTests
 {
     const long MiB = 1 << 20;
 
-    // What the object counts: in bytes asked for, and rounded up to blocks of 512.
+    // The object's counts: the requested bytes, and the bytes rounded up to blocks of 512.
     static long requested, allocated, peak, emptied;
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
@@ -22,7 +22,8 @@ public unsafe class CudaAllocatorTests
     static long* Stats(long* result, nint self, sbyte device)
     {
         new Span<long>(result, 9 * 12 + 13).Fill(-7);
-        // Row 4: bytes of blocks; row 8: bytes as asked for. All blocks first; then current and peak.
+        // Row 4 has the bytes of blocks, and row 8 the requested bytes. A row begins with the statistic of all blocks, which begins with
+        // the current and the peak value.
         (result[4 * 12], result[4 * 12 + 1]) = (allocated, peak);
         result[8 * 12] = requested;
         return result;
@@ -90,7 +91,7 @@ public unsafe class CudaAllocatorTests
     public void An_allocator_of_another_layout_is_not_believed_and_the_driver_is_asked()
     {
         var level = 3 * MiB;
-        // Nothing that is allocated shows.
+        // These allocators show no allocation.
         foreach (var allocator in (CudaAllocator[])[
             new(MakeObject(), 3, _ => new MemoryStream(), () => level), new(0, 3, _ => new MemoryStream(), () => level),
         ])
@@ -118,8 +119,8 @@ public unsafe class CudaAllocatorTests
             StringComparison.Ordinal);
     }
 
-    // The functions that a device's own allocator must bring are empty places of the base class, all the same; getMemoryInfo after them is
-    // not.
+    // The functions that a device's allocator must override are the same empty function of the base class. The entry after them,
+    // getMemoryInfo, is another function.
     [Fact]
     public void The_table_of_libtorch_s_device_allocators_has_the_places_that_are_called()
     {

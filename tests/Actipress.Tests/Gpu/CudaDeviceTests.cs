@@ -5,7 +5,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Gpu;
 
-/// <summary>From a map to its kernels' PTX, through the CUDA driver's interface, on a driver that stands in for the real one.</summary>
+/// <summary>
+/// The path from a map to its kernels' PTX through the CUDA driver's interface, on a driver that stands in for the real one.
+/// </summary>
 public sealed class CudaDeviceTests : IDisposable
 {
     public CudaDeviceTests() => StandInDriver.Reset();
@@ -109,11 +111,11 @@ public sealed class CudaDeviceTests : IDisposable
         using var map = randn(1, 2, 16, 16).relu_();
         var codec = ActivationCodec.Dct(10) with { EvenIfLarger = true };
         GridOnGpuTests.Packed(gpu, map, codec, out _)!.Dispose();
-        AllocatorMeter.Settle();    // what earlier tests left to finalizers would go meanwhile
+        AllocatorMeter.Settle();    // tensors that earlier tests left to finalizers would be disposed meanwhile
         var before = Tensor.TotalCount;
         using (var packed = GridOnGpuTests.Packed(gpu, map, codec, out _)!)
         {
-            // On CUDA the engine's own threads ask for maps.
+            // On CUDA the engine's own threads unpack maps.
             byte[] here = packed.ToBytes(), there = [];
             Tensor? back = null;
             var engine = new Thread(() => (there, back) = (packed.ToBytes(), packed.Unpack()));

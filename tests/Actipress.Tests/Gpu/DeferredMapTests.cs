@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Gpu;
 
 /// <summary>
-/// A network's step whose maps a GPU packs: from the engine's hooks to the kernels' PTX, on a driver that stands in for the real one.
+/// A network's step whose maps a GPU packs, from the engine's hooks to the kernels' PTX, on a driver that stands in for the real one.
 /// </summary>
 public sealed class DeferredMapTests : IDisposable
 {
@@ -81,7 +81,7 @@ public sealed class DeferredMapTests : IDisposable
                 y = y.mul(y);
                 Assert.Equal(0, StandInDriver.HostWaits);
             }
-            // Each map is saved twice: once a third one is being measured, the first is waited for.
+            // Each map is saved twice. While a third map is being measured, the host waits for the first.
             y = y.mul(y);
             Assert.Equal(1, StandInDriver.HostWaits);
         }

@@ -9,7 +9,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Gpu;
 
-/// <summary>Runs the GPU's kernels on ILGPU's CPU accelerator, a thread for each of theirs, on the memory of torch's CPU tensors.</summary>
+/// <summary>
+/// Runs the GPU's kernels on ILGPU's CPU accelerator, one CPU thread for each GPU thread, on the memory of torch's CPU tensors.
+/// </summary>
 sealed class EmulatedGpu : GpuDevice, IDisposable
 {
     const int Sixteens = 1;
@@ -71,7 +73,7 @@ sealed class EmulatedGpu : GpuDevice, IDisposable
 
 static class EmulatedDevices
 {
-    /// <summary>A device of so many threads.</summary>
+    /// <summary>Adds a device with this number of threads.</summary>
     public static Context.Builder AddCPU(this Context.Builder builder, int threads) =>
         builder.CPU(new CPUDevice(numThreadsPerWarp: 16, numWarpsPerMultiprocessor: threads / 16, numMultiprocessors: 1));
 }

@@ -6,7 +6,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Gpu;
 
-/// <summary>The GPU's kernels, run on ILGPU's CPU accelerator, write the bytes of the CPU's faces and give their values back.</summary>
+/// <summary>
+/// The GPU's kernels, run on ILGPU's CPU accelerator, write the same bytes as the CPU's faces and return the same values.
+/// </summary>
 public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassFixture<GridOnGpuTests.Emulation>
 {
     public sealed class Emulation : IDisposable
@@ -16,15 +18,15 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
         public void Dispose() => Gpu.Dispose();
     }
 
-    /// <summary>A map packed by the kernels on a device.</summary>
+    /// <summary>Packs a map by the kernels on a device.</summary>
     internal static PackedMap? Packed(GpuDevice gpu, Tensor map, ActivationCodec codec, out LeftRaw why) =>
         GpuGrid.Pack(gpu, map, codec, out why) is { } stored ? new(new(codec, map.shape, map.dtype), stored) : null;
 
     /// <summary>The codecs of the laws' table that the kernels cover.</summary>
     public static TheoryData<string> Codecs => [.. CodecLaws.Table.Where(text => new GpuGrid().Covers(ActivationCodec.Parse(text)))];
 
-    // Each codec and each map meets every type. The emulator takes its time: the default codecs meet every map, each other one every third,
-    // a GPU (OnGpuTests) them all.
+    // Each codec and each map occurs with every type. The emulator is slow, so the default codecs run on every map and each other codec on
+    // every third map. On a GPU (OnGpuTests) every codec runs on every map.
     [Theory, MemberData(nameof(Codecs))]
     public void Bytes_and_values_are_the_CPU_s_on_every_awkward_map(string text)
     {
@@ -38,7 +40,7 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
         }
     }
 
-    // Every kind of blocks; several chunks, whose last stretch of tiles is not whole.
+    // The planes have every kind of blocks, and several chunks whose last group of tiles is not whole.
     [Theory]
     [InlineData("dct:10", 70, 48, 48), InlineData("dct:3", 12, 28, 28), InlineData("dct:10", 5, 33, 19), InlineData("dct:4", 33, 8, 8)]
     [InlineData("dct:10", 20, 7, 5), InlineData("dct:10", 700, 2, 2)]
@@ -57,7 +59,7 @@ public sealed class GridOnGpuTests(GridOnGpuTests.Emulation emulation) : IClassF
         Same(randn([2, 3, depth, height, width]).relu(), text, $"{depth} x {height} x {width}");
     }
 
-    // Every way in which units divide: short lines, odd axes, volumes, a unit of two chunks, several units.
+    // Units divide in every way: short lines, odd axes, volumes, a unit of two chunks, several units.
     [Theory]
     [InlineData("wt:haar:10", 9, 24, 40), InlineData("wt:haar:4", 5, 33, 19), InlineData("wt:haar:10", 33, 8, 8)]
     [InlineData("wt:db3:10", 20, 7, 5), InlineData("wt:db3:10", 300, 2, 2)]

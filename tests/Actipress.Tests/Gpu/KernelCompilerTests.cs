@@ -4,7 +4,7 @@ using Actipress.Gpu;
 
 namespace Actipress.Tests.Gpu;
 
-/// <summary>The kernels as PTX, which takes neither a GPU nor a driver to make.</summary>
+/// <summary>The compilation of the kernels to PTX, which needs neither a GPU nor a driver.</summary>
 public class KernelCompilerTests
 {
     public static TheoryData<string> Kernels => [.. Enum.GetNames<GridKernel>()];
@@ -29,7 +29,7 @@ public class KernelCompilerTests
         Assert.DoesNotContain(".uni", ptx, StringComparison.Ordinal);
         Assert.DoesNotContain(".extern", ptx, StringComparison.Ordinal);
         Assert.DoesNotMatch(@"\bcall\b", ptx);
-        // Products fused onto a sum are those of a transform.
+        // Products that are fused with a sum belong to a transform.
         if (kernel is GridKernel.Sample or GridKernel.Measure or GridKernel.Write or GridKernel.Unpack or GridKernel.Divide
             or GridKernel.Combine)
             Assert.Matches(@"\bfma\.rn\.f32\b", ptx);

@@ -5,7 +5,9 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Gpu;
 
-/// <summary>Packed maps on the host: moved beside what is computed, brought back in order, nothing left behind.</summary>
+/// <summary>
+/// Packed maps on the host: they are copied while the GPU computes, brought back in order, and no memory stays allocated.
+/// </summary>
 public sealed class OffloadedMapTests : IDisposable
 {
     readonly CudaDevice gpu;
@@ -31,7 +33,7 @@ public sealed class OffloadedMapTests : IDisposable
         using (var expected = Pack(map, text))
         using (var values = expected.Unpack())
         {
-            AllocatorMeter.Settle();    // what other tests have left to finalizers is not counted
+            AllocatorMeter.Settle();    // tensors that other tests have left to finalizers are not counted
             var before = Tensor.TotalCount;
             var packed = Pack(map, text);
             var held = OffloadedMap.Of(packed, gpu);
@@ -39,7 +41,7 @@ public sealed class OffloadedMapTests : IDisposable
             Assert.Equal(expected.Bytes, held.Bytes);
             Assert.InRange(StandInDriver.Pinned.Values.Sum(), held.Bytes, held.Bytes + 4096 + 4 * 64);
             Assert.Equal(expected.HasExactZeros, held.KeepsExactZeros);
-            // The device's memory is given up.
+            // The device's memory is released.
             Assert.Equal(before, Tensor.TotalCount);
             for (var time = 0; time < 2; time++)
                 using (var back = held.Unpack()) Assert.True(back.Equals(values));
@@ -67,7 +69,7 @@ public sealed class OffloadedMapTests : IDisposable
         using (var back = held.Unpack()) Assert.True(back.Equals(values));
         Assert.Equal(["aside for torch", "aside for torch", "torch for aside"], StandInDriver.Waits);
         held.Dispose();
-        // The memory that is still read is not given out again.
+        // Memory that is still read is not reused.
         var other = gpu.TakeOnHost(held.Bytes);
         Assert.Equal(2, StandInDriver.Pinned.Count);
         StandInDriver.Busy = false;

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Gpu;
 
-/// <summary>What only a GPU can tell. Without one each is skipped, and counted; <c>./dev gpu</c> runs them.</summary>
+/// <summary>Tests that need a GPU. Without one each test skips and is counted; <c>./dev gpu</c> runs them.</summary>
 public sealed class OnGpuTests : IDisposable
 {
     readonly DisposeScope scope;
@@ -72,7 +72,7 @@ public sealed class OnGpuTests : IDisposable
         Assert.InRange(compression.MeasureFidelity(() => nn.functional.cross_entropy(model.call(x), y)).Cosine, 0.8, 1.01);
     }
 
-    // The bar: within 2 % of the ledger.
+    // The measured bytes are within 2 % of the ledger.
     [Fact]
     public void The_allocator_gains_what_the_ledger_says()
     {

@@ -6,9 +6,9 @@ using Actipress.Accounting;
 namespace Actipress.Tests.Gpu;
 
 /// <summary>
-/// Runs the PTX of a kernel, thread by thread between barriers, as the text says: it stands in for a GPU where there is none. What it
-/// does not know it refuses. Threads take turns in an order that changes at each barrier, so that a missing one shows; all of a group
-/// must meet at the same.
+/// Executes the PTX of a kernel, thread by thread between barriers, and stands in for a GPU where there is none. It refuses unknown
+/// instructions. The order of the threads changes at each barrier, so that a missing barrier shows. All threads of a group must wait at the
+/// same barrier.
 /// </summary>
 sealed unsafe partial class PtxMachine
 {
@@ -18,7 +18,7 @@ sealed unsafe partial class PtxMachine
     readonly List<(string Name, int Bytes)> sharedBlocks = [], localBlocks = [];
     readonly List<Action<Lane>> code = [];
 
-    /// <summary>Where each parameter lies in the arguments, and its bytes.</summary>
+    /// <summary>The position of each parameter in the arguments, and its bytes.</summary>
     public List<int> ParameterBytes { get; } = [];
 
     public string Entry { get; }
@@ -57,8 +57,8 @@ sealed unsafe partial class PtxMachine
 
     static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 
-    /// <summary>Runs some groups, one after the other.</summary>
-    /// <param name="arguments">An address for each argument.</param>
+    /// <summary>Runs groups one after the other.</summary>
+    /// <param name="arguments">The address of each argument.</param>
     public void Run(int groups, int threads, byte** arguments)
     {
         Assert.InRange(threads, 1, MostThreads);
@@ -88,7 +88,7 @@ sealed unsafe partial class PtxMachine
             }
             foreach (var block in memory) NativeMemory.AlignedFree((void*)block);
 
-            // Whatever was there before: kernels must not rely on zeros.
+            // The memory is not zero, because kernels must not rely on zeros.
             nint Take(int bytes)
             {
                 var block = (nint)NativeMemory.AlignedAlloc((nuint)bytes, 16);
@@ -166,7 +166,7 @@ sealed unsafe partial class PtxMachine
         ("mul", "s32" or "u32") when words[1] == "lo" => lane => (uint)(a(lane) * b(lane)),
         ("mul", "s64" or "u64") when words[1] == "lo" => lane => a(lane) * b(lane),
         ("mul", "u32") when words[1] == "wide" => lane => (ulong)(uint)a(lane) * (uint)b(lane),
-        // By zero, which the compiler computes and does not choose where regions have no points, whatever comes.
+        // The compiler computes a division by zero and discards the result where regions have no points, so any result will do.
         ("div", "s32") => lane => b(lane) == 0 ? uint.MaxValue : (uint)((int)a(lane) / (int)b(lane)),
         ("div", "u32") => lane => b(lane) == 0 ? uint.MaxValue : (uint)a(lane) / (uint)b(lane),
         ("div", "s64") => lane => b(lane) == 0 ? ulong.MaxValue : (ulong)((long)a(lane) / (long)b(lane)),
@@ -177,7 +177,7 @@ sealed unsafe partial class PtxMachine
         ("and", "b32" or "b64" or "pred") => lane => a(lane) & b(lane),
         ("or", "b32" or "b64" or "pred") => lane => a(lane) | b(lane),
         ("xor", "b32" or "b64" or "pred") => lane => a(lane) ^ b(lane),
-        // A shift by the width or more leaves nothing, or the sign.
+        // A shift by the width or more gives zero, or the sign.
         ("shl", "b32") => lane => (uint)b(lane) > 31 ? 0 : (uint)a(lane) << (int)b(lane),
         ("shl", "b64") => lane => (uint)b(lane) > 63 ? 0 : a(lane) << (int)b(lane),
         ("shr", "u32") => lane => (uint)b(lane) > 31 ? 0 : (uint)a(lane) >> (int)b(lane),
@@ -190,7 +190,7 @@ sealed unsafe partial class PtxMachine
         ("div", "f32") when words[1] == "rn" => lane => Bits(Float(a(lane)) / Float(b(lane))),
         ("mul", "f64") when words[1] == "rn" => lane => BitConverter.DoubleToUInt64Bits(Double(a(lane)) * Double(b(lane))),
         ("div", "f64") when words[1] == "rn" => lane => BitConverter.DoubleToUInt64Bits(Double(a(lane)) / Double(b(lane))),
-        // Of a number and NaN the number.
+        // The result for a number and NaN is the number.
         ("min", "f32") => lane => Bits(float.MinNumber(Float(a(lane)), Float(b(lane)))),
         ("max", "f32") => lane => Bits(float.MaxNumber(Float(a(lane)), Float(b(lane)))),
         _ => throw Unknown(string.Join('.', words)),

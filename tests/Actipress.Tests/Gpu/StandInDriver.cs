@@ -7,7 +7,7 @@ using Actipress.Gpu;
 namespace Actipress.Tests.Gpu;
 
 /// <summary>
-/// A CUDA driver in C#: its functions take what the real ones take, and it runs the PTX that it is given on <see cref="PtxMachine"/>, in
+/// A CUDA driver in C#. Its functions have the arguments of the real functions, and it runs the given PTX on <see cref="PtxMachine"/>, in
 /// the CPU's memory. It can be told to fail.
 /// </summary>
 static unsafe class StandInDriver
@@ -18,25 +18,25 @@ static unsafe class StandInDriver
     static readonly List<PtxMachine> modules = [];
     [ThreadStatic] static Stack<nint>? entered;
 
-    /// <summary>The context in which this thread works; 0 for none.</summary>
+    /// <summary>The current context of this thread; 0 for none.</summary>
     public static nint Current => entered is { Count: > 0 } ? entered.Peek() : 0;
 
-    /// <summary>What it says of itself and of its GPU.</summary>
+    /// <summary>The properties of the driver and its GPU.</summary>
     public static int Version { get; set; } = 12080;
 
     public static int Major { get; set; } = 8;
 
-    /// <summary>What its functions return, by their names, where that is not success.</summary>
+    /// <summary>The error codes that its functions return, by their names.</summary>
     public static Dictionary<string, int> Failures { get; } = [];
 
-    /// <summary>Names of functions that it does not have.</summary>
+    /// <summary>The names of functions that it lacks.</summary>
     public static HashSet<string> Missing { get; } = [];
 
     public static int Launches { get; private set; }
 
     public static CudaDriver Open() => new(Symbol);
 
-    /// <summary>A device of this driver's, whose memory is the CPU's.</summary>
+    /// <summary>Makes a device of this driver, whose memory is the CPU's.</summary>
     public static CudaDevice MakeDevice() => new(Open(), torch.CPU, CurrentStream);
 
     /// <summary>libtorch's current stream.</summary>
@@ -192,15 +192,16 @@ static unsafe class StandInDriver
 
     const nint OwnStream = 0x9ABC;
 
-    /// <summary>Events that were made and not freed, and pinned memory likewise.</summary>
+    /// <summary>The events that were created and not destroyed.</summary>
     public static ConcurrentDictionary<nint, nint> Events { get; } = [];
 
+    /// <summary>The bytes of pinned memory that was allocated and not freed, by address.</summary>
     public static Dictionary<nint, long> Pinned { get; } = [];
 
-    /// <summary>While it is set no event comes: copies are under way.</summary>
+    /// <summary>While it is set no event completes, as during copies.</summary>
     public static bool Busy { get; set; }
 
-    /// <summary>Who waited for whom, in order.</summary>
+    /// <summary>The streams that waited, and the stream that each waited for, in order.</summary>
     public static List<string> Waits { get; } = [];
 
     static long lastEvent = 5000;
@@ -238,7 +239,7 @@ static unsafe class StandInDriver
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static int QueryEvent(nint mark) => !Events.ContainsKey(mark) ? 400 : Busy ? 600 : 0;
 
-    /// <summary>How often the host waited for the GPU.</summary>
+    /// <summary>The number of times that the host waited for the GPU.</summary>
     public static int HostWaits { get; set; }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]

@@ -6,7 +6,7 @@ namespace Actipress.Tests.Models;
 
 public sealed class NetworkTests : IDisposable
 {
-    // On inputs as small as these threads cost more than they give.
+    // On inputs as small as these, threads cost more than they gain.
     readonly int threads = get_num_threads();
     public NetworkTests()
     {
@@ -16,11 +16,11 @@ public sealed class NetworkTests : IDisposable
 
     public void Dispose() => set_num_threads(threads);
 
-    /// <summary>What is known of a network from elsewhere, and a small input.</summary>
-    /// <param name="Parameters">Those that are trained.</param>
-    /// <param name="Input">With a batch; its maps are large enough to be compressed.</param>
-    /// <param name="Output">The shape that comes out.</param>
-    /// <param name="Keys">Some keys of the state dictionary, as published where one is.</param>
+    /// <summary>Facts about a network from its publication, and a small input.</summary>
+    /// <param name="Parameters">The number of parameters that are trained.</param>
+    /// <param name="Input">The shape of an input with its batch. The maps are large enough to be compressed.</param>
+    /// <param name="Output">The shape of the output.</param>
+    /// <param name="Keys">Some keys of the state dictionary, as published where there is one.</param>
     sealed record Known(long Parameters, long[] Input, long[] Output, params string[] Keys);
 
     // torchvision's counts are for a 7 x 7 stem and 1000 classes: a 3 x 3 stem has 7 680 parameters fewer, 100 classes 461 700 fewer after
@@ -69,7 +69,7 @@ public sealed class NetworkTests : IDisposable
 
     public static TheoryData<string> Names => [.. Networks.All.Select(network => network.Name)];
 
-    // One test for all, since the largest networks take a second to make.
+    // One test covers all networks, because the largest take a second to make.
     [Theory, MemberData(nameof(Names))]
     public void A_network_is_the_published_one_and_disposes_as_it_goes(string name)
     {
@@ -123,7 +123,7 @@ public sealed class NetworkTests : IDisposable
         Assert.Equal(plain, StepFrom(before, model, x, SavedTensors.Backward));
     }
 
-    // As 16-bit training has it: parameters, maps and gradients in bfloat16.
+    // As in 16-bit training, parameters, maps and gradients are bfloat16.
     [Theory, MemberData(nameof(Names))]
     public void A_network_trains_in_16_bits_and_its_maps_are_compressed(string name)
     {
@@ -138,7 +138,7 @@ public sealed class NetworkTests : IDisposable
         NothingIsAliveElsewhere(compression.Report());
     }
 
-    // All that a step computes: its output, gradients and buffers, as bits.
+    // Returns the bits of all results of a step: its output, gradients and buffers.
     static List<string> StepFrom(Tensor[] buffers, Module<Tensor, Tensor> model, Tensor x, Action<Tensor> backward)
     {
         using (no_grad())
@@ -174,7 +174,7 @@ public sealed class NetworkTests : IDisposable
         Assert.All(layers, layer => Assert.InRange(network.Blocks.Count(block => block.Any(layer.Matches)), 0, 1));
     }
 
-    // The output, from the same random state each time.
+    // Returns the output, from the same random state each time.
     static Tensor Step(Module<Tensor, Tensor> model, Tensor x, Action<Tensor> backward)
     {
         manual_seed(1);
@@ -190,7 +190,7 @@ public sealed class NetworkTests : IDisposable
         Assert.True(
             report.AliveElsewhereBytes == 0, $"{string.Join(", ", report.Layers.Where(layer => layer.AliveElsewhereBytes > 0))}\n{report}");
         Assert.Equal(0, report.LiveBytes);
-        // noise through fresh networks
+        // the input is noise, and the networks are fresh
         Assert.DoesNotContain(report.Notes, note => !note.StartsWith("The gradient of this step is likely far", StringComparison.Ordinal));
     }
 

@@ -14,7 +14,7 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
 
     public void Dispose() => everything.Dispose();
 
-    // The definition in plain loops, in double precision: y = H^T T^T K T H x.
+    // The definition in plain loops and double precision is y = H^T T^T K T H x.
     static double[,,,] Definition(Tensor x, WaveletCompressedConvolution layer, double rate, int levels, int weightBits, int activationBits)
     {
         var parameters = layer.named_parameters().ToDictionary(named => named.name, named => named.parameter);
@@ -71,7 +71,7 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
         return Math.Round(Math.Clamp(x / clip, -1, 1) * steps) / steps * clip;
     }
 
-    // In place: the low band of a level lies in the upper left quarter.
+    // The transform is in place: the low band of a level lies in the upper left quarter.
     static void Haar(double[,] map, int levels, bool back)
     {
         foreach (var level in Enumerable.Range(0, levels).OrderBy(level => back ? -level : level))
@@ -85,7 +85,7 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
                     (int, int)[] bands = [(i, j), (i, j + columns / 2), (i + rows / 2, j), (i + rows / 2, j + columns / 2)];
                     var (from, to) = back ? (bands, places) : (places, bands);
                     var (a, b, c, d) = (At(from[0]), At(from[1]), At(from[2]), At(from[3]));
-                    // its own inverse
+                    // the transform is its own inverse
                     double[] turned = [(a + b + c + d) / 2, (a - b + c - d) / 2, (a + b - c - d) / 2, (a - b - c + d) / 2];
                     for (var k = 0; k < 4; k++) map[to[k].Item1, to[k].Item2] = turned[k];
                 }
@@ -122,7 +122,8 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
         Assert.True(gradients[1].allclose(expected[1], 1e-3, 1e-3));
     }
 
-    // Straight through: d/dx is 1 inside the clip and 0 outside; d/dalpha is the rounding error by alpha inside and the sign outside.
+    // The quantiser has a straight-through gradient: d/dx is 1 inside the clip and 0 outside, and d/dalpha is the rounding error divided by
+    // alpha inside and the sign outside.
     [Fact]
     public void Gradients_pass_rounding_straight_through()
     {
@@ -192,7 +193,7 @@ public sealed class WaveletCompressedConvolutionTests : IDisposable
     public void A_network_of_them_trains()
     {
         using var model = EfficientNet.B0(10, (from, to) => new WaveletCompressedConvolution(from, to, 0.25));
-        // 16 inverted residuals, the first without expansion
+        // 16 inverted residuals, of which the first has no expansion
         Assert.Equal(31, model.modules().OfType<WaveletCompressedConvolution>().Count());
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
         compression.Backward(model.call(randn(2, 3, 64, 64)).square().mean());

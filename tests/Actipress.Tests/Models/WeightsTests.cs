@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Models;
 
 /// <summary>
-/// Weights come from PyTorch's and Hugging Face's files through TorchSharp.PyBridge, since parameters have their published names.
+/// Weights are loaded from PyTorch's and Hugging Face's files by TorchSharp.PyBridge, since parameters have their published names.
 /// </summary>
 public sealed class WeightsTests : IDisposable
 {
@@ -21,7 +21,7 @@ public sealed class WeightsTests : IDisposable
         var network = Networks.Find(name);
         using var trained = network.Create();
         var x = randn(2, 3, extent, extent);
-        trained.call(x).Dispose();    // moves the batch norms' statistics
+        trained.call(x).Dispose();    // changes the statistics of the batch norms
         trained.eval();
         var expected = trained.call(x);
 

@@ -5,7 +5,7 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>What something else keeps alive until the backward pass is handed out as it is; nothing else ever is.</summary>
+/// <summary>A map that something else keeps alive until the backward pass is returned as it is, and no other map is.</summary>
 [MeasuresMemory]
 public class AliveElsewhereTests
 {
@@ -15,7 +15,7 @@ public class AliveElsewhereTests
     static AliveElsewhereTests() => SavedTensors.SelfCheck();
 
     /// <summary>
-    /// The gradient of sum(tanh(x)), with the tanh's result in the hands of <paramref name="afterwards"/> before the backward pass.
+    /// Returns the gradient of sum(tanh(x)), with the result of tanh passed to <paramref name="afterwards"/> before the backward pass.
     /// </summary>
     static (float[] Gradient, string KeptAs) OfTanh(ActivationCodec? codec, Func<Tensor, Tensor?> afterwards, Action<Tensor>? run = null)
     {
@@ -163,8 +163,8 @@ public class AliveElsewhereTests
         Tensor map, loss;
         using (SavedTensorsScope.Enter(store))
         {
-            map = x.tanh();                                  // smooth
-            loss = map.amax(-1, -2).sum() + map.sin().sum(); // exact: compared for equality
+            map = x.tanh();                                  // a smooth need
+            loss = map.amax(-1, -2).sum() + map.sin().sum(); // an exact need: the values are compared for equality
         }
         Assert.Equal(
             1,
@@ -194,7 +194,7 @@ public class AliveElsewhereTests
         Assert.Equal(AsItIs, keptAs);
     }
 
-    /// <summary>Convolutions whose results stay in the user's hands until after the backward pass, if he keeps them.</summary>
+    /// <summary>Convolutions whose results the user may hold until after the backward pass.</summary>
     sealed class Stack : Module<Tensor, Tensor>
     {
         readonly ModuleList<Module<Tensor, Tensor>> convolutions = [];
@@ -236,7 +236,7 @@ public class AliveElsewhereTests
         string[] first = Step(), second = Step();
         Assert.All((string[])[.. first[1..], .. second[1..]], kept => Assert.Equal(AsItIs, kept));
         model.Holds = false;
-        Assert.All(Step()[1..], kept => Assert.Equal(AsItIs, kept));    // found out when its backward pass began
+        Assert.All(Step()[1..], kept => Assert.Equal(AsItIs, kept));    // this is found when the backward pass begins
         Assert.All(Step()[1..], kept => Assert.StartsWith("dct", kept, StringComparison.Ordinal));
         model.Holds = true;
         Step();
@@ -261,7 +261,7 @@ public class AliveElsewhereTests
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
         var first = Peak();
         for (var step = 1; step < 4; step++) Assert.InRange(Peak(), 0, plain + (1 << 20));
-        // The first step does not know yet, and packs what it need not have packed.
+        // The first step does not know it yet, and packs maps in vain.
         Assert.InRange(first, 0, plain * 1.15);
 
         long Peak()
@@ -282,11 +282,11 @@ public class AliveElsewhereTests
     [Fact(Explicit = true)]
     public void Twenty_thousand_random_graphs_have_the_plain_gradients() => Hammer(20_000);
 
-    // Small graphs of operations in place and not, views, and handles that are freed or kept, so that addresses are given to new tensors
-    // all the time.
+    // The graphs have operations in place and not, views, and handles that are freed or kept, so that new tensors get old addresses all the
+    // time.
     static void Hammer(int graphs)
     {
-        const long OfAnError = 4 << 10;    // TorchSharp leaves the text of libtorch's error behind, and its stack
+        const long OfAnError = 4 << 10;    // TorchSharp does not free the text of libtorch's error, nor its stack
         var (compared, refused, level, tensors) = (0, 0, 0L, 0L);
         for (var graph = 0; graph < graphs; graph++)
         {
@@ -297,7 +297,7 @@ public class AliveElsewhereTests
             var compressed = RandomGraph(seed, store);
             if (plain is null)
             {
-                // libtorch has found a change in place; its queue holds what was to come of the graph until the thread's next backward pass
+                // libtorch has found a change in place; its queue holds the rest of the graph until the thread's next backward pass
                 refused++;
                 continue;
             }
@@ -318,10 +318,10 @@ public class AliveElsewhereTests
         Assert.True(refused > 0);
         var after = Allocated.Level();
         Assert.InRange(after.Native - level, long.MinValue, (1 << 20) + refused * OfAnError);
-        Assert.InRange(after.Tensors, 0, tensors + 8);    // what the queue holds of the last graph that was refused
+        Assert.InRange(after.Tensors, 0, tensors + 8);    // the queue holds tensors of the last graph that was refused
     }
 
-    // The gradients of one or two backward passes; null where libtorch refuses the backward pass.
+    // Returns the gradients of one or two backward passes; null where libtorch refuses the backward pass.
     static float[][]? RandomGraph(int seed, ActivationStore? store)
     {
         var random = new Random(seed);
@@ -364,7 +364,7 @@ public class AliveElsewhereTests
                     _ => where(a.gt(b), a, b),
                 };
                 living.Add(made);
-                // Now and then something is changed in place that may have been saved.
+                // Sometimes a tensor that may have been saved is changed in place.
                 if (random.Next(60) == 0)
                     using (no_grad())
                     {
@@ -372,7 +372,7 @@ public class AliveElsewhereTests
                         changed.mul_(1.5);
                         changed.Dispose();
                     }
-                // Many handles go at once, some are kept until after the backward pass.
+                // Many handles are disposed at once, and some are kept until after the backward pass.
                 while (living.Count > 5)
                 {
                     var index = random.Next(1, living.Count);

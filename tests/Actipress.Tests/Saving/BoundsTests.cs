@@ -6,12 +6,12 @@ using static TorchSharp.torch.nn.functional;
 namespace Actipress.Tests.Saving;
 
 /// <summary>
-/// Layers that learn from a bit an element on which side of a bound their map lay: at the bound itself, and beside others that save the
-/// same map.
+/// Layers whose gradient needs one bit an element, on which side of a bound the map lies: at the bound itself, and beside other layers that
+/// save the same map.
 /// </summary>
 public class BoundsTests
 {
-    // TorchSharp does not keep the numbers of a call alive until it returns.
+    // TorchSharp does not keep the scalars of a call alive until it returns.
     static readonly Dictionary<double, Scalar> numbers =
         new[] { -6, -3, -1, 0, 0.1, 0.5, 1, 4, 6, 9 }.ToDictionary(number => number, number => number.ToScalar());
 
@@ -23,7 +23,7 @@ public class BoundsTests
         ["relu6 in place"] = x => relu6(x, inplace: true),
         ["leaky relu"] = x => x.leaky_relu(numbers[0.1]),
         ["leaky relu in place"] = x => x.leaky_relu_(numbers[0.1]),
-        // Not in place TorchSharp 0.107 gives the input back, whatever the bounds are.
+        // Only the form in place is tested: the other form in TorchSharp 0.107 returns the input, whatever the bounds are.
         ["hardtanh"] = x => x.hardtanh_(numbers[-1], numbers[1]),
         ["hardtanh of narrow bounds"] = x => x.hardtanh_(numbers[0], numbers[0.5]),
         ["hardtanh of wide bounds"] = x => x.hardtanh_(numbers[-3], numbers[6]),
@@ -47,7 +47,7 @@ public class BoundsTests
     {
         float[] bounds = [-6, -3, -1, -0.5f, -0f, 0, 0.5f, 1, 3, 6];
         using var everything = NewDisposeScope();
-        // Beside each bound the nearest numbers of the type; so many that a rest is left to whatever works on several at once.
+        // The map has the nearest numbers of the type beside each bound. Its length is no multiple of a vector's.
         var inFloats = type == ScalarType.Float64 && ofValues.Contains(layer);
         var exact = tensor(bounds).to(type);
         var step = finfo(inFloats ? ScalarType.Float32 : type).eps;
@@ -92,14 +92,14 @@ public class BoundsTests
             }
     }
 
-    // A number of elements that leaves a rest.
+    // The number of elements is no multiple of a vector's length.
     static (string Name, Tensor Map)[] MapsToShare()
     {
         var x = randn(1, 3, 15, 15) * tensor(6f);
         return [("of both signs", x), ("with zeros and no negatives", x.relu()), ("from 0 to 6", relu6(x))];
     }
 
-    // The other operation's gradient is weighed by zero: what its values have lost must not reach the layer of the bounds.
+    // The other operation's gradient has the weight zero: the error of its values must not reach the layer of the bounds.
     [Theory, InlineData("relu6"), InlineData("leaky relu"), InlineData("hardsigmoid"), InlineData("threshold")]
     public void Bounds_are_told_exactly_beside_values_that_are_not(string layer)
     {
@@ -127,7 +127,7 @@ public class BoundsTests
         var bits = (map.NumberOfElements + 7) / 8;
         Assert.Equal(2 * bits, Kept("leaky relu", "relu6", "leaky relu", "relu6"));
         Assert.Equal(3 * bits, Kept("leaky relu", "relu6", "threshold"));
-        // Values with their zeros tell the sign alone; beside bits that tell zeros they come without.
+        // Values with their zeros tell only the sign. Beside bits that tell the zeros, the values are held without them.
         Assert.Equal(2 * bits + Kept("convolution"), Kept("leaky relu", "threshold", "convolution"));
         Assert.Equal(2 * bits + Kept("convolution") - bits, Kept("leaky relu", "relu6", "convolution"));
         Assert.Equal(Kept("convolution"), Kept("leaky relu", "convolution"));
@@ -142,13 +142,13 @@ public class BoundsTests
         }
     }
 
-    // The gradient of the other factor is the map as it was rebuilt.
+    // The gradient of the other factor is the rebuilt map.
     [Theory, InlineData(true), InlineData(false)]
     public void Values_beside_bits_that_tell_zeros_are_zero_where_the_map_is(bool bitsFirst)
     {
         using var everything = NewDisposeScope();
         random.manual_seed(6);
-        // Smooth, so that no codec takes a zero for a value in the upper half.
+        // The map is smooth, so that no codec confuses a zero with a value in the upper half.
         var waves = (linspace(0, 9, 33).view(33, 1) + linspace(0, 7, 35) + arange(3).view(3, 1, 1)).sin().unsqueeze(0);
         var map = relu6(waves * tensor(5f) + tensor(2f));
         var factor = linspace(1, 2, map.NumberOfElements).view(map.shape).requires_grad_();
@@ -171,7 +171,7 @@ public class BoundsTests
         Assert.True(bits.TellsZeros);
         using (var negative = HeldInside.Pack(map.neg(), new Need.Inside(0, 6), beside: null)) Assert.False(negative.TellsZeros);
         using (var open = HeldInside.Pack(map, new Need.Inside(0, double.PositiveInfinity), beside: null)) Assert.False(open.TellsZeros);
-        // As a codec may bring it: nothing is zero, and what was 6 is not quite.
+        // A codec may rebuild the map so that nothing is zero, and a value of 6 is not quite 6.
         var rebuilt = map * tensor(0.9f, type) + tensor(0.25f, type);
         var wanted = rebuilt.masked_fill(map.eq(tensor(0f, type)), numbers[0]);
         bits.RestoreZeros(rebuilt);

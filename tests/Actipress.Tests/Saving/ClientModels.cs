@@ -5,9 +5,9 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>How a user's code runs its layers.</summary>
-/// <param name="ByCall">The model and its layers are run by <c>call</c>, else by <c>forward</c>.</param>
-/// <param name="Disposes">Each forward pass disposes what it makes and does not return.</param>
+/// <summary>The way in which a user's code runs its layers.</summary>
+/// <param name="ByCall">Whether the model and its layers are run by <c>call</c>, else by <c>forward</c>.</param>
+/// <param name="Disposes">Whether each forward pass disposes the tensors that it makes and does not return.</param>
 public sealed record Habit(bool ByCall, bool Disposes)
 {
     public Tensor Run(Module<Tensor, Tensor> module, Tensor x) => ByCall ? module.call(x) : module.forward(x);
@@ -15,12 +15,12 @@ public sealed record Habit(bool ByCall, bool Disposes)
     public override string ToString() => $"{(ByCall ? "call" : "forward")}{(Disposes ? "" : ", nothing disposed")}";
 }
 
-/// <summary>A model, and the loss of its so-manieth batch.</summary>
+/// <summary>A model, and a function that returns the loss of the batch with a number.</summary>
 public sealed record ClientRun(nn.Module Model, Func<int, Tensor> Loss);
 
 /// <summary>A small network with the habits of TorchSharp's users.</summary>
-/// <param name="Name">What it stands for.</param>
-/// <param name="Make">Makes it with fresh parameters.</param>
+/// <param name="Name">The network that it stands for.</param>
+/// <param name="Make">Makes the network with fresh parameters.</param>
 /// <param name="Cosine">
 /// The least cosine between the gradients under <c>dct:10</c> and the plain ones, after some steps of training.
 /// </param>
@@ -29,7 +29,10 @@ public sealed record Client(string Name, Func<Habit, ClientRun> Make, double Cos
     public override string ToString() => Name;
 }
 
-/// <summary>Networks as users write them, with batches that have the look of images, texts and graphs.</summary>
+/// <summary>
+/// Networks as users write them, with batches that resemble images, texts and graphs. The class is one list of networks, each with its
+/// modules.
+/// </summary>
 public static class ClientModels
 {
     public static IReadOnlyList<Client> All { get; } =
@@ -39,8 +42,8 @@ public static class ClientModels
         new("VGG", habit => Classifier(new Vgg(habit), habit)),
         new("weight-standardised network", habit => Classifier(new StandardisedNetwork(habit), habit)),
         new("U-Net", Segmenter),
-        // Most of its error is that of what its SiLUs save, which are not smooth before it has learnt something: 0.82 fresh, 0.93 after ten
-        // steps.
+        // Most of its error comes from the maps of its SiLUs, which are not smooth before it has learnt something: 0.82 fresh, 0.93 after
+        // ten steps.
         new("SiLU detector", Detector, Cosine: 0.9),
         new("graph network", GraphNetwork.Client),
         new("attention written out", habit => LanguageModel.Client(habit, (dim, heads) => new WrittenAttention(dim, heads, habit))),
@@ -98,7 +101,7 @@ abstract class Part(string name, Habit habit) : Module<Tensor, Tensor>(name)
     }
 }
 
-/// <summary>A little network of functional calls: (n, 3, h, w) to (n, 4).</summary>
+/// <summary>A small network of functional calls: (n, 3, h, w) to (n, 4).</summary>
 sealed class FunctionalNetwork : Part
 {
     readonly Conv2d conv1 = Conv2d(3, 16, 3, padding: 1), conv2 = Conv2d(16, 32, 3, padding: 1), conv3 = Conv2d(32, 32, 3, padding: 1);
@@ -166,7 +169,7 @@ sealed class ResidualNetwork : Part
     }
 }
 
-/// <summary>A small VGG, all of it <c>Sequential</c>: (n, 3, 64, 64) to (n, 4).</summary>
+/// <summary>A small VGG, made only of <c>Sequential</c>: (n, 3, 64, 64) to (n, 4).</summary>
 sealed class Vgg : Part
 {
     readonly Sequential features, classifier;
@@ -196,7 +199,7 @@ sealed class StandardisedNetwork : Part
         (conv1, conv2, conv3) = (new(3, 16, 1, habit), new(16, 32, 2, habit), new(32, 32, 1, habit));
         foreach (var norm in (GroupNorm[])[norm1, norm2, norm3])
         {
-            // TorchSharp 0.107.0 leaves whatever the memory holds in them.
+            // TorchSharp 0.107.0 does not initialise them.
             init.ones_(norm.weight);
             init.zeros_(norm.bias);
         }
@@ -361,7 +364,7 @@ sealed class SiluDetector : Module<Tensor, Tensor[]>
         protected override Tensor Body(Tensor x) => Run(act, Run(bn, Run(conv, x)));
     }
 
-    // Half of the channels goes through a residual pair; all is joined.
+    // Half of the channels pass through a residual pair, and all channels are concatenated.
     sealed class SplitBlock : Part
     {
         readonly ConvBlock enter, inner1, inner2, leave;
@@ -425,9 +428,9 @@ sealed class GraphNetwork : Module<Tensor, Tensor, Tensor, Tensor>
         });
     }
 
-    /// <param name="nodes">(nodes, 4)</param>
-    /// <param name="adjacency">(nodes, nodes), rows of sum 1.</param>
-    /// <param name="edges">(2, edges): from and to.</param>
+    /// <param name="nodes">The features of the nodes, (nodes, 4).</param>
+    /// <param name="adjacency">The adjacency, (nodes, nodes), with rows of sum 1.</param>
+    /// <param name="edges">The edges, (2, edges): from and to.</param>
     public override Tensor forward(Tensor nodes, Tensor adjacency, Tensor edges)
     {
         if (!habit.Disposes) return Body(nodes, adjacency, edges);
@@ -501,7 +504,7 @@ sealed class LanguageModel : Part
     }
 }
 
-/// <summary>Attention written out: softmax(q k^T / sqrt d) v, with dropout.</summary>
+/// <summary>Attention from single operations: softmax(q k^T / sqrt d) v, with dropout.</summary>
 sealed class WrittenAttention : Part
 {
     readonly Linear q, k, v, o;
@@ -593,11 +596,11 @@ sealed class EncoderModel : Part
     }
 }
 
-/// <summary>Images of soft discs on smooth grounds, with what there is to learn of them.</summary>
-/// <param name="Images">(n, 3, side, side)</param>
-/// <param name="Masks">(n, 1, side, side): 1 inside the disc.</param>
-/// <param name="Boxes">(n, 4): centre x, y, width and height, of sides of 1.</param>
-/// <param name="Quadrants">(n): where the centre lies.</param>
+/// <summary>Images of soft discs on smooth grounds, with their targets.</summary>
+/// <param name="Images">The images, (n, 3, side, side).</param>
+/// <param name="Masks">The masks, (n, 1, side, side): 1 inside the disc.</param>
+/// <param name="Boxes">The boxes, (n, 4): centre x, y, width and height, relative to the side.</param>
+/// <param name="Quadrants">The quadrant of each centre, (n).</param>
 public sealed record Scenes(Tensor Images, Tensor Masks, Tensor Boxes, Tensor Quadrants)
 {
     public static Scenes Discs(int n, int side, int seed)
@@ -618,7 +621,7 @@ public sealed record Scenes(Tensor Images, Tensor Masks, Tensor Boxes, Tensor Qu
             var (slopeX, slopeY) = (Some(-1, 1), Some(-1, 1));
             for (var c = 0; c < 3; c++)
             {
-                // A ground with waves of falling strength, as in photographs; the disc has shading and a texture of its own.
+                // The ground has waves of falling strength, as in photographs. The disc has shading and a texture of its own.
                 var ground = slopeX * x + slopeY * y;
                 for (var wave = 1; wave <= 8; wave *= 2)
                     ground = ground + 0.5 / wave * (x * (6 * wave * Some(0.5, 1)) + y * (6 * wave * Some(0.5, 1)) + Some(0, 6)).sin();
@@ -635,7 +638,7 @@ public sealed record Scenes(Tensor Images, Tensor Masks, Tensor Boxes, Tensor Qu
         return new(stack(images), stack(masks), from_array(boxes.ToArray()).view(n, 4), from_array(quadrants.ToArray()));
     }
 
-    /// <summary>Walks over tokens: some are likely to follow others. (n, length) of whole numbers.</summary>
+    /// <summary>Random walks over tokens, (n, length) of integers. Some tokens are likely to follow others.</summary>
     public static Tensor Text(int n, int length, int tokens, int seed)
     {
         var (random, text) = (new Random(seed), new long[n * length]);

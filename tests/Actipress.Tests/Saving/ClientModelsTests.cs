@@ -7,12 +7,12 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>What users' networks make of compression.</summary>
+/// <summary>Compression of users' networks.</summary>
 public sealed class ClientModelsTests : IDisposable
 {
     const int Steps = 10, Batches = 8;
 
-    // On maps as small as these threads cost more than they give, and sums come out in one order.
+    // On maps as small as these, threads cost more than they gain, and one thread sums in one order.
     readonly int threads = get_num_threads();
     public ClientModelsTests() => set_num_threads(1);
     public void Dispose() => set_num_threads(threads);
@@ -91,7 +91,7 @@ public sealed class ClientModelsTests : IDisposable
             + $"{fidelity.Bias:0.000}; {report.SavedBytes >> 10} KiB saved, {report.KeptBytes >> 10} kept");
         TestContext.Current.TestOutputHelper!.WriteLine(numbers);
         Assert.True(fidelity.Batches.All(batch => batch.Cosine >= Target), numbers);
-        // of whose bytes the caller's adjacency matrix is most
+        // most of these bytes are the caller's adjacency matrix
         if (name != "graph network") Assert.True(report.KeptBytes < report.SavedBytes * 0.6, numbers);
     }
 
@@ -135,7 +135,7 @@ public sealed class ClientModelsTests : IDisposable
             layer => layer.KeptAs.Contains("rule", StringComparison.Ordinal) || layer.KeptAs.Contains("quant:8", StringComparison.Ordinal));
     }
 
-    // The first step is one of its own: nothing is known of the model's end under forward before it has run once.
+    // Returns three steps. The first differs, because under forward the end of the model is unknown before the model has run once.
     static List<(float Loss, IReadOnlyList<LayerReport> Layers, float[][] Gradients)> Step(string name, bool byCall)
     {
         using var everything = NewDisposeScope();
@@ -158,7 +158,7 @@ public sealed class ClientModelsTests : IDisposable
         return steps;
     }
 
-    // Small, but so that every layer runs; others take 64 places a side, or 16 in a volume.
+    // The inputs are small, but every layer runs. Other networks take 64 places a side, or 16 in a volume.
     static readonly Dictionary<string, long[]> inputs = new()
     {
         ["LeNet"] = [2, 1, 28, 28],
@@ -188,7 +188,7 @@ public sealed class ClientModelsTests : IDisposable
         Assert.True(hooks.Apart.Count == 0, string.Join("\n", hooks.Apart.Distinct()));
     }
 
-    /// <summary>Compares the layer that the structure tells for each saved tensor with the module that runs.</summary>
+    /// <summary>Compares the layer that the structure gives for each saved tensor with the module that runs.</summary>
     sealed class TwoAnswers(ModelLayers layers, LayerWatch watch) : SavedTensorHooks
     {
         Layer? last;
@@ -214,7 +214,7 @@ public sealed class ClientModelsTests : IDisposable
             if (SavedBy.LayerOf(OperationObserver.Running, layers) is { } withParameters)
             {
                 last = withParameters;
-                // A module may use the parameters of one of its layers by function.
+                // A module may use the parameters of one of its layers by a function.
                 if (withParameters != runs && runs.Name.Length > 0 && !withParameters.Matches(runs.Name))
                     Apart.Add($"{operation.Name}: by its parameter {withParameters}, by hooks {runs}");
                 else Named++;
@@ -223,7 +223,7 @@ public sealed class ClientModelsTests : IDisposable
             var inferred = layers.WithoutParameters(last, Operations.NamedBy(OperationObserver.Running, operation));
             if (inferred.Module is null)
             {
-                // What comes after a layer belongs to code of a module that has others in it.
+                // A tensor that is saved after a layer belongs to code of a module that contains other modules.
                 if (layers.IsWithoutParameters(runs)) Apart.Add($"{operation.Name}: by structure {inferred}, by hooks {runs}");
                 else After++;
             }

@@ -6,9 +6,10 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Saving;
 
+/// <summary>Models whose maps are compressed keep their gradients and report their bytes. The class is one list of scenarios.</summary>
 public class CompressActivationsTests
 {
-    // Stores every value as it is, so that whatever differs is the policy's fault.
+    // The codec stores every value as it is, so that a difference is the policy's fault.
     static readonly ActivationCodec Exact = ActivationCodec.Parse("st:1,storage=paper");
 
     public static TheoryData<ForwardPass> Passes => [.. ForwardPass.All];
@@ -28,7 +29,7 @@ public class CompressActivationsTests
 
     public static IEnumerable<ITheoryDataRow> ExactTransforms =>
         from pass in ForwardPass.All
-        where pass.Name is not ("float16" or "bfloat16")    // whose own rounding is coarser
+        where pass.Name is not ("float16" or "bfloat16")    // these passes round more coarsely
         from codec in (string[])["dct:1,values=float32", "wt:db3:1,values=float32"]
         select new TheoryDataRow<ForwardPass, string>(pass, codec);
 
@@ -47,7 +48,7 @@ public class CompressActivationsTests
         Assert.True(Math.Sqrt(difference / norm) <= 1e-5, $"{pass}: relative difference {Math.Sqrt(difference / norm)}");
     }
 
-    /// <summary>Layers whose backward passes get bits, shapes or shared maps in place of what was saved.</summary>
+    /// <summary>Layers whose backward passes get bits, shapes or shared maps in place of the saved maps.</summary>
     public static TheoryData<string> LayerStacks => [.. stacks.Keys];
 
     static readonly Dictionary<string, Func<Module<Tensor, Tensor>>> stacks = new()
@@ -108,7 +109,7 @@ public class CompressActivationsTests
         return [.. model.parameters().Select(p => p.grad!.contiguous().data<float>().ToArray())];
     }
 
-    // All values but zeros as float32, beside a bitmap.
+    // All values except zeros are float32, beside a bitmap.
     static readonly ActivationCodec Lossless = ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0) };
 
     sealed class Scale(double factor) : Module<Tensor, Tensor>(nameof(Scale))
@@ -156,7 +157,7 @@ public class CompressActivationsTests
         var weight = ones(64, 64, requires_grad: true);
         using (SavedTensors.Compress(Exact, handsOutOriginals: false))
         {
-            // Each product is freed as soon as it has been saved, and malloc gives its place to the next one.
+            // Each product is freed as soon as it has been saved, and malloc gives its address to the next one.
             var total = zeros(1);
             for (var i = 1; i <= 20; i++)
                 using (NewDisposeScope())
@@ -312,7 +313,7 @@ public class CompressActivationsTests
     [Fact]
     public void Smooth_tokens_go_through_the_codec_and_what_has_no_neighbours_through_8_bits()
     {
-        random.manual_seed(5);    // a sample may take noise for a little less than noise
+        random.manual_seed(5);    // for noise a sample may choose slightly fewer bytes
         Assert.Equal("dct:10", KeptAs(Linear(64, 64), Smooth(4, 40, 64)));
         Assert.Equal("dct:4", KeptAs(Linear(64, 64), Smooth(4, 40, 64) + 0.18 * randn(4, 40, 64)));
         Assert.Equal("quant:8", KeptAs(Linear(64, 64), randn(4, 40, 64)));
@@ -379,7 +380,7 @@ public class CompressActivationsTests
         using var model = Sequential(Conv2d(1, 4, 3, padding: 1), new Gathering(places), MaxPool2d(2));
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
         using var y = model.call(randn(2, 1, 32, 32));
-        // Of what is gathered from and of what is pooled the shape is enough.
+        // For the input of a gather and of a pooling the shape suffices.
         var layers = compression.Report().Layers;
         Assert.Equal((2 * 4 * 32 * 32 * sizeof(float), 0), (Layer("1").SavedBytes, Layer("1").KeptBytes));
         Assert.Equal("indices", Layer("2").KeptAs);
@@ -393,7 +394,8 @@ public class CompressActivationsTests
         public override Tensor forward(Tensor x) => gather(x, 3, places);
     }
 
-    // A scale of each channel is a convolution of one point where it is spread over 64 places or more, and bears what a convolution does.
+    // A scale of each channel that is broadcast over 64 places or more is a convolution of one point, and bears the error of a
+    // convolution's input.
     [Theory, InlineData(8, 8, true), InlineData(9, 7, false), InlineData(16, 16, true)]
     public void A_map_that_is_scaled_by_channels_bears_more_from_64_places_on(int height, int width, bool isSpread)
     {
@@ -470,7 +472,7 @@ public class CompressActivationsTests
             model.CompressActivations(options => options.Default(ActivationCodec.Half).Where("2", ActivationCodec.BFloat16));
         for (var step = 0; step < 2; step++)
         {
-            // (conv, tanh, conv) and a loss of the same kind of operation, none of it by call
+            // The network is (conv, tanh, conv) with a loss of the same kind of operation, and nothing is run by call.
             using var disposed = NewDisposeScope();
             using var squashed = Squashed(randn(2, 1, 32, 32));
             var y = ((Conv2d)model[2]).forward(squashed);

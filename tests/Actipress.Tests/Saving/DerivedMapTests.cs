@@ -6,7 +6,9 @@ using static TorchSharp.torch.nn.functional;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>What follows from a held map is not held, and nothing is taken for what it is not.</summary>
+/// <summary>
+/// A map that follows from a held map is not held, and no map is derived from a wrong source. The class is one list of scenarios.
+/// </summary>
 [MeasuresMemory]
 public sealed class DerivedMapTests : IDisposable
 {
@@ -17,18 +19,18 @@ public sealed class DerivedMapTests : IDisposable
 
     public void Dispose() => scope.Dispose();
 
-    // Nothing is lost of a source, so that what is derived of it differs by rounding alone.
+    // The source is lossless, so that a derived map differs only by rounding.
     static ActivationStore Store(bool handsOutOriginals = false) =>
         ThroughStore.Store(ThroughStore.Lossless, handsOutOriginals, derives: true);
 
     Tensor Norm(Tensor x) => batch_norm(x, zeros16.clone(), ones16.clone(), weight, bias, training: true);
 
-    // The kernel hangs on the function's argument, so that the gradient needs the values of what is convolved.
+    // The kernel depends on the function's argument, so that the gradient needs the values of the convolved map.
     Tensor Convolved(Tensor x) => conv2d(x, kernel.mul(scale));
 
     Tensor scale = ones(1);
 
-    // Each ends in a convolution, which saves its argument's values.
+    // Each case ends in a convolution, which saves the values of its argument.
     static Dictionary<string, Func<DerivedMapTests, Tensor, Tensor>> Derivable { get; } = new()
     {
         ["batch norm"] = (t, x) => t.Convolved(t.Norm(x)),
@@ -74,7 +76,7 @@ public sealed class DerivedMapTests : IDisposable
         ["seen as another shape"] = (t, x) => t.Convolved(t.Norm(x).relu().view(4, 16, 4, 16)),
     };
 
-    // relu(norm(x)), which a convolution has saved, and what the convolution makes of it.
+    // Returns the convolutions of relu(norm(x)), which they have saved.
     Tensor Skipped(Tensor x, out Tensor skip)
     {
         skip = Norm(x).relu();
@@ -91,7 +93,7 @@ public sealed class DerivedMapTests : IDisposable
         {
             random.manual_seed(3);
             scale = y.mean().Add(1);
-            return Derivable[name](this, y.sin());    // no leaf, and of no use to what follows
+            return Derivable[name](this, y.sin());    // the argument is no leaf, and nothing can be derived from it
         }
         var plain = ThroughStore.Gradient(Function, x, null, out _);
         var derived = ThroughStore.Gradient(Function, x, Store(), out var report);
@@ -159,7 +161,7 @@ public sealed class DerivedMapTests : IDisposable
             using (store is null ? null : SavedTensorsScope.Enter(store))
                 loss = conv2d(Norm(leaf.sin()).relu(), k).sum();
             between();
-            return autograd.grad([loss], [k])[0];    // of the convolution alone: what the norm itself saved is libtorch's to guard
+            return autograd.grad([loss], [k])[0];    // the gradient of the convolution alone; libtorch checks what the norm itself saved
         }
     }
 
@@ -257,7 +259,7 @@ public sealed class DerivedMapTests : IDisposable
         Assert.Equal("dct:3, small", compression.Report().Layers.Single(layer => layer.Name == "1").KeptAs);
     }
 
-    // A normalisation divides its input's error by the deviation, which is next to nothing beside a large mean or in a dead channel.
+    // A normalisation divides the error of its input by the deviation, which is almost zero beside a large mean or in a dead channel.
     [Theory]
     [InlineData("a large mean", "relu")]
     [InlineData("a large mean", "gelu")]
@@ -278,7 +280,7 @@ public sealed class DerivedMapTests : IDisposable
         var (plain, derived, held) = (Gradients(null), Gradients(true), Gradients(false));
         for (var i = 0; i < plain.Length; i++)
         {
-            if (i == 1) continue;    // the bias before a norm, whose gradient is rounding
+            if (i == 1) continue;    // the bias before a norm has a gradient of rounding errors
             Assert.True(Off(derived[i]) <= 2 * Off(held[i]), $"parameter {i}: {Off(derived[i])}, where held itself {Off(held[i])}");
 
             double Off(Tensor found) => ((found - plain[i]).norm() / plain[i].norm()).item<float>();
@@ -320,7 +322,7 @@ public sealed class DerivedMapTests : IDisposable
     public void A_smooth_functions_map_is_derived_once_its_source_is_as_fine_as_it_wants_it()
     {
         using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), SiLU(), Conv2d(16, 4, 1));
-        using var x = randn(8, 3, 32, 32);    // noise, of which a tenth of the coefficients is far from enough
+        using var x = randn(8, 3, 32, 32);    // for noise a tenth of the coefficients is far too few
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
         var reports = new List<CompressionReport>();
         for (var step = 0; step < 3; step++)
@@ -355,7 +357,8 @@ public sealed class DerivedMapTests : IDisposable
         Assert.Equal("derived from 4", relu.KeptAs);
         Assert.InRange(relu.KeptBytes, 2 * 16 * sizeof(float), 0.8 * 8 * 16 * 32 * 32 / 8);    // less than a bit an element
         Assert.StartsWith("dct:3", norm.KeptAs, StringComparison.Ordinal);
-        Assert.StartsWith("dct:10", Line(reports[0], "4").KeptAs, StringComparison.Ordinal);    // what will follow is not known yet
+        // the first step does not know yet which maps follow
+        Assert.StartsWith("dct:10", Line(reports[0], "4").KeptAs, StringComparison.Ordinal);
         Assert.True(norm.KeptBytes > 1.3 * Line(reports[0], "4").KeptBytes);
         static LayerReport Line(CompressionReport report, string name) => report.Layers.Single(layer => layer.Name == name);
     }
@@ -366,7 +369,7 @@ public sealed class DerivedMapTests : IDisposable
     [LongFact]
     public void Ten_thousand_random_graphs_have_the_plain_gradients() => Hammer(10_000);
 
-    // Graphs of about ten operations each, of which some can be derived; tensors are freed, changed and used again all the time.
+    // The graphs have about ten operations each, of which some can be derived. Tensors are freed, changed and reused all the time.
     void Hammer(int graphs)
     {
         var (compared, derived) = (0, 0);
@@ -375,7 +378,7 @@ public sealed class DerivedMapTests : IDisposable
             var plain = RandomGraph(graph, null);
             var store = Store(handsOutOriginals: graph % 2 == 0);
             var found = RandomGraph(graph, store);
-            if (plain is null) continue;    // libtorch has found a change in place, of a tensor that is packed otherwise
+            if (plain is null) continue;    // libtorch has found a change in place
             Assert.True(found is not null, $"graph {graph}: {string.Join(' ', store.Failures)}");
             compared++;
             Assert.Empty(store.Failures);
@@ -392,7 +395,7 @@ public sealed class DerivedMapTests : IDisposable
         Assert.InRange(derived, graphs / 4, graphs);
     }
 
-    // The gradients of one or two backward passes; null where libtorch refuses the backward pass.
+    // Returns the gradients of one or two backward passes; null where libtorch refuses the backward pass.
     Tensor[]? RandomGraph(int seed, ActivationStore? store)
     {
         var draw = new Random(seed);
@@ -406,7 +409,7 @@ public sealed class DerivedMapTests : IDisposable
         Tensor loss;
         using (store is null ? null : SavedTensorsScope.Enter(store))
         {
-            square = square.mul(leaf.mean().Add(1));    // so that the gradient needs the values of what is convolved
+            square = square.mul(leaf.mean().Add(1));    // the gradient then needs the values of the convolved map
             for (var operations = draw.Next(6, 18); operations > 0; operations--)
             {
                 var (a, b) = (living[draw.Next(living.Count)], living[draw.Next(living.Count)]);
@@ -433,7 +436,7 @@ public sealed class DerivedMapTests : IDisposable
                 if (!living.Contains(made)) living.Add(made);
                 if (draw.Next(8) == 0) kept.Add(made.detach());
                 if (living.Count <= 3 || draw.Next(2) == 0) continue;
-                var gone = draw.Next(living.Count - 1);    // by its handle; what was made of it may hold it
+                var gone = draw.Next(living.Count - 1);    // only its handle is disposed; tensors made from it may hold its data
                 if (!ReferenceEquals(living[gone], leaf)) living[gone].Dispose();
                 living.RemoveAt(gone);
             }

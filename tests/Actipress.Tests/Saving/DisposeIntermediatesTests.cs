@@ -5,11 +5,11 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>What a call makes and does not return is disposed at its end, and nothing else.</summary>
+/// <summary>Only the tensors that a call makes and does not return are disposed at its end. The class is one list of scenarios.</summary>
 [MeasuresMemory]
 public class DisposeIntermediatesTests
 {
-    // Code as users write it: every intermediate result keeps its handle.
+    // Code of a user in which every intermediate result keeps its handle.
     sealed class Block : Module<Tensor, Tensor>
     {
         readonly Conv2d first, second;
@@ -79,7 +79,7 @@ public class DisposeIntermediatesTests
         return last!;
     }
 
-    // Smooth in both directions, a different one for each channel.
+    // The map is smooth in both directions, and differs for each channel.
     static Tensor Waves(long n, long c, long h, long w)
     {
         using var scope = NewDisposeScope();
@@ -129,10 +129,10 @@ public class DisposeIntermediatesTests
     static ActivationCompression Dispose(nn.Module model, bool on = true) =>
         model.CompressActivations(options => options.DisposeIntermediates(on));
 
-    /// <summary>A forward pass of any shape, which shows what it made.</summary>
+    /// <summary>A forward pass of any shape, which returns the tensors that it made.</summary>
     sealed class Makes<TResult>(Func<Tensor, List<Tensor>, TResult> body) : Module<Tensor, TResult>(nameof(Makes<TResult>))
     {
-        // The list is no field's: what a field holds may not be disposed.
+        // The list is not a field, because tensors in a field may not be disposed.
         public override TResult forward(Tensor x)
         {
             var made = new List<Tensor>();
@@ -168,7 +168,7 @@ public class DisposeIntermediatesTests
         public Dictionary<string, (Tensor, Tensor?)> Levels { get; init; } = [];
     }
 
-    // Each makes an intermediate tensor first, and returns the others.
+    // Each case makes an intermediate tensor first, and returns the others.
     public static TheoryData<string> Results => [.. results.Keys];
 
     static readonly Dictionary<string, Func<Tensor, (List<Tensor> Made, object? Result)>> results = new()
@@ -203,7 +203,7 @@ public class DisposeIntermediatesTests
         using var x = ones(2, 3);
         var outside = results[kind](x);
         Check(outside);
-        foreach (var tensor in outside.Made) tensor.Dispose();    // with no scope around, they are the caller's
+        foreach (var tensor in outside.Made) tensor.Dispose();    // with no scope around the call, they are the caller's
         Assert.False(x.IsInvalid);
 
         (List<Tensor> Made, object? Result) inside;
@@ -217,7 +217,7 @@ public class DisposeIntermediatesTests
 
         void Check((List<Tensor> Made, object? Result) call)
         {
-            // The first one that is made is the intermediate one, but in the pair, which begins with a result.
+            // The first tensor is the intermediate one, except in the pair, which begins with a result.
             var intermediate = kind == "a pair" ? 1 : 0;
             for (var i = 0; i < call.Made.Count; i++) Assert.Equal(i == intermediate, call.Made[i].IsInvalid);
         }
@@ -263,7 +263,7 @@ public class DisposeIntermediatesTests
         Assert.False(around.Contains(made[2]));
         made[2].Dispose();
 
-        // One that is left open has what it was given, and is the current scope still.
+        // The scope that was left open has its tensors, and is still the current scope.
         DisposeScope? left = null;
         made = Call((x, made) =>
         {
@@ -293,12 +293,13 @@ public class DisposeIntermediatesTests
         }
         using (no_grad()) Assert.Equal(1, Made(() => model.call(x)));
         Assert.Equal(1, Made(() => model.call(x)));
-        Assert.Equal(5 + 1 + 2 + 2 + 2, Made(() => model.forward(x)));    // each part's result, and what the model itself makes
+        // the result of each part, and the tensors that the model itself makes
+        Assert.Equal(5 + 1 + 2 + 2 + 2, Made(() => model.forward(x)));
         compression.Dispose();
         Assert.True(Made(() => model.call(x)) > 30);
     }
 
-    /// <summary>A recurrent cell that keeps what it made.</summary>
+    /// <summary>A recurrent cell that keeps the tensors that it made.</summary>
     sealed class Cell : Module<Tensor, Tensor>
     {
         readonly Linear linear = Linear(4, 4);
@@ -376,7 +377,7 @@ public class DisposeIntermediatesTests
                 + "wanted none.",
             error.Message, StringComparison.Ordinal);
         Assert.Contains("DetachFromDisposeScope()", error.Message, StringComparison.Ordinal);
-        Assert.True(cell.Holds);    // it is whole: only the call was refused
+        Assert.True(cell.Holds);    // the cell is whole: only the call was refused
     }
 
     [Fact]
@@ -414,7 +415,7 @@ public class DisposeIntermediatesTests
         Assert.Contains("'kept'", error.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>Makes its parameters and buffers when it first sees an input.</summary>
+    /// <summary>A module that makes its parameters and buffers at its first input.</summary>
     sealed class Lazy() : Module<Tensor, Tensor>(nameof(Lazy))
     {
         public override Tensor forward(Tensor x)

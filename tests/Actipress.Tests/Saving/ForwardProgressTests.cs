@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>When what is saved under <c>forward</c> is the model's own end or a loss.</summary>
+/// <summary>Tells whether a tensor that is saved under <c>forward</c> belongs to the model's end or to a loss.</summary>
 public class ForwardProgressTests
 {
     static readonly Layer a = Named("a"), b = Named("b"), c = Named("c"), frozen = Named("frozen");
@@ -46,7 +46,7 @@ public class ForwardProgressTests
     {
         Pass(1, a, b, c);
         Assert.True(IsOver());
-        Pass(1, c);    // a weight and a bias of the last layer are two uses
+        Pass(1, c);    // the weight and the bias of the last layer are two uses
         Assert.True(IsOver());
         Pass(1, a);
         Assert.False(IsOver());

@@ -8,7 +8,7 @@ namespace Actipress.Tests.Saving;
 [MeasuresMemory]
 public class GradientFidelityTests
 {
-    // What the runtime itself, its compiler above all, allocates meanwhile.
+    // The runtime, above all its compiler, allocates up to this much meanwhile.
     const long MiB = 1 << 20, Others = 4 * MiB;
 
     static readonly string[] names = ["a.weight", "a.bias", "b", "unused"];
@@ -29,7 +29,7 @@ public class GradientFidelityTests
         foreach (var (g, c) in exact.Zip(compressed)) Add(comparison, g, c);
         var fidelity = comparison.Fidelity();
 
-        // Means over pairs of different batches, as the estimates are defined.
+        // The estimates are defined as means over pairs of different batches.
         var (systematic, gradient) = (OverPairs(errors), OverPairs(exact));
         double Mean(float[][][] vectors) => vectors.Average(one => Dot(one, one));
         Assert.Equal(Math.Sqrt(systematic / gradient), fidelity.Bias!.Value, 5);
@@ -75,7 +75,7 @@ public class GradientFidelityTests
     [Theory]
     [InlineData("one batch", new[] { 1f }, new[] { 0.5f }, null, null)]
     [InlineData("the same batch twice", new[] { 1f, 1f }, new[] { 0.5f, 0.5f }, 0.5, null)]
-    // sqrt(0.25 / 2): 2 = 5, the mean of squares, less 3, the product
+    // sqrt(0.25 / 2), where 2 = 5 - 3: the mean of squares is 5, the product 3
     [InlineData("errors that cancel: an estimate below zero is zero", new[] { 1f, 3f }, new[] { 0.5f, -0.5f }, 0.0, 0.35355339)]
     [InlineData("gradients that cancel: the mean gradient cannot be told", new[] { 1f, -1f }, new[] { 0.5f, 0.5f }, null, 0.0)]
     [InlineData("no error", new[] { 1f, 3f }, new[] { 0f, 0f }, 0.0, 0.0)]
@@ -194,7 +194,7 @@ public class GradientFidelityTests
             StringComparison.Ordinal);
         Assert.True(gradient.Equals(model.parameters().First().grad!), "gradient");
         Assert.True(buffer.Equals(model.buffers().First()), "buffer");
-        // a batch norm leaves such a loss hardly any gradient
+        // with a batch norm such a loss has hardly any gradient
         Assert.InRange(compression.MeasureFidelity(() => model.call(x).square().sum()).Cosine, -1, 1);
     }
 
@@ -210,7 +210,7 @@ public class GradientFidelityTests
         AllocatorMeter.Settle();
         var (few, many) = (Peak(2), Peak(9));
         Assert.InRange(many, few - Others, few + Others);
-        // two sums, two gradients; one parameter's error, and products in pieces
+        // The memory is two sums and two gradients, the error of one parameter, and products in pieces.
         Assert.InRange(many, 3 * parameters, 5 * parameters + Others);
         Assert.InRange(held, -Others, Others);
 
@@ -237,7 +237,7 @@ public class GradientFidelityTests
         Conv2d(1, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(),
         Conv2d(16, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), AdaptiveAvgPool2d(1), Flatten(), Linear(16, 4));
 
-    // Waves in four directions.
+    // The images are waves in four directions.
     static IEnumerable<Func<Tensor>> Losses(Module<Tensor, Tensor> model, int batches, double size = 1)
     {
         for (var batch = 0; batch < batches; batch++)
@@ -252,7 +252,7 @@ public class GradientFidelityTests
         }
     }
 
-    // The exact gradients are those without compression, of a checkpoint's input too.
+    // The exact gradients are those without compression, also for a checkpoint's input.
     [Fact]
     public void A_checkpoints_input_is_exact_where_the_exact_gradient_is_measured()
     {

@@ -3,10 +3,10 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>What counts as a dropout's mask: zeros and one other value, which is above zero.</summary>
+/// <summary>A dropout's mask has zeros and one other value, which is above zero.</summary>
 public class HeldMaskTests
 {
-    // Longer than what is looked at together, with a rest, and than what is looked at first.
+    // The length exceeds both the part that is tested at once and the part that is tested first, and is no multiple of them.
     const int Elements = 261;
 
     static float[] Mask(float other) => [.. Enumerable.Range(0, Elements).Select(i => i % 3 == 1 ? 0 : other)];

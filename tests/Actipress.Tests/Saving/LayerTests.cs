@@ -38,7 +38,7 @@ public class LayerTests
         Assert.Equal("half", layers.LastWithParameters!.Name);
     }
 
-    // From here on a bit for each zero costs several times what the values do.
+    // From this ratio on, a bit for each zero costs several times the bytes of the values.
     [Theory, InlineData(29.9, true), InlineData(30, false), InlineData(100, false)]
     public void From_ratio_30_on_a_convolutions_input_goes_without_zeros_bits(double ratio, bool keepsZeros)
     {

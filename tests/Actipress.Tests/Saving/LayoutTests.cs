@@ -4,12 +4,12 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>Saved tensors that are not what their storage holds, or that lie in it with gaps.</summary>
+/// <summary>Saved tensors that are not the whole of their storage, or that lie in it with gaps.</summary>
 public class LayoutTests
 {
     static LayoutTests() => SavedTensors.SelfCheck();
 
-    /// <summary>Every way to hold what is saved, exact or nearly so.</summary>
+    /// <summary>Every way to hold saved tensors, exactly or nearly so.</summary>
     static readonly Dictionary<string, (Func<ActivationStore> Make, double Tolerance)> stores = new()
     {
         ["offload"] = (() => new(new OffloadingPolicy(CPU, evenIfThere: true), run: null) { HandsOutOriginals = false }, 1e-6),
@@ -107,7 +107,7 @@ public class LayoutTests
         using var everything = NewDisposeScope();
         random.manual_seed(9);
         var x = randn(24, 24) * 0.3;
-        // Whatever window is taken, its own diagonal outweighs the rest.
+        // In each window of the matrix the diagonal dominates.
         foreach (var offset in (int[])[-1, 0, 1]) x += diag(ones(24 - Math.Abs(offset)), offset) * 1.5;
         var wrong = new List<string>();
         foreach (var (name, loss) in matrixCases)
@@ -131,7 +131,7 @@ public class LayoutTests
             using var everything = NewDisposeScope();
             var leaf = x.clone().requires_grad_();
             Tensor value;
-            // What the function makes is gone when the backward pass begins.
+            // The tensors that the function makes are disposed before the backward pass begins.
             using (store is null ? null : SavedTensorsScope.Enter(store))
             using (var inner = NewDisposeScope())
                 value = loss(leaf.mul(1)).MoveToOuterDisposeScope();
@@ -161,7 +161,7 @@ public class LayoutTests
         }
     }
 
-    // The axes of more than one element, from the innermost by stride.
+    // Returns the axes of more than one element, from the innermost by stride.
     static string Order(Tensor tensor) => string.Join(
         ',', Enumerable.Range(0, tensor.shape.Length).Where(axis => tensor.shape[axis] > 1).OrderBy(axis => tensor.stride()[axis]));
 }

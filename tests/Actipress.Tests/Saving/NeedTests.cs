@@ -4,7 +4,7 @@ namespace Actipress.Tests.Saving;
 
 public sealed class NeedTests
 {
-    // From the one that asks for least; of two the later answers both, but a shape and a sign answer no values and the values no others.
+    // The needs are in order from the least strict. Of two of them the later answers both.
     static readonly Need[] byStrictness = [Need.Smooth, Need.Factor, Need.Steep, Need.Weight, Need.Exact];
 
     [Fact]

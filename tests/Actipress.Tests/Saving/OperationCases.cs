@@ -6,12 +6,12 @@ using static TorchSharp.torch.nn.functional;
 namespace Actipress.Tests.Saving;
 
 /// <summary>
-/// One operation, or a few as people join them, on maps such as a network makes: smooth over places, of unlike channels, some confident,
-/// some that touch zero.
+/// One operation, or a few as users combine them, on maps such as a network makes: smooth over places, with different channels, some
+/// confident, some that touch zero.
 /// </summary>
-/// <param name="Name">What it does.</param>
-/// <param name="Lines">The lines of the table of operations whose operations are to be seen saving.</param>
-/// <param name="Run">Makes the leaves and computes from them; same values for the same random state.</param>
+/// <param name="Name">The name of the case.</param>
+/// <param name="Lines">The lines of the table of operations that must be observed saving.</param>
+/// <param name="Run">Makes the leaves and computes the result from them, with the same values for the same random state.</param>
 public sealed record OperationCase(string Name, string[] Lines, Func<Leaves, Tensor> Run)
 {
     public OperationCase(string line, Func<Leaves, Tensor> run) : this(line, [line], run) { }
@@ -19,16 +19,16 @@ public sealed record OperationCase(string Name, string[] Lines, Func<Leaves, Ten
     public override string ToString() => Name;
 
     /// <summary>
-    /// The gradients of the leaves, from a fixed seed. The result is weighed by a fixed map, as what follows in a network does.
+    /// Returns the gradients of the leaves, from a fixed seed. The result has fixed weights, in place of the rest of a network.
     /// </summary>
-    /// <param name="scope">Opened for the forward pass.</param>
+    /// <param name="scope">Opens a scope for the forward pass.</param>
     public IReadOnlyList<Tensor> Gradients(Func<IDisposable>? scope = null)
     {
         using var everything = NewDisposeScope();
         random.manual_seed(5);
         using var leaves = new Leaves();
         Tensor result;
-        // Nothing but the graph keeps the maps, as in a network: what is alive is handed out as it is.
+        // Only the graph keeps the maps alive, as in a network: a map that is alive is returned as it is.
         using (scope?.Invoke())
         using (NewDisposeScope()) result = Run(leaves).MoveToOuterDisposeScope();
         var loss = result.numel() == 1 ? result.sum() : (result * Leaves.Field(result.shape)).sum();
@@ -37,7 +37,7 @@ public sealed record OperationCase(string Name, string[] Lines, Func<Leaves, Ten
     }
 }
 
-/// <summary>Makes a case's inputs and remembers those whose gradients count.</summary>
+/// <summary>Makes the inputs of a case and records those whose gradients count.</summary>
 public sealed class Leaves : IDisposable
 {
     readonly List<Tensor> all = [];
@@ -53,19 +53,19 @@ public sealed class Leaves : IDisposable
     /// <summary>A map inside two bounds, with values close to both.</summary>
     public Tensor Within(double low, double high, params long[] shape) => Through((Field(shape) * 4).sigmoid() * (high - low) + low);
 
-    /// <summary>Tokens, of which neighbours are alike and features are not. (n, tokens, features)</summary>
+    /// <summary>Tokens (n, tokens, features), whose neighbours are alike and whose features are not.</summary>
     public Tensor Tokens(params long[] shape) => Through(Mixed(shape));
 
-    /// <summary>Tokens of which some are a hundred times as large as others, as the outliers of trained transformers.</summary>
+    /// <summary>Tokens of which some are a hundred times as large as others, such as the outliers of trained transformers.</summary>
     public Tensor UnlikeTokens(params long[] shape) => Through(Mixed(shape) * pow(tensor(10f), rand(shape[0], shape[1], 1) * 2 - 1));
 
-    /// <summary>Any values, made by an operation that saves nothing.</summary>
+    /// <summary>Random values, made by an operation that saves nothing.</summary>
     public Tensor Through(Tensor values) => Leaf(values) + 0;
 
     /// <summary>A long line of coarse waves.</summary>
     public Tensor Wave(long length) => Through(Field(1, 1, length / 4, 1).expand(1, 1, length / 4, 4).reshape(length));
 
-    /// <summary>A weight: a leaf itself, of a size that keeps the scale of its input.</summary>
+    /// <summary>A weight, which is a leaf of a size that keeps the scale of its input.</summary>
     public Tensor Weight(params long[] shape) => Leaf(randn(shape) / Math.Sqrt(Math.Max(1, shape.Skip(1).Aggregate(1L, (a, b) => a * b))));
 
     /// <summary>A symmetric positive matrix for each of a batch, far from singular.</summary>
@@ -75,7 +75,7 @@ public sealed class Leaves : IDisposable
         return Through(a.matmul(a.transpose(1, 2)) / side + eye(side));
     }
 
-    /// <summary>A module whose parameters count too.</summary>
+    /// <summary>A module whose parameters' gradients count too.</summary>
     public T Module<T>(T module) where T : nn.Module
     {
         all.AddRange(module.parameters().Select(parameter => parameter.DetachFromDisposeScope()));
@@ -91,7 +91,7 @@ public sealed class Leaves : IDisposable
 
     public void Dispose() => all.ForEach(leaf => leaf.Dispose());
 
-    /// <summary>Coarse and fine waves in the last axes (two of four, three of five, else one), and a little noise.</summary>
+    /// <summary>Coarse and fine waves along the last axes (two of four, three of five, else one), and a little noise.</summary>
     public static Tensor Field(params long[] shape)
     {
         if (shape.Length < 2) return Field([1, 1, .. shape]).reshape(shape);
@@ -114,12 +114,14 @@ public sealed class Leaves : IDisposable
     }
 }
 
-/// <summary>The cases, in the order of the table's lines; what people join from several operations comes last.</summary>
+/// <summary>
+/// The class is one table: the cases in the order of the lines of the table of operations, with combinations of operations last.
+/// </summary>
 static class OperationCases
 {
     static readonly long[] image = [4, 16, 32, 32], volume = [1, 8, 16, 24, 24], line = [4, 32, 256], tokens = [4, 128, 128];
 
-    /// <summary>Why a line has no case here.</summary>
+    /// <summary>The reasons why lines have no case.</summary>
     public static IReadOnlyDictionary<string, string> WithoutCase { get; } = new (string Why, string[] Lines)[]
     {
         ("runs on a GPU only", [
@@ -138,7 +140,7 @@ static class OperationCases
 
     public static IReadOnlyList<OperationCase> All { get; } =
     [
-        // Pooling, padding and picking.
+        // These cases are of this kind: pooling, padding and indexing.
         new("avg_pool2d", make => avg_pool2d(make.Map(image), 2)),
         new("avg_pool1d", ["avg_pool2d"], make => avg_pool1d(make.Map(line), 2)),
         new("avg_pool3d", make => avg_pool3d(make.Map(volume), [2, 2, 2])),
@@ -164,7 +166,7 @@ static class OperationCases
         new("nll_loss_forward", make => nll_loss(make.Map(512, 64), randint(0, 64, [512]))),
         new("nll_loss2d_forward", make => nll_loss(make.Map(image), randint(0, 16, [4, 32, 32]))),
 
-        // Activations of one bound.
+        // These cases are of this kind: activations with one bound.
         new("relu", make => relu(make.Map(image))),
         new("relu in place", ["relu"], make => relu(make.Map(image), inplace: true)),
         new("leaky_relu", make => leaky_relu(make.Map(image), 0.1)),
@@ -174,7 +176,7 @@ static class OperationCases
         new("relu6 in place", ["hardtanh"], make => relu6(make.Map(image) * 4, inplace: true)),
         new("hardsigmoid", make => hardsigmoid(make.Map(image) * 3)),
 
-        // Linear in each factor.
+        // These cases are of this kind: linear in each factor.
         new("convolution", make => conv2d(make.Map(image), make.Weight(32, 16, 3, 3), padding: [1, 1])),
         new(
             "convolution of a rectified map", ["convolution"],
@@ -240,7 +242,7 @@ static class OperationCases
         new("atan", make => atan(make.Map(image) * 2)),
         new("asinh", make => asinh(make.Map(image) * 2)),
 
-        // Bounds of the call, and signs.
+        // These cases are of this kind: bounds of the call, and signs.
         new("hardtanh", make => hardtanh(make.Map(image) * 2)),
         new("threshold", make => threshold(make.Map(image), 0.1, 0)),
         new("hardshrink", make => hardshrink(make.Map(image))),
@@ -248,7 +250,7 @@ static class OperationCases
         new("abs", make => abs(make.Map(image))),
         new("copysign", make => copysign(make.Map(image), make.Map(image))),
 
-        // Two maps are compared.
+        // These cases are of this kind: comparisons of two maps.
         new("maximum", make => maximum(make.Map(image), make.Map(image))),
         new(
             "maximum of neighbours", ["maximum"],
@@ -310,7 +312,7 @@ static class OperationCases
         new("std", make => std(make.UnlikeTokens(tokens) + 1, 2)),
         new("std_mean", make => std_mean(make.Tokens(tokens), 2).std),
 
-        // Probabilities, and losses of logits.
+        // These cases are of this kind: probabilities, and losses of logits.
         new("sigmoid", make => torch.sigmoid(make.Map(image) * 2)),
         new("sigmoid in place", ["sigmoid"], make => (make.Map(image) * 2).sigmoid_()),
         new("binary_cross_entropy_with_logits", make => binary_cross_entropy_with_logits(make.Map(image) * 8, Truth(image))),
@@ -347,7 +349,7 @@ static class OperationCases
         new("igamma", make => igamma(ones(image), make.Positive(1e-2, image))),
         new("igammac", make => igammac(ones(image), make.Positive(1e-2, image))),
 
-        // Losses of two like maps.
+        // These cases are of this kind: losses of two similar maps.
         new("mse_loss", make => mse_loss(Near(make.Map(image), out var near), near)),
         new("smooth_l1_loss", make => smooth_l1_loss(Near(make.Map(image), out var near), near)),
         new("huber_loss", make => huber_loss(Near(make.Map(image), out var near), near, 0.005)),
@@ -401,7 +403,7 @@ static class OperationCases
         new("linalg_householder_product", make => linalg.householder_product(make.Matrices(8, 48), make.Within(0.5, 1, 8, 48))),
         new("linalg_matrix_exp", make => linalg.matrix_exp(make.Matrices(8, 48) / 4)),
 
-        // A weight is computed.
+        // These cases have a weight that is computed.
         new("linear", ["mm"], make => make.Module(Linear(128, 64)).call(make.Tokens(tokens))),
         new("a linear layer of weight norm", ["div", "mul"],
             make => functional.linear(make.Tokens(tokens), OfUnitRows(make.Weight(256, 128)) * make.Weight(256, 1))),
@@ -418,7 +420,7 @@ static class OperationCases
             make =>
                 functional.linear(make.Module(Embedding(500, 128)).call(randint(0, 500, [8, 64])), make.Weight(64, 128), make.Weight(64))),
 
-        // As people join them.
+        // These cases combine several operations.
         new("multi-head attention", ["bmm"],
             make => make.Tokens(64, 8, 128) is var x ? make.Module(MultiheadAttention(128, 8)).call(x, x, x, null, false, null).Item1 : x),
         new("square root of a rectified map", ["sqrt"], make => sqrt(relu(make.Map(image)) + 1e-6)),
@@ -478,7 +480,7 @@ static class OperationCases
 
     static Tensor Truth(long[] shape) => (Leaves.Field(shape) > 0).to(float32);
 
-    // A fit that is off by half a hundredth.
+    // The fit has an error of half a hundredth.
     static Tensor Near(Tensor map, out Tensor target)
     {
         target = map.detach() + 0.005 * Leaves.Field(map.shape);

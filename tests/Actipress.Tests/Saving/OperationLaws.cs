@@ -4,12 +4,12 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>What must hold for every line of the table of operations.</summary>
+/// <summary>The laws that hold for every line of the table of operations.</summary>
 public sealed class OperationLaws : IDisposable
 {
     readonly int threads = get_num_threads();
 
-    // The maps are small: more threads would wait for one another.
+    // The maps are small, so that more threads would wait for one another.
     public OperationLaws()
     {
         EngineHooks.EnsureInstalled();
@@ -77,7 +77,7 @@ public sealed class OperationLaws : IDisposable
         Assert.Equal([], Operations.All.SelectMany(line => line.Modules).CountBy(name => name).Where(pair => pair.Value > 1));
     }
 
-    // Every tensor stays as it is; who saved it is written down.
+    // Leaves every tensor as it is, and records the operation that saved it.
     sealed class Observed : SavedTensorHooks
     {
         public HashSet<string> Saving { get; } = [];

@@ -4,7 +4,9 @@ using static TorchSharp.torch.nn;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>Options are chained; rules stand in the order in which they are written, and each that decided nothing is told.</summary>
+/// <summary>
+/// Options are chained, rules stand in the order in which they are written, and each rule that decided nothing is reported.
+/// </summary>
 public sealed class RulesTests : IDisposable
 {
     static readonly ActivationCodec Four = ActivationCodec.Dct(4), Eight = ActivationCodec.Quantized(8);
@@ -13,7 +15,7 @@ public sealed class RulesTests : IDisposable
 
     public void Dispose() => scope.Dispose();
 
-    // How the inputs of two convolutions are kept, and what is told of rules: in the report, and once by the event.
+    // Returns how the inputs of two convolutions are kept, and the notes about rules in the report and from the event.
     static (string Second, string Third, string[] Told) Kept(Action<CompressionOptions> rules)
     {
         var model = Sequential(("conv1", Conv2d(1, 4, 3)), ("conv2", Conv2d(4, 4, 3)), ("conv3", Conv2d(4, 1, 3)));

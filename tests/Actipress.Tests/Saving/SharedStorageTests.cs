@@ -4,10 +4,10 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>Which saved tensors of one storage are one map, as the ledger counts them.</summary>
+/// <summary>Saved tensors of one storage are one map where they have the same elements, as the ledger counts them.</summary>
 public class SharedStorageTests
 {
-    // (8, 6) of one storage, of which both sides are saved; the rows that they hold together, and how many maps they are.
+    // Each case has two views of a storage of (8, 6), the number of maps that they are, and the number of rows that they hold together.
     static readonly Dictionary<string, (Func<Tensor, Tensor> First, Func<Tensor, Tensor> Second, int Maps, int Rows)> views = new()
     {
         ["the same in other rows"] = (x => x, x => x.view(6, 8), 1, 8),
@@ -41,7 +41,7 @@ public class SharedStorageTests
         foreach (var codec in (ActivationCodec[])[ThroughStore.Lossless, ActivationCodec.None])
         {
             var store = ThroughStore.Store(codec);
-            // Both functions save their argument; what they give has not the same derivative.
+            // Both functions save their argument, and have different derivatives.
             Tensor Both(Tensor y) => cat([first(y).sin().reshape(-1), second(y).cos().reshape(-1)]);
             var plain = Gradient(Both, x, null, out _);
             Assert.Equal(plain, Gradient(Both, x, store, out var report));
@@ -51,7 +51,7 @@ public class SharedStorageTests
         }
     }
 
-    // A linear layer saves rows that are tokens as (examples, tokens, features), but only where these are the rows of the whole map.
+    // A linear layer saves rows that are tokens as (examples, tokens, features), but only if they are the rows of the whole map.
     [Theory, InlineData(0, 8), InlineData(0, 5), InlineData(3, 5), InlineData(3, 1)]
     public void Rows_of_a_map_that_are_a_part_of_it_are_no_tokens_of_the_whole(int start, int rows)
     {

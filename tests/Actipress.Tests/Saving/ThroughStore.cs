@@ -5,19 +5,22 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Saving;
 
-/// <summary>Gradients of a function of one tensor, whose saved maps a store keeps as it does for a model.</summary>
+/// <summary>Gradients of a function of one tensor, whose saved maps a store holds as for a model.</summary>
 static class ThroughStore
 {
     static ThroughStore() => SavedTensors.SelfCheck();
 
-    /// <summary>All values but zeros as float32 beside a bitmap, and never raw: whatever differs is the policy's fault.</summary>
+    /// <summary>
+    /// The codec keeps all values except zeros as float32 beside a bitmap, and never leaves a map raw, so that a difference is the policy's
+    /// fault.
+    /// </summary>
     public static readonly ActivationCodec Lossless =
         ActivationCodec.Parse("st:1,values=float32") with { Keep = new Keep.Above(0), EvenIfLarger = true };
 
-    /// <summary>A store without a model, which packs maps of every size.</summary>
-    /// <param name="codec">Of every map.</param>
-    /// <param name="handsOutOriginals">Whether it hands out what is alive anyway.</param>
-    /// <param name="derives">Whether maps are derived of others, whatever their codec.</param>
+    /// <summary>Makes a store without a model, which packs maps of every size.</summary>
+    /// <param name="codec">The codec of every map.</param>
+    /// <param name="handsOutOriginals">Whether the store returns maps that are alive anyway.</param>
+    /// <param name="derives">Whether maps are derived from others, whatever their codec.</param>
     public static ActivationStore Store(ActivationCodec codec, bool handsOutOriginals = false, bool derives = false) =>
         new(new CompressingPolicy(new CompressionOptions().SmallestBytes(0).Default(codec)), run: null)
         {
@@ -25,19 +28,19 @@ static class ThroughStore
             Derives = derives ? _ => true : null,
         };
 
-    /// <summary>The gradient of the result's sum under some weights, for the caller to dispose.</summary>
-    /// <param name="operation">Its argument is a copy, which it may change and nothing else holds.</param>
+    /// <summary>Returns the gradient of the weighted sum of the result.</summary>
+    /// <param name="operation">The operation. Its argument is a copy, which the operation may change and nothing else holds.</param>
     /// <param name="x">Not disposed.</param>
-    /// <param name="store">Empty, and empty again; null for plain autograd.</param>
-    /// <param name="report">What the store kept; null without one.</param>
-    /// <param name="weights">Of the result's shape; ones where there are none.</param>
+    /// <param name="store">The store, which is empty before and after; null for plain autograd.</param>
+    /// <param name="report">The report of the store; null without one.</param>
+    /// <param name="weights">The weights, of the result's shape; ones where there are none.</param>
     public static Tensor Gradient(
         Func<Tensor, Tensor> operation, Tensor x, ActivationStore? store, out CompressionReport? report, Tensor? weights = null)
     {
         using var everything = NewDisposeScope();
         var leaf = x.clone().requires_grad_();
         Tensor result;
-        // What the operation makes is gone when the backward pass begins.
+        // The tensors that the operation makes are disposed before the backward pass begins.
         using (store is null ? null : SavedTensorsScope.Enter(store))
         using (NewDisposeScope())
             result = operation(leaf.clone()).MoveToOuterDisposeScope();

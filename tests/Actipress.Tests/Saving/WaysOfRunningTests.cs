@@ -6,7 +6,8 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Tests.Saving;
 
 /// <summary>
-/// Models run as people run them: the gradients are right and the maps are compressed, whoever calls what on which thread.
+/// Models run as users run them: the gradients are right and the maps are compressed, whichever code runs the model and on whichever
+/// thread. The class is one list of scenarios.
 /// </summary>
 public class WaysOfRunningTests
 {
@@ -16,7 +17,7 @@ public class WaysOfRunningTests
         options.SmallestBytes(0);
     };
 
-    /// <summary>Convolutions with batch norm, ReLU and pooling; children run by call or by forward.</summary>
+    /// <summary>Convolutions with batch norm, ReLU and pooling, whose children run by call or by forward.</summary>
     sealed class Net : Module<Tensor, Tensor>
     {
         readonly Conv2d conv1 = Conv2d(3, 8, 3, padding: 1), conv2 = Conv2d(8, 8, 3, padding: 1);
@@ -82,7 +83,7 @@ public class WaysOfRunningTests
     static Tensor Input(int seed, params long[] shape)
     {
         random.manual_seed(seed);
-        // Smooth maps, as images are.
+        // The maps are smooth, as images are.
         using var noise = randn([shape[0], shape[1], shape[2] / 4, shape[3] / 4]);
         return functional.interpolate(noise, scale_factor: [4.0, 4.0], mode: InterpolationMode.Bilinear, align_corners: false);
     }
@@ -116,12 +117,12 @@ public class WaysOfRunningTests
         loss.Dispose();
     }
 
-    // The loss that a confident segmentation has: cross-entropy and Dice.
+    // The loss of a confident segmentation: cross-entropy and Dice.
     static Tensor DiceAndCrossEntropy(Tensor logits)
     {
         using var scope = NewDisposeScope();
         var target = logits.detach().argmax(1);
-        // A few places are wrong.
+        // The prediction is wrong at a few places.
         target.view(-1).slice(0, 0, target.numel(), 17).fill_(1);
         var probabilities = functional.softmax(logits, 1);
         var wanted = functional.one_hot(target, logits.shape[1]).permute(0, 3, 1, 2).to(ScalarType.Float32);
@@ -182,7 +183,7 @@ public class WaysOfRunningTests
                 Run(DiceAndCrossEntropy(logits));
                 if (compression is null) continue;
                 Assert.Equal(0, compression.LiveBytes);
-                // The maps themselves are compressed by forward too, the first step's but for what nothing is known of.
+                // The maps are compressed by forward too, except maps of the first step of which nothing is known.
                 if (step > 0) Assert.InRange(compression.Report().KeptBytes, 1, compression.Report().SavedBytes * 0.5);
             }
             return Gradients(model);
@@ -194,7 +195,7 @@ public class WaysOfRunningTests
     {
         using var everything = NewDisposeScope();
         using var model = Seeded(() => new Net { ByForward = byForward });
-        model.eval();    // batch statistics of threads at once are not in any order
+        model.eval();    // batch statistics of concurrent threads have no order
         foreach (var norm in model.modules().OfType<BatchNorm2d>()) norm.train(false);
         var inputs = Enumerable.Range(0, 4).Select(seed => Input(seed, 2, 3, 32, 32)).ToArray();
         foreach (var x in inputs) Train(x);
@@ -205,7 +206,7 @@ public class WaysOfRunningTests
             for (var step = 0; step < 3; step++)
             {
                 model.zero_grad();
-                // One after another, then all at once.
+                // The threads train one after another, then all at once.
                 if (step < 2) foreach (var x in inputs) Elsewhere([() => Train(x)]);
                 else Elsewhere([.. inputs.Select(x => (Action)(() => Train(x)))]);
                 if (codec == ThroughStore.Lossless) Same(plain, Gradients(model));
@@ -267,7 +268,7 @@ public class WaysOfRunningTests
             Assert.True(
                 head.KeptAs.Contains("rule", StringComparison.Ordinal) || head is { Maps: 0, SharedMaps: 1 },
                 $"step {step}\n{compression.Report()}");
-            // The map that the head saves was saved by the ReLU before; it is held for both.
+            // The ReLU before the head saved the map that the head saves. It is held for both.
             Assert.Contains(layers, layer => layer.Name == "conv2" && layer.KeptAs.StartsWith("dct", StringComparison.Ordinal));
             Assert.DoesNotContain(compression.Report().Notes, note => note.Contains("met nothing", StringComparison.Ordinal));
         }
@@ -366,7 +367,7 @@ public class WaysOfRunningTests
                 if (compression is null || codec == ThroughStore.Lossless) continue;
                 var report = compression.Report();
                 Assert.True(report.KeptBytes < report.SavedBytes * 0.6, $"step {step}\n{report}");
-                // The tanh stands after half of the layers, and its map is compressed in the first step as in later ones.
+                // The tanh stands after half of the layers. Its map is compressed in the first step as in later steps.
                 Assert.Contains(
                     report.Layers, layer => layer is { Name: "tanh", Maps: 1 } && layer.KeptAs.StartsWith("dct", StringComparison.Ordinal));
                 Assert.Equal(0, compression.LiveBytes);
@@ -379,9 +380,9 @@ public class WaysOfRunningTests
     public void Under_autocast_the_weights_copies_pass_untouched(bool byForward)
     {
         var plain = Step(null, out _);
-        Same(plain, Step(ThroughStore.Lossless, out _), 1e-2);    // sums in bfloat16
+        Same(plain, Step(ThroughStore.Lossless, out _), 1e-2);    // the sums are in bfloat16
         Assert.InRange(Cosine(plain, Step(ActivationCodec.Dct(4), out var report)), 0.97, 1);
-        // Three convolutions' inputs, the norm's, two ReLUs' and the pool's: no weights among them.
+        // The maps are the inputs of three convolutions, of the norm, of two ReLUs and of the pooling. No weight is among them.
         Assert.All(
             report!.Layers,
             layer => Assert.True(layer.SavedBytes % (4 * 8 * 16 * 16) == 0 || layer.SavedBytes % (8 * 4) == 0, $"{layer}\n{report}"));
@@ -497,7 +498,7 @@ public class WaysOfRunningTests
                 if (compression is null) return;
                 Assert.Equal(0, compression.LiveBytes);
                 var report = compression.Report();
-                // No weight is taken for a map: none of the layers' maps is as large as one.
+                // No weight is treated as a map, because no layer's maps have the size of a weight.
                 Assert.True(
                     report.Layers.Count(layer => layer.Maps > 0) >= 4 && report.Layers.All(layer =>
                         layer.SavedBytes is not (8 * 3 * 9 * 4 or 8 * 3 * 9 * 8 or 8 * 8 * 9 * 4 or 8 * 8 * 9 * 8)),
@@ -506,7 +507,7 @@ public class WaysOfRunningTests
         }
     }
 
-    /// <summary>A cell that is run for each step of a sequence, and an output whose weight is the input's.</summary>
+    /// <summary>A cell that runs for each step of a sequence, and an output that shares its weight with the input.</summary>
     sealed class Recurrent : Module<Tensor, Tensor>
     {
         readonly Linear input = Linear(16, 16, hasBias: false), state = Linear(16, 16), output = Linear(16, 16);
@@ -576,7 +577,7 @@ public class WaysOfRunningTests
                     using (var logits = Of(Input(10 * step + part, 2, 3, 32, 32))) Run(DiceAndCrossEntropy(logits) / 3);
                     Compressed();
                 }
-                // Two forward passes for one backward pass.
+                // These are two forward passes for one backward pass.
                 using (var one = Of(Input(10 * step + 5, 2, 3, 32, 32)))
                 using (var two = Of(Input(10 * step + 6, 2, 3, 32, 32))) Run(DiceAndCrossEntropy(one) + DiceAndCrossEntropy(two));
                 Compressed();
@@ -584,7 +585,7 @@ public class WaysOfRunningTests
                 using (no_grad()) Of(Input(99, 2, 3, 32, 32)).Dispose();
                 using (inference_mode()) Of(Input(98, 2, 3, 32, 32)).Dispose();
                 model.train();
-                // A pass that throws, and the next one by forward whatever the others are.
+                // A pass throws, and the next pass runs by forward, whichever way the others run.
                 model.Throws = true;
                 Assert.Throws<InvalidOperationException>(() => Of(Input(97, 2, 3, 32, 32)));
                 model.Throws = false;

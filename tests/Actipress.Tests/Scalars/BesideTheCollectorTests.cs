@@ -16,12 +16,11 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Tests.Scalars;
 
 /// <summary>
-/// Whatever is computed, a number that a native function reads is not finalized beforehand: each result is the one without the collector,
-/// to the bit.
+/// A scalar that a native function reads is not finalized before: each result equals the one without the collector to the bit.
 /// </summary>
 /// <remarks>
-/// Each test takes <c>ACTIPRESS_COLLECTOR_SECONDS</c>, or 3 seconds without it. Networks with batch norms run as in evaluation: in training
-/// TorchSharp counts their batches with a number that nobody can hold from outside (docs/torchsharp-scalars.md).
+/// Each test takes <c>ACTIPRESS_COLLECTOR_SECONDS</c>, or 3 seconds without it. Networks with batch norms run as in evaluation, because in
+/// training TorchSharp counts their batches with a scalar that cannot be held from outside (docs/torchsharp-scalars.md).
 /// </remarks>
 public sealed class BesideTheCollectorTests : IDisposable
 {
@@ -227,7 +226,7 @@ public sealed class BesideTheCollectorTests : IDisposable
         return [.. tensors.SelectMany(tensor => tensor.contiguous().bytes.ToArray())];
     }
 
-    /// <summary>Computations by name, each with what it gives as bytes.</summary>
+    /// <summary>Computations by name. Each returns its result as bytes.</summary>
     sealed class Works : List<(string Name, Func<byte[]> Run)>
     {
         public void Add(string name, Func<byte[]> run) => Add((name, () =>

@@ -1,6 +1,8 @@
 namespace Actipress.Tests.Scalars;
 
-/// <summary>A thread that collects and finalizes without pause until it is disposed: what nobody holds is gone at once.</summary>
+/// <summary>
+/// A thread that collects and finalizes without pause until it is disposed. Objects that nothing holds are finalized at once.
+/// </summary>
 sealed class BusyCollector : IDisposable
 {
     readonly Thread thread;
@@ -16,7 +18,7 @@ sealed class BusyCollector : IDisposable
     {
         while (!ended)
         {
-            // What a call has just made is in the youngest generation, whose collections take least time and come most often.
+            // The objects of a call are in the youngest generation, whose collections are the quickest and most frequent.
             GC.Collect(0, GCCollectionMode.Forced, blocking: true);
             GC.WaitForPendingFinalizers();
         }

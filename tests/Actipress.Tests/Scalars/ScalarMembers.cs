@@ -4,14 +4,14 @@ using System.Reflection.Emit;
 namespace Actipress.Tests.Scalars;
 
 /// <summary>
-/// TorchSharp's members that take a scalar or make one inside, or make the default generator inside: a native function may read it when the
-/// finalizer has freed it.
+/// The members of TorchSharp that take or make a scalar, or make the default generator. A native function may read it after the finalizer
+/// has freed it.
 /// </summary>
 /// <remarks>
-/// They are found in TorchSharp's own instructions. A member is affected where its signature names a scalar, where it calls an affected
-/// member, or where it creates an object with an affected virtual member, whoever calls that member later. Other members of such an object
-/// need no line of their own, since creating the object has one. Identifiers are those of the compiler's documentation files, which the
-/// analyzer reads.
+/// The members are found in TorchSharp's own instructions. A member is affected if its signature names a scalar, if it calls an affected
+/// member, or if it creates an object with an affected virtual member, whichever code calls that member later. Other members of such an
+/// object need no line, since creating the object has one. Identifiers are those of the compiler's documentation files, which the analyzer
+/// reads.
 /// </remarks>
 static class ScalarMembers
 {
@@ -20,7 +20,7 @@ static class ScalarMembers
     static readonly Dictionary<ushort, OpCode> codes =
         typeof(OpCodes).GetFields().Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => (ushort)code.Value);
 
-    /// <summary>Their identifiers, in the order of their letters.</summary>
+    /// <summary>The identifiers in alphabetical order.</summary>
     public static string[] Find()
     {
         var uses = Uses(typeof(torch).Assembly);
@@ -40,7 +40,7 @@ static class ScalarMembers
             .Select(Identifier).Append("T:TorchSharp.Scalar").Distinct().Order(StringComparer.Ordinal)];
     }
 
-    /// <summary>The methods of an assembly, and those that each of them calls, creates objects with, or makes delegates of.</summary>
+    /// <summary>The methods of an assembly, and for each the methods that it calls, creates objects with, or makes delegates of.</summary>
     public static Dictionary<MethodBase, HashSet<MethodBase>> Uses(Assembly assembly) =>
         assembly.GetTypes().SelectMany(type => type.GetMethods(All).Concat<MethodBase>(type.GetConstructors(All)))
             .ToDictionary(method => method, UsedBy);
@@ -91,7 +91,7 @@ static class ScalarMembers
         method.DeclaringType!.IsVisible && (method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly) &&
         !(method.IsStatic && method.IsConstructor);
 
-    /// <summary>What the compiler's documentation files call the method, or its property.</summary>
+    /// <summary>The identifier of the method, or of its property, in the compiler's documentation files.</summary>
     public static string Identifier(MethodBase method)
     {
         var type = Identifier(method.DeclaringType!);

@@ -12,14 +12,14 @@ public sealed class ScalarMembersTests
 
     static readonly Lazy<string[]> members = new(ScalarMembers.Find);
 
-    // In training these count their batches by add_(1), which nobody can hold from outside. Nothing reads the count, as they have a
-    // momentum.
+    // In training these layers count their batches by add_(1), whose scalar cannot be held from outside. Nothing reads the count, because
+    // the layers have a momentum.
     static bool IsLeftOpen(string member) => member.StartsWith("M:TorchSharp.torch.nn.BatchNorm", StringComparison.Ordinal);
 
     [Fact]
     public void The_build_refuses_every_member_of_TorchSharp_that_takes_or_makes_a_scalar_or_makes_a_generator()
     {
-        Assert.Equal(3, members.Value.Count(IsLeftOpen));    // of one, two and three axes
+        Assert.Equal(3, members.Value.Count(IsLeftOpen));    // the batch norms of one, two and three axes
         var wanted = members.Value.Where(member => !IsLeftOpen(member)).Select(member => $"{member};{Why}").Prepend(Head).ToArray();
         var file = Path.Combine(TestData.Repository, "src", "BannedSymbols.txt");
         if (Environment.GetEnvironmentVariable("ACTIPRESS_LIST_SCALARS") is not null) File.WriteAllLines(file, wanted);
@@ -29,7 +29,7 @@ public sealed class ScalarMembersTests
             $"Missing: {string.Join("; ", missing)}. No longer there: {string.Join("; ", gone)}.");
     }
 
-    // What the analyzer does not see, such as x += y, is here too: this reads what the compiler has made.
+    // This test reads the compiled instructions, so it also finds uses that the analyzer does not see, such as x += y.
     [Fact]
     public void No_method_of_ours_uses_such_a_member_where_no_scalar_is_held()
     {
@@ -46,13 +46,14 @@ public sealed class ScalarMembersTests
     }
 
     [Theory]
-    [InlineData("M:TorchSharp.torch.Tensor.add(TorchSharp.torch.Tensor)")]    // makes an alpha
-    [InlineData("M:TorchSharp.torch.Tensor.op_Addition(TorchSharp.torch.Tensor,TorchSharp.torch.Tensor)")]    // calls such a member
+    [InlineData("M:TorchSharp.torch.Tensor.add(TorchSharp.torch.Tensor)")]    // the member makes an alpha
+    // the member calls such a member
+    [InlineData("M:TorchSharp.torch.Tensor.op_Addition(TorchSharp.torch.Tensor,TorchSharp.torch.Tensor)")]
     [InlineData("M:TorchSharp.torch.Tensor.op_Explicit(TorchSharp.torch.Tensor)~System.Single")]
     [InlineData("M:TorchSharp.Scalar.op_Implicit(System.ValueTuple{System.Single,System.Single})~TorchSharp.Scalar")]
     [InlineData("M:TorchSharp.torch.Tensor.full(System.ReadOnlySpan{System.Int64},TorchSharp.Scalar)")]
-    [InlineData("M:TorchSharp.torch.nn.ELU(System.Double,System.Boolean)")]    // creates an object with such a member
-    [InlineData("M:TorchSharp.torch.random.set_rng_state(TorchSharp.torch.Tensor)")]    // makes a generator
+    [InlineData("M:TorchSharp.torch.nn.ELU(System.Double,System.Boolean)")]    // the member creates an object with such a member
+    [InlineData("M:TorchSharp.torch.random.set_rng_state(TorchSharp.torch.Tensor)")]    // the member makes a generator
     [InlineData("M:TorchSharp.torch.jit.ScriptModule.invoke``2(System.String,``0[])")]
     public void Members_of_every_kind_are_found(string member) => Assert.Contains(member, members.Value);
 

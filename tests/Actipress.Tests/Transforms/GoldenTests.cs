@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Actipress.Tests.Transforms;
 
 /// <summary>
-/// Both faces against SciPy and PyWavelets; tests/Golden/make_golden.py made the file and says what each row is there to catch.
+/// Compares both faces with SciPy and PyWavelets. tests/Golden/make_golden.py made the file, and says which fault each row catches.
 /// </summary>
 public class GoldenTests
 {
@@ -29,7 +29,7 @@ public class GoldenTests
     [Theory, MemberData(nameof(Rows))]
     public void Coefficients_are_those_of_the_reference(Case golden)
     {
-        // The reference's leading axis of 1 stands for a batch: (1, maps, h, w), (1, maps, d, h, w) or (maps, w).
+        // The reference's leading axis of 1 is the batch: (1, maps, h, w), (1, maps, d, h, w) or (maps, w).
         var shape = MapShape.Of(golden.Shape);
         Assert.Equal(golden.Coefficients.Length, golden.Transform.Coefficients(shape));
         var plain = new float[golden.Coefficients.Length];

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Actipress.Tests.Transforms;
 
-/// <summary>What holds for every transform of the table on every awkward map.</summary>
+/// <summary>The laws that hold for every transform of the table on every awkward map.</summary>
 public class TransformLaws
 {
     static readonly IReadOnlyList<Transform> transforms =
@@ -73,7 +73,7 @@ public class TransformLaws
                 checkedMaps[transform] = checkedMaps.GetValueOrDefault(transform) + 1;
             }
         });
-        // Blocks have as many always, wavelets on even extents.
+        // Blocks always have as many coefficients as elements, and wavelets do on even extents.
         var all = AwkwardMap.All.Count;
         Assert.All(transforms, transform => Assert.InRange(checkedMaps[transform], transform is Wavelet ? 15 : all, all));
     }
@@ -114,7 +114,7 @@ public class TransformLaws
 
     static double Energy(float[] values) => values.Sum(value => (double)value * value);
 
-    // Relative to the largest magnitude, which is what rounding errors of sums grow with.
+    // The error is relative to the largest magnitude, because rounding errors of sums grow with it.
     static void AssertNear(float[] expected, float[] actual, Transform transform, AwkwardMap map)
     {
         Assert.Equal(expected.Length, actual.Length);
