@@ -37,7 +37,7 @@ public static class CodecBenchmark
     /// </summary>
     /// <param name="codec">The codec that packs the map.</param>
     /// <param name="name">The map's name.</param>
-    /// <param name="map">Not disposed.</param>
+    /// <param name="map">The map; not disposed.</param>
     /// <param name="rounds">The number of rounds, of which the median counts.</param>
     /// <param name="cancellation">Ends the benchmark between rounds.</param>
     /// <exception cref="InvalidDataException">The codec leaves the map as it is.</exception>

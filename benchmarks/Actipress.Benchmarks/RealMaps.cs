@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>
-/// Activation maps of trained networks, stored beside this program: a few examples of each, as float16. <see cref="Capture"/> (<c>./dev
-/// maps</c>) made them.
+/// Activation maps of trained networks, stored beside this program: a few examples of each, as float16. <see cref="Capture"/>
+/// (<c>./dev maps</c>) made them.
 /// </summary>
 public static class RealMaps
 {

@@ -35,7 +35,7 @@ public static class RivalBenchmark
 
     /// <summary>Measures one map at one size.</summary>
     /// <param name="name">The map's name.</param>
-    /// <param name="map">Not disposed.</param>
+    /// <param name="map">The map; not disposed.</param>
     /// <param name="bytesPerElement">The wanted size.</param>
     /// <returns>Null where no ratio makes the map so small, since its exact zeros alone take more.</returns>
     public static RivalQuality? Run(string name, Tensor map, double bytesPerElement)

@@ -14,9 +14,9 @@ namespace Actipress.Saving;
 /// the last operation that needs it is done.
 /// </summary>
 /// <remarks>
-/// The store knows when a step, a forward pass and a backward pass begin, and lets one thread in at a time. Its parts do the work: <see
-/// cref="HeldMaps"/>, <see cref="MapPacking"/>, <see cref="DeferredMaps"/>, <see cref="DecodedMap"/>, <see cref="LearntSources"/>, <see
-/// cref="AliveElsewhere"/>, <see cref="Notices"/>, <see cref="Timelines"/>.
+/// The store knows when a step, a forward pass and a backward pass begin, and lets one thread in at a time. Its parts do the work:
+/// <see cref="HeldMaps"/>, <see cref="MapPacking"/>, <see cref="DeferredMaps"/>, <see cref="DecodedMap"/>, <see cref="LearntSources"/>,
+/// <see cref="AliveElsewhere"/>, <see cref="Notices"/>, <see cref="Timelines"/>.
 /// </remarks>
 sealed class ActivationStore : SavedTensorHooks
 {

@@ -38,7 +38,7 @@ static class Ladder
     /// The bytes and the harm of a map under each codec of a ladder, from a sample. The bytes are scaled by those that the map took under
     /// one codec.
     /// </summary>
-    /// <param name="map">Not disposed.</param>
+    /// <param name="map">The map; not disposed.</param>
     /// <param name="need">The need of the operation that reads the values.</param>
     /// <param name="ladder">The first is <see cref="ActivationCodec.None"/>.</param>
     /// <param name="used">The codec under which the map was packed; null where it was not.</param>

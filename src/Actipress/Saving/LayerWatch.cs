@@ -3,8 +3,8 @@ using Actipress.Autograd;
 namespace Actipress.Saving;
 
 /// <summary>
-/// Knows when the model runs on this thread, and which of its layers, by TorchSharp's forward pre-hooks and hooks. They fire for
-/// <c>call</c>, not for <c>forward</c>. What a checkpoint runs again in the backward pass is no forward pass to it.
+/// Knows when the model runs on this thread, and which of its layers, by TorchSharp's forward pre-hooks and hooks. The hooks fire for
+/// <c>call</c>, and not for <c>forward</c>. The second run of a checkpoint's block in the backward pass does not count as a forward pass.
 /// </summary>
 sealed class LayerWatch : IDisposable
 {
@@ -14,9 +14,9 @@ sealed class LayerWatch : IDisposable
 
     /// <param name="layers">The layers of the model to watch.</param>
     /// <param name="entered">
-    /// Called with the outermost layer when it starts on this thread: the model, or a part of it that is run by itself.
+    /// Called with the outermost layer when it starts on this thread: the model, or a part of it that runs by itself.
     /// </param>
-    /// <param name="left">Called with it when it ends.</param>
+    /// <param name="left">Called with the same layer when it ends.</param>
     public LayerWatch(ModelLayers layers, Action<Layer> entered, Action<Layer> left)
     {
         (this.entered, this.left) = (entered, left);
@@ -39,7 +39,7 @@ sealed class LayerWatch : IDisposable
         var stack = running.Value!;
         if (layer.Name.Length == 0 && stack.Count > 0)
         {
-            // A forward pass that threw has left its layers behind: the model itself is never inside one of them.
+            // A forward pass that threw has left its layers in the list. The model itself is never inside one of them.
             var outermost = stack.Last();
             stack.Clear();
             left(outermost);

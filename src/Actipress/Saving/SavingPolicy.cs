@@ -19,8 +19,8 @@ abstract record Treatment
     public sealed record Bits : Treatment;
 
     /// <summary>
-    /// Floating-point numbers that no differentiable operation made. A dropout's mask is kept as bits, and any other tensor is <see
-    /// cref="NotOurs"/>.
+    /// Floating-point numbers that no differentiable operation made. A dropout's mask is kept as bits, and any other tensor is
+    /// <see cref="NotOurs"/>.
     /// </summary>
     public sealed record BitsIfTwoValued : Treatment;
 

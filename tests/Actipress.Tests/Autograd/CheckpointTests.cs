@@ -229,7 +229,7 @@ public sealed class CheckpointTests : IDisposable
         var plain = After(block.call);
         Assert.Equal(plain, After(y => Checkpoint.Run(block, y)));
         Assert.Equal(plain, After(y => Checkpoint.Run(block.call, y, block)));
-        // As in PyTorch, the checkpoint cannot know the function's modules
+        // As in PyTorch, the checkpoint cannot know the function's modules.
         Assert.NotEqual(plain, After(y => Checkpoint.Run(block.call, y)));
     }
 

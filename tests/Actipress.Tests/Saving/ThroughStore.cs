@@ -30,7 +30,7 @@ static class ThroughStore
 
     /// <summary>Returns the gradient of the weighted sum of the result.</summary>
     /// <param name="operation">The operation. Its argument is a copy, which the operation may change and nothing else holds.</param>
-    /// <param name="x">Not disposed.</param>
+    /// <param name="x">The tensor; not disposed.</param>
     /// <param name="store">The store, which is empty before and after; null for plain autograd.</param>
     /// <param name="report">The report of the store; null without one.</param>
     /// <param name="weights">The weights, of the result's shape; ones where there are none.</param>
