@@ -4,7 +4,6 @@ using Actipress.Encodings;
 using Actipress.Grid;
 using Actipress.Grid.Gpu;
 using Actipress.Quantisation;
-using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress;
@@ -46,6 +45,9 @@ static class Pipeline
 
     static readonly Lazy<IReadOnlyList<Implementation>> inUse = new(() =>
         Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } name ? [Named(name)] : Implementations);
+
+    /// <summary>Whether an implementation of a kind is in use that knows a codec.</summary>
+    internal static bool Uses<T>(ActivationCodec codec) where T : Implementation => inUse.Value.OfType<T>().Any(one => one.Covers(codec));
 
     /// <summary>The implementation of a name.</summary>
     /// <exception cref="ArgumentException">There is none; the message says which there are.</exception>
@@ -120,6 +122,7 @@ sealed class Stages : Implementation
     public override Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why)
     {
         if (!MapValues.IsUsable(map, out var isPositive, out why)) return null;
+        using var scope = NewDisposeScope();
         var zeros = codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null;
         using var x = MapValues.Flat(map);
         using var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape));

@@ -1,7 +1,6 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Encodings;
-using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Grid;
@@ -20,18 +19,15 @@ sealed class CoefficientGrid : Implementation
     public override unsafe Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why)
     {
         if (!MapValues.IsUsable(map, out var isPositive, out why)) return null;
+        using var scope = NewDisposeScope();
         var zeros = codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null;
-        GridMap? grid = null;
-        using (var x = MapValues.Flat(map))
-        using (var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape)))
-        using (var contiguous = coefficients.contiguous())
-            grid = GridMap.Pack(
-                (void*)LibTorch.Data(contiguous), ScalarType.Float32, GridFormat.Tiles(contiguous.NumberOfElements), codec.Keep,
-                exactZeros: false,
-                limits with { Bytes = limits.Bytes - (zeros?.NumberOfElements ?? 0) }, get_num_threads(), out why);
-        if (grid is not null) return new GridOfCoefficients(zeros, grid);
-        zeros?.Dispose();
-        return null;
+        using var x = MapValues.Flat(map);
+        using var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape));
+        using var contiguous = coefficients.contiguous();
+        var grid = GridMap.Pack(
+            (void*)LibTorch.Data(contiguous), ScalarType.Float32, GridFormat.Tiles(contiguous.NumberOfElements), codec.Keep, exactZeros: false,
+            limits with { Bytes = limits.Bytes - (zeros?.NumberOfElements ?? 0) }, get_num_threads(), out why);
+        return grid is null ? null : new GridOfCoefficients(zeros, grid);
     }
 
     public override Stored Read(ref PackedReader reader, MapHeader header)

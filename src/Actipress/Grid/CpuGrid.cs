@@ -2,6 +2,7 @@ using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Encodings;
 using Actipress.Machine;
+using Actipress.Grid.Tiles;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
@@ -29,8 +30,11 @@ sealed unsafe class CpuGrid : Implementation
     {
         if (reader.Byte("the flag of exact zeros") != 0)
             throw reader.Wrong("bits of exact zeros before the chunks", "them within the chunks");
-        return new GridOnCpu(GridMap.Read(reader.Rest("the chunks"), GridFormat.Tiles(header.Codec.Transform, header.Shape)));
+        return new GridOnCpu(GridMap.Read(reader.Rest("the chunks"), TilesOf(header)));
     }
+
+    /// <summary>The tiles of a packed map.</summary>
+    public static GridTiles TilesOf(MapHeader header) => GridFormat.Tiles(header.Codec.Transform, header.Shape);
 }
 
 /// <summary>A map in grid storage in the host's memory.</summary>
@@ -48,24 +52,24 @@ sealed unsafe class GridOnCpu(GridMap grid) : Stored
     {
         var map = empty(header.Extents, header.Type);
         HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
-        return Filled(map, header, null);
+        return Filled(map, header.Type, CpuGrid.TilesOf(header), null);
     }
 
-    public override bool HasRanges(MapHeader header) => GridFormat.Tiles(header.Codec.Transform, header.Shape).HaveRanges;
+    public override bool HasRanges(MapHeader header) => CpuGrid.TilesOf(header).HaveRanges;
 
     public override Tensor Unpack(MapHeader header, MapRange range)
     {
-        var whole = GridFormat.Tiles(header.Codec.Transform, header.Shape).WholeBlocks(range);
+        var tiles = CpuGrid.TilesOf(header);
+        var whole = tiles.WholeBlocks(range);
         var rows = empty([whole.Maps, whole.Rows, MapRange.RowElements(header.Shape)], header.Type);
-        return range.Within(whole, Filled(rows, header, whole));
+        return range.Within(whole, Filled(rows, header.Type, tiles, whole));
     }
 
-    Tensor Filled(Tensor values, MapHeader header, MapRange? range)
+    Tensor Filled(Tensor values, ScalarType type, GridTiles tiles, MapRange? range)
     {
         try
         {
-            var tiles = GridFormat.Tiles(header.Codec.Transform, header.Shape);
-            grid.Unpack((void*)LibTorch.Data(values), header.Type, tiles, get_num_threads(), range);
+            grid.Unpack((void*)LibTorch.Data(values), type, tiles, get_num_threads(), range);
             return values;
         }
         catch

@@ -9,8 +9,6 @@ namespace Actipress.Saving;
 /// </summary>
 sealed class DeferredMap : Packed
 {
-    static readonly GpuGrid gpuGrid = new();
-
     readonly HeldRaw raw;
     readonly GridPackOnGpu begun;
     bool ended;
@@ -24,7 +22,7 @@ sealed class DeferredMap : Packed
     }
 
     /// <summary>Whether maps of a codec are packed in this way.</summary>
-    public static bool Suits(ActivationCodec codec) => gpuGrid.Covers(codec);
+    public static bool Suits(ActivationCodec codec) => Pipeline.Uses<GpuGrid>(codec);
 
     public GpuDevice Gpu { get; }
     public ActivationCodec Codec { get; }

@@ -1,4 +1,5 @@
 using Actipress.Codecs;
+using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;
@@ -63,9 +64,25 @@ public sealed class ImplementationsTests
         Assert.Contains($"stored as {expected}", child.Output, StringComparison.Ordinal);
     }
 
+    // A training packs maps on a GPU beside its steps, without a call of Pipeline.Pack.
+    [Theory]
+    [InlineData("stages, torch", false)]
+    [InlineData("grid, CUDA", true)]
+    public void Kernels_pack_beside_the_steps_of_a_training_only_where_they_are_not_left_out(string name, bool expected)
+    {
+        var child = ChildProcess.RunScenario(
+            typeof(Scenario), nameof(Scenario.Tell), (Pipeline.Variable, name), (Scenario.Codec, "dct:10"), ("OMP_NUM_THREADS", "1"));
+        Assert.Contains($"deferred: {expected}", child.Output, StringComparison.Ordinal);
+    }
+
     public class Scenario
     {
+
         internal const string Codec = "ACTIPRESS_TEST_CODEC";
+
+        [Fact(Explicit = true)]
+        public void Tell() =>
+            Console.WriteLine($"deferred: {DeferredMap.Suits(ActivationCodec.Parse(Environment.GetEnvironmentVariable(Codec)!))}");
 
         [Fact(Explicit = true)]
         public void Pack()
