@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Actipress.Codecs;
 using Actipress.Experiments;
 using static TorchSharp.torch;
 

@@ -1,7 +1,5 @@
-using Actipress.Codecs;
 using Actipress.Encodings;
 using Actipress.Selection;
-using static TorchSharp.torch;
 
 namespace Actipress.Benchmarks;
 

@@ -1,4 +1,3 @@
-using Actipress.Autograd;
 using static TorchSharp.torch;
 
 namespace Actipress.Distributed;

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
 using Actipress.Models;
-using Actipress.Saving;
 
 namespace Actipress.Experiments;
 

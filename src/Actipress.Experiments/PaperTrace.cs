@@ -1,4 +1,3 @@
-using Actipress.Models;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 

@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Actipress.Accounting;
 using Actipress.Data;
 using static TorchSharp.torch;
 

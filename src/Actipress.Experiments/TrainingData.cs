@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Actipress.Data;
-using static TorchSharp.torch;
 
 namespace Actipress.Experiments;
 

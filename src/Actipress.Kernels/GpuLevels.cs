@@ -1,5 +1,4 @@
 using System.Numerics;
-using Actipress.Grid;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Gpu;
 using Actipress.Machine;

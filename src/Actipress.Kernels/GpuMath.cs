@@ -1,4 +1,3 @@
-using Actipress.Saving;
 using ILGPU.IR.Intrinsics;
 using ILGPU.Runtime.Cuda;
 

@@ -1,8 +1,6 @@
-using Actipress.Gpu;
 using Actipress.Grid;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Gpu;
-using Actipress.Saving;
 using Actipress.Selection;
 using ILGPU;
 using static Actipress.Gpu.KernelText;

@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using Actipress.Codecs;
 using Actipress.Selection;
 using Microsoft.CodeAnalysis;
 

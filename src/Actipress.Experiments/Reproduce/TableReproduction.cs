@@ -1,6 +1,4 @@
 using System.Globalization;
-using Actipress.Models;
-using Actipress.Saving;
 
 namespace Actipress.Experiments;
 

@@ -1,5 +1,3 @@
-using static TorchSharp.torch;
-
 namespace Actipress.Autograd;
 
 /// <summary>The memory of tensors: its size, and the elements of contiguous CPU tensors as spans.</summary>

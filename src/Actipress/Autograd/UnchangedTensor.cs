@@ -1,5 +1,3 @@
-using static TorchSharp.torch;
-
 namespace Actipress.Autograd;
 
 /// <summary>A saved tensor that is kept as it is, with libtorch's own protection against changes in place.</summary>

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
-using Actipress.Codecs;
 using Actipress.Maps;
 using static TorchSharp.torch;
 using unsafe NativeConvolutionBackward = delegate* unmanaged[Cdecl]<

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using Actipress.Autograd;
-using Actipress.Saving;
 using static TorchSharp.torch;
 
 namespace Actipress.Codecs;

@@ -1,6 +1,5 @@
 using Actipress.Autograd;
 using Actipress.Encodings;
-using Actipress.Saving;
 
 namespace Actipress.Codecs;
 

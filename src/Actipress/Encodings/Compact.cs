@@ -1,4 +1,3 @@
-using Actipress.Autograd;
 using Actipress.Selection;
 using static TorchSharp.torch;
 

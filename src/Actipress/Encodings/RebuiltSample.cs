@@ -1,4 +1,3 @@
-using Actipress.Autograd;
 using Actipress.Maps;
 using static TorchSharp.torch;
 

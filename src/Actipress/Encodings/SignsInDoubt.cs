@@ -4,10 +4,8 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Actipress.Autograd;
-using Actipress.Grid.Bits;
 using Actipress.Machine;
 using Actipress.Maps;
-using static TorchSharp.torch;
 
 namespace Actipress.Encodings;
 

@@ -1,6 +1,4 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Actipress.Accounting;
 using Actipress.Autograd;
 
 namespace Actipress.Gpu;

@@ -1,5 +1,3 @@
-using Actipress.Accounting;
-
 namespace Actipress.Gpu;
 
 /// <summary>

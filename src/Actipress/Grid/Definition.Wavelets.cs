@@ -1,4 +1,3 @@
-using Actipress.Maps;
 using Actipress.Transforms;
 
 namespace Actipress.Grid;

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Actipress.Maps;
 using Actipress.Selection;
 using Actipress.Transforms;
 

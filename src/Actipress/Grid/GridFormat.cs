@@ -1,6 +1,5 @@
 using Actipress.Codecs;
 using Actipress.Grid.Tiles;
-using Actipress.Machine;
 using Actipress.Transforms;
 
 namespace Actipress.Grid;

@@ -1,14 +1,8 @@
-using System.Buffers.Binary;
-using System.Numerics;
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
 using Actipress.Codecs;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Tiles;
 using Actipress.Grid.Wavelets;
 using Actipress.Machine;
-using Actipress.Maps;
 using Actipress.Selection;
 
 namespace Actipress.Grid;

@@ -1,8 +1,4 @@
-using System.Buffers.Binary;
-using System.Numerics;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
 using Actipress.Codecs;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Tiles;

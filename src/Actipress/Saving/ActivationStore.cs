@@ -4,7 +4,6 @@ using Actipress.Backward;
 using Actipress.Codecs;
 using Actipress.Encodings;
 using Actipress.Gpu;
-using Actipress.Grid.Gpu;
 using Actipress.Maps;
 
 namespace Actipress.Saving;

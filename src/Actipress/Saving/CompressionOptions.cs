@@ -1,6 +1,4 @@
-using Actipress.Accounting;
 using Actipress.Autograd;
-using Actipress.Codecs;
 using Actipress.Saving;
 using TorchSharp.Modules;
 

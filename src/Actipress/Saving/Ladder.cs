@@ -1,9 +1,7 @@
 using Actipress.Accounting;
 using Actipress.Autograd;
-using Actipress.Codecs;
 using Actipress.Encodings;
 using Actipress.Selection;
-using static TorchSharp.torch;
 
 namespace Actipress.Saving;
 

@@ -1,4 +1,3 @@
-using Actipress.Accounting;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 

@@ -1,5 +1,4 @@
 using Actipress.Autograd;
-using Actipress.Codecs;
 
 namespace Actipress.Saving;
 

@@ -1,7 +1,5 @@
-using Actipress.Accounting;
 using Actipress.Autograd;
 using Actipress.Codecs;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;

@@ -1,4 +1,3 @@
-using Actipress.Codecs;
 using Actipress.Selection;
 using static TorchSharp.torch;
 

@@ -1,5 +1,3 @@
-using Actipress.Accounting;
-
 namespace Actipress.Saving;
 
 /// <summary>The timelines that now record the maps of a store.</summary>

@@ -1,5 +1,3 @@
-using static TorchSharp.torch;
-
 namespace Actipress.Selection;
 
 /// <summary>The second stage: which coefficients are kept (paper, Section 3.2).</summary>

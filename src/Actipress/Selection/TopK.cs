@@ -1,7 +1,6 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
-using Actipress.Machine;
 using static TorchSharp.torch;
 
 namespace Actipress.Selection;

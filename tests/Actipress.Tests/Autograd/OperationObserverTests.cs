@@ -1,7 +1,4 @@
 using Actipress.Autograd;
-using Actipress.Codecs;
-using Actipress.Models;
-using Actipress.Saving;
 using Actipress.Tests.Saving;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;

@@ -1,6 +1,4 @@
-using Actipress.Autograd;
 using Actipress.Backward;
-using Actipress.Codecs;
 using Actipress.Grid;
 using Actipress.Saving;
 using static TorchSharp.torch;

@@ -1,4 +1,3 @@
-using Actipress.Codecs;
 using Actipress.Encodings;
 using Actipress.Selection;
 using Actipress.Transforms;

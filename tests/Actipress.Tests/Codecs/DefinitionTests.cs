@@ -3,7 +3,6 @@ using Actipress.Encodings;
 using Actipress.Grid;
 using Actipress.Grid.Tiles;
 using Actipress.Machine;
-using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Tests.Codecs;

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Actipress.Benchmarks;
 using Actipress.Codecs;
 using Actipress.Grid;

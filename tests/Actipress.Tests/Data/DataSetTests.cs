@@ -1,5 +1,4 @@
 using Actipress.Data;
-using static TorchSharp.torch;
 
 namespace Actipress.Tests.Data;
 

@@ -1,7 +1,6 @@
 using System.Globalization;
 using Actipress.Autograd;
 using Actipress.Distributed;
-using Actipress.Models;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 

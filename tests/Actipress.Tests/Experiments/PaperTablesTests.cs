@@ -1,5 +1,4 @@
 using Actipress.Experiments;
-using Actipress.Saving;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;

@@ -1,6 +1,5 @@
 using Actipress.Experiments;
 using Actipress.Models;
-using static TorchSharp.torch;
 
 namespace Actipress.Tests.Experiments;
 

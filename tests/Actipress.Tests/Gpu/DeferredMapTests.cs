@@ -1,4 +1,3 @@
-using Actipress.Autograd;
 using Actipress.Gpu;
 using Actipress.Saving;
 using static TorchSharp.torch;

@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using Actipress.Accounting;
 using Actipress.Gpu;
 
 namespace Actipress.Tests.Gpu;

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
-using Actipress.Accounting;
 
 namespace Actipress.Tests.Gpu;
 

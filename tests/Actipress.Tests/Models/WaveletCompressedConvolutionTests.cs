@@ -1,6 +1,5 @@
 using Actipress.Autograd;
 using Actipress.Models;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 

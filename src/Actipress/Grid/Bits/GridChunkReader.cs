@@ -1,7 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Actipress.Grid;
 using Actipress.Machine;
 
 namespace Actipress.Grid.Bits;

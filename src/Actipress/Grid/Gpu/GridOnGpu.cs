@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Gpu;

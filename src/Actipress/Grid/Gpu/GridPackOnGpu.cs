@@ -3,7 +3,6 @@ using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Gpu;
-using Actipress.Grid.Bits;
 using Actipress.Grid.Wavelets;
 using Actipress.Selection;
 using static TorchSharp.torch;

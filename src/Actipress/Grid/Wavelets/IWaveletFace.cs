@@ -1,5 +1,3 @@
-using Actipress.Grid.Bits;
-
 namespace Actipress.Grid.Wavelets;
 
 /// <summary>The arithmetic of wavelets.</summary>
