@@ -22,7 +22,7 @@ static class PiecewiseConvolution
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(ConvolutionCall call, Tensor gradient, IMapPieces input, Tensor weight)
     {
         var sizes = input.Sizes;
-        var sums = new Sums(call, sizes, gradient, weight);
+        using var sums = new Sums(call, sizes, gradient, weight);
         var exampleBytes = gradient.ElementSize * sizes[1..].Aggregate(1L, (product, size) => product * size);
         var pieceBytes = Pieces.Bytes(sizes[0] * exampleBytes, input.Scale);
         var shape = MapShape.Of(sizes);
@@ -146,7 +146,7 @@ static class PiecewiseConvolution
     readonly record struct Place(long Example, long Examples, long Channel, long Channels, long Row, long Rows);
 
     // The gradients over the pieces so far.
-    sealed class Sums(ConvolutionCall call, long[] sizes, Tensor gradient, Tensor weight)
+    sealed class Sums(ConvolutionCall call, long[] sizes, Tensor gradient, Tensor weight) : IDisposable
     {
         Tensor? input, byWeight, bias;
 
@@ -180,7 +180,17 @@ static class PiecewiseConvolution
         public (Tensor?, Tensor?, Tensor?) Done()
         {
             Finish(0);
-            return (input, byWeight, bias);
+            var done = (input, byWeight, bias);
+            input = byWeight = bias = null;
+            return done;
+        }
+
+        // Where a piece failed, nobody else holds the gradients so far.
+        public void Dispose()
+        {
+            input?.Dispose();
+            byWeight?.Dispose();
+            bias?.Dispose();
         }
 
         void Finish(long next)
