@@ -46,6 +46,10 @@ static class Pipeline
     static readonly Lazy<IReadOnlyList<Implementation>> inUse = new(() =>
         Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } name ? [Named(name)] : Implementations);
 
+    /// <summary>Finds a wrong name in the environment variable before the first map.</summary>
+    /// <exception cref="ArgumentException">The variable names no implementation; the message says which there are.</exception>
+    internal static void Check() => _ = inUse.Value;
+
     /// <summary>Whether an implementation of a kind is in use that knows a codec.</summary>
     internal static bool Uses<T>(ActivationCodec codec) where T : Implementation => inUse.Value.OfType<T>().Any(one => one.Covers(codec));
 
@@ -101,7 +105,7 @@ static class Pipeline
         var asked = codec;
         if (asked.Encoding.Substitute is { } substitute) codec = asked with { Encoding = substitute };
         return Find(codec)
-            ?? throw new NotSupportedException($"Nothing packs '{asked}' on {device}: in use is only {inUse.Value[0].Name} ({Variable}).");
+            ?? throw new ArgumentException($"Nothing packs '{asked}' on {device}: in use is only {inUse.Value[0].Name} ({Variable}).");
 
         Implementation? Find(ActivationCodec wanted) => inUse.Value.FirstOrDefault(one => one.Covers(wanted) && one.RunsOn(device));
     }
@@ -122,12 +126,11 @@ sealed class Stages : Implementation
     public override Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why)
     {
         if (!MapValues.IsUsable(map, out var isPositive, out why)) return null;
-        using var scope = NewDisposeScope();
-        var zeros = codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null;
         using var x = MapValues.Flat(map);
         using var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape));
         using var kept = codec.Keep.Select(coefficients, map.NumberOfElements);
-        return new Sections(zeros, ((SectionEncoding)codec.Encoding).Encode(kept, coefficients.NumberOfElements), Unpack);
+        var sections = ((SectionEncoding)codec.Encoding).Encode(kept, coefficients.NumberOfElements);
+        return new Sections(codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null, sections, Unpack);
     }
 
     public override Stored Read(ref PackedReader reader, MapHeader header) => Sections.Read(ref reader, header, Unpack);

@@ -22,6 +22,10 @@ public sealed class CompressionOptions
     readonly Dictionary<string, OperationNeeds> operations = [];
     string[] blocks = [];
 
+    /// <summary>The defaults.</summary>
+    /// <exception cref="ArgumentException">The environment forces an implementation of codecs that there is not.</exception>
+    public CompressionOptions() => Pipeline.Check();
+
     /// <summary>The codec of every layer that no other rule names.</summary>
     public CompressionOptions Default(ActivationCodec codec)
     {

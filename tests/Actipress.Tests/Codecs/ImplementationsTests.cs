@@ -64,6 +64,14 @@ public sealed class ImplementationsTests
         Assert.Contains($"stored as {expected}", child.Output, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_wrong_name_is_told_before_the_first_step()
+    {
+        var child = ChildProcess.RunScenario(
+            typeof(Scenario), nameof(Scenario.Compress), (Pipeline.Variable, "grid, abacus"), ("OMP_NUM_THREADS", "1"));
+        Assert.Contains("refused: No implementation 'grid, abacus'", child.Output, StringComparison.Ordinal);
+    }
+
     // A training packs maps on a GPU beside its steps, without a call of Pipeline.Pack.
     [Theory]
     [InlineData("stages, torch", false)]
@@ -77,12 +85,19 @@ public sealed class ImplementationsTests
 
     public class Scenario
     {
-
         internal const string Codec = "ACTIPRESS_TEST_CODEC";
 
         [Fact(Explicit = true)]
         public void Tell() =>
             Console.WriteLine($"deferred: {DeferredMap.Suits(ActivationCodec.Parse(Environment.GetEnvironmentVariable(Codec)!))}");
+
+        [Fact(Explicit = true)]
+        public void Compress()
+        {
+            using var model = nn.Linear(2, 2);
+            try { model.CompressActivations(ActivationCodec.Dct(10)).Dispose(); }
+            catch (ArgumentException refusal) { Console.WriteLine($"refused: {refusal.Message}"); }
+        }
 
         [Fact(Explicit = true)]
         public void Pack()
@@ -93,7 +108,7 @@ public sealed class ImplementationsTests
                 using var packed = Pipeline.Pack(map, ActivationCodec.Parse(Environment.GetEnvironmentVariable(Codec)!), out _)!;
                 Console.WriteLine($"stored as {packed.Codec}");
             }
-            catch (NotSupportedException refusal) { Console.WriteLine($"stored as {refusal.Message}"); }
+            catch (ArgumentException refusal) { Console.WriteLine($"stored as {refusal.Message}"); }
         }
     }
 }
