@@ -16,6 +16,9 @@ static class ExactZeros
         return ExactBits.ToBits(flat);
     }
 
+    /// <summary>The bytes that the bits of so many elements take.</summary>
+    public static long Bytes(long elements) => (elements + 7) / 8;
+
     /// <summary>Restores the zeros in place, and makes all other values positive.</summary>
     /// <param name="x">Flat float32.</param>
     /// <param name="positive">The bits from <see cref="Of"/>.</param>

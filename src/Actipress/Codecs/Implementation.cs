@@ -26,7 +26,9 @@ abstract class Implementation
 
     /// <summary>Reads the result of <see cref="Stored.Write"/>, to the CPU.</summary>
     /// <exception cref="InvalidDataException">The bytes are damaged.</exception>
-    public abstract Stored Read(ref PackedReader reader, MapHeader header);
+    /// <remarks>An implementation that packs on a GPU, or codecs without a text, has no files.</remarks>
+    public virtual Stored Read(ref PackedReader reader, MapHeader header) =>
+        throw new InvalidOperationException($"'{Name}' reads no files.");
 }
 
 /// <summary>The properties of a packed map beside its values.</summary>

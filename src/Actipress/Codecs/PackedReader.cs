@@ -48,8 +48,8 @@ ref struct PackedReader(ReadOnlySpan<byte> all)
     {
         if (Byte("the flag of exact zeros") == 0) return null;
         var zeros = Section(uint8);
-        if (zeros.NumberOfElements == (elements + 7) / 8) return zeros;
-        using (zeros) throw Wrong($"{zeros.NumberOfElements} bytes of zeros", $"{(elements + 7) / 8}");
+        if (zeros.NumberOfElements == ExactZeros.Bytes(elements)) return zeros;
+        using (zeros) throw Wrong($"{zeros.NumberOfElements} bytes of zeros", $"{ExactZeros.Bytes(elements)}");
     }
 
     public ReadOnlySpan<byte> Rest(string what) => Bytes(all.Length - at, what);

@@ -31,7 +31,7 @@ sealed unsafe class CudaDriver
     readonly delegate* unmanaged[Cdecl]<nint*, uint, int> streamCreate, eventCreate;
     readonly delegate* unmanaged[Cdecl]<nint, nint, uint, int> streamWaitEvent;
     readonly delegate* unmanaged[Cdecl]<nint, nint, int> eventRecord;
-    readonly delegate* unmanaged[Cdecl]<nint, int> eventQuery, eventSynchronize, eventDestroy, freeHost;
+    readonly delegate* unmanaged[Cdecl]<nint, int> eventQuery, eventSynchronize, eventDestroy;
     readonly delegate* unmanaged[Cdecl]<nint*, nuint, uint, int> hostAllocate;
     readonly delegate* unmanaged[Cdecl]<nint, nint, nuint, nint, int> copyToHost, copyToDevice;
 
@@ -74,7 +74,6 @@ sealed unsafe class CudaDriver
         eventSynchronize = (delegate* unmanaged[Cdecl]<nint, int>)Symbol("cuEventSynchronize");
         eventDestroy = (delegate* unmanaged[Cdecl]<nint, int>)Symbol("cuEventDestroy_v2");
         hostAllocate = (delegate* unmanaged[Cdecl]<nint*, nuint, uint, int>)Symbol("cuMemHostAlloc");
-        freeHost = (delegate* unmanaged[Cdecl]<nint, int>)Symbol("cuMemFreeHost");
         copyToHost = (delegate* unmanaged[Cdecl]<nint, nint, nuint, nint, int>)Symbol("cuMemcpyDtoHAsync_v2");
         copyToDevice = (delegate* unmanaged[Cdecl]<nint, nint, nuint, nint, int>)Symbol("cuMemcpyHtoDAsync_v2");
         errorName = (delegate* unmanaged[Cdecl]<int, byte**, int>)Symbol("cuGetErrorName");
@@ -254,12 +253,6 @@ sealed unsafe class CudaDriver
         nint memory;
         Check(hostAllocate(&memory, (nuint)bytes, 0), $"allocating {bytes} bytes of pinned memory");
         return memory;
-    }
-
-    public void FreeOnHost(nint context, nint memory)
-    {
-        using var entered = new Entered(this, context);
-        Check(freeHost(memory), "freeing pinned memory");
     }
 
     public void CopyToHost(nint context, nint to, nint from, long bytes, nint stream)

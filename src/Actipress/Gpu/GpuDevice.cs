@@ -58,13 +58,6 @@ abstract class GpuDevice(torch.Device device)
         using var local = memory.cpu();
         return new GpuReading(local.Elements<byte>().ToArray());
     }
-
-    /// <summary>Detaches a tensor from its dispose scope.</summary>
-    internal static Tensor Kept(Tensor tensor)
-    {
-        tensor.DetachFromDisposeScope();
-        return tensor;
-    }
 }
 
 /// <summary>A copy of bytes from a GPU that may still be in progress.</summary>

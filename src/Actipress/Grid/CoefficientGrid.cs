@@ -19,30 +19,14 @@ sealed class CoefficientGrid : Implementation
     public override unsafe Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why)
     {
         if (!MapValues.IsUsable(map, out var isPositive, out why)) return null;
-        using var scope = NewDisposeScope();
-        var zeros = codec.ExactZeros && isPositive ? ExactZeros.Of(map) : null;
+        var zeroBytes = codec.ExactZeros && isPositive ? ExactZeros.Bytes(map.NumberOfElements) : 0;
         using var x = MapValues.Flat(map);
         using var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape));
         using var contiguous = coefficients.contiguous();
         var grid = GridMap.Pack(
             (void*)LibTorch.Data(contiguous), ScalarType.Float32, GridFormat.Tiles(contiguous.NumberOfElements), codec.Keep, exactZeros: false,
-            limits with { Bytes = limits.Bytes - (zeros?.NumberOfElements ?? 0) }, get_num_threads(), out why);
-        return grid is null ? null : new GridOfCoefficients(zeros, grid);
-    }
-
-    public override Stored Read(ref PackedReader reader, MapHeader header)
-    {
-        var zeros = reader.Zeros(header.Shape.Elements);
-        try
-        {
-            var tiles = GridFormat.Tiles(header.Codec.Transform.Coefficients(header.Shape));
-            return new GridOfCoefficients(zeros, GridMap.Read(reader.Rest("the chunks"), tiles));
-        }
-        catch
-        {
-            zeros?.Dispose();
-            throw;
-        }
+            limits with { Bytes = limits.Bytes - zeroBytes }, get_num_threads(), out why);
+        return grid is null ? null : new GridOfCoefficients(zeroBytes > 0 ? ExactZeros.Of(map) : null, grid);
     }
 }
 

@@ -92,8 +92,7 @@ static partial class Definition
         static int Place(int group, int i) => 16 * (2 * (group / 4) + i / 4) + 4 * (group % 4) + i % 4;
 
         // Class by class: first whether each level that is left is above the class; then, bit by bit, (level - 1) of the levels of the
-        // class,
-        // without its leading bit.
+        // class, without its leading bit.
         static void WriteLevels(List<int> left, Bits to)
         {
             for (var c = 0; c < Tops.Length && left.Count > 0; c++)

@@ -48,8 +48,7 @@ static partial class Definition
         }
 
         // The same elements as strips of some lines, as if each strip were a map; the maps themselves where they are small, or where a
-        // strip
-        // has more than half of a map's lines.
+        // strip has more than half of a map's lines.
         MapShape Strips()
         {
             if (wavelet.Coefficients(shape with { Maps = 1 }) <= ChunkElements) return shape;
@@ -76,8 +75,7 @@ static partial class Definition
         }
 
         // Each level divides slices, then columns, then rows. The order is the coarsest low band, then the detail bands from coarse to
-        // fine,
-        // each band for all maps.
+        // fine, each band for all maps.
         static float[] Forward(Wavelet wavelet, float[] map, int first, MapShape maps)
         {
             var (bands, sizes) = (wavelet.Bands(maps), wavelet.Sizes(maps));
@@ -124,8 +122,7 @@ static partial class Definition
         }
 
         // a[o] = sum_j low[j] x[(F/2 + 2 o - j) mod n] is the first half of the axis, and d[o], likewise with high, is the second half. An
-        // odd
-        // axis is made even by repeating its last element.
+        // odd axis is made even by repeating its last element.
         static (float[], Wavelet.Extents) Divided(Wavelet wavelet, float[] x, Wavelet.Extents extents, int axis)
         {
             var (length, half, taps) = (extents[axis], (extents[axis] + 1) / 2, wavelet.Low.Length);

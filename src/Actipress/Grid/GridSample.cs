@@ -322,8 +322,7 @@ readonly unsafe record struct GridSample(
     }
 
     // Sums by how much coefficients exceed their level, for level 1 and for all others. The remainders are multiples of 2^-23, so that the
-    // sum
-    // does not depend on their order.
+    // sum does not depend on their order.
     sealed class Remainders(float inverse) : ITally
     {
         const int UnitBits = 23, MostTogether = 1 << 31 - UnitBits - 1;

@@ -76,7 +76,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         var from = (void*)LibTorch.Data(map);
         var (finite, anyZero, anyNegative) = (true, false, false);
         // A map that starts with a negative value keeps no zeros. Where a negative value follows later, the zeros are dropped again.
-        var zeros = exactZeros && !StartsNegative() ? empty((elements + 7) / 8, uint8) : null;
+        var zeros = exactZeros && !StartsNegative() ? empty(ExactZeros.Bytes(elements), uint8) : null;
         var (scales, codes) =
             (empty([(elements + Group - 1) / Group, 2], float32), empty((elements + CodesPerByte - 1) / CodesPerByte, uint8));
         byte* toZeros = (byte*)(zeros is null ? 0 : LibTorch.Data(zeros)), toCodes = (byte*)LibTorch.Data(codes);

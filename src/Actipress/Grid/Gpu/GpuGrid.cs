@@ -58,10 +58,6 @@ sealed class GpuGrid : Implementation
         return begun.Finish(map, out why);
     }
 
-    /// <summary>Always throws: a file is read to the CPU, which this implementation does not cover.</summary>
-    public override Stored Read(ref PackedReader reader, MapHeader header) =>
-        throw new InvalidOperationException($"'{Name}' reads no files.");
-
     /// <summary>Packs and unpacks known maps on the device and on the CPU, and compares bytes and values.</summary>
     /// <exception cref="PlatformNotSupportedException">Bytes or values differ.</exception>
     public static void SelfCheck(GpuDevice gpu)

@@ -22,7 +22,7 @@ sealed class GpuPlans
     GpuPlans(GpuDevice gpu)
     {
         device = gpu.Device;
-        cosines = new(() => GpuDevice.Kept(torch.tensor(GridCosines.All(), device: gpu.Device)));
+        cosines = new(() => torch.tensor(GridCosines.All(), device: gpu.Device).DetachFromDisposeScope());
     }
 
     /// <summary>The plans of a device, which live as long as the device.</summary>
@@ -46,14 +46,16 @@ sealed class GpuPlan
     {
         Tiles = tiles;
         var regions = MemoryMarshal.AsBytes(GpuRegion.Of(tiles).AsSpan()).ToArray();
-        Regions = GpuDevice.Kept(torch.tensor(regions.Length == 0 ? [0] : regions, torch.uint8, device));
+        Regions = torch.tensor(regions.Length == 0 ? [0] : regions, torch.uint8, device).DetachFromDisposeScope();
         if (tiles.Wavelet is { } wavelet)
         {
             (var maps, Sampled) = GridSample.Maps(wavelet);
             (SampledFrom, SampledElements, SampledCoefficients) =
                 (maps.Shape.Maps, (long)Sampled * maps.Elements, Sampled * maps.Coefficients);
             (Levels, SampledLevels) = (GpuLevel.Of(wavelet), GpuLevel.Of(maps));
-            unsafe { Filters = GpuDevice.Kept(torch.tensor(new Span<float>(wavelet.Low, 4 * wavelet.Taps).ToArray(), device: device)); }
+            float[] filters;
+            unsafe { filters = new Span<float>(wavelet.Low, 4 * wavelet.Taps).ToArray(); }
+            Filters = torch.tensor(filters, device: device).DetachFromDisposeScope();
             return;
         }
         (Sampled, SampledElements) = GridSample.Tiles(tiles);

@@ -19,16 +19,16 @@ sealed class GridOnGpu : Stored
 
     internal GridOnGpu(GpuDevice gpu, GpuState state, Tensor words, Tensor stretches, Tensor starts, Tensor levelBits)
     {
-        (this.gpu, this.words, this.stretches, this.starts, this.levelBits) =
-            (gpu, GpuDevice.Kept(words), GpuDevice.Kept(stretches), GpuDevice.Kept(starts), GpuDevice.Kept(levelBits));
+        (this.gpu, this.words, this.stretches, this.starts, this.levelBits) = (gpu, words, stretches, starts, levelBits);
         (steps, gridBytes, HasZeros) = (new(state.Step, state.FirstOffset, state.OtherOffset), state.Bytes, state.HasZeros != 0);
+        foreach (var tensor in Tensors) tensor.DetachFromDisposeScope();
     }
 
     GridOnGpu(GridOnGpu other, Tensor[] tensors)
     {
         (gpu, steps, gridBytes, HasZeros) = (other.gpu, other.steps, other.gridBytes, other.HasZeros);
-        (words, stretches, starts, levelBits) =
-            (GpuDevice.Kept(tensors[0]), GpuDevice.Kept(tensors[1]), GpuDevice.Kept(tensors[2]), GpuDevice.Kept(tensors[3]));
+        (words, stretches, starts, levelBits) = (tensors[0], tensors[1], tensors[2], tensors[3]);
+        foreach (var tensor in Tensors) tensor.DetachFromDisposeScope();
     }
 
     /// <summary>All tensors that are held.</summary>

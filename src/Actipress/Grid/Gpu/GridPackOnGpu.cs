@@ -40,10 +40,10 @@ sealed class GridPackOnGpu : IDisposable
                 $"A map on {map.device} was given to the kernels of {gpu.Device}: move it there first.", nameof(map));
         (this.gpu, this.codec, plan) = (gpu, codec, GpuPlans.On(gpu).Of(MapShape.Of(map.shape), codec.Transform));
         layout = new GpuMap(plan.Tiles, map.dtype);
-        stretches = GpuDevice.Kept(empty(Math.Max(1, plan.Stretches) * Unsafe.SizeOf<GpuCounts>(), uint8, gpu.Device));
-        starts = GpuDevice.Kept(empty(plan.Tiles.Chunks, int64, gpu.Device));
-        levelBits = GpuDevice.Kept(empty(layout.Tiles, int16, gpu.Device));
-        stateMemory = GpuDevice.Kept(zeros(Unsafe.SizeOf<GpuState>(), uint8, gpu.Device));
+        stretches = empty(Math.Max(1, plan.Stretches) * Unsafe.SizeOf<GpuCounts>(), uint8, gpu.Device).DetachFromDisposeScope();
+        starts = empty(plan.Tiles.Chunks, int64, gpu.Device).DetachFromDisposeScope();
+        levelBits = empty(layout.Tiles, int16, gpu.Device).DetachFromDisposeScope();
+        stateMemory = zeros(Unsafe.SizeOf<GpuState>(), uint8, gpu.Device).DetachFromDisposeScope();
         try
         {
             using var contiguous = map.contiguous();

@@ -19,8 +19,7 @@ enum TileTransform : byte
 /// <summary>
 /// How a map divides into tiles of 16 x 16 values. A tile without a transform is 256 neighbours in memory. Under a cosine transform the map
 /// divides into blocks (<see cref="Dct.Division"/>), and a tile has floor(16 / rows) x floor(16 / columns) slots. Each slice of a block
-/// fills
-/// one slot; blocks fill the slots of a tile one after the other, row-major. Places that no block fills are zero.
+/// fills one slot; blocks fill the slots of a tile one after the other, row-major. Places that no block fills are zero.
 /// </summary>
 sealed class GridTiles
 {

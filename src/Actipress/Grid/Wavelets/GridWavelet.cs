@@ -15,8 +15,7 @@ sealed unsafe class GridWavelet
     public const int DepthAxis = 1, HeightAxis = 2, WidthAxis = 4;
 
     // Maps of at most so many elements are interleaved from the level at which their rows are as short as this, or, under two taps, at
-    // which
-    // an extent is odd.
+    // which an extent is odd.
     const int SmallMap = 1024, ShortRow = 32;
 
     // The number of elements of maps that are stacked.
