@@ -106,7 +106,7 @@ public sealed class Sweep
             if (!IsDone(plan)) TrainClaimed(plan, dataFolder, progress, cancellation);    // another process may have just finished it
             if (IsDone(plan)) File.Delete(path);
         }
-        catch (Exception failure) when (failure is ArgumentException or InvalidDataException or CompressionException or ExternalException
+        catch (Exception failure) when (failure is ArgumentException or InvalidDataException or ActipressException or ExternalException
             or IOException or UnauthorizedAccessException)
         {
             progress?.Report(new(plan, null, failure.Message, Failed: true));

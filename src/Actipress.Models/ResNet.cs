@@ -5,15 +5,17 @@ using static TorchSharp.torch.nn;
 namespace Actipress.Models;
 
 /// <summary>
-/// Residual networks for small images (He et al. 2016; the paper's Tables 2 and 3): (n, 3, h, w) with h and w multiples of 8, to logits (n,
-/// classes). The network is a 3 x 3 stem without pooling, stages of stride 1, 2, 2, 2, an average pool and a linear layer. Parameters are
-/// named as in torchvision.
+/// Residual networks (He et al. 2016; the paper's Tables 2 and 3): (n, 3, h, w) to logits (n, classes). The network is a stem, stages of
+/// stride 1, 2, 2, 2, an average pool and a linear layer. For small images, with h and w multiples of 8, the stem is a 3 x 3 convolution; for
+/// photographs, with multiples of 32, it is a 7 x 7 convolution of stride 2 and a max pooling of stride 2. Parameters are named as in
+/// torchvision.
 /// </summary>
 public sealed class ResNet : Module<Tensor, Tensor>
 {
     readonly Conv2d conv1;
     readonly BatchNorm2d bn1;
     readonly ReLU relu = ReLU();
+    readonly MaxPool2d? maxpool;
     readonly Sequential layer1, layer2, layer3;
     readonly Sequential? layer4;
     readonly AdaptiveAvgPool2d avgpool = AdaptiveAvgPool2d([1, 1]);
@@ -22,16 +24,23 @@ public sealed class ResNet : Module<Tensor, Tensor>
     /// <summary>block0 is the stem; block1 to block4 are layer1 to layer4.</summary>
     public static IReadOnlyList<string[]> Blocks { get; } = [["conv1", "bn1", "relu"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]];
 
+    /// <summary>The same with the pooling of a stem for photographs.</summary>
+    public static IReadOnlyList<string[]> BlocksOfPhotographs { get; } = [[.. Blocks[0], "maxpool"], .. Blocks.Skip(1)];
+
     /// <param name="name">The name in reports.</param>
     /// <param name="depths">The number of residual blocks of each of the three or four stages.</param>
     /// <param name="bottleneck">Whether a block has three convolutions (1 x 1, 3 x 3, 1 x 1) in place of two.</param>
     /// <param name="classes">The number of classes.</param>
     /// <param name="planes">The number of channels of the first stage; each further stage has twice as many.</param>
     /// <param name="widthPerGroup">The number of channels inside a bottleneck, relative to 64.</param>
-    public ResNet(string name, int[] depths, bool bottleneck, int classes = 100, int planes = 64, int widthPerGroup = 64) : base(name)
+    /// <param name="ofPhotographs">Whether the stem divides height and width by 4.</param>
+    public ResNet(
+        string name, int[] depths, bool bottleneck, int classes = 100, int planes = 64, int widthPerGroup = 64, bool ofPhotographs = false)
+        : base(name)
     {
         ArgumentNullException.ThrowIfNull(depths);
-        conv1 = Conv2d(3, planes, 3, padding: 1, bias: false);
+        conv1 = ofPhotographs ? Conv2d(3, planes, 7, stride: 2, padding: 3, bias: false) : Conv2d(3, planes, 3, padding: 1, bias: false);
+        maxpool = ofPhotographs ? MaxPool2d(3, stride: 2, padding: 1) : null;
         bn1 = BatchNorm2d(planes);
         var channels = planes;
         layer1 = Stage(0, 1);
@@ -59,6 +68,9 @@ public sealed class ResNet : Module<Tensor, Tensor>
     /// <summary>11 220 132 parameters with 100 classes.</summary>
     public static ResNet ResNet18(int classes = 100) => new("ResNet18", [2, 2, 2, 2], bottleneck: false, classes);
 
+    /// <summary>torchvision's network for photographs: 25 557 032 parameters with 1000 classes.</summary>
+    public static ResNet ResNet50(int classes = 1000) => new("ResNet50", [3, 4, 6, 3], bottleneck: true, classes, ofPhotographs: true);
+
     /// <summary>ResNet152* of the paper: basic blocks.</summary>
     public static ResNet ResNet152Basic(int classes = 100) => new("ResNet152*", [3, 8, 36, 3], bottleneck: false, classes);
 
@@ -76,8 +88,8 @@ public sealed class ResNet : Module<Tensor, Tensor>
     {
         // A stage that is run as one module would hold its input until its last block is done.
         Sequential[] stages = layer4 is null ? [layer1, layer2, layer3] : [layer1, layer2, layer3, layer4];
-        using var pooled =
-            x.Through([conv1, bn1, relu, .. stages.SelectMany(stage => stage.children()).Cast<Module<Tensor, Tensor>>(), avgpool]);
+        Module<Tensor, Tensor>[] stem = maxpool is null ? [conv1, bn1, relu] : [conv1, bn1, relu, maxpool];
+        using var pooled = x.Through([.. stem, .. stages.SelectMany(stage => stage.children()).Cast<Module<Tensor, Tensor>>(), avgpool]);
         using var flat = pooled.flatten(1);
         return fc.call(flat);
     }

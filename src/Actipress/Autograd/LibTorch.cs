@@ -103,6 +103,14 @@ static unsafe class LibTorch
     /// </summary>
     public static Tensor OfImplementation(nint implementation) => Wrap((nint)(&implementation));
 
+    /// <summary>A TorchSharp tensor that takes over one reference to an implementation; the caller disposes it.</summary>
+    public static Tensor Own(nint implementation)
+    {
+        var handle = (nint*)NativeMemory.Alloc((nuint)sizeof(nint));
+        *handle = implementation;
+        return Tensor.UnsafeCreateTensor((nint)handle);
+    }
+
     /// <summary>Writes a new reference to <paramref name="tensor"/> where a native caller expects an <c>at::Tensor</c> by value.</summary>
     public static void Return(Tensor tensor, nint result) => Move(NewHandle(tensor.Handle), result);
 
@@ -144,9 +152,11 @@ static unsafe class LibTorch
         queueCallback(engine(), callback);
     }
 
-    // A handle is an at::Tensor on the heap, which is one counted pointer. The pointer is moved out, and the handle is freed without its
-    // destructor (libtorch's operator new is malloc).
-    static void Move(nint handle, nint result)
+    /// <summary>
+    /// Moves the reference of a handle to <paramref name="result"/>. A handle is an <c>at::Tensor</c> on the heap, which is one counted
+    /// pointer; it is freed without its destructor (libtorch's operator new is malloc).
+    /// </summary>
+    public static void Move(nint handle, nint result)
     {
         *(nint*)result = *(nint*)handle;
         NativeMemory.Free((void*)handle);

@@ -29,12 +29,14 @@ static unsafe class BackwardKernels
     static delegate* unmanaged[Cdecl]<nint, int> deleteList;
     static delegate* unmanaged[Cdecl]<nint*, int> newEmpty;
 
-    // The number of references to a gradient within a kernel, where nobody reads the gradient afterwards; and the number in the last call,
-    // for the self-check.
-    static long holdersOfOwnGradient, holdersSeen;
+    // The gradients of each way of calling a kernel.
+    static readonly Holders ofBatchNorm = new(), ofThreshold = new();
 
     /// <summary>Why this platform has no kernels; null where it has. The first read of this property registers the kernels.</summary>
     public static PlatformNotSupportedException? Refusal => installed.Value;
+
+    /// <summary>Whether a ReLU's backward pass has a kernel, where <see cref="Refusal"/> is null.</summary>
+    public static bool HasThreshold => BoxedKernels.AreAvailable;
 
     static PlatformNotSupportedException? Install()
     {
@@ -47,6 +49,7 @@ static unsafe class BackwardKernels
             newEmpty = (delegate* unmanaged[Cdecl]<nint*, int>)LibTorch.Symbol("aoti_torch_new_uninitialized_tensor");
             Implement("convolution_backward\0"u8, &ConvolutionBackward);
             Implement("native_batch_norm_backward\0"u8, &BatchNormBackward);
+            if (HasThreshold) BoxedKernels.Implement("aten::threshold_backward"u8, &ThresholdBackward);
             SelfCheck();
             return null;
         }
@@ -139,13 +142,28 @@ static unsafe class BackwardKernels
             weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon,
             (wants[0] != 0, wants[1] != 0, wants[2] != 0));
         if (OfPieces(
-            input, [gradient], pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: IsOwn(gradient))) is { } found)
+            input, [gradient], pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: ofBatchNorm.AreOne(gradient))) is { } found)
             return found;
         var channels = (long[])[input.shape[1]];
         return (Lost(input, wants[0] != 0), OfChannels(wants[1]), OfChannels(wants[2]));
 
         Tensor? OfChannels(long wanted) => wanted != 0 ? empty(channels, float32, META) : null;
     });
+
+    [UnmanagedCallersOnly]
+    static void ThresholdBackward(nint functor, nint operation, ulong keys, BoxedStack* stack)
+    {
+        var found = Guarded(() =>
+        {
+            var threshold = (float)stack->TakeNumber();
+            var (result, gradient) = (stack->TakeTensor(), stack->TakeTensor());
+            return OfPieces(
+                result, [gradient],
+                pieces => (PiecewiseThreshold.Run(gradient, pieces, threshold, mayOverwrite: ofThreshold.AreOne(gradient)), null, null))
+                ?? (Lost(result, true), null, null);
+        });
+        stack->Put(Give(found.Item1));
+    }
 
     // Runs a kernel on the map of a placeholder. Returns null where the tensor is no placeholder, where the kernel fails, and where another
     // argument was lost by an earlier failure of this backward pass.
@@ -164,20 +182,29 @@ static unsafe class BackwardKernels
     // A computation on "meta" returns such a tensor too.
     static Tensor? Lost(Tensor like, bool wanted) => wanted ? empty(like.shape, like.dtype, META) : null;
 
-    // An exception that leaves a kernel would end the process.
     static void Run(ulong* stack, ulong results, Func<(Tensor?, Tensor?, Tensor?)> kernel)
     {
-        (Tensor?, Tensor?, Tensor?) found = default;
+        var found = Guarded(kernel);
+        (stack[0], stack[1], stack[2]) = ((ulong)Give(found.Item1), (ulong)Give(found.Item2), (ulong)Give(found.Item3));
+    }
+
+    // An exception that leaves a kernel would end the process.
+    static (Tensor?, Tensor?, Tensor?) Guarded(Func<(Tensor?, Tensor?, Tensor?)> kernel)
+    {
         using var paused = SavedTensorsScope.Pause();
         using var untracked = no_grad();
-        using (var scope = NewDisposeScope())
-            try
-            {
-                found = kernel();
-                foreach (var tensor in (Tensor?[])[found.Item1, found.Item2, found.Item3]) tensor?.DetachFromDisposeScope();
-            }
-            catch (Exception failure) { Fail(failure); }
-        (stack[0], stack[1], stack[2]) = (Give(found.Item1), Give(found.Item2), Give(found.Item3));
+        using var scope = NewDisposeScope();
+        try
+        {
+            var found = kernel();
+            foreach (var tensor in (Tensor?[])[found.Item1, found.Item2, found.Item3]) tensor?.DetachFromDisposeScope();
+            return found;
+        }
+        catch (Exception failure)
+        {
+            Fail(failure);
+            return default;
+        }
     }
 
     static void Fail(Exception failure)
@@ -186,13 +213,13 @@ static unsafe class BackwardKernels
         LibTorch.FailBackward();
     }
 
-    static ulong Give(Tensor? tensor)
+    static nint Give(Tensor? tensor)
     {
         using (tensor)
-            if (tensor is not null) return (ulong)LibTorch.NewHandle(tensor.Handle);
+            if (tensor is not null) return LibTorch.NewHandle(tensor.Handle);
         nint none;
         _ = newEmpty(&none);
-        return (ulong)none;
+        return none;
     }
 
     static Tensor Take(ulong handle) => Tensor.UnsafeCreateTensor((nint)handle);
@@ -229,16 +256,30 @@ static unsafe class BackwardKernels
         return values;
     }
 
-    // Whether nobody will read the gradient after this kernel.
-    static bool IsOwn(Tensor gradient)
+    // Tells whether nobody will read a gradient after a kernel, by the number of references to it.
+    sealed class Holders
     {
-        holdersSeen = StorageReference.HoldersOf(OperationObserver.Implementation(gradient));
-        return holdersSeen <= holdersOfOwnGradient && gradient.is_contiguous()
-            && StorageReference.HoldersOf(StorageReference.AddressOf(gradient)) == 1
-            && StorageReference.BytesOf(gradient) == gradient.Bytes();
+        long ofOwn, seen;
+
+        public bool AreOne(Tensor gradient)
+        {
+            seen = StorageReference.HoldersOf(OperationObserver.Implementation(gradient));
+            return seen <= ofOwn && gradient.is_contiguous()
+                && StorageReference.HoldersOf(StorageReference.AddressOf(gradient)) == 1
+                && StorageReference.BytesOf(gradient) == gradient.Bytes();
+        }
+
+        /// <summary>Learns the number in two trials: one in which a later operation reads the gradient too, and one without such.</summary>
+        public void Learn(Action shared, Action own)
+        {
+            shared();
+            var known = seen;
+            own();
+            if (seen < known) ofOwn = seen;
+        }
     }
 
-    // Runs a convolution and a batch norm of a known map, once with the map and once with a placeholder.
+    // Runs each kernel on a known map, once with the map and once with a placeholder.
     static void SelfCheck()
     {
         using var outer = NewDisposeScope();
@@ -247,70 +288,102 @@ static unsafe class BackwardKernels
         Span<float> numbers = stackalloc float[64];
         for (var i = 0; i < numbers.Length; i++) numbers[i] = i * 5 % 7 - 3;
         var (input, weight, scale) = (tensor(numbers.ToArray(), [1, 4, 4, 4]), ones(2, 4, 1, 1), ones(4));
+        using var slope = linspace(1, 2, 64).view(4, 4, 4);
         foreach (var leaf in (Tensor[])[input, weight, scale]) leaf.requires_grad = true;
-        var trial = new Trial(input);
         List<float> ours = [], libtorchs = [];
-        foreach (var (hooks, found) in ((SavedTensorHooks, List<float>)[])[(trial, ours), (new Trial(null), libtorchs)])
+        Trial? trial = null;
+        foreach (var found in (List<float>[])[libtorchs, ours])
         {
-            // A later backward pass of another operation reads the gradient of the first batch norm's result too.
-            Step(() => nn.functional.conv2d(input, weight).Add(NormalisedBesideAnother()));
-            var shared = holdersSeen;
-            Step(() => Normalised());
-            if (hooks == trial && holdersSeen < shared) holdersOfOwnGradient = holdersSeen;
+            trial = new Trial(input, showsMaps: found == libtorchs);
+            Step(() => nn.functional.conv2d(input, weight));
+            Check(ofBatchNorm, () => nn.functional.batch_norm(input, null, null, scale, null, training: true));
+            if (HasThreshold) Check(ofThreshold, () => trial.OfResult(() => nn.functional.relu(input)));
 
-            void Step(Func<Tensor> output) => SavedTensorsScope.RunApart(hooks, () =>
+            void Check(Holders holders, Func<Tensor> output)
             {
-                var made = output();
-                made.mul(made).sum().backward();
-                foreach (var leaf in (Tensor[])[input, weight, scale])
+                Action shared = () => Step(() => nn.functional.conv2d(output().Add(input.Mul(2)), ones(2, 4, 1, 1)));
+                Action own = () => Step(() => output().mul(slope));
+                if (found == ours) holders.Learn(shared, own);
+                else
                 {
-                    if (leaf.grad is not { } gradient) continue;
-                    found.AddRange(gradient.data<float>().ToArray());
-                    leaf.grad = null;
+                    shared();
+                    own();
                 }
-            });
+            }
+
+            void Step(Func<Tensor> output)
+            {
+                var before = trial.Read;
+                SavedTensorsScope.RunApart(trial, () =>
+                {
+                    output().sum().backward();
+                    foreach (var leaf in (Tensor[])[input, weight, scale])
+                    {
+                        if (leaf.grad is not { } gradient) continue;
+                        found.AddRange(gradient.data<float>().ToArray());
+                        leaf.grad = null;
+                    }
+                });
+                if (found == ours && trial.Read == before)
+                    throw LibTorch.Unsupported("no call of a kernel in a trial", "one for each placeholder");
+            }
         }
-        if (trial.Read == 0) throw LibTorch.Unsupported("no call of a kernel in a trial", "one for each placeholder");
         for (var i = 0; i < ours.Count; i++)
             if (!(Math.Abs(ours[i] - libtorchs[i]) <= 1e-3f * (1 + Math.Abs(libtorchs[i]))))
                 throw LibTorch.Unsupported($"a gradient of {ours[i]} of a kernel of ours in a trial", $"{libtorchs[i]}, as of libtorch's");
-
-        Tensor Normalised() => nn.functional.batch_norm(input, null, null, scale, null, training: true);
-
-        Tensor NormalisedBesideAnother()
-        {
-            var before = input.Mul(2);
-            return nn.functional.conv2d(Normalised().Add(before), ones(2, 4, 1, 1));
-        }
     }
 
-    sealed class Trial(Tensor? held) : SavedTensorHooks, IMapPieces
+    // Shows placeholders in place of a known input, and of the result of one operation.
+    sealed class Trial(Tensor input, bool showsMaps) : SavedTensorHooks
     {
-        public int Read;
+        bool savesResult;
 
-        public long[] Sizes => held!.shape;
+        public int Read { get; private set; }
 
-        public double Scale => 1;
-
-        Tensor IMapPieces.Read(MapRange range)
+        public Tensor OfResult(Func<Tensor> operation)
         {
-            Read++;
-            using var part = range.Of(held!);
-            return part.clone();
+            savesResult = true;
+            try { return operation(); }
+            finally { savesResult = false; }
         }
 
-        public void Failed(Exception failure) => throw failure;
-
         public override SavedTensor Pack(Tensor tensor) =>
-            held is not null && tensor.shape.AsSpan().SequenceEqual(held.shape)
-            && StorageReference.AddressOf(tensor) == StorageReference.AddressOf(held)
-                ? new InPieces(this) : new PassedOn(tensor);
+            !showsMaps && tensor.shape.AsSpan().SequenceEqual(input.shape)
+            && (savesResult || StorageReference.AddressOf(tensor) == StorageReference.AddressOf(input))
+                ? new InPieces(this, tensor) : new PassedOn(tensor);
 
-        sealed class InPieces(Trial trial) : SavedTensor
+        sealed class InPieces : SavedTensor, IMapPieces
         {
-            readonly Placeholder placeholder = new(trial, ScalarType.Float32);
+            readonly Trial trial;
+            readonly Tensor held;
+            readonly Placeholder placeholder;
+
+            public InPieces(Trial trial, Tensor tensor)
+            {
+                (this.trial, held) = (trial, tensor.detach().DetachFromDisposeScope());
+                placeholder = new(this, ScalarType.Float32);
+            }
+
+            public long[] Sizes => held.shape;
+
+            public double Scale => 1;
+
+            Tensor IMapPieces.Read(MapRange range)
+            {
+                trial.Read++;
+                using var part = range.Of(held);
+                return part.clone();
+            }
+
+            public void Failed(Exception failure) => throw failure;
+
             public override Tensor Unpack() => placeholder.Show();
-            public override void Dispose() => placeholder.Dispose();
+
+            public override void Dispose()
+            {
+                placeholder.Dispose();
+                held.Dispose();
+            }
         }
     }
 }

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using Actipress.Autograd;
 using Actipress.Machine;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Encodings;
@@ -62,20 +63,46 @@ sealed class ExactBits : Packed
     internal unsafe Tensor UnpackAs(float set, float notSet)
     {
         var map = empty(shape, float32);
-        var from = (byte*)LibTorch.Data(bits);
-        var values = (float*)LibTorch.Data(map);
-        HugePages.Advise(values, map.NumberOfElements * sizeof(float));
-        CpuTeam.Each(map.NumberOfElements, Stretch, (start, end) =>
+        HugePages.Advise((float*)LibTorch.Data(map), map.NumberOfElements * sizeof(float));
+        UnpackAs(set, notSet, 0, map, 0, map.NumberOfElements);
+        return map;
+    }
+
+    /// <summary>
+    /// Unpacks a range of the bits in the same way: (maps, rows, elements of a row). The caller disposes the result.
+    /// </summary>
+    internal Tensor UnpackAs(float set, float notSet, MapRange range)
+    {
+        var of = MapShape.Of(shape);
+        var values = empty([range.Maps, range.Rows, MapRange.RowElements(of)], float32);
+        // The rows of one map are contiguous, and so are whole maps.
+        var parts = range.IsOfWholeMaps(of) ? 1 : range.Maps;
+        var elements = range.Elements(of) / parts;
+        for (long part = 0; part < parts; part++)
+            UnpackAs(set, notSet, range.FirstElement(of) + part * of.MapElements, values, part * elements, elements);
+        return values;
+    }
+
+    // Unpacks neighbouring bits, from the given bit on, to neighbouring elements.
+    unsafe void UnpackAs(float set, float notSet, long bit, Tensor map, long first, long count)
+    {
+        var (from, shift) = ((nint)LibTorch.Data(bits) + (nint)(bit / 8), (int)(bit % 8));
+        var to = LibTorch.Data(map) + (nint)(first * sizeof(float));
+        CpuTeam.Each(count, Stretch, (start, end) =>
         {
-            var i = start;
+            var (bytes, values, i) = (from, to, start);
             if (Vector256.IsHardwareAccelerated)
                 for (var (sets, others, each) =
                     (Vector256.Create(set), Vector256.Create(notSet), Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128)); i + 8 <= end; i += 8)
-                    Vector256.ConditionalSelect(Vector256.Equals(Vector256.Create((int)from[i / 8]) & each, each).AsSingle(), sets, others)
-                        .Store(values + i);
-            for (; i < end; i++) values[i] = (from[i / 8] >> (int)(i % 8) & 1) != 0 ? set : notSet;
+                {
+                    var eight = ((byte*)bytes)[i / 8] >> shift;
+                    if (shift != 0) eight |= ((byte*)bytes)[i / 8 + 1] << 8 - shift;
+                    Vector256.ConditionalSelect(Vector256.Equals(Vector256.Create(eight) & each, each).AsSingle(), sets, others)
+                        .Store((float*)values + i);
+                }
+            for (; i < end; i++)
+                ((float*)values)[i] = (((byte*)bytes)[(shift + i) / 8] >> (int)((shift + i) % 8) & 1) != 0 ? set : notSet;
         });
-        return map;
     }
 
     /// <summary>

@@ -404,22 +404,21 @@ sealed class ActivationStore : SavedTensorHooks
     Tensor Rebuild(SavedUse use)
     {
         var map = use.Map;
-        var needsBits = use.Need is Need.Inside && !map.ValuesAnswer(use.Need);
-        var rebuilt = needsBits ? map.BitsFor(use.Need)!.Unpack() : decoded.Of(map);
+        var rebuilt = use.ReadsBits ? map.BitsFor(use.Need)!.Unpack() : decoded.Of(map);
         timelines.Rebuilt(map, LibTorch.Data(rebuilt));
         var shown = map.Geometry.Show(rebuilt, use.Geometry, withGaps: use.MayReadLayout);
         var isConvolutions = use.By.Operation.ShortName == "convolution" && map is { Users: 1, IsHeldRaw: false };
         return isConvolutions ? ConvolutionInput.ForBackward(shown) : shown;
     }
 
-    /// <summary>Returns a range of a map, (maps, rows, elements of a row); the caller disposes it.</summary>
-    public Tensor Rebuild(SavedMap map, MapRange range)
+    /// <summary>Returns a range of the map that an operation saved, (maps, rows, elements of a row); the caller disposes it.</summary>
+    public Tensor Rebuild(SavedUse use, MapRange range)
     {
         lock (gate)
-            try { return map.Rebuild(range); }
+            try { return use.ReadsBits ? use.Map.BitsFor(use.Need)!.Unpack(range) : use.Map.Rebuild(range); }
             catch (Exception failure)
             {
-                throw NotRebuilt(map, failure);
+                throw NotRebuilt(use.Map, failure);
             }
     }
 

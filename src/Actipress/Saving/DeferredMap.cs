@@ -16,9 +16,17 @@ sealed class DeferredMap : Packed
     public DeferredMap(Tensor values, GpuDevice gpu, ActivationCodec codec)
     {
         (Gpu, Codec) = (gpu, codec);
-        using var detached = values.detach();
-        begun = new GridPackOnGpu(gpu, detached, codec);
         raw = new HeldRaw(values);
+        try
+        {
+            using var detached = values.detach();
+            begun = new GridPackOnGpu(gpu, detached, codec);
+        }
+        catch
+        {
+            raw.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Whether maps of a codec are packed in this way.</summary>

@@ -2,6 +2,7 @@ using System.Numerics;
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Encodings;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;
@@ -138,6 +139,10 @@ sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool 
         if (need.Low != 0) map.Add_(need.Low);
         return map;
     }
+
+    internal override bool HasRanges => bits.IsOnCpu && type == ScalarType.Float32;
+
+    internal override Tensor Unpack(MapRange range) => bits.UnpackAs((float)need.Representative, (float)need.Low, range);
 
     /// <summary>Writes the exact zeros into the rebuilt values of the map, where <see cref="TellsZeros"/>.</summary>
     public void RestoreZeros(Tensor values)

@@ -76,8 +76,16 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
             if (why != LeftRaw.LittleGathered) break;
         }
         if (packed is null) return Raw(new HeldRaw(values), layer, why);
-        var rungs = need.Fineness == Fineness.Codec ? budget?.Measure(values, need, zeros, codec, packed.Bytes) : null;
-        return Hold(packed, GpuOf(values.device)) with { Rungs = rungs };
+        try
+        {
+            var rungs = need.Fineness == Fineness.Codec ? budget?.Measure(values, need, zeros, codec, packed.Bytes) : null;
+            return Hold(packed, GpuOf(values.device)) with { Rungs = rungs };
+        }
+        catch
+        {
+            packed.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Gives a map that was being measured its lasting form.</summary>

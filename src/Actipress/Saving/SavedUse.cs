@@ -36,13 +36,21 @@ sealed class SavedUse : SavedTensor, IMapPieces
     /// <summary>Whether a kernel reads this map in pieces, and the map is large enough.</summary>
     public bool IsReadInPieces =>
         Pieces.LeastBytes * store.Scale <= Map.SavedBytes && HasKernel && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
-        && Map.HasRanges() && !Map.IsHeldRaw && Map.Geometry.SameLayout(Geometry) && Geometry.Sizes.Length > 3;
+        && HasRanges && Map.Geometry.SameLayout(Geometry) && Geometry.Sizes.Length > 3;
+
+    /// <summary>Whether the operation reads the map's bits, because the map's values do not suffice.</summary>
+    public bool ReadsBits => Need is Need.Inside && !Map.ValuesAnswer(Need);
+
+    bool HasRanges => ReadsBits
+        ? Map.Geometry.IsRowMajor && Map.BitsFor(Need)!.HasRanges
+        : Map.HasRanges() && !Map.IsHeldRaw;
 
     // Whether there is a kernel for the backward pass of an operation that saved its input.
     bool HasKernel => By.Operation.ShortName switch
     {
         "convolution" => By.Need == Need.Linear,
         "native_batch_norm" => By.Need == Need.Normalised,
+        "relu" => BackwardKernels.HasThreshold && By.Need == Need.Sign,
         _ => false,
     };
 
@@ -60,7 +68,7 @@ sealed class SavedUse : SavedTensor, IMapPieces
 
     double IMapPieces.Scale => store.Scale;
 
-    Tensor IMapPieces.Read(MapRange range) => store.Rebuild(Map, range);
+    Tensor IMapPieces.Read(MapRange range) => store.Rebuild(this, range);
 
     void IMapPieces.Failed(Exception failure) => store.Failed(failure, whilePacking: false);
 

@@ -1,5 +1,6 @@
 using Actipress.Backward;
 using Actipress.Grid;
+using Actipress.Maps;
 using Actipress.Saving;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -217,35 +218,97 @@ public sealed class PiecewiseTests : IDisposable
         AssertNear(model, Smooth(40, 3, 64, 64), codec, mostError: 3e-4);    // the sums of a batch norm's gradients cancel here
     }
 
+    // The kernel of a ReLU reads its result, and those of a convolution and of a batch norm read their inputs.
     [Fact]
-    public void A_gradient_that_two_operations_read_is_not_written_over()
+    public void A_ReLU_between_convolutions()
     {
-        using var model = new Residual();
+        using var model = Sequential(Conv2d(16, 16, 1), ReLU(), Conv2d(16, 8, 1));
+        var read = Pieces(() => Gradients(model, Smooth(37, 16, 60, 62), inPieces: true, ActivationCodec.Dct(10)), out _);
+        using var without = Sequential(Conv2d(16, 16, 1), Tanh(), Conv2d(16, 8, 1));
+        Assert.True(read > Pieces(() => Gradients(without, Smooth(37, 16, 60, 62), inPieces: true, ActivationCodec.Dct(10)), out _));
+        AssertNear(model, Smooth(37, 16, 60, 62));
+        using var volumes = Sequential(Conv3d(3, 3, 1), ReLU(inplace: true), Conv3d(3, 4, 1));
+        AssertNear(volumes, Smooth(2, 3, 130, 70, 65));
+    }
+
+    [Theory]
+    [InlineData(0, false)]
+    [InlineData(0.25f, true)]
+    public void A_threshold_at_awkward_values(float threshold, bool mayOverwrite)
+    {
+        long[] shape = [3, 5, 260, 300];
+        var (awkward, random) = (new[] { 0, -0f, float.NaN, float.PositiveInfinity, float.NegativeInfinity, 0.25f, float.Epsilon, -1, 2 }, new Random(3));
+        var values = Enumerable.Range(0, 3 * 5 * 260 * 300).Select(_ => awkward[random.Next(awkward.Length)]).ToArray();
+        var gradients = values.Select(_ => awkward[random.Next(awkward.Length)]).ToArray();
+        foreach (var isTransposed in new[] { false, true })
+        {
+            using var given = tensor(gradients, shape);
+            using var gradient = isTransposed ? given.transpose(2, 3).contiguous().transpose(2, 3) : given.alias();
+            using var found = PiecewiseThreshold.Run(gradient, new Known(tensor(values, shape)), threshold, mayOverwrite && !isTransposed);
+            Assert.Equal(values.Zip(gradients, (y, g) => y <= threshold ? 0 : g), found.data<float>().ToArray());
+            using var after = gradient.contiguous();
+            Assert.Equal(mayOverwrite && !isTransposed ? found.data<float>().ToArray() : gradients, after.data<float>().ToArray());
+        }
+    }
+
+    sealed class Known(Tensor map) : IMapPieces
+    {
+        public long[] Sizes => map.shape;
+        public double Scale => 0.1;
+        public Tensor Read(MapRange range) => range.Of(map);
+        public void Failed(Exception failure) => throw failure;
+    }
+
+    // Beside its own result a whole ReLU's backward pass holds the gradient twice.
+    [Fact]
+    public void A_ReLU_writes_over_the_gradient_that_nobody_else_reads()
+    {
+        using var model = Sequential(new Scaled(), ReLU(), Conv2d(16, 16, 1));
+        var x = Smooth(64, 16, 64, 66);
+        x.requires_grad = true;
+        var (pieces, whole) = (Peak(inPieces: true), Peak(inPieces: false));
+        Assert.InRange(whole - pieces, x.NumberOfElements * sizeof(float) * 3 / 4, long.MaxValue);
+
+        long Peak(bool inPieces) => Allocated.Usually(() => Allocated.Peak(() =>
+        {
+            foreach (var gradient in Gradients(model, x, inPieces, ActivationCodec.Dct(10))) gradient.Dispose();
+            return null;
+        }));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_gradient_that_two_operations_read_is_not_written_over(bool isRelu)
+    {
+        using var model = new Residual(isRelu ? ReLU() : BatchNorm2d(16));
         AssertNear(model, Smooth(37, 16, 60, 62));
     }
 
     sealed class Residual : Module<Tensor, Tensor>
     {
-        readonly Module<Tensor, Tensor> norm, other;
+        readonly Module<Tensor, Tensor> branch, other;
 
-        public Residual() : base("residual")
+        public Residual(Module<Tensor, Tensor> branch) : base("residual")
         {
-            (norm, other) = (BatchNorm2d(16), Conv2d(16, 16, 1));
+            (this.branch, other) = (branch, Conv2d(16, 16, 1));
             RegisterComponents();
         }
 
         public override Tensor forward(Tensor input)
         {
             using var shortcut = other.call(input);
-            using var normalised = norm.call(shortcut);
-            return normalised.Add(shortcut);
+            using var branched = branch.call(shortcut);
+            return branched.Add(shortcut);
         }
     }
 
-    [Fact]
-    public void A_gradient_that_the_user_keeps_is_not_written_over()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_gradient_that_the_user_keeps_is_not_written_over(bool isRelu)
     {
-        using var norm = BatchNorm2d(16);
+        using var norm = isRelu ? (Module<Tensor, Tensor>)ReLU() : BatchNorm2d(16);
         using var after = Conv2d(16, 4, 1);
         using var model = Sequential(new Scaled(), norm, after);
         var kept = Kept(inPieces: true);

@@ -39,6 +39,8 @@ public sealed class NetworkTests : IDisposable
         ["ResNet152"] = new(58_341_028, [2, 3, 8, 8], [2, 100], "layer1.0.downsample.0.weight", "layer3.35.conv3.weight"),
         // torchvision: wide_resnet101_2 has 126 886 696
         ["WideResNet101"] = new(125_034_916, [2, 3, 8, 8], [2, 100], "layer3.22.bn3.bias"),
+        // torchvision
+        ["ResNet50"] = new(25_557_032, [2, 3, 32, 64], [2, 1000], "conv1.weight", "layer4.0.downsample.0.weight", "layer3.5.bn3.weight"),
         // The published experiments: 22.6 M. All add up from 27 ab + 3b (in planes 9 ab + 3b) for a convolution of a to b channels with its
         // batch norm.
         ["UNet2D"] = new(7_766_339, [2, 4, 32, 48], [2, 3, 32, 48], "bottom.conv2.weight", "rise1.bias"),

@@ -606,36 +606,38 @@ public sealed record Scenes(Tensor Images, Tensor Masks, Tensor Boxes, Tensor Qu
     public static Scenes Discs(int n, int side, int seed)
     {
         var random = new Random(seed);
-        var place = linspace(0, 1, side);
-        var (y, x) = (place.view(-1, 1), place.view(1, -1));
-        List<Tensor> images = [], masks = [];
-        List<float> boxes = [];
-        List<long> quadrants = [];
+        var (images, masks) = (new float[n, 3, side, side], new float[n, 1, side, side]);
+        var (boxes, quadrants) = (new float[n, 4], new long[n]);
         for (var i = 0; i < n; i++)
         {
             double Some(double from, double to) => from + (to - from) * random.NextDouble();
             var (cx, cy, radius) = (Some(0.2, 0.8), Some(0.2, 0.8), Some(0.08, 0.2));
-            var distance = ((x - cx).square() + (y - cy).square()).sqrt();
-            var disc = ((radius - distance) * 60).sigmoid();
-            var channels = new List<Tensor>();
             var (slopeX, slopeY) = (Some(-1, 1), Some(-1, 1));
             for (var c = 0; c < 3; c++)
             {
                 // The ground has waves of falling strength, as in photographs. The disc has shading and a texture of its own.
-                var ground = slopeX * x + slopeY * y;
-                for (var wave = 1; wave <= 8; wave *= 2)
-                    ground = ground + 0.5 / wave * (x * (6 * wave * Some(0.5, 1)) + y * (6 * wave * Some(0.5, 1)) + Some(0, 6)).sin();
-                var shade = Some(0.5, 1.5) + (x - cx) * Some(-2, 2) + 0.1 * (x * 70 + y * 40).sin();
-                channels.Add(ground * (1 - disc) + shade * disc);
+                var waves = Array.ConvertAll((int[])[1, 2, 4, 8], wave =>
+                    (Height: 0.5 / wave, OfX: 6 * wave * Some(0.5, 1), OfY: 6 * wave * Some(0.5, 1), Phase: Some(0, 6)));
+                var (shade, shading) = (Some(0.5, 1.5), Some(-2, 2));
+                for (var row = 0; row < side; row++)
+                    for (var column = 0; column < side; column++)
+                    {
+                        var (x, y) = (column / (side - 1.0), row / (side - 1.0));
+                        var disc = 1 / (1 + Math.Exp((Math.Sqrt((x - cx) * (x - cx) + (y - cy) * (y - cy)) - radius) * 60));
+                        var ground = slopeX * x + slopeY * y
+                            + waves.Sum(wave => wave.Height * Math.Sin(x * wave.OfX + y * wave.OfY + wave.Phase));
+                        var texture = shade + (x - cx) * shading + 0.1 * Math.Sin(x * 70 + y * 40);
+                        images[i, c, row, column] = (float)(ground * (1 - disc) + texture * disc);
+                        masks[i, 0, row, column] = disc > 0.5 ? 1 : 0;
+                    }
             }
-            var noise = from_array(Enumerable.Range(0, 3 * side * side).Select(_ => (float)Some(-0.03, 0.03)).ToArray())
-                .view(3, side, side);
-            images.Add(stack(channels) + noise);
-            masks.Add(disc.gt(0.5).to(ScalarType.Float32).unsqueeze(0));
-            boxes.AddRange([(float)cx, (float)cy, (float)(2 * radius), (float)(2 * radius)]);
-            quadrants.Add((cx > 0.5 ? 1 : 0) + (cy > 0.5 ? 2 : 0));
+            for (var c = 0; c < 3; c++)
+                for (var row = 0; row < side; row++)
+                    for (var column = 0; column < side; column++) images[i, c, row, column] += (float)Some(-0.03, 0.03);
+            (boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]) = ((float)cx, (float)cy, (float)(2 * radius), (float)(2 * radius));
+            quadrants[i] = (cx > 0.5 ? 1 : 0) + (cy > 0.5 ? 2 : 0);
         }
-        return new(stack(images), stack(masks), from_array(boxes.ToArray()).view(n, 4), from_array(quadrants.ToArray()));
+        return new(from_array(images), from_array(masks), from_array(boxes), from_array(quadrants));
     }
 
     /// <summary>Random walks over tokens, (n, length) of integers. Some tokens are likely to follow others.</summary>
@@ -653,13 +655,16 @@ public sealed record Scenes(Tensor Images, Tensor Masks, Tensor Boxes, Tensor Qu
     public static (Tensor Nodes, Tensor Adjacency, Tensor Edges, Tensor Labels) Graph(int nodes, int seed)
     {
         var random = new Random(seed);
-        var places = from_array(Enumerable.Range(0, 2 * nodes).Select(_ => random.NextSingle()).ToArray()).view(nodes, 2);
+        var points = Enumerable.Range(0, nodes).Select(_ => (X: random.NextSingle(), Y: random.NextSingle())).ToArray();
+        var places = from_array(points.SelectMany(point => (float[])[point.X, point.Y]).ToArray()).view(nodes, 2);
         var near = cdist(places, places).topk(7, 1, largest: false).indexes[.., 1..];    // (nodes, 6)
         var edges = stack([near.flatten(), arange(nodes).view(-1, 1).expand(-1, 6).flatten()]);
-        var adjacency = zeros(nodes, nodes).scatter_(1, near, ones(nodes, 6) / 6);
-        var (x, y) = (places[.., 0], places[.., 1]);
-        var features = stack([x, y, (x * 9).sin(), (y * 7).cos()], 1);
-        var labels = ((x * 5).sin() + (y * 6).cos() + 2).mul(0.74).floor().clamp(0, 2).to(ScalarType.Int64);
+        var weights = from_array(Enumerable.Repeat(1 / 6f, nodes * 6).ToArray()).view(nodes, 6);
+        var adjacency = zeros(nodes, nodes).scatter_(1, near, weights);
+        var features = from_array(
+            points.SelectMany(point => (float[])[point.X, point.Y, MathF.Sin(point.X * 9), MathF.Cos(point.Y * 7)]).ToArray()).view(nodes, 4);
+        var labels = from_array(
+            points.Select(point => (long)Math.Clamp((MathF.Sin(point.X * 5) + MathF.Cos(point.Y * 6) + 2) * 0.74f, 0, 2)).ToArray());
         return (features, adjacency, edges, labels);
     }
 }

@@ -25,7 +25,7 @@ sealed class GridPackOnGpu : IDisposable
     readonly ActivationCodec codec;
     readonly GpuPlan plan;
     readonly GpuMap layout;
-    readonly Tensor stateMemory;
+    readonly Tensor? stateMemory;
     readonly GpuReading reading;
     Tensor? stretches, starts, levelBits;
 
@@ -40,12 +40,12 @@ sealed class GridPackOnGpu : IDisposable
                 $"A map on {map.device} was given to the kernels of {gpu.Device}: move it there first.", nameof(map));
         (this.gpu, this.codec, plan) = (gpu, codec, GpuPlans.On(gpu).Of(MapShape.Of(map.shape), codec.Transform));
         layout = new GpuMap(plan.Tiles, map.dtype);
-        stretches = empty(Math.Max(1, plan.Stretches) * Unsafe.SizeOf<GpuCounts>(), uint8, gpu.Device).DetachFromDisposeScope();
-        starts = empty(plan.Tiles.Chunks, int64, gpu.Device).DetachFromDisposeScope();
-        levelBits = empty(layout.Tiles, int16, gpu.Device).DetachFromDisposeScope();
-        stateMemory = zeros(Unsafe.SizeOf<GpuState>(), uint8, gpu.Device).DetachFromDisposeScope();
         try
         {
+            stretches = empty(Math.Max(1, plan.Stretches) * Unsafe.SizeOf<GpuCounts>(), uint8, gpu.Device).DetachFromDisposeScope();
+            starts = empty(plan.Tiles.Chunks, int64, gpu.Device).DetachFromDisposeScope();
+            levelBits = empty(layout.Tiles, int16, gpu.Device).DetachFromDisposeScope();
+            stateMemory = zeros(Unsafe.SizeOf<GpuState>(), uint8, gpu.Device).DetachFromDisposeScope();
             using var contiguous = map.contiguous();
             KernelArgument values = KernelArgument.Of<byte>(contiguous);
             FindStep(gpu, plan, codec.Keep, values, layout, State);
@@ -67,7 +67,7 @@ sealed class GridPackOnGpu : IDisposable
         }
     }
 
-    KernelArgument State => KernelArgument.Of<GpuState>(stateMemory);
+    KernelArgument State => KernelArgument.Of<GpuState>(stateMemory!);
     KernelArgument Regions => KernelArgument.Of<GpuRegion>(plan.Regions);
     KernelArgument Cosines => KernelArgument.Of<float>(GpuPlans.On(gpu).Cosines);
     KernelArgument Counts => KernelArgument.Of<GpuCounts>(stretches!);
@@ -123,7 +123,7 @@ sealed class GridPackOnGpu : IDisposable
 
     void DisposeTensors()
     {
-        stateMemory.Dispose();
+        stateMemory?.Dispose();
         stretches?.Dispose();
         starts?.Dispose();
         levelBits?.Dispose();
