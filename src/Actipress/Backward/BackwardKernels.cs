@@ -35,6 +35,9 @@ static unsafe class BackwardKernels
     /// <summary>Why this platform has no kernels; null where it has. The first read of this property registers the kernels.</summary>
     public static PlatformNotSupportedException? Refusal => installed.Value;
 
+    /// <summary>Whether the kernels recognise a gradient that nobody else reads, where <see cref="Refusal"/> is null.</summary>
+    public static bool KnowOwnGradients => ofBatchNorm.AreKnown && (!HasThreshold || ofThreshold.AreKnown);
+
     /// <summary>Whether a ReLU's backward pass has a kernel, where <see cref="Refusal"/> is null.</summary>
     public static bool HasThreshold => BoxedKernels.AreAvailable;
 
@@ -261,6 +264,8 @@ static unsafe class BackwardKernels
     {
         long ofOwn, seen;
 
+        public bool AreKnown => ofOwn > 0;
+
         public bool AreOne(Tensor gradient)
         {
             seen = StorageReference.HoldersOf(OperationObserver.Implementation(gradient));
@@ -301,7 +306,12 @@ static unsafe class BackwardKernels
 
             void Check(Holders holders, Func<Tensor> output)
             {
-                Action shared = () => Step(() => nn.functional.conv2d(output().Add(input.Mul(2)), ones(2, 4, 1, 1)));
+                Action shared = () => Step(() =>
+                {
+                    // An operation that ran earlier reads the gradient later.
+                    var before = input.Mul(2);
+                    return nn.functional.conv2d(output().Add(before), ones(2, 4, 1, 1));
+                });
                 Action own = () => Step(() => output().mul(slope));
                 if (found == ours) holders.Learn(shared, own);
                 else

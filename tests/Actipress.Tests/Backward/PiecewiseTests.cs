@@ -61,7 +61,11 @@ public sealed class PiecewiseTests : IDisposable
     }
 
     [Fact]
-    public void There_are_kernels_here() => Assert.Null(BackwardKernels.Refusal);
+    public void There_are_kernels_here()
+    {
+        Assert.Null(BackwardKernels.Refusal);
+        Assert.True(BackwardKernels.KnowOwnGradients);
+    }
 
     [Theory]
     [InlineData(3, 1, 1, 1, 1)]
