@@ -40,6 +40,10 @@ static class MemoryCommand
         {
             Description = "Do not run the step: predict the largest batch that fits in this machine's memory, or in --budget.",
         };
+        var stepInBackward = new Option<bool>("--step-in-backward")
+        {
+            Description = "Let Adam step within the compressed run's backward pass, which frees each parameter's gradient at once.",
+        };
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
         var command = new CliCommand("memory", "Measure what a network holds, plain and compressed.")
@@ -52,17 +56,21 @@ static class MemoryCommand
                 ("UNet3D --predict", "what a large step will take, from small ones"),
                 ("ResNet18 --fits", "the largest batch that fits in this machine, plain and compressed"),
                 ("ResNet20 --budget 60MiB", "the finest codecs that keep a step's peak below 60 MiB"),
+                ("ResNet152 --batch 32 --step-in-backward", "without the parameters' gradients in the peak"),
                 ("ResNet18 --timeline level.svg", "the level through both steps, drawn"),
                 ("ResNet20 --batch 32 --codec dct:4", "finer"),
             ],
-        }.With(network, batch, input, codec, layers, forwardOnly, timeline, predict, budget, fits, device, json);
+        }.With(network, batch, input, codec, layers, forwardOnly, timeline, predict, budget, fits, stepInBackward, device, json);
         command.SetAction(parsed =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
             var plan = new MemoryPlan(
                 known, parsed.GetValue(batch) ?? known.Batch, parsed.GetValue(input) is { } shape ? Shape(shape, known.Input) : known.Input,
                 [ActivationCodec.Parse(parsed.GetValue(codec)!)], parsed.GetValue(layers)!, parsed.GetValue(forwardOnly),
-                Devices.Parse(parsed.GetValue(device)!), parsed.GetValue(budget));
+                Devices.Parse(parsed.GetValue(device)!), parsed.GetValue(budget), parsed.GetValue(stepInBackward));
+            if (plan.StepsInBackward && (plan.ForwardOnly || parsed.GetValue(predict) || parsed.GetValue(fits)))
+                throw new ArgumentException("--step-in-backward is of the whole step, which is run: leave --forward-only, --predict or "
+                    + "--fits out.");
             if (plan.Budget is not null && (plan.ForwardOnly || parsed.GetValue(predict)))
                 throw new ArgumentException("--budget is of the whole step, which is run: leave --forward-only or --predict out.");
             var ofCpu = parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null

@@ -13,10 +13,13 @@ namespace Actipress.Experiments;
 /// <param name="Layers">The layers whose maps are compressed; see <see cref="LayerSet"/>.</param>
 /// <param name="ForwardOnly">Whether the backward pass, and with it the peak, is left out, which takes a third of the time.</param>
 /// <param name="Budget">A budget of the compressed step in bytes, which chooses the codecs; null for the codec as it is.</param>
+/// <param name="StepsInBackward">
+/// Whether Adam steps within the compressed step's backward pass, which frees each gradient at once. Adam's own state is not measured.
+/// </param>
 /// <param name="Device">The device; by default the CPU. The blocks that were alive at a moment are known for the CPU only.</param>
 public sealed record MemoryPlan(
     Network Network, int Batch, IReadOnlyList<long> Input, IReadOnlyList<ActivationCodec> Codecs, string Layers = "all",
-    bool ForwardOnly = false, Device? Device = null, long? Budget = null);
+    bool ForwardOnly = false, Device? Device = null, long? Budget = null, bool StepsInBackward = false);
 
 /// <summary>
 /// The memory of one network, plain and compressed, in bytes: the rise of the allocator's level over the step, and parameters, buffers,
@@ -117,6 +120,8 @@ public static class MemoryMeasure
                 layers.Configure(options, codec);
                 if (budget is { } bytes) options.Budget(bytes);
             });
+            using var optimizer = plan.StepsInBackward && codec != ActivationCodec.None ? new Adam(model.parameters()) : null;
+            using var steps = optimizer is null ? null : compression.StepInBackward(optimizer);
             using (var few = x.narrow(0, 0, Math.Min(FewExamples, x.shape[0]))) compression.LearnSources(() => model.call(few));
             for (var before = budget is null ? 0 : BudgetSteps; before > 0; before--) step.Run(compression.Backward);
             using var recorded = device.type == DeviceType.CPU ? compression.StartTimeline() : null;

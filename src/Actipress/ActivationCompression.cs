@@ -23,6 +23,7 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     readonly ModelRun run;
     readonly IntermediateTensors? intermediates;
     readonly ThreadLocal<SavedTensorsScope?> inCall = new(), followed = new(trackAllValues: true);
+    readonly List<StepInBackward> stepping = [];
     bool disposed;
 
     internal ActivationCompression(nn.Module model, CompressionOptions options)
@@ -138,6 +139,30 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         if (Fidelity is { IsMeasuring: true })
             Fidelity.Measure(loss, [.. model.named_parameters().Where(named => named.parameter.requires_grad)]);
         SavedTensors.Backward(loss);
+    }
+
+    /// <summary>
+    /// From now on each backward pass steps the optimizer: for each parameter as soon as its gradient is whole. The gradient is freed after
+    /// the step, so that few gradients exist at the same time, and none after the pass.
+    /// </summary>
+    /// <remarks>
+    /// The training loop may stay as it is: <c>optimizer.step()</c> and <c>optimizer.zero_grad()</c> find no gradients. What needs the
+    /// gradients of all parameters after the pass, such as clipping by their norm or accumulation over several passes, finds none either.
+    /// </remarks>
+    /// <param name="optimizer">The optimizer; not disposed. Gradients that its parameters have now are freed.</param>
+    /// <returns>The steps, until they are disposed, or this compression is.</returns>
+    /// <exception cref="ArgumentException">The optimizer cannot step one parameter without the others, as LBFGS.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// The gradient of a parameter has another user within the backward pass: such steps already, or averaging over ranks.
+    /// </exception>
+    /// <exception cref="PlatformNotSupportedException">libtorch does not tell here when a gradient is whole.</exception>
+    public IDisposable StepInBackward(optim.Optimizer optimizer)
+    {
+        ArgumentNullException.ThrowIfNull(optimizer);
+        ObjectDisposedException.ThrowIf(disposed, this);
+        var steps = new StepInBackward(optimizer);
+        stepping.Add(steps);
+        return steps;
     }
 
     /// <summary>
@@ -260,6 +285,7 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
 
     void End()
     {
+        foreach (var steps in stepping) steps.Dispose();
         Store.End();
         Budget?.End();
         intermediates?.Dispose();

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -9,8 +10,8 @@ namespace Actipress.Autograd;
 /// </summary>
 /// <remarks>
 /// libtorch takes an object of the class <c>PostAccumulateGradHook</c>. Here the object is a few words whose virtual table consists of C#
-/// functions: complete destructor, deleting destructor, call, and two that only torch's compiler uses. A tensor has one such hook; a second
-/// one replaces the first.
+/// functions: complete destructor, deleting destructor, call, and two that only torch's compiler uses. A tensor has one such hook; libtorch
+/// lets a second one replace the first, which is refused here.
 /// </remarks>
 static unsafe class GradientHook
 {
@@ -21,18 +22,25 @@ static unsafe class GradientHook
     {
         public nint* VirtualTable;
         public nint Completed;    // GCHandle of an Action
+        public nint Parameter;
     }
 
+    // The implementations of the parameters that have a hook.
+    static readonly ConcurrentDictionary<nint, bool> parameters = new();
     static readonly nint* virtualTable = MakeVirtualTable();
     static readonly Lazy<PlatformNotSupportedException?> refusal = new(SelfCheck, LazyThreadSafetyMode.ExecutionAndPublication);
 
     /// <summary>From now on each backward pass calls <paramref name="completed"/> when the parameter's gradient is whole.</summary>
     /// <param name="parameter">A leaf.</param>
     /// <param name="completed">Called within the pass; it must not throw. Null removes the hook.</param>
+    /// <exception cref="InvalidOperationException">The parameter has a hook.</exception>
     /// <exception cref="PlatformNotSupportedException">The loaded libtorch has no such hooks, or hooks of another layout.</exception>
     public static void Set(Tensor parameter, Action? completed)
     {
         if (refusal.Value is { } why) throw new PlatformNotSupportedException(why.Message, why);
+        if (completed is not null && parameters.ContainsKey(OperationObserver.Implementation(parameter)))
+            throw new InvalidOperationException("A gradient can have one user within the backward pass: found another one, wanted none. "
+                + "Gradients are averaged over ranks there, or an optimizer steps there: end one of the two first.");
         Place(parameter, completed);
     }
 
@@ -44,11 +52,13 @@ static unsafe class GradientHook
             hook = (NativeHook*)NativeMemory.Alloc((nuint)sizeof(NativeHook));
             hook->VirtualTable = virtualTable;
             hook->Completed = GCHandle.ToIntPtr(GCHandle.Alloc(completed));
+            hook->Parameter = OperationObserver.Implementation(parameter);
         }
         // A unique_ptr by value is passed by its address. The caller frees what is left in it.
         var pointer = (nint)hook;
         ((delegate* unmanaged[Cdecl]<nint, nint*, void>)LibTorch.Symbol(SetHook))(parameter.Handle, &pointer);
         if (pointer != 0) Delete(pointer);
+        if (completed is not null) parameters[OperationObserver.Implementation(parameter)] = true;
     }
 
     // d/dx (x + x) has two parts, and the hook must be called once, with the sum of both. A sum saves nothing, so that the hooks of no
@@ -109,5 +119,10 @@ static unsafe class GradientHook
         NativeMemory.Free((void*)self);
     }
 
-    static void Release(nint self) => GCHandle.FromIntPtr(((NativeHook*)self)->Completed).Free();
+    static void Release(nint self)
+    {
+        var hook = (NativeHook*)self;
+        GCHandle.FromIntPtr(hook->Completed).Free();
+        parameters.TryRemove(hook->Parameter, out _);
+    }
 }

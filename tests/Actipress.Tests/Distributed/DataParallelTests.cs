@@ -69,6 +69,7 @@ public sealed class DataParallelTests
         weight.mul(weight).add(weight).sum().backward();    // 2 * 3 + 1
         weight.mul(weight).sum().backward();                // and 2 * 3 more
         Assert.Equal([7f, 13f], seen);
+        GradientHook.Set(weight, null);
         GradientHook.Set(weight, () => throw new InvalidOperationException("goes nowhere"));
         weight.sum().backward();
         GradientHook.Set(weight, null);

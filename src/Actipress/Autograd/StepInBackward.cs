@@ -1,0 +1,87 @@
+using TorchSharp.Modules;
+
+namespace Actipress.Autograd;
+
+/// <summary>
+/// Steps an optimizer within the backward pass: for each parameter as soon as its gradient is whole. The gradient is freed after the step,
+/// so that few gradients exist at the same time.
+/// </summary>
+sealed class StepInBackward : IDisposable
+{
+    readonly Lock gate = new();
+    readonly torch.optim.Optimizer optimizer;
+    readonly ParamGroup[] groups;
+    readonly List<Parameter> hooked = [];
+
+    /// <param name="optimizer">The optimizer; not disposed. Gradients that its parameters have are freed.</param>
+    /// <exception cref="ArgumentException">The optimizer cannot step one parameter without the others.</exception>
+    /// <exception cref="InvalidOperationException">A parameter has another hook already.</exception>
+    /// <exception cref="PlatformNotSupportedException">libtorch does not tell here when a gradient is whole.</exception>
+    public StepInBackward(torch.optim.Optimizer optimizer)
+    {
+        this.optimizer = optimizer;
+        groups = [.. optimizer.ParamGroups.OfType<ParamGroup>()];
+        if (optimizer is LBFGS || groups.Length == 0)
+            throw new ArgumentException(
+                $"{optimizer.GetType().Name} cannot step within the backward pass: found a step that needs the gradients of all parameters "
+                + "at the same time, wanted an optimizer that steps each parameter by itself, such as SGD or Adam.", nameof(optimizer));
+        try
+        {
+            for (var i = 0; i < groups.Length; i++)
+            {
+                var group = i;
+                foreach (var parameter in groups[i].Parameters)
+                {
+                    if (!parameter.requires_grad) continue;
+                    GradientHook.Set(parameter, () => Step(parameter, group));
+                    hooked.Add(parameter);
+                    Free(parameter);
+                }
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    // libtorch calls this within a backward pass, on the thread that runs this part of it. It must not throw.
+    void Step(Parameter parameter, int group)
+    {
+        lock (gate)
+        {
+            var all = Array.ConvertAll(groups, each => each.Parameters);
+            try
+            {
+                using var paused = SavedTensorsScope.Pause();
+                using var untracked = torch.no_grad();
+                for (var i = 0; i < groups.Length; i++) groups[i].Parameters = i == group ? [parameter] : [];
+                optimizer.step()?.Dispose();
+                Free(parameter);
+            }
+            catch (Exception failure)
+            {
+                UnpackFailures.Tell(failure);
+                LibTorch.FailBackward();
+            }
+            finally
+            {
+                for (var i = 0; i < groups.Length; i++) groups[i].Parameters = all[i];
+            }
+        }
+    }
+
+    static void Free(Parameter parameter)
+    {
+        using (parameter.grad) parameter.grad = null;
+    }
+
+    /// <summary>Leaves gradients and steps to the caller again.</summary>
+    public void Dispose()
+    {
+        foreach (var parameter in hooked)
+            if (!parameter.IsInvalid) GradientHook.Set(parameter, null);
+        hooked.Clear();
+    }
+}
