@@ -18,6 +18,35 @@ public sealed class Adam(IEnumerable<Parameter> parameters, double lr = 1e-3) : 
     /// <inheritdoc/>
     public override Tensor step(Func<Tensor>? closure = null) => _step<ParamGroup>(Step, closure);
 
+    /// <summary>Writes the number of steps and the moments of each parameter.</summary>
+    public void SaveMoments(BinaryWriter writer)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        foreach (var state in States)
+        {
+            writer.Write(state.step);
+            state.exp_avg.Save(writer);
+            state.exp_avg_sq.Save(writer);
+        }
+    }
+
+    /// <summary>
+    /// Reads what <see cref="SaveMoments"/> wrote, for the same parameters. Each moment is read into the present one, because TorchSharp's
+    /// own reader of an optimizer would allocate any size that the bytes name.
+    /// </summary>
+    public void LoadMoments(BinaryReader reader)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        foreach (var state in States)
+        {
+            state.step = reader.ReadInt64();
+            state.exp_avg.Load(reader);
+            state.exp_avg_sq.Load(reader);
+        }
+    }
+
+    IEnumerable<State> States => parameters().Select(parameter => (State)_state[parameter.Handle]);
+
     void Step(ParamGroup group)
     {
         var options = (Options)group.Options;

@@ -21,7 +21,7 @@ public sealed partial class Learner
         measured.Save(writer);
         writer.Write(Json.Line(Report));
         model.save(writer);
-        optimizer.save_state_dict(writer);
+        optimizer.SaveMoments(writer);
         using var now = RandomState.Get(CPU);
         (randomState ?? now).Save(writer);
         writer.Write(compression is not null && knowsSources);
@@ -41,8 +41,8 @@ public sealed partial class Learner
         measured.Load(reader);
         Report = Json.Read<CompressionReport>(reader.ReadString());
         model.load(reader);
-        optimizer.load_state_dict(reader);
-        // The tensor is read into one of the same size, because Tensor.Load would allocate any size that the bytes name.
+        optimizer.LoadMoments(reader);
+        // It too is read into a tensor of the same size.
         KeepRandomState();
         randomState!.Load(reader);
         knowsSources = reader.ReadBoolean();

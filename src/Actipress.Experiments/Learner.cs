@@ -18,7 +18,7 @@ public sealed partial class Learner : IDisposable
     readonly Ranks? ranks;
     readonly Batches batches;
     readonly nn.Module<Tensor, Tensor> model;
-    readonly TorchSharp.Modules.OptimizerHelper optimizer;
+    readonly Adam optimizer;
     readonly ActivationCompression? compression;
     readonly DataParallel? parallel;
     readonly StepMeasurements measured;

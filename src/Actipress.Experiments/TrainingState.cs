@@ -16,7 +16,10 @@ namespace Actipress.Experiments;
 /// <param name="plan">The plan of the training.</param>
 public sealed class TrainingState(string path, TrainingPlan plan)
 {
-    const int Version = 2;
+    const int Version = 3;
+
+    // The letters of another plan that a message shows.
+    const int LettersShown = 400;
     static ReadOnlySpan<byte> Magic => "ACTPTRAI"u8;
 
     readonly Stopwatch sinceSaved = Stopwatch.StartNew();
@@ -135,10 +138,12 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         var (found, wanted) = (reader.ReadString(), Json.Line(plan));
         if (found != wanted)
             throw new InvalidDataException(
-                $"{Path} is the state of another training: found {found}, wanted {wanted}. Give its options, or another folder.");
+                $"{Path} is the state of another training: found {Shown(found)}, wanted {wanted}. Give its options, or another folder.");
         if (reader.ReadInt32() is var count && count != runs.Length) throw Damaged($"found {count} runs, wanted {runs.Length}");
         foreach (var run in runs) run.Load(reader);
     }
+
+    static string Shown(string plan) => plan.Length <= LettersShown ? plan : plan[..LettersShown] + "...";
 
     /// <summary>Removes the file.</summary>
     public void Delete() => WholeFile.Delete(Path);
