@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Actipress.Accounting;
 using Actipress.Experiments;
 using Actipress.Models;
 using Spectre.Console;
@@ -32,6 +33,11 @@ static class MemoryCommand
             Description = "Draw the allocator's level through the plain and the compressed step to this .svg or .png file.",
             HelpName = "file",
         };
+        var html = new Option<string?>("--html")
+        {
+            Description = "Write a page of both steps to this .html file: what takes the memory at each moment.",
+            HelpName = "file",
+        };
         var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
         var budget = Values.Bytes(
             "--budget",
@@ -58,9 +64,10 @@ static class MemoryCommand
                 ("ResNet20 --budget 60MiB", "the finest codecs that keep a step's peak below 60 MiB"),
                 ("ResNet152 --batch 32 --step-in-backward", "without the parameters' gradients in the peak"),
                 ("ResNet18 --timeline level.svg", "the level through both steps, drawn"),
+                ("ResNet18 --html memory.html", "what takes the memory at each moment of both steps, in a browser"),
                 ("ResNet20 --batch 32 --codec dct:4", "finer"),
             ],
-        }.With(network, batch, input, codec, layers, forwardOnly, timeline, predict, budget, fits, stepInBackward, device, json);
+        }.With(network, batch, input, codec, layers, forwardOnly, timeline, html, predict, budget, fits, stepInBackward, device, json);
         command.SetAction(parsed =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
@@ -74,11 +81,12 @@ static class MemoryCommand
             if (plan.Budget is not null && (plan.ForwardOnly || parsed.GetValue(predict)))
                 throw new ArgumentException("--budget is of the whole step, which is run: leave --forward-only or --predict out.");
             var ofCpu = parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null
-                || parsed.GetValue(timeline) is not null;
+                || parsed.GetValue(timeline) is not null || parsed.GetValue(html) is not null;
             if (ofCpu && plan.Device is { type: not DeviceType.CPU })
-                throw new ArgumentException("--predict, --fits, --budget and --timeline follow the CPU's allocator, not that of "
+                throw new ArgumentException("--predict, --fits, --budget, --timeline and --html follow the CPU's allocator, not that of "
                     + $"{plan.Device}: leave one of the options out.");
             if (parsed.GetValue(timeline) is { } figure) Outputs.File("--timeline", figure, ".svg", ".png");
+            if (parsed.GetValue(html) is { } wantedPage) Outputs.File("--html", wantedPage, ".html");
             using var progress = new StatusLine();
             if (parsed.GetValue(fits))
             {
@@ -100,7 +108,12 @@ static class MemoryCommand
             }
             var result = MemoryMeasure.Run(plan, progress, out var timelines, CancellationToken.None)[0];
             progress.Clear();
-            if (parsed.GetValue(timeline) is { } file) TimelineFigure.Draw($"{known.Name}, batch {plan.Batch}", timelines).Save(file);
+            var title = $"{known.Name}, batch {plan.Batch}";
+            if (parsed.GetValue(timeline) is { } file) TimelineFigure.Draw(title, timelines).Save(file);
+            if (parsed.GetValue(html) is { } page)
+                MemoryPage.Save(
+                    page, $"{title} of {string.Join(" x ", plan.Input)}: the memory of a step",
+                    [.. timelines.Select(step => (step.Name, step.Timeline!))]);
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result, plan.Budget);
             return 0;

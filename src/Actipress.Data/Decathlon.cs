@@ -96,7 +96,7 @@ public static class Decathlon
         return [.. listed.Select(one => new VolumeCase(VolumeFolder.Stem(one.Image) ?? Path.GetFileName(one.Image), Images(In(one.Image)),
             [In(one.Label)])).OrderBy(one => one.Name, StringComparer.Ordinal)];
 
-        string In(string file) => Path.GetFullPath(file, Path.GetFullPath(folder));
+        string In(string file) => VolumeFolder.Listed(Path.Combine(folder, "dataset.json"), folder, file);
 
         // nnU-Net's first version lists case.nii.gz and means case_0000.nii.gz and so on.
         IReadOnlyList<string> Images(string image)

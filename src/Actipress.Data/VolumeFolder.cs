@@ -14,6 +14,16 @@ sealed class VolumeFolder
     /// <summary>The paths of files that are no volumes, without hidden files, which archives from macOS hold.</summary>
     public IReadOnlyList<string> LeftOut { get; }
 
+    /// <summary>The full path of a file that a list names.</summary>
+    /// <param name="list">The path of the list, for the message.</param>
+    /// <param name="folder">The folder of relative paths.</param>
+    /// <param name="file">The path in the list.</param>
+    /// <exception cref="InvalidDataException">The path has a null character.</exception>
+    public static string Listed(string list, string folder, string file) => !file.Contains('\0', StringComparison.Ordinal)
+        ? Path.GetFullPath(file, Path.GetFullPath(folder))
+        : throw new InvalidDataException($"{list} names a file '{file.Replace("\0", "\\0", StringComparison.Ordinal)}': found a null character, "
+            + "wanted the path of a volume.");
+
     /// <summary>Lists a folder. A missing folder is empty.</summary>
     /// <exception cref="InvalidDataException">Two volumes have one name, or a link leads nowhere; the message names them.</exception>
     public static VolumeFolder Of(string folder)

@@ -36,7 +36,8 @@ static class VolumeTable
                 + $"in line {line.Number}: wanted files for image and label.");
             return new VolumeCase(
                 named >= 0 && line.Cells[named].Length > 0 ? line.Cells[named] : VolumeFolder.Stem(files[0]) ?? Path.GetFileName(files[0]),
-                [.. files.Select(file => Path.GetFullPath(file, folder))], [Path.GetFullPath(line.Cells[label], folder)]);
+                [.. files.Select(file => VolumeFolder.Listed(path, folder, file))],
+                [VolumeFolder.Listed(path, folder, line.Cells[label])]);
         }).ToArray();
         var (name, notes) = (Path.GetFileNameWithoutExtension(path), new DataNotes());
         // A single file of a case may hold several channels.

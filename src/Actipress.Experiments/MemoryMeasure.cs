@@ -125,9 +125,13 @@ public static class MemoryMeasure
             using (var few = x.narrow(0, 0, Math.Min(FewExamples, x.shape[0]))) compression.LearnSources(() => model.call(few));
             for (var before = budget is null ? 0 : BudgetSteps; before > 0; before--) step.Run(compression.Backward);
             using var recorded = device.type == DeviceType.CPU ? compression.StartTimeline() : null;
-            var measured = step.Run(compression.Backward);
-            recorded?.Dispose();
-            if (recorded is not null) curves.Add(new(name, recorded.Levels));
+            // The gradients of the parameters are named while they exist.
+            var measured = step.Run(loss =>
+            {
+                compression.Backward(loss);
+                recorded?.Dispose();
+            });
+            if (recorded is not null) curves.Add(new(name, recorded.Levels) { Timeline = recorded });
             alive = recorded?.AliveAtPeak ?? [];
             return (measured, compression.Report());
         }

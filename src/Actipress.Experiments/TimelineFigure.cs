@@ -8,7 +8,11 @@ public static class TimelineFigure
     /// <summary>A curve.</summary>
     /// <param name="Name">The name in the legend.</param>
     /// <param name="Levels">The levels of one step.</param>
-    public sealed record Curve(string Name, IReadOnlyList<MemoryLevel> Levels);
+    public sealed record Curve(string Name, IReadOnlyList<MemoryLevel> Levels)
+    {
+        /// <summary>The timeline of the step; null where the levels were stored.</summary>
+        public MemoryTimeline? Timeline { get; init; }
+    }
 
     /// <summary>Draws curves over one step, each scaled so that the forward pass ends in the middle.</summary>
     /// <param name="title">The title above the figure.</param>

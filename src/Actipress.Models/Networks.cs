@@ -27,7 +27,8 @@ public sealed record Network(
 
 /// <summary>
 /// The networks by name, with batch and input from the paper: a network's first row in Tables 2 and 3, otherwise as in its experiments.
-/// ResNet50 is not the paper's; others' measurements of memory are of that network. A line here adds a network. The tests run over all networks, and need a line with its known figures.
+/// ResNet50 is not the paper's; others' measurements of memory are of that network. A line here adds a network. The tests run over all
+/// networks, and need a line with its known figures.
 /// </summary>
 public static class Networks
 {

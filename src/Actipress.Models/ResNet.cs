@@ -6,8 +6,8 @@ namespace Actipress.Models;
 
 /// <summary>
 /// Residual networks (He et al. 2016; the paper's Tables 2 and 3): (n, 3, h, w) to logits (n, classes). The network is a stem, stages of
-/// stride 1, 2, 2, 2, an average pool and a linear layer. For small images, with h and w multiples of 8, the stem is a 3 x 3 convolution; for
-/// photographs, with multiples of 32, it is a 7 x 7 convolution of stride 2 and a max pooling of stride 2. Parameters are named as in
+/// stride 1, 2, 2, 2, an average pool and a linear layer. For small images, with h and w multiples of 8, the stem is a 3 x 3 convolution;
+/// for photographs, with multiples of 32, it is a 7 x 7 convolution of stride 2 and a max pooling of stride 2. Parameters are named as in
 /// torchvision.
 /// </summary>
 public sealed class ResNet : Module<Tensor, Tensor>

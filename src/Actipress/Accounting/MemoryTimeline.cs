@@ -150,26 +150,54 @@ public sealed class MemoryTimeline : IDisposable
 
     List<AliveBlock> AliveAt(int moment)
     {
-        var names = new Dictionary<Block, string>();
-        long packed = 0;
-        foreach (var map in maps)
-        {
-            if (map.Original is { } original)
-                names[original] = $"map of {map.Layer}" + (map.Values is { Held.IsRaw: true } ? ", kept as it is" : "");
-            foreach (var block in map.Rebuilt) names[block] = $"rebuilt map of {map.Layer}";
-            packed += map.Bits.Where(bits => bits.Start <= moment && moment < bits.End).Sum(bits => bits.Bytes);
-            if (map.Values is { Held: { IsRaw: false, Bytes: var bytes }, Start: var start } && start <= moment && moment < map.End)
-                packed += bytes;
-        }
+        var alive = Spans().Where(span => span.Start <= moment && moment < span.End).ToList();
+        var packed = alive.Where(span => span.Kind == MemoryKind.PackedMap).Sum(span => span.Bytes);
         var listed = new List<AliveBlock>();
         if (packed > 0) listed.Add(new(packed, "packed maps"));
-        foreach (var block in blocks)
-            if (block.IsAliveAt(moment) && block.Bytes >= SmallestListed)
-                listed.Add(new(block.Bytes, block.Name ?? names.GetValueOrDefault(block, $"made in the {moments[block.Start].Activity}")));
+        listed.AddRange(alive.Where(span => span.Kind != MemoryKind.PackedMap).Select(span => new AliveBlock(span.Bytes, span.What)));
         listed.Sort((a, b) => b.Bytes.CompareTo(a.Bytes));
         listed.Add(new(moments[moment].Level - listed.Sum(block => block.Bytes), "smaller blocks and others"));
         return listed;
     }
+
+    // What was alive from a moment until before another: each packed map, and each block of 64 KiB or more.
+    List<MemorySpan> Spans()
+    {
+        var (spans, names) = (new List<MemorySpan>(), new Dictionary<Block, (MemoryKind Kind, string What)>());
+        foreach (var map in maps)
+        {
+            if (map.Original is { } original)
+                names[original] =
+                    (MemoryKind.Map, $"map of {map.Layer}" + (map.Values is { Held.IsRaw: true } ? ", kept as it is" : ""));
+            foreach (var block in map.Rebuilt) names[block] = (MemoryKind.RebuiltMap, $"rebuilt map of {map.Layer}");
+            foreach (var (bytes, start, end) in map.Bits) spans.Add(new(bytes, start, end, MemoryKind.PackedMap, $"bits of {map.Layer}"));
+            if (map.Values is { Held: { IsRaw: false, Bytes: var kept }, Start: var from })
+                spans.Add(new(kept, from, map.End, MemoryKind.PackedMap, $"packed map of {map.Layer}"));
+        }
+        foreach (var block in blocks.Where(block => block.Bytes >= SmallestListed))
+        {
+            var activity = moments[block.Start].Activity;
+            var (kind, what) = block.Name is { } name ? (MemoryKind.Gradient, name) : names.GetValueOrDefault(
+                block, (activity.Backward ? MemoryKind.Backward : MemoryKind.Forward, $"made in the {activity}"));
+            spans.Add(new(block.Bytes, block.Start, block.End, kind, what));
+        }
+        return spans;
+    }
+
+    /// <summary>The moments and what was alive then, for a page.</summary>
+    internal (IReadOnlyList<Moment> Moments, int Peak, IReadOnlyList<MemorySpan> Spans) Story()
+    {
+        lock (gate) return ([.. moments], moments.Count == 0 ? 0 : PeakMoment(), Spans());
+    }
+
+    /// <summary>
+    /// Writes a page of one file, which shows the level through the step, divided by what takes the memory, and lists what was alive at the
+    /// moment under the pointer.
+    /// </summary>
+    /// <param name="path">The file; its name ends in .html.</param>
+    /// <exception cref="ArgumentException">The name ends otherwise.</exception>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public void Save(string path) => MemoryPage.Save(path, "A training step", [("", this)]);
 
     internal void Allocated(nint address, long bytes, long level)
     {

@@ -144,9 +144,9 @@ static unsafe class BackwardKernels
         var call = new BatchNormCall(
             weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon,
             (wants[0] != 0, wants[1] != 0, wants[2] != 0));
-        if (OfPieces(
-            input, [gradient], pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: ofBatchNorm.AreOne(gradient))) is { } found)
-            return found;
+        var ofPieces = OfPieces(
+            input, [gradient], pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: ofBatchNorm.AreOne(gradient)));
+        if (ofPieces is { } found) return found;
         var channels = (long[])[input.shape[1]];
         return (Lost(input, wants[0] != 0), OfChannels(wants[1]), OfChannels(wants[2]));
 

@@ -24,8 +24,8 @@ sealed class CoefficientGrid : Implementation
         using var coefficients = codec.Transform.Forward(x, MapShape.Of(map.shape));
         using var contiguous = coefficients.contiguous();
         var grid = GridMap.Pack(
-            (void*)LibTorch.Data(contiguous), ScalarType.Float32, GridFormat.Tiles(contiguous.NumberOfElements), codec.Keep, exactZeros: false,
-            limits with { Bytes = limits.Bytes - zeroBytes }, get_num_threads(), out why);
+            (void*)LibTorch.Data(contiguous), ScalarType.Float32, GridFormat.Tiles(contiguous.NumberOfElements), codec.Keep,
+            exactZeros: false, limits with { Bytes = limits.Bytes - zeroBytes }, get_num_threads(), out why);
         return grid is null ? null : new GridOfCoefficients(zeroBytes > 0 ? ExactZeros.Of(map) : null, grid);
     }
 }

@@ -1,8 +1,8 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Encodings;
-using Actipress.Machine;
 using Actipress.Grid.Tiles;
+using Actipress.Machine;
 using Actipress.Maps;
 using static TorchSharp.torch;
 

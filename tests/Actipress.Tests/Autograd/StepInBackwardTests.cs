@@ -16,7 +16,8 @@ public sealed class StepInBackwardTests : IDisposable
     {
         manual_seed(5);
         return Sequential(
-            ("conv", Conv2d(3, 8, 3, padding: 1)), ("norm", BatchNorm2d(8)), ("relu", ReLU()), ("flat", Flatten()), ("fc", Linear(8 * 64, 10)));
+            ("conv", Conv2d(3, 8, 3, padding: 1)), ("norm", BatchNorm2d(8)), ("relu", ReLU()), ("flat", Flatten()),
+            ("fc", Linear(8 * 64, 10)));
     }
 
     static optim.Optimizer Make(string name, Module model) => name switch
@@ -95,7 +96,8 @@ public sealed class StepInBackwardTests : IDisposable
     [Fact]
     public void Gradients_are_freed_one_by_one()
     {
-        using var model = Sequential(Enumerable.Range(0, 8).Select(i => ($"{i}", (Module<Tensor, Tensor>)Linear(512, 512, hasBias: false))));
+        using var model = Sequential(
+            Enumerable.Range(0, 8).Select(i => ($"{i}", (Module<Tensor, Tensor>)Linear(512, 512, hasBias: false))));
         var x = randn(2, 512);
         var (within, after) = (Peak(inBackward: true), Peak(inBackward: false));
         var ofLayer = 512 * 512 * sizeof(float);

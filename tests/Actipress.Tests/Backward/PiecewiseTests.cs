@@ -241,7 +241,8 @@ public sealed class PiecewiseTests : IDisposable
     public void A_threshold_at_awkward_values(float threshold, bool mayOverwrite)
     {
         long[] shape = [3, 5, 260, 300];
-        var (awkward, random) = (new[] { 0, -0f, float.NaN, float.PositiveInfinity, float.NegativeInfinity, 0.25f, float.Epsilon, -1, 2 }, new Random(3));
+        var random = new Random(3);
+        float[] awkward = [0, -0f, float.NaN, float.PositiveInfinity, float.NegativeInfinity, 0.25f, float.Epsilon, -1, 2];
         var values = Enumerable.Range(0, 3 * 5 * 260 * 300).Select(_ => awkward[random.Next(awkward.Length)]).ToArray();
         var gradients = values.Select(_ => awkward[random.Next(awkward.Length)]).ToArray();
         foreach (var isTransposed in new[] { false, true })

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using Actipress.Experiments;
 
@@ -18,71 +17,34 @@ public sealed class ReportPageTests : IDisposable
 
     static readonly string experiments = Path.Combine(TestData.Repository, "experiments");
 
-    // The page shows the report in a frame of the wanted width, since a browser's window has a least width. A script writes what it finds
-    // in the frame.
-    const string Frame = """
-        <!doctype html><body style="margin:0"><iframe id=frame src="report.html" style="border:0;width:WIDTHpx;height:900px"></iframe>
-        <pre id=found></pre><script>
-        frame.onload = () => {
-          const page = frame.contentDocument, within = frame.contentWindow;
-          const heading = text => [...page.querySelectorAll('h3')].find(one => one.textContent.startsWith(text));
-          const rows = title => [...heading(title).parentElement.querySelectorAll('tbody tr')]
-            .map(row => [...row.cells].map(cell => cell.textContent));
-          found.textContent = JSON.stringify({
-            width: page.documentElement.scrollWidth,
-            ground: within.getComputedStyle(page.body).backgroundColor,
-            text: within.getComputedStyle(page.body).color,
-            tops: ['Memory', 'Test score', 'Time of a step'].map(title => heading(title).getBoundingClientRect().bottom),
-            widest: Math.max(...[...page.querySelectorAll('figure svg, figure img')].map(one => one.getBoundingClientRect().right)),
-            memory: rows('Memory'), scores: rows('Test score'), times: rows('Time of a step'),
-          });
+    // A script reads what the page shows.
+    const string Script = """
+        const heading = text => [...page.querySelectorAll('h3')].find(one => one.textContent.startsWith(text));
+        const rows = title => [...heading(title).parentElement.querySelectorAll('tbody tr')]
+          .map(row => [...row.cells].map(cell => cell.textContent));
+        return {
+          tops: ['Memory', 'Test score', 'Time of a step'].map(title => heading(title).getBoundingClientRect().bottom),
+          widest: Math.max(...[...page.querySelectorAll('figure svg, figure img')].map(one => one.getBoundingClientRect().right)),
+          memory: rows('Memory'), scores: rows('Test score'), times: rows('Time of a step'),
         };
-        </script>
         """;
 
-    sealed record Found(
-        double Width, string Ground, string Text, double[] Tops, double Widest, string[][] Memory, string[][] Scores, string[][] Times);
-
-    static string? Browser => ((string[])["chromium", "chromium-browser", "google-chrome"])
-        .SelectMany(name => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(bin => Path.Combine(bin, name)))
-        .FirstOrDefault(File.Exists);
-
-    Found Open(int width, bool dark)
-    {
-        if (Browser is not { } browser) throw new InvalidOperationException("No browser.");
-        var frame = Path.Combine(folder, "frame.html");
-        File.WriteAllText(frame, Frame.Replace("WIDTH", $"{width}", StringComparison.Ordinal));
-        string[] command =
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files",
-            $"--user-data-dir={Path.Combine(folder, "browser")}", $"--blink-settings=preferredColorScheme={(dark ? 0 : 1)}",
-            $"--window-size={Math.Max(600, width)},900", "--virtual-time-budget=5000",
-        ];
-        var picture = Path.Combine(
-            Directory.CreateDirectory(Path.Combine(TestData.Repository, "artifacts", "pages")).FullName,
-            $"report-{width}-{(dark ? "dark" : "light")}.png");
-        var shot = ChildProcess.Run([.. command, $"--screenshot={picture}", $"file://{frame}"]);
-        Assert.True(shot.ExitCode == 0 && File.Exists(picture), shot.All);
-        var dom = ChildProcess.Run([.. command, "--dump-dom", $"file://{frame}"]);
-        var found = Regex.Match(dom.Output, "<pre id=\"found\">(.+?)</pre>");
-        Assert.True(found.Success, dom.All[..Math.Min(2000, dom.All.Length)]);
-        return JsonSerializer.Deserialize<Found>(WebUtility.HtmlDecode(found.Groups[1].Value), JsonSerializerOptions.Web)!;
-    }
+    sealed record Found(double[] Tops, double Widest, string[][] Memory, string[][] Scores, string[][] Times);
 
     [Fact]
     public void The_page_is_readable_at_three_widths_and_in_both_schemes_and_tells_what_was_measured()
     {
-        if (Browser is null) Assert.Skip("No Chromium to look at the page with: apt-get install chromium.");
+        using var browser = HeadlessBrowser.OrSkip();
         Reproduction.Page(Reproduction.All, new(null, experiments), StoredPiece.ReadAll(experiments))
             .Save(Path.Combine(folder, "report.html"));
         foreach (var width in (int[])[390, 800, 1400])
             foreach (var dark in (bool[])[false, true])
             {
-                var found = Open(width, dark);
-                Assert.True(found.Width <= width, $"{found.Width} pixels in a page of {width}");
+                var (seen, found) = browser.Open<Found>(Path.Combine(folder, "report.html"), width, dark, Script);
+                Assert.True(seen.Width <= width, $"{seen.Width} pixels in a page of {width}");
                 Assert.True(found.Widest <= width, $"a figure up to {found.Widest} in a page of {width}");
-                Assert.Equal(dark ? "rgb(22, 24, 27)" : "rgb(255, 255, 255)", found.Ground);
-                Assert.Equal(dark ? "rgb(232, 232, 232)" : "rgb(34, 34, 34)", found.Text);
+                Assert.Equal(dark ? "rgb(22, 24, 27)" : "rgb(255, 255, 255)", seen.Ground);
+                Assert.Equal(dark ? "rgb(232, 232, 232)" : "rgb(34, 34, 34)", seen.Text);
                 if (width == 1400) Assert.All(found.Tops, bottom => Assert.InRange(bottom, 0, 900));    // on the first screen
 
                 // The values in the browser are the stored values.

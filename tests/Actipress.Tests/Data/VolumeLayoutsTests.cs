@@ -173,6 +173,19 @@ public sealed class VolumeLayoutsTests : IDisposable
             StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("dataset.json", """
+        {"name": "x", "modality": {"0": "MRI"}, "labels": {"0": "ground", "1": "a"}, "training": [{"image": "a.nii", "label": "a\u0000.nii"}]}
+        """)]
+    [InlineData("table.csv", "image,label\na.nii,a\0.nii\n")]
+    public void A_list_that_names_a_file_with_a_null_character_is_refused(string list, string text)
+    {
+        File.WriteAllText(Path.Combine(folder, list), text);
+        var refused = Assert.Throws<InvalidDataException>(() => list == "dataset.json"
+            ? Decathlon.Open(folder, null, null) : VolumeTable.Open(Path.Combine(folder, list), null, null));
+        Assert.Contains($"{list} names a file 'a\\0.nii'", refused.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Regions_are_trained_as_the_labels_that_they_are_made_of()
     {

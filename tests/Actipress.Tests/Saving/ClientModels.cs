@@ -661,8 +661,8 @@ public sealed record Scenes(Tensor Images, Tensor Masks, Tensor Boxes, Tensor Qu
         var edges = stack([near.flatten(), arange(nodes).view(-1, 1).expand(-1, 6).flatten()]);
         var weights = from_array(Enumerable.Repeat(1 / 6f, nodes * 6).ToArray()).view(nodes, 6);
         var adjacency = zeros(nodes, nodes).scatter_(1, near, weights);
-        var features = from_array(
-            points.SelectMany(point => (float[])[point.X, point.Y, MathF.Sin(point.X * 9), MathF.Cos(point.Y * 7)]).ToArray()).view(nodes, 4);
+        var waves = points.SelectMany(point => (float[])[point.X, point.Y, MathF.Sin(point.X * 9), MathF.Cos(point.Y * 7)]).ToArray();
+        var features = from_array(waves).view(nodes, 4);
         var labels = from_array(
             points.Select(point => (long)Math.Clamp((MathF.Sin(point.X * 5) + MathF.Cos(point.Y * 6) + 2) * 0.74f, 0, 2)).ToArray());
         return (features, adjacency, edges, labels);
