@@ -74,6 +74,7 @@ public sealed class VolumeLayoutsTests : IDisposable
         var files = One(Make("image.nii", i => i), Make("label.nii", i => i % 3 == 2 ? 2 - off : i % 3));
         if (isRead) Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 3)), files.Read(0).Labels);
         else Assert.Contains("wanted whole numbers from 0 to 2", Refusal(() => files.Read(0)), StringComparison.Ordinal);
+        Assert.Equal((isRead ? 2 : null, null), (Relabelling.None.ClassOf((float)(2 - off)), Relabelling.None.ClassOf(-1)));
     }
 
     [Fact]
@@ -197,6 +198,10 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Equal(["background", "whole", "core"], files.ClassNames!);
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 3)), files.Read(0).Labels);
         Assert.Equal(4, files.Relabelling.ValueOf(2));
+        Describe("""{ "channel_names": { "0": "T1" }, "labels": { "background": 0, "second": 2 }, "file_ending": ".nii.gz" }""");
+        Assert.Equal((1, null), (Decathlon.Open(folder).Relabelling.ClassOf(2), Decathlon.Open(folder).Relabelling.ClassOf(1)));
+        Describe(
+            """{ "channel_names": { "0": "T1" }, "labels": { "background": 0, "whole": [1, 4], "core": 4 }, "file_ending": ".nii.gz" }""");
         // A number that the description does not list is no class, although a class has this number.
         Make("labelsTr/a.nii.gz", i => i % 3);
         Assert.Contains("holds label 2 at voxel (2, 0, 0): wanted 0, 1, 4", Refusal(() => files.Read(0)), StringComparison.Ordinal);

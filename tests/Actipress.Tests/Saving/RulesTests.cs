@@ -54,6 +54,15 @@ public sealed class RulesTests : IDisposable
     }
 
     [Fact]
+    public void A_rule_that_different_rules_overrule_is_told_with_that_of_its_first_layer()
+    {
+        var (second, third, told) = Kept(options => options
+            .Where(layer => layer.Name is "conv2" or "conv3", Eight).Where("conv2", Four).Where("conv3", Four));
+        Assert.Equal(("dct:4", "dct:4"), (second, third));
+        Assert.Contains("the first of them goes by rule 2 ('dct:4' for 'conv2'),", Assert.Single(told), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Of_two_rules_with_one_pattern_the_later_one_decides_and_the_earlier_one_is_told()
     {
         var (second, third, told) = Kept(options => options.Where("conv2", Four).Except("conv2").Where("conv2", Eight));
