@@ -9,7 +9,7 @@ namespace Actipress.Benchmarks;
 public sealed record SuiteResult(
     Provenance Machine, IReadOnlyList<CodecTiming> Codecs, IReadOnlyList<CodecTiming> Scaling, IReadOnlyList<CodecTiming> Large,
     IReadOnlyList<StepTiming> Steps, IReadOnlyList<CodecFidelity> Fidelity, IReadOnlyList<RivalQuality> Rivals,
-    IReadOnlyList<ComparatorStep> Comparators, IReadOnlyList<ObserverTiming> Observer);
+    IReadOnlyList<ComparatorStep> Comparators, IReadOnlyList<ObserverTiming> Observer, IReadOnlyList<MemoryFit> Fits);
 
 /// <summary>The plan of what to measure.</summary>
 public sealed record SuitePlan
@@ -57,7 +57,11 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         ("observer", "training steps with and without the observer of operations in turn: LeNet and ResNet-18"),
         ("comparators", "memory, time and gradient of compression beside checkpoints and 16 bits, on a trained ResNet-20"),
         ("fidelity", "gradient cosine and bytes of every codec on a trained ResNet-20"),
+        ("fits", "the largest batch of each network that fits in 11 GiB, plain and compressed, predicted from small steps"),
     ];
+
+    // The memory of a common GPU, with which others have measured.
+    const long FitBytes = 11L << 30;
 
     /// <summary>The parts that can be measured on a GPU.</summary>
     public static IReadOnlyList<string> OnGpus { get; } = ["codecs", "large", "scaling", "steps"];
@@ -99,6 +103,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         List<RivalQuality> rivals = [];
         List<ComparatorStep> comparators = [];
         List<ObserverTiming> observer = [];
+        List<MemoryFit> fits = [];
         try
         {
             foreach (var part in Parts.Select(part => part.Name).Where(plan.Parts.Contains))
@@ -111,11 +116,12 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
                     case "steps": Measure(part, steps, Steps()); break;
                     case "observer": Measure(part, observer, Observer()); break;
                     case "comparators": Measure(part, comparators, Comparators()); break;
+                    case "fits": Measure(part, fits, Fits()); break;
                     default: Measure(part, fidelity, Fidelity()); break;
                 }
         }
         catch (OperationCanceledException) { }
-        return new(provenance, codecs, scaling, large, steps, fidelity, rivals, comparators, observer);
+        return new(provenance, codecs, scaling, large, steps, fidelity, rivals, comparators, observer, fits);
     }
 
     void Measure<T>(string kind, List<T> into, IEnumerable<T> measurements)
@@ -246,6 +252,17 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         using var subject = TrainedResNet20();
         progress.Report($"{subject.Name} in {ComparatorBenchmark.Ways.Count} ways");
         foreach (var step in ComparatorBenchmark.Run(subject, Math.Min(5, plan.Rounds), cancellation)) yield return step;
+    }
+
+    IEnumerable<MemoryFit> Fits()
+    {
+        foreach (var network in Models.Networks.All)
+        {
+            if (plan.Networks is { } chosen && !chosen.Contains(network.Name, StringComparer.OrdinalIgnoreCase)) continue;
+            cancellation.ThrowIfCancellationRequested();
+            progress.Report($"small steps of {network.Name}");
+            yield return MemoryFit.Of(new(network, network.Batch, network.Input, [plan.Codecs[0]]), FitBytes);
+        }
     }
 
     Subject TrainedResNet20()

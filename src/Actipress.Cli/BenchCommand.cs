@@ -55,8 +55,8 @@ static class BenchCommand
         };
         var store = new Option<string?>("--store")
         {
-            Description = "The repository: adds the results to its experiments codec-bench and resnet20-fidelity, from which ./dev readme "
-                + "writes. ./dev bench --store names it by itself.",
+            Description = "The repository: adds the results to its experiments codec-bench, resnet20-fidelity and largest-batch, from "
+                + "which ./dev readme writes. ./dev bench --store names it by itself.",
             HelpName = "folder",
         };
         var device = CommonOptions.Device();
@@ -99,10 +99,13 @@ static class BenchCommand
             var stored = parsed.GetValue(store) is { } repository ? Path.Combine(repository, "experiments") : null;
             var results = new ResultsFile(
                 stored is null ? Outputs.Folder("--out", parsed.GetValue(output)!) : Path.Combine(stored, CodecTable.Folder));
-            var fidelity = stored is null ? results : new ResultsFile(Path.Combine(stored, "resnet20-fidelity"));
+            var (fidelity, fits) = stored is null
+                ? (results, results)
+                : (new ResultsFile(Path.Combine(stored, "resnet20-fidelity")), new ResultsFile(Path.Combine(stored, FitTable.Folder)));
             using var progress = new StatusLine();
             using var afterStep = interruption.AfterStep();
-            var result = new Suite(plan, part => part == "fidelity" ? fidelity : results, progress, interruption.Token).Run();
+            var result = new Suite(
+                plan, part => part switch { "fidelity" => fidelity, "fits" => fits, _ => results }, progress, interruption.Token).Run();
             progress.Clear();
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result, results.Path);
@@ -187,6 +190,10 @@ static class BenchCommand
             "gradient fidelity", result.Fidelity, ("network", one => $"{one.Network}"), ("codec", one => $"{one.Codec}"),
             ("by layer", one => $"{(one.Adapted ? "yes" : "no")}"), ("bytes/element", one => $"{one.BytesPerElement:0.000}"),
             ("cosine", one => $"{one.Cosine:0.0000}"), ("norm ratio", one => $"{one.NormRatio:0.000}"));
+        ShowTable(
+            "largest batch in 11 GiB", result.Fits, ("network", one => $"{one.Network}"), ("example", one => $"{string.Join(" x ", one.Input)}"),
+            ("plain", one => $"{one.LargestPlain}"), ("compressed", one => $"{one.LargestCompressed}"), ("codec", one => $"{one.Codec}"),
+            ("times", one => $"{one.Times:0.0}"));
         Console.WriteLine($"Results: {path}");
     }
 

@@ -14,6 +14,10 @@ public sealed record MemoryFit(
     string Network, IReadOnlyList<long> Input, string Codec, long MemoryBytes, int Batch, long PlainBytes, long CompressedBytes,
     long LargestPlain, long LargestCompressed)
 {
+    /// <summary>The largest compressed batch over the largest plain batch; infinite where not even one plain example fits.</summary>
+    [System.Text.Json.Serialization.JsonIgnore]
+    public double Times => (double)LargestCompressed / LargestPlain;
+
     /// <summary>Predicts a plan's batch and two other batches, between which memory grows linearly.</summary>
     /// <param name="plan">The plan, whose first codec is used, on all layers.</param>
     /// <param name="memoryBytes">The bytes of memory; by default the available memory of this machine.</param>

@@ -16,6 +16,7 @@ public static class ReadmeTables
         (["mnist-lenet-10-epochs", "cifar10-resnet", "cifar10-resnet-24-epochs", "hippocampus-unet3d"], Sweeps),
         ([CodecTable.Folder], folders => CodecTable.Write(new ResultsFile(folders[0]).Lines().Select(line => line.GetRawText()))),
         (["paper"], folders => Memory(new ResultsFile(folders[0]))),
+        ([FitTable.Folder], folders => FitTable.Write(new ResultsFile(folders[0]).Lines())),
     ];
 
     /// <summary>The text of the README with new tables.</summary>

@@ -11,6 +11,7 @@ public static class TimelineFigure
     public sealed record Curve(string Name, IReadOnlyList<MemoryLevel> Levels)
     {
         /// <summary>The timeline of the step; null where the levels were stored.</summary>
+        [System.Text.Json.Serialization.JsonIgnore]
         public MemoryTimeline? Timeline { get; init; }
     }
 
