@@ -13,7 +13,9 @@ sealed class StepInBackward : IDisposable
     readonly List<Parameter> hooked = [];
 
     /// <param name="optimizer">The optimizer; not disposed. Gradients that its parameters have are freed.</param>
-    /// <exception cref="ArgumentException">The optimizer cannot step one parameter without the others.</exception>
+    /// <exception cref="ArgumentException">
+    /// The optimizer cannot step one parameter without the others, or has a parameter more than once.
+    /// </exception>
     /// <exception cref="InvalidOperationException">A parameter has another hook already.</exception>
     /// <exception cref="PlatformNotSupportedException">libtorch does not tell here when a gradient is whole.</exception>
     public StepInBackward(torch.optim.Optimizer optimizer)
@@ -23,6 +25,10 @@ sealed class StepInBackward : IDisposable
             throw new ArgumentException(
                 $"{optimizer.GetType().Name} cannot step within the backward pass: found a step that needs the gradients of all parameters "
                 + "at the same time, wanted an optimizer that steps each parameter by itself, such as SGD or Adam.", nameof(optimizer));
+        if (Groups.SelectMany(group => group.Parameters).CountBy(parameter => parameter.Handle).Any(times => times.Value > 1))
+            throw new ArgumentException(
+                "A parameter is in the optimizer more than once: found it twice or more, wanted it once, because its gradient is freed "
+                + "after one step.", nameof(optimizer));
         try
         {
             foreach (var group in Groups)

@@ -224,6 +224,30 @@ public sealed class StepInBackwardTests : IDisposable
     }
 
     [Fact]
+    public void An_optimizer_that_has_a_parameter_twice_is_refused()
+    {
+        using var model = Model();
+        using var optimizer = optim.SGD(model.parameters().Append(model.parameters().First()), 0.1);
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var refusal = Assert.Throws<ArgumentException>(() => compression.StepInBackward(optimizer));
+        Assert.Contains("more than once", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_weight_that_the_pass_needs_after_its_step_is_told()
+    {
+        using var layer = Linear(4, 4, hasBias: false);
+        using var optimizer = optim.SGD(layer.parameters(), 1);
+        using var compression = layer.CompressActivations(ActivationCodec.Dct(10));
+        using var within = compression.StepInBackward(optimizer);
+        var x = randn(3, 4, requires_grad: true);
+        using var loss = layer.call(functional.linear(x, layer.weight!.detach())).sum();
+        var refusal = Assert.Throws<InvalidOperationException>(() => compression.Backward(loss));
+        Assert.Contains("A weight of Linear of shape (4, 4)", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains("StepInBackward", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void An_optimizer_that_throws_ends_the_pass_with_its_exception()
     {
         var model = Model();
