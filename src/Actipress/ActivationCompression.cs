@@ -148,10 +148,15 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     /// <remarks>
     /// The training loop may stay as it is: <c>optimizer.step()</c> and <c>optimizer.zero_grad()</c> find no gradients. What needs the
     /// gradients of all parameters after the pass, such as clipping by their norm or accumulation over several passes, finds none either.
+    /// Parameters that are added to the optimizer later keep their gradients, for <c>optimizer.step()</c>. A parameter without a gradient
+    /// in a pass stays as it is. After a step outside of the pass, TorchSharp's <c>zero_grad()</c> leaves it a gradient of zeros, by which
+    /// momentum and decay still move it.
     /// </remarks>
     /// <param name="optimizer">The optimizer; not disposed. Gradients that its parameters have now are freed.</param>
     /// <returns>The steps, until they are disposed, or this compression is.</returns>
-    /// <exception cref="ArgumentException">The optimizer cannot step one parameter without the others, as LBFGS.</exception>
+    /// <exception cref="ArgumentException">
+    /// The optimizer cannot step one parameter without the others, as LBFGS, or has a parameter more than once.
+    /// </exception>
     /// <exception cref="InvalidOperationException">
     /// The gradient of a parameter has another user within the backward pass: such steps already, or averaging over ranks.
     /// </exception>
@@ -161,6 +166,7 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
         ArgumentNullException.ThrowIfNull(optimizer);
         ObjectDisposedException.ThrowIf(disposed, this);
         var steps = new StepInBackward(optimizer);
+        stepping.RemoveAll(ended => ended.HasEnded);
         stepping.Add(steps);
         return steps;
     }
@@ -240,11 +246,16 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     public GradientFidelity MeasureFidelity(IEnumerable<Func<Tensor>> losses)
     {
         ArgumentNullException.ThrowIfNull(losses);
-        return GradientFidelity.Measure(model, losses, compressed =>
+        foreach (var steps in stepping) steps.Enabled = false;
+        try
         {
-            Store.Enabled = compressed;
-            return new Reenabled(Store);
-        });
+            return GradientFidelity.Measure(model, losses, compressed =>
+            {
+                Store.Enabled = compressed;
+                return new Reenabled(Store);
+            });
+        }
+        finally { foreach (var steps in stepping) steps.Enabled = true; }
     }
 
     /// <summary>

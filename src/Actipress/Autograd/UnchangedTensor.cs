@@ -32,7 +32,9 @@ sealed class UnchangedTensor : IDisposable
             "has been changed in place since the forward pass: " +
             $"found version {LibTorch.Version(tensor)}, wanted {version}. " +
             (weight is null ? "Replace the in-place operation."
-                : "That is what optimizer.step() does: call backward() before it, or run the forward pass again."));
+                : "That is what optimizer.step() does: call backward() before it, or run the forward pass again. StepInBackward does it " +
+                  "as soon as the weight's gradient is whole: run one backward pass for each forward pass, and clone a weight where it " +
+                  "is detached."));
     }
 
     public void Dispose() => tensor.Dispose();

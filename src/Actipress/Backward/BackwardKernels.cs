@@ -268,8 +268,9 @@ static unsafe class BackwardKernels
 
         public bool AreOne(Tensor gradient)
         {
-            seen = StorageReference.HoldersOf(OperationObserver.Implementation(gradient));
-            return seen <= ofOwn && gradient.is_contiguous()
+            // Several threads run backward passes, so that only the trial may read the field.
+            var holders = seen = StorageReference.HoldersOf(OperationObserver.Implementation(gradient));
+            return holders <= ofOwn && gradient.is_contiguous()
                 && StorageReference.HoldersOf(StorageReference.AddressOf(gradient)) == 1
                 && StorageReference.BytesOf(gradient) == gradient.Bytes();
         }

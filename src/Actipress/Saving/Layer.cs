@@ -39,5 +39,10 @@ public sealed record Layer(string Name, torch.nn.Module? Module)
         || FileSystemName.MatchesSimpleExpression(pattern, Path, ignoreCase: false);
 
     /// <inheritdoc/>
-    public override string ToString() => Type.Length == 0 ? Name : $"{Name} ({Type})";
+    public override string ToString() => (Name, Type) switch
+    {
+        (_, "") => Name,
+        ("", _) => Type,
+        _ => $"{Name} ({Type})",
+    };
 }

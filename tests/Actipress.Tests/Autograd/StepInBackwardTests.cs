@@ -80,6 +80,59 @@ public sealed class StepInBackwardTests : IDisposable
     }
 
     [Fact]
+    public void A_group_that_is_added_later_is_stepped_once_by_the_caller()
+    {
+        var (after, within) = (Model(), Model());
+        foreach (var model in (Sequential[])[after, within])
+        {
+            // The added layer's gradients are the first of the pass.
+            using var optimizer = optim.SGD(model.parameters().SkipLast(2), 0.05, momentum: 0.9);
+            using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+            using var steps = model == within ? compression.StepInBackward(optimizer) : null;
+            optimizer.add_param_group(new SGD.ParamGroup(
+                model.parameters().TakeLast(2), new SGD.Options { LearningRate = 0.05, InitialLearningRate = 0.05, momentum = 0.9 }));
+            for (var step = 0; step < 3; step++) Step(model, optimizer, compression, step);
+        }
+        foreach (var (expected, found) in after.parameters().Zip(within.parameters())) Assert.True(expected.Equals(found));
+    }
+
+    [Fact]
+    public void A_parameter_that_is_frozen_at_first_is_stepped_within_the_pass_once_it_is_not()
+    {
+        var model = Model();
+        var frozen = model.parameters().First();
+        frozen.requires_grad = false;
+        using var optimizer = optim.SGD(model.parameters(), 0.1);
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        using var steps = compression.StepInBackward(optimizer);
+        using var before = frozen.clone();
+        Step(model, optimizer, compression, 1);
+        Assert.True(before.Equals(frozen));
+        frozen.requires_grad = true;
+        using (var loss = model.call(randn(4, 3, 8, 8)).square().mean()) compression.Backward(loss);
+        Assert.Null(frozen.grad);
+        Assert.False(before.Equals(frozen));
+    }
+
+    [Fact]
+    public void Fidelity_is_measured_without_a_step()
+    {
+        var model = Model();
+        using var optimizer = optim.SGD(model.parameters(), 0.1);
+        using var compression = model.CompressActivations(options => options.SmallestBytes(0));
+        var before = model.parameters().Select(parameter => parameter.clone()).ToArray();
+        var x = randn(4, 3, 8, 8);
+        var expected = compression.MeasureFidelity(Loss).Cosine;
+        using var steps = compression.StepInBackward(optimizer);
+        Assert.Equal(expected, compression.MeasureFidelity(Loss).Cosine);
+        foreach (var (found, begun) in model.parameters().Zip(before)) Assert.True(begun.Equals(found));
+        Step(model, optimizer, compression, 1);
+        Assert.False(before[0].Equals(model.parameters().First()));
+
+        Tensor Loss() => model.call(x).square().mean();
+    }
+
+    [Fact]
     public void A_parameter_that_two_layers_share_is_stepped_once_by_its_whole_gradient()
     {
         using var layer = Linear(4, 4, hasBias: false);
@@ -168,6 +221,30 @@ public sealed class StepInBackwardTests : IDisposable
         using var compression = model.CompressActivations(ActivationCodec.Dct(10));
         var refusal = Assert.Throws<ArgumentException>(() => compression.StepInBackward(optimizer));
         Assert.Contains("LBFGS", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_optimizer_that_has_a_parameter_twice_is_refused()
+    {
+        using var model = Model();
+        using var optimizer = optim.SGD(model.parameters().Append(model.parameters().First()), 0.1);
+        using var compression = model.CompressActivations(ActivationCodec.Dct(10));
+        var refusal = Assert.Throws<ArgumentException>(() => compression.StepInBackward(optimizer));
+        Assert.Contains("more than once", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_weight_that_the_pass_needs_after_its_step_is_told()
+    {
+        using var layer = Linear(4, 4, hasBias: false);
+        using var optimizer = optim.SGD(layer.parameters(), 1);
+        using var compression = layer.CompressActivations(ActivationCodec.Dct(10));
+        using var within = compression.StepInBackward(optimizer);
+        var x = randn(3, 4, requires_grad: true);
+        using var loss = layer.call(functional.linear(x, layer.weight!.detach())).sum();
+        var refusal = Assert.Throws<InvalidOperationException>(() => compression.Backward(loss));
+        Assert.Contains("A weight of Linear of shape (4, 4)", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains("StepInBackward", refusal.Message, StringComparison.Ordinal);
     }
 
     [Fact]
