@@ -5,7 +5,7 @@ docfx_version=2.81.0
 site_usage() {
     cat <<'TEXT'
 ./dev site [FOLDER]   build the site into a folder (artifacts/site), by docfx, which is fetched from NuGet the first time: 0 where it was
-                      built, 1 where docfx found a broken link or another fault in the pages
+                      built, 1 where docfx found a broken link or another fault in the pages, 2 where it could not begin
 TEXT
 }
 
@@ -28,7 +28,7 @@ run_docfx() {
 }
 
 site() {
-    local folder tools=$root/artifacts/docfx/tools sources=$root/artifacts/docfx/sources
+    local folder elsewhere tools=$root/artifacts/docfx/tools sources=$root/artifacts/docfx/sources
     case ${1:-} in
         help | --help | -h) site_usage; return 0 ;;
         -*) echo "dev site: no option '$1'." >&2; site_usage >&2; return 2 ;;
@@ -48,11 +48,18 @@ site() {
         echo "dev site: docfx found faults in the pages or in the library's XML comments; see the lines above." >&2
         return 1
     }
+    elsewhere=$(grep -rloE --include='*.html' '<(script|link|img|iframe)[^>]* (src|href)="(https?:)?//' "$sources/built" || true)
+    [ -z "$elsewhere" ] || {
+        echo "dev site: these pages load a script, a style or a picture from elsewhere; put it into docs/:" >&2
+        sed "s|^$sources/built/|  |" <<<"$elsewhere" >&2
+        return 1
+    }
     # The maps of minified scripts are two thirds of the bytes, and serve nobody who reads the pages.
     find "$sources/built/public" -name '*.map' -delete
     rm -rf "$folder"
     mkdir -p "$(dirname "$folder")"
     mv "$sources/built" "$folder"
     echo "$folder: $(find "$folder" -name '*.html' | wc -l) pages, $(du -sm "$folder" | cut -f 1) MB."
+    # Opened as a file, a page has no table of contents: browsers let no script read another file.
     echo "To read it here: $tools/docfx serve $folder"
 }
