@@ -38,9 +38,11 @@ public class FromOutsideTests
         global using static Given;
         static class Given
         {
-            public static Module<Tensor, Tensor> model = Identity();
+            public static Module<Tensor, Tensor> model = Identity(), block = model;
+            public static Module<Tensor, Tensor>[] modules = [model];
+            public static Func<Tensor[], Tensor[]> function = inputs => inputs;
             public static optim.Optimizer optimizer = optim.Adam(model.parameters());
-            public static Tensor images = zeros(1), labels = zeros(1);
+            public static Tensor images = zeros(1), labels = zeros(1), x = zeros(1), y = x, mask = x, loss = x;
             public static IEnumerable<(Tensor Images, Tensor Labels)> batches = [(images, labels)];
             public static ActivationCompression compression = model.CompressActivations(ActivationCodec.Dct(ratio: 10));
         }
@@ -53,7 +55,7 @@ public class FromOutsideTests
     ];
 
     public static TheoryData<string, int> Blocks =>
-        [.. ((string[])["docs/start.md", "docs/choosing.md", "docs/out-of-memory.md"])
+        [.. ((string[])["start", "choosing", "out-of-memory", "memory", "hooks", "comparators"]).Select(page => $"docs/{page}.md")
             .SelectMany(page => Code(page).Select((_, block) => (page, block)))];
 
     [Theory, MemberData(nameof(Blocks))]
