@@ -191,7 +191,8 @@ static class BenchCommand
             ("by layer", one => $"{(one.Adapted ? "yes" : "no")}"), ("bytes/element", one => $"{one.BytesPerElement:0.000}"),
             ("cosine", one => $"{one.Cosine:0.0000}"), ("norm ratio", one => $"{one.NormRatio:0.000}"));
         ShowTable(
-            "largest batch in 11 GiB", result.Fits, ("network", one => $"{one.Network}"), ("example", one => $"{string.Join(" x ", one.Input)}"),
+            "largest batch in 11 GiB", result.Fits, ("network", one => $"{one.Network}"),
+            ("example", one => $"{string.Join(" x ", one.Input)}"),
             ("plain", one => $"{one.LargestPlain}"), ("compressed", one => $"{one.LargestCompressed}"), ("codec", one => $"{one.Codec}"),
             ("times", one => $"{one.Times:0.0}"));
         Console.WriteLine($"Results: {path}");

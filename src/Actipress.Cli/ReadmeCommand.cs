@@ -9,12 +9,14 @@ static class ReadmeCommand
     public static Command Make()
     {
         var repository = new Argument<string>("folder") { Description = "The repository." };
-        var command = new Command("readme", "Write the README's tables from the stored results.") { repository };
+        var command = new Command("readme", "Write the documents' tables from the stored results.") { repository };
         command.Hidden = true;
         command.SetAction(parsed =>
         {
             var folder = parsed.GetValue(repository)!;
-            File.WriteAllText(Path.Combine(folder, "README.md"), ReadmeTables.Update(folder));
+            var documents = ReadmeTables.Documents
+                .Select(document => (Path: Path.Combine(folder, document), Text: ReadmeTables.Update(folder, document))).ToArray();
+            foreach (var (path, text) in documents) File.WriteAllText(path, text);
             return 0;
         });
         return command;

@@ -21,8 +21,8 @@ sealed class VolumeFolder
     /// <exception cref="InvalidDataException">The path has a null character.</exception>
     public static string Listed(string list, string folder, string file) => !file.Contains('\0', StringComparison.Ordinal)
         ? Path.GetFullPath(file, Path.GetFullPath(folder))
-        : throw new InvalidDataException($"{list} names a file '{file.Replace("\0", "\\0", StringComparison.Ordinal)}': found a null character, "
-            + "wanted the path of a volume.");
+        : throw new InvalidDataException($"{list} names a file '{file.Replace("\0", "\\0", StringComparison.Ordinal)}': found a null "
+            + "character, wanted the path of a volume.");
 
     /// <summary>Lists a folder. A missing folder is empty.</summary>
     /// <exception cref="InvalidDataException">Two volumes have one name, or a link leads nowhere; the message names them.</exception>

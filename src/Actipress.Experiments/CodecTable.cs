@@ -4,11 +4,16 @@ using System.Text.Json;
 
 namespace Actipress.Experiments;
 
-/// <summary>The README's tables of codecs and training steps, from the newest results of <c>./dev bench --store</c>.</summary>
+/// <summary>
+/// The documents' tables of codecs, training steps and fidelity, from the newest results of <c>./dev bench --store</c>.
+/// </summary>
 public static class CodecTable
 {
     /// <summary>The experiment that holds the results.</summary>
     public const string Folder = "codec-bench";
+
+    /// <summary>The experiment that holds the results of fidelity.</summary>
+    public const string FidelityFolder = "resnet20-fidelity";
 
     const string Map = "resnet20.relu";
 
@@ -88,6 +93,28 @@ public static class CodecTable
     }
 
     /// <summary>
+    /// The table of each codec's bytes and fidelity: adapted to each layer, or as it is where that alone was measured.
+    /// </summary>
+    /// <exception cref="InvalidDataException">A line lacks a member; the message says which line and member.</exception>
+    internal static MeasuredTable Fidelity(IEnumerable<string> results)
+    {
+        var newest = results.Select(Json.TryParse).OfType<JsonElement>().Where(line => Text(line, "kind") == "fidelity")
+            .Select(line => (Result: Object(line, "result"), From: Object(line, "provenance")))
+            .GroupBy(line => Text(line.Result, "codec"))
+            .Select(same => same.LastOrDefault(line => Flag(line.Result, "adapted"), same.Last())).ToArray();
+        if (newest.Length == 0) return new("", []);
+        var text = new StringBuilder("| codec | bytes an element | cosine | norm ratio |\n|---|---|---|---|\n");
+        foreach (var (result, _) in newest)
+            text.Append(CultureInfo.InvariantCulture, $"| `{Text(result, "codec")}` | {Number(result, "bytes_per_element"):0.000} | "
+                + $"{Number(result, "cosine"):0.0000} | {Number(result, "norm_ratio"):0.00} |\n");
+        var commits = newest.Select(line => Text(line.From, "commit")).Distinct().ToArray();
+        var last = newest[^1].From;
+        text.Append(CultureInfo.InvariantCulture, $"\n{Text(last, "machine")} with {Integer(last, "cores")} cores, TorchSharp "
+            + $"{Text(last, "torch_sharp")}, commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}.\n");
+        return new($"{text}", commits);
+    }
+
+    /// <summary>
     /// The times of training steps with every layer compressed, relative to plain steps: the newest result of each network.
     /// </summary>
     internal static IReadOnlyList<(string Network, string Codec, double Ratio)> Steps(IEnumerable<string> results) =>
@@ -96,6 +123,10 @@ public static class CodecTable
             .Select(line => Object(line, "result")).GroupBy(step => Text(step, "network"))
             .Select(same => (same.Key, Text(same.Last(), "codec"), Number(same.Last(), "ratio"))),
     ];
+
+    static bool Flag(JsonElement line, string name) =>
+        line.TryGetProperty(name, out var found) && found.ValueKind is JsonValueKind.True or JsonValueKind.False
+            ? found.GetBoolean() : throw No("true or false", line, name);
 
     static string Text(JsonElement line, string name) => Field(line, name, JsonValueKind.String, "text").GetString()!;
 
@@ -111,6 +142,6 @@ public static class CodecTable
             ? found : throw No(what, line, name);
 
     static InvalidDataException No(string what, JsonElement line, string name) =>
-        new($"The results of {Folder} have no {what} '{name}' in {Json.Beginning(line)}: wanted what ./dev bench --store writes. "
+        new($"The results of ./dev bench --store have no {what} '{name}' in {Json.Beginning(line)}: wanted what the command writes. "
             + "Take the line out, or measure again.");
 }

@@ -5,44 +5,51 @@ using static System.FormattableString;
 
 namespace Actipress.Experiments;
 
-/// <summary>Writes the README's tables of results, each from the experiments in the line above it.</summary>
+/// <summary>Writes the documents' tables of results, each from the experiments in the line above it.</summary>
 public static class ReadmeTables
 {
     const string End = "<!-- end of results -->";
 
-    // A line here adds a table, for which the README must have a place.
-    static readonly (string[] Experiments, Func<string[], MeasuredTable> Table)[] all =
+    // A line here adds a table, for which the document must have a place.
+    static readonly (string Document, string[] Experiments, Func<string[], MeasuredTable> Table)[] all =
     [
-        (["mnist-lenet-10-epochs", "cifar10-resnet", "cifar10-resnet-24-epochs", "hippocampus-unet3d"], Sweeps),
-        ([CodecTable.Folder], folders => CodecTable.Write(new ResultsFile(folders[0]).Lines().Select(line => line.GetRawText()))),
-        (["paper"], folders => Memory(new ResultsFile(folders[0]))),
-        ([FitTable.Folder], folders => FitTable.Write(new ResultsFile(folders[0]).Lines())),
+        ("README.md", ["mnist-lenet-10-epochs", "cifar10-resnet", "cifar10-resnet-24-epochs", "hippocampus-unet3d"], Sweeps),
+        ("README.md", [CodecTable.Folder], folders => CodecTable.Write(Lines(folders[0]))),
+        ("README.md", ["paper"], folders => Memory(new ResultsFile(folders[0]))),
+        ("README.md", [FitTable.Folder], folders => FitTable.Write(new ResultsFile(folders[0]).Lines())),
+        ("docs/choosing.md", [CodecTable.FidelityFolder], folders => CodecTable.Fidelity(Lines(folders[0]))),
     ];
 
-    /// <summary>The text of the README with new tables.</summary>
-    /// <param name="repository">The folder of README.md and experiments.</param>
+    static IEnumerable<string> Lines(string folder) => new ResultsFile(folder).Lines().Select(line => line.GetRawText());
+
+    /// <summary>The documents that have tables of results, as paths in the repository.</summary>
+    public static IEnumerable<string> Documents => all.Select(table => table.Document).Distinct();
+
+    /// <summary>The text of a document with new tables.</summary>
+    /// <param name="repository">The folder of README.md, docs and experiments.</param>
+    /// <param name="document">One of <see cref="Documents"/>.</param>
     /// <exception cref="InvalidDataException">
-    /// The README has no place for a table, or a table that would change has figures of a dirty commit.
+    /// The document has no place for a table, or a table that would change has figures of a dirty commit.
     /// </exception>
-    public static string Update(string repository)
+    public static string Update(string repository, string document)
     {
-        var readme = File.ReadAllText(Path.Combine(repository, "README.md"));
-        foreach (var (experiments, table) in all)
+        var text = File.ReadAllText(Path.Combine(repository, document));
+        foreach (var (_, experiments, table) in all.Where(table => table.Document == document))
         {
             var from = string.Join(", ", experiments.Select(name => $"experiments/{name}"));
             var mark = $"<!-- results: written by ./dev readme from {from} -->";
-            var begin = readme.IndexOf(mark, StringComparison.Ordinal);
-            var end = begin < 0 ? -1 : readme.IndexOf(End, begin, StringComparison.Ordinal);
-            if (end < 0) throw new InvalidDataException($"The README has no place for its results: wanted the lines '{mark}' and '{End}'.");
+            var begin = text.IndexOf(mark, StringComparison.Ordinal);
+            var end = begin < 0 ? -1 : text.IndexOf(End, begin, StringComparison.Ordinal);
+            if (end < 0) throw new InvalidDataException($"{document} has no place for its results: wanted the lines '{mark}' and '{End}'.");
             begin += mark.Length;
             var measured = table([.. experiments.Select(name => Path.Combine(repository, "experiments", name))]);
-            var text = "\n" + (measured.Text.Length == 0 ? "No results yet.\n" : measured.Text.ReplaceLineEndings("\n"));
-            if (text != readme[begin..end] && measured.DirtyCommits is { Length: > 0 } dirty)
-                throw new InvalidDataException($"The README's table of {from} would have figures of {string.Join(", ", dirty)}: sources "
-                    + "that were never committed, and that nobody can build again. Commit, and measure these figures again.");
-            readme = readme[..begin] + text + readme[end..];
+            var rows = "\n" + (measured.Text.Length == 0 ? "No results yet.\n" : measured.Text.ReplaceLineEndings("\n"));
+            if (rows != text[begin..end] && measured.DirtyCommits is { Length: > 0 } dirty)
+                throw new InvalidDataException($"The table of {from} in {document} would have figures of {string.Join(", ", dirty)}: "
+                    + "sources that were never committed, and that nobody can build again. Commit, and measure these figures again.");
+            text = text[..begin] + rows + text[end..];
         }
-        return readme;
+        return text;
     }
 
     static MeasuredTable Sweeps(string[] folders)

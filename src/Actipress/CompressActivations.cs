@@ -18,7 +18,7 @@ public static class CompressActivationsExtensions
     public static ActivationCompression CompressActivations(this nn.Module model, ActivationCodec codec) =>
         model.CompressActivations(options => options.Default(codec));
 
-    /// <inheritdoc cref="CompressActivations(nn.Module, ActivationCodec)"/>
+    /// <inheritdoc cref="CompressActivations(nn.Module, ActivationCodec)" path="/*[not(self::param)]"/>
     /// <param name="model">Any TorchSharp model.</param>
     /// <param name="configure">Chooses codecs by layer.</param>
     /// <exception cref="ArgumentException">A layer pattern matches nothing.</exception>

@@ -52,9 +52,11 @@ public class ReadmeTests
         Assert.Contains(string.Join('\n', lines).TrimEnd(), Readme, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void The_table_is_that_of_the_stored_results() =>
-        Assert.Equal(ReadmeTables.Update(TestData.Repository), Readme);
+    public static TheoryData<string> Documents => [.. ReadmeTables.Documents];
+
+    [Theory, MemberData(nameof(Documents))]
+    public void A_table_is_that_of_the_stored_results(string document) =>
+        Assert.Equal(ReadmeTables.Update(TestData.Repository, document), File.ReadAllText(Path.Combine(TestData.Repository, document)));
 
     [Theory, InlineData("0000000", true), InlineData("0000000-dirty", false)]
     public void A_table_changes_by_figures_of_a_commit_alone(string commit, bool changes)
@@ -71,11 +73,13 @@ public class ReadmeTests
             File.AppendAllText(results, Regex.Replace(newest, "\"commit\":\"[^\"]*\"", $"\"commit\":\"{commit}\"") + "\n");
             if (changes)
             {
-                Assert.Contains($"commit {commit}.", ReadmeTables.Update(repository), StringComparison.Ordinal);
+                Assert.Contains($"commit {commit}.", ReadmeTables.Update(repository, "README.md"), StringComparison.Ordinal);
                 return;
             }
-            var message = Assert.Throws<InvalidDataException>(() => ReadmeTables.Update(repository)).Message;
-            Assert.Contains($"table of experiments/{CodecTable.Folder} would have figures of {commit}:", message, StringComparison.Ordinal);
+            var message = Assert.Throws<InvalidDataException>(() => ReadmeTables.Update(repository, "README.md")).Message;
+            Assert.Contains(
+                $"table of experiments/{CodecTable.Folder} in README.md would have figures of {commit}:", message,
+                StringComparison.Ordinal);
         }
         finally
         {

@@ -9,7 +9,10 @@ public sealed class TensorsInTests
     public void Collections_by_any_interface_are_read_and_sequences_that_run_are_not()
     {
         using Tensor a = torch.zeros(1), b = torch.zeros(2);
-        object[] read = [new[] { a, b }, new List<Tensor> { a, b }, new ReadOnly([a, b]), new Writable([a, b]), (a, b), Tuple.Create(a, b), new { a, b }];
+        object[] read =
+        [
+            new[] { a, b }, new List<Tensor> { a, b }, new ReadOnly([a, b]), new Writable([a, b]), (a, b), Tuple.Create(a, b), new { a, b },
+        ];
         foreach (var value in read)
         {
             var tensors = TensorsIn.Value(value);

@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using Actipress.Benchmarks;
 using Actipress.Data;
+using Actipress.Experiments;
 
 namespace Actipress.Tests.Cli;
 
@@ -19,7 +20,8 @@ public sealed class ReportCommandTests : IDisposable
             foreach (var file in Directory.GetFiles(experiment).Where(file => !file.EndsWith(".lock", StringComparison.Ordinal)))
                 File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
         }
-        File.Copy(Path.Combine(TestData.Repository, "README.md"), In("README.md"));
+        Directory.CreateDirectory(In("docs"));
+        foreach (var document in ReadmeTables.Documents) File.Copy(Path.Combine(TestData.Repository, document), In(document));
     }
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
@@ -76,7 +78,7 @@ public sealed class ReportCommandTests : IDisposable
         File.WriteAllText(In("README.md"), readme.Replace("<!-- end of results -->", "", StringComparison.Ordinal));
         var noPlace = Run("readme", folder);
         Assert.True(noPlace.ExitCode == 2, noPlace.All);
-        Assert.Contains("The README has no place for its results: wanted the lines", noPlace.Error, StringComparison.Ordinal);
+        Assert.Contains("README.md has no place for its results: wanted the lines", noPlace.Error, StringComparison.Ordinal);
         Assert.Equal(2, Run("readme", In("nowhere")).ExitCode);
     }
 

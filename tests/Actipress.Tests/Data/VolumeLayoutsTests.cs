@@ -176,7 +176,8 @@ public sealed class VolumeLayoutsTests : IDisposable
 
     [Theory]
     [InlineData("dataset.json", """
-        {"name": "x", "modality": {"0": "MRI"}, "labels": {"0": "ground", "1": "a"}, "training": [{"image": "a.nii", "label": "a\u0000.nii"}]}
+        {"name": "x", "modality": {"0": "MRI"}, "labels": {"0": "ground", "1": "a"},
+         "training": [{"image": "a.nii", "label": "a\u0000.nii"}]}
         """)]
     [InlineData("table.csv", "image,label\na.nii,a\0.nii\n")]
     public void A_list_that_names_a_file_with_a_null_character_is_refused(string list, string text)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Actipress.Experiments;
 
 namespace Actipress.Tests.Experiments;
@@ -29,8 +30,38 @@ public sealed class CodecTableTests
     public void A_line_that_lacks_something_is_named(string line, string says)
     {
         var message = Assert.Throws<InvalidDataException>(() => CodecTable.Write([Codec("a"), line])).Message;
-        Assert.Contains($"The results of codec-bench have {says} in ", message, StringComparison.Ordinal);
+        Assert.Contains($"The results of ./dev bench --store have {says} in ", message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Fidelity_is_that_of_a_codecs_newest_result_adapted_to_layers()
+    {
+        var table = CodecTable.Fidelity(
+        [
+            Fidelity("a", "dct:10", adapted: true, 0.97), Fidelity("b-dirty", "dct:10", adapted: true, 0.98),
+            Fidelity("c", "dct:10", adapted: false, 0.96), Fidelity("d", "dct:10,storage=paper", adapted: false, 0.58),
+        ]);
+        Assert.Equal(
+            """
+            | codec | bytes an element | cosine | norm ratio |
+            |---|---|---|---|
+            | `dct:10` | 0.149 | 0.9800 | 0.99 |
+            | `dct:10,storage=paper` | 0.149 | 0.5800 | 0.99 |
+
+            EPYC with 2 cores, TorchSharp 0.107.0, commits b-dirty, d.
+
+            """, table.Text);
+        Assert.Equal(["b-dirty"], table.DirtyCommits);
+        var message = Assert.Throws<InvalidDataException>(() =>
+            CodecTable.Fidelity([Line("fidelity", "a", """{"codec":"dct:10","adapted":1}""")])).Message;
+        Assert.Contains("have no true or false 'adapted' in ", message, StringComparison.Ordinal);
+    }
+
+    static string Fidelity(string commit, string codec, bool adapted, double cosine) =>
+        Line("fidelity", commit, string.Create(CultureInfo.InvariantCulture, $$"""
+            {"codec":"{{codec}}","adapted":{{(adapted ? "true" : "false")}},"bytes_per_element":0.1485,"cosine":{{cosine}},
+             "norm_ratio":0.99}
+            """));
 
     static string Codec(string commit) =>
         Line("codecs", commit, """
@@ -42,5 +73,5 @@ public sealed class CodecTableTests
         Line("steps", commit, """{"network":"lenet","codec":"dct:10","ratio":1.1,"saved_bytes":1048576,"kept_bytes":65536}""");
 
     static string Line(string kind, string commit, string result) =>
-        $$$"""{"kind":"{{{kind}}}","result":{{{result}}},"provenance":{"machine":"EPYC","cores":2,"commit":"{{{commit}}}"}}""";
+        $$$"""{"kind":"{{{kind}}}","result":{{{result}}},"provenance":{"machine":"EPYC","cores":2,"torch_sharp":"0.107.0","commit":"{{{commit}}}"}}""";
 }
