@@ -71,6 +71,44 @@ public class PackedMapTests
         Assert.Contains("'mirrored:10", Assert.Throws<InvalidOperationException>(packed.ToBytes).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void The_bits_of_zeros_beside_a_transform_of_a_program_s_own_count_among_the_bytes()
+    {
+        using var scope = NewDisposeScope();
+        var map = randn(40, 300).relu_();
+        var codec = ActivationCodec.Parse("st:10") with { Transform = new Mirrored() };
+        using PackedMap with = Pipeline.Pack(map, codec, out _)!, without = Pipeline.Pack(map, codec with { ExactZeros = false }, out _)!;
+        Assert.Equal(map.NumberOfElements / 8, with.Bytes - without.Bytes);
+    }
+
+    [Theory, InlineData("dct:4"), InlineData("dct:4,storage=compact"), InlineData("wt:db3:4,storage=compact"), InlineData("quant:2")]
+    public void Values_at_the_limit_of_float16_stay_finite(string text)
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(4);
+        // A transform's sums overshoot at such steps.
+        var map = rand(2, 3, 32, 32).gt(0.5).to(ScalarType.Float32).mul(2 * 65504.0).sub(65504).to(ScalarType.Float16);
+        Assert.True(map.isfinite().all().item<bool>());
+        using var packed = Pipeline.Pack(map, ActivationCodec.Parse(text) with { EvenIfLarger = true }, out _)!;
+        Assert.True(packed.Unpack().isfinite().all().item<bool>());
+    }
+
+    [Theory, InlineData(1), InlineData(2)]
+    public void Offsets_of_levels_that_no_packing_makes_are_refused(int number)
+    {
+        using var scope = NewDisposeScope();
+        using var packed = Pipeline.Pack(randn(2, 3, 32, 32), ActivationCodec.Dct(10), out _)!;
+        var bytes = packed.ToBytes();
+        // The step and the two offsets lie beside each other, the step first.
+        var step = Enumerable.Range(0, bytes.Length - 12).First(at =>
+            Number(at) is > 1e-4f and < 10 && Math.Abs(Number(at + 4)) is > 1e-3f and < 2 && Math.Abs(Number(at + 8)) is > 1e-3f and < 2);
+        BitConverter.TryWriteBytes(bytes.AsSpan(step + 4 * number), 2.5f);
+        Assert.Contains("offsets near it", Assert.Throws<InvalidDataException>(() => PackedMap.FromBytes(bytes)).Message,
+            StringComparison.Ordinal);
+
+        float Number(int at) => BitConverter.ToSingle(bytes, at);
+    }
+
     // The fifth byte of a file is the version.
     [Theory]
     [InlineData("dct:2,storage=compact", 17, false), InlineData("dct:2,storage=paper,larger=leave", 300, false)]

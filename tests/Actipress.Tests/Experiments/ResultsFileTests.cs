@@ -25,6 +25,16 @@ public sealed class ResultsFileTests : IDisposable
     }
 
     [Fact]
+    public void A_line_that_another_program_broke_off_since_is_dropped_too()
+    {
+        var results = new ResultsFile(folder);
+        results.Add(new { A = 1 });
+        File.AppendAllText(Path, "{\"broken");
+        results.Add(new { B = 2 });
+        Assert.Equal(["{\"a\":1}", "{\"b\":2}"], File.ReadAllLines(Path));
+    }
+
+    [Fact]
     public void A_line_that_is_no_object_or_no_text_is_passed_over()
     {
         File.WriteAllText(
