@@ -40,11 +40,12 @@ static class BenchCommand
         maps.AcceptOnlyFromAmong([.. RealMaps.Names]);
         var networks = new Option<string[]>("--network")
         {
-            Description = $"Networks whose training steps to time: {string.Join(", ", Suite.Networks)}. By default all.",
+            Description = $"Networks whose training steps to time: {string.Join(", ", Suite.Networks)}; for fits any network of memory. By "
+                + "default all.",
             HelpName = "networks",
             AllowMultipleArgumentsPerToken = true,
         };
-        networks.AcceptOnlyFromAmong([.. Suite.Networks]);
+        networks.AcceptOnlyFromAmong([.. Suite.Networks, .. Models.Networks.All.Select(network => network.Name)]);
         var rounds = Values.Count("--rounds", "Repetitions of each timing; the median counts.", 9);
         var dataDir = CommonOptions.DataDir();
         var output = new Option<string>("--out")

@@ -18,33 +18,57 @@ public sealed record MemoryFit(
     [System.Text.Json.Serialization.JsonIgnore]
     public double Times => (double)LargestCompressed / LargestPlain;
 
-    /// <summary>Predicts a plan's batch and two other batches, between which memory grows linearly.</summary>
+    // From this number of examples on libtorch uses the kernels of large batches.
+    const int Few = 16;
+
+    // The number of guesses, and the share of a batch within which two guesses are the same.
+    const int Guesses = 5, Alike = 50;
+
+    /// <summary>
+    /// Predicts the largest batches. Another layer may hold the peak of a large batch than that of a small one, so each guess is predicted
+    /// itself, and the next guess lies on the straight line through the last two.
+    /// </summary>
     /// <param name="plan">The plan, whose first codec is used, on all layers.</param>
     /// <param name="memoryBytes">The bytes of memory; by default the available memory of this machine.</param>
     /// <exception cref="ArgumentException">The network does not accept the input.</exception>
     public static MemoryFit Of(MemoryPlan plan, long? memoryBytes = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        var (few, many) = (MemoryMeasure.Predict(plan with { Batch = Few }), MemoryMeasure.Predict(plan with { Batch = 2 * Few }));
-        var memory = memoryBytes ?? MemoryPrediction.AvailableBytes;
+        var (memory, known) = (memoryBytes ?? MemoryPrediction.AvailableBytes, new Dictionary<long, MemoryPrediction>());
         return new(
             plan.Network.Name, plan.Input, $"{plan.Codecs[0]}", memory, plan.Batch,
-            (long)At(plan.Batch, compressed: false), (long)At(plan.Batch, compressed: true),
+            Taken(plan.Batch, compressed: false), Taken(plan.Batch, compressed: true),
             Largest(compressed: false), Largest(compressed: true));
 
-        double At(double batch, bool compressed)
+        long Taken(long batch, bool compressed)
         {
-            var (small, large) = (few.NeededBytes(compressed), many.NeededBytes(compressed));
-            return small + (batch - Few) / Few * (large - small);
+            // Small batches lie on the line through two larger ones.
+            if (batch < Few) return (long)(Taken(Few, compressed) - (Few - batch) * Each(Few, 2 * Few, compressed));
+            if (!known.TryGetValue(batch, out var prediction))
+                known.Add(batch, prediction = MemoryMeasure.Predict(plan with { Batch = checked((int)batch) }));
+            return prediction.NeededBytes(compressed);
         }
+
+        double Each(long first, long second, bool compressed) =>
+            Math.Max(1, (double)(Taken(second, compressed) - Taken(first, compressed)) / (second - first));
 
         long Largest(bool compressed)
         {
-            var each = At(1, compressed) - At(0, compressed);
-            return Math.Max(0, (long)Math.Floor((memory - At(0, compressed)) / each));
+            var (first, second) = ((long)Few, 2L * Few);
+            var (fits, tooLarge) = (0L, (long)int.MaxValue);
+            for (var guess = 0; guess < Guesses; guess++)
+            {
+                foreach (var batch in (long[])[first, second])
+                    if (Taken(batch, compressed) <= memory) fits = Math.Max(fits, batch);
+                    else tooLarge = Math.Min(tooLarge, batch);
+                var next = second + (long)Math.Floor((memory - Taken(second, compressed)) / Each(first, second, compressed));
+                if (next < Few) return Math.Max(0, next);
+                if (tooLarge - fits <= 1) break;
+                next = Math.Clamp(next, fits + 1, tooLarge - 1);
+                if (Math.Abs(next - second) <= second / Alike) return next;
+                (first, second) = (second, next);
+            }
+            return fits;
         }
     }
-
-    // From this number of examples on libtorch uses the kernels of large batches.
-    const int Few = 16;
 }
