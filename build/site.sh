@@ -16,8 +16,6 @@ site_sources() {
     mkdir -p "$to"
     (cd "$root" && cp --parents -t "$to" README.md CONTRIBUTING.md CHANGELOG.md docs/*.md docs/toc.yml samples/README.md experiments/*/*.md)
     cp -r "$root/docs/site/." "$root/build/icon.png" "$to"
-    # A link to a folder leads to the folder's page.
-    sed -i -E 's|\]\((samples)/?\)|](\1/README.md)|g' "$to/README.md"
     printf -- '---\nredirect_url: README.html\n---\n' >"$to/index.md"
 }
 

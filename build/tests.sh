@@ -35,7 +35,7 @@ run_tests() {
 
 # Adds up the last lines of several runs: Total: N, Errors: N, Failed: N, Skipped: N. Fails where a run has none.
 summary() {
-    local file line total=0 errors=0 failed=0 skipped=0
+    local file line t e f s total=0 errors=0 failed=0 skipped=0
     for file; do
         line=$(grep -oE 'Total: [0-9]+, Errors: [0-9]+, Failed: [0-9]+, Skipped: [0-9]+' "$file" | tail -n 1)
         [ -n "$line" ] || { echo "dev test: a process with tests ended before its last test." >&2; return 1; }

@@ -87,6 +87,9 @@ static class BenchCommand
             if (chosen.Except(possible).FirstOrDefault() is { } cpuOnly)
                 throw new ArgumentException($"{cpuOnly} is measured on the CPU only, not on {where}: wanted any of "
                     + $"{string.Join(", ", possible)}.");
+            if (!chosen.Contains("fits") && parsed.GetValue(networks)!.Except(Suite.Networks).FirstOrDefault() is { } untimed)
+                throw new ArgumentException($"--network {untimed}: its steps are not timed, wanted any of "
+                    + $"{string.Join(", ", Suite.Networks)}, or the part fits.");
             var plan = new SuitePlan
             {
                 Parts = chosen,
@@ -102,7 +105,8 @@ static class BenchCommand
                 stored is null ? Outputs.Folder("--out", parsed.GetValue(output)!) : Path.Combine(stored, CodecTable.Folder));
             var (fidelity, fits) = stored is null
                 ? (results, results)
-                : (new ResultsFile(Path.Combine(stored, "resnet20-fidelity")), new ResultsFile(Path.Combine(stored, FitTable.Folder)));
+                : (new ResultsFile(Path.Combine(stored, CodecTable.FidelityFolder)),
+                    new ResultsFile(Path.Combine(stored, FitTable.Folder)));
             using var progress = new StatusLine();
             using var afterStep = interruption.AfterStep();
             var result = new Suite(

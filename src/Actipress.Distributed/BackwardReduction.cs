@@ -198,8 +198,7 @@ sealed unsafe class BackwardReduction : IDisposable
             catch (Exception thrown) { reduction.Fail(thrown); }
             reduction.graph = -1;
             if (reduction.failure is null) return;
-            UnpackFailures.Tell(reduction.failure);
-            LibTorch.FailBackward("ranks differ");
+            UnpackFailures.FailBackward(reduction.failure, "ranks differ");
         }
     }
 

@@ -110,7 +110,7 @@ public static class CodecTable
         var commits = newest.Select(line => Text(line.From, "commit")).Distinct().ToArray();
         var last = newest[^1].From;
         text.Append(CultureInfo.InvariantCulture, $"\n{Text(last, "machine")} with {Integer(last, "cores")} cores, TorchSharp "
-            + $"{Text(last, "torch_sharp")}, commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}.\n");
+            + $"{Text(last, "torch_sharp")}, {MeasuredTable.InWords(commits)}.\n");
         return new($"{text}", commits);
     }
 

@@ -28,7 +28,7 @@ public static class FitTable
         var commits = newest.Select(one => one.Provenance.Commit).Distinct().ToArray();
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"In {newest[0].Result.MemoryBytes >> 30} GiB, predicted from small steps on a CPU; "
-            + $"commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}.");
+            + $"{MeasuredTable.InWords(commits)}.");
         return new($"{text}", commits);
     }
 }

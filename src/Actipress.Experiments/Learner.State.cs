@@ -42,7 +42,7 @@ public sealed partial class Learner
         Report = Json.Read<CompressionReport>(reader.ReadString());
         model.load(reader);
         optimizer.LoadMoments(reader);
-        // It too is read into a tensor of the same size.
+        // The random state, too, is read into a tensor of the same size.
         KeepRandomState();
         randomState!.Load(reader);
         knowsSources = reader.ReadBoolean();

@@ -125,12 +125,8 @@ public static class MemoryMeasure
             using (var few = x.narrow(0, 0, Math.Min(FewExamples, x.shape[0]))) compression.LearnSources(() => model.call(few));
             for (var before = budget is null ? 0 : BudgetSteps; before > 0; before--) step.Run(compression.Backward);
             using var recorded = device.type == DeviceType.CPU ? compression.StartTimeline() : null;
-            // The gradients of the parameters are named while they exist.
-            var measured = step.Run(loss =>
-            {
-                compression.Backward(loss);
-                recorded?.Dispose();
-            });
+            var measured = step.Run(compression.Backward);
+            recorded?.Dispose();
             if (recorded is not null) curves.Add(new(name, recorded.Levels) { Timeline = recorded });
             alive = recorded?.AliveAtPeak ?? [];
             return (measured, compression.Report());
@@ -189,6 +185,7 @@ public static class MemoryMeasure
         public StepMeasured Run(Action<Tensor> backward)
         {
             random.manual_seed(2);
+            model.zero_grad();    // a timeline names the last step's gradients, so they stay until the next step
             AllocatorMeter.Settle();
             var without = meter.LevelBytes - modelAndInputBytes - TargetBytes;
             meter.ResetPeak();
@@ -203,7 +200,6 @@ public static class MemoryMeasure
                 backward(loss);
             Devices.Synchronize(x.device);
             var (peak, milliseconds) = (meter.PeakBytes - without, watch.Elapsed.TotalMilliseconds);
-            model.zero_grad();
             return new(afterForward, peak, milliseconds);
         }
 

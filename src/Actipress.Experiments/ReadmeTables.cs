@@ -81,7 +81,7 @@ public static class ReadmeTables
         var seeds = runs.Max(run => run.Plan.Seed);
         text.AppendLine(Invariant(
             $"Accuracy or DSC in percent, mean and standard error of {seeds} seeds; {from.Machine}, one thread each,"));
-        text.AppendLine(Invariant($"TorchSharp {from.TorchSharp}, commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}."));
+        text.AppendLine(Invariant($"TorchSharp {from.TorchSharp}, {MeasuredTable.InWords(commits)}."));
         return new($"{text}", commits);
 
         static string Score(double score, double? error) =>
@@ -119,6 +119,9 @@ public static class ReadmeTables
 /// <param name="Commits">The commits from which its figures were measured.</param>
 public sealed record MeasuredTable(string Text, IReadOnlyList<string> Commits)
 {
+    /// <summary>Some commits, for the line below a table.</summary>
+    public static string InWords(string[] commits) => $"commit{(commits.Length > 1 ? "s" : "")} {string.Join(", ", commits)}";
+
     /// <summary>The commits with uncommitted changes.</summary>
     public string[] DirtyCommits => [.. Commits.Where(Provenance.IsDirty)];
 }

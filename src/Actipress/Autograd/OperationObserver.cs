@@ -29,8 +29,8 @@ static unsafe class OperationObserver
         public byte NeedsInputs, NeedsOutputs, NeedsIds;
     }
 
-    // An IValue is a word of payload and a tag; a tensor's payload is its implementation.
-    const int WordsPerValue = 2, TensorTag = 1, DoubleTag = 3, IntegerTag = 5, TextTag = 12;
+    // An IValue: its payload and its ValueTag.
+    const int WordsPerValue = 2;
     const int WordsSearched = 96, FarthestFrame = 1 << 16, MostNames = 1 << 13;
 
     /// <summary>An <see cref="AppContext"/> switch for tests. Operations are not observed where it is off before the first use.</summary>
@@ -199,12 +199,12 @@ static unsafe class OperationObserver
             {
                 var value = (nint*)values + i * WordsPerValue;
                 var tag = *(int*)(value + 1);
-                frame.Arguments[i] = tag == TensorTag ? *value : 0;
+                frame.Arguments[i] = tag == ValueTag.Tensor ? *value : 0;
                 frame.Numbers[i] = tag switch
                 {
-                    DoubleTag => *(double*)value,
-                    IntegerTag => *value,
-                    TextTag when readsTexts => FirstLetter(*value),
+                    ValueTag.Double => *(double*)value,
+                    ValueTag.Integer => *value,
+                    ValueTag.Text when readsTexts => FirstLetter(*value),
                     _ => double.NaN,
                 };
             }
@@ -236,7 +236,7 @@ static unsafe class OperationObserver
         for (var i = 0; i < count; i++)
         {
             var value = (nint*)vector[0] + i * WordsPerValue;
-            results[i] = (int)value[1] == TensorTag ? *value : 0;
+            results[i] = (int)value[1] == ValueTag.Tensor ? *value : 0;
         }
         if (count > 0) SavedTensorsScope.Ended(frame, new(results, count));
     }
@@ -249,7 +249,7 @@ static unsafe class OperationObserver
         {
             var (begin, end, memory) = (function[word], function[word + 1], function[word + 2]);
             if (begin < FarthestFrame || (begin & 7) != 0 || end - begin != Bytes || memory - begin is < Bytes or > FarthestFrame) continue;
-            if (*(nint*)begin == searchedResult && (int)((nint*)begin)[1] == TensorTag) resultsWord = word;
+            if (*(nint*)begin == searchedResult && (int)((nint*)begin)[1] == ValueTag.Tensor) resultsWord = word;
         }
     }
 
@@ -278,8 +278,8 @@ static unsafe class OperationObserver
             if ((nint)values <= here || (nint)values - here > FarthestFrame || ((nint)values & 7) != 0
                 || function[word + 1] is < 2 or > Frame.MostArguments)
                 continue;
-            if (values[0] == searched.First && values[WordsPerValue] == searched.Second && (int)values[1] == TensorTag
-                && (int)values[WordsPerValue + 1] == TensorTag)
+            if (values[0] == searched.First && values[WordsPerValue] == searched.Second && (int)values[1] == ValueTag.Tensor
+                && (int)values[WordsPerValue + 1] == ValueTag.Tensor)
                 found = word;
         }
     }

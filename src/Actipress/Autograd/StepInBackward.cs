@@ -71,11 +71,7 @@ sealed class StepInBackward : IDisposable
                 optimizer.step()?.Dispose();
                 Free(parameter);
             }
-            catch (Exception failure)
-            {
-                UnpackFailures.Tell(failure);
-                LibTorch.FailBackward();
-            }
+            catch (Exception failure) { UnpackFailures.FailBackward(failure); }
             finally
             {
                 for (var i = 0; i < groups.Length; i++) groups[i].Parameters = all[i];

@@ -38,6 +38,15 @@ sealed class UnpackFailures : IDisposable
         else CauseOfFailure.Of(failure);
     }
 
+    /// <summary>Records a failure in a callback on this thread, and makes this thread's backward pass throw at its end.</summary>
+    /// <param name="failure">The failure.</param>
+    /// <param name="why">The text of libtorch's error, of up to 15 letters.</param>
+    public static void FailBackward(Exception failure, string why = "tensor is lost")
+    {
+        Tell(failure);
+        LibTorch.FailBackward(why);
+    }
+
     // On Windows libtorch's threads have no names.
     static bool IsEngineThread()
     {

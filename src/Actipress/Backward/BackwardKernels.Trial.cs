@@ -45,10 +45,9 @@ static unsafe partial class BackwardKernels
         using var slope = linspace(1, 2, 64).view(4, 4, 4);
         foreach (var leaf in (Tensor[])[input, weight, scale]) leaf.requires_grad = true;
         List<float> ours = [], libtorchs = [];
-        Trial? trial = null;
         foreach (var found in (List<float>[])[libtorchs, ours])
         {
-            trial = new Trial(input, showsMaps: found == libtorchs);
+            var trial = new Trial(input, showsMaps: found == libtorchs);
             Step(() => nn.functional.conv2d(input, weight));
             Check(ofBatchNorm, () => nn.functional.batch_norm(input, null, null, scale, null, training: true));
             if (HasThreshold) Check(ofThreshold, () => trial.OfResult(() => nn.functional.relu(input)));
@@ -61,13 +60,7 @@ static unsafe partial class BackwardKernels
                     var before = input.Mul(2);
                     return nn.functional.conv2d(output().Add(before), ones(2, 4, 1, 1));
                 });
-                Action own = () => Step(() => output().mul(slope));
-                if (found == ours) holders.Learn(shared, own);
-                else
-                {
-                    shared();
-                    own();
-                }
+                holders.Learn(shared, own: () => Step(() => output().mul(slope)));
             }
 
             void Step(Func<Tensor> output)

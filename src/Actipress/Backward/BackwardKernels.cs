@@ -176,7 +176,7 @@ static unsafe partial class BackwardKernels
         catch (Exception failure)
         {
             pieces.Failed(failure);
-            Fail(failure);
+            UnpackFailures.FailBackward(failure);
             return null;
         }
     }
@@ -204,15 +204,9 @@ static unsafe partial class BackwardKernels
         }
         catch (Exception failure)
         {
-            Fail(failure);
+            UnpackFailures.FailBackward(failure);
             return default;
         }
-    }
-
-    static void Fail(Exception failure)
-    {
-        UnpackFailures.Tell(failure);
-        LibTorch.FailBackward();
     }
 
     static nint Give(Tensor? tensor)

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
 
@@ -27,7 +26,7 @@ static unsafe class BoxedKernels
         "_ZN3c1010Dispatcher12registerImplENS_12OperatorNameESt8optionalINS_11DispatchKeyEENS_14KernelFunctionES2_INS_4impl12CppSignatureEESt10" +
         "unique_ptrINS_14FunctionSchemaESt14default_deleteISA_EENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE";
 
-    // No std::optional<CppSignature>.
+    // The empty std::optional<CppSignature> is two words of zeros.
     [StructLayout(LayoutKind.Sequential)]
     struct NoSignature
     {
@@ -78,14 +77,11 @@ static unsafe class BoxedKernels
 [StructLayout(LayoutKind.Sequential)]
 unsafe struct BoxedStack
 {
-    // A value is a word of payload and a tag. A tensor's payload is its implementation.
-    const uint TensorTag = 1, DoubleTag = 3, IntegerTag = 5;
-
     [StructLayout(LayoutKind.Sequential)]
     struct Value
     {
         public nint Payload;
-        public uint Tag;
+        public int Tag;
     }
 
     readonly Value* first;
@@ -98,8 +94,8 @@ unsafe struct BoxedStack
         var value = *--end;
         return value.Tag switch
         {
-            DoubleTag => BitConverter.Int64BitsToDouble(value.Payload),
-            IntegerTag => value.Payload,
+            ValueTag.Double => BitConverter.Int64BitsToDouble(value.Payload),
+            ValueTag.Integer => value.Payload,
             _ => throw new InvalidOperationException($"libtorch passed a value of type {value.Tag} where a number was wanted."),
         };
     }
@@ -108,7 +104,7 @@ unsafe struct BoxedStack
     public Tensor TakeTensor()
     {
         var value = *--end;
-        if (value.Tag != TensorTag)
+        if (value.Tag != ValueTag.Tensor)
             throw new InvalidOperationException($"libtorch passed a value of type {value.Tag} where a tensor was wanted.");
         return LibTorch.Own(value.Payload);
     }
@@ -119,6 +115,6 @@ unsafe struct BoxedStack
     {
         nint implementation;
         LibTorch.Move(handle, (nint)(&implementation));
-        *end++ = new Value { Payload = implementation, Tag = TensorTag };
+        *end++ = new Value { Payload = implementation, Tag = ValueTag.Tensor };
     }
 }

@@ -1,3 +1,4 @@
+using Actipress.Autograd;
 using Actipress.Maps;
 
 namespace Actipress.Backward;
@@ -10,6 +11,15 @@ static class Pieces
 
     /// <summary>The smallest size in bytes of a map that is read in pieces.</summary>
     public const long LeastBytes = 2 * Least;
+
+    /// <summary>
+    /// The tensor for the gradient by the input: the incoming gradient itself where it may be overwritten or was copied, else a new tensor.
+    /// </summary>
+    /// <param name="gradient">The incoming gradient.</param>
+    /// <param name="given">The same gradient, contiguous.</param>
+    /// <param name="mayOverwrite">Whether nobody else reads the incoming gradient afterwards.</param>
+    public static Tensor ByInput(Tensor gradient, Tensor given, bool mayOverwrite) =>
+        mayOverwrite || StorageReference.AddressOf(given) != StorageReference.AddressOf(gradient) ? given : torch.empty_like(given);
 
     /// <summary>The size of a piece in bytes.</summary>
     /// <param name="map">The size of the map in bytes.</param>

@@ -57,8 +57,7 @@ static unsafe class PiecewiseBatchNorm
             ofInput[c] = (float)(-scale * slope);
             constant[c] = (float)(-scale * sums[c] / elements);
         }
-        var isCopy = StorageReference.AddressOf(given) != StorageReference.AddressOf(gradient);
-        var byInput = mayOverwrite || isCopy ? given : empty_like(given);
+        var byInput = Pieces.ByInput(gradient, given, mayOverwrite);
         foreach (var piece in pieces)
         {
             using var scope = NewDisposeScope();

@@ -24,8 +24,7 @@ static unsafe class PiecewiseThreshold
     {
         var shape = MapShape.Of(result.Sizes);
         var given = gradient.contiguous();
-        var isCopy = StorageReference.AddressOf(given) != StorageReference.AddressOf(gradient);
-        var byInput = mayOverwrite || isCopy ? given : empty_like(given);
+        var byInput = Pieces.ByInput(gradient, given, mayOverwrite);
         foreach (var piece in new Strips(shape).Pieces((long)(Strips.PieceElements * result.Scale)))
         {
             using var scope = NewDisposeScope();
@@ -36,9 +35,7 @@ static unsafe class PiecewiseThreshold
 
     static void Mask(Tensor given, Tensor values, Tensor byInput, MapRange piece, MapShape shape, float threshold)
     {
-        // The rows of one map are contiguous, and so are whole maps.
-        var parts = piece.IsOfWholeMaps(shape) ? 1 : piece.Maps;
-        var (elements, ofMap) = (piece.Elements(shape) / parts, shape.MapElements);
+        var ((parts, elements), ofMap) = (piece.Contiguous(shape), shape.MapElements);
         float* g = (float*)LibTorch.Data(given), y = (float*)LibTorch.Data(values), to = (float*)LibTorch.Data(byInput);
         var (first, stretches) = (piece.FirstElement(shape), (elements + Stretch - 1) / Stretch);
         CpuTeam.Each(parts * stretches, 1, (from, end) =>

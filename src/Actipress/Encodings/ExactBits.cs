@@ -75,9 +75,7 @@ sealed class ExactBits : Packed
     {
         var of = MapShape.Of(shape);
         var values = empty([range.Maps, range.Rows, MapRange.RowElements(of)], float32);
-        // The rows of one map are contiguous, and so are whole maps.
-        var parts = range.IsOfWholeMaps(of) ? 1 : range.Maps;
-        var elements = range.Elements(of) / parts;
+        var (parts, elements) = range.Contiguous(of);
         for (long part = 0; part < parts; part++)
             UnpackAs(set, notSet, range.FirstElement(of) + part * of.MapElements, values, part * elements, elements);
         return values;

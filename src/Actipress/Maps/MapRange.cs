@@ -44,6 +44,16 @@ readonly record struct MapRange(long First, long Maps, int FirstRow, int Rows)
     /// <summary>The first element of the range.</summary>
     public long FirstElement(MapShape shape) => First * shape.MapElements + FirstRow * RowElements(shape);
 
+    /// <summary>
+    /// The number of contiguous parts of the range in the map, and the elements of each: whole maps are one part, and rows of several maps
+    /// are a part for each map.
+    /// </summary>
+    public (long Count, long Elements) Contiguous(MapShape shape)
+    {
+        var count = IsOfWholeMaps(shape) ? 1 : Maps;
+        return (count, Elements(shape) / count);
+    }
+
     /// <summary>The number of elements of the range.</summary>
     public long Elements(MapShape shape) => Maps * Rows * RowElements(shape);
 }

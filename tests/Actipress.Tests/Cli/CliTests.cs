@@ -314,6 +314,7 @@ public sealed class CliTests : IDisposable
     [InlineData("fewer than 2^31 numbers", "memory", "LeNet", "--input", "1x99999999x99999999")]
     [InlineData("No layer of kind bn among conv1, relu1, conv2: found conv, relu. Leave out ':bn'", "train", "--layers", "block0-2:bn")]
     [InlineData("No layer of kind bn among all layers", "memory", "LeNet", "--layers", "all:bn")]
+    [InlineData("--network ResNet50: its steps are not timed, wanted any of lenet", "bench", "steps", "--network", "ResNet50")]
     [InlineData("--html level.svg: wanted a file that ends in .html", "memory", "LeNet", "--html", "level.svg")]
     [InlineData("--timeline level.pdf: wanted a file that ends in .svg or .png", "memory", "LeNet", "--timeline", "level.pdf")]
     [InlineData("--timeline /proc/nowhere: it cannot be written", "memory", "LeNet", "--timeline", "/proc/nowhere/level.svg")]
