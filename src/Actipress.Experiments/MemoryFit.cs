@@ -34,7 +34,7 @@ public sealed record MemoryFit(
     public static MemoryFit Of(MemoryPlan plan, long? memoryBytes = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        var (memory, known) = (memoryBytes ?? MemoryPrediction.AvailableBytes, new Dictionary<long, MemoryPrediction>());
+        var (memory, known) = (memoryBytes ?? MemoryPrediction.AvailableBytes, new Dictionary<(long, bool), long>());
         return new(
             plan.Network.Name, plan.Input, $"{plan.Codecs[0]}", memory, plan.Batch,
             Taken(plan.Batch, compressed: false), Taken(plan.Batch, compressed: true),
@@ -44,9 +44,9 @@ public sealed record MemoryFit(
         {
             // Small batches lie on the line through two larger ones.
             if (batch < Few) return (long)(Taken(Few, compressed) - (Few - batch) * Each(Few, 2 * Few, compressed));
-            if (!known.TryGetValue(batch, out var prediction))
-                known.Add(batch, prediction = MemoryMeasure.Predict(plan with { Batch = checked((int)batch) }));
-            return prediction.NeededBytes(compressed);
+            if (!known.TryGetValue((batch, compressed), out var bytes))
+                known.Add((batch, compressed), bytes = MemoryMeasure.NeededBytes(plan with { Batch = checked((int)batch) }, compressed));
+            return bytes;
         }
 
         double Each(long first, long second, bool compressed) =>

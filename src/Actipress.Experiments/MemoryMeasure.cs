@@ -144,6 +144,17 @@ public static class MemoryMeasure
         return WhereItFits(plan, () => MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codecs[0]));
     }
 
+    /// <summary>
+    /// Predicts the bytes of the network, its input and a step: the plain step, or that of the first codec on all layers.
+    /// </summary>
+    internal static long NeededBytes(MemoryPlan plan, bool compressed)
+    {
+        random.manual_seed(1);
+        using var model = plan.Network.Create();
+        var codec = compressed ? plan.Codecs[0] : ActivationCodec.None;
+        return WhereItFits(plan, () => MemoryPrediction.NeededBytes(model, [plan.Batch, .. plan.Input], codec));
+    }
+
     static T WhereItFits<T>(MemoryPlan plan, Func<T> first) =>
         TorchErrors.WhereItFits(
             $"{plan.Network.Name} does not take a batch of {plan.Batch} of {Extents(plan.Input)}",

@@ -64,6 +64,23 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(codec);
+        var (parameters, inputs, steps) = Predict(model, input, [ActivationCodec.None, codec], loss);
+        return new(parameters, inputs, steps[0], steps[1]);
+    }
+
+    /// <summary>
+    /// Predicts the bytes of the model, its input and a step together, under one codec; otherwise as
+    /// <see cref="Of(nn.Module{Tensor, Tensor}, long[], ActivationCodec, Func{Tensor, Tensor})"/>.
+    /// </summary>
+    internal static long NeededBytes(nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec)
+    {
+        var (parameters, inputs, steps) = Predict(model, input, [codec], loss: null);
+        return parameters + inputs + steps[0].PeakBytes;
+    }
+
+    static (long ParameterBytes, long InputBytes, StepMemory[] Steps) Predict(
+        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec[] codecs, Func<Tensor, Tensor>? loss)
+    {
         loss ??= output => output.sum();
         _ = AllocatorMeter.CurrentBytes;    // refuses before anything runs
         using var scope = NewDisposeScope();
@@ -73,9 +90,9 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
         using var randomBefore = RandomState.Get(CPU);
         try
         {
-            var (baseline, compressed) = Predict(model, input, codec, loss);
+            var steps = Steps(model, input, codecs, loss);
             var elements = input.Aggregate(1L, (product, extent) => checked(product * extent));
-            return new(parameters.Concat(model.buffers()).Sum(TensorMemory.Bytes), elements * sizeof(float), baseline, compressed);
+            return (parameters.Concat(model.buffers()).Sum(TensorMemory.Bytes), elements * sizeof(float), steps);
         }
         finally
         {
@@ -150,13 +167,13 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
             + $"machine has {CompressionReport.Bytes(available)} available. {wayOut}.");
     }
 
-    static (StepMemory Baseline, StepMemory Compressed) Predict(
-        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor> loss)
+    static StepMemory[] Steps(
+        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec[] codecs, Func<Tensor, Tensor> loss)
     {
         foreach (var (axis, small, middle) in Smaller(model, input))
             try
             {
-                return (Along(ActivationCodec.None), Along(codec));
+                return [.. codecs.Select(Along)];
 
                 StepMemory Along(ActivationCodec codec)
                 {
@@ -167,7 +184,7 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
             }
             // libtorch's own: the model does not take an input of this shape
             catch (System.Runtime.InteropServices.ExternalException) { }
-        return (Whole(ActivationCodec.None), Whole(codec));
+        return [.. codecs.Select(Whole)];
 
         StepMemory Whole(ActivationCodec codec)
         {
