@@ -7,6 +7,9 @@ public static class ChildProcess
 {
     public sealed record Ended(int ExitCode, string Output, string Error)
     {
+        /// <summary>Whether it was still running after the limit, and was ended.</summary>
+        public bool Late { get; init; }
+
         public string All => $"exit code {ExitCode}\n{Output}\n{Error}";
     }
 
@@ -49,12 +52,18 @@ public static class ChildProcess
 
     public static Ended Wait(Process process)
     {
+        var ended = Wait(process, TimeSpan.FromMinutes(10));
+        Assert.False(ended.Late, $"still running after ten minutes: {ended.All}");
+        return ended;
+    }
+
+    /// <summary>Waits for a process, and ends it with its children where it takes longer than the limit.</summary>
+    public static Ended Wait(Process process, TimeSpan limit)
+    {
         var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
-        if (!process.WaitForExit(TimeSpan.FromMinutes(10)))
-        {
-            process.Kill(entireProcessTree: true);
-            Assert.Fail($"still running after ten minutes: {output.Result}\n{error.Result}");
-        }
-        return new(process.ExitCode, output.Result, error.Result);
+        var late = !process.WaitForExit(limit);
+        if (late) process.Kill(entireProcessTree: true);
+        process.WaitForExit();
+        return new(process.ExitCode, output.Result, error.Result) { Late = late };
     }
 }
