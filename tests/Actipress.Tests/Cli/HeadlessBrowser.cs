@@ -73,7 +73,7 @@ sealed class HeadlessBrowser : IDisposable
         return (both.Seen, both.Found);
     }
 
-    // A start that took ten minutes was seen once: the browser had lost a service of its own ("on_device_model"). A start takes seconds else.
+    // A start that took ten minutes was seen once: the browser had lost its service "on_device_model". A start takes seconds else.
     static ChildProcess.Ended Run(string[] command)
     {
         ChildProcess.Ended ended;
