@@ -43,10 +43,22 @@ check_package() {
         { echo "dev package: wanted unzip, to look into packages. On Debian: apt-get install unzip" >&2; return 2; }
     place=$(mktemp -d "${TMPDIR:-/tmp}/actipress-package.XXXXXX")
     trap 'rm -rf "$place"' EXIT
+    fit_packages
     for what in "${checks[@]}"; do "check_$what"; done
     echo "package: $passed passed, $failed failed"
     [ "$failed" -eq 0 ]
 }
+
+# Where this system's libstdc++ is older than TorchSharp asks for, the projects get a copy of TorchSharp's package whose library takes it.
+fit_packages() {
+    libstdcxx_is_new && return
+    local copy=$place/packages/torchsharp/0.107.0
+    mkdir -p "$(dirname "$copy")"
+    cp -r "$(user_packages)/torchsharp/0.107.0" "$copy"
+    fit_to_libstdcxx "$copy/runtimes/linux-x64/native/libLibTorchSharp.so"
+}
+
+user_packages() { echo "${NUGET_PACKAGES:-$HOME/.nuget/packages}"; }
 
 # check NAME COMMAND...: one line, and a failed check's own words.
 check() {
@@ -97,22 +109,22 @@ leads_to_origin() {
 
 # --- run and publish ---
 
-# The package comes from a local feed into a package folder of its own, since the version number does not change from one try to the next;
-# everything else comes from the user's folder.
+# local_feed PROJECT [PACKAGES]: the package comes from a local feed into a package folder of its own, since the version number does not
+# change from one try to the next; everything else comes from the user's folder.
 local_feed() {
     cat >"$1/nuget.config" <<TEXT
 <configuration>
-  <config><add key="globalPackagesFolder" value="$place/packages" /></config>
-  <fallbackPackageFolders><add key="user" value="${NUGET_PACKAGES:-$HOME/.nuget/packages}" /></fallbackPackageFolders>
+  <config><add key="globalPackagesFolder" value="${2:-$place/packages}" /></config>
+  <fallbackPackageFolders><add key="user" value="$(user_packages)" /></fallbackPackageFolders>
   <packageSources><add key="feed" value="$root/artifacts/package" /></packageSources>
 </configuration>
 TEXT
 }
 
-# An empty project with the README's example.
+# consumer PROJECT [PACKAGES]: an empty project with the README's example.
 consumer() {
     mkdir -p "$1"
-    local_feed "$1"
+    local_feed "$@"
     cat >"$1/consumer.csproj" <<'TEXT'
 <Project Sdk="Microsoft.NET.Sdk">
   <PropertyGroup>
@@ -148,9 +160,9 @@ check_run() {
     check "says in one sentence that libstdc++ is too old" says_what_is_missing
 }
 
-# This system's libstdc++ without the version that TorchSharp asks for, and without that version's one function.
+# TorchSharp's own library with this system's libstdc++ without the version that it asks for, and without that version's one function.
 says_what_is_missing() {
-    consumer "$place/old"
+    consumer "$place/old" "$place/own-packages"
     cat >"$place/old/Program.cs" <<'TEXT'
 try { Actipress.SavedTensors.SelfCheck(); } catch (PlatformNotSupportedException refusal) { Console.WriteLine(refusal.Message); }
 TEXT
@@ -215,6 +227,7 @@ check_tool() {
     local_feed "$place/tool"
     check "the command line packs as a tool" make_tool
     check "the tool installs" dotnet tool install Actipress.Tool --tool-path "$place/tool/bin" --configfile "$place/tool/nuget.config"
+    fit_to_libstdcxx $(find "$place/tool/bin" -name libLibTorchSharp.so)
     check "the tool finds its hooks" tool_has_hooks
     check "the tool trains" "$place/tool/bin/actipress" train --epochs 1 --train-examples 256 --test-examples 100 --out "$place/tool/runs"
 }

@@ -260,8 +260,10 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         {
             if (plan.Networks is { } chosen && !chosen.Contains(network.Name, StringComparer.OrdinalIgnoreCase)) continue;
             cancellation.ThrowIfCancellationRequested();
-            progress.Report($"small steps of {network.Name}");
-            yield return MemoryFit.Of(new(network, network.Batch, network.Input, [plan.Codecs[0]]), FitBytes);
+            var step = new MemoryPlan(network, network.Batch, network.Input, [plan.Codecs[0]]);
+            // A network that the paper trains on one example a step wants larger examples, not more.
+            yield return network.Batch == 1
+                ? MemoryFit.OfPatch(step, FitBytes, confirm: true, progress) : MemoryFit.OfBatch(step, FitBytes, confirm: true, progress);
         }
     }
 

@@ -196,10 +196,10 @@ static class BenchCommand
             ("by layer", one => $"{(one.Adapted ? "yes" : "no")}"), ("bytes/element", one => $"{one.BytesPerElement:0.000}"),
             ("cosine", one => $"{one.Cosine:0.0000}"), ("norm ratio", one => $"{one.NormRatio:0.000}"));
         ShowTable(
-            "largest batch in 11 GiB", result.Fits, ("network", one => $"{one.Network}"),
-            ("example", one => $"{string.Join(" x ", one.Input)}"),
-            ("plain", one => $"{one.LargestPlain}"), ("compressed", one => $"{one.LargestCompressed}"), ("codec", one => $"{one.Codec}"),
-            ("times", one => $"{one.Times:0.0}"));
+            "what fits in 11 GiB", result.Fits, ("network", one => $"{one.Network}"), ("codec", one => $"{one.Codec}"),
+            ("plain", one => $"{MemoryFit.Size(one.Plain.Largest)}"), ("compressed", one => $"{MemoryFit.Size(one.Compressed.Largest)}"),
+            ("times", one => $"{one.Times:0.0}"), ("took MiB", one => $"{one.Plain.LargestBytes / 1048576.0:0}"),
+            ("compressed", one => $"{one.Compressed.LargestBytes / 1048576.0:0}"));
         Console.WriteLine($"Results: {path}");
     }
 

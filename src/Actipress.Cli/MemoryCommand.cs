@@ -46,6 +46,14 @@ static class MemoryCommand
         {
             Description = "Do not run the step: predict the largest batch that fits in this machine's memory, or in --budget.",
         };
+        var patch = new Option<bool>("--patch")
+        {
+            Description = "With --fits: the largest patch at --batch in place of the largest batch. It has --input's proportions.",
+        };
+        var confirm = new Option<bool>("--confirm")
+        {
+            Description = "With --fits: run one step of each largest size and say what it took. This may take minutes.",
+        };
         var stepInBackward = new Option<bool>("--step-in-backward")
         {
             Description = "Let Adam step within the compressed run's backward pass, which frees each parameter's gradient at once.",
@@ -61,13 +69,16 @@ static class MemoryCommand
                 ("", "ResNet18 at the paper's batch: ten seconds and 1 GiB"),
                 ("UNet3D --predict", "what a large step will take, from small ones"),
                 ("ResNet18 --fits", "the largest batch that fits in this machine, plain and compressed"),
+                ("UNet3D --fits --patch --budget 11GiB", "the largest cube in 11 GiB, at a batch of 1"),
                 ("ResNet20 --budget 60MiB", "the finest codecs that keep a step's peak below 60 MiB"),
                 ("ResNet152 --batch 32 --step-in-backward", "without the parameters' gradients in the peak"),
                 ("ResNet18 --timeline level.svg", "the level through both steps, drawn"),
                 ("ResNet18 --html memory.html", "what takes the memory at each moment of both steps, in a browser"),
                 ("ResNet20 --batch 32 --codec dct:4", "finer"),
             ],
-        }.With(network, batch, input, codec, layers, forwardOnly, timeline, html, predict, budget, fits, stepInBackward, device, json);
+        }.With(
+            network, batch, input, codec, layers, forwardOnly, timeline, html, predict, budget, fits, patch, confirm, stepInBackward,
+            device, json);
         command.SetAction(parsed =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
@@ -78,6 +89,8 @@ static class MemoryCommand
             if (plan.StepsInBackward && (plan.ForwardOnly || parsed.GetValue(predict) || parsed.GetValue(fits)))
                 throw new ArgumentException("--step-in-backward is of the whole step, which is run: leave --forward-only, --predict or "
                     + "--fits out.");
+            if (!parsed.GetValue(fits) && (parsed.GetValue(patch) || parsed.GetValue(confirm)))
+                throw new ArgumentException("--patch and --confirm belong to --fits: add it, or leave them out.");
             if (plan.Budget is not null && (plan.ForwardOnly || parsed.GetValue(predict)))
                 throw new ArgumentException("--budget is of the whole step, which is run: leave --forward-only or --predict out.");
             var ofCpu = parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null
@@ -90,8 +103,9 @@ static class MemoryCommand
             using var progress = new StatusLine();
             if (parsed.GetValue(fits))
             {
-                ((IProgress<string>)progress).Report("small steps, to see what large ones will take");
-                var fit = MemoryFit.Of(plan, plan.Budget);
+                var fit = parsed.GetValue(patch)
+                    ? MemoryFit.OfPatch(plan, plan.Budget, parsed.GetValue(confirm), progress)
+                    : MemoryFit.OfBatch(plan, plan.Budget, parsed.GetValue(confirm), progress);
                 progress.Clear();
                 if (parsed.GetValue(json)) Console.WriteLine(Json.Document(fit));
                 else Show(fit);
@@ -154,11 +168,14 @@ static class MemoryCommand
 
     static void Show(MemoryFit fit)
     {
-        Console.WriteLine($"{fit.Network}, examples of {string.Join(" x ", fit.Input)}: the largest batches that fit in "
-            + $"{MiB(fit.MemoryBytes)} MiB,");
-        Console.WriteLine("with model, input and step, but without an optimizer's own state; predicted");
-        Console.WriteLine($"  plain         {fit.LargestPlain,8}    a batch of {fit.Batch} takes {MiB(fit.PlainBytes)} MiB");
-        Console.WriteLine($"  {fit.Codec,-12}  {fit.LargestCompressed,8}    a batch of {fit.Batch} takes {MiB(fit.CompressedBytes)} MiB");
+        Console.WriteLine($"{fit.Network}: the largest input whose step fits in {MiB(fit.MemoryBytes)} MiB, with model and input,");
+        Console.WriteLine("but without an optimizer's own state; predicted");
+        foreach (var (name, step) in new[] { ("plain", fit.Plain), (fit.Codec, fit.Compressed) })
+        {
+            var took = step.LargestBytes is { } bytes ? $"; one step of it took {MiB(bytes)} MiB" : "";
+            Console.WriteLine($"  {name,-12}  {MemoryFit.Size(step.Largest)}{took}");
+            Console.WriteLine($"  {"",-12}  {MemoryFit.Size(fit.Given)} takes {MiB(step.GivenBytes)} MiB");
+        }
     }
 
     static void Show(MemoryResult result, long? budget)

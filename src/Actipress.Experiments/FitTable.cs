@@ -20,15 +20,18 @@ public static class FitTable
             .GroupBy(one => (one.Result.Network, one.Result.Codec)).Select(same => same.Last()).ToArray();
         if (newest.Length == 0) return new("", []);
         var text = new StringBuilder();
-        text.AppendLine("| network | example | codec | largest batch, plain | compressed | times |");
-        text.AppendLine("|---|---|---|---|---|---|");
+        text.AppendLine("| network | codec | largest, plain | compressed | times | one such step took, plain | compressed |");
+        text.AppendLine("|---|---|---|---|---|---|---|");
         foreach (var (fit, _) in newest)
-            text.AppendLine(CultureInfo.InvariantCulture, $"| {fit.Network} | {string.Join(" x ", fit.Input)} | `{fit.Codec}` | "
-                + $"{fit.LargestPlain} | {fit.LargestCompressed} | {fit.Times:0.0} |");
+            text.AppendLine(CultureInfo.InvariantCulture, $"| {fit.Network} | `{fit.Codec}` | {MemoryFit.Size(fit.Plain.Largest)} | "
+                + $"{MemoryFit.Size(fit.Compressed.Largest)} | {fit.Times:0.0} | {Took(fit.Plain)} | {Took(fit.Compressed)} |");
         var commits = newest.Select(one => one.Provenance.Commit).Distinct().ToArray();
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"In {newest[0].Result.MemoryBytes >> 30} GiB, predicted from small steps on a CPU; "
             + $"{MeasuredTable.InWords(commits)}.");
         return new($"{text}", commits);
+
+        static FormattableString Took(MemoryFit.Step step) =>
+            step.LargestBytes is { } bytes ? $"{bytes / (double)(1 << 30):0.0} GiB" : (FormattableString)$"";
     }
 }

@@ -1,74 +1,101 @@
+using Actipress.Accounting;
+using static TorchSharp.torch;
+
 namespace Actipress.Experiments;
 
-/// <summary>The largest batch whose training step fits in a memory, plain and compressed. It is predicted; nothing large is run.</summary>
+/// <summary>
+/// The largest batch, or the largest patch at a given batch, whose training step fits in a memory, plain and compressed. Both are
+/// predicted, and may be confirmed by a step.
+/// </summary>
 /// <param name="Network">The network's name in the paper.</param>
-/// <param name="Input">The shape of one example.</param>
 /// <param name="Codec">The codec of the maps.</param>
 /// <param name="MemoryBytes">The bytes that the model, its input and the step may take together.</param>
-/// <param name="Batch">The given batch.</param>
-/// <param name="PlainBytes">The bytes of the given batch, plain.</param>
-/// <param name="CompressedBytes">The bytes of the given batch, compressed.</param>
-/// <param name="LargestPlain">The largest batch that fits, plain; 0 where not even one example fits.</param>
-/// <param name="LargestCompressed">The largest batch that fits, compressed.</param>
+/// <param name="Given">The shape of the given input, batch first.</param>
+/// <param name="Plain">The plain step.</param>
+/// <param name="Compressed">The compressed step.</param>
 public sealed record MemoryFit(
-    string Network, IReadOnlyList<long> Input, string Codec, long MemoryBytes, int Batch, long PlainBytes, long CompressedBytes,
-    long LargestPlain, long LargestCompressed)
+    string Network, string Codec, long MemoryBytes, IReadOnlyList<long> Given, MemoryFit.Step Plain, MemoryFit.Step Compressed)
 {
-    /// <summary>The largest compressed batch over the largest plain batch; infinite where not even one plain example fits.</summary>
-    [System.Text.Json.Serialization.JsonIgnore]
-    public double Times => (double)LargestCompressed / LargestPlain;
-
-    // From this number of examples on libtorch uses the kernels of large batches.
-    const int Few = 16;
-
-    // The number of guesses, and the share of a batch within which two guesses are the same.
-    const int Guesses = 5, Alike = 50;
+    /// <summary>The steps of one way of training.</summary>
+    /// <param name="GivenBytes">The predicted bytes at the given input.</param>
+    /// <param name="Largest">The shape of the largest input that fits, batch first; empty where none does.</param>
+    /// <param name="LargestBytes">The measured bytes of one step at that input; null where no step was run.</param>
+    public sealed record Step(long GivenBytes, IReadOnlyList<long> Largest, long? LargestBytes);
 
     /// <summary>
-    /// Predicts the largest batches. Another layer may hold the peak of a large batch than that of a small one, so each guess is predicted
-    /// itself, and the next guess lies on the straight line through the last two.
+    /// The elements of the largest compressed input over those of the largest plain one; infinite where no plain input fits.
     /// </summary>
+    [System.Text.Json.Serialization.JsonIgnore]
+    public double Times => (double)Elements(Compressed) / Elements(Plain);
+
+    static long Elements(Step step) => step.Largest.Count == 0 ? 0 : step.Largest.Aggregate(1L, (product, extent) => product * extent);
+
+    // Networks of the paper halve an image four times at most.
+    const long Grain = 16;
+
+    /// <summary>Predicts the largest batches.</summary>
     /// <param name="plan">The plan, whose first codec is used, on all layers.</param>
     /// <param name="memoryBytes">The bytes of memory; by default the available memory of this machine.</param>
+    /// <param name="confirm">Whether a step of each largest batch is run.</param>
+    /// <param name="progress">Called with a description of the current work.</param>
     /// <exception cref="ArgumentException">The network does not accept the input.</exception>
-    public static MemoryFit Of(MemoryPlan plan, long? memoryBytes = null)
+    /// <exception cref="InsufficientMemoryException">A step is to be run that this machine has no memory for.</exception>
+    public static MemoryFit OfBatch(MemoryPlan plan, long? memoryBytes = null, bool confirm = false, IProgress<string>? progress = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        var (memory, known) = (memoryBytes ?? MemoryPrediction.AvailableBytes, new Dictionary<(long, bool), long>());
+        return Of(plan, memoryBytes, confirm, progress, (model, codec) => (
+            MemoryPrediction.Batches(model, [plan.Batch, .. plan.Input], codec), plan.Batch,
+            batch => plan with { Batch = checked((int)batch) }));
+    }
+
+    /// <summary>
+    /// Predicts the largest patches at the plan's batch. A patch is a multiple of the smallest one whose extents have the proportions of
+    /// the plan's input and are divisible by 16.
+    /// </summary>
+    /// <inheritdoc cref="OfBatch"/>
+    public static MemoryFit OfPatch(MemoryPlan plan, long? memoryBytes = null, bool confirm = false, IProgress<string>? progress = null)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        var times = plan.Input.Skip(1).Aggregate(0L, GreatestDivisor);
+        times = times % Grain == 0 ? times / Grain : 1;
+        var least = plan with { Input = [plan.Input[0], .. plan.Input.Skip(1).Select(extent => extent / times)] };
+        return Of(plan, memoryBytes, confirm, progress, (model, codec) => (
+            MemoryPrediction.Patches(model, [plan.Batch, .. least.Input], codec), times,
+            many => plan with { Input = [plan.Input[0], .. least.Input.Skip(1).Select(extent => many * extent)] }));
+
+        static long GreatestDivisor(long one, long other) => other == 0 ? one : GreatestDivisor(other, one % other);
+    }
+
+    static MemoryFit Of(
+        MemoryPlan plan, long? memoryBytes, bool confirm, IProgress<string>? progress,
+        Func<nn.Module<Tensor, Tensor>, ActivationCodec, (LargestThatFits Search, long Given, Func<long, MemoryPlan> Sized)> of)
+    {
+        var (available, memory) = (MemoryPrediction.AvailableBytes, memoryBytes ?? MemoryPrediction.AvailableBytes);
+        if (confirm && memory > available)
+            throw new InsufficientMemoryException($"A step of {CompressionReport.Bytes(memory)} cannot be run to confirm a prediction: "
+                + $"this machine has {CompressionReport.Bytes(available)} available. Ask for the prediction alone.");
         return new(
-            plan.Network.Name, plan.Input, $"{plan.Codecs[0]}", memory, plan.Batch,
-            Taken(plan.Batch, compressed: false), Taken(plan.Batch, compressed: true),
-            Largest(compressed: false), Largest(compressed: true));
+            plan.Network.Name, $"{plan.Codecs[0]}", memory, [plan.Batch, .. plan.Input], Find(ActivationCodec.None), Find(plan.Codecs[0]));
 
-        long Taken(long batch, bool compressed)
+        Step Find(ActivationCodec codec)
         {
-            // Small batches lie on the line through two larger ones.
-            if (batch < Few) return (long)(Taken(Few, compressed) - (Few - batch) * Each(Few, 2 * Few, compressed));
-            if (!known.TryGetValue((batch, compressed), out var bytes))
-                known.Add((batch, compressed), bytes = MemoryMeasure.NeededBytes(plan with { Batch = checked((int)batch) }, compressed));
-            return bytes;
+            progress?.Report($"small steps of {plan.Network.Name}, {codec}");
+            random.manual_seed(1);
+            using var model = plan.Network.Create();
+            var (search, given, sized) = of(model, codec);
+            var (bytes, largest) = MemoryMeasure.WhereItFits(plan, () => (search.Taken(given), search.Within(memory)));
+            if (largest < search.Least) return new(bytes, [], null);
+            var found = sized(largest);
+            long[] shape = [found.Batch, .. found.Input];
+            if (confirm) progress?.Report($"a step of {plan.Network.Name} at {Size(shape)}, {codec}");
+            return new(bytes, shape, confirm ? MemoryMeasure.StepBytes(found, codec) : null);
         }
+    }
 
-        double Each(long first, long second, bool compressed) =>
-            Math.Max(1, (double)(Taken(second, compressed) - Taken(first, compressed)) / (second - first));
-
-        long Largest(bool compressed)
-        {
-            var (first, second) = ((long)Few, 2L * Few);
-            var (fits, tooLarge) = (0L, (long)int.MaxValue);
-            for (var guess = 0; guess < Guesses; guess++)
-            {
-                foreach (var batch in (long[])[first, second])
-                    if (Taken(batch, compressed) <= memory) fits = Math.Max(fits, batch);
-                    else tooLarge = Math.Min(tooLarge, batch);
-                var next = second + (long)Math.Floor((memory - Taken(second, compressed)) / Each(first, second, compressed));
-                if (next < Few) return Math.Max(0, next);
-                if (tooLarge - fits <= 1) break;
-                next = Math.Clamp(next, fits + 1, tooLarge - 1);
-                if (Math.Abs(next - second) <= second / Alike) return next;
-                (first, second) = (second, next);
-            }
-            return fits;
-        }
+    /// <summary>Writes a shape, such as 32 of 3 x 64 x 64.</summary>
+    public static string Size(IReadOnlyList<long> shape)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        return shape.Count == 0 ? "none" : $"{shape[0]} of {string.Join(" x ", shape.Skip(1))}";
     }
 }

@@ -122,7 +122,7 @@ public static class MemoryMeasure
             });
             using var optimizer = plan.StepsInBackward && codec != ActivationCodec.None ? new Adam(model.parameters()) : null;
             using var steps = optimizer is null ? null : compression.StepInBackward(optimizer);
-            using (var few = x.narrow(0, 0, Math.Min(FewExamples, x.shape[0]))) compression.LearnSources(() => model.call(few));
+            LearnSources(compression, model, x);
             for (var before = budget is null ? 0 : BudgetSteps; before > 0; before--) step.Run(compression.Backward);
             using var recorded = device.type == DeviceType.CPU ? compression.StartTimeline() : null;
             var measured = step.Run(compression.Backward);
@@ -144,18 +144,28 @@ public static class MemoryMeasure
         return WhereItFits(plan, () => MemoryPrediction.Of(model, [plan.Batch, .. plan.Input], plan.Codecs[0]));
     }
 
-    /// <summary>
-    /// Predicts the bytes of the network, its input and a step: the plain step, or that of the first codec on all layers.
-    /// </summary>
-    internal static long NeededBytes(MemoryPlan plan, bool compressed)
+    /// <summary>Runs one step of one codec on all layers, and returns the bytes of network, input, target and step.</summary>
+    internal static long StepBytes(MemoryPlan plan, ActivationCodec codec)
     {
+        using var everything = NewDisposeScope();
         random.manual_seed(1);
         using var model = plan.Network.Create();
-        var codec = compressed ? plan.Codecs[0] : ActivationCodec.None;
-        return WhereItFits(plan, () => MemoryPrediction.NeededBytes(model, [plan.Batch, .. plan.Input], codec));
+        using var x = randn([plan.Batch, .. plan.Input]);
+        using var meter = AllocatorMeter.Start();
+        using var step = new Step(
+            plan.Network, model, x, meter, model.parameters().Concat(model.buffers()).Append(x).Sum(tensor => tensor.Bytes()), false);
+        using var compression = model.CompressActivations(codec);
+        LearnSources(compression, model, x);
+        return step.Run(compression.Backward).Peak!.Value;
     }
 
-    static T WhereItFits<T>(MemoryPlan plan, Func<T> first) =>
+    static void LearnSources(ActivationCompression compression, nn.Module<Tensor, Tensor> model, Tensor x)
+    {
+        using var few = x.narrow(0, 0, Math.Min(FewExamples, x.shape[0]));
+        compression.LearnSources(() => model.call(few));
+    }
+
+    internal static T WhereItFits<T>(MemoryPlan plan, Func<T> first) =>
         TorchErrors.WhereItFits(
             $"{plan.Network.Name} does not take a batch of {plan.Batch} of {Extents(plan.Input)}",
             $"The paper's is {plan.Network.Batch} of {Extents(plan.Network.Input)}.", first);

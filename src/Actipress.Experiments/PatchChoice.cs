@@ -1,3 +1,4 @@
+using Actipress.Accounting;
 using Actipress.Data;
 using static TorchSharp.torch;
 
@@ -49,50 +50,33 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
         ArgumentNullException.ThrowIfNull(objective);
         var steps = Steps(whole, batch, mostBatch);
         using var model = create();
-        var known = new Dictionary<int, (long Compressed, long Plain)>();
+        var known = new Dictionary<long, (long Compressed, long Plain)>();
         var (compressed, plain) = (Largest(Compressed), Largest(Plain));
         if (!compressed.Fits)
             throw new InsufficientMemoryException($"No patch fits in {CompressionReport.Bytes(bytes)}: the smallest, {compressed}, is too "
                 + "large. Give more memory, a network with fewer --features, or a coarser --codec.");
         return new(compressed, plain);
 
-        long Compressed(int step) => Predict(step).Compressed;
+        long Compressed(long step) => Predict(step).Compressed;
 
-        long Plain(int step) => Predict(step).Plain;
+        long Plain(long step) => Predict(step).Plain;
 
-        // The memory of a step grows with its voxels, so that bisection finds the largest.
-        PatchStep Largest(Func<int, long> taken)
+        PatchStep Largest(Func<long, long> taken)
         {
-            var (fits, tooLarge) = (-1, steps.Count);
-            while (tooLarge - fits > 1)
-            {
-                var middle = Next(taken, fits, tooLarge);
-                if (taken(middle) <= bytes) fits = middle;
-                else tooLarge = middle;
-            }
-            var best = Math.Max(0, fits);
-            return new(steps[best].Patch, steps[best].Batch, taken(best), fits >= 0);
+            var search = new LargestThatFits(taken, Voxels) { Least = 0, Most = steps.Count - 1, Start = (0, 1) };
+            var fits = search.Within(bytes);
+            var (patch, batch) = steps[(int)Math.Max(0, fits)];
+            return new(patch, batch, search.Taken(Math.Max(0, fits)), fits >= 0);
         }
 
-        // Two predicted steps give the size at the bound by a straight line, so that few large steps are run.
-        int Next(Func<int, long> taken, int fits, int tooLarge)
-        {
-            if (fits < 0) return 0;
-            if (fits == 0) return Math.Min(1, tooLarge - 1);
-            var (near, first) = (taken(fits), taken(0));
-            var slope = (double)(near - first) / (Voxels(fits) - Voxels(0));
-            var voxels = slope <= 0 ? double.PositiveInfinity : Voxels(fits) + (bytes - near) / slope;
-            return Math.Clamp(Enumerable.Range(0, steps.Count).TakeWhile(step => Voxels(step) <= voxels).LastOrDefault(), fits + 1,
-                tooLarge - 1);
-        }
+        double Voxels(long step) => steps[(int)step].Patch.Aggregate((double)steps[(int)step].Batch, (product, extent) => product * extent);
 
-        double Voxels(int step) => steps[step].Patch.Aggregate((double)steps[step].Batch, (product, extent) => product * extent);
-
-        (long Compressed, long Plain) Predict(int step)
+        (long Compressed, long Plain) Predict(long step)
         {
             if (known.TryGetValue(step, out var taken)) return taken;
-            var prediction = MemoryPrediction.Of(model, [steps[step].Batch, channels, .. steps[step].Patch.Select(extent => (long)extent)],
-                codec, Loss);
+            var (patch, examples) = steps[(int)step];
+            var prediction =
+                MemoryPrediction.Of(model, [examples, channels, .. patch.Select(extent => (long)extent)], codec, Loss);
             var moments = OptimizerCopies * model.parameters().Sum(parameter => parameter.Bytes());
             return known[step] = (prediction.NeededBytes(compressed: true) + moments, prediction.NeededBytes(compressed: false) + moments);
         }

@@ -24,7 +24,7 @@ public sealed class StepMemory(long savedBytes, long keptBytes, long afterForwar
 /// Predicts the memory of a training step at a size at which it is not run, from two small steps along one axis of the input. Every level
 /// of the allocator grows linearly along this axis.
 /// </summary>
-public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepMemory baseline, StepMemory compressed)
+public sealed partial class MemoryPrediction(long parameterBytes, long inputBytes, StepMemory baseline, StepMemory compressed)
 {
     /// <summary>The bytes of the model's parameters and buffers.</summary>
     public long ParameterBytes => parameterBytes;
@@ -41,6 +41,9 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
     // A batch is extrapolated from so many examples that they save about this number of bytes.
     const int LargeBatch = 8, SmallestMiddle = 4, ProbedExamples = 2;
     const long ProbedBytes = 64 << 20;
+
+    // A volume is extrapolated from this part of it, and twice as much.
+    const int Slabs = 6;
 
     /// <summary>Predicts a step of <paramref name="model"/>. Its gradients, buffers and the CPU's random state are restored.</summary>
     /// <param name="model">The model, on the CPU; run by <c>call</c>.</param>
@@ -68,18 +71,8 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
         return new(parameters, inputs, steps[0], steps[1]);
     }
 
-    /// <summary>
-    /// Predicts the bytes of the model, its input and a step together, under one codec; otherwise as
-    /// <see cref="Of(nn.Module{Tensor, Tensor}, long[], ActivationCodec, Func{Tensor, Tensor})"/>.
-    /// </summary>
-    internal static long NeededBytes(nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec)
-    {
-        var (parameters, inputs, steps) = Predict(model, input, [codec], loss: null);
-        return parameters + inputs + steps[0].PeakBytes;
-    }
-
     static (long ParameterBytes, long InputBytes, StepMemory[] Steps) Predict(
-        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec[] codecs, Func<Tensor, Tensor>? loss)
+        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec[] codecs, Func<Tensor, Tensor>? loss, long? slab = null)
     {
         loss ??= output => output.sum();
         _ = AllocatorMeter.CurrentBytes;    // refuses before anything runs
@@ -90,7 +83,7 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
         using var randomBefore = RandomState.Get(CPU);
         try
         {
-            var steps = Steps(model, input, codecs, loss);
+            var steps = Steps(model, input, codecs, loss, slab);
             var elements = input.Aggregate(1L, (product, extent) => checked(product * extent));
             return (parameters.Concat(model.buffers()).Sum(TensorMemory.Bytes), elements * sizeof(float), steps);
         }
@@ -168,9 +161,9 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
     }
 
     static StepMemory[] Steps(
-        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec[] codecs, Func<Tensor, Tensor> loss)
+        nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec[] codecs, Func<Tensor, Tensor> loss, long? slab)
     {
-        foreach (var (axis, small, middle) in Smaller(model, input))
+        foreach (var (axis, small, middle) in Smaller(model, input, slab))
             try
             {
                 return [.. codecs.Select(Along)];
@@ -195,8 +188,8 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
 
     static long[] With(long[] shape, int axis, long extent) => [.. shape.Select((old, at) => at == axis ? extent : old)];
 
-    // Two smaller extents of an axis; the second is twice the first.
-    static IEnumerable<(int Axis, long Small, long Middle)> Smaller(nn.Module<Tensor, Tensor> model, long[] input)
+    // Two smaller extents of an axis; the second is twice the first. A slab is an extent of which the model takes all multiples.
+    static IEnumerable<(int Axis, long Small, long Middle)> Smaller(nn.Module<Tensor, Tensor> model, long[] input, long? slab = null)
     {
         if (input[0] >= LargeBatch)
         {
@@ -206,7 +199,13 @@ public sealed class MemoryPrediction(long parameterBytes, long inputBytes, StepM
             yield return (0, middle / 2, middle);
         }
         if (input.Length < 4) yield break;
-        foreach (var parts in (long[])[6, 4])
+        if (slab is { } multiple)
+        {
+            var small = Math.Max(1, input[2] / multiple / Slabs) * multiple;
+            if (2 * small < input[2]) yield return (2, small, 2 * small);
+            yield break;
+        }
+        foreach (var parts in (long[])[Slabs, 4])
             if (input[2] % parts == 0) yield return (2, input[2] / parts, 2 * input[2] / parts);
     }
 

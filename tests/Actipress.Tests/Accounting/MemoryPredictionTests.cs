@@ -111,4 +111,26 @@ public sealed class MemoryPredictionTests : IDisposable
             "smaller batch", Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: true, 1 << 20)).Message);
         Assert.InRange(MemoryPrediction.AvailableBytes, 1 << 26, 1L << 50);
     }
+
+    [Fact]
+    public void The_largest_batch_and_patch_fit_and_the_next_do_not()
+    {
+        using var everything = NewDisposeScope();
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1));
+        foreach (var codec in (ActivationCodec[])[ActivationCodec.None, ActivationCodec.Dct(10)])
+        {
+            var batch = MemoryPrediction.LargestBatch(model, [1, 3, 64, 64], 100 << 20, codec);
+            Assert.InRange(Needed([batch, 3, 64, 64], codec), 95 << 20, 105 << 20);
+            var times = MemoryPrediction.LargestPatch(model, [4, 3, 16, 24], 100 << 20, codec);
+            Assert.InRange(Needed([4, 3, 16 * times, 24 * times], codec), 70 << 20, 103 << 20);
+            Assert.InRange(Needed([4, 3, 16 * (times + 1), 24 * (times + 1)], codec), 97 << 20, 150 << 20);
+        }
+        Assert.Equal(0, MemoryPrediction.LargestBatch(model, [1, 3, 64, 64], 1000, ActivationCodec.None));
+        Assert.Equal(0, MemoryPrediction.LargestPatch(model, [1, 3, 64, 64], 1000, ActivationCodec.None));
+        var refused = Assert.Throws<ArgumentException>(() => MemoryPrediction.LargestPatch(model, [4, 3, 16], 1000, ActivationCodec.None));
+        Assert.Contains("spatial", refused.Message, StringComparison.Ordinal);
+
+        long Needed(long[] input, ActivationCodec codec) =>
+            Measured(model, input, codec).PeakBytes + input.Aggregate(1L, (product, extent) => product * extent) * sizeof(float);
+    }
 }

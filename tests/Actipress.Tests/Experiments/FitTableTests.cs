@@ -5,21 +5,23 @@ namespace Actipress.Tests.Experiments;
 
 public sealed class FitTableTests
 {
-    static JsonElement Line(string network, long plain, long compressed, string commit) => JsonDocument.Parse(Json.Line(new
+    static JsonElement Line(string network, long plain, long compressed, string commit, long? took = null)
     {
-        Kind = "fits",
-        Result = new MemoryFit(network, [3, 32, 32], "dct:10", 11L << 30, 128, 1, 1, plain, compressed),
-        Provenance = Provenance.Here() with { Commit = commit },
-    })).RootElement;
+        var fit = new MemoryFit(
+            network, "dct:10", 11L << 30, [128, 3, 32, 32], new(1, [plain, 3, 32, 32], took), new(1, [compressed, 3, 32, 32], took));
+        var line = Json.Line(new { Kind = "fits", Result = fit, Provenance = Provenance.Here() with { Commit = commit } });
+        return JsonDocument.Parse(line).RootElement;
+    }
 
     [Fact]
     public void The_newest_result_of_each_network_is_a_line_with_its_commit()
     {
-        var table = FitTable.Write([Line("A", 1, 2, "a"), Line("B", 40, 100, "b-dirty"), Line("A", 30, 120, "c")]);
+        var table = FitTable.Write([Line("A", 1, 2, "a"), Line("B", 40, 100, "b-dirty"), Line("A", 30, 120, "c", 3L << 29)]);
         Assert.Equal(["c", "b-dirty"], table.Commits);
         Assert.Equal(["b-dirty"], table.DirtyCommits);
-        Assert.Contains("| A | 3 x 32 x 32 | `dct:10` | 30 | 120 | 4.0 |", table.Text, StringComparison.Ordinal);
-        Assert.Contains("| B | 3 x 32 x 32 | `dct:10` | 40 | 100 | 2.5 |", table.Text, StringComparison.Ordinal);
+        Assert.Contains(
+            "| A | `dct:10` | 30 of 3 x 32 x 32 | 120 of 3 x 32 x 32 | 4.0 | 1.5 GiB | 1.5 GiB |", table.Text, StringComparison.Ordinal);
+        Assert.Contains("| B | `dct:10` | 40 of 3 x 32 x 32 | 100 of 3 x 32 x 32 | 2.5 |  |  |", table.Text, StringComparison.Ordinal);
         Assert.Contains("In 11 GiB, predicted from small steps on a CPU; commits c, b-dirty.", table.Text, StringComparison.Ordinal);
     }
 

@@ -63,12 +63,36 @@ public class MemoryMeasureTests
     {
         var network = Networks.Find("ResNet20");
         var plan = new MemoryPlan(network, 32, network.Input, [ActivationCodec.Dct(10)]);
-        var fit = MemoryFit.Of(plan, 100 << 20);
-        Assert.True(fit.LargestCompressed > 2 * fit.LargestPlain && fit.LargestPlain > 32, $"{fit}");
-        Assert.True(fit.PlainBytes < 100 << 20 && fit.CompressedBytes < fit.PlainBytes, $"{fit}");
-        var whole = MemoryMeasure.Predict(plan with { Batch = (int)fit.LargestPlain });
-        Assert.InRange(whole.NeededBytes(compressed: false), 90L << 20, 110L << 20);
-        Assert.Equal((0, 0), (MemoryFit.Of(plan, 1000).LargestPlain, MemoryFit.Of(plan, 1000).LargestCompressed));
+        var fit = MemoryFit.OfBatch(plan, 60 << 20, confirm: true);
+        var (plain, compressed) = (fit.Plain.Largest[0], fit.Compressed.Largest[0]);
+        Assert.True(compressed > 2 * plain && plain > 8, $"{fit}");
+        Assert.Equal((double)compressed / plain, fit.Times);
+        Assert.Equal(network.Input, fit.Plain.Largest.Skip(1));
+        Assert.True(fit.Compressed.GivenBytes < fit.Plain.GivenBytes, $"{fit}");
+        Assert.InRange(fit.Plain.LargestBytes!.Value, 54L << 20, 66L << 20);
+        Assert.InRange(fit.Compressed.LargestBytes!.Value, 50L << 20, 70L << 20);
+        Assert.Equal("32 of 3 x 32 x 32", MemoryFit.Size(fit.Given));
+        var none = MemoryFit.OfBatch(plan, 1000, confirm: true);
+        Assert.Equal(("none", "none"), (MemoryFit.Size(none.Plain.Largest), MemoryFit.Size(none.Compressed.Largest)));
+        Assert.Null(none.Plain.LargestBytes);
+        var refused = Assert.Throws<InsufficientMemoryException>(() => MemoryFit.OfBatch(plan, 1L << 50, confirm: true));
+        Assert.Contains("available", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_largest_patch_that_fits_has_the_proportions_of_the_input()
+    {
+        var network = Networks.Find("ResNet20");
+        var plan = new MemoryPlan(network, 4, [3, 32, 64], [ActivationCodec.Dct(10)]);
+        var fit = MemoryFit.OfPatch(plan, 60 << 20);
+        Assert.Equal([4, 3, 32, 64], fit.Given);
+        Assert.All([fit.Plain, fit.Compressed], step =>
+        {
+            Assert.Equal([4, 3], step.Largest.Take(2));
+            Assert.True(step.Largest[2] % 16 == 0 && step.Largest[3] == 2 * step.Largest[2], $"{fit}");
+            Assert.Null(step.LargestBytes);
+        });
+        Assert.True(fit.Compressed.Largest[2] > fit.Plain.Largest[2], $"{fit}");
     }
 
     [Fact]
