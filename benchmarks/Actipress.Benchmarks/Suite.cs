@@ -57,7 +57,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         ("observer", "training steps with and without the observer of operations in turn: LeNet and ResNet-18"),
         ("comparators", "memory, time and gradient of compression beside checkpoints and 16 bits, on a trained ResNet-20"),
         ("fidelity", "gradient cosine and bytes of every codec on a trained ResNet-20"),
-        ("fits", "the largest batch of each network that fits in 11 GiB, plain and compressed, predicted from small steps"),
+        ("fits", "the largest batch of each network, or patch, that fits in 11 GiB, plain and compressed: predicted, and a step of each"),
     ];
 
     // The memory of a common GPU, with which others have measured.

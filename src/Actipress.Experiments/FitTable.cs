@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace Actipress.Experiments;
 
-/// <summary>The README's table of the largest batches, from the newest results of <c>./dev bench fits --store</c>.</summary>
+/// <summary>The README's table of the largest batches and patches, from the newest results of <c>./dev bench fits --store</c>.</summary>
 public static class FitTable
 {
     /// <summary>The experiment that holds the results.</summary>
