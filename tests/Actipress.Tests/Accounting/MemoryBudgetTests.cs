@@ -25,8 +25,8 @@ public sealed class MemoryBudgetTests : IDisposable
     static (Module<Tensor, Tensor> Model, Tensor Input) Create(string network) => network switch
     {
         "stack" => (Stack(), randn(16, 3, 64, 64)),
-        "ResNet18" => (ResNet.ResNet18(), randn(16, 3, 32, 32)),
-        "UNet3D" => (new UNet3D(features: 8), randn([1, 4, 48, 48, 48])),
+        "ResNet18" => (ResNet.ResNet18(), randn(8, 3, 32, 32)),
+        "UNet3D" => (new UNet3D(features: 4), randn([1, 4, 48, 48, 48])),
         _ => throw new ArgumentException(network),
     };
 

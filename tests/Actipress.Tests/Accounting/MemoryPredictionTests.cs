@@ -39,7 +39,7 @@ public sealed class MemoryPredictionTests : IDisposable
 
     [Theory]
     [InlineData("LeNet", new long[] { 256, 1, 28, 28 }, 0.06, 0.06)]
-    [InlineData("ResNet18", new long[] { 64, 3, 32, 32 }, 0.06, 0.06)]
+    [InlineData("ResNet18", new long[] { 32, 3, 32, 32 }, 0.06, 0.06)]
     [InlineData("UNet3D", new long[] { 1, 4, 96, 48, 48 }, 0.25, 0.25)]    // the slabs of the trials share more rows with their neighbours
     [InlineData("EfficientNetB0", new long[] { 2, 3, 192, 64 }, 0.06, 0.06)]
     public void A_step_takes_what_was_predicted(string network, long[] input, double tolerance, double withoutAvx512)
@@ -55,11 +55,13 @@ public sealed class MemoryPredictionTests : IDisposable
 
         void Near(StepMemory found, StepMemory predicted, double ofPeak)
         {
-            var both = $"measured {found}, predicted {predicted}";
+            var both = $"measured {Words(found)}, predicted {Words(predicted)}";
             Assert.True(Math.Abs(predicted.SavedBytes - found.SavedBytes) < 0.02 * found.SavedBytes, both);
             Assert.True(Math.Abs(predicted.KeptBytes - found.KeptBytes) < ofKept * found.KeptBytes, both);
             Assert.True(Math.Abs(predicted.PeakBytes - found.PeakBytes) < ofPeak * found.PeakBytes + Others, both);
         }
+
+        static string Words(StepMemory step) => $"{step.SavedBytes} saved, {step.KeptBytes} kept, {step.PeakBytes} at the peak";
     }
 
     [Fact]
@@ -95,14 +97,14 @@ public sealed class MemoryPredictionTests : IDisposable
     [Fact]
     public void What_does_not_fit_is_refused_before_it_starts()
     {
-        using var model = Networks.Find("ResNet20").Create();
-        var prediction = MemoryPrediction.Of(model, [4096, 3, 32, 32], ActivationCodec.Dct(10));
+        using var model = Networks.Find("LeNet").Create();
+        var prediction = MemoryPrediction.Of(model, [65536, 1, 28, 28], ActivationCodec.Dct(10));
         Assert.InRange(prediction.Baseline.SavedBytes, 2L << 30, 20L << 30);
         var beside = prediction.InputBytes + prediction.Compressed.PeakBytes;
         prediction.EnsureFits(compressed: true, beside);    // the prediction just fits
         Assert.Throws<InsufficientMemoryException>(() => prediction.EnsureFits(compressed: true, beside - 1));
         Assert.Equal(beside + prediction.ParameterBytes, prediction.NeededBytes(compressed: true));
-        Assert.Equal(4096L * 3 * 32 * 32 * sizeof(float), prediction.InputBytes);
+        Assert.Equal(65536L * 28 * 28 * sizeof(float), prediction.InputBytes);
         var parameters = model.parameters().Concat(model.buffers()).Sum(tensor => tensor.NumberOfElements * tensor.ElementSize);
         Assert.Equal(parameters, prediction.ParameterBytes);
         Assert.Contains(
@@ -119,11 +121,11 @@ public sealed class MemoryPredictionTests : IDisposable
         using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 16, 3, padding: 1));
         foreach (var codec in (ActivationCodec[])[ActivationCodec.None, ActivationCodec.Dct(10)])
         {
-            var batch = MemoryPrediction.LargestBatch(model, [1, 3, 64, 64], 100 << 20, codec);
-            Assert.InRange(Needed([batch, 3, 64, 64], codec), 95 << 20, 105 << 20);
-            var times = MemoryPrediction.LargestPatch(model, [4, 3, 16, 24], 100 << 20, codec);
-            Assert.InRange(Needed([4, 3, 16 * times, 24 * times], codec), 70 << 20, 103 << 20);
-            Assert.InRange(Needed([4, 3, 16 * (times + 1), 24 * (times + 1)], codec), 97 << 20, 150 << 20);
+            var batch = MemoryPrediction.LargestBatch(model, [1, 3, 64, 64], 60 << 20, codec);
+            Assert.InRange(Needed([batch, 3, 64, 64], codec), 57 << 20, 63 << 20);
+            var times = MemoryPrediction.LargestPatch(model, [4, 3, 16, 24], 60 << 20, codec);
+            Assert.InRange(Needed([4, 3, 16 * times, 24 * times], codec), 36 << 20, 62 << 20);
+            Assert.InRange(Needed([4, 3, 16 * (times + 1), 24 * (times + 1)], codec), 58 << 20, 110 << 20);
         }
         Assert.Equal(0, MemoryPrediction.LargestBatch(model, [1, 3, 64, 64], 1000, ActivationCodec.None));
         Assert.Equal(0, MemoryPrediction.LargestPatch(model, [1, 3, 64, 64], 1000, ActivationCodec.None));
