@@ -46,7 +46,7 @@ public sealed partial class MemoryPrediction
     /// <param name="memoryBytes">The bytes that model, input and step may take together, without an optimizer's state.</param>
     /// <param name="codec">The codec of the maps; <see cref="ActivationCodec.None"/> for plain training.</param>
     /// <param name="loss">The scalar loss of an output; by default the sum of the output. It must not dispose the output.</param>
-    /// <returns>By which number to multiply the spatial extents; 0 where the step does not fit at <paramref name="input"/> itself.</returns>
+    /// <returns>By how much to multiply the spatial extents; 0 where the step does not fit at <paramref name="input"/> itself.</returns>
     /// <remarks>A sixth and a third of the largest patch are run, which takes up to a third of the memory.</remarks>
     /// <exception cref="ArgumentException">The input has no spatial extents.</exception>
     /// <exception cref="PlatformNotSupportedException">The allocator cannot be measured here.</exception>

@@ -24,7 +24,7 @@ sealed class LargestThatFits(Func<long, long> taken, Func<long, double> volume)
     /// </summary>
     public double Alike { get; init; }
 
-    /// <summary>The most by which a guess's volume may exceed that of a size that fits, since a prediction runs a part of the guess.</summary>
+    /// <summary>How many times the volume of a size that fits a guess may have, since a prediction runs a part of the guess.</summary>
     public double Growth { get; init; } = double.PositiveInfinity;
 
     /// <summary>The predicted bytes of a size.</summary>
