@@ -38,6 +38,11 @@ static class MemoryCommand
             Description = "Write a page of both steps to this .html file: what takes the memory at each moment.",
             HelpName = "file",
         };
+        var snapshot = new Option<string?>("--snapshot")
+        {
+            Description = "Write both steps to this .json file for PyTorch's memory viewer (pytorch.org/memory_viz), as devices 0 and 1.",
+            HelpName = "file",
+        };
         var predict = new Option<bool>("--predict") { Description = "Do not run the step: predict it from small ones." };
         var budget = Values.Bytes(
             "--budget",
@@ -77,8 +82,8 @@ static class MemoryCommand
                 ("ResNet20 --batch 32 --codec dct:4", "finer"),
             ],
         }.With(
-            network, batch, input, codec, layers, forwardOnly, timeline, html, predict, budget, fits, patch, confirm, stepInBackward,
-            device, json);
+            network, batch, input, codec, layers, forwardOnly, timeline, html, snapshot, predict, budget, fits, patch, confirm,
+            stepInBackward, device, json);
         command.SetAction(parsed =>
         {
             var known = Networks.Find(parsed.GetValue(network)!);
@@ -94,12 +99,13 @@ static class MemoryCommand
             if (plan.Budget is not null && (plan.ForwardOnly || parsed.GetValue(predict)))
                 throw new ArgumentException("--budget is of the whole step, which is run: leave --forward-only or --predict out.");
             var ofCpu = parsed.GetValue(predict) || parsed.GetValue(fits) || plan.Budget is not null
-                || parsed.GetValue(timeline) is not null || parsed.GetValue(html) is not null;
+                || parsed.GetValue(timeline) is not null || parsed.GetValue(html) is not null || parsed.GetValue(snapshot) is not null;
             if (ofCpu && plan.Device is { type: not DeviceType.CPU })
-                throw new ArgumentException("--predict, --fits, --budget, --timeline and --html follow the CPU's allocator, not that of "
-                    + $"{plan.Device}: leave one of the options out.");
+                throw new ArgumentException("--predict, --fits, --budget, --timeline, --html and --snapshot follow the CPU's allocator, "
+                    + $"not that of {plan.Device}: leave one of the options out.");
             if (parsed.GetValue(timeline) is { } figure) Outputs.File("--timeline", figure, ".svg", ".png");
             if (parsed.GetValue(html) is { } wantedPage) Outputs.File("--html", wantedPage, ".html");
+            if (parsed.GetValue(snapshot) is { } wantedSnapshot) Outputs.File("--snapshot", wantedSnapshot, ".json");
             using var progress = new StatusLine();
             if (parsed.GetValue(fits))
             {
@@ -128,6 +134,7 @@ static class MemoryCommand
                 MemoryPage.Save(
                     page, $"{title} of {string.Join(" x ", plan.Input)}: the memory of a step",
                     [.. timelines.Select(step => (step.Name, step.Timeline!))]);
+            if (parsed.GetValue(snapshot) is { } traces) MemorySnapshot.Save(traces, [.. timelines.Select(step => step.Timeline!)]);
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
             else Show(result, plan.Budget);
             return 0;

@@ -10,7 +10,7 @@ namespace Actipress.Accounting;
 static class MemoryPage
 {
     // The place of the title and of the steps in the page that the library carries.
-    const string Template = "MemoryPage.html", TitlePlace = "{title}", StepsPlace = "{steps}";
+    const string Template = "MemoryPage.html", TitlePlace = "{title}", StepsPlace = "{steps}", KindsPlace = "{kinds}";
 
     /// <summary>Writes a page of one step, or of several steps above each other.</summary>
     /// <param name="path">The file; its name ends in .html.</param>
@@ -22,10 +22,12 @@ static class MemoryPage
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (!path.EndsWith(".html", StringComparison.OrdinalIgnoreCase))
-            throw new ArgumentException($"{path}: wanted a file whose name ends in .html, for a page.", nameof(path));
+            throw new ArgumentException(
+                $"{path}: wanted a file whose name ends in .html, for a page, or in .json, for a snapshot.", nameof(path));
         using var template = new StreamReader(typeof(MemoryPage).Assembly.GetManifestResourceStream(Template)!);
         File.WriteAllText(
             path, template.ReadToEnd().Replace(TitlePlace, System.Net.WebUtility.HtmlEncode(title), StringComparison.Ordinal)
+                .Replace(KindsPlace, JsonSerializer.Serialize(MemoryKinds.Words), StringComparison.Ordinal)
                 .Replace(StepsPlace, Json(steps), StringComparison.Ordinal));
     }
 

@@ -22,5 +22,15 @@ enum MemoryKind
     Backward,
 }
 
+static class MemoryKinds
+{
+    /// <summary>The words of each kind, in order.</summary>
+    public static IReadOnlyList<string> Words { get; } =
+    [
+        "maps as they were made", "packed maps", "rebuilt maps", "gradients of parameters", "other tensors of the forward pass",
+        "gradients on their way, and copies",
+    ];
+}
+
 /// <summary>Some memory, alive from one moment until before another.</summary>
 readonly record struct MemorySpan(long Bytes, int Start, int End, MemoryKind Kind, string What);

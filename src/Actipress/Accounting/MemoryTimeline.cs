@@ -191,13 +191,19 @@ public sealed class MemoryTimeline : IDisposable
     }
 
     /// <summary>
-    /// Writes a page of one file, which shows the level through the step, divided by what takes the memory, and lists what was alive at the
-    /// moment under the pointer.
+    /// Writes the step to a file: a page that shows the level through the step, divided by what takes the memory, and lists what was alive
+    /// at the moment under the pointer; or a snapshot for PyTorch's memory viewer (pytorch.org/memory_viz), with each block of 64 KiB or
+    /// more.
     /// </summary>
-    /// <param name="path">The file; its name ends in .html.</param>
+    /// <param name="path">The file; its name ends in .html for the page, or in .json for the snapshot.</param>
     /// <exception cref="ArgumentException">The name ends otherwise.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
-    public void Save(string path) => MemoryPage.Save(path, "A training step", [("", this)]);
+    public void Save(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        if (path.EndsWith(".json", StringComparison.OrdinalIgnoreCase)) MemorySnapshot.Save(path, [this]);
+        else MemoryPage.Save(path, "A training step", [("", this)]);
+    }
 
     internal void Allocated(nint address, long bytes, long level)
     {

@@ -79,6 +79,42 @@ public sealed class MemoryPageTests : IDisposable
         Assert.ThrowsAny<IOException>(() => timeline.Save(Path.Combine(folder, "nowhere", "memory.html")));
     }
 
+    [Fact]
+    public void A_snapshot_frees_what_it_allocated_and_has_the_peak_of_the_timeline()
+    {
+        var timeline = Record(ActivationCodec.Dct(10));
+        var file = Path.Combine(folder, "memory.json");
+        timeline.Save(file);
+        var snapshot = JsonDocument.Parse(File.ReadAllText(file)).RootElement;
+        Assert.Equal(0, snapshot.GetProperty("segments").GetArrayLength());
+        var (alive, peak, reached) = (new Dictionary<long, (long Bytes, string What)>(), 0L, new List<(long Bytes, string What)>());
+        foreach (var one in Assert.Single(snapshot.GetProperty("device_traces").EnumerateArray()).EnumerateArray())
+        {
+            var (address, bytes) = (one.GetProperty("addr").GetInt64(), one.GetProperty("size").GetInt64());
+            var frame = Assert.Single(one.GetProperty("frames").EnumerateArray());
+            var what = frame.GetProperty("name").GetString()!;
+            Assert.Matches("^(forward|backward) pass", frame.GetProperty("filename").GetString());
+            Assert.Contains(one.GetProperty("category").GetString(), MemoryKinds.Words);
+            if (one.GetProperty("action").GetString() == "alloc")
+                Assert.True(alive.TryAdd(address, (bytes, what)));
+            else
+            {
+                Assert.Equal("free_completed", one.GetProperty("action").GetString());
+                Assert.True(alive.Remove(address, out var block));
+                Assert.Equal((bytes, what), block);
+            }
+            var level = alive.Values.Sum(block => block.Bytes);
+            if (level <= peak) continue;
+            peak = level;
+            reached = [.. alive.Values];
+        }
+        // The rest of the level is of smaller blocks. A packed map counts until its layer is done with it, which is a moment after it is freed.
+        Assert.InRange(peak, timeline.Peak!.Bytes * 0.9, timeline.Peak.Bytes * 1.05);
+        Assert.Contains(reached, block => block.What.StartsWith("packed map of ", StringComparison.Ordinal));
+        Assert.Contains(alive.Values, block => block.What == "gradient of fc.weight");
+        Assert.DoesNotContain(alive.Values, block => block.What.StartsWith("packed map", StringComparison.Ordinal));
+    }
+
     sealed record Shown(string[] Peaks, string[] Titles, string[] First, string[] Next, double Widest, bool IsDrawn);
 
     // The pointer is moved by keys.
