@@ -108,7 +108,7 @@ public sealed class MemoryPageTests : IDisposable
             peak = level;
             reached = [.. alive.Values];
         }
-        // The rest of the level is of smaller blocks. A packed map counts until its layer is done with it, which is a moment after it is freed.
+        // The rest of the level is of smaller blocks. A packed map counts until its layer is done with it, a moment after it is freed.
         Assert.InRange(peak, timeline.Peak!.Bytes * 0.9, timeline.Peak.Bytes * 1.05);
         Assert.Contains(reached, block => block.What.StartsWith("packed map of ", StringComparison.Ordinal));
         Assert.Contains(alive.Values, block => block.What == "gradient of fc.weight");
