@@ -30,38 +30,43 @@ static class MemorySnapshot
     {
         var (moments, _, spans) = timeline.Story();
         var (begin, end) = (spans.ToLookup(span => span.Start), spans.ToLookup(span => span.End));
-        var (addresses, next) = (new Dictionary<MemorySpan, Stack<long>>(), 0L);
+        var (addresses, next) = (new Dictionary<MemorySpan, Stack<long>>(), 1L);
         json.WriteStartArray();
+        // The viewer fails where there are categories and none is called unknown.
+        Event("alloc", 0, 0, 0, "unknown", "smaller blocks and others, which are left out");
         for (var moment = 0; moment <= moments.Count; moment++)
         {
-            foreach (var span in end[moment]) Event("free_completed", span, addresses[span].Pop());
+            foreach (var span in end[moment]) Of("free_completed", span, addresses[span].Pop());
             foreach (var span in begin[moment])
             {
                 if (!addresses.TryGetValue(span, out var alike)) addresses.Add(span, alike = []);
                 alike.Push(next);
-                Event("alloc", span, next);
+                Of("alloc", span, next);
                 next += span.Bytes;
             }
 
-            void Event(string action, MemorySpan span, long address)
-            {
-                json.WriteStartObject();
-                json.WriteString("action", action);
-                json.WriteNumber("addr", address);
-                json.WriteNumber("size", span.Bytes);
-                json.WriteNumber("stream", 0);
-                json.WriteNumber("time_us", moment);
-                json.WriteString("category", MemoryKinds.Words[(int)span.Kind]);
-                json.WriteStartArray("frames");
-                json.WriteStartObject();
-                json.WriteString("name", span.What);
-                json.WriteString("filename", $"{moments[Math.Min(moment, moments.Count - 1)].Activity}");
-                json.WriteNumber("line", moment);
-                json.WriteEndObject();
-                json.WriteEndArray();
-                json.WriteEndObject();
-            }
+            void Of(string action, MemorySpan span, long address) =>
+                Event(action, moment, address, span.Bytes, MemoryKinds.Words[(int)span.Kind], span.What);
         }
         json.WriteEndArray();
+
+        void Event(string action, int moment, long address, long bytes, string category, string what)
+        {
+            json.WriteStartObject();
+            json.WriteString("action", action);
+            json.WriteNumber("addr", address);
+            json.WriteNumber("size", bytes);
+            json.WriteNumber("stream", 0);
+            json.WriteNumber("time_us", moment);
+            json.WriteString("category", category);
+            json.WriteStartArray("frames");
+            json.WriteStartObject();
+            json.WriteString("name", what);
+            json.WriteString("filename", moments.Count == 0 ? "" : $"{moments[Math.Min(moment, moments.Count - 1)].Activity}");
+            json.WriteNumber("line", moment);
+            json.WriteEndObject();
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
     }
 }
