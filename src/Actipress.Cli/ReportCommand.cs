@@ -32,6 +32,7 @@ static class ReportCommand
             if (parsed.GetValue(figures) is { } into) Outputs.Folder("--figures", into);
             var folder = parsed.GetValue(experiments)!;
             var page = Reproduction.Page(Reproduction.All, new(DataFolder.Of(null), folder), StoredPiece.ReadAll(folder));
+            FitTable.Show(page, folder);
             page.Save(file);
             if (parsed.GetValue(figures) is { } pictures) page.SaveFigures(pictures);
             Console.WriteLine(file);

@@ -48,6 +48,7 @@ public sealed class ReportCommandTests : IDisposable
         Assert.DoesNotContain("NaN", page, StringComparison.Ordinal);
         Assert.True(page.Length < 3_000_000, $"{page.Length} letters");
         Assert.Contains("<p>16 x 1 x 128 x 128 x 128. Not run yet: ./actipress reproduce fig4</p>", page, StringComparison.Ordinal);
+        Assert.Contains("<td>134 of 3 x 224 x 224</td><td>941 of 3 x 224 x 224</td><td>7.0</td>", page, StringComparison.Ordinal);
 
         var figures = Regex.Count(page, "<svg");
         foreach (var kind in (string[])["svg", "png"]) Assert.Equal(figures, Directory.GetFiles(In("figures"), $"*.{kind}").Length);
