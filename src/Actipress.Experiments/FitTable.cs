@@ -89,8 +89,8 @@ public static class FitTable
                 + $"{MemoryFit.Size(fit.Compressed.Largest)} | {fit.Times:0.0} | {Took(fit.Plain)} | {Took(fit.Compressed)} |");
         var commits = newest.Select(one => one.Provenance.Commit).Distinct().ToArray();
         text.AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture, $"In {newest[0].Result.MemoryBytes >> 30} GiB, predicted from small steps on a CPU; "
-            + $"{MeasuredTable.InWords(commits)}.");
+        text.AppendLine(CultureInfo.InvariantCulture, $"In {newest[0].Result.MemoryBytes >> 30} GiB, predicted from small steps on a CPU, "
+            + $"and one step of each size run; {MeasuredTable.InWords(commits)}.");
         return new($"{text}", commits);
     }
 }

@@ -30,8 +30,8 @@ public class EnduranceTests
     [Fact(Explicit = true)]
     public void Steps_that_read_in_pieces()
     {
-        // A batch norm's input and a convolution's of 8 MiB, which are read in pieces. A transform gathers little of noise, whose maps would
-        // get 8 bits.
+        // A batch norm's input and a convolution's of 8 MiB, which are read in pieces. A transform gathers little of noise, which would get
+        // 8 bits.
         using var model = Sequential(Conv2d(1, 8, 3, padding: 1), BatchNorm2d(8), ReLU(), Conv2d(8, 1, 3, padding: 1));
         using var noise = randn(256, 1, 32, 32);
         using var images = functional.avg_pool2d(noise, [5, 5], [1, 1], [2, 2]);
