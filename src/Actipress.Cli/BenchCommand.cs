@@ -109,12 +109,19 @@ static class BenchCommand
                     new ResultsFile(Path.Combine(stored, FitTable.Folder)));
             using var progress = new StatusLine();
             using var afterStep = interruption.AfterStep();
-            var result = new Suite(
-                plan, part => part switch { "fidelity" => fidelity, "fits" => fits, _ => results }, progress, interruption.Token).Run();
+            var written = new SortedSet<string>(StringComparer.Ordinal);
+            var result = new Suite(plan, Of, progress, interruption.Token).Run();
             progress.Clear();
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(result));
-            else Show(result, results.Path);
+            else Show(result, string.Join(", ", written));
             return interruption.Token.IsCancellationRequested ? CommandLine.Interrupted : 0;
+
+            ResultsFile Of(string part)
+            {
+                var file = part switch { "fidelity" => fidelity, "fits" => fits, _ => results };
+                written.Add(file.Path);
+                return file;
+            }
         });
         return command;
     }
