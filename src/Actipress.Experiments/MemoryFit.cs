@@ -58,10 +58,15 @@ public sealed record MemoryFit(
         ArgumentNullException.ThrowIfNull(plan);
         var times = plan.Input.Skip(1).Aggregate(0L, GreatestDivisor);
         times = times % Grain == 0 ? times / Grain : 1;
-        var least = plan with { Input = [plan.Input[0], .. plan.Input.Skip(1).Select(extent => extent / times)] };
-        return Of(plan, memoryBytes, confirm, progress, (model, codec) => (
-            MemoryPrediction.Patches(model, [plan.Batch, .. least.Input], codec), times,
-            many => plan with { Input = [plan.Input[0], .. least.Input.Skip(1).Select(extent => many * extent)] }));
+        return Of(plan, memoryBytes, confirm, progress, (model, codec) =>
+        {
+            // A network may take inputs of one size only.
+            var twice = Sized(2);
+            MemoryMeasure.WhereItFits(twice, () => MemoryPrediction.MapBytes(model, [twice.Batch, .. twice.Input]));
+            return (MemoryPrediction.Patches(model, [plan.Batch, .. Sized(1).Input], codec), times, Sized);
+        });
+
+        MemoryPlan Sized(long many) => plan with { Input = [plan.Input[0], .. plan.Input.Skip(1).Select(extent => extent / times * many)] };
 
         static long GreatestDivisor(long one, long other) => other == 0 ? one : GreatestDivisor(other, one % other);
     }

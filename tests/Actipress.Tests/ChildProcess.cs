@@ -41,19 +41,27 @@ public static class ChildProcess
     }
 
     /// <summary>Runs one of this assembly's explicit tests in a process of its own. The process must live and the test must pass.</summary>
-    public static Ended RunScenario(Type scenarios, string name, params (string Name, string? Value)[] environment)
+    public static Ended RunScenario(Type scenarios, string name, params (string Name, string? Value)[] environment) =>
+        RunScenario(scenarios, name, mostTime, environment);
+
+    public static Ended RunScenario(Type scenarios, string name, TimeSpan limit, params (string Name, string? Value)[] environment)
     {
-        var child =
-            Run([Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"], null, environment);
+        string[] command = [Environment.ProcessPath!, "-explicit", "only", "-method", $"{scenarios.FullName}.{name}", "-noColor"];
+        using var process = Start(command, null, environment);
+        var child = WaitWithin(process, limit);
         Assert.True(child.ExitCode == 0, child.All);
         Assert.Contains("Total: 1, Errors: 0, Failed: 0", child.Output, StringComparison.Ordinal);
         return child;
     }
 
-    public static Ended Wait(Process process)
+    static readonly TimeSpan mostTime = TimeSpan.FromMinutes(10);
+
+    public static Ended Wait(Process process) => WaitWithin(process, mostTime);
+
+    static Ended WaitWithin(Process process, TimeSpan limit)
     {
-        var ended = Wait(process, TimeSpan.FromMinutes(10));
-        Assert.False(ended.Late, $"still running after ten minutes: {ended.All}");
+        var ended = Wait(process, limit);
+        Assert.False(ended.Late, $"still running after {limit.TotalMinutes} minutes: {ended.All}");
         return ended;
     }
 

@@ -16,7 +16,7 @@ public class EnduranceTests
 
     [LongFact]
     public void Ten_thousand_steps_that_read_in_pieces_leave_nothing_behind() =>
-        ChildProcess.RunScenario(typeof(EnduranceTests), nameof(Steps_that_read_in_pieces));
+        ChildProcess.RunScenario(typeof(EnduranceTests), nameof(Steps_that_read_in_pieces), TimeSpan.FromMinutes(30));
 
     [Fact(Explicit = true)]
     public void Steps_of_small_maps()
