@@ -30,20 +30,31 @@ public sealed record Provenance(
     }
 
     // The commit of the sources of this program, where they are a git checkout.
-    static string SourceCommit()
+    static string SourceCommit() => CommitOf(AppContext.BaseDirectory);
+
+    /// <summary>
+    /// The commit of a checkout, with a mark where files have uncommitted changes. Stored results are no sources: each result that a
+    /// benchmark or a sweep adds would otherwise mark those that follow.
+    /// </summary>
+    internal static string CommitOf(string folder) =>
+        Git(folder, "describe", "--always") is not { } commit ? "unknown"
+        : Git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude,glob)experiments/*/results.jsonl")
+            is "" ? commit : $"{commit}-{Dirty}";
+
+    // What git prints; null where it fails or is missing.
+    static string? Git(string folder, params string[] arguments)
     {
         try
         {
-            using var git =
-                Process.Start(new ProcessStartInfo("git", ["-C", AppContext.BaseDirectory, "describe", "--always", $"--dirty=-{Dirty}"])
-                {
-                    RedirectStandardOutput = true,
-                    RedirectStandardError = true,
-                })!;
-            var commit = git.StandardOutput.ReadToEnd().Trim();
+            using var git = Process.Start(new ProcessStartInfo("git", ["-C", folder, .. arguments])
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            })!;
+            var printed = git.StandardOutput.ReadToEnd().Trim();
             git.WaitForExit();
-            return git.ExitCode == 0 ? commit : "unknown";
+            return git.ExitCode == 0 ? printed : null;
         }
-        catch (System.ComponentModel.Win32Exception) { return "unknown"; }
+        catch (System.ComponentModel.Win32Exception) { return null; }
     }
 }
