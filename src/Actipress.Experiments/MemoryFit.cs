@@ -30,6 +30,9 @@ public sealed record MemoryFit(
 
     static long Elements(Step step) => step.Largest.Count == 0 ? 0 : step.Largest.Aggregate(1L, (product, extent) => product * extent);
 
+    // A step may take a little more than was predicted, and other programs go on meanwhile.
+    const double MostOfAvailable = 0.9;
+
     // Networks of the paper halve an image four times at most.
     const long Grain = 16;
 
@@ -76,9 +79,10 @@ public sealed record MemoryFit(
         Func<nn.Module<Tensor, Tensor>, ActivationCodec, (LargestThatFits Search, long Given, Func<long, MemoryPlan> Sized)> of)
     {
         var (available, memory) = (MemoryPrediction.AvailableBytes, memoryBytes ?? MemoryPrediction.AvailableBytes);
-        if (confirm && memory > available)
+        if (confirm && memory > MostOfAvailable * available)
             throw new InsufficientMemoryException($"A step of {CompressionReport.Bytes(memory)} cannot be run to confirm a prediction: "
-                + $"this machine has {CompressionReport.Bytes(available)} available. Ask for the prediction alone.");
+                + $"this machine has {CompressionReport.Bytes(available)} available, of which a tenth stays free. Give a smaller bound, or "
+                + "ask for the prediction alone.");
         return new(
             plan.Network.Name, $"{plan.Codecs[0]}", memory, [plan.Batch, .. plan.Input], Find(ActivationCodec.None), Find(plan.Codecs[0]));
 
