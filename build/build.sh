@@ -56,7 +56,7 @@ build() {
     fi
     trap - INT TERM
     rm -f "$log"
-    fit_to_libstdcxx
+    fit_to_libstdcxx "$root"/artifacts/bin/*/*/libLibTorchSharp.so
 }
 
 # Silent where it works: the command's own words where it does not.

@@ -223,11 +223,13 @@ check_samples() {
 # --- tool ---
 
 check_tool() {
+    local libraries
     mkdir -p "$place/tool"
     local_feed "$place/tool"
     check "the command line packs as a tool" make_tool
     check "the tool installs" dotnet tool install Actipress.Tool --tool-path "$place/tool/bin" --configfile "$place/tool/nuget.config"
-    fit_to_libstdcxx $(find "$place/tool/bin" -name libLibTorchSharp.so)
+    mapfile -d '' -t libraries < <(find "$place/tool/bin" -name libLibTorchSharp.so -print0)
+    fit_to_libstdcxx "${libraries[@]}"
     check "the tool finds its hooks" tool_has_hooks
     check "the tool trains" "$place/tool/bin/actipress" train --epochs 1 --train-examples 256 --test-examples 100 --out "$place/tool/runs"
 }

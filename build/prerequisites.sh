@@ -101,13 +101,11 @@ libstdcxx_has() {
 # Whether TorchSharp's library is content as it is.
 libstdcxx_is_new() { [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] || libstdcxx_has GLIBCXX_3.4.32; }
 
-# Gives every program that was built, or the given ones, its own copy of TorchSharp's library, in which the version GLIBCXX_3.4.32 is marked
-# as weak (ELF's VER_FLG_WEAK: a missing one is no error). The entry is found by the hash of the version's name; its flags are the two bytes
-# behind.
+# fit_to_libstdcxx FILE...: each place of TorchSharp's library gets its own copy, in which the version GLIBCXX_3.4.32 is marked as weak
+# (ELF's VER_FLG_WEAK: a missing one is no error). The entry is found by the hash of the version's name; its flags are the two bytes behind.
 fit_to_libstdcxx() {
     ! libstdcxx_is_new || return 0
     local file at flags
-    [ $# -gt 0 ] || set -- "$root"/artifacts/bin/*/*/libLibTorchSharp.so
     for file; do
         [ -e "$file" ] || continue
         at=$(LC_ALL=C grep -obUaP '\x42\xf8\x97\x02' "$file" | cut -d: -f1)

@@ -41,8 +41,8 @@ public sealed class OldLibstdcxxTests : IDisposable
 
     ChildProcess.Ended Fit(string libstdcxx) => ChildProcess.Run(
     [
-        "bash", "-euo", "pipefail", "-c", $". build/prerequisites.sh; root={folder}; libstdcxx() {{ echo {libstdcxx}; }}; "
-            + "need_libstdcxx && fit_to_libstdcxx && fit_to_libstdcxx",
+        "bash", "-euo", "pipefail", "-c", $". build/prerequisites.sh; libstdcxx() {{ echo {libstdcxx}; }}; "
+            + $"fit() {{ fit_to_libstdcxx {folder}/artifacts/bin/*/*/libLibTorchSharp.so; }}; need_libstdcxx && fit && fit",
     ]);
 
     [Fact]
