@@ -5,7 +5,9 @@ using ScottPlot;
 
 namespace Actipress.Experiments;
 
-/// <summary>The README's table of the largest batches and patches, from the newest results of <c>./dev bench fits --store</c>.</summary>
+/// <summary>
+/// The tables of the largest batches and patches, in README and report, from the newest results of <c>./dev bench fits --store</c>.
+/// </summary>
 public static class FitTable
 {
     /// <summary>The experiment that holds the results.</summary>
@@ -43,13 +45,7 @@ public static class FitTable
             "The largest compressed step's elements over those of the largest plain step.", 760, 120 + 40 * newest.Length);
         page.Table(
             ["network", "codec", "plain", "compressed", "times", "took, plain", "compressed", "commit"],
-            newest.Select(one => (string[])
-            [
-                one.Result.Network, one.Result.Codec, MemoryFit.Size(one.Result.Plain.Largest),
-                MemoryFit.Size(one.Result.Compressed.Largest), string.Create(CultureInfo.InvariantCulture, $"{one.Result.Times:0.0}"),
-                FormattableString.Invariant(Took(one.Result.Plain)), FormattableString.Invariant(Took(one.Result.Compressed)),
-                one.Provenance.Commit,
-            ]));
+            newest.Select(one => (string[])[one.Result.Network, one.Result.Codec, .. Sizes(one.Result), one.Provenance.Commit]));
     }
 
     // A bar for each network, the first at the top.
@@ -64,7 +60,7 @@ public static class FitTable
             Size = 0.6,
             FillColor = plot.Add.Palette.GetColor(0),
             LineWidth = 0,
-            Label = string.Create(CultureInfo.InvariantCulture, $"{fit.Times:0.0}"),
+            Label = Times(fit),
         }).ToArray());
         bars.Horizontal = true;
         plot.Add.VerticalLine(1, color: Colors.Gray);
@@ -74,8 +70,14 @@ public static class FitTable
         return plot;
     }
 
-    static FormattableString Took(MemoryFit.Step step) =>
-        step.LargestBytes is { } bytes ? $"{bytes / (double)(1 << 30):0.0} GiB" : (FormattableString)$"";
+    // What is said of a fit: both sizes, how many times the one is the other, and what a step of each took.
+    static string[] Sizes(MemoryFit fit) =>
+        [MemoryFit.Size(fit.Plain.Largest), MemoryFit.Size(fit.Compressed.Largest), Times(fit), Took(fit.Plain), Took(fit.Compressed)];
+
+    static string Times(MemoryFit fit) => string.Create(CultureInfo.InvariantCulture, $"{fit.Times:0.0}");
+
+    static string Took(MemoryFit.Step step) => step.LargestBytes is { } bytes
+        ? string.Create(CultureInfo.InvariantCulture, $"{bytes / (double)(1 << 30):0.0} GiB") : "";
 
     internal static MeasuredTable Write(IReadOnlyList<JsonElement> lines)
     {
@@ -85,8 +87,7 @@ public static class FitTable
         text.AppendLine("| network | codec | largest, plain | compressed | times | one such step took, plain | compressed |");
         text.AppendLine("|---|---|---|---|---|---|---|");
         foreach (var (fit, _) in newest)
-            text.AppendLine(CultureInfo.InvariantCulture, $"| {fit.Network} | `{fit.Codec}` | {MemoryFit.Size(fit.Plain.Largest)} | "
-                + $"{MemoryFit.Size(fit.Compressed.Largest)} | {fit.Times:0.0} | {Took(fit.Plain)} | {Took(fit.Compressed)} |");
+            text.AppendLine(CultureInfo.InvariantCulture, $"| {fit.Network} | `{fit.Codec}` | {string.Join(" | ", Sizes(fit))} |");
         var commits = newest.Select(one => one.Provenance.Commit).Distinct().ToArray();
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"In {newest[0].Result.MemoryBytes >> 30} GiB, predicted from small steps on a CPU, "

@@ -51,15 +51,11 @@ public sealed record PatchChoice(PatchStep Compressed, PatchStep Plain)
         var steps = Steps(whole, batch, mostBatch);
         using var model = create();
         var known = new Dictionary<long, (long Compressed, long Plain)>();
-        var (compressed, plain) = (Largest(Compressed), Largest(Plain));
+        var (compressed, plain) = (Largest(step => Predict(step).Compressed), Largest(step => Predict(step).Plain));
         if (!compressed.Fits)
             throw new InsufficientMemoryException($"No patch fits in {CompressionReport.Bytes(bytes)}: the smallest, {compressed}, is too "
                 + "large. Give more memory, a network with fewer --features, or a coarser --codec.");
         return new(compressed, plain);
-
-        long Compressed(long step) => Predict(step).Compressed;
-
-        long Plain(long step) => Predict(step).Plain;
 
         PatchStep Largest(Func<long, long> taken)
         {

@@ -68,7 +68,7 @@ public class MemoryMeasureTests
         Assert.True(compressed > 2 * plain && plain > 8, $"{fit}");
         Assert.Equal((double)compressed / plain, fit.Times);
         Assert.Equal(network.Input, fit.Plain.Largest.Skip(1));
-        Assert.True(fit.Compressed.GivenBytes < fit.Plain.GivenBytes, $"{fit}");
+        Assert.True(fit.Plain.GivenBytes < 40 << 20 && fit.Compressed.GivenBytes < fit.Plain.GivenBytes, $"{fit}");
         Assert.InRange(fit.Plain.LargestBytes!.Value, 36L << 20, 44L << 20);
         Assert.InRange(fit.Compressed.LargestBytes!.Value, 34L << 20, 46L << 20);
         Assert.Equal("16 of 3 x 32 x 32", MemoryFit.Size(fit.Given));
