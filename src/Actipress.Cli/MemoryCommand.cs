@@ -106,6 +106,7 @@ static class MemoryCommand
             if (parsed.GetValue(timeline) is { } figure) Outputs.File("--timeline", figure, ".svg", ".png");
             if (parsed.GetValue(html) is { } wantedPage) Outputs.File("--html", wantedPage, ".html");
             if (parsed.GetValue(snapshot) is { } wantedSnapshot) Outputs.File("--snapshot", wantedSnapshot, ".json");
+            if (Devices.MemoryNote(plan.Device ?? torch.CPU) is { } note) Terminal.Say(note);
             using var progress = new StatusLine();
             if (parsed.GetValue(fits))
             {

@@ -25,9 +25,8 @@ static class StatusCommand
             catch (PlatformNotSupportedException refusal) { hooks = refusal.Message; }
             var observer = hooks == "work"
                 ? SavedTensors.ObserverRefusal ?? "works: what is kept of a map goes by the operation that saves it" : "none without hooks";
-            var meter = "exact level and peak";
-            try { using var trial = AllocatorMeter.Start(); }
-            catch (PlatformNotSupportedException refusal) { meter = refusal.Message; }
+            using var trial = Devices.Meter(torch.CPU, out var noMeter);
+            var meter = noMeter ?? $"works: {AllocatorMeter.SourceOn(torch.CPU)}";
             var gpus = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
             var folder = DataFolder.Of(parsed.GetValue(dataDir));
             var status = new

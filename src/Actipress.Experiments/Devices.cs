@@ -40,7 +40,7 @@ public static class Devices
     }
 
     /// <summary>
-    /// A meter for the device, which the caller disposes; null where the device's figures cannot be read, as under a preloaded jemalloc.
+    /// A meter for the device, which the caller disposes; null where the device's figures cannot be read.
     /// </summary>
     /// <param name="device">The device to measure.</param>
     /// <param name="refusal">Why there is no meter.</param>
@@ -54,6 +54,10 @@ public static class Devices
             return null;
         }
     }
+
+    /// <summary>A sentence that says what the figures of memory are, where they are not an allocator's own; null where they are.</summary>
+    public static string? MemoryNote(Device device) =>
+        AllocatorMeter.IsExactOn(device) ? null : $"Figures of memory are those of {AllocatorMeter.SourceOn(device)}.";
 
     /// <summary>Waits until all queued work of the device is done, for timings. On the CPU there is none.</summary>
     public static void Synchronize(Device device)

@@ -174,9 +174,7 @@ public sealed class ActivationCompression : IFollowing, ITimedTraining, IDisposa
     /// <summary>
     /// Starts to record the allocator's level, with the layer of each allocation, until the caller disposes the timeline.
     /// </summary>
-    /// <exception cref="PlatformNotSupportedException">
-    /// There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.
-    /// </exception>
+    /// <exception cref="PlatformNotSupportedException">libtorch's allocator is not the known one.</exception>
     /// <exception cref="NotSupportedException">The model is not on the CPU.</exception>
     public MemoryTimeline StartTimeline()
     {

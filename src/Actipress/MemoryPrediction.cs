@@ -1,4 +1,4 @@
-using System.Globalization;
+using Actipress.Accounting;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 
@@ -58,9 +58,7 @@ public sealed partial class MemoryPrediction(long parameterBytes, long inputByte
     /// The prediction. A batch of 8 or more is extrapolated from two smaller batches, and a smaller batch from a quarter and a half of the
     /// first spatial extent. Where the model accepts neither, the step is run at its own size.
     /// </returns>
-    /// <exception cref="PlatformNotSupportedException">
-    /// There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one.
-    /// </exception>
+    /// <exception cref="PlatformNotSupportedException">libtorch's allocator is not the known one.</exception>
     public static MemoryPrediction Of(
         nn.Module<Tensor, Tensor> model, long[] input, ActivationCodec codec, Func<Tensor, Tensor>? loss = null)
     {
@@ -96,22 +94,11 @@ public sealed partial class MemoryPrediction(long parameterBytes, long inputByte
         }
     }
 
-    /// <summary>The bytes that this machine has for new programs: Linux's <c>MemAvailable</c>.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is no /proc/meminfo.</exception>
-    public static long AvailableBytes
-    {
-        get
-        {
-            const string Name = "MemAvailable:";
-            if (File.Exists("/proc/meminfo"))
-                foreach (var line in File.ReadLines("/proc/meminfo"))
-                    if (line.StartsWith(Name, StringComparison.Ordinal) && long.TryParse(
-                        line.AsSpan(Name.Length).Trim().TrimEnd("kB").Trim(), CultureInfo.InvariantCulture, out var kibibytes))
-                        return kibibytes << 10;
-            throw new PlatformNotSupportedException("The machine's available memory is not to be had here: wanted MemAvailable in "
-                + "/proc/meminfo.");
-        }
-    }
+    /// <summary>
+    /// The bytes that this machine has for new programs: Linux's <c>MemAvailable</c>, or Windows' available physical memory.
+    /// </summary>
+    /// <exception cref="PlatformNotSupportedException">The system tells neither.</exception>
+    public static long AvailableBytes => AvailableMemory.Bytes;
 
     /// <summary>The bytes of the maps that a plain forward pass will save, from the forward pass of a part of the input.</summary>
     /// <param name="model">

@@ -22,7 +22,7 @@ public sealed partial class RoomsTests
         new("Autograd", "Errors"),
         new("Machine", "Autograd"),
         new("Gpu", "Autograd"),
-        new("Accounting", "Autograd", "Gpu"),
+        new("Accounting", "Autograd", "Machine", "Gpu"),
         new("Maps"),
         new("Transforms", "Autograd", "Maps"),
         new("Selection", "Autograd", "Machine"),

@@ -13,7 +13,7 @@ static class UnderWine
     /// <summary>The variable by which the script tells that the tests run under Wine.</summary>
     const string Variable = "ACTIPRESS_UNDER_WINE";
 
-    static readonly string[] reasonsToSkip = ["The allocator's level is not to be had here", "$XunitDynamicSkip$"];
+    static readonly string[] reasonsToSkip = ["$XunitDynamicSkip$"];
 
     [ModuleInitializer]
     internal static void TellWhatIsThrown()

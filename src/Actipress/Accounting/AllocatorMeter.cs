@@ -9,10 +9,11 @@ namespace Actipress;
 /// </summary>
 /// <remarks>
 /// The level is glibc's <c>mallinfo2()</c>, <c>uordblks + hblkhd</c>. For the peak the meter reads the level before each allocation of 16
-/// KiB or more of libtorch's CPU allocator, and before a codec frees its workspace, so that no peak is missed. The meter needs Linux with
-/// glibc, without a preloaded allocator such as tcmalloc or jemalloc. A process has one level, so that all other allocations of the process
-/// count too. On a CUDA device the level is that of torch's caching allocator, where its figures can be read; otherwise it is the memory
-/// that the driver reports as used: see <see cref="SourceOn"/>.
+/// KiB or more of libtorch's CPU allocator, and before a codec frees its workspace, so that no peak is missed. A process has one level, so
+/// that all other allocations of the process count too. Where glibc's level says nothing of tensors, which is so on Windows and under a
+/// preloaded allocator such as tcmalloc or jemalloc, the level is a count of libtorch's blocks of 16 KiB or more and of the codecs' memory,
+/// from the first read on. On a CUDA device the level is that of torch's caching allocator, where its figures can be read; otherwise it is
+/// the memory that the driver reports as used: see <see cref="SourceOn"/>.
 /// </remarks>
 public sealed class AllocatorMeter : IDisposable
 {
@@ -28,7 +29,7 @@ public sealed class AllocatorMeter : IDisposable
     /// <summary>Starts to measure the peak, until the meter is disposed.</summary>
     /// <param name="device">The device whose memory is measured: the CPU (the default), or a CUDA device.</param>
     /// <exception cref="PlatformNotSupportedException">
-    /// There is no glibc, the process allocates with another library, or libtorch's allocator is not the known one; or no such device.
+    /// libtorch's allocator is not the known one, or there is no such device.
     /// </exception>
     public static AllocatorMeter Start(torch.Device? device = null)
     {
@@ -61,10 +62,16 @@ public sealed class AllocatorMeter : IDisposable
     /// <exception cref="PlatformNotSupportedException">Its figures are not to be had here.</exception>
     public static string SourceOn(torch.Device device) => CudaOf(device) switch
     {
+        null when CAllocator.Refusal is { } why => $"libtorch's blocks of 16 KiB or more and the codecs' memory, counted, since {why}",
         null => "the C allocator, exactly",
         { IsExact: true } => "torch's caching allocator, exactly",
         _ => "the driver's used memory, of all processes, at the moments when it is read",
     };
+
+    /// <summary>Whether a device's figures are an allocator's own, to the byte.</summary>
+    /// <param name="device">The CPU, or a CUDA device.</param>
+    /// <exception cref="PlatformNotSupportedException">Its figures are not to be had here.</exception>
+    public static bool IsExactOn(torch.Device device) => CudaOf(device)?.IsExact ?? CAllocator.Refusal is null;
 
     /// <summary>
     /// Returns the memory of a CUDA device that no tensor uses to the driver, as <c>torch.cuda.empty_cache()</c> in Python. Does nothing on
@@ -77,15 +84,24 @@ public sealed class AllocatorMeter : IDisposable
     /// <summary>The current number of allocated bytes on the meter's device.</summary>
     public long LevelBytes => cuda?.CurrentBytes ?? CurrentBytes;
 
-    /// <summary>The number of bytes that the process's C allocator has handed out and that were not freed.</summary>
+    /// <summary>
+    /// The number of bytes that the process's C allocator has handed out and that were not freed; or those that were counted so far.
+    /// </summary>
     /// <remarks>
     /// The first read makes and disposes a tensor of 64 MiB, whose pages it does not touch, to test that the level changes with it.
     /// </remarks>
     /// <exception cref="PlatformNotSupportedException">
-    /// There is no glibc here, or the process allocates with another library, such as a preloaded tcmalloc or jemalloc; the message names
-    /// it.
+    /// Blocks would have to be counted, and libtorch's allocator is not the known one.
     /// </exception>
-    public static long CurrentBytes => CAllocator.CurrentBytes;
+    public static long CurrentBytes
+    {
+        get
+        {
+            if (CAllocator.Refusal is null) return CAllocator.Level;
+            AllocationWatch.Count();
+            return CountedBlocks.Bytes;
+        }
+    }
 
     /// <summary>The highest level since the start or the last <see cref="ResetPeak"/>.</summary>
     public long PeakBytes

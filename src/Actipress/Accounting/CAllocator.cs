@@ -9,7 +9,7 @@ namespace Actipress.Accounting;
 /// <remarks>
 /// <c>mallinfo2()</c> describes glibc's allocator only. Where another allocator replaces it, as by <c>LD_PRELOAD</c> of tcmalloc or
 /// jemalloc, the function still returns a level, which no tensor changes. So the level is trusted only after a tensor of known size has
-/// changed it.
+/// changed it. Where it is not, <see cref="CountedBlocks"/> has a level.
 /// </remarks>
 static class CAllocator
 {
@@ -21,22 +21,18 @@ static class CAllocator
     const int Mapped = 4, UsedInArenas = 7;
 
     // A trial that failed for lack of memory has no result, and is repeated later.
-    static readonly Lazy<string?> refusal = new(
-        () => MovedBy(() => Level, Trial) is { } moved ? Refusal(moved, Owner, Environment.GetEnvironmentVariable("LD_PRELOAD")) : null,
-        LazyThreadSafetyMode.PublicationOnly);
+    static readonly Lazy<string?> refusal = new(Judge, LazyThreadSafetyMode.PublicationOnly);
 
-    /// <summary>The number of bytes that the allocator has handed out and that were not freed.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is no glibc, or libtorch allocates elsewhere.</exception>
-    public static long CurrentBytes
+    /// <summary>Why the C library does not tell the level of libtorch's tensors; null where it does.</summary>
+    public static string? Refusal => refusal.Value;
+
+    /// <summary>The number of bytes that the allocator has handed out and that were not freed, where there is no refusal.</summary>
+    public static long Level
     {
         get
         {
-            try { return refusal.Value is { } why ? throw new PlatformNotSupportedException(why) : Level; }
-            catch (Exception missing) when (missing is DllNotFoundException or EntryPointNotFoundException)
-            {
-                throw new PlatformNotSupportedException(
-                    "The allocator's level is not to be had here: wanted glibc 2.33 or newer with mallinfo2().", missing);
-            }
+            var info = mallinfo2();
+            return (long)(info[UsedInArenas] + info[Mapped]);
         }
     }
 
@@ -46,12 +42,13 @@ static class CAllocator
     public static nint Symbol(string name) =>
         NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), name, out var address) ? address : 0;
 
-    static long Level
+    static string? Judge()
     {
-        get
+        if (OperatingSystem.IsWindows()) return "Windows' C library does not tell its own";
+        try { return MovedBy(() => Level, Trial) is { } moved ? Reason(moved, Owner) : null; }
+        catch (Exception missing) when (missing is DllNotFoundException or EntryPointNotFoundException)
         {
-            var info = mallinfo2();
-            return (long)(info[UsedInArenas] + info[Mapped]);
+            return "there is no glibc 2.33 or newer with mallinfo2()";
         }
     }
 
@@ -72,23 +69,18 @@ static class CAllocator
         return moved;
     }
 
-    /// <summary>The exception that says why the level is not trusted, and the way out.</summary>
+    /// <summary>Why the level is not trusted.</summary>
     /// <param name="moved">The number of bytes by which the trial tensor changed the level.</param>
     /// <param name="owner">The file whose <c>posix_memalign</c> the process uses; null where it is not known.</param>
-    /// <param name="preload">The value of <c>LD_PRELOAD</c> in the environment.</param>
-    internal static string Refusal(long moved, string? owner, string? preload)
+    internal static string Reason(long moved, string? owner)
     {
-        var text = string.Create(CultureInfo.InvariantCulture, $"The allocator's level is not to be had here: a tensor of "
-            + $"{TrialBytes >> 20} MiB moves glibc's by {moved / 1048576.0:0.0} MiB. ");
-        if (owner is not null && Path.GetFileName(owner).StartsWith("libc.", StringComparison.Ordinal))
-            return text + $"Found that the process allocates with glibc ({owner}), but libtorch with something else, or that other threads "
-                + "allocated as much meanwhile; wanted TorchSharp 0.107.0 with a native package of the same version. Read the level before "
-                + "other threads start.";
-        return text
-            + $"Found that the process allocates with {owner ?? "an unknown library"}; wanted glibc's own allocator. Start the program "
-            + (string.IsNullOrEmpty(preload) ? "without that library" : $"with LD_PRELOAD unset (now '{preload}')")
-            + ". Compression works without the level, and so does a budget of maps (BudgetOf.Maps); meters, timelines, predictions and a "
-            + "budget of the step do not.";
+        var isGlibc = owner is not null && Path.GetFileName(owner).StartsWith("libc.", StringComparison.Ordinal);
+        var who = isGlibc
+            ? $"libtorch does not allocate with glibc ({owner}), or other threads allocated as much at the first read"
+            : $"the process allocates with {owner ?? "an unknown library"}";
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"{who}, and a tensor of {TrialBytes >> 20} MiB moves glibc's level by {moved / 1048576.0:0.0} MiB");
     }
 
     // A line of the process's maps: 7f00-7f10 r-xp 00000000 08:01 123 /lib/libc.so.6

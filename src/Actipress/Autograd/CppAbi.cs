@@ -24,6 +24,13 @@ static unsafe class CppAbi
         ((delegate* unmanaged[Cdecl]<nint, nint, nint>)method)(first, second);
     }
 
+    /// <summary>Calls a method with one number that returns an object of a class.</summary>
+    public static void Call(nint method, nint self, nint result, nuint number)
+    {
+        var (first, second) = IsMicrosofts ? (self, result) : (result, self);
+        ((delegate* unmanaged[Cdecl]<nint, nint, nuint, nint>)method)(first, second, number);
+    }
+
     /// <summary>
     /// Destroys an object and frees it by its virtual table: by the second entry, or on Windows by the first entry, which has an argument
     /// that says whether to free.

@@ -1,6 +1,5 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Actipress.Autograd;
@@ -88,7 +87,7 @@ sealed unsafe class SignsInDoubt : IDisposable
     {
         for (var i = 0; i < chunks.Length; i++)
         {
-            NativeMemory.Free((void*)chunks[i]);
+            if (chunks[i] != 0) CodecMemory.Free((void*)chunks[i], BytesOf(*(Head*)chunks[i]));
             chunks[i] = 0;
         }
     }
@@ -208,7 +207,7 @@ sealed unsafe class SignsInDoubt : IDisposable
                 places[head.Places++] = (ushort)(i + BitOperations.TrailingZeroCount(wrong));
         }
         words[head.Bits / 64] = word;
-        var chunk = (byte*)NativeMemory.Alloc((nuint)BytesOf(head));
+        var chunk = (byte*)CodecMemory.Allocate(BytesOf(head));
         *(Head*)chunk = head;
         var bytes = (head.Bits + 7) / 8;
         new Span<byte>(words, bytes).CopyTo(new Span<byte>(chunk + sizeof(Head), bytes));

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Actipress.Codecs;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Tiles;
+using Actipress.Machine;
 using Actipress.Maps;
 using Actipress.Selection;
 
@@ -50,7 +51,7 @@ sealed unsafe partial class GridMap : IDisposable
 
     void Free()
     {
-        for (var i = 0; i < chunks.Length; i++) NativeMemory.Free((void*)Interlocked.Exchange(ref chunks[i], 0));
+        for (var i = 0; i < chunks.Length; i++) CodecMemory.Free((void*)Interlocked.Exchange(ref chunks[i], 0), lengths[i]);
     }
 
     /// <summary>Packs a map.</summary>
@@ -167,7 +168,7 @@ sealed unsafe partial class GridMap : IDisposable
         for (var i = 0; i < tiles.Chunks; i++)
         {
             read.lengths[i] = BinaryPrimitives.ReadInt32LittleEndian(bytes[(i * sizeof(int))..]);
-            read.chunks[i] = (nint)NativeMemory.Alloc((nuint)read.lengths[i]);
+            read.chunks[i] = (nint)CodecMemory.Allocate(read.lengths[i]);
             bytes.Slice(at, read.lengths[i]).CopyTo(new Span<byte>((void*)read.chunks[i], read.lengths[i]));
             at += read.lengths[i];
         }

@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Runtime.InteropServices;
 using Actipress.Grid.Bits;
 using Actipress.Grid.Tiles;
 using Actipress.Grid.Wavelets;
@@ -94,7 +93,8 @@ readonly unsafe record struct GridSample(
     {
         var (count, elements) = Tiles(tiles);
         var parts = (count + LeastTiles - 1) / LeastTiles;
-        var memory = (float*)NativeMemory.AlignedAlloc((nuint)(count + parts) * 1024, 64);
+        var bytes = (count + parts) * 1024L;
+        var memory = (float*)CodecMemory.AllocateAligned(bytes);
         try
         {
             var seen = new Seen();
@@ -120,7 +120,7 @@ readonly unsafe record struct GridSample(
             });
             return seen.NotFinite ? default : Of(new CoefficientsInMemory(memory, 256 * count, threads), 256 * count, elements, keep, seen);
         }
-        finally { NativeMemory.AlignedFree(memory); }
+        finally { CodecMemory.FreeAligned(memory, bytes); }
     }
 
     static GridSample OfMaps<TFace, TCells>(void* map, GridWavelet wavelet, Keep keep, int threads)
@@ -130,9 +130,10 @@ readonly unsafe record struct GridSample(
         var inPlace = TCells.AreFloats && wavelet.Together == 1;
         using var own = new GridUnit<TFace>(wavelet, inPlace, divides: true);
         // A single map is not copied.
+        var bytes = (long)count * wavelet.Coefficients * sizeof(float);
         var memory = count == 1
             ? own.Coefficients
-            : (float*)NativeMemory.AlignedAlloc((nuint)count * (nuint)wavelet.Coefficients * sizeof(float), 64);
+            : (float*)CodecMemory.AllocateAligned(bytes);
         try
         {
             var seen = new Seen();
@@ -160,9 +161,9 @@ readonly unsafe record struct GridSample(
                             if (seen.NotFinite) return;
                         }
                         unit.Forward(values, 0, together, together);
-                        var bytes = (long)together * wavelet.Coefficients * sizeof(float);
+                        var part = (long)together * wavelet.Coefficients * sizeof(float);
                         if (memory != unit.Coefficients)
-                            Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, bytes, bytes);
+                            Buffer.MemoryCopy(unit.Coefficients, memory + (long)start * wavelet.Coefficients, part, part);
                     }
                     seen.Add(anyZero, anyNegative);
                 }
@@ -175,7 +176,7 @@ readonly unsafe record struct GridSample(
         finally
         {
             AllocatorMeter.LookIn();
-            if (memory != own.Coefficients) NativeMemory.AlignedFree(memory);
+            if (memory != own.Coefficients) CodecMemory.FreeAligned(memory, bytes);
         }
     }
 

@@ -1,6 +1,5 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using Actipress.Machine;
 
 namespace Actipress.Grid.Bits;
@@ -34,6 +33,7 @@ sealed unsafe class GridChunk : IDisposable
     const int MaskBytes = 32, SignBytes = 32, LevelBytes = 512, EscapeBytes = 512;
 
     readonly byte* memory;
+    readonly long memoryBytes;
 
     /// <summary>
     /// Tiles that go through each stage together, so that a mispredicted branch of the bit streams does not wait for arithmetic.
@@ -53,8 +53,8 @@ sealed unsafe class GridChunk : IDisposable
         const int Tiles = GridChunk.TilesPerChunk;
         var zeroBytes = (int)((largestZeroBits + 63L) / 64 * 8);
         const int WorkBytes = 1024 + Batch * (1024 + 256 + 64);
-        memory = (byte*)NativeMemory.AlignedAlloc(
-            (nuint)(WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * Tiles + 8 * Slack), 64);
+        memoryBytes = WorkBytes + zeroBytes + (GroupBytes + MaskBytes + SignBytes + LevelBytes + EscapeBytes) * Tiles + 8 * Slack;
+        memory = (byte*)CodecMemory.AllocateAligned(memoryBytes);
         X = (float*)memory;
         Y = X + 256;
         tileLevels = (byte*)(Y + Batch * 256);
@@ -71,7 +71,7 @@ sealed unsafe class GridChunk : IDisposable
     public void Dispose()
     {
         AllocatorMeter.LookIn();
-        NativeMemory.AlignedFree(memory);
+        CodecMemory.FreeAligned(memory, memoryBytes);
     }
 
     int tile;
@@ -172,7 +172,7 @@ sealed unsafe class GridChunk : IDisposable
     // Sets all bits of the bytes whose lowest bit is set.
     internal static ulong Whole(ulong lowest) => lowest * 0xFF;
 
-    /// <summary>Returns the chunk's bytes, in memory that the caller frees.</summary>
+    /// <summary>Returns the chunk's bytes, in memory of <see cref="CodecMemory.Allocate"/>.</summary>
     public byte* Finish(out int length) => Finish(zeros, zeroBits.End(), out length);
 
     /// <summary>
@@ -184,7 +184,7 @@ sealed unsafe class GridChunk : IDisposable
         byte* signEnd = signBits.End(), levelEnd = levelBits.End();
         var sections = (zeroEnd - zeros) + (maskEnd - masks) + (signEnd - signs) + (levelEnd - levels) + (escapeEnd - escapes);
         length = checked((int)(sizeof(int) + 4 * tile + sections));
-        var bytes = (byte*)NativeMemory.Alloc((nuint)length);
+        var bytes = (byte*)CodecMemory.Allocate(length);
         var at = bytes;
         *(int*)at = (int)(levelEnd - levels);
         at += sizeof(int);

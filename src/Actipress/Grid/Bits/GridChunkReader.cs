@@ -15,6 +15,7 @@ sealed unsafe class GridChunkReader : IDisposable
     const int Slack = 256;
 
     readonly byte* memory;
+    readonly long memoryBytes;
 
     /// <summary>Scratch memory: a tile of 256 values, and the coefficients of a <see cref="GridChunk.Batch"/> of tiles.</summary>
     public readonly float* X, Y;
@@ -33,7 +34,8 @@ sealed unsafe class GridChunkReader : IDisposable
         keepsZeros = largestZeroBits > 0;
         const int WorkBytes = (1 + GridChunk.Batch) * 256 * sizeof(float) + 256;
         var zeroBytes = (largestZeroBits + 63L) / 64 * 8;
-        memory = (byte*)NativeMemory.AlignedAlloc((nuint)(WorkBytes + zeroBytes + Slack), 64);
+        memoryBytes = WorkBytes + zeroBytes + Slack;
+        memory = (byte*)CodecMemory.AllocateAligned(memoryBytes);
         X = (float*)memory;
         Y = X + 256;
         tileLevels = (byte*)(Y + GridChunk.Batch * 256);
@@ -43,7 +45,7 @@ sealed unsafe class GridChunkReader : IDisposable
     public void Dispose()
     {
         AllocatorMeter.LookIn();
-        NativeMemory.AlignedFree(memory);
+        CodecMemory.FreeAligned(memory, memoryBytes);
         NativeMemory.Free(copy);
     }
 

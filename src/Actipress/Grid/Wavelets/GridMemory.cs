@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Actipress.Machine;
 
 namespace Actipress.Grid.Wavelets;
@@ -14,16 +13,17 @@ sealed unsafe class GridMemory : IDisposable
     {
         starts = new long[sizes.Length + 1];
         for (var i = 0; i < sizes.Length; i++) starts[i + 1] = starts[i] + (sizes[i] + 15) / 16 * 16;
-        var bytes = checked((nuint)starts[^1] * sizeof(float));
-        memory = (float*)NativeMemory.AlignedAlloc(bytes, 64);
-        HugePages.Advise(memory, (long)bytes);
+        memory = (float*)CodecMemory.AllocateAligned(Bytes);
+        HugePages.Advise(memory, Bytes);
     }
+
+    long Bytes => checked(starts[^1] * sizeof(float));
 
     public float* this[int piece] => memory + starts[piece];
 
     public void Dispose()
     {
         AllocatorMeter.LookIn();
-        NativeMemory.AlignedFree(memory);
+        CodecMemory.FreeAligned(memory, Bytes);
     }
 }
