@@ -48,6 +48,11 @@ static class TrainCommand
         };
         var memory = Values.Bytes("--memory", "What a training step may take, such as 8GiB: the largest patch and batch within it are "
             + "chosen for the codec, and for plain training what it would have been allowed.");
+        var fold = new Option<string?>("--fold")
+        {
+            Description = "Of a cross-validation on volumes: the fold whose cases test, such as 1/5. By default a fifth of them tests.",
+            HelpName = "number/count",
+        };
         var volumes = new VolumeOptions();
         var seed = Values.Number("--seed", "Decides parameters, order and dropout; the same seed gives the same run.", 1);
         var most = Values.OptionalCount("--train-examples", "Train on so many examples only, taken at even distances.");
@@ -89,7 +94,7 @@ static class TrainCommand
         }.With(
         [
             model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch,
-            memory, .. volumes.All, dataDir, download, output, resume, tensorBoard, device, json,
+            memory, fold, .. volumes.All, dataDir, download, output, resume, tensorBoard, device, json,
         ]);
 
         command.SetAction(async (parsed, ending) =>
@@ -121,6 +126,7 @@ static class TrainCommand
                 Extents = parsed.GetValue(extents) is { } size ? Extents("--extents", size) : null,
                 Patch = parsed.GetValue(patch) is { } drawn ? Extents("--patch", drawn) : null,
                 Memory = parsed.GetValue(memory),
+                Fold = parsed.GetValue(fold),
                 Volumes = volumes.Of(parsed),
             };
             plan.Check();
@@ -183,6 +189,7 @@ static class TrainCommand
             + $"{data.Test.Count} to test on; {plan.Codec}, layers {plan.Layers}, on {Devices.Name(where)}{together}.");
         using (Devices.Meter(where, out var refusal))
             if (refusal is not null) await Console.Error.WriteLineAsync($"The allocator's figures are left out. {refusal}");
+            else if (Devices.MemoryNote(where) is { } note) await Console.Error.WriteLineAsync(note);
     }
 
     static string ByNetwork(Func<Trainable, int> value) =>
@@ -202,7 +209,7 @@ static class TrainCommand
             ("features", plan.Features, usual.Features),
             ("extents", plan.Extents is { } size ? string.Join('x', size) : null, null),
             ("patch", plan.Patch is { } drawn ? string.Join('x', drawn) : null, null),
-            ("memory", plan.Memory is { } bytes ? $"{bytes}B" : null, null),
+            ("memory", plan.Memory is { } bytes ? $"{bytes}B" : null, null), ("fold", plan.Fold, null),
             .. VolumeOptions.Typed(plan.Volumes).Select(choice => (choice.Option, (object?)choice.Value, (object?)null)),
         ];
         var given = options.Where(option => !Equals(option.Value, option.Usual))

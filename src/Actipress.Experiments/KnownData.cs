@@ -91,7 +91,8 @@ public static class KnownData
         return data with { Train = data.Train.Take(plan.TrainExamples), Test = data.Test.Take(plan.TestExamples) };
     }
 
-    static TrainingData Volumes(IDataSet volumes, ParsedPlan plan) => TrainingData.Of(volumes, slices: plan.Network.IsOfSlices);
+    static TrainingData Volumes(IDataSet volumes, ParsedPlan plan) =>
+        TrainingData.Of(volumes, slices: plan.Network.IsOfSlices, fold: plan.Plan.Fold);
 
     static (int Depth, int Height, int Width) Extents(TrainingPlan plan) =>
         plan.Extents is [var depth, var height, var width] ? (depth, height, width) : (32, 48, 32);

@@ -1,11 +1,12 @@
 using System.Globalization;
 using System.Text.Json;
+using Actipress.Data;
 
 namespace Actipress.Experiments;
 
 /// <summary>
-/// An experiment as data, <c>config.json</c>: one training for each of layers x codecs x ratios x seeds. All other settings are those of
-/// <see cref="TrainingPlan"/>, with the network's defaults.
+/// An experiment as data, <c>config.json</c>: one training for each of layers x codecs x ratios x seeds x folds. All other settings are
+/// those of <see cref="TrainingPlan"/>, with the network's defaults.
 /// </summary>
 public sealed record SweepConfig
 {
@@ -53,6 +54,9 @@ public sealed record SweepConfig
     /// <summary>As in <see cref="TrainingPlan.Seed"/>.</summary>
     public IReadOnlyList<int> Seeds { get; init; } = [1];
 
+    /// <summary>The number of folds of a cross-validation, each of which is trained; null for a fifth of the cases as the test.</summary>
+    public int? Folds { get; init; }
+
     /// <summary>As in <see cref="TrainingPlan.Layers"/>.</summary>
     public IReadOnlyList<string> Layers { get; init; } = ["all"];
 
@@ -88,7 +92,7 @@ public sealed record SweepConfig
         }
     }
 
-    /// <summary>The plans of all trainings, in the order of codecs, ratios, layers, seeds.</summary>
+    /// <summary>The plans of all trainings, in the order of codecs, ratios, layers, seeds, folds.</summary>
     /// <exception cref="ArgumentException">
     /// The configuration names something that does not exist; the message says what, and lists what exists.
     /// </exception>
@@ -99,7 +103,7 @@ public sealed record SweepConfig
         var plans = new Dictionary<string, TrainingPlan>();
         foreach (var codec in Codecs.SelectMany(WithRatios))
             foreach (var layers in Layers)
-                foreach (var seed in Seeds)
+                foreach (var (seed, fold) in Seeds.SelectMany(seed => AllFolds(), (seed, fold) => (seed, fold)))
                 {
                     var plan = usual with
                     {
@@ -116,6 +120,7 @@ public sealed record SweepConfig
                         Extents = Extents,
                         Patch = Patch,
                         Seed = seed,
+                        Fold = fold,
                         Layers = layers,
                         Codec = $"{ActivationCodec.Parse(codec)}",
                     };
@@ -125,6 +130,13 @@ public sealed record SweepConfig
                 }
         return plans.Count > 0 ? [.. plans.Values] : throw new ArgumentException(
             "No runs: wanted at least one each of codecs, layers and seeds, and ratios for codecs with {ratio}.");
+    }
+
+    string?[] AllFolds()
+    {
+        if (Folds is not { } count) return [null];
+        if (count < 2) throw new ArgumentException($"folds {count}: wanted 2 or more.");
+        return [.. Enumerable.Range(1, count).Select(number => $"{new Fold(number, count)}")];
     }
 
     IEnumerable<string> WithRatios(string codec) => codec.Contains(RatioPlace, StringComparison.Ordinal)

@@ -1,16 +1,16 @@
 namespace Actipress.Experiments;
 
 /// <summary>
-/// A row of a sweep: one codec on one set of layers, over all finished seeds. Scores are means and standard errors, from 0 to 1.
+/// A row of a sweep: one codec on one set of layers, over all finished seeds and folds. Scores are means and standard errors, from 0 to 1.
 /// </summary>
 /// <param name="Layers">The compressed layers.</param>
 /// <param name="Codec">The codec.</param>
 /// <param name="Seeds">The number of runs of the row.</param>
 /// <param name="TestAccuracy">The accuracy of classifiers.</param>
 /// <param name="TestDsc">The DSC of segmentations.</param>
-/// <param name="StandardError">The standard error of the score; null for one seed.</param>
-/// <param name="Difference">The difference from plain training with the same seed; null where there is no plain training.</param>
-/// <param name="DifferenceStandardError">The standard error of the difference; null for one seed.</param>
+/// <param name="StandardError">The standard error of the score; null for one run.</param>
+/// <param name="Difference">The difference from plain training with the same seed and fold; null where there is no plain training.</param>
+/// <param name="DifferenceStandardError">The standard error of the difference; null for one run.</param>
 /// <param name="TrainScore">The accuracy or DSC on as many examples of the training set.</param>
 /// <param name="SavedBytes">The bytes of a step's activation maps.</param>
 /// <param name="KeptBytes">The bytes kept in their place.</param>
@@ -37,18 +37,18 @@ public sealed record SweepSummary(string Experiment, int Runs, int Done, IReadOn
     {
         ArgumentNullException.ThrowIfNull(sweep);
         var done = sweep.Done();
-        var plain = done.Where(run => run.Plan.Codec == "none").ToDictionary(run => run.Plan.Seed, run => run.Result.TestScore);
+        var plain = done.Where(run => run.Plan.Codec == "none").ToDictionary(run => run.Plan.Pair, run => run.Result.TestScore);
         return new(
             Path.GetFileName(sweep.Folder), sweep.Plans.Count, done.Count,
             [.. done.GroupBy(run => (run.Plan.Layers, run.Plan.Codec)).Select(row => Row(row.Key.Layers, row.Key.Codec, [.. row], plain))]);
     }
 
-    static SweepRow Row(string layers, string codec, SweepRun[] runs, Dictionary<int, double> plain)
+    static SweepRow Row(string layers, string codec, SweepRun[] runs, Dictionary<(int, string?), double> plain)
     {
         var results = Array.ConvertAll(runs, run => run.Result);
         var (score, error) = Statistics.Mean(Array.ConvertAll(results, result => result.TestScore));
         var pairs = codec == "none"
-            ? [] : runs.Where(run => plain.ContainsKey(run.Plan.Seed)).Select(run => run.Result.TestScore - plain[run.Plan.Seed]).ToArray();
+            ? [] : runs.Where(run => plain.ContainsKey(run.Plan.Pair)).Select(run => run.Result.TestScore - plain[run.Plan.Pair]).ToArray();
         var (difference, differenceError) = Statistics.Mean(pairs);
         var (saved, kept) = (Mean(result => result.SavedBytes), Mean(result => result.KeptBytes));
         return new(

@@ -96,12 +96,13 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
         Example Standardised(Example image) => image with { Image = Array.ConvertAll(image.Image, value => (value - mean) / deviation) };
     }
 
-    /// <summary>Segmentations in memory. A fifth of the cases, but at least one, is for testing.</summary>
+    /// <summary>Segmentations in memory. A fifth of the cases, but at least one, is for testing, or a fold of a cross-validation.</summary>
     /// <param name="data">Examples of one size, or whole scans from which patches are drawn.</param>
     /// <param name="slices">Whether each slice along a volume's first axis is an example.</param>
     /// <param name="scans">The same cases as in their files, on which they are scored.</param>
-    /// <exception cref="InvalidDataException">There is only one case.</exception>
-    public static TrainingData Of(IDataSet data, bool slices, IDataSet? scans = null)
+    /// <param name="fold">The fold whose cases are for testing, as <see cref="Fold.Parse"/> reads it.</param>
+    /// <exception cref="InvalidDataException">There is only one case, or there are fewer cases than folds.</exception>
+    public static TrainingData Of(IDataSet data, bool slices, IDataSet? scans = null, string? fold = null)
     {
         ArgumentNullException.ThrowIfNull(data);
         if (data.Count < 2)
@@ -111,7 +112,9 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
         var (first, second) = (Parts(slices ? new Slices(data) : data), scans is null ? null : Parts(scans));
         return new(data.Name, new(first.Train, second?.Train), new(first.Test, second?.Test));
 
-        Split Parts(IDataSet all) => Split.ByCase(all, seed: 1, train: Math.Min(0.8, 1 - 1.0 / data.Count), validation: 0);
+        Split Parts(IDataSet all) => fold is null
+            ? Split.ByCase(all, seed: 1, train: Math.Min(0.8, 1 - 1.0 / data.Count), validation: 0)
+            : Split.ByFold(all, seed: 1, Fold.Parse(fold));
     }
 
     static (float Mean, float Deviation) MeanAndDeviation(byte[] pixels)

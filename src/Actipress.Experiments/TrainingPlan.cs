@@ -64,8 +64,16 @@ public sealed record TrainingPlan
     /// </summary>
     public long? Memory { get; init; }
 
+    /// <summary>
+    /// The fold of a cross-validation whose cases test, as <see cref="Actipress.Data.Fold.Parse"/> reads it; null for a fifth of the cases.
+    /// </summary>
+    public string? Fold { get; init; }
+
     /// <summary>The choices for volumes.</summary>
     public VolumeChoices? Volumes { get; init; }
+
+    /// <summary>What a training and its plain counterpart have in common, beside their data.</summary>
+    internal (int Seed, string? Fold) Pair => (Seed, Fold);
 
     /// <summary>The same training without compression.</summary>
     public TrainingPlan Plain() => this with { Codec = "none", Layers = "all" };
@@ -119,6 +127,9 @@ public sealed record TrainingPlan
             if (Layers != "all") throw new ArgumentException($"memory {Memory} with layers {Layers}: wanted all, for which memory is "
                 + "predicted.");
         }
+        if (Fold is not null && network.Examples is ExampleKind.Grey or ExampleKind.Colour)
+            throw new ArgumentException($"fold {Fold}: {Model} learns from images, whose test set is given. Wanted a network of volumes.");
+        if (Fold is not null) _ = Actipress.Data.Fold.Parse(Fold);
         Volumes?.Check();
 
         static string OfVolumes() =>

@@ -52,7 +52,7 @@ static class VolumeData
         var prepared = patch is null
             ? cases.Select(scan => cutOff.Fit(preparation.Apply(scan), window, outside), window).InMemory()
             : cases.Select(preparation.Apply).InMemory();
-        var data = TrainingData.Of(prepared, slices, patch is null ? null : cases);
+        var data = TrainingData.Of(prepared, slices, patch is null ? null : cases, parsed.Plan.Fold);
         if (patch is not null && Enumerable.Range(0, prepared.Count).Select(prepared.Read)
             .Count(scan => scan.Extents.Zip(patch, (extent, own) => extent < own).Any(smaller => smaller)) is > 0 and var small)
             files.Notes.Add($"{small} of {prepared.Count} cases are smaller than a patch of {string.Join(" x ", patch)}, and are padded",

@@ -108,12 +108,12 @@ sealed class SweepReproduction(
 
     IReadOnlyList<Row> Rows(IReadOnlyList<SweepRun> runs)
     {
-        var plain = runs.Where(run => run.Plan.Codec == "none").ToDictionary(run => run.Plan.Seed, run => value(run.Result));
+        var plain = runs.Where(run => run.Plan.Codec == "none").ToDictionary(run => run.Plan.Pair, run => value(run.Result));
         return [.. runs.GroupBy(run => (run.Plan.Layers, run.Plan.Codec)).Select(row =>
         {
             var (mean, error) = Statistics.Mean([.. row.Select(run => value(run.Result))]);
-            var paired = row.Where(run => run.Plan.Codec != "none" && plain.ContainsKey(run.Plan.Seed));
-            var (difference, differenceError) = Statistics.Mean([.. paired.Select(run => value(run.Result) - plain[run.Plan.Seed])]);
+            var paired = row.Where(run => run.Plan.Codec != "none" && plain.ContainsKey(run.Plan.Pair));
+            var (difference, differenceError) = Statistics.Mean([.. paired.Select(run => value(run.Result) - plain[run.Plan.Pair])]);
             var kept = 100.0 * row.Sum(run => run.Result.KeptBytes) / row.Sum(run => run.Result.SavedBytes);
             var cosine = row.Average(run => run.Result.GradientCosine);
             return new Row(row.Key.Layers, row.Key.Codec, row.Count(), mean, error, difference, differenceError, kept, cosine);

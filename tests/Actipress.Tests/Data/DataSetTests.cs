@@ -51,6 +51,40 @@ public sealed class DataSetTests
         if (cases > 10) Assert.NotEqual(parts[0], Cases(Split.ByCase(data, seed: 8).Train));
     }
 
+    [Theory]
+    [InlineData(5, 5)]
+    [InlineData(23, 4)]
+    [InlineData(260, 5)]
+    public void Each_case_tests_in_one_fold_and_trains_in_all_others(int cases, int folds)
+    {
+        var data = new Named([.. Enumerable.Range(0, cases).SelectMany(i => new[] { $"case{i}", $"case{i}" })]);
+        var splits = Enumerable.Range(1, folds).Select(number => Split.ByFold(data, seed: 1, new(number, folds))).ToArray();
+        Assert.Equal(data.Names.Order(), splits.SelectMany(split => Cases(split.Test)).Order());
+        foreach (var split in splits)
+        {
+            Assert.Empty(Cases(split.Test).Intersect(Cases(split.Train)));
+            Assert.Equal(2 * cases, split.Test.Count + split.Train.Count);
+            Assert.InRange(split.Test.Count / 2, cases / folds, (cases + folds - 1) / folds);
+        }
+        var other = Split.ByFold(new Named([.. data.Names.Reverse()]), seed: 1, new(1, folds));
+        Assert.Equal(Cases(splits[0].Test), Cases(other.Test));
+
+        var message = Assert.Throws<InvalidDataException>(() => Split.ByFold(data, seed: 1, new(1, cases + 1))).Message;
+        Assert.Contains($"{cases} cases: wanted one at least for each of {cases + 1} folds", message, StringComparison.Ordinal);
+
+        static string[] Cases(IDataSet part) => [.. Enumerable.Range(0, part.Count).Select(part.Case)];
+    }
+
+    [Theory]
+    [InlineData("1/5", true), InlineData("5/5", true), InlineData("2/2", true)]
+    [InlineData("0/5", false), InlineData("6/5", false), InlineData("1/1", false), InlineData("-1/5", false), InlineData("1", false)]
+    [InlineData("1/5/2", false), InlineData("a/b", false), InlineData("", false), InlineData("99999999999/5", false)]
+    public void A_fold_is_written_as_its_number_of_so_many(string text, bool isOne)
+    {
+        if (isOne) Assert.Equal(text, $"{Fold.Parse(text)}");
+        else Assert.Contains("1/5", Assert.Throws<FormatException>(() => Fold.Parse(text)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Batches_are_the_same_however_many_workers_prepare_them()
     {

@@ -27,6 +27,24 @@ public sealed class SweepSummaryTests : IDisposable
             1, Provenance.Here()));
 
     [Fact]
+    public void A_cross_validation_is_one_row_whose_differences_are_fold_by_fold()
+    {
+        var study = Directory.CreateDirectory(Path.Combine(folder, "folds")).FullName;
+        File.WriteAllText(Path.Combine(study, "config.json"), """
+            {"model":"unet3d","data":"volumes","epochs":1,"folds":3,"codecs":["none","dct:10"]}
+            """);
+        var sweep = new Sweep(study);
+        Assert.Equal(
+            ["none 1/3", "none 2/3", "none 3/3", "dct:10 1/3", "dct:10 2/3", "dct:10 3/3"],
+            sweep.Plans.Select(plan => $"{plan.Codec} {plan.Fold}"));
+        foreach (var (plan, score) in sweep.Plans.Zip((double[])[0.5, 0.7, 0.9, 0.4, 0.6, 0.8])) Add(sweep, plan, score);
+        var rows = SweepSummary.Of(sweep).Rows;
+        Assert.Equal([3, 3], rows.Select(row => row.Seeds));
+        Assert.Equal(-0.1, rows[1].Difference!.Value, 1e-12);
+        Assert.Equal(0, rows[1].DifferenceStandardError!.Value, 1e-12);
+    }
+
+    [Fact]
     public void A_row_is_its_seeds_means_largest_peak_and_median_time()
     {
         var sweep = Make("[10]", 1, 2, 3);

@@ -68,6 +68,8 @@ public sealed class SweepTests : IDisposable
     [InlineData("\"codecs\": [\"none\", \"dct:{ratio}\"],", "", "it has no 'codecs', wanted a list of texts.")]
     [InlineData("dct:{ratio}", "dtc:{ratio}", "No codec 'dtc:4'")]
     [InlineData("\"lenet\"", "\"lenett\"", "No network 'lenett'")]
+    [InlineData("\"batch\": 64", "\"folds\": 1", "folds 1: wanted 2 or more.")]
+    [InlineData("\"batch\": 64", "\"folds\": 5", "fold 1/5: lenet learns from images, whose test set is given.")]
     [InlineData("\"digits\"", "\"digit\"", "No data set 'digit'")]
     [InlineData("\"conv2\"", "\"conv7\"", "No layer matches 'conv7'")]
     [InlineData("\"conv2\"", "\"block7\"", "block0 to block3")]
