@@ -12,10 +12,12 @@ public readonly record struct Fold(int Number, int Count)
     public static Fold Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        return text.Split('/') is [var number, var count]
+        if (text.Split('/') is [var number, var count]
             && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var fold)
-            && int.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var folds) && folds >= 2 && fold >= 1 && fold <= folds
-            ? new(fold, folds) : throw new FormatException($"fold {text}: wanted a fold and the number of folds, such as 1/5, and 2/5 to 5/5.");
+            && int.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var folds)
+            && folds >= 2 && fold >= 1 && fold <= folds)
+            return new(fold, folds);
+        throw new FormatException($"fold {text}: wanted a fold and the number of folds, such as 1/5, and 2/5 to 5/5.");
     }
 
     /// <inheritdoc/>

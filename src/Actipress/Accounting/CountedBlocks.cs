@@ -5,8 +5,8 @@ using Actipress.Machine;
 namespace Actipress.Accounting;
 
 /// <summary>
-/// The level where the C library does not tell it: the bytes of all blocks of 16 KiB or more of libtorch's CPU allocator, and of the codecs'
-/// memory.
+/// The level where the C library does not tell it: the bytes of all blocks of 16 KiB or more of libtorch's CPU allocator, and of the
+/// codecs' memory.
 /// </summary>
 /// <remarks>
 /// <see cref="AllocationWatch"/> asks for the blocks from the first read until the process ends. A block that libtorch allocated before is

@@ -124,10 +124,23 @@ static class HeldScalars
         return x.clamp_min_(lowest);
     }
 
+    // TorchSharp 0.107.0 calls libtorch, and returns x itself.
     public static Tensor Hardtanh(this Tensor x, double min, double max)
     {
         using Scalar lowest = min, highest = max;
         return x.hardtanh(lowest, highest);
+    }
+
+    public static Tensor Hardtanh_(this Tensor x, double min, double max)
+    {
+        using Scalar lowest = min, highest = max;
+        return x.hardtanh_(lowest, highest);
+    }
+
+    public static Tensor LeakyRelu_(this Tensor x, double slope)
+    {
+        using Scalar held = slope;
+        return x.leaky_relu_(held);
     }
 
     public static Tensor Eq(this Tensor x, long other)

@@ -349,7 +349,8 @@ sealed class Operation
     // Those whose results may follow from maps that are held.
     static readonly FrozenSet<string> derivable = FrozenSet.ToFrozenSet(
     [
-        "native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "silu", "hardswish", "gelu", "add", "mul",
+        "native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "leaky_relu", "hardtanh", "silu", "hardswish", "gelu",
+        "add", "mul",
     ]);
 
     static readonly ConcurrentDictionary<string, Operation> byText = new();

@@ -9,8 +9,8 @@ using Actipress.Maps;
 namespace Actipress.Encodings;
 
 /// <summary>
-/// Records exactly which elements of a ReLU's result are above zero. The sign of the ReLU's rebuilt argument gives most of them. A bit is
-/// held for each element whose rebuilt argument is near zero, and the positions of the few other elements whose sign is wrong.
+/// Records exactly which elements of a map are above zero. The sign of a ReLU's rebuilt argument, or of the map itself, gives most of them.
+/// A bit is held for each element that is rebuilt near zero, and the positions of the few other elements whose sign is wrong.
 /// </summary>
 /// <remarks>
 /// The argument must be rebuilt bit for bit as it was when the bits were packed, because the argument decides which bit belongs to which
@@ -47,11 +47,11 @@ sealed unsafe class SignsInDoubt : IDisposable
     public long Bytes { get; private set; }
 
     /// <summary>
-    /// Packs the signs of a ReLU's result; null where a bit for each element would take hardly more, or where a value is NaN.
+    /// Packs the signs of a map; null where a bit for each element would take hardly more, or where a value is NaN.
     /// </summary>
-    /// <param name="result">The result: contiguous float32 numbers on the CPU, none below zero.</param>
-    /// <param name="sample">A sample of the result, and the ReLU's rebuilt argument there.</param>
-    /// <param name="argument">Rebuilds a range of the argument, as contiguous float32 on the CPU; it is disposed here.</param>
+    /// <param name="result">The map, such as a ReLU's result: contiguous float32 numbers on the CPU.</param>
+    /// <param name="sample">A sample of the map, and the rebuilt values there of the map or of the ReLU's argument.</param>
+    /// <param name="argument">Rebuilds a range of these values, as contiguous float32 on the CPU; it is disposed here.</param>
     public static SignsInDoubt? Pack(Tensor result, RebuiltSample sample, Func<MapRange, Tensor> argument)
     {
         if (Choose(sample) is not var (limit, least)) return null;
@@ -73,8 +73,8 @@ sealed unsafe class SignsInDoubt : IDisposable
     /// <summary>The whole strips that must be rebuilt for a range.</summary>
     public MapRange Cover(MapRange range) => strips.Cover(range);
 
-    /// <summary>Applies the ReLU to its rebuilt argument, in place, with the held signs.</summary>
-    /// <param name="argument">A range of the argument, rebuilt as it was when the signs were packed.</param>
+    /// <summary>Applies a ReLU to the rebuilt values, in place, with the held signs.</summary>
+    /// <param name="argument">A range of these values, rebuilt as it was when the signs were packed.</param>
     /// <param name="range">The range, which consists of whole strips.</param>
     /// <exception cref="InvalidDataException">The argument was rebuilt with other values.</exception>
     public void Rectify(Tensor argument, MapRange range)
@@ -193,8 +193,8 @@ sealed unsafe class SignsInDoubt : IDisposable
         {
             var many = Math.Min(Lane, count - i);
             var (doubt, above) = Look(rebuilt + i, many, limit);
-            var (zero, real) = Look(values + i, many, 0);
-            if ((zero | real) != (1u << many) - 1) return 0;    // NaN
+            var (number, real) = Look(values + i, many, float.PositiveInfinity);
+            if (number != (1u << many) - 1) return 0;    // NaN
             var (gathered, bits, used) = ((ulong)Gather(real, doubt), BitOperations.PopCount(doubt), head.Bits % 64);
             word |= gathered << used;
             if (used + bits >= 64)

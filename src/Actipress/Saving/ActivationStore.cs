@@ -340,7 +340,7 @@ sealed class ActivationStore : SavedTensorHooks
         if (need is Need.Inside inside)
         {
             // Layers of other bounds still need their own bits.
-            held.HoldBits(map, HeldInside.Pack(whole, inside, map.Inside?.Held as HeldInside));
+            held.HoldBits(map, packing.PackInside(map, whole, inside, map.Inside?.Held as HeldInside));
             return;
         }
         held.HoldValues(map, packValues(map, whole, map.ZerosFor(need)));

@@ -100,7 +100,11 @@ abstract class Derivation
     }
 
     /// <summary>A function that an operation applies to each element.</summary>
-    public sealed class Function(Operation operation, Derivation of) : Derivation
+    /// <param name="operation">The operation.</param>
+    /// <param name="of">Its argument.</param>
+    /// <param name="first">Its first number: the slope of a LeakyReLU, or the lower bound of a Hardtanh.</param>
+    /// <param name="second">Its second number: the upper bound of a Hardtanh.</param>
+    public sealed class Function(Operation operation, Derivation of, double first, double second) : Derivation
     {
         // An exponential function may differ in the last bit between the lanes of a vector and the remaining elements, and so with the
         // number of threads.
@@ -132,6 +136,8 @@ abstract class Derivation
         {
             "silu" => nn.functional.silu(values, inplace: true),
             "hardswish" => nn.functional.hardswish(values, inplace: true),
+            "leaky_relu" => values.LeakyRelu_(first).alias(),
+            "hardtanh" => values.Hardtanh_(first, second).alias(),
             _ => nn.functional.gelu(values),
         };
     }

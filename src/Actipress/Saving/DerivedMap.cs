@@ -25,20 +25,15 @@ sealed class DerivedMap : Packed
 
     readonly Derivation derivation;
     readonly long[] sizes;
-    readonly SavedMap[] sources, rectified;
-    readonly Action<SavedMap> release;
+    readonly DerivedFrom from;
     readonly SignsInDoubt? signs;
     readonly int decoded;
-    bool disposed;
 
     DerivedMap(SavedMap map, Derivation derivation, SignsInDoubt? signs, double error, Action<SavedMap> release)
     {
-        (this.derivation, this.signs, RelativeError, this.release) = (derivation, signs, error, release);
-        (sizes, decoded, sources) = (map.Geometry.Sizes, Decoded(derivation), [.. derivation.Sources]);
-        rectified = [.. derivation.Rectified.Where(other => other != map)];
-        foreach (var numbers in derivation.Numbers) numbers.Share();
-        foreach (var source in sources.Concat(rectified)) source.Users++;
-        foreach (var source in sources) source.HasDerived = true;
+        (this.derivation, this.signs, RelativeError) = (derivation, signs, error);
+        (sizes, decoded, from) = (map.Geometry.Sizes, Decoded(derivation), new(derivation, map, release));
+        foreach (var source in from.Sources) source.HasDerived = true;
     }
 
     /// <summary>Derives a map; null where its error would be larger than the operation bears, or larger than that of coding it.</summary>
@@ -50,24 +45,12 @@ sealed class DerivedMap : Packed
     public static DerivedMap? Of(SavedMap map, Tensor values, Derivation derivation, double mostError, Action<SavedMap> release)
     {
         var argument = (derivation as Derivation.Relu)?.Argument;
-        var (rebuilt, shape) = (argument ?? derivation, MapShape.Of(map.Geometry.Sizes));
-        var isPlain = values.device_type == DeviceType.CPU && values.dtype == ScalarType.Float32 && values.is_contiguous();
-        var byRanges = isPlain && shape.Elements > Strips.PieceElements && rebuilt.HasRanges(shape);
-        using var whole = byRanges ? null : rebuilt.Rebuild();
-        MapRange[] ranges = byRanges ? [.. new Strips(shape).Samples()] : [MapRange.Whole(shape, 0, shape.Maps)];
-        var sample = RebuiltSample.Of(values, ranges, Rebuilt);
-        var error = sample.RelativeError(isOfArgument: argument is not null);
+        using var trial = new DerivationTrial(argument ?? derivation, values, map.Geometry.Sizes);
+        var error = trial.Sample.RelativeError(isOfArgument: argument is not null);
         var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
         if (!(error <= mostError && (error <= Near || error <= MostOfSources * ofSources))) return null;
-        var signs = isPlain && argument is { CanSettle: true } ? SignsInDoubt.Pack(values, sample, Rebuilt) : null;
+        var signs = argument is null ? null : trial.Signs();
         return new(map, signs is null ? derivation : argument!.Settled(), signs, error, release);
-
-        Tensor Rebuilt(MapRange range)
-        {
-            if (whole is null) return rebuilt.Rebuild(range);
-            using var row = whole.view(map.Geometry.Sizes);
-            return range.Of(row);
-        }
     }
 
     /// <summary>Whether a map can be derived: its sources are held, and there are not too many.</summary>
@@ -89,15 +72,14 @@ sealed class DerivedMap : Packed
             ? codec with { Keep = new Keep.TopK(Math.Round(ratio / CoefficientsOfSource, 1)) } : codec;
 
     /// <summary>The layers of the maps that it is derived from.</summary>
-    public string From => string.Join(" and ", sources.Select(source => source.Layer.Name).Distinct());
+    public string From => from.Layers;
 
     /// <summary>The norm of the error relative to the norm of the map, estimated from a sample.</summary>
     public double RelativeError { get; }
 
     internal override bool KeepsExactZeros => signs is not null;
 
-    public override long Bytes =>
-        (signs?.Bytes ?? 0) + (sources.Length + rectified.Length) * sizeof(long) + derivation.Numbers.Sum(numbers => numbers.Bytes);
+    public override long Bytes => (signs?.Bytes ?? 0) + from.Bytes;
 
     public override Tensor Unpack()
     {
@@ -121,11 +103,8 @@ sealed class DerivedMap : Packed
 
     public override void Dispose()
     {
-        if (disposed) return;
-        disposed = true;
         signs?.Dispose();
-        foreach (var numbers in derivation.Numbers) numbers.Dispose();
-        foreach (var source in sources.Concat(rectified)) release(source);
+        from.Dispose();
     }
 
     static int Decoded(Derivation derivation) => derivation.Sources.Sum(source => source.Values?.Held switch

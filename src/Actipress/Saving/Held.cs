@@ -101,80 +101,103 @@ sealed class HeldMask : Packed
 }
 
 /// <summary>
-/// One bit an element: whether it lies inside the bounds that a layer needs. Unpacking gives a map from which the layer's backward pass
+/// Exactly which elements of a map lie inside the bounds that a layer needs. Unpacking gives a map from which the layer's backward pass
 /// computes the exact gradient.
 /// </summary>
-sealed class HeldInside(ExactBits bits, Need.Inside need, ScalarType type, bool tellsZeros, HeldInside? beside) : Packed
+/// <param name="need">The bounds.</param>
+/// <param name="beside">What is held for layers of other bounds, disposed with this; null for none.</param>
+abstract class HeldInside(Need.Inside need, HeldInside? beside) : Packed
 {
     public Need.Inside Need => need;
 
-    /// <summary>The bits for each layer with other bounds, beginning with these bits.</summary>
+    /// <summary>What is held for each layer with other bounds, beginning with this.</summary>
     public IEnumerable<HeldInside> All => beside is null ? [this] : beside.All.Prepend(this);
+
+    /// <summary>How it is held, in the words of the report.</summary>
+    public abstract string How { get; }
 
     /// <summary>
     /// Whether every element that is not inside is either zero or at the upper bound, far above it, as after a ReLU6 in place.
     /// </summary>
-    public bool TellsZeros => tellsZeros;
+    public virtual bool TellsZeros => false;
+
+    /// <summary>The bytes held for these bounds.</summary>
+    protected abstract long OwnBytes { get; }
+
+    public sealed override long Bytes => OwnBytes + (beside?.Bytes ?? 0);
+
+    /// <summary>Writes the exact zeros into the rebuilt values of the map, where <see cref="TellsZeros"/>.</summary>
+    public virtual void RestoreZeros(Tensor values) => throw new InvalidOperationException($"{GetType().Name} tells no zeros.");
+
+    /// <summary>Computes a ReLU's result from its argument, which was rebuilt with errors. The held signs tell the exact zeros.</summary>
+    public virtual void Rectify(Tensor values)
+    {
+        values.ClampMin_(0);
+        using var above = Unpack();
+        using var zeros = above.Eq(0);
+        values.MaskedFill_(zeros, 0);
+    }
+
+    public override void Dispose() => beside?.Dispose();
+}
+
+/// <summary>One bit an element: whether it lies inside the bounds.</summary>
+sealed class HeldBits(ExactBits bits, Need.Inside need, ScalarType type, bool tellsZeros, HeldInside? beside) : HeldInside(need, beside)
+{
+    public override string How => "signs";
+
+    public override bool TellsZeros => tellsZeros;
 
     /// <param name="map">The map; not disposed.</param>
     /// <param name="need">The bounds.</param>
     /// <param name="beside">The bits for layers of other bounds, disposed with these bits; null for none.</param>
-    public static HeldInside Pack(Tensor map, Need.Inside need, HeldInside? beside)
+    public static HeldBits Pack(Tensor map, Need.Inside need, HeldInside? beside)
     {
         var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && MapValues.Range(map).Lowest >= 0;
         if (map.device_type == DeviceType.CPU && map.dtype == ScalarType.Float32 && map.is_contiguous())
-            return new HeldInside(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype, tellsZeros, beside);
+            return new(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype, tellsZeros, beside);
         using var inside = need.Bits(map);
-        return new HeldInside(ExactBits.Pack(inside), need, map.dtype, tellsZeros, beside);
+        return new(ExactBits.Pack(inside), need, map.dtype, tellsZeros, beside);
     }
 
-    public override long Bytes => bits.Bytes + (beside?.Bytes ?? 0);
+    protected override long OwnBytes => bits.Bytes;
 
     public override Tensor Unpack()
     {
-        if (bits.IsOnCpu && type == ScalarType.Float32) return bits.UnpackAs((float)need.Representative, (float)need.Low);
+        if (bits.IsOnCpu && type == ScalarType.Float32) return bits.UnpackAs((float)Need.Representative, (float)Need.Low);
         using var inside = bits.Unpack();
         var map = inside.to(type);
-        if (need.Representative - need.Low != 1) map.Mul_(need.Representative - need.Low);
-        if (need.Low != 0) map.Add_(need.Low);
+        if (Need.Representative - Need.Low != 1) map.Mul_(Need.Representative - Need.Low);
+        if (Need.Low != 0) map.Add_(Need.Low);
         return map;
     }
 
     internal override bool HasRanges => bits.IsOnCpu && type == ScalarType.Float32;
 
-    internal override Tensor Unpack(MapRange range) => bits.UnpackAs((float)need.Representative, (float)need.Low, range);
+    internal override Tensor Unpack(MapRange range) => bits.UnpackAs((float)Need.Representative, (float)Need.Low, range);
 
-    /// <summary>Writes the exact zeros into the rebuilt values of the map, where <see cref="TellsZeros"/>.</summary>
-    public void RestoreZeros(Tensor values)
+    public override void RestoreZeros(Tensor values)
     {
         if (bits.IsOnCpu && values.dtype == ScalarType.Float32 && values.is_contiguous())
         {
-            bits.ZeroUnset(values, (float)need.Representative);
+            bits.ZeroUnset(values, (float)Need.Representative);
             return;
         }
         using var inside = bits.Unpack();
-        using var high = values.Gt(need.Representative);
+        using var high = values.Gt(Need.Representative);
         using var zeros = inside.logical_or_(high).logical_not_();
         values.MaskedFill_(zeros, 0);
     }
 
-    /// <summary>Computes a ReLU's result from its argument, which was rebuilt with errors. The bits tell the exact zeros.</summary>
-    public void Rectify(Tensor values)
+    public override void Rectify(Tensor values)
     {
-        if (bits.IsOnCpu && values.dtype == ScalarType.Float32)
-        {
-            bits.ZeroUnset(values, float.PositiveInfinity, lowest: 0);
-            return;
-        }
-        values.ClampMin_(0);
-        using var inside = bits.Unpack();
-        using var zeros = inside.logical_not_();
-        values.MaskedFill_(zeros, 0);
+        if (bits.IsOnCpu && values.dtype == ScalarType.Float32) bits.ZeroUnset(values, float.PositiveInfinity, lowest: 0);
+        else base.Rectify(values);
     }
 
     public override void Dispose()
     {
         bits.Dispose();
-        beside?.Dispose();
+        base.Dispose();
     }
 }

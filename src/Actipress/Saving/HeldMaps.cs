@@ -61,7 +61,7 @@ sealed class HeldMaps(Ledger ledger)
     {
         // The new bits contain those of other bounds.
         if (map.Inside is { } others) ledger.Replace(map.Account, others.Entry);
-        map.Inside = new(bits, "signs");
+        map.Inside = new(bits, bits.How);
         ledger.Hold(map.Account, map.Inside.Entry);
     }
 

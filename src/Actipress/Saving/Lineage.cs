@@ -49,8 +49,12 @@ sealed class Lineage
                     ? new Derivation.Relu(rectified, zeros) : null;
             case "gelu" when frame.Numbers[1] != 'n':    // the approximation by tanh
                 return null;
-            case "silu" or "hardswish" or "gelu":
-                return OfArgument(frame, 0, result, heldOf) is { } argument ? new Derivation.Function(frame.Operation, argument) : null;
+            case "leaky_relu" when double.IsNaN(frame.Numbers[1]):
+            case "hardtanh" when double.IsNaN(frame.Numbers[1] + frame.Numbers[2]):
+                return null;
+            case "silu" or "hardswish" or "gelu" or "leaky_relu" or "hardtanh":
+                return OfArgument(frame, 0, result, heldOf) is { } argument
+                    ? new Derivation.Function(frame.Operation, argument, frame.Numbers[1], frame.Numbers[2]) : null;
             case "add" when frame.Numbers[2] != 1:
                 return null;
             case "add" or "mul":

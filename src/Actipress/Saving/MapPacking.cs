@@ -88,6 +88,21 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
         }
     }
 
+    /// <summary>
+    /// Packs which elements of a map lie inside bounds. The signs of a map that follows from held maps are derived from these.
+    /// </summary>
+    /// <param name="saved">The map.</param>
+    /// <param name="values">The values of the map; not disposed.</param>
+    /// <param name="need">The bounds.</param>
+    /// <param name="beside">What the map holds for other bounds; null for nothing.</param>
+    public HeldInside PackInside(SavedMap saved, Tensor values, Need.Inside need, HeldInside? beside)
+    {
+        var mayDerive = need == Need.Sign && Derives is not null && Budget is null && Fidelity is null;
+        return mayDerive && lineage.Of(saved) is { } derivation && DerivedMap.CanBe(saved, derivation)
+            && DerivedSigns.Of(saved, values, derivation, beside, release) is { } derived
+            ? derived : HeldBits.Pack(values, need, beside);
+    }
+
     /// <summary>Gives a map that was being measured its lasting form.</summary>
     /// <param name="waiting">The map.</param>
     /// <param name="layer">The layer that has saved it.</param>

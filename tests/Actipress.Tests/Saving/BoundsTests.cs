@@ -166,10 +166,10 @@ public class BoundsTests
         using var everything = NewDisposeScope();
         random.manual_seed(6);
         var map = MapsToShare()[2].Map.to(type);
-        using var bits = HeldInside.Pack(map, new Need.Inside(0, 6), beside: null);
+        using var bits = HeldBits.Pack(map, new Need.Inside(0, 6), beside: null);
         Assert.True(bits.TellsZeros);
-        using (var negative = HeldInside.Pack(map.neg(), new Need.Inside(0, 6), beside: null)) Assert.False(negative.TellsZeros);
-        using (var open = HeldInside.Pack(map, new Need.Inside(0, double.PositiveInfinity), beside: null)) Assert.False(open.TellsZeros);
+        using (var negative = HeldBits.Pack(map.neg(), new Need.Inside(0, 6), beside: null)) Assert.False(negative.TellsZeros);
+        using (var open = HeldBits.Pack(map, new Need.Inside(0, double.PositiveInfinity), beside: null)) Assert.False(open.TellsZeros);
         // A codec may rebuild the map so that nothing is zero, and a value of 6 is not quite 6.
         var rebuilt = map * tensor(0.9f, type) + tensor(0.25f, type);
         var wanted = rebuilt.masked_fill(map.eq(tensor(0f, type)), numbers[0]);

@@ -14,6 +14,9 @@ public sealed class DerivedMapTests : IDisposable
     readonly DisposeScope scope = NewDisposeScope();
     readonly Tensor weight = randn(16), bias = randn(16), kernel = randn(8, 16, 1, 1), ones16 = ones(16), zeros16 = zeros(16);
 
+    // TorchSharp's functions with numbers make scalars that the collector may free too early.
+    static readonly Scalar slope = 0.2, low = -0.5, high = 0.7;
+
     public DerivedMapTests() => SavedTensors.SelfCheck();
 
     public void Dispose() => scope.Dispose();
@@ -45,6 +48,11 @@ public sealed class DerivedMapTests : IDisposable
         ["ReLU of a SiLU"] = (t, x) => t.Convolved(silu(t.Norm(x)).relu()),
         ["ReLU in place"] = (t, x) => t.Convolved(t.Norm(x).relu_()),
         ["SiLU"] = (t, x) => t.Convolved(silu(t.Norm(x))),
+        ["LeakyReLU"] = (t, x) => t.Convolved(t.Norm(x).leaky_relu(slope)),
+        ["LeakyReLU in place"] = (t, x) => t.Convolved(t.Norm(x).leaky_relu_(slope)),
+        ["LeakyReLU of an instance norm"] = (t, x) => t.Convolved(instance_norm(x, weight: t.weight, bias: t.bias).leaky_relu(slope)),
+        ["ReLU6"] = (t, x) => t.Convolved(relu6(t.Norm(x))),
+        ["Hardtanh in place"] = (t, x) => t.Convolved(t.Norm(x).hardtanh_(low, high)),
         ["Hardswish"] = (t, x) => t.Convolved(hardswish(t.Norm(x))),
         ["GELU"] = (t, x) => t.Convolved(gelu(t.Norm(x))),
         ["GELU of a held map"] = (t, x) => t.Convolved(gelu(x)),
@@ -414,7 +422,7 @@ public sealed class DerivedMapTests : IDisposable
                 var (a, b) = (living[draw.Next(living.Count)], living[draw.Next(living.Count)]);
                 var (w, s) = steps[draw.Next(steps.Length)];
                 using Scalar two = 2;
-                var made = draw.Next(18) switch
+                var made = draw.Next(21) switch
                 {
                     0 or 1 => batch_norm(a, zeros16.clone(), ones16.clone(), w, s, training: true),
                     2 => batch_norm(a, s.clone(), w.clone(), w, s, training: false),
@@ -430,6 +438,9 @@ public sealed class DerivedMapTests : IDisposable
                     13 or 14 => conv2d(a, square),
                     15 => Changed(a),
                     16 => a.view(2, 16, 2, 8).view(2, 16, 4, 4),
+                    17 => a.leaky_relu(slope),
+                    18 => a.leaky_relu_(slope),
+                    19 => relu6(a),
                     _ => a.sigmoid(),
                 };
                 if (!living.Contains(made)) living.Add(made);

@@ -242,7 +242,7 @@ static class OperationCases
         new("asinh", make => asinh(make.Map(image) * 2)),
 
         // These cases are of this kind: bounds of the call, and signs.
-        new("hardtanh", make => hardtanh(make.Map(image) * 2)),
+        new("hardtanh", make => hardtanh(make.Map(image) * 2, inplace: true)),    // TorchSharp's other one returns its argument
         new("threshold", make => threshold(make.Map(image), 0.1, 0)),
         new("hardshrink", make => hardshrink(make.Map(image))),
         new("softshrink", make => softshrink(make.Map(image))),
