@@ -26,7 +26,7 @@ under_wine() {
 # it is asked for, but starts Linux programs, or measures the C allocator.
 windows_choice=(-namespace Actipress.Tests.Autograd -namespace Actipress.Tests.Transforms -class- '*AbortTests')
 
-# Runs until nothing is left. A test that ends the process (see UnderWine.cs), or after which nothing is heard for three minutes, is counted
+# Runs until nothing is left. A test that ends the process (see UnderWine.cs), or after which nothing is heard for two minutes, is counted
 # and left out of the next run, as is every class that was through.
 windows_tests() {
     need_wine
@@ -66,7 +66,7 @@ one_run() {
         now=$(stat -c %s "$log")
         [ "$now" = "$size" ] && silent=$((silent + 1)) || silent=0
         size=$now
-        [ $silent -lt 180 ] || kill $! 2>/dev/null || true
+        [ $silent -lt 120 ] || kill $! 2>/dev/null || true
     done
     wait $! 2>/dev/null || true
 }
