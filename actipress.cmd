@@ -20,7 +20,7 @@ if not defined sdk (
 )
 
 if not exist "%root%artifacts" mkdir "%root%artifacts"
-if not exist "%program%" echo actipress: building (the first time also downloads TorchSharp, 0.3 GB)>&2
+if not exist "%program%" echo actipress: building; the first time also downloads TorchSharp, 0.3 GB>&2
 set backend=
 if defined TORCH_BACKEND set "backend=-p:TorchBackend=%TORCH_BACKEND%"
 dotnet build "%root%src\Actipress.Cli" -c Release -v q -m:1 -p:NuGetAudit=false %backend% >"%log%" 2>&1
