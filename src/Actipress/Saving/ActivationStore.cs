@@ -193,7 +193,7 @@ sealed class ActivationStore : SavedTensorHooks
 
     public override void Ended(in Frame frame, ReadOnlySpan<nint> results)
     {
-        if (!LearnsSources || !Enabled) return;
+        if (Derives is null || !Enabled) return;
         lock (gate) lineage.Add(frame, results, tensor => held.Find(tensor, Geometry.OfMap(tensor)));
     }
 

@@ -102,9 +102,9 @@ public sealed class CompressionOptions
 
     /// <summary>
     /// Derives a map that follows from a held map, in place of holding both: on by default, with the codecs of the default storage. The
-    /// output of a normalisation, of a ReLU, SiLU, Hardswish or GELU behind it, and of a sum or product of these is computed from the
-    /// normalisation's input, which gets a finer step in return, and from bits for a ReLU's exact zeros. When it is off, every saved map is
-    /// compressed by itself, as under a <see cref="Budget"/> and <see cref="KeepFidelity"/>.
+    /// output of a normalisation, of an activation function behind it, and of a sum or product of these is computed from the input of the
+    /// normalisation, which gets a finer step in return, and from bits for a ReLU's exact zeros. When it is off, every saved map is
+    /// compressed by itself.
     /// </summary>
     /// <param name="on">Whether maps are derived.</param>
     public CompressionOptions DeriveMaps(bool on = true)

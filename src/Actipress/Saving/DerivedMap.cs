@@ -40,15 +40,15 @@ sealed class DerivedMap : Packed
     /// <param name="map">The map.</param>
     /// <param name="values">The values of the map; not disposed.</param>
     /// <param name="derivation">The derivation, for which <see cref="CanBe"/> holds.</param>
-    /// <param name="mostError">The largest relative error that the operation bears.</param>
+    /// <param name="mostError">The largest relative error that the operation bears; null for any error.</param>
     /// <param name="release">Releases a source.</param>
-    public static DerivedMap? Of(SavedMap map, Tensor values, Derivation derivation, double mostError, Action<SavedMap> release)
+    public static DerivedMap? Of(SavedMap map, Tensor values, Derivation derivation, double? mostError, Action<SavedMap> release)
     {
         var argument = (derivation as Derivation.Relu)?.Argument;
         using var trial = new DerivationTrial(argument ?? derivation, values, map.Geometry.Sizes);
         var error = trial.Sample.RelativeError(isOfArgument: argument is not null);
         var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
-        if (!(error <= mostError && (error <= Near || error <= MostOfSources * ofSources))) return null;
+        if (mostError is { } most && !(error <= most && (error <= Near || error <= MostOfSources * ofSources))) return null;
         var signs = argument is null ? null : trial.Signs();
         return new(map, signs is null ? derivation : argument!.Settled(), signs, error, release);
     }
@@ -57,7 +57,7 @@ sealed class DerivedMap : Packed
     public static bool CanBe(SavedMap map, Derivation derivation) =>
         derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
         && derivation.Sources.All(source => source != map && !source.IsReleased && source.Geometry.IsRowMajor
-            && (source.HasPackedValues || source.IsHeldRaw))
+            && (source.HasPackedValues || source.IsHeldRaw || source.Values?.Held is TrialMap))
         && Decoded(derivation) <= MostDecoded
         && derivation.Numbers.All(numbers => numbers.TrySettle());
 

@@ -43,6 +43,21 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
         if (budget is not null) codec = budget.CodecFor(layer, codec);
         if (codec == ActivationCodec.None) return new(new HeldRaw(values), "raw: within the budget");
         var fidelity = wanted.NoRule && need.Fineness == Fineness.Codec ? Fidelity : null;
+        // A budget and a kept fidelity choose the codecs of sources without regard to rules of other layers.
+        var keepsRule = !wanted.NoRule && (Budget is not null || Fidelity is not null);
+        if (!keepsRule && need.Fineness == Fineness.Codec && Derives is { } derives && derives(wanted.Codec))
+        {
+            // A kept fidelity was measured with whatever errors derived maps have.
+            if (Derive(saved, values, need, fidelity is null ? codec : null) is { } derived)
+                return new(derived, $"derived from {derived.From}")
+                {
+                    Fineness = Fineness.Codec,
+                    Rungs = budget?.MeasureDerived(saved.SavedBytes, derived.Bytes),
+                };
+            // The plan has counted on it.
+            if (budget is not null && lineage.Of(saved) is { } derivation)
+                foreach (var source in derivation.Sources) codec = budget.CoarserFor(source.Layer, codec);
+        }
         if (fidelity is { IsMeasuring: true })
         {
             var trial = fidelity.Try(values, saved.Identity, tried => policy.Adapt(tried, values, need, zeros), need);
@@ -53,15 +68,11 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
             codec = fidelity.CodecOf(saved.Identity);
             if (codec == ActivationCodec.None) return new(new HeldRaw(values), "as it is: for fidelity");
         }
-        if (budget is null && fidelity is null && need.Fineness == Fineness.Codec && Derives is { } derives && derives(codec))
+        if (budget is null && fidelity is null && need.Fineness == Fineness.Codec && Derives is { } mayDerive && mayDerive(codec)
+            && sources.NeedOfDerived(saved) is { } ofDerived)
         {
-            if (Derive(saved, values, need, codec) is { } derived)
-                return new(derived, $"derived from {derived.From}") { Fineness = Fineness.Codec };
-            if (sources.NeedOfDerived(saved) is { } ofDerived)
-            {
-                saved.IsHeldAsSource = true;
-                (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
-            }
+            saved.IsHeldAsSource = true;
+            (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
         }
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && DeferredMap.Suits(codec))
@@ -79,7 +90,7 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
         try
         {
             var rungs = need.Fineness == Fineness.Codec ? budget?.Measure(values, need, zeros, codec, packed.Bytes) : null;
-            return Hold(packed, GpuOf(values.device)) with { Rungs = rungs };
+            return Hold(packed, GpuOf(values.device)) with { Rungs = rungs, Weight = Sensitivity.Weight(need) };
         }
         catch
         {
@@ -114,13 +125,17 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
         return failure is null ? Raw(held, layer, why) : new(held, "raw: packing failed");
     }
 
-    DerivedMap? Derive(SavedMap map, Tensor values, Need need, ActivationCodec codec)
+    // Null where the error would be larger than that of coding the map; without a codec it may be any.
+    DerivedMap? Derive(SavedMap map, Tensor values, Need need, ActivationCodec? codec)
     {
         if (lineage.Of(map) is not { } derivation || !DerivedMap.CanBe(map, derivation)) return null;
         foreach (var source in derivation.Sources) source.NeedOfDerived = Sensitivity.Stricter(source.NeedOfDerived ?? need, need);
         // This is the largest error that the operation bears before a finer codec stands in.
-        var mostError = policy.Finer(codec, values, need).First().MostError;
-        return DerivedMap.Of(map, values, derivation, mostError, release);
+        var mostError = codec is null ? default(double?) : policy.Finer(codec, values, need).First().MostError;
+        var derived = DerivedMap.Of(map, values, derivation, mostError, release);
+        if (derived is not null)
+            foreach (var source in derivation.Sources) source.Values!.HarmsToo(derived.RelativeError, Sensitivity.Weight(need));
+        return derived;
     }
 
     Holding Hold(PackedMap packed, CudaDevice? gpu)

@@ -148,5 +148,17 @@ public sealed class MemoryBudget
                 used, bytes)
             : null;
 
+    /// <summary>
+    /// The bytes of a map that was just derived: as it is, and under every other codec, none of which it needs; null once there is a plan.
+    /// </summary>
+    /// <param name="bytes">The bytes of the map as it is.</param>
+    /// <param name="derived">The bytes of the derived map.</param>
+    internal Rung[]? MeasureDerived(long bytes, long derived) =>
+        plan is null ? [new(bytes, 0), .. Enumerable.Repeat(new Rung(derived, 0), ladder.Length - 1)] : null;
+
+    /// <summary>The coarser of a codec of the ladder and the codec of a layer.</summary>
+    internal ActivationCodec CoarserFor(Layer layer, ActivationCodec codec) =>
+        plan is null ? codec : ladder[Math.Max(Array.IndexOf(ladder, codec), rungs.GetValueOrDefault(layer.Name))];
+
     internal void End() => meter?.Dispose();
 }

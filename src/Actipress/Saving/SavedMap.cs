@@ -20,7 +20,24 @@ sealed record Holding(Packed Held, string How)
     public Entry Entry => new(Bytes, How, RelativeError);
 
     /// <summary>The bytes and the harm of other codecs for the map, where a budget measured them.</summary>
-    public IReadOnlyList<Rung>? Rungs { get; init; }
+    public Rung[]? Rungs { get; init; }
+
+    /// <summary>The sensitivity of the operation that reads the map, which is a factor of the harm.</summary>
+    public double Weight { get; init; } = 1;
+
+    // The harm to this map and to the maps that are derived from it, relative to the harm to this map.
+    double harm = 1;
+
+    /// <summary>Counts the harm that the errors of this map do to a map that is derived from it. These errors grow together.</summary>
+    /// <param name="error">The relative error of the derived map.</param>
+    /// <param name="weight">The sensitivity of the operation that reads the derived map.</param>
+    public void HarmsToo(double error, double weight)
+    {
+        if (Rungs is null || RelativeError is not > 0) return;
+        var more = harm + weight * error * error / (Weight * RelativeError.Value * RelativeError.Value);
+        for (var i = 0; i < Rungs.Length; i++) Rungs[i] = Rungs[i] with { Harm = Rungs[i].Harm * more / harm };
+        harm = more;
+    }
 }
 
 /// <summary>

@@ -64,9 +64,11 @@ public sealed class MemoryBudgetTests : IDisposable
             var bytes = (long)(share * saved);
             using var compression = model.CompressActivations(options => options.Budget(bytes, BudgetOf.Maps));
             for (var step = 0; step < 3; step++) Step(model, compression, x);
-            Assert.InRange(compression.Report().KeptBytes, share * 0.7 * saved, bytes * 1.05);
+            // The stack has three sources, and a whole step of the ladder may not fit.
+            var least = (network == "stack" ? 0.5 : 0.7) * bytes;
+            Assert.InRange(compression.Report().KeptBytes, least, bytes * 1.05);
             Step(model, compression, x);    // the beginning of this step judges the step before
-            Assert.InRange(compression.Budget!.MeasuredBytes!.Value, share * 0.7 * saved, bytes * 1.05);
+            Assert.InRange(compression.Budget!.MeasuredBytes!.Value, least, bytes * 1.05);
             Assert.Contains("budget of", compression.Report().ToString(), StringComparison.Ordinal);
         }
     }
@@ -96,6 +98,60 @@ public sealed class MemoryBudgetTests : IDisposable
             Assert.InRange(Math.Min(Step(model, compression, x), Step(model, compression, x)), 0, bytes * 1.02 + Others);
             Assert.Equal(0, compression.LiveBytes);
         }
+    }
+
+    [Theory, InlineData(0.05), InlineData(0.2)]
+    public void Within_one_budget_derived_maps_leave_a_truer_gradient(double share)
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(1);
+        var model = Stack();
+        var bytes = (long)(share * Plain(model, Batch(0)).Saved);
+        var (derived, held) = (Measure(derives: true), Measure(derives: false));
+        Assert.True(derived.Noise < 0.7 * held.Noise && derived.Bias < 0.7 * held.Bias, $"{derived}{held}");
+
+        Tensor Batch(int seed)
+        {
+            random.manual_seed(seed);
+            return functional.avg_pool2d(randn(16, 3, 64, 64), 5, 1, 2).Mul(4);
+        }
+
+        Tensor Loss(int seed)
+        {
+            using var y = model.call(Batch(seed));
+            return y.sub(y.sin()).square().mean();
+        }
+
+        GradientFidelity Measure(bool derives)
+        {
+            using var compression = model.CompressActivations(options => options.DeriveMaps(derives).Budget(bytes, BudgetOf.Maps));
+            for (var step = 0; step < 3; step++)
+                using (var loss = Loss(step)) compression.Backward(loss);
+            Assert.InRange(compression.Report().KeptBytes, 0.5 * bytes, 1.05 * bytes);
+            Assert.Equal(derives, compression.Report().ToString().Contains("derived from bn1", StringComparison.Ordinal));
+            return compression.MeasureFidelity(Enumerable.Range(10, 6).Select(seed => (Func<Tensor>)(() => Loss(seed))));
+        }
+    }
+
+    [Fact]
+    public void A_map_that_cannot_be_derived_any_more_is_as_coarse_as_its_source()
+    {
+        using var everything = NewDisposeScope();
+        var (model, x) = Create("stack");
+        var bytes = Plain(model, x).Saved / 20;
+        using var compression = model.CompressActivations(options => options.Budget(bytes, BudgetOf.Maps));
+        for (var step = 0; step < 3; step++) Step(model, compression, x);
+        var codec = compression.Budget!.Codecs["bn1"];
+        Assert.StartsWith("dct:", $"{codec}", StringComparison.Ordinal);
+        Assert.Equal("derived from bn1", KeptAs("relu1"));
+
+        // Beside so large a mean the norm's coded input tells nothing of its result.
+        using (no_grad()) model.get_parameter("conv1.bias")!.Add_(10_000);
+        Step(model, compression, x);
+        Assert.Equal($"{codec}", KeptAs("relu1"));
+
+        string KeptAs(string layer) =>
+            compression.Report().Layers.Single(one => one.Name == layer).KeptAs.Replace(", small", "", StringComparison.Ordinal);
     }
 
     [Fact]
