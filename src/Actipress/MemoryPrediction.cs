@@ -95,9 +95,10 @@ public sealed partial class MemoryPrediction(long parameterBytes, long inputByte
     }
 
     /// <summary>
-    /// The bytes that this machine has for new programs: Linux's <c>MemAvailable</c>, or Windows' available physical memory.
+    /// The bytes that this process may still take: Linux's <c>MemAvailable</c>, or less where the limit of a container or of a batch
+    /// system's job leaves less; or Windows' available physical memory.
     /// </summary>
-    /// <exception cref="PlatformNotSupportedException">The system tells neither.</exception>
+    /// <exception cref="PlatformNotSupportedException">The system does not tell it.</exception>
     public static long AvailableBytes => AvailableMemory.Bytes;
 
     /// <summary>The bytes of the maps that a plain forward pass will save, from the forward pass of a part of the input.</summary>
