@@ -76,6 +76,25 @@ public class KeptFidelityTests
         Assert.True(bytes[0] > bytes[1] && bytes[1] > bytes[2], string.Join(", ", bytes));
     }
 
+    // Of a smooth batch and a noisy one the noisy one is the worse, whichever comes first.
+    [Theory, InlineData(true), InlineData(false)]
+    public void The_worst_of_the_measured_batches_decides(bool smoothFirst)
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(1);
+        using var model = Model();
+        using var compression = model.CompressActivations(options => options.Default(Coarse).KeepFidelity(0.9, batches: 2));
+        Tensor[] batches = [Batch(0), Batch(0) + randn(16, 3, 24, 24)];
+        foreach (var x in smoothFirst ? batches : [.. batches.Reverse()])
+            using (var loss = Loss(model, x)) compression.Backward(loss);
+
+        using (var loss = Loss(model, batches[1])) compression.Backward(loss);
+        var most = compression.Fidelity!.RelativeError!.Value;
+        Assert.All(compression.Report().Layers, layer => Assert.True(!(layer.RelativeError > 1.1 * most), $"{most}\n{compression.Report()}"));
+        var fidelity = compression.MeasureFidelity(batches.Select(x => (Func<Tensor>)(() => Loss(model, x))));
+        Assert.Equal(fidelity.Batches.Min(batch => batch.Cosine), compression.Fidelity.Cosine!.Value, 0.004);
+    }
+
     [Fact]
     public void One_cosine_takes_fewer_bytes_where_maps_are_derived()
     {

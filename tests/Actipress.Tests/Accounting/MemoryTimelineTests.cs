@@ -44,6 +44,16 @@ public class MemoryTimelineTests
         Assert.Contains("backward pass", timeline.Peak.Stage, StringComparison.Ordinal);
     }
 
+    [Theory, InlineData(64 << 10, true), InlineData((64 << 10) - 1, false)]
+    public void A_block_of_64_KiB_is_listed_and_a_smaller_one_is_not(int bytes, bool isListed)
+    {
+        using var everything = NewDisposeScope();
+        using var compression = Network().CompressActivations(ActivationCodec.None);
+        using var timeline = compression.StartTimeline();
+        using (empty(bytes, uint8)) empty(MiB, uint8).Dispose();
+        Assert.Equal(isListed ? [MiB, bytes] : [MiB], timeline.AliveAtPeak.SkipLast(1).Select(block => block.Bytes));
+    }
+
     [Fact]
     public void Blocks_have_the_names_of_their_layers()
     {

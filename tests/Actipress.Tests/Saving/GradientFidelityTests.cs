@@ -89,6 +89,16 @@ public class GradientFidelityTests
             noise is null == fidelity.Noise is null && Math.Abs((noise ?? 0) - (fidelity.Noise ?? 0)) < 1e-6, $"{what}: {fidelity}");
     }
 
+    [Theory]
+    [InlineData(1e-4f, false)]    // small beside the gradients of other modules, but no rounding
+    [InlineData(1e-6f, true)]
+    public void A_parameter_alone_in_its_module_vanishes_where_it_is_rounding_beside_all_others(float gradient, bool vanishes)
+    {
+        using var comparison = new GradientComparison(names);
+        for (var batch = 0; batch < 2; batch++) Add(comparison, [[1], [2], [gradient]], [[1.1f], [2.1f], [-gradient]]);
+        Assert.Equal([false, false, vanishes], comparison.Fidelity().Parameters.Select(parameter => parameter.Vanishes));
+    }
+
     [Fact]
     public void A_gradient_that_is_not_a_number_is_the_worst_and_hides_nowhere()
     {
