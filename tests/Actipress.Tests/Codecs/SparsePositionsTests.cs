@@ -1,3 +1,4 @@
+using Actipress.Encodings;
 using Actipress.Selection;
 using static TorchSharp.torch;
 
@@ -24,6 +25,20 @@ public class SparsePositionsTests
             }
             Assert.Equal(Math.Min(Bytes("byte"), Bytes("bitmap")), Bytes("auto"));
         }
+    }
+
+    [Theory]
+    [InlineData(0, 5, null)]
+    [InlineData(0, 6, "positions from 0 to 5, found 0 to 6")]
+    [InlineData(-1, 5, "positions from 0 to 5, found -1 to 5")]
+    public void A_position_beyond_the_map_is_refused(long first, long last, string? refusal)
+    {
+        using var scope = NewDisposeScope();
+        Tensor[] sections = [tensor(new[] { 1f, 2 }), tensor(new[] { first, last })];
+        if (refusal is null) Assert.Equal([1f, 0, 0, 0, 0, 2], new Coo().Decode(sections, 6).data<float>().ToArray());
+        else
+            Assert.Contains(
+                refusal, Assert.Throws<InvalidDataException>(() => new Coo().Decode(sections, 6)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
