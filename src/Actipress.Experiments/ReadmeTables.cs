@@ -17,6 +17,7 @@ public static class ReadmeTables
         ("README.md", [CodecTable.Folder], folders => CodecTable.Write(Lines(folders[0]))),
         ("README.md", ["paper"], folders => Memory(new ResultsFile(folders[0]))),
         ("README.md", [FitTable.Folder], folders => FitTable.Write(new ResultsFile(folders[0]).Lines())),
+        ("docs/volumes.md", ["hippocampus-patches"], Sweeps),
         ("docs/choosing.md", [CodecTable.FidelityFolder], folders => CodecTable.Fidelity(Lines(folders[0]))),
     ];
 

@@ -137,6 +137,12 @@ static class HeldScalars
         return x.hardtanh_(lowest, highest);
     }
 
+    public static Tensor Elu_(this Tensor x, double alpha)
+    {
+        using Scalar held = alpha, scale = 1;
+        return x.elu_(held, scale, scale);
+    }
+
     public static Tensor LeakyRelu_(this Tensor x, double slope)
     {
         using Scalar held = slope;

@@ -350,7 +350,7 @@ sealed class Operation
     static readonly FrozenSet<string> derivable = FrozenSet.ToFrozenSet(
     [
         "native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "leaky_relu", "hardtanh", "silu", "hardswish", "gelu",
-        "add", "mul",
+        "elu", "add", "mul",
     ]);
 
     static readonly ConcurrentDictionary<string, Operation> byText = new();

@@ -49,10 +49,12 @@ sealed class Lineage
                     ? new Derivation.Relu(rectified, zeros) : null;
             case "gelu" when frame.Numbers[1] != 'n':    // the approximation by tanh
                 return null;
-            case "leaky_relu" when double.IsNaN(frame.Numbers[1]):
+            case "leaky_relu" or "elu" when double.IsNaN(frame.Numbers[1]):
             case "hardtanh" when double.IsNaN(frame.Numbers[1] + frame.Numbers[2]):
                 return null;
-            case "silu" or "hardswish" or "gelu" or "leaky_relu" or "hardtanh":
+            case "elu" when !(frame.Numbers[2] == 1 && frame.Numbers[3] == 1):    // a SELU or a CELU
+                return null;
+            case "silu" or "hardswish" or "gelu" or "elu" or "leaky_relu" or "hardtanh":
                 return OfArgument(frame, 0, result, heldOf) is { } argument
                     ? new Derivation.Function(frame.Operation, argument, frame.Numbers[1], frame.Numbers[2]) : null;
             case "add" when frame.Numbers[2] != 1:
@@ -95,11 +97,14 @@ sealed class Lineage
         if (frame.Arguments[place] == 0) return null;
         using var argument = LibTorch.OfImplementation(frame.Arguments[place]);
         if (argument.dtype != result.dtype) return null;
-        var (geometry, version) = (Geometry.Of(argument), LibTorch.Version(argument) - (frame.Operation.IsInPlace && place == 0 ? 1 : 0));
+        var isReplaced = frame.Operation.IsInPlace && place == 0;
+        var (geometry, version) = (Geometry.Of(argument), LibTorch.Version(argument) - (isReplaced ? 1 : 0));
         if (!geometry.IsRowMajor) return null;
         // A ReLU's result whose values are held is a source itself.
         var known = Of(StorageReference.AddressOf(argument), geometry, version)?.Derivation;
         if (known is not (null or Derivation.Relu { Result.Values: not null })) return known;
+        // What is held of a replaced argument is the result.
+        if (isReplaced) return null;
         return heldOf(argument) is { } map ? new Derivation.Held(map) : null;
     }
 

@@ -15,7 +15,7 @@ public sealed class DerivedMapTests : IDisposable
     readonly Tensor weight = randn(16), bias = randn(16), kernel = randn(8, 16, 1, 1), ones16 = ones(16), zeros16 = zeros(16);
 
     // TorchSharp's functions with numbers make scalars that the collector may free too early.
-    static readonly Scalar slope = 0.2, low = -0.5, high = 0.7;
+    static readonly Scalar slope = 0.2, low = -0.5, high = 0.7, one = 1;
 
     public DerivedMapTests() => SavedTensors.SelfCheck();
 
@@ -50,9 +50,14 @@ public sealed class DerivedMapTests : IDisposable
         ["SiLU"] = (t, x) => t.Convolved(silu(t.Norm(x))),
         ["LeakyReLU"] = (t, x) => t.Convolved(t.Norm(x).leaky_relu(slope)),
         ["LeakyReLU in place"] = (t, x) => t.Convolved(t.Norm(x).leaky_relu_(slope)),
+        ["a function behind a LeakyReLU in place"] = (t, x) => t.Convolved(hardswish(x.Mul(1).leaky_relu_(slope))),
+        ["a function behind an ELU in place"] = (t, x) => t.Convolved(silu(x.Mul(1).elu_(slope, one, one))),
         ["LeakyReLU of an instance norm"] = (t, x) => t.Convolved(instance_norm(x, weight: t.weight, bias: t.bias).leaky_relu(slope)),
         ["ReLU6"] = (t, x) => t.Convolved(relu6(t.Norm(x))),
         ["Hardtanh in place"] = (t, x) => t.Convolved(t.Norm(x).hardtanh_(low, high)),
+        ["ELU"] = (t, x) => t.Convolved(t.Norm(x).elu(slope, one, one)),
+        ["SELU, of which the argument follows"] = (t, x) => t.Convolved(selu(t.Norm(x))),
+        ["CELU, of which the argument follows"] = (t, x) => t.Convolved(t.Norm(x).celu(slope)),
         ["Hardswish"] = (t, x) => t.Convolved(hardswish(t.Norm(x))),
         ["GELU"] = (t, x) => t.Convolved(gelu(t.Norm(x))),
         ["GELU of a held map"] = (t, x) => t.Convolved(gelu(x)),
@@ -422,7 +427,7 @@ public sealed class DerivedMapTests : IDisposable
                 var (a, b) = (living[draw.Next(living.Count)], living[draw.Next(living.Count)]);
                 var (w, s) = steps[draw.Next(steps.Length)];
                 using Scalar two = 2;
-                var made = draw.Next(21) switch
+                var made = draw.Next(22) switch
                 {
                     0 or 1 => batch_norm(a, zeros16.clone(), ones16.clone(), w, s, training: true),
                     2 => batch_norm(a, s.clone(), w.clone(), w, s, training: false),
@@ -441,6 +446,7 @@ public sealed class DerivedMapTests : IDisposable
                     17 => a.leaky_relu(slope),
                     18 => a.leaky_relu_(slope),
                     19 => relu6(a),
+                    20 => a.elu(one, one, one),    // with another slope its derivative would jump at zero
                     _ => a.sigmoid(),
                 };
                 if (!living.Contains(made)) living.Add(made);
