@@ -39,50 +39,54 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
     /// <param name="wanted">The treatment of the map.</param>
     public Holding Pack(SavedMap saved, Tensor values, Zeros zeros, Layer layer, Treatment.Map wanted)
     {
-        var (codec, need, budget) = (wanted.Codec, wanted.Need, wanted.NoRule ? Budget : null);
+        var (codec, need) = (wanted.Codec, wanted.Need);
+        var mayBeCoded = need.Fineness == Fineness.Codec;
+        var (budget, fidelity) = wanted.NoRule ? (Budget, mayBeCoded ? Fidelity : null) : (null, null);
         if (budget is not null) codec = budget.CodecFor(layer, codec);
         if (codec == ActivationCodec.None) return new(new HeldRaw(values), "raw: within the budget");
-        var fidelity = wanted.NoRule && need.Fineness == Fineness.Codec ? Fidelity : null;
-        // A budget and a kept fidelity choose the codecs of sources without regard to rules of other layers.
+
+        // A budget and a kept fidelity choose the codecs of sources without regard to the rules of other layers.
         var keepsRule = !wanted.NoRule && (Budget is not null || Fidelity is not null);
-        if (!keepsRule && need.Fineness == Fineness.Codec && Derives is { } derives && derives(wanted.Codec))
+        if (mayBeCoded && !keepsRule && Derives is { } derives && derives(wanted.Codec))
         {
-            // A kept fidelity was measured with whatever errors derived maps have.
+            // A fidelity was measured with whatever errors derived maps have.
             if (Derive(saved, values, need, fidelity is null ? codec : null) is { } derived)
                 return new(derived, $"derived from {derived.From}")
                 {
                     Fineness = Fineness.Codec,
                     Rungs = budget?.MeasureDerived(saved.SavedBytes, derived.Bytes),
                 };
-            // The plan has counted on it.
             if (budget is not null && lineage.Of(saved) is { } derivation)
-                foreach (var source in derivation.Sources) codec = budget.CoarserFor(source.Layer, codec);
+                foreach (var source in derivation.Sources) codec = budget.CoarserFor(source.Layer, codec);    // the plan has counted on it
+            else if (budget is null && fidelity is null && sources.NeedOfDerived(saved) is { } ofDerived)
+            {
+                saved.IsHeldAsSource = true;
+                (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
+            }
         }
         if (fidelity is { IsMeasuring: true })
         {
             var trial = fidelity.Try(values, saved.Identity, tried => policy.Adapt(tried, values, need, zeros), need);
             return new(trial, "as it is: fidelity is measured");
         }
-        if (fidelity is not null)
-        {
-            codec = fidelity.CodecOf(saved.Identity);
-            if (codec == ActivationCodec.None) return new(new HeldRaw(values), "as it is: for fidelity");
-        }
-        if (budget is null && fidelity is null && need.Fineness == Fineness.Codec && Derives is { } mayDerive && mayDerive(codec)
-            && sources.NeedOfDerived(saved) is { } ofDerived)
-        {
-            saved.IsHeldAsSource = true;
-            (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
-        }
+        if (fidelity is not null) codec = fidelity.CodecOf(saved.Identity);
+        return codec == ActivationCodec.None
+            ? new(new HeldRaw(values), "as it is: for fidelity")
+            : Coded(values, zeros, layer, codec, need, budget, mayBeFiner: mayBeCoded && budget is null && fidelity is null);
+    }
+
+    Holding Coded(
+        Tensor values, Zeros zeros, Layer layer, ActivationCodec codec, Need need, MemoryBudget? budget, bool mayBeFiner)
+    {
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && DeferredMap.Suits(codec))
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
         var why = LeftRaw.LittleGathered;
         PackedMap? packed = null;
-        var mayBeFiner = budget is null && fidelity is null && need.Fineness == Fineness.Codec && codec.Encoding.TellsError;
-        foreach (var (finer, mostError) in mayBeFiner ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)])
+        var finer = mayBeFiner && codec.Encoding.TellsError ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)];
+        foreach (var (tried, mostError) in finer)
         {
-            codec = finer;
+            codec = tried;
             packed = Pipeline.Pack(values, codec, mostError, out why);
             if (why != LeftRaw.LittleGathered) break;
         }

@@ -457,7 +457,8 @@ public sealed class DerivedMapTests : IDisposable
                 if (!ReferenceEquals(living[gone], leaf)) living[gone].Dispose();
                 living.RemoveAt(gone);
             }
-            loss = conv2d(living[^1], square).square().mean();
+            var last = conv2d(living[^1], square);
+            loss = last.mul(last).mean();
             foreach (var tensor in living) if (draw.Next(2) == 0) tensor.Dispose();
         }
         var passes = draw.Next(1, 3);
