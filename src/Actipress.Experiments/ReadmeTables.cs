@@ -64,7 +64,7 @@ public static class ReadmeTables
             runs.AddRange(sweep.Done());
             foreach (var (i, row) in SweepSummary.Of(sweep).Rows.Index())
             {
-                var what = i == 0 ? $"{sweep.Plans[0].Model}, {sweep.Plans[0].Data}, {sweep.Plans[0].Epochs} epochs" : "";
+                var what = i == 0 ? sweep.Plans[0].Title() : "";
                 var (layers, codec) = row.Codec == "none" ? ("", "plain") : (row.Layers, $"`{row.Codec}`");
                 var score = Score((row.TestAccuracy ?? row.TestDsc)!.Value, row.StandardError);
                 var difference = row.Difference is { } against ? Score(against, row.DifferenceStandardError) : "";

@@ -75,6 +75,10 @@ public sealed record TrainingPlan
     /// <summary>What a training and its plain counterpart have in common, beside their data.</summary>
     internal (int Seed, string? Fold) Pair => (Seed, Fold);
 
+    /// <summary>The network, the data and the number of epochs, for a table.</summary>
+    public string Title() =>
+        $"{Model}, {Data}{(Patch is null ? "" : " in patches")}, {Epochs} {(Epochs == 1 ? "epoch" : "epochs")}";
+
     /// <summary>The same training without compression.</summary>
     public TrainingPlan Plain() => this with { Codec = "none", Layers = "all" };
 

@@ -39,7 +39,7 @@ static class ReportSummary
                   where row.Difference is not null
                   let storage = row.Codec.Contains("storage=paper", StringComparison.Ordinal) ? ", the paper's storage" : ""
                   select (
-                      Name: $"{Named(study.Plan)}{storage}", Row: row, Plain: study.Rows.FirstOrDefault(plain => plain.Codec == "none"));
+                      Name: $"{study.Plan.Title()}{storage}", Row: row, Plain: study.Rows.FirstOrDefault(plain => plain.Codec == "none"));
         var trained = all.GroupBy(point => point.Name).ToArray();
         if (trained.Length == 0) return;
         page.Heading("Test score against bytes and memory");
@@ -70,8 +70,6 @@ static class ReportSummary
 
     static string ColorOf(int index) => SweepReproduction.ColorOf(index).ToHex();
 
-    static string Named(TrainingPlan plan) => $"{plan.Model}, {plan.Data}, {plan.Epochs} {(plan.Epochs == 1 ? "epoch" : "epochs")}";
-
     static string[][] Memory(IReadOnlyDictionary<string, StoredPiece> done)
     {
         var rows = TableReproduction.StoredRows(done);
@@ -99,7 +97,7 @@ static class ReportSummary
             if (rows.FirstOrDefault(row => row.Codec == Codec && row.Layers == "all") is not { } ours) continue;
             yield return
             [
-                Named(plan), Score(plain.TestAccuracy ?? plain.TestDsc, plain.StandardError),
+                plan.Title(), Score(plain.TestAccuracy ?? plain.TestDsc, plain.StandardError),
                 Score(ours.TestAccuracy ?? ours.TestDsc, ours.StandardError),
                 Score(ours.Difference, ours.DifferenceStandardError, "+0.00;-0.00"),
             ];

@@ -58,9 +58,7 @@ public sealed class ReportPageTests : IDisposable
             foreach (var study in SweepReproduction.Studies(experiments))
             {
                 var sweep = new Sweep(study);
-                if (!trained.StartsWith(
-                    $"{sweep.Plans[0].Model}, {sweep.Plans[0].Data}, {sweep.Plans[0].Epochs} ", StringComparison.Ordinal))
-                    continue;
+                if (trained != sweep.Plans[0].Title()) continue;
                 if (SweepSummary.Of(sweep).Rows.FirstOrDefault(row => row.Codec == "dct:10" && row.Layers == "all") is not { } row)
                     continue;
                 return string.Create(
