@@ -38,9 +38,10 @@ public sealed class OtherAllocatorsTests
             Assert.True(result.GetProperty("peak_bytes").GetInt64() > result.GetProperty("after_forward_bytes").GetInt64(), trained);
             Assert.True(result.GetProperty("after_forward_bytes").GetInt64() > 0, trained);
         }
-        string[] memory = [.. ChildProcess.Cli, "memory", "ResNet20", "--batch", "8", "--json"];
+        // glibc's level counts up to a MiB that .NET allocates for itself within the steps, which hold 49 MiB.
+        string[] memory = [.. ChildProcess.Cli, "memory", "ResNet20", "--batch", "32", "--json"];
         var (counted, exact) = (Eta(Run(memory, file)), Eta(Run(memory, null)));
-        Assert.InRange(counted, exact - 2, exact + 2);
+        Assert.InRange(counted, exact - 4, exact + 4);
 
         double Eta(string result) => JsonDocument.Parse(result).RootElement.GetProperty("eta_of_floor_percent").GetDouble();
 
