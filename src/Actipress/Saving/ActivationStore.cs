@@ -343,7 +343,11 @@ sealed class ActivationStore : SavedTensorHooks
             held.HoldBits(map, packing.PackInside(map, whole, inside, map.Inside?.Held as HeldInside));
             return;
         }
+        var toldSigns = map.Values is not null && map.ValuesAnswer(Need.Sign);
         held.HoldValues(map, packValues(map, whole, map.ZerosFor(need)));
+        // A ReLU may count on the signs of the form before.
+        if (toldSigns && !map.Answers(Need.Sign))
+            held.HoldBits(map, HeldBits.Pack(whole, (Need.Inside)Need.Sign, map.Inside?.Held as HeldInside));
         if (map.Values!.Held is DeferredMap waiting) deferred.Add(map, map.Layer, waiting);
     }
 

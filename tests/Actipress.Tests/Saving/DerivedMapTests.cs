@@ -376,17 +376,17 @@ public sealed class DerivedMapTests : IDisposable
     }
 
     [Fact]
-    public void Random_graphs_have_the_plain_gradients() => Hammer(300);
+    public void Random_graphs_have_the_plain_gradients() => Hammer(300, ofWhichOneFailed: 35391);    // a finer form lost a ReLU's signs
 
     [LongFact]
     public void A_hundred_thousand_random_graphs_have_the_plain_gradients() => Hammer(100_000);
 
     // The graphs have about ten operations each, of which some can be derived. Tensors are freed, changed and reused all the time. No
     // derivative jumps but those whose signs are kept: in so many graphs rounding would reach the other side of a jump.
-    void Hammer(int graphs)
+    void Hammer(int graphs, params int[] ofWhichOneFailed)
     {
         var (compared, derived) = (0, 0);
-        for (var graph = 0; graph < graphs; graph++)
+        foreach (var graph in ofWhichOneFailed.Concat(Enumerable.Range(0, graphs)))
         {
             var plain = RandomGraph(graph, null);
             var store = Store(handsOutOriginals: graph % 2 == 0);
@@ -404,8 +404,8 @@ public sealed class DerivedMapTests : IDisposable
                 found[pass].Dispose();
             }
         }
-        Assert.InRange(compared, graphs / 2, graphs);
-        Assert.InRange(derived, graphs / 4, graphs);
+        Assert.InRange(compared, graphs / 2, graphs + ofWhichOneFailed.Length);
+        Assert.InRange(derived, graphs / 4, graphs + ofWhichOneFailed.Length);
     }
 
     // Returns the gradients of one or two backward passes; null where libtorch refuses the backward pass.
