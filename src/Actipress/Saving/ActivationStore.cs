@@ -302,6 +302,7 @@ sealed class ActivationStore : SavedTensorHooks
         if (map is null) map = Meet(tensor, layer, by, geometry, account);
         else account.SharedMaps++;
         var use = new SavedUse(this, map, by, tensor);
+        map.IsSignNeeded |= by.Need == Need.Sign;
         try
         {
             if (map.Answers(by.Need)) return use;
@@ -343,10 +344,9 @@ sealed class ActivationStore : SavedTensorHooks
             held.HoldBits(map, packing.PackInside(map, whole, inside, map.Inside?.Held as HeldInside));
             return;
         }
-        var toldSigns = map.Values is not null && map.ValuesAnswer(Need.Sign);
         held.HoldValues(map, packValues(map, whole, map.ZerosFor(need)));
-        // A ReLU may count on the signs of the form before.
-        if (toldSigns && !map.Answers(Need.Sign))
+        // The form before may have told the signs too.
+        if (map.IsSignNeeded && !map.Answers(Need.Sign))
             held.HoldBits(map, HeldBits.Pack(whole, (Need.Inside)Need.Sign, map.Inside?.Held as HeldInside));
         if (map.Values!.Held is DeferredMap waiting) deferred.Add(map, map.Layer, waiting);
     }

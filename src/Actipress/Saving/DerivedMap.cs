@@ -23,17 +23,13 @@ sealed class DerivedMap : Packed
     // loses less, unless the error is small.
     const double MostOfSources = 1.5, Near = 0.2;
 
-    readonly Derivation derivation;
-    readonly long[] sizes;
-    readonly DerivedFrom from;
-    readonly SignsInDoubt? signs;
+    readonly DerivedValues values;
     readonly int decoded;
 
-    DerivedMap(SavedMap map, Derivation derivation, SignsInDoubt? signs, double error, Action<SavedMap> release)
+    DerivedMap(DerivedValues values, int decoded, double error)
     {
-        (this.derivation, this.signs, RelativeError) = (derivation, signs, error);
-        (sizes, decoded, from) = (map.Geometry.Sizes, Decoded(derivation), new(derivation, map, release));
-        foreach (var source in from.Sources) source.HasDerived = true;
+        (this.values, this.decoded, RelativeError) = (values, decoded, error);
+        foreach (var source in values.Sources) source.HasDerived = true;
     }
 
     /// <summary>Derives a map; null where its error would be larger than the operation bears, or larger than that of coding it.</summary>
@@ -50,7 +46,8 @@ sealed class DerivedMap : Packed
         var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
         if (mostError is { } most && !(error <= most && (error <= Near || error <= MostOfSources * ofSources))) return null;
         var signs = argument is null ? null : trial.Signs();
-        return new(map, signs is null ? derivation : argument!.Settled(), signs, error, release);
+        var used = signs is null ? derivation : argument!.Settled();
+        return new(new(map, used, signs, release), Decoded(used), error);
     }
 
     /// <summary>Whether a map can be derived: its sources are held, and there are not too many.</summary>
@@ -72,40 +69,22 @@ sealed class DerivedMap : Packed
             ? codec with { Keep = new Keep.TopK(Math.Round(ratio / CoefficientsOfSource, 1)) } : codec;
 
     /// <summary>The layers of the maps that it is derived from.</summary>
-    public string From => from.Layers;
+    public string From => values.Layers;
 
     /// <summary>The norm of the error relative to the norm of the map, estimated from a sample.</summary>
     public double RelativeError { get; }
 
-    internal override bool KeepsExactZeros => signs is not null;
+    internal override bool KeepsExactZeros => values.HasSigns;
 
-    public override long Bytes => (signs?.Bytes ?? 0) + from.Bytes;
+    public override long Bytes => values.Bytes;
 
-    public override Tensor Unpack()
-    {
-        using var values = derivation.Rebuild();
-        signs?.Rectify(values, MapRange.Whole(Shape, 0, Shape.Maps));
-        return values.view(sizes);
-    }
+    public override Tensor Unpack() => values.Unpack();
 
-    internal override bool HasRanges => derivation.HasRanges(Shape);
+    internal override bool HasRanges => values.HasRanges;
 
-    internal override Tensor Unpack(MapRange range)
-    {
-        if (signs is null) return derivation.Rebuild(range);
-        var whole = signs.Cover(range);
-        var values = derivation.Rebuild(whole);
-        signs.Rectify(values, whole);
-        return range.Within(whole, values);
-    }
+    internal override Tensor Unpack(MapRange range) => values.Unpack(range);
 
-    MapShape Shape => MapShape.Of(sizes);
-
-    public override void Dispose()
-    {
-        signs?.Dispose();
-        from.Dispose();
-    }
+    public override void Dispose() => values.Dispose();
 
     static int Decoded(Derivation derivation) => derivation.Sources.Sum(source => source.Values?.Held switch
     {

@@ -1,4 +1,3 @@
-using Actipress.Encodings;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
@@ -10,17 +9,9 @@ namespace Actipress.Saving;
 /// </summary>
 sealed class DerivedSigns : HeldInside
 {
-    readonly Derivation derivation;
-    readonly long[] sizes;
-    readonly DerivedFrom from;
-    readonly SignsInDoubt signs;
+    readonly DerivedValues values;
 
-    DerivedSigns(SavedMap map, Derivation settled, SignsInDoubt signs, HeldInside? beside, Action<SavedMap> release)
-        : base((Need.Inside)Saving.Need.Sign, beside)
-    {
-        (derivation, this.signs, sizes) = (settled, signs, map.Geometry.Sizes);
-        from = new(settled, map, release);
-    }
+    DerivedSigns(DerivedValues values, HeldInside? beside) : base((Need.Inside)Saving.Need.Sign, beside) => this.values = values;
 
     /// <summary>Derives the signs of a map; null where a bit for each element would take hardly more.</summary>
     /// <param name="map">The map.</param>
@@ -33,36 +24,22 @@ sealed class DerivedSigns : HeldInside
     {
         if (!derivation.CanSettle) return null;
         using var trial = new DerivationTrial(derivation, values, map.Geometry.Sizes);
-        return trial.Signs() is { } signs ? new(map, derivation.Settled(), signs, beside, release) : null;
+        return trial.Signs() is { } signs ? new(new(map, derivation.Settled(), signs, release), beside) : null;
     }
 
-    public override string How => $"derived from {from.Layers}";
+    public override string How => $"derived from {values.Layers}";
 
-    protected override long OwnBytes => signs.Bytes + from.Bytes;
+    protected override long OwnBytes => values.Bytes;
 
-    public override Tensor Unpack()
-    {
-        using var values = derivation.Rebuild();
-        signs.Rectify(values, MapRange.Whole(Shape, 0, Shape.Maps));
-        return values.view(sizes);
-    }
+    public override Tensor Unpack() => values.Unpack();
 
-    internal override bool HasRanges => derivation.HasRanges(Shape);
+    internal override bool HasRanges => values.HasRanges;
 
-    internal override Tensor Unpack(MapRange range)
-    {
-        var whole = signs.Cover(range);
-        var values = derivation.Rebuild(whole);
-        signs.Rectify(values, whole);
-        return range.Within(whole, values);
-    }
-
-    MapShape Shape => MapShape.Of(sizes);
+    internal override Tensor Unpack(MapRange range) => values.Unpack(range);
 
     public override void Dispose()
     {
-        signs.Dispose();
-        from.Dispose();
+        values.Dispose();
         base.Dispose();
     }
 }

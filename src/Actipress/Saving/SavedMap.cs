@@ -89,6 +89,9 @@ sealed class SavedMap : ITimedMap, IDisposable
 
     public Holding? Inside { get; set; }
 
+    /// <summary>Whether an operation needs the signs of the map.</summary>
+    public bool IsSignNeeded { get; set; }
+
     /// <summary>Whether the map is held more finely because other maps follow from it.</summary>
     public bool IsHeldAsSource { get; set; }
 
