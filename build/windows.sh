@@ -23,7 +23,7 @@ under_wine() {
 }
 
 # What is chosen where nothing is: hooks, checkpoints, the operation observer, kernels of our own, transforms. The rest of the suite runs if
-# it is asked for, but starts Linux programs, or measures the C allocator.
+# it is asked for, but a part of it starts Linux programs.
 windows_choice=(-namespace Actipress.Tests.Autograd -namespace Actipress.Tests.Transforms -class- '*AbortTests')
 
 # Runs until nothing is left. A test that ends the process (see UnderWine.cs), or after which nothing is heard for two minutes, is counted

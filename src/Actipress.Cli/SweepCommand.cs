@@ -111,8 +111,8 @@ static class SweepCommand
     {
         var remaining = sweep.Remaining().Select(plan => plan.Key()).ToHashSet();
         foreach (var plan in sweep.Plans)
-            Console.WriteLine($"{(remaining.Contains(plan.Key()) ? "    " : "done")}  {plan.Key()}  {plan.Layers}  {plan.Codec}  seed "
-                + $"{plan.Seed}{(plan.Fold is { } fold ? $"  fold {fold}" : "")}");
+            Console.WriteLine($"{(remaining.Contains(plan.Key()) ? "    " : "done")}  {plan.Key()}  {plan.Layers}  {plan.Codec}  "
+                + plan.Repetition());
         Console.WriteLine($"{sweep.Plans.Count - remaining.Count} of {sweep.Plans.Count} done.");
     }
 

@@ -97,7 +97,7 @@ static class SweepWorkers
             lock (one)
             {
                 var plan = plans[said.Key];
-                var name = $"{plan.Layers} {plan.Codec} seed {plan.Seed}{(plan.Fold is { } fold ? $" fold {fold}" : "")}";
+                var name = $"{plan.Layers} {plan.Codec} {plan.Repetition()}";
                 if (said.Failed) Failed++;
                 if (said.Notice is not null) Terminal.Say($"{name}: {said.Notice}");
                 if (said.At is not null) at[worker] = $"{name}: {said.At}";

@@ -36,8 +36,7 @@ static class TrainingTable
     static Table Table(TrainingResult result, IReadOnlyList<string>? classNames)
     {
         var epochs = $"{result.Epochs} {(result.Epochs == 1 ? "epoch" : "epochs")}";
-        var fold = result.Plan.Fold is { } number ? $", fold {number}" : "";
-        var title = $"{result.Model} on {result.Data}, {epochs}, seed {result.Seed}{fold}{(result.Interrupted ? " (interrupted)" : "")}";
+        var title = $"{result.Model} on {result.Data}, {epochs}, {result.Plan.Repetition()}{(result.Interrupted ? " (interrupted)" : "")}";
         var table = new Table { Title = new TableTitle(title) };
         table.AddColumn("");
         foreach (var column in (string[])["plain", result.Codec]) table.AddColumn(new TableColumn(Markup.Escape(column)).RightAligned());

@@ -79,6 +79,9 @@ public sealed record TrainingPlan
     public string Title() =>
         $"{Model}, {Data}{(Patch is null ? "" : " in patches")}, {Epochs} {(Epochs == 1 ? "epoch" : "epochs")}";
 
+    /// <summary>The seed and the fold, by which the trainings of one setting differ.</summary>
+    public string Repetition() => $"seed {Seed}{(Fold is null ? "" : $", fold {Fold}")}";
+
     /// <summary>The same training without compression.</summary>
     public TrainingPlan Plain() => this with { Codec = "none", Layers = "all" };
 

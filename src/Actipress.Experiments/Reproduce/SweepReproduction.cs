@@ -54,7 +54,7 @@ sealed class SweepReproduction(
         public void Report(SweepProgress value)
         {
             var state = value.At is { } at ? $"epoch {at.Epoch} of {value.Plan.Epochs}, step {at.Step} of {at.Steps}" : "done";
-            progress.Report($"{Path.GetFileName(sweep.Folder)}, {value.Plan.Layers}, {value.Plan.Codec}, seed {value.Plan.Seed}: "
+            progress.Report($"{Path.GetFileName(sweep.Folder)}, {value.Plan.Layers}, {value.Plan.Codec}, {value.Plan.Repetition()}: "
                 + $"{value.Notice ?? state}");
         }
     }
