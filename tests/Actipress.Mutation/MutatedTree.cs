@@ -81,6 +81,9 @@ sealed class MutatedTree(string repository, string folder)
         var build = Start("dotnet", arguments, folder, TimeSpan.FromMinutes(30), []);
         var errors = build.Output.Split('\n').Where(line => line.Contains(": error", StringComparison.Ordinal)).Distinct().Take(20);
         if (build.ExitCode != 0) throw new InvalidOperationException($"Building {folder} failed:\n{string.Join('\n', errors)}");
+        const string Fit = ". build/prerequisites.sh && fit_to_libstdcxx artifacts/bin/*/*/libLibTorchSharp.so";
+        var fit = Start("bash", ["-c", Fit], folder, TimeSpan.FromMinutes(1), []);
+        if (fit.ExitCode != 0) throw new InvalidOperationException($"Fitting TorchSharp's library to this system failed:\n{fit.Output}");
     }
 
     IEnumerable<string> Files() =>

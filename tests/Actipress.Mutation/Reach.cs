@@ -33,20 +33,27 @@ sealed class Reach
         return [.. (ofCpu.Count > 0 ? ofCpu : tests ?? []).OrderBy(test => test.Seconds)];
     }
 
-    /// <summary>Runs the suite once, or the named classes, and reads its records.</summary>
+    /// <summary>Runs the suite once, in two processes as ./dev test does, or the named classes, and reads its records.</summary>
     public static Reach Measure(MutatedTree tree, string folder, IReadOnlyList<Mutant> mutants, IReadOnlyList<string> classes)
     {
         var (lines, log) = (Path.Combine(folder, "tests.tsv"), Path.Combine(folder, "tests.log"));
         if (!File.Exists(log))
         {
-            var reached = Path.Combine(folder, "reached.bin");
-            File.WriteAllBytes(reached, new byte[mutants.Count]);
-            File.Delete(lines);
-            var run = tree.Run(classes.SelectMany(name => new[] { "-class", name }), TimeSpan.FromHours(3),
-                ("ACTIPRESS_MUTANTS_REACHED", reached), ("ACTIPRESS_MUTANTS_TESTS", lines));
-            if (!run.Output.Contains("TEST EXECUTION SUMMARY", StringComparison.Ordinal))
-                throw new InvalidOperationException($"The tests did not run to their end:\n{run.Output}");
-            File.WriteAllText(log, run.Output);
+            var processes = Processes(classes);
+            var ended = new (string Records, string Output)[processes.Length];
+            Parallel.For(0, processes.Length, index =>
+            {
+                var (reached, records) = (Path.Combine(folder, $"reached-{index}.bin"), Path.Combine(folder, $"tests-{index}.tsv"));
+                File.WriteAllBytes(reached, new byte[mutants.Count]);
+                File.Delete(records);
+                var run = tree.Run(processes[index], TimeSpan.FromHours(3),
+                    ("ACTIPRESS_MUTANTS_REACHED", reached), ("ACTIPRESS_MUTANTS_TESTS", records));
+                if (!run.Output.Contains("TEST EXECUTION SUMMARY", StringComparison.Ordinal))
+                    throw new InvalidOperationException($"The tests did not run to their end:\n{run.Output}");
+                ended[index] = (File.ReadAllText(records), run.Output);
+            });
+            File.WriteAllText(lines, string.Concat(ended.Select(one => one.Records)));
+            File.WriteAllText(log, string.Concat(ended.Select(one => one.Output)));
         }
         // A test that fails without a mutant tells nothing about a mutant.
         var failed = MutatedTree.Failed(File.ReadLines(log)).ToHashSet();
@@ -56,6 +63,15 @@ sealed class Reach
 
         static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
         static IEnumerable<int> Ids(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(id => (int)Number(id));
+    }
+
+    // The runner's options of each process. ./dev names the namespaces of the second process.
+    static string[][] Processes(IReadOnlyList<string> classes)
+    {
+        if (classes.Count > 0) return [[.. classes.SelectMany(name => new[] { "-class", name })]];
+        var second = Environment.GetEnvironmentVariable("ACTIPRESS_SECOND_PROCESS")?.Split(' ') ?? [];
+        string[] Options(string option) => [.. second.SelectMany(name => new[] { option, $"Actipress.Tests.{name}" })];
+        return second.Length == 0 ? [[]] : [Options("-namespace-"), Options("-namespace")];
     }
 
     static void Add<TKey>(Dictionary<TKey, List<Test>> lists, TKey key, Test test) where TKey : notnull
