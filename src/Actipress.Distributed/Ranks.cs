@@ -246,6 +246,7 @@ public sealed class Ranks : IDisposable
     /// <summary>Returns the value of rank <paramref name="root"/> on every rank.</summary>
     public byte[] Broadcast(byte[] own, int root = 0)
     {
+        ArgumentNullException.ThrowIfNull(own);
         if (communication is null) return own;
         var length = (long)Sum(Rank == root ? own.LongLength : 0);
         using var bytes = Rank == root ? from_array(own) : zeros([length], ScalarType.Byte);

@@ -91,6 +91,7 @@ public sealed class PackedMap : Packed
     /// <exception cref="InvalidOperationException">As for <see cref="ToBytes"/>.</exception>
     public void WriteTo(Stream stream)
     {
+        ArgumentNullException.ThrowIfNull(stream);
         if (!Codec.HasText)
             throw new InvalidOperationException($"No file for a map of the codec '{Codec}': its transform is this program's own, and no "
                 + "text names it. Store the map by one of the library's codecs, or keep it packed in memory.");

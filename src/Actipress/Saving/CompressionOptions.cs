@@ -59,6 +59,7 @@ public sealed class CompressionOptions
     /// <summary>Leaves the layers that any of <paramref name="patterns"/> names as they are.</summary>
     public CompressionOptions Except(params string[] patterns)
     {
+        ArgumentNullException.ThrowIfNull(patterns);
         foreach (var pattern in patterns) Where(pattern, ActivationCodec.None);
         return this;
     }
@@ -67,6 +68,7 @@ public sealed class CompressionOptions
     /// <param name="names">Names of submodules, such as <c>layer1</c>, or patterns.</param>
     public CompressionOptions Blocks(params string[] names)
     {
+        ArgumentNullException.ThrowIfNull(names);
         blocks = names;
         return this;
     }

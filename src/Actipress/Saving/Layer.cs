@@ -34,9 +34,12 @@ public sealed record Layer(string Name, torch.nn.Module? Module)
     /// Whether the name is <paramref name="pattern"/>, lies below it, or matches it with <c>*</c> and <c>?</c> as wildcards. Tensors that
     /// are saved after a layer belong to the layer.
     /// </summary>
-    public bool Matches(string pattern) =>
-        Path == pattern || Path.StartsWith(pattern + ".", StringComparison.Ordinal)
-        || FileSystemName.MatchesSimpleExpression(pattern, Path, ignoreCase: false);
+    public bool Matches(string pattern)
+    {
+        ArgumentNullException.ThrowIfNull(pattern);
+        return Path == pattern || Path.StartsWith(pattern + ".", StringComparison.Ordinal)
+            || FileSystemName.MatchesSimpleExpression(pattern, Path, ignoreCase: false);
+    }
 
     /// <inheritdoc/>
     public override string ToString() => (Name, Type) switch

@@ -32,6 +32,7 @@ sealed partial record Wavelet : Transform
     /// <exception cref="ArgumentOutOfRangeException">Levels out of range.</exception>
     public Wavelet(string family, int levels = 3)
     {
+        ArgumentNullException.ThrowIfNull(family);
         if (!WaveletFilters.LowPass.TryGetValue(family, out var filter))
             throw new ArgumentException($"No wavelet '{family}'. Known: {string.Join(", ", Families)}.", nameof(family));
         if (levels is < 1 or > 5)
