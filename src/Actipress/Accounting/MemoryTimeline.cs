@@ -60,7 +60,6 @@ public sealed class MemoryTimeline : IDisposable
         public int Start => start;
         public int End { get; set; } = int.MaxValue;
         public string? Name { get; set; }
-        public bool IsAliveAt(int moment) => start <= moment && moment < End;
     }
 
     /// <summary>A saved map, and the blocks that held it raw.</summary>

@@ -55,6 +55,17 @@ public class MemoryTimelineTests
     }
 
     [Fact]
+    public void A_block_that_is_freed_just_before_the_peak_is_not_listed()
+    {
+        using var everything = NewDisposeScope();
+        using var compression = Network().CompressActivations(ActivationCodec.None);
+        using var timeline = compression.StartTimeline();
+        empty(2 * MiB, uint8).Dispose();
+        empty(3 * MiB, uint8).Dispose();
+        Assert.Equal([3 * MiB], timeline.AliveAtPeak.SkipLast(1).Select(block => block.Bytes));
+    }
+
+    [Fact]
     public void Blocks_have_the_names_of_their_layers()
     {
         var plain = Record(ActivationCodec.None, out _).AliveAtPeak.Select(block => block.What).ToArray();

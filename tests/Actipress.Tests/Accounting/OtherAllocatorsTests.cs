@@ -169,7 +169,8 @@ public sealed class OtherAllocatorsTests
             var predicted = MemoryPrediction.Of(model, [8, 1, 64, 64], ActivationCodec.Dct(10));
             // Its loss saves nothing, and this one its argument.
             Assert.InRange(predicted.Baseline.AfterForwardBytes, plain - MiB / 2 - Small, plain);
-            var budget = predicted.Baseline.PeakBytes * 3 / 4;
+            // What a step needs beside its maps depends on the number of threads.
+            var budget = (predicted.Baseline.PeakBytes + predicted.Compressed.PeakBytes) / 2;
             using var budgeted = model.CompressActivations(options => options.Budget(budget));
             for (var step = 0; step < 4; step++)
             {

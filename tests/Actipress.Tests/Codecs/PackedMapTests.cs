@@ -109,6 +109,14 @@ public class PackedMapTests
         float Number(int at) => BitConverter.ToSingle(bytes, at);
     }
 
+    [Theory, InlineData("dct:10"), InlineData("st:5"), InlineData("wt:haar:4"), InlineData("dct:2,storage=compact"), InlineData("quant:4")]
+    public void Bytes_behind_a_map_are_refused(string text)
+    {
+        using var scope = NewDisposeScope();
+        using var packed = Pipeline.Pack(randn(2, 3, 32, 32), ActivationCodec.Parse(text), out _)!;
+        Assert.Throws<InvalidDataException>(() => PackedMap.FromBytes([.. packed.ToBytes(), 0, 0, 0, 0]));
+    }
+
     // The fifth byte of a file is the version.
     [Theory]
     [InlineData("dct:2,storage=compact", 17, false), InlineData("dct:2,storage=paper,larger=leave", 300, false)]

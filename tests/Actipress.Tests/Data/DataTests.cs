@@ -256,4 +256,19 @@ public sealed class DataTests : IDisposable
         Assert.True(back[.., .., .., 20..].Equals(colour));
         Assert.True(back[0, 2, .., ..12].Equals(grey[0, 0]));
     }
+
+    [Fact]
+    public void A_file_that_is_not_gzipped_takes_no_more_than_its_own_bytes()
+    {
+        var path = Path.GetTempFileName();
+        try
+        {
+            var content = Enumerable.Repeat((byte)0xFF, 1 << 20).ToArray();    // as a size at the end of a gzip stream it would be 4 GiB
+            File.WriteAllBytes(path, content);
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            Assert.Equal(content, Gzip.All(path));
+            Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1 << 20, 5 << 18);
+        }
+        finally { File.Delete(path); }
+    }
 }

@@ -40,9 +40,38 @@ public sealed class MaskTests : IDisposable
     // These fields place a volume: pixdim and units, forms, quaternion and rows.
     static byte[] Place(string path)
     {
-        using var file = Gzip.Open(path);
-        var bytes = NiftiHeader.Read(file, path).Bytes;
+        var bytes = Header(path).Bytes;
         return bytes.Length == 540 ? [.. bytes[104..168], .. bytes[344..504]] : [.. bytes[76..92], .. bytes[123..124], .. bytes[252..328]];
+    }
+
+    // The number of axes and their extents.
+    static long[] Axes(string path)
+    {
+        var header = Header(path);
+        return header.Bytes.Length == 540
+            ? [.. Enumerable.Range(0, 8).Select(axis => Number(header, 16 + 8 * axis, 8))]
+            : [.. Enumerable.Range(0, 8).Select(axis => Number(header, 40 + 2 * axis, 2))];
+    }
+
+    // The type of the numbers and its bits.
+    static (long Type, long Bits) NumberType(string path)
+    {
+        var header = Header(path);
+        var at = header.Bytes.Length == 540 ? 12 : 70;
+        return (Number(header, at, 2), Number(header, at + 2, 2));
+    }
+
+    static long Number(NiftiHeader header, int at, int bytes)
+    {
+        var number = header.Bytes.Slice(at, bytes).ToArray();
+        if (header.BigEndian) Array.Reverse(number);
+        return bytes == 2 ? BitConverter.ToInt16(number) : BitConverter.ToInt64(number);
+    }
+
+    static NiftiHeader Header(string path)
+    {
+        using var file = Gzip.Open(path);
+        return NiftiHeader.Read(file, path);
     }
 
     [Theory]
@@ -63,6 +92,8 @@ public sealed class MaskTests : IDisposable
             var mask = Path.Combine(folder, "mask.nii.gz");
             Nifti.WriteMask(mask, scan, labels);
             Assert.Equal(Place(scan), Place(mask));
+            Assert.Equal(most > 255 ? (512, 16) : (2, 8), NumberType(mask));    // NIfTI's uint16 and uint8
+            Assert.Equal([3, .. volume.Extents[..3].Select(extent => (long)extent), 1, 1, 1, 1], Axes(mask));
             var back = new VolumeFiles(name, [new("one", [mask], [mask])], channels: 1, classes: 301).Read(0);
             Assert.Equal(labels, back.Labels);
             Assert.Equal(labels.Select(label => (float)label), back.Image);

@@ -88,7 +88,9 @@ public sealed class ReproductionTests : IDisposable
         var stored = StoredPiece.Read(results).Values.Single().As<FootprintReproduction.Footprint>();
         Assert.Equal((131072, 131072, 12 * 3276, 131072), (stored.Map, stored.Coefficients, stored.Paper, stored.Rebuilt));
         Assert.InRange(stored.Ours, 1, stored.Paper / 4);
-        Assert.Contains("<svg", Reproduction.Page([figure], nowhere, StoredPiece.Read(results)).ToString());
+        var page = Reproduction.Page([figure], nowhere, StoredPiece.Read(results)).ToString();
+        Assert.Contains("<svg", page);
+        Assert.Contains(">0.125<", page);    // MiB of the map
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Actipress.Experiments;
 
 namespace Actipress.Tests.Experiments;
@@ -22,6 +23,13 @@ public sealed class ResultsFileTests : IDisposable
         Assert.Equal(dropped, results.Dropped);
         results.Add(new { B = 2 });
         Assert.Equal(after, File.ReadAllLines(Path));
+    }
+
+    [Theory, InlineData(98), InlineData(99)]
+    public void A_message_shows_the_first_100_letters_of_a_line(int letters)
+    {
+        var line = $"\"{new string('a', letters)}\"";
+        Assert.Equal(letters == 98 ? line : $"{line[..100]}...", Json.Beginning(JsonDocument.Parse(line).RootElement));
     }
 
     [Fact]

@@ -1,3 +1,5 @@
+using Actipress.Accounting;
+using Actipress.Autograd;
 using Actipress.Saving;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -191,6 +193,24 @@ public sealed class DerivedMapTests : IDisposable
         var after = Allocated.Level();
         Assert.InRange(after.Tensors, 0, tensors + 4);
         Assert.InRange(after.Native - native, long.MinValue, 1 << 20);    // half a page a step would be more; the compiler allocates too
+    }
+
+    [Fact]
+    public void Values_that_are_disposed_twice_release_their_source_once()
+    {
+        var released = new List<SavedMap>();
+        var map = Held(randn(2, 3, 8, 8));
+        var values = new DerivedValues(Held(randn(2, 3, 8, 8)), new Derivation.Held(map), signs: null, released.Add);
+        Assert.Equal(1, map.Users);
+        values.Dispose();
+        values.Dispose();
+        Assert.Equal([map], released);
+
+        static SavedMap Held(Tensor tensor) => new(tensor, Geometry.OfMap(tensor), new Ledger().Of("", ""))
+        {
+            Pass = new ThreadPass(),
+            Identity = (Layer.Unknown, Operation.Unknown, 0),
+        };
     }
 
     [Fact]

@@ -456,6 +456,8 @@ public class DisposeIntermediatesTests
         }
 
         public Action<Tensor[]>? Seen { get; set; }
+
+        public Tensor? Last { get; set; }
     }
 
     [Theory, InlineData(true), InlineData(false)]
@@ -488,6 +490,28 @@ public class DisposeIntermediatesTests
         Assert.False(since.IsInvalid);
         Assert.True(around.Contains(since));
         Assert.True(around.Contains(x + 1));
+    }
+
+    [Fact]
+    public void What_a_field_keeps_or_was_taken_out_of_the_scopes_outlives_a_failed_pass()
+    {
+        Tensor? taken = null;
+        using var model = new Failing { Fails = true };
+        model.Seen = made =>
+        {
+            model.Last = made[0];
+            taken = made[1];
+            throw new InvalidTimeZoneException();
+        };
+        using var compression = Dispose(model);
+        using var around = NewDisposeScope();
+        using var x = ones(1, 1, 8, 8);
+        Assert.Throws<InvalidTimeZoneException>(() => model.call(x));
+        taken!.DetachFromDisposeScope();
+        (model.Fails, model.Seen) = (false, null);
+        model.call(x).sum().backward();
+        Assert.Equal((false, false), (model.Last!.IsInvalid, taken.IsInvalid));
+        taken.Dispose();
     }
 
     sealed class FailingInside : Module<Tensor, Tensor>

@@ -37,6 +37,21 @@ public class LayerTests
         Assert.Equal("half", layers.LastWithParameters!.Name);
     }
 
+    // A matrix of tokens has two axes.
+    [Theory, InlineData(1, false), InlineData(8, true)]
+    public void Tokens_of_unlike_sizes_become_bfloat16(double factor, bool areUnlike)
+    {
+        foreach (long[] shape in (long[][])[[128, 32], [4, 32, 32]])
+        {
+            using var scope = NewDisposeScope();
+            var map = randn(shape);
+            var rows = map.view(-1, 32);
+            rows[TensorIndex.Slice(step: 3)].mul_(tensor(factor));
+            var codec = Sensitivity.Adapt(ActivationCodec.Dct(10), map, Need.Tokens, Zeros.Decide);
+            Assert.Equal(areUnlike, codec == ActivationCodec.BFloat16);
+        }
+    }
+
     // From this ratio on, a bit for each zero costs several times the bytes of the values.
     [Theory, InlineData(29.9, true), InlineData(30, false), InlineData(100, false)]
     public void From_ratio_30_on_a_convolutions_input_goes_without_zeros_bits(double ratio, bool keepsZeros)

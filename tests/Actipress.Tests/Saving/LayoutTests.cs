@@ -161,6 +161,18 @@ public class LayoutTests
         }
     }
 
+    [Fact]
+    public void Rows_are_unfolded_to_the_map_of_which_they_are_tokens_and_to_no_other()
+    {
+        using var everything = NewDisposeScope();
+        var map = randn(2, 3, 4, 5);
+        long[] Of(params long[] shape) => Geometry.OfMap(map.view(shape)).Sizes;
+        Assert.Equal([2, 3, 4, 5], Of(24, 5));    // several tokens of an example
+        Assert.Equal([6, 20], Of(6, 20));         // rows of another length
+        Assert.Equal([2, 60], Of(2, 60));         // flattened examples
+        Assert.Equal([2, 12, 5], Of(2, 12, 5));
+    }
+
     // Returns the axes of more than one element, from the innermost by stride.
     static string Order(Tensor tensor) => string.Join(
         ',', Enumerable.Range(0, tensor.shape.Length).Where(axis => tensor.shape[axis] > 1).OrderBy(axis => tensor.stride()[axis]));
