@@ -90,6 +90,8 @@ sealed class MutationRun
             Parallel.ForEach(fresh, new() { MaxDegreeOfParallelism = parallel, CancellationToken = cancel }, mutant =>
             {
                 var outcome = Outcome.Of(state, mutant, reach, tree, limit);
+                // Ctrl-C also ends the tests, which says nothing about the mutant.
+                if (cancel.IsCancellationRequested) return;
                 lock (gate)
                 {
                     done.Add((mutant, outcome));

@@ -49,6 +49,12 @@ public sealed class LayerReport(
     /// The operations that saved the maps of <see cref="AliveElsewhereBytes"/>, such as <c>aten::cat</c>, separated by commas.
     /// </summary>
     public string AliveElsewhereBy { get; init; } = "";
+
+    /// <summary>
+    /// The lines of the program that saved the maps of <see cref="AliveElsewhereBytes"/>, such as <c>Net.cs:42 (Net.forward)</c>, separated
+    /// by commas. The handle that was not disposed is nearly always one that this line makes or passes on.
+    /// </summary>
+    public string AliveElsewhereAt { get; init; } = "";
 }
 
 /// <summary>The activation maps of the last step, by layer. Made by <see cref="ActivationCompression.Report"/>.</summary>

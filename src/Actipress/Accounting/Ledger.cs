@@ -104,13 +104,18 @@ sealed class Ledger
         /// <summary>The operations that saved the maps that stayed alive.</summary>
         public HashSet<string> AliveElsewhereBy { get; } = [];
 
+        /// <summary>The lines of the program that saved the maps that stayed alive.</summary>
+        public HashSet<string> AliveElsewhereAt { get; } = [];
+
         /// <summary>A map that something else has kept alive until the backward pass.</summary>
         /// <param name="bytes">Of the map as it was saved.</param>
         /// <param name="operation">The operation that saved it; null where none was observed.</param>
-        public void AddAliveElsewhere(long bytes, string? operation)
+        /// <param name="site">The line of the program that saved it; null where none is known.</param>
+        public void AddAliveElsewhere(long bytes, string? operation, string? site)
         {
             AliveElsewhereBytes += bytes;
             if (operation is not null) AliveElsewhereBy.Add(operation);
+            if (site is not null) AliveElsewhereAt.Add(site);
         }
 
         /// <summary>The account as a report shows it.</summary>
@@ -120,6 +125,7 @@ sealed class Ledger
         {
             RelativeError = RelativeError,
             AliveElsewhereBy = string.Join(", ", AliveElsewhereBy.Order(StringComparer.Ordinal)),
+            AliveElsewhereAt = string.Join(", ", AliveElsewhereAt.Order(StringComparer.Ordinal)),
         };
 
         /// <summary>The layer by its name and type.</summary>

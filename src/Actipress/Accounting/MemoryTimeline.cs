@@ -67,6 +67,7 @@ public sealed class MemoryTimeline : IDisposable
     {
         public ITimedMap Map => map;
         public string Layer => map.LayerName;
+        public string SavedAt => map.Site is { } site ? $", saved at {site}" : "";
         public long SavedBytes { get; } = map.SavedBytes;
         public Block? Original => original;
         public int Start => start;
@@ -167,7 +168,7 @@ public sealed class MemoryTimeline : IDisposable
         {
             if (map.Original is { } original)
                 names[original] =
-                    (MemoryKind.Map, $"map of {map.Layer}" + (map.Values is { Held.IsRaw: true } ? ", kept as it is" : ""));
+                    (MemoryKind.Map, $"map of {map.Layer}" + (map.Values is { Held.IsRaw: true } ? $", kept as it is{map.SavedAt}" : ""));
             foreach (var block in map.Rebuilt) names[block] = (MemoryKind.RebuiltMap, $"rebuilt map of {map.Layer}");
             foreach (var (bytes, start, end) in map.Bits) spans.Add(new(bytes, start, end, MemoryKind.PackedMap, $"bits of {map.Layer}"));
             if (map.Values is { Held: { IsRaw: false, Bytes: var kept }, Start: var from })

@@ -19,6 +19,9 @@ interface ITimedMap
     /// <summary>The name of the layer that saved it first.</summary>
     string LayerName { get; }
 
+    /// <summary>The line of the program that saved it first; null where that is not known.</summary>
+    string? Site { get; }
+
     /// <summary>The bytes of the map as it was saved.</summary>
     long SavedBytes { get; }
 

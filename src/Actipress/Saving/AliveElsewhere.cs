@@ -11,10 +11,19 @@ sealed class AliveElsewhere
     /// <summary>The name in a report for a map that is held as it is because something else keeps it alive.</summary>
     public const string How = "as it is: alive elsewhere";
 
-    readonly HashSet<(Layer Layer, Operation Operation, int Number)> known = [];
+    // The maps, each with the line of the program that saved it, where that is known.
+    readonly Dictionary<(Layer Layer, Operation Operation, int Number), string?> known = [];
 
-    /// <summary>Whether the same map of the last step was kept alive elsewhere.</summary>
-    public bool Contains(SavedMap map) => known.Contains(map.Identity);
+    /// <summary>
+    /// Whether the same map of the last step was kept alive elsewhere. Called while the map is saved, so that the line of the program can
+    /// be learnt.
+    /// </summary>
+    public bool Contains(SavedMap map)
+    {
+        if (!known.TryGetValue(map.Identity, out var site)) return false;
+        known[map.Identity] = map.Site ??= site ?? CallSite.Here();
+        return true;
+    }
 
     /// <summary>
     /// Called when a backward pass begins. From then on a map that something else has kept alive is held as it is, exactly and at no cost,
@@ -41,7 +50,7 @@ sealed class AliveElsewhere
                 using var original = map.Original();
                 if (original is null) continue;
                 Enter(map);
-                known.Add(map.Identity);
+                known[map.Identity] = map.Site;
                 held.HoldOriginal(map, original);
             }
         }
@@ -51,6 +60,7 @@ sealed class AliveElsewhere
     public static void Enter(SavedMap map)
     {
         if (map.IsInput) return;
-        map.Account.AddAliveElsewhere(map.SavedBytes, map.Identity.Operation == Operation.Unknown ? null : map.Identity.Operation.Name);
+        map.Account.AddAliveElsewhere(
+            map.SavedBytes, map.Identity.Operation == Operation.Unknown ? null : map.Identity.Operation.Name, map.Site);
     }
 }

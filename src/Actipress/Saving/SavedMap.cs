@@ -82,6 +82,9 @@ sealed class SavedMap : ITimedMap, IDisposable
     /// <summary>The layer that first saved the map.</summary>
     public Layer Layer => Identity.Layer;
 
+    /// <summary>The line of the program that first saved the map; null where it was not looked up.</summary>
+    public string? Site { get; set; }
+
     /// <summary>The number of saved tensors that refer to the map.</summary>
     public int Users { get; set; }
 

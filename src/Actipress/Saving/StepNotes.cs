@@ -45,9 +45,11 @@ static class StepNotes
         {
             var bytes = CompressionReport.Bytes(alive.Sum(account => account.AliveElsewhereBytes));
             var first = string.Join(", ", alive.Take(3).Select(account =>
-                account.AliveElsewhereBy.Count == 0 ? $"{account}" : $"{account} by {string.Join(" and ", account.AliveElsewhereBy)}"));
+                $"{account}{Several(" by ", account.AliveElsewhereBy)}{Several(" at ", account.AliveElsewhereAt)}"));
             var others = alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "";
-            yield return new("alive", $"{bytes} of the maps were still alive when the backward pass began, and are kept as they are: "
+            // From the second step on the lines are known.
+            var about = alive.Exists(account => account.AliveElsewhereAt.Count > 0) ? "alive, with lines" : "alive";
+            yield return new(about, $"{bytes} of the maps were still alive when the backward pass began, and are kept as they are: "
                 + $"{first}{others}. Disposing intermediate results would free them: with `using`, or with "
                 + $"options.{nameof(CompressionOptions.DisposeIntermediates)}.");
         }
@@ -58,6 +60,8 @@ static class StepNotes
                     + $"{worst}. {Mend(codec, error)} would bring that down; options.{nameof(CompressionOptions.KeepFidelity)} finds what "
                     + $"each layer needs. A network that has learnt nothing yet is the worst case."));
     }
+
+    static string Several(string before, IReadOnlyCollection<string> words) => words.Count == 0 ? "" : before + string.Join(" and ", words);
 
     static (double Error, string Worst)? Doubt(Ledger ledger)
     {

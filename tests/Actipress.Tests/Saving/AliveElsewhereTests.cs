@@ -251,6 +251,54 @@ public class AliveElsewhereTests
         }
     }
 
+    sealed class Careless : Module<Tensor, Tensor>
+    {
+        readonly Conv2d first = Conv2d(8, 8, 3, padding: 1), second = Conv2d(8, 8, 3, padding: 1);
+        readonly List<Tensor> held = [];
+
+        public Careless() : base(nameof(Careless)) => RegisterComponents();
+
+        public bool Holds { get; set; } = true;
+        public int Line { get; private set; }
+
+        public override Tensor forward(Tensor x)
+        {
+            using var y = first.call(x);
+            (var z, Line) = (y.tanh(), LineHere());
+            if (Holds) held.Add(z);
+            try { return second.call(z); }
+            finally { if (!Holds) z.Dispose(); }
+        }
+
+        static int LineHere([System.Runtime.CompilerServices.CallerLineNumber] int line = 0) => line;
+    }
+
+    [Theory, InlineData(1), InlineData(3)]
+    public void The_line_that_made_a_handle_is_told(int firstStepThatHolds)
+    {
+        using var everything = NewDisposeScope();
+        using var model = new Careless { Holds = false };
+        var notes = new List<string>();
+        using var compression = model.CompressActivations(Coarse);
+        compression.Noted += notes.Add;
+        var x = randn(2, 8, 32, 32);
+        for (var step = 1; step <= firstStepThatHolds + 2; step++)
+        {
+            model.Holds = step >= firstStepThatHolds;
+            using (var y = model.call(x)) using (var loss = y.sum()) compression.Backward(loss);
+            var lines = compression.Report().Layers.Where(layer => layer.AliveElsewhereBytes > 0).Select(layer => layer.AliveElsewhereAt);
+            // The line is looked up when the next step saves the map again.
+            string[] wanted = !model.Holds ? [] : step == firstStepThatHolds ? [""] : [Place(model)];
+            Assert.Equal(wanted, lines);
+        }
+        var told = notes.Where(note => note.Contains("still alive", StringComparison.Ordinal)).ToList();
+        Assert.Equal(2, told.Count);
+        Assert.Contains(" by aten::tanh. Disposing", told[0], StringComparison.Ordinal);
+        Assert.Contains($" by aten::tanh at {Place(model)}. Disposing", told[1], StringComparison.Ordinal);
+
+        static string Place(Careless model) => $"AliveElsewhereTests.cs:{model.Line} (Careless.forward)";
+    }
+
     [Fact]
     public void Held_handles_cost_no_more_than_without_compression()
     {
