@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Reflection;
-using System.Runtime.CompilerServices;
 
 namespace Actipress.Saving;
 
@@ -25,9 +24,7 @@ static class CallSite
         return null;
     }
 
-    static readonly ConditionalWeakTable<Assembly, object> libraries = [];
-
-    static bool IsOfLibraries(Assembly assembly) => (bool)libraries.GetValue(assembly, static assembly =>
+    static bool IsOfLibraries(Assembly assembly) =>
         assembly == typeof(CallSite).Assembly || assembly == typeof(torch).Assembly || assembly == typeof(object).Assembly
-        || assembly.GetName().Name!.StartsWith("System.", StringComparison.Ordinal));
+        || assembly.GetName().Name!.StartsWith("System.", StringComparison.Ordinal);
 }
