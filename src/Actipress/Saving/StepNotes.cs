@@ -45,13 +45,17 @@ static class StepNotes
         {
             var bytes = CompressionReport.Bytes(alive.Sum(account => account.AliveElsewhereBytes));
             var first = string.Join(", ", alive.Take(3).Select(account =>
-                $"{account}{Several(" by ", account.AliveElsewhereBy)}{Several(" at ", account.AliveElsewhereAt)}"));
+                account.AliveElsewhereBy.Count == 0 ? $"{account}" : $"{account} by {string.Join(" and ", account.AliveElsewhereBy)}"));
             var others = alive.Count > 3 ? $" and {alive.Count - 3} layers more" : "";
-            // From the second step on the lines are known.
-            var about = alive.Exists(account => account.AliveElsewhereAt.Count > 0) ? "alive, with lines" : "alive";
-            yield return new(about, $"{bytes} of the maps were still alive when the backward pass began, and are kept as they are: "
+            yield return new("alive", $"{bytes} of the maps were still alive when the backward pass began, and are kept as they are: "
                 + $"{first}{others}. Disposing intermediate results would free them: with `using`, or with "
                 + $"options.{nameof(CompressionOptions.DisposeIntermediates)}.");
+
+            var lines = alive.SelectMany(account => account.AliveElsewhereAt).Distinct().ToList();
+            if (lines.Count > 0)    // from the second step on
+                yield return new("alive at", $"These lines saved maps that were still alive: {string.Join(", ", lines.Take(5))}"
+                    + $"{(lines.Count > 5 ? $" and {lines.Count - 5} more" : "")}. The handle to dispose is one that such a line makes or "
+                    + "passes on.");
         }
 
         if (codec.Keep is Keep.TopK && Doubt(ledger) is var (error, worst))
@@ -60,8 +64,6 @@ static class StepNotes
                     + $"{worst}. {Mend(codec, error)} would bring that down; options.{nameof(CompressionOptions.KeepFidelity)} finds what "
                     + $"each layer needs. A network that has learnt nothing yet is the worst case."));
     }
-
-    static string Several(string before, IReadOnlyCollection<string> words) => words.Count == 0 ? "" : before + string.Join(" and ", words);
 
     static (double Error, string Worst)? Doubt(Ledger ledger)
     {

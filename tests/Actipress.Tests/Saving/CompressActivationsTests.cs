@@ -284,7 +284,8 @@ public class CompressActivationsTests
         compression.Noted += told.Add;
         for (var step = 0; step < 3; step++) model.call(randn(2, 1, 32, 32)).sum().backward();
         Assert.Single(told, note => note.Contains("Rule 2", StringComparison.Ordinal));
-        Assert.Single(told, note => note.Contains("alive", StringComparison.Ordinal));
+        Assert.Single(told, note => note.Contains("alive when the backward pass began", StringComparison.Ordinal));
+        Assert.Single(told, note => note.Contains("CompressActivationsTests.cs:", StringComparison.Ordinal));
         Assert.Contains(compression.Report().Notes, note => note.Contains("after first by aten::tanh", StringComparison.Ordinal));
     }
 
