@@ -51,6 +51,23 @@ public sealed class PreprocessingTests : IDisposable
         Assert.Equal(Numbers<ushort>(data[3]), result.Labels);
     }
 
+    [Theory, InlineData(0, 1, 1), InlineData(1, 0, 1), InlineData(1, 1, 0)]
+    public void A_volume_without_extent_is_not_resampled(double x, double y, double z) =>
+        Assert.Contains("wanted more than 0 of each. Set the file's affine", Assert.Throws<InvalidDataException>(() =>
+            (Volume(3, 4, 5) with { Affine = Affine.Of(x, y, z) }).ToSpacing(1, 1, 1)).Message, StringComparison.Ordinal);
+
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_preparation_crops_where_it_is_asked_to(bool crops)
+    {
+        var image = new float[6 * 6 * 6];
+        for (var i = 0; i < image.Length; i++)
+            if (new[] { i / 36, i / 6 % 6, i % 6 }.All(place => place is >= 2 and <= 4)) image[i] = i;
+        var scan = new Example("one", image, new ushort[image.Length], [6, 6, 6]) { Affine = Affine.Of(1, 1, 1) };
+        var prepared = new Preparation { CropToForeground = crops, Window = [0, 300] }.Apply(scan);
+        Assert.Equal(crops ? scan.CropToForeground().Extents : [6, 6, 6], prepared.Extents);
+        Assert.NotEqual(crops, prepared.Extents is [6, 6, 6]);
+    }
+
     [Fact]
     public void Resampling_keeps_places_in_the_scanner_and_comes_back()
     {

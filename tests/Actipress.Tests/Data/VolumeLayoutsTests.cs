@@ -188,6 +188,17 @@ public sealed class VolumeLayoutsTests : IDisposable
         Assert.Contains($"{list} names a file 'a\\0.nii'", refused.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(new[] { "scan_0001", "scan_0002" }, "scan_0001 of 1, scan_0002 of 1")]    // no channel 0, so these are numbers of cases
+    [InlineData(new[] { "scan_0000", "scan_0001" }, "scan of 2")]
+    [InlineData(new[] { "a_0000", "b" }, "a of 1, b of 1")]
+    public void Channels_are_numbered_from_0(string[] names, string cases)
+    {
+        foreach (var name in names) Make($"{name}.nii.gz", i => i);
+        Assert.Equal(cases, string.Join(", ", ScanFolder.Open(folder, null, cases.Contains("of 2", StringComparison.Ordinal) ? 2 : 1, null)
+            .Select(one => $"{one.Name} of {one.Images.Count}")));
+    }
+
     [Fact]
     public void Regions_are_trained_as_the_labels_that_they_are_made_of()
     {
