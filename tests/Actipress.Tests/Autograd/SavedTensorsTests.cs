@@ -39,6 +39,21 @@ public class SavedTensorsTests
         Assert.Equal(["outer", "inner", "outer"], seen);
     }
 
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_tensor_that_pack_does_not_return_is_disposed(bool returnsIt)
+    {
+        using var everything = NewDisposeScope();
+        var seen = new List<Tensor>();
+        var w = ones(3, requires_grad: true);
+        using (SavedTensors.Hook(x => { seen.Add(x); return returnsIt ? x : x.clone(); }, x => ((Tensor)x!).alias()))
+        {
+            var y = w.exp();
+            Assert.Equal(!returnsIt, Assert.Single(seen).IsInvalid);
+            y.sum().backward();
+        }
+        Assert.True(w.grad!.allclose(w.exp()));
+    }
+
     [Fact]
     public void Scopes_may_end_in_any_order()
     {

@@ -116,6 +116,17 @@ public sealed class WeightGradientTests
     }
 
     [Fact]
+    public void A_bound_is_that_of_the_transposed_planes()
+    {
+        using var scope = NewDisposeScope();
+        var (input, upstream, transform) = (randn(2, 3, 4, 9), randn(2, 5, 3, 5), KnownTransforms.Named("st"));
+        using WeightGradient plain = new(input, upstream), turned = new(input.mT.contiguous(), upstream.mT.contiguous());
+        foreach (var (one, other) in new[]
+            { plain.Bound(transform, 10), plain.SharperBound(transform, 10) }.Zip([turned.Bound(transform, 10), turned.SharperBound(transform, 10)]))
+            for (var output = 0; output < 5; output++) Assert.Equal(one[output], other[output], 1e-4 * one[output]);
+    }
+
+    [Fact]
     public void A_tensor_that_is_no_layers_input_is_refused() =>
         Assert.Contains("2 x 3 x 4", Assert.Throws<ArgumentException>(() => new WeightGradient(zeros(2, 3, 4), zeros(2, 3, 4))).Message);
 }
