@@ -121,9 +121,14 @@ public sealed class WeightGradientTests
         using var scope = NewDisposeScope();
         var (input, upstream, transform) = (randn(2, 3, 4, 9), randn(2, 5, 3, 5), KnownTransforms.Named("st"));
         using WeightGradient plain = new(input, upstream), turned = new(input.mT.contiguous(), upstream.mT.contiguous());
-        foreach (var (one, other) in new[]
-            { plain.Bound(transform, 10), plain.SharperBound(transform, 10) }.Zip([turned.Bound(transform, 10), turned.SharperBound(transform, 10)]))
-            for (var output = 0; output < 5; output++) Assert.Equal(one[output], other[output], 1e-4 * one[output]);
+        Equal(plain.Bound(transform, 10), turned.Bound(transform, 10));
+        Equal(plain.SharperBound(transform, 10), turned.SharperBound(transform, 10));
+
+        static void Equal(IReadOnlyList<double> one, IReadOnlyList<double> other)
+        {
+            Assert.Equal((5, 5), (one.Count, other.Count));
+            for (var output = 0; output < one.Count; output++) Assert.Equal(one[output], other[output], 1e-4 * one[output]);
+        }
     }
 
     [Fact]
