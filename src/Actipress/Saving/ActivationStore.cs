@@ -325,7 +325,6 @@ sealed class ActivationStore : SavedTensorHooks
         var pass = passes.Value!;
         var number = pass.Count(layer, by.Operation);
         var map = new SavedMap(tensor, geometry, account) { Pass = pass, Identity = (layer, by.Operation, number) };
-        if (timelines.AreRunning) map.Site = CallSite.Here();
         held.Add(map);
         timelines.Saved(map);
         if (by.Operation.ShortName == Operations.RecurrentLayer && tensor.dtype == torch.ScalarType.Byte)

@@ -5,8 +5,6 @@ sealed class Timelines
 {
     volatile MemoryTimeline[] running = [];
 
-    public bool AreRunning => running.Length > 0;
-
     public void Add(MemoryTimeline timeline) => running = [.. running, timeline];
 
     public void Remove(MemoryTimeline timeline) => running = [.. running.Where(other => other != timeline)];
