@@ -33,7 +33,7 @@ public sealed class AllocatorMeter : IDisposable
     /// </exception>
     public static AllocatorMeter Start(torch.Device? device = null)
     {
-        var cuda = CudaOf(device);
+        var cuda = CudaOf(device ?? torch.CPU);
         return Start(cuda);
     }
 
@@ -45,28 +45,26 @@ public sealed class AllocatorMeter : IDisposable
         return meter;
     }
 
-    static CudaAllocator? CudaOf(torch.Device? device) => (device?.type ?? DeviceType.CPU) switch
-    {
-        DeviceType.CPU => null,
-        DeviceType.CUDA => CudaAllocator.Of(device!.index),
-        _ => throw new PlatformNotSupportedException($"No allocator's figures of {device}: wanted the CPU or a CUDA device."),
-    };
-
-    static CudaAllocator? CudaOfGiven(torch.Device device)
+    static CudaAllocator? CudaOf(torch.Device device)
     {
         ArgumentNullException.ThrowIfNull(device);
-        return CudaOf(device);
+        return device.type switch
+        {
+            DeviceType.CPU => null,
+            DeviceType.CUDA => CudaAllocator.Of(device.index),
+            _ => throw new PlatformNotSupportedException($"No allocator's figures of {device}: wanted the CPU or a CUDA device."),
+        };
     }
 
     /// <summary>The number of bytes that a device's allocator has handed out and that were not freed.</summary>
     /// <param name="device">The CPU, or a CUDA device.</param>
     /// <exception cref="PlatformNotSupportedException">Its figures are not to be had here.</exception>
-    public static long BytesOn(torch.Device device) => CudaOfGiven(device)?.CurrentBytes ?? CurrentBytes;
+    public static long BytesOn(torch.Device device) => CudaOf(device)?.CurrentBytes ?? CurrentBytes;
 
     /// <summary>The source of a device's figures, in words.</summary>
     /// <param name="device">The CPU, or a CUDA device.</param>
     /// <exception cref="PlatformNotSupportedException">Its figures are not to be had here.</exception>
-    public static string SourceOn(torch.Device device) => CudaOfGiven(device) switch
+    public static string SourceOn(torch.Device device) => CudaOf(device) switch
     {
         null when CAllocator.Refusal is { } why => $"libtorch's blocks of 16 KiB or more and the codecs' memory, counted, since {why}",
         null => "the C allocator, exactly",
@@ -77,7 +75,7 @@ public sealed class AllocatorMeter : IDisposable
     /// <summary>Whether a device's figures are an allocator's own, to the byte.</summary>
     /// <param name="device">The CPU, or a CUDA device.</param>
     /// <exception cref="PlatformNotSupportedException">Its figures are not to be had here.</exception>
-    public static bool IsExactOn(torch.Device device) => CudaOfGiven(device)?.IsExact ?? CAllocator.Refusal is null;
+    public static bool IsExactOn(torch.Device device) => CudaOf(device)?.IsExact ?? CAllocator.Refusal is null;
 
     /// <summary>
     /// Returns the memory of a CUDA device that no tensor uses to the driver, as <c>torch.cuda.empty_cache()</c> in Python. Does nothing on
@@ -85,7 +83,7 @@ public sealed class AllocatorMeter : IDisposable
     /// </summary>
     /// <param name="device">The device.</param>
     /// <exception cref="PlatformNotSupportedException">There is no such device.</exception>
-    public static void EmptyCache(torch.Device device) => CudaOfGiven(device)?.EmptyCache();
+    public static void EmptyCache(torch.Device device) => CudaOf(device)?.EmptyCache();
 
     /// <summary>The current number of allocated bytes on the meter's device.</summary>
     public long LevelBytes => cuda?.CurrentBytes ?? CurrentBytes;
