@@ -21,7 +21,8 @@ sealed class AliveElsewhere
     public bool Contains(SavedMap map)
     {
         if (!known.TryGetValue(map.Identity, out var site)) return false;
-        known[map.Identity] = map.Site ??= site ?? CallSite.Here();
+        // The line of an input, which the caller keeps alive rightly, is not told.
+        if (!map.IsInput) known[map.Identity] = map.Site ??= site ?? CallSite.Here();
         return true;
     }
 
