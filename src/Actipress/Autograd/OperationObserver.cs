@@ -30,7 +30,8 @@ static unsafe class OperationObserver
     }
 
     // An IValue: its payload and its ValueTag.
-    const int WordsPerValue = 2;
+    internal const int WordsPerValue = 2;
+
     const int WordsSearched = 96, FarthestFrame = 1 << 16, MostNames = 1 << 13;
 
     /// <summary>An <see cref="AppContext"/> switch for tests. Operations are not observed where it is off before the first use.</summary>
@@ -43,7 +44,7 @@ static unsafe class OperationObserver
     static delegate* unmanaged[Cdecl]<nint, nint> nameOf;
     static delegate* unmanaged[Cdecl]<byte> hasCallbacks;
     static int argumentsWord = -1, resultsWord = -1;
-    static bool readsTexts;
+    static bool readsTexts, readsLists;
 
     [ThreadStatic] static RunningOperations? running;
     [ThreadStatic] static ulong handle;
@@ -144,6 +145,10 @@ static unsafe class OperationObserver
         readsTexts = true;
         Observe(() => torch.nn.functional.gelu(a));
         readsTexts = last.Numbers[1] == 'n';    // "none", and not "tanh"
+        readsLists = true;
+        Observe(() => torch.cat([a, b, a], 1));
+        readsLists = running.ListOf(last) is [var one, var two, var three] && one == Implementation(a) && two == Implementation(b)
+            && three == one && last.Numbers[1] == 1;
         searchedResult = Implementation(a);
         try { Observe(() => a.mul_(b)); }
         finally { searchedResult = 0; }
@@ -207,6 +212,7 @@ static unsafe class OperationObserver
                     ValueTag.Text when readsTexts => FirstLetter(*value),
                     _ => double.NaN,
                 };
+                if (tag == ValueTag.List && readsLists && frame.Operation.JoinsList) operations.List(ref frame, (nint*)*value);
             }
             frame.ArgumentCount = count;
         }
@@ -289,6 +295,8 @@ static unsafe class OperationObserver
 sealed class RunningOperations
 {
     Frame[] frames = new Frame[16];
+    nint[] lists = new nint[16];
+    int listed;
 
     /// <summary>The number of running operations, one inside the other.</summary>
     public int Depth { get; private set; }
@@ -301,11 +309,34 @@ sealed class RunningOperations
         if (Depth == frames.Length) Array.Resize(ref frames, 2 * Depth);
         ref var frame = ref frames[Depth++];
         (frame.Operation, frame.ArgumentCount, frame.SavedResults) = (Operation.Unknown, 0, 0);
+        (frame.ListStart, frame.ListCount) = (listed, 0);
         return ref frame;
     }
 
     // libtorch calls the end callback of an operation only if its begin callback was called, so that each end has its begin.
-    public void Leave() => Depth = Math.Max(0, Depth - 1);
+    public void Leave()
+    {
+        if (Depth == 0) return;
+        Depth--;
+        listed = frames[Depth].ListStart;
+    }
+
+    /// <summary>Records the tensors of an operation's list.</summary>
+    /// <param name="frame">The operation.</param>
+    /// <param name="list">A <c>c10::detail::ListImpl</c>: a virtual table, the counts, and then a vector of <c>c10::IValue</c>s.</param>
+    public unsafe void List(ref Frame frame, nint* list)
+    {
+        var end = (nint*)list[3];
+        for (var value = (nint*)list[2]; value < end; value += OperationObserver.WordsPerValue)
+        {
+            if (listed == lists.Length) Array.Resize(ref lists, 2 * listed);
+            lists[listed++] = (int)value[1] == ValueTag.Tensor ? *value : 0;
+        }
+        frame.ListCount = listed - frame.ListStart;
+    }
+
+    /// <summary>The implementations of the tensors of an operation's list; empty where there is none.</summary>
+    public ReadOnlySpan<nint> ListOf(in Frame frame) => lists.AsSpan(frame.ListStart, frame.ListCount);
 
     /// <summary>The operation at a level: 0 is the innermost.</summary>
     public ref Frame At(int level) => ref frames[Depth - 1 - level];
@@ -321,6 +352,9 @@ struct Frame
 
     /// <summary>The number of its results that it has saved so far.</summary>
     public int SavedResults;
+
+    /// <summary>The place and the length of its list of tensors (<see cref="RunningOperations.ListOf"/>).</summary>
+    public int ListStart, ListCount;
 
     /// <summary>The implementations of its tensor arguments, by their position in the operation's schema; 0 for other arguments.</summary>
     public ArgumentList Arguments;
@@ -350,7 +384,7 @@ sealed class Operation
     static readonly FrozenSet<string> derivable = FrozenSet.ToFrozenSet(
     [
         "native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "leaky_relu", "hardtanh", "silu", "hardswish", "gelu",
-        "elu", "add", "mul",
+        "elu", "add", "mul", "cat",
     ]);
 
     static readonly ConcurrentDictionary<string, Operation> byText = new();
@@ -359,7 +393,7 @@ sealed class Operation
     Operation(string name)
     {
         (Name, ShortName, utf8) = (name, name[(name.LastIndexOf(':') + 1)..].TrimEnd('_'), System.Text.Encoding.UTF8.GetBytes(name));
-        TellsResults = derivable.Contains(ShortName);
+        (TellsResults, JoinsList) = (derivable.Contains(ShortName), ShortName == "cat");
     }
 
     /// <summary>An operation that was not observed.</summary>
@@ -373,6 +407,9 @@ sealed class Operation
 
     /// <summary>Whether its results are reported to hooks, because a result can be derived from held maps.</summary>
     public bool TellsResults { get; }
+
+    /// <summary>Whether the operation joins a list of tensors.</summary>
+    public bool JoinsList { get; }
 
     /// <summary>Whether the operation changes its first argument.</summary>
     public bool IsInPlace => Name.EndsWith('_') && !Name.EndsWith("__", StringComparison.Ordinal);

@@ -5,5 +5,5 @@ namespace Actipress.Autograd;
 /// </summary>
 static class ValueTag
 {
-    public const int Tensor = 1, Double = 3, Integer = 5, Text = 12;
+    public const int Tensor = 1, Double = 3, Integer = 5, Text = 12, List = 14;
 }

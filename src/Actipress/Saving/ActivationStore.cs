@@ -42,7 +42,8 @@ sealed class ActivationStore : SavedTensorHooks
     public ActivationStore(SavingPolicy policy, ModelRun? run)
     {
         (this.policy, this.run) = (policy, run);
-        (held, packing) = (new(ledger), new(policy, ledger, lineage, sources, Release));
+        held = new(ledger);
+        packing = new(policy, ledger, lineage, sources, new(policy, held, lineage, MeetPart, AnswerPart, Release), Release);
         (deferred, notices) = (new(Settle), new(policy, ledger));
     }
 
@@ -194,7 +195,8 @@ sealed class ActivationStore : SavedTensorHooks
     public override void Ended(in Frame frame, ReadOnlySpan<nint> results)
     {
         if (Derives is null || !Enabled) return;
-        lock (gate) lineage.Add(frame, results, tensor => held.Find(tensor, Geometry.OfMap(tensor)));
+        lock (gate)
+            lineage.Add(frame, OperationObserver.Running!.ListOf(frame), results, tensor => held.Find(tensor, Geometry.OfMap(tensor)));
     }
 
     public override SavedTensor Pack(Tensor tensor)
@@ -300,7 +302,8 @@ sealed class ActivationStore : SavedTensorHooks
         var geometry = Geometry.OfMap(tensor);
         var map = held.Find(tensor, geometry);
         if (map is null) map = Meet(tensor, layer, by, geometry, account);
-        else account.SharedMaps++;
+        else if (map.IsSaved) account.SharedMaps++;
+        else HeldMaps.CountSaved(map);
         var use = new SavedUse(this, map, by, tensor);
         map.IsSignNeeded |= by.Need == Need.Sign;
         try
@@ -326,6 +329,7 @@ sealed class ActivationStore : SavedTensorHooks
         var number = pass.Count(layer, by.Operation);
         var map = new SavedMap(tensor, geometry, account) { Pass = pass, Identity = (layer, by.Operation, number) };
         held.Add(map);
+        HeldMaps.CountSaved(map);
         timelines.Saved(map);
         if (by.Operation.ShortName == Operations.RecurrentLayer && tensor.dtype == torch.ScalarType.Byte)
             account.WorkspaceBytes += map.SavedBytes;
@@ -333,11 +337,38 @@ sealed class ActivationStore : SavedTensorHooks
         return map;
     }
 
+    // Holds a part of a concatenation that no operation saved by itself.
+    SavedMap MeetPart(MapOrigin part, SavedMap concatenation)
+    {
+        var (pass, layer, operation) = (concatenation.Pass, concatenation.Layer, Operation.Called("aten::cat"));
+        var map = new SavedMap(part, concatenation.Account) { Pass = pass, Identity = (layer, operation, pass.Count(layer, operation)) };
+        held.Add(map);
+        timelines.Saved(map);
+        return map;
+    }
+
+    void AnswerPart(SavedMap part, Tensor values, Need need, Func<SavedMap, Tensor, Zeros, Holding> pack)
+    {
+        if (part.Answers(need)) return;
+        var original = part.Original();
+        using var own = original ?? values.contiguous();
+        using var shaped = own.view(part.Geometry.Sizes);
+        if (original is not null && aliveElsewhere.Contains(part))
+            Hold(part, shaped, Need.Exact, (_, whole, _) => new(new HeldRaw(whole), AliveElsewhere.How));
+        else Hold(part, shaped, need, pack);
+        timelines.Holds(part, part.Layer);
+    }
+
     // The held form may be too coarse for another operation that saves the same map.
     void Answer(Tensor tensor, SavedMap map, Need need, Func<SavedMap, Tensor, Zeros, Holding> packValues)
     {
         // A map is packed in the layout in which it was first seen, whichever operation saves it.
         using var whole = tensor.as_strided(map.Geometry.Sizes, map.Geometry.Strides, map.Geometry.Offset);
+        Hold(map, whole, need, packValues);
+    }
+
+    void Hold(SavedMap map, Tensor whole, Need need, Func<SavedMap, Tensor, Zeros, Holding> packValues)
+    {
         if (need is Need.Inside inside)
         {
             // Layers of other bounds still need their own bits.

@@ -170,6 +170,88 @@ abstract class Derivation
         }
     }
 
+    /// <summary>Maps that are joined along an axis.</summary>
+    /// <param name="parts">The maps in their order, with their shapes.</param>
+    /// <param name="axis">The axis.</param>
+    /// <param name="shape">The shape of the result.</param>
+    public sealed class Joined(IReadOnlyList<(Derivation Map, long[] Shape)> parts, int axis, long[] shape) : Derivation
+    {
+        // Below the last two axes of a plane, or the last three of a volume, whole maps are joined. Those of one place of the outer axes
+        // follow one another in the result, as many of each part as the part has there.
+        readonly long together = MapsTogether(shape, axis);
+
+        public IEnumerable<Derivation> Parts => parts.Select(part => part.Map);
+
+        public override bool CanSettle => parts.All(part => part.Map.CanSettle);
+
+        public override Derivation Settled() => new Joined([.. parts.Select(part => (part.Map.Settled(), part.Shape))], axis, shape);
+
+        public override IEnumerable<SavedMap> Sources => parts.SelectMany(part => part.Map.Sources);
+
+        public override IEnumerable<SavedMap> Rectified => parts.SelectMany(part => part.Map.Rectified);
+
+        public override IEnumerable<NormalisationNumbers> Numbers => parts.SelectMany(part => part.Map.Numbers);
+
+        public override Tensor Rebuild()
+        {
+            var (whole, first) = ((Tensor?)null, 0L);
+            foreach (var (map, of) in parts)
+            {
+                using var values = map.Rebuild();
+                whole ??= empty(shape, values.dtype, values.device);
+                using var shaped = values.view(of);
+                using var place = whole.narrow(axis, first, of[axis]);
+                place.copy_(shaped).Dispose();
+                first += of[axis];
+            }
+            return whole!;
+        }
+
+        public override bool HasRanges(MapShape of) =>
+            together > 0 && MapShape.Of(shape) == of && parts.All(part => part.Map.HasRanges(MapShape.Of(part.Shape)));
+
+        public override Tensor Rebuild(MapRange range)
+        {
+            var whole = (Tensor?)null;
+            for (var (done, segment) = (0L, default(MapRange)); done < range.Maps; done += segment.Maps)
+            {
+                (var map, segment) = Segment(range with { First = range.First + done, Maps = range.Maps - done });
+                var values = map.Rebuild(segment);
+                if (segment.Maps == range.Maps) return values;
+                using (values)
+                {
+                    whole ??= empty([range.Maps, .. values.shape[1..]], values.dtype, values.device);
+                    using var place = whole.narrow(0, done, segment.Maps);
+                    place.copy_(values).Dispose();
+                }
+            }
+            return whole!;
+        }
+
+        // Returns the part in which a range begins, and what it has of the range.
+        (Derivation Map, MapRange Range) Segment(MapRange range)
+        {
+            var (outer, within) = Math.DivRem(range.First, together * shape[axis]);
+            foreach (var (map, of) in parts)
+            {
+                var count = together * of[axis];
+                if (within < count)
+                    return (map, range with { First = outer * count + within, Maps = Math.Min(range.Maps, count - within) });
+                within -= count;
+            }
+            throw new InvalidOperationException($"Map {range.First} lies behind the last joined one.");
+        }
+
+        static long MapsTogether(long[] shape, int axis)
+        {
+            var places = shape.Length - (shape.Length > 4 ? 3 : 2);
+            if (shape.Length < 4 || axis >= places) return 0;
+            var maps = 1L;
+            for (var inner = axis + 1; inner < places; inner++) maps *= shape[inner];
+            return maps;
+        }
+    }
+
     /// <summary>The sum or the product of two maps.</summary>
     /// <param name="first">The first operand, with as many elements as the result.</param>
     /// <param name="second">The second operand, with as many elements as the result, or with a factor for each channel.</param>

@@ -26,9 +26,9 @@ sealed class DerivedMap : Packed
     readonly DerivedValues values;
     readonly int decoded;
 
-    DerivedMap(DerivedValues values, int decoded, double error)
+    DerivedMap(DerivedValues values, bool isSettled, int decoded, double error)
     {
-        (this.values, this.decoded, RelativeError) = (values, decoded, error);
+        (this.values, IsSettled, this.decoded, RelativeError) = (values, isSettled, decoded, error);
         foreach (var source in values.Sources) source.HasDerived = true;
     }
 
@@ -46,12 +46,15 @@ sealed class DerivedMap : Packed
         var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
         if (mostError is { } most && !(error <= most && (error <= Near || error <= MostOfSources * ofSources))) return null;
         var signs = argument is null ? null : trial.Signs();
-        var used = signs is null ? derivation : argument!.Settled();
-        return new(new(map, used, signs, release), Decoded(used), error);
+        var isSettled = signs is not null || derivation is Derivation.Joined { CanSettle: true };
+        var used = isSettled ? (argument ?? derivation).Settled() : derivation;
+        return new(new(map, used, signs, release), isSettled, Decoded(used), error);
     }
 
     /// <summary>Whether a map can be derived: its sources are held, and there are not too many.</summary>
-    public static bool CanBe(SavedMap map, Derivation derivation) =>
+    /// <param name="map">The map; null where it is not held yet.</param>
+    /// <param name="derivation">The derivation of the map.</param>
+    public static bool CanBe(SavedMap? map, Derivation derivation) =>
         derivation.Rectified.All(of => !of.IsReleased && (of.BitsFor(Need.Sign) is not null || of.IsHeldRaw))
         && derivation.Sources.All(source => source != map && !source.IsReleased && source.Geometry.IsRowMajor
             && (source.HasPackedValues || source.IsHeldRaw || source.Values?.Held is TrialMap))
@@ -74,6 +77,9 @@ sealed class DerivedMap : Packed
     /// <summary>The norm of the error relative to the norm of the map, estimated from a sample.</summary>
     public double RelativeError { get; }
 
+    /// <summary>Whether the sources' forms were pinned, so that the values are the same to the bit each time.</summary>
+    public bool IsSettled { get; }
+
     internal override bool KeepsExactZeros => values.HasSigns;
 
     public override long Bytes => values.Bytes;
@@ -86,10 +92,13 @@ sealed class DerivedMap : Packed
 
     public override void Dispose() => values.Dispose();
 
-    static int Decoded(Derivation derivation) => derivation.Sources.Sum(source => source.Values?.Held switch
-    {
-        DerivedMap derived => derived.decoded,
-        HeldMask => 0,
-        _ => 1,
-    });
+    // Joined maps are no more to decode than one map.
+    static int Decoded(Derivation derivation) => derivation is Derivation.Joined joined
+        ? joined.Parts.Max(Decoded)
+        : derivation.Sources.Sum(source => source.Values?.Held switch
+        {
+            DerivedMap derived => derived.decoded,
+            HeldMask => 0,
+            _ => 1,
+        });
 }

@@ -21,18 +21,32 @@ sealed class HeldMaps(Ledger ledger)
     /// <param name="geometry">The geometry of the tensor's map in its storage.</param>
     public SavedMap? Find(Tensor tensor, Geometry geometry)
     {
-        if (!byStorage.TryGetValue(StorageReference.AddressOf(tensor), out var maps)) return null;
-        var version = LibTorch.Version(tensor);
+        var storage = StorageReference.AddressOf(tensor);
+        return byStorage.ContainsKey(storage) ? Find(storage, geometry, LibTorch.Version(tensor)) : null;
+    }
+
+    /// <summary>The held map of these elements; null where there is none.</summary>
+    public SavedMap? Find(MapOrigin origin) => Find(origin.Storage.Address, origin.Geometry, origin.Version);
+
+    SavedMap? Find(nint storage, Geometry geometry, long version)
+    {
+        if (!byStorage.TryGetValue(storage, out var maps)) return null;
         foreach (var map in maps)
             if (map.Is(geometry, version)) return map;
         return null;
     }
 
-    /// <summary>Adds a map that is saved for the first time.</summary>
+    /// <summary>Adds a map that an operation saves, or that is part of a saved one.</summary>
     public void Add(SavedMap map)
     {
         if (!byStorage.TryGetValue(map.Address, out var maps)) byStorage.Add(map.Address, maps = []);
         maps.Add(map);
+    }
+
+    /// <summary>Counts a map when an operation saves it for the first time.</summary>
+    public static void CountSaved(SavedMap map)
+    {
+        map.IsSaved = true;
         map.Account.Maps++;
         map.Account.SavedBytes += map.SavedBytes;
     }

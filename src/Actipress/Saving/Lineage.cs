@@ -9,30 +9,42 @@ namespace Actipress.Saving;
 /// </summary>
 sealed class Lineage
 {
-    sealed record Entry(StorageReference Storage, Geometry Geometry, long Version, Derivation Derivation);
+    // The result was derived from other maps, or joined of them.
+    sealed record Entry(StorageReference Storage, Geometry Geometry, long Version, Derivation? Derivation, Concatenation? Concatenation);
 
     readonly Dictionary<nint, Entry> byStorage = [];
     int mostEntries = 64;
 
     /// <summary>Records the derivation of an operation's result, where the result can be derived.</summary>
     /// <param name="frame">The frame of the operation, which ends.</param>
+    /// <param name="list">The list of tensors among its arguments; empty for none.</param>
     /// <param name="results">The results of the operation.</param>
     /// <param name="heldOf">Returns the map that is held of a tensor; null where there is none.</param>
-    public void Add(in Frame frame, ReadOnlySpan<nint> results, Func<Tensor, SavedMap?> heldOf)
+    public void Add(in Frame frame, ReadOnlySpan<nint> list, ReadOnlySpan<nint> results, Func<Tensor, SavedMap?> heldOf)
     {
         if (results[0] == 0) return;
         using var result = LibTorch.OfImplementation(results[0]);
         if (result.dtype is not (ScalarType.Float32 or ScalarType.Float64)) return;
-        if (Derive(frame, results, result, heldOf) is not { } derivation) return;
-        foreach (var numbers in derivation.Numbers) numbers.Share();
+        var concatenation = frame.Operation.JoinsList ? Concatenation.Of(list, frame.Numbers[1], result) : null;
+        var derivation = frame.Operation.JoinsList ? null : Derive(frame, results, result, heldOf);
+        if (derivation is null && concatenation is null) return;
+        foreach (var numbers in derivation?.Numbers ?? []) numbers.Share();
         var storage = StorageReference.Of(result);
         if (byStorage.Remove(storage.Address, out var earlier)) Drop(earlier);
         if (byStorage.Count >= mostEntries) DropDead();
-        byStorage.Add(storage.Address, new(storage, Geometry.Of(result), LibTorch.Version(result), derivation));
+        byStorage.Add(storage.Address, new(storage, Geometry.Of(result), LibTorch.Version(result), derivation, concatenation));
     }
 
     /// <summary>The derivation of a saved map; null where nothing is known.</summary>
     public Derivation? Of(SavedMap map) => Of(map.Address, map.Geometry, map.Version)?.Derivation;
+
+    /// <summary>The derivation of a joined tensor; null where nothing is known.</summary>
+    public Derivation? Of(MapOrigin origin) => Of(origin.Storage.Address, origin.Geometry, origin.Version)?.Derivation;
+
+    /// <summary>The concatenation whose result a saved map is; null where it is none.</summary>
+    public Concatenation? ConcatenationOf(SavedMap map) =>
+        Of(map.Address, map.Geometry, map.Version) is { Concatenation: { } joined } entry && entry.Geometry.SameLayout(map.Geometry)
+            ? joined : null;
 
     public void Clear()
     {
@@ -114,7 +126,8 @@ sealed class Lineage
 
     static void Drop(Entry entry)
     {
-        foreach (var numbers in entry.Derivation.Numbers) numbers.Dispose();
+        foreach (var numbers in entry.Derivation?.Numbers ?? []) numbers.Dispose();
+        entry.Concatenation?.Dispose();
         entry.Storage.Dispose();
     }
 

@@ -1,4 +1,5 @@
 using Actipress.Accounting;
+using Actipress.Autograd;
 using Actipress.Codecs;
 using Actipress.Gpu;
 using Actipress.Grid.Gpu;
@@ -13,8 +14,9 @@ namespace Actipress.Saving;
 /// <param name="ledger">The ledger, which counts the maps that are not finite.</param>
 /// <param name="lineage">The derivations of the maps of the step.</param>
 /// <param name="sources">The maps from which others followed in earlier steps.</param>
+/// <param name="joined">The results of concatenations.</param>
 /// <param name="release">Releases a map from which another one was derived.</param>
-sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, LearntSources sources, Action<SavedMap> release)
+sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, LearntSources sources, JoinedMaps joined, Action<SavedMap> release)
 {
     /// <summary>The budget that decides on codecs where no rule does; null for none.</summary>
     public MemoryBudget? Budget { get; set; }
@@ -58,10 +60,16 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
                 };
             if (budget is not null && lineage.Of(saved) is { } derivation)
                 foreach (var source in derivation.Sources) codec = budget.CoarserFor(source.Layer, codec);    // the plan has counted on it
-            else if (budget is null && fidelity is null && sources.NeedOfDerived(saved) is { } ofDerived)
+            else if (budget is null && fidelity is null)
             {
-                saved.IsHeldAsSource = true;
-                (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
+                if (sources.NeedOfDerived(saved) is { } ofDerived)
+                {
+                    saved.IsHeldAsSource = true;
+                    (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
+                }
+                var ofParts = wanted with { Codec = codec, Need = need };
+                if (joined.Pack(saved, values, ofParts, (part, own, known) => PackPart(part, own, known, layer, ofParts, values)) is { } whole)
+                    return whole;
             }
         }
         if (fidelity is { IsMeasuring: true })
@@ -73,6 +81,16 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
         return codec == ActivationCodec.None
             ? new(new HeldRaw(values), "as it is: for fidelity")
             : Coded(values, zeros, layer, codec, need, budget, mayBeFiner: mayBeCoded && budget is null && fidelity is null);
+    }
+
+    // A part that is not worth packing must not keep the whole concatenation alive.
+    Holding PackPart(SavedMap part, Tensor values, Zeros zeros, Layer layer, Treatment.Map wanted, Tensor whole)
+    {
+        var packed = Pack(part, values, zeros, layer, wanted);
+        if (packed.Held is not HeldRaw || StorageReference.AddressOf(values) != StorageReference.AddressOf(whole)) return packed;
+        packed.Held.Dispose();
+        using var alone = values.clone();
+        return packed with { Held = new HeldRaw(alone) };
     }
 
     Holding Coded(

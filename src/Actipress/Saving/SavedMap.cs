@@ -46,30 +46,27 @@ sealed record Holding(Packed Held, string How)
 /// </summary>
 sealed class SavedMap : ITimedMap, IDisposable
 {
-    readonly Geometry geometry;
-    readonly WeakTensor original;
-    readonly long version, elementSize;
+    readonly MapOrigin origin;
 
-    public SavedMap(Tensor tensor, Geometry geometry, Ledger.Account account)
-    {
-        (this.geometry, Account, Storage) = (geometry, account, StorageReference.Of(tensor));
-        (version, elementSize, IsInput) = (LibTorch.Version(tensor), tensor.ElementSize, LibTorch.IsLeaf(tensor));
-        original = new WeakTensor(tensor, Storage);
-    }
+    public SavedMap(Tensor tensor, Geometry geometry, Ledger.Account account) : this(new MapOrigin(tensor, geometry), account) { }
 
-    public StorageReference Storage { get; }
+    /// <param name="origin">The elements; this disposes it.</param>
+    /// <param name="account">The map's part of its layer in the ledger.</param>
+    public SavedMap(MapOrigin origin, Ledger.Account account) => (this.origin, Account) = (origin, account);
+
+    public StorageReference Storage => origin.Storage;
 
     /// <summary>The address of the storage. It identifies the storage as long as <see cref="Storage"/> is held.</summary>
     public nint Address => Storage.Address;
 
     /// <summary>The layout in which the map was first seen, and in which it is held.</summary>
-    public Geometry Geometry => geometry;
+    public Geometry Geometry => origin.Geometry;
 
     /// <summary>The map's part of its layer in the ledger.</summary>
     public Ledger.Account Account { get; }
 
     /// <summary>Whether no differentiable operation made the map. The caller may then keep it alive rightly.</summary>
-    public bool IsInput { get; }
+    public bool IsInput => origin.IsInput;
 
     /// <summary>The passes of the thread that first saved the map.</summary>
     public required ThreadPass Pass { get; init; }
@@ -91,6 +88,9 @@ sealed class SavedMap : ITimedMap, IDisposable
     public Holding? Values { get; set; }
 
     public Holding? Inside { get; set; }
+
+    /// <summary>Whether an operation has saved the map itself, and not only a concatenation of which it is part.</summary>
+    public bool IsSaved { get; set; }
 
     /// <summary>Whether an operation needs the signs of the map.</summary>
     public bool IsSignNeeded { get; set; }
@@ -114,7 +114,7 @@ sealed class SavedMap : ITimedMap, IDisposable
     public IEnumerable<HeldInside> Bits => (Inside?.Held as HeldInside)?.All ?? [];
 
     /// <summary>The bytes of the map as it was saved.</summary>
-    public long SavedBytes => geometry.Elements * elementSize;
+    public long SavedBytes => Geometry.Elements * origin.ElementSize;
 
     string ITimedMap.LayerName => Layer.Name;
 
@@ -141,7 +141,7 @@ sealed class SavedMap : ITimedMap, IDisposable
 
     /// <summary>Whether the present form determines the values alone, the same to the bit each time.</summary>
     public bool CanPin =>
-        Values?.Held is PackedMap or OffloadedMap or HeldRaw or HeldMask or DerivedMap { KeepsExactZeros: true }
+        Values?.Held is PackedMap or OffloadedMap or HeldRaw or HeldMask or DerivedMap { IsSettled: true }
         && !Bits.Any(bits => bits.TellsZeros);
 
     /// <summary>Whether unpacking makes a new tensor.</summary>
@@ -152,10 +152,10 @@ sealed class SavedMap : ITimedMap, IDisposable
     public bool IsHeldRaw => Values?.Held is HeldRaw;
 
     /// <summary>The version counter of the storage when the map was saved.</summary>
-    public long Version => version;
+    public long Version => origin.Version;
 
     /// <summary>Whether a tensor of this storage has these elements, unchanged since.</summary>
-    public bool Is(Geometry other, long otherVersion) => version == otherVersion && geometry.SameElements(other);
+    public bool Is(Geometry other, long version) => origin.Is(other, version);
 
     /// <summary>Whether the present form suffices for <paramref name="need"/>.</summary>
     public bool Answers(Need need) =>
@@ -186,7 +186,7 @@ sealed class SavedMap : ITimedMap, IDisposable
     /// <summary>Whether a range of the values can be rebuilt without the rest.</summary>
     /// <param name="pinned">A pinned form of the values; null for the present form.</param>
     public bool HasRanges(Holding? pinned = null) =>
-        geometry.IsRowMajor && (pinned ?? Values) is { Held: var held } && (held is HeldRaw || held.HasRanges)
+        Geometry.IsRowMajor && (pinned ?? Values) is { Held: var held } && (held is HeldRaw || held.HasRanges)
         && (held is DerivedMap || !Bits.Any(bits => bits.TellsZeros));
 
     /// <summary>Rebuilds a range of the values, (maps, rows, elements of a row); the caller disposes it.</summary>
@@ -199,22 +199,15 @@ sealed class SavedMap : ITimedMap, IDisposable
         return part.clone();
     }
 
-    /// <summary>
-    /// The map itself in its layout, for the caller to dispose, if something else keeps it alive and has not changed it; else null.
-    /// </summary>
-    public Tensor? Original()
-    {
-        using var again = original.Again();
-        return again?.as_strided(geometry.Sizes, geometry.Strides, geometry.Offset);
-    }
+    /// <inheritdoc cref="MapOrigin.Again"/>
+    public Tensor? Original() => origin.Again();
 
     public void Dispose()
     {
         IsReleased = true;
-        original.Dispose();
         foreach (var holding in Replaced) holding.Held.Dispose();
         Values?.Held.Dispose();
         Inside?.Held.Dispose();
-        Storage.Dispose();
+        origin.Dispose();
     }
 }

@@ -438,7 +438,7 @@ public sealed class DerivedMapTests : IDisposable
         var (living, kept) = (new List<Tensor> { leaf.Mul(1) }, new List<Tensor>());
         var steps = new (Tensor Weight, Tensor Bias)[3];
         for (var i = 0; i < steps.Length; i++) steps[i] = (rand(16).Add_(0.5), randn(16));
-        var square = randn(16, 16, 1, 1);
+        var (square, joining) = (randn(16, 16, 1, 1), randn(16, 32, 1, 1));
         Tensor loss;
         using (store is null ? null : SavedTensorsScope.Enter(store))
         {
@@ -448,7 +448,7 @@ public sealed class DerivedMapTests : IDisposable
                 var (a, b) = (living[draw.Next(living.Count)], living[draw.Next(living.Count)]);
                 var (w, s) = steps[draw.Next(steps.Length)];
                 using Scalar two = 2;
-                var made = draw.Next(23) switch
+                var made = draw.Next(seed % 2 == 0 ? 26 : 23) switch    // every other graph joins maps
                 {
                     0 or 1 => batch_norm(a, zeros16.clone(), ones16.clone(), w, s, training: true),
                     2 => batch_norm(a, s.clone(), w.clone(), w, s, training: false),
@@ -469,6 +469,9 @@ public sealed class DerivedMapTests : IDisposable
                     19 => relu6(a),
                     20 => a.elu(one, one, one),    // with another slope its derivative would jump at zero
                     21 => Checkpoint.Run(z => silu(Norm(z.sin())), a),
+                    23 => conv2d(cat([a, b], 1), joining),
+                    24 => group_norm(cat([a, b, a], 1), 4).narrow(1, 8, 16).contiguous(),
+                    25 => silu(cat([a, b], 0)).narrow(0, 1, 2).contiguous(),
                     _ => a.sin(),    // a sigmoid leaves channels that hardly vary, whose rounding two norms in a row make large
                 };
                 if (!living.Contains(made)) living.Add(made);
