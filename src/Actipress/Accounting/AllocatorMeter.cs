@@ -1,4 +1,5 @@
 using Actipress.Accounting;
+using Actipress.Autograd;
 
 namespace Actipress;
 
@@ -143,6 +144,7 @@ public sealed class AllocatorMeter : IDisposable
     {
         GC.Collect();
         GC.WaitForPendingFinalizers();
+        FinalizedHandles.Free(atOnce: true);
     }
 
     /// <summary>Lets running meters read the current level, for memory that does not come from libtorch's allocator.</summary>

@@ -7,11 +7,16 @@ sealed unsafe class MachineCode
 {
     const int PageBytes = 4096;
 
-    readonly nint page = Allocate();
+    // A jump of five bytes reaches two gigabytes. The libraries of a process lie together, with gaps between and around them.
+    const long Reach = 0x7000_0000, Step = 1 << 16;
+
+    readonly nint page;
     int length;
 
-    public MachineCode()
+    /// <param name="near">The page is within the reach of a jump from this address; 0 for anywhere.</param>
+    public MachineCode(nint near = 0)
     {
+        page = near == 0 ? Allocate(0) : AllocateNear(near);
         if (page is 0 or -1) throw Refused("the system gave no memory page for code");
     }
 
@@ -37,12 +42,40 @@ sealed unsafe class MachineCode
 
     static PlatformNotSupportedException Refused(string why) => new($"Actipress cannot add instructions of its own here: {why}.");
 
-    static nint Allocate()
+    /// <summary>Writes a word over instructions, at once, and leaves them executable.</summary>
+    /// <param name="function">The address, a multiple of a word.</param>
+    /// <param name="word">The word.</param>
+    public static void Overwrite(nint function, nint word)
+    {
+        const int ReadWriteExecute = 7, WindowsReadWriteExecute = 0x40;
+        var start = function & -PageBytes;
+        var isOpen = CppAbi.IsMicrosofts
+            ? VirtualProtect(start, PageBytes, WindowsReadWriteExecute, out _) : mprotect(start, PageBytes, ReadWriteExecute) == 0;
+        if (!isOpen) throw Refused("the system forbids to change a library's instructions");
+        Volatile.Write(ref *(nint*)function, word);
+        MakeExecutable(start);
+    }
+
+    static nint AllocateNear(nint address)
+    {
+        for (var distance = Step; distance < Reach; distance += Step)
+            foreach (var wanted in (ReadOnlySpan<long>)[address - distance, address + distance])
+            {
+                var found = Allocate((nint)(wanted & -Step));
+                if (found is 0 or -1) continue;
+                if (Math.Abs(found - address) < Reach) return found;
+                Release(found);
+                distance += 16 * Step;    // the system gave another place, since this one is taken
+            }
+        return 0;
+    }
+
+    static nint Allocate(nint wanted)
     {
         const int ReadWrite = 3, PrivateAnonymous = 0x22, WindowsReserveCommit = 0x3000, WindowsReadWrite = 4;
         return CppAbi.IsMicrosofts
-            ? VirtualAlloc(0, PageBytes, WindowsReserveCommit, WindowsReadWrite)
-            : mmap(0, PageBytes, ReadWrite, PrivateAnonymous, -1, 0);
+            ? VirtualAlloc(wanted, PageBytes, WindowsReserveCommit, WindowsReadWrite)
+            : mmap(wanted, PageBytes, ReadWrite, PrivateAnonymous, -1, 0);
     }
 
     static bool MakeExecutable(nint page)
@@ -55,6 +88,19 @@ sealed unsafe class MachineCode
 
     [DllImport("libc")]
     static extern nint mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
+
+    static void Release(nint page)
+    {
+        const int WindowsRelease = 0x8000;
+        if (CppAbi.IsMicrosofts) VirtualFree(page, 0, WindowsRelease);
+        else munmap(page, PageBytes);
+    }
+
+    [DllImport("libc")]
+    static extern int munmap(nint address, nuint length);
+
+    [DllImport("kernel32")]
+    static extern int VirtualFree(nint address, nuint length, int type);
 
     [DllImport("libc")]
     static extern int mprotect(nint address, nuint length, int protection);

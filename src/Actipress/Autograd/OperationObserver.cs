@@ -68,7 +68,11 @@ static unsafe class OperationObserver
     public static void Watch(bool wanted)
     {
         if (wanted && Refusal is not null) return;
-        if (addedInBackward && handle != 0 && hasCallbacks() == 0) handle = 0;
+        if (addedInBackward && handle != 0 && hasCallbacks() == 0)
+        {
+            handle = 0;
+            running!.IsObserved = false;
+        }
         IsUnsettled = addedInBackward = addedInBackward && handle != 0;
         if (wanted == (handle != 0)) return;
         var inBackward = LibTorch.CurrentBackward >= 0;
@@ -76,6 +80,7 @@ static unsafe class OperationObserver
         {
             running ??= new RunningOperations();
             handle = Add();
+            running.IsObserved = true;
             IsUnsettled = addedInBackward = inBackward;
         }
         else if (inBackward && !addedInBackward) IsUnsettled = true;
@@ -84,6 +89,7 @@ static unsafe class OperationObserver
             removeCallback(handle);
             handle = 0;
             IsUnsettled = addedInBackward = false;
+            running!.IsObserved = false;
         }
     }
 
@@ -297,6 +303,27 @@ sealed class RunningOperations
     Frame[] frames = new Frame[16];
     nint[] lists = new nint[16];
     int listed;
+    long number;
+    bool isKnown;    // to FinalizedHandles
+
+    /// <summary>Whether the operations of the thread are observed now. Read on another thread.</summary>
+    public bool IsObserved
+    {
+        get;
+        set
+        {
+            field = value;
+            if (!value || isKnown || FinalizedHandles.Refusal is not null) return;
+            FinalizedHandles.Watch(this);
+            isKnown = true;
+        }
+    }
+
+    /// <summary>The number of the outermost operation that runs; null where none does. Read on another thread.</summary>
+    public long? RunningNumber => Depth == 0 ? null : Volatile.Read(ref number);
+
+    /// <summary>Whether an outermost operation has ended. Read on another thread.</summary>
+    public bool HasEnded(long operation) => Depth == 0 || Volatile.Read(ref number) != operation;
 
     /// <summary>The number of running operations, one inside the other.</summary>
     public int Depth { get; private set; }
@@ -307,6 +334,7 @@ sealed class RunningOperations
     public ref Frame Enter()
     {
         if (Depth == frames.Length) Array.Resize(ref frames, 2 * Depth);
+        if (Depth == 0) number++;
         ref var frame = ref frames[Depth++];
         (frame.Operation, frame.ArgumentCount, frame.SavedResults) = (Operation.Unknown, 0, 0);
         (frame.ListStart, frame.ListCount) = (listed, 0);
@@ -319,6 +347,7 @@ sealed class RunningOperations
         if (Depth == 0) return;
         Depth--;
         listed = frames[Depth].ListStart;
+        if (Depth == 0 && FinalizedHandles.IsWaiting) FinalizedHandles.Free();
     }
 
     /// <summary>Records the tensors of an operation's list.</summary>

@@ -210,36 +210,49 @@ abstract class Derivation
         public override bool HasRanges(MapShape of) =>
             together > 0 && MapShape.Of(shape) == of && parts.All(part => part.Map.HasRanges(MapShape.Of(part.Shape)));
 
+        // The maps that a part has of a range follow one another in the part, and its maps of each place of the outer axes in the result.
         public override Tensor Rebuild(MapRange range)
         {
-            var whole = (Tensor?)null;
-            for (var (done, segment) = (0L, default(MapRange)); done < range.Maps; done += segment.Maps)
+            var ofPlace = together * shape[axis];
+            var (first, firstWithin) = Math.DivRem(range.First, ofPlace);
+            var (last, lastWithin) = Math.DivRem(range.First + range.Maps, ofPlace);
+            var (whole, before) = ((Tensor?)null, 0L);
+            foreach (var (map, of) in parts)
             {
-                (var map, segment) = Segment(range with { First = range.First + done, Maps = range.Maps - done });
-                var values = map.Rebuild(segment);
-                if (segment.Maps == range.Maps) return values;
-                using (values)
+                var count = together * of[axis];
+                var begin = first * count + Math.Clamp(firstWithin - before, 0, count);
+                var end = last * count + Math.Clamp(lastWithin - before, 0, count);
+                if (end > begin)
                 {
-                    whole ??= empty([range.Maps, .. values.shape[1..]], values.dtype, values.device);
-                    using var place = whole.narrow(0, done, segment.Maps);
-                    place.copy_(values).Dispose();
+                    var values = map.Rebuild(range with { First = begin, Maps = end - begin });
+                    if (end - begin == range.Maps) return values;
+                    using (values)
+                    {
+                        whole ??= empty([range.Maps, .. values.shape[1..]], values.dtype, values.device);
+                        Scatter(values, begin, count, whole, before - range.First, ofPlace);
+                    }
                 }
+                before += count;
             }
             return whole!;
         }
 
-        // Returns the part in which a range begins, and what it has of the range.
-        (Derivation Map, MapRange Range) Segment(MapRange range)
+        // Map n of a part lies at map n / count * ofPlace + n % count of the result.
+        static void Scatter(Tensor values, long begin, long count, Tensor whole, long offset, long ofPlace)
         {
-            var (outer, within) = Math.DivRem(range.First, together * shape[axis]);
-            foreach (var (map, of) in parts)
+            var (rows, elements) = (values.shape[1], values.shape[2]);
+            for (long done = 0, maps = values.shape[0], together; done < maps; done += together)
             {
-                var count = together * of[axis];
-                if (within < count)
-                    return (map, range with { First = outer * count + within, Maps = Math.Min(range.Maps, count - within) });
-                within -= count;
+                var (place, within) = Math.DivRem(begin + done, count);
+                var places = within == 0 ? Math.Max(1, (maps - done) / count) : 1;
+                together = places > 1 ? places * count : Math.Min(count - within, maps - done);
+                using var part = values.narrow(0, done, together);
+                using var shaped = part.view(places, together / places, rows, elements);
+                var size = rows * elements;
+                using var target = whole.as_strided(
+                    shaped.shape, [ofPlace * size, size, elements, 1], (offset + place * ofPlace + within) * size);
+                target.copy_(shaped).Dispose();
             }
-            throw new InvalidOperationException($"Map {range.First} lies behind the last joined one.");
         }
 
         static long MapsTogether(long[] shape, int axis)

@@ -46,9 +46,24 @@ sealed class DerivedMap : Packed
         var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
         if (mostError is { } most && !(error <= most && (error <= Near || error <= MostOfSources * ofSources))) return null;
         var signs = argument is null ? null : trial.Signs();
-        var isSettled = signs is not null || derivation is Derivation.Joined { CanSettle: true };
-        var used = isSettled ? (argument ?? derivation).Settled() : derivation;
-        return new(new(map, used, signs, release), isSettled, Decoded(used), error);
+        var used = signs is null ? derivation : argument!.Settled();
+        return new(new(map, used, signs, release), isSettled: signs is not null, Decoded(used), error);
+    }
+
+    /// <summary>
+    /// Joins held maps; null where the error of one of them is larger than the operation bears. The errors are known, so that nothing is
+    /// rebuilt.
+    /// </summary>
+    /// <param name="map">The map.</param>
+    /// <param name="joined">The derivation, for which <see cref="CanBe"/> holds.</param>
+    /// <param name="mostError">The largest relative error that the operation bears.</param>
+    /// <param name="release">Releases a source.</param>
+    public static DerivedMap? Of(SavedMap map, Derivation.Joined joined, double mostError, Action<SavedMap> release)
+    {
+        var error = joined.Sources.Max(source => source.Values!.RelativeError ?? 0);
+        if (error > mostError) return null;
+        var used = joined.CanSettle ? joined.Settled() : joined;
+        return new(new(map, used, signs: null, release), joined.CanSettle, Decoded(used), error);
     }
 
     /// <summary>Whether a map can be derived: its sources are held, and there are not too many.</summary>

@@ -40,7 +40,7 @@ public sealed class MemoryPredictionTests : IDisposable
     [Theory]
     [InlineData("LeNet", new long[] { 256, 1, 28, 28 }, 0.06, 0.06)]
     [InlineData("ResNet18", new long[] { 32, 3, 32, 32 }, 0.06, 0.06)]
-    [InlineData("UNet3D", new long[] { 1, 4, 96, 48, 48 }, 0.25, 0.25)]    // the slabs of the trials share more rows with their neighbours
+    [InlineData("UNet3D", new long[] { 1, 4, 96, 48, 48 }, 0.25, 0.3)]    // the slabs of the trials share more rows with their neighbours
     [InlineData("EfficientNetB0", new long[] { 2, 3, 192, 64 }, 0.06, 0.06)]
     public void A_step_takes_what_was_predicted(string network, long[] input, double tolerance, double withoutAvx512)
     {

@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics.X86;
 using Actipress.Backward;
 using Actipress.Grid;
 using Actipress.Maps;
@@ -180,7 +181,9 @@ public sealed class PiecewiseTests : IDisposable
         var x = Smooth([.. extents.Select(extent => (long)extent)]);
         x.requires_grad = true;
         var (pieces, whole) = (Peak(inPieces: true), Peak(inPieces: false));
-        Assert.True(pieces < whole + (64 << 10), $"{pieces} bytes in pieces, {whole} of the whole");
+        // Without AVX-512, oneDNN computes the whole map of one of these convolutions with 3 % less memory.
+        var slack = Avx512F.IsSupported ? 64 << 10 : whole * 3 / 100;
+        Assert.True(pieces < whole + slack, $"{pieces} bytes in pieces, {whole} of the whole");
 
         long Peak(bool inPieces) => Allocated.Usually(() => Allocated.Peak(() =>
         {

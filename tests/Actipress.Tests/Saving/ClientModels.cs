@@ -229,7 +229,7 @@ sealed class StandardisedNetwork : Part
         protected override Tensor Body(Tensor x)
         {
             var centred = weight - weight.mean([1, 2, 3], keepdim: true);
-            var variance = centred.square().mean([1, 2, 3], keepdim: true);
+            var variance = (centred * centred).mean([1, 2, 3], keepdim: true);
             var standardised = centred / (variance * (weight.numel() / weight.shape[0]) + 1e-4).sqrt();
             return F.conv2d(x, standardised, bias, strides: [stride, stride], padding: [1, 1]);
         }
