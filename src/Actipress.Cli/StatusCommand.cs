@@ -25,6 +25,9 @@ static class StatusCommand
             catch (PlatformNotSupportedException refusal) { hooks = refusal.Message; }
             var observer = hooks == "work"
                 ? SavedTensors.ObserverRefusal ?? "works: what is kept of a map goes by the operation that saves it" : "none without hooks";
+            var finalizers = hooks == "work"
+                ? SavedTensors.FinalizerRefusal ?? "wait: what the collector frees lives until running operations have ended"
+                : "none without hooks";
             using var trial = Devices.Meter(torch.CPU, out var noMeter);
             var meter = noMeter ?? $"works: {AllocatorMeter.SourceOn(torch.CPU)}";
             var gpus = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
@@ -35,6 +38,7 @@ static class StatusCommand
                     + $"{RuntimeInformation.FrameworkDescription}, TorchSharp {Provenance.Here().TorchSharp}",
                 Hooks = hooks,
                 Observer = observer,
+                Finalizers = finalizers,
                 Meter = meter,
                 Device = gpus > 0 ? $"cuda ({gpus})" : "cpu",
                 Gpus = Enumerable.Range(0, Math.Max(1, gpus))
@@ -54,15 +58,16 @@ static class StatusCommand
             if (parsed.GetValue(json)) Console.WriteLine(Json.Document(status));
             else
             {
-                Console.WriteLine($"platform  {status.Platform}");
-                Console.WriteLine($"hooks     {status.Hooks}");
-                Console.WriteLine($"observer  {status.Observer}");
-                Console.WriteLine($"meter     {status.Meter}");
-                Console.WriteLine($"device    {status.Device}");
-                foreach (var (name, gpu) in status.Gpus) Console.WriteLine($"gpu       {name}: {gpu}");
+                Console.WriteLine($"platform    {status.Platform}");
+                Console.WriteLine($"hooks       {status.Hooks}");
+                Console.WriteLine($"observer    {status.Observer}");
+                Console.WriteLine($"finalizers  {status.Finalizers}");
+                Console.WriteLine($"meter       {status.Meter}");
+                Console.WriteLine($"device      {status.Device}");
+                foreach (var (name, gpu) in status.Gpus) Console.WriteLine($"gpu         {name}: {gpu}");
                 foreach (var codec in status.Codecs)
-                    Console.WriteLine($"codec     {codec.Codec,-10} {codec.Meaning}{By(codec.Implementations)}");
-                foreach (var (name, found) in status.Data) Console.WriteLine($"data      {name}: {found}");
+                    Console.WriteLine($"codec       {codec.Codec,-10} {codec.Meaning}{By(codec.Implementations)}");
+                foreach (var (name, found) in status.Data) Console.WriteLine($"data        {name}: {found}");
             }
             return hooks == "work" ? 0 : CommandLine.Mistake;
         });

@@ -191,4 +191,10 @@ public static class SavedTensors
     /// follows from the running module, which is known under <c>call</c> only.
     /// </summary>
     public static string? ObserverRefusal => OperationObserver.Refusal?.Message;
+
+    /// <summary>
+    /// Why the tensors and scalars that the collector finalizes are not kept until running operations have ended; null where they are.
+    /// Without this, an operation with a number, such as a LeakyReLU, may fail or compute with another number.
+    /// </summary>
+    public static string? FinalizerRefusal => FinalizedHandles.Refusal?.Message;
 }

@@ -10,9 +10,10 @@ namespace Actipress.Autograd;
 /// <para>TorchSharp hands a number to libtorch in place of a tensor or a scalar, so that the collector may finalize the argument of an
 /// operation that still runs (docs/torchsharp-scalars.md). Hooks make that likely: they run within operations, and allocate. A LeakyReLU of
 /// a compressed network met a freed scalar within some ten steps.</para>
-/// <para>TorchSharp frees both by two small functions. Their first instructions, a test for null, are replaced by a jump to a function here.
-/// While operations are observed on some thread, that function defers the calls of the finalizer's thread until the operations that run have
-/// ended, and for a moment, since an operation that is about to begin has received its arguments. All other calls free at once.</para>
+/// <para>TorchSharp frees both by two small functions. Their first instructions, a test for null, are replaced by a jump to a function
+/// here. While operations are observed on some thread, that function defers the calls of the finalizer's thread until the operations that
+/// run have ended, and for a moment, since an operation that is about to begin has received its arguments. All other calls free at
+/// once.</para>
 /// </remarks>
 static unsafe class FinalizedHandles
 {

@@ -11,7 +11,7 @@ namespace Actipress.Saving;
 /// <param name="policy">The policy, which tells the error that an operation bears.</param>
 /// <param name="held">The maps that are held.</param>
 /// <param name="lineage">The concatenations of the step.</param>
-/// <param name="meet">Holds a joined map that no operation saved by itself, with a use of its own: the map, its part, and the result.</param>
+/// <param name="meet">Adds a joined map that no operation saved by itself: its elements, and the result.</param>
 /// <param name="answer">Packs the values of a joined map for a need, by a function, unless its present form suffices.</param>
 /// <param name="release">Ends a use of a map.</param>
 sealed class JoinedMaps(

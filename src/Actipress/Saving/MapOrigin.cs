@@ -36,8 +36,8 @@ sealed class MapOrigin : IDisposable
     public bool Is(Geometry other, long version) => Version == version && Geometry.SameElements(other);
 
     /// <summary>
-    /// The elements themselves in their layout, for the caller to dispose, if something else keeps them alive and has not changed them; else
-    /// null.
+    /// The elements themselves in their layout, for the caller to dispose, if something else keeps them alive and has not changed them;
+    /// else null.
     /// </summary>
     public Tensor? Again()
     {

@@ -16,7 +16,8 @@ namespace Actipress.Saving;
 /// <param name="sources">The maps from which others followed in earlier steps.</param>
 /// <param name="joined">The results of concatenations.</param>
 /// <param name="release">Releases a map from which another one was derived.</param>
-sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, LearntSources sources, JoinedMaps joined, Action<SavedMap> release)
+sealed class MapPacking(
+    SavingPolicy policy, Ledger ledger, Lineage lineage, LearntSources sources, JoinedMaps joined, Action<SavedMap> release)
 {
     /// <summary>The budget that decides on codecs where no rule does; null for none.</summary>
     public MemoryBudget? Budget { get; set; }
@@ -68,8 +69,9 @@ sealed class MapPacking(SavingPolicy policy, Ledger ledger, Lineage lineage, Lea
                     (codec, need) = (DerivedMap.CodecOfSource(codec, need), Sensitivity.Stricter(need, ofDerived));
                 }
                 var ofParts = wanted with { Codec = codec, Need = need };
-                if (joined.Pack(saved, values, ofParts, (part, own, known) => PackPart(part, own, known, layer, ofParts, values)) is { } whole)
-                    return whole;
+                var whole = joined.Pack(
+                    saved, values, ofParts, (part, own, ofPart) => PackPart(part, own, ofPart, layer, ofParts, values));
+                if (whole is not null) return whole;
             }
         }
         if (fidelity is { IsMeasuring: true })

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Actipress.Accounting;
+using Actipress.Autograd;
 using Actipress.Selection;
 
 namespace Actipress.Saving;
@@ -33,6 +34,10 @@ static class StepNotes
                     : $"{operation} is not in the table of operations: what it saves, {CompressionReport.Bytes(bytes)}, stays exact. If "
                         + $"you know what its backward pass needs: options.{nameof(CompressionOptions.Operation)}(\"{operation}\", "
                         + $"{nameof(SavedNeed)}...).");
+
+        if (FinalizedHandles.Refusal is { Message: var refusal })
+            yield return new("finalizers", "An operation with a number, such as a LeakyReLU, may fail or compute with another number, "
+                + $"where the collector frees its arguments too early. Actipress cannot prevent it here. {refusal}");
 
         var workspaces = ledger.Accounts.Sum(account => account.WorkspaceBytes);
         if (workspaces > 0)

@@ -237,6 +237,7 @@ public sealed class CliTests : IDisposable
         var status = JsonDocument.Parse(ended.Output).RootElement;
         Assert.Equal("work", status.GetProperty("hooks").GetString());
         Assert.StartsWith("works", status.GetProperty("observer").GetString(), StringComparison.Ordinal);
+        Assert.StartsWith("wait", status.GetProperty("finalizers").GetString(), StringComparison.Ordinal);
         Assert.Equal(ActivationCodec.Known.Count, status.GetProperty("codecs").GetArrayLength());
         Assert.True(status.GetProperty("data").TryGetProperty("mnist", out _));
         var gpu = status.GetProperty("gpus").GetProperty("cuda:0").GetString();

@@ -20,8 +20,12 @@ public sealed class JoinedMapTests : IDisposable
     static ActivationStore Store(bool derives = true, bool handsOutOriginals = false) =>
         ThroughStore.Store(ThroughStore.Lossless, handsOutOriginals, derives);
 
-    Tensor Norm(Tensor x) =>
-        batch_norm(x, zeros(x.shape[1]), ones(x.shape[1]), weight.repeat(4)[..(int)x.shape[1]], bias.repeat(4)[..(int)x.shape[1]], training: true);
+    Tensor Norm(Tensor x)
+    {
+        var channels = x.shape[1];
+        var (w, b) = (weight.repeat(4).narrow(0, 0, channels), bias.repeat(4).narrow(0, 0, channels));
+        return batch_norm(x, zeros(channels), ones(channels), w, b, training: true);
+    }
 
     // The kernel depends on the function's argument, so that the gradient needs the values of the convolved map.
     Tensor Convolved(Tensor x)
@@ -155,8 +159,8 @@ public sealed class JoinedMapTests : IDisposable
     public void A_part_that_is_not_worth_packing_does_not_keep_the_whole_alive()
     {
         // Random values take more bytes packed than as they are, at a ratio of 1.
-        var store = new ActivationStore(
-            new CompressingPolicy(new CompressionOptions().SmallestBytes(0).Default(ActivationCodec.Parse("st:1,values=float32"))), run: null)
+        var options = new CompressionOptions().SmallestBytes(0).Default(ActivationCodec.Parse("st:1,values=float32"));
+        var store = new ActivationStore(new CompressingPolicy(options), run: null)
         {
             HandsOutOriginals = false,
             Derives = _ => true,
@@ -198,12 +202,16 @@ public sealed class JoinedMapTests : IDisposable
             random.manual_seed(3);
             return randn([4, channels, 3, 3, 3], requires_grad: true).Mul(1);
         }
-        ActivationStore Of(bool inPieces) => new(new CompressingPolicy(new CompressionOptions().Default(ActivationCodec.Dct(10))), run: null)
+        static ActivationStore Of(bool inPieces)
         {
-            HandsOutOriginals = false,
-            Derives = _ => true,
-            ReadsInPieces = inPieces,
-        };
+            var options = new CompressionOptions().Default(ActivationCodec.Dct(10));
+            return new(new CompressingPolicy(options), run: null)
+            {
+                HandsOutOriginals = false,
+                Derives = _ => true,
+                ReadsInPieces = inPieces,
+            };
+        }
         var whole = ThroughStore.Gradient(Function, x, Of(inPieces: false), out var report);
         var pieces = ThroughStore.Gradient(Function, x, Of(inPieces: true), out _);
         Assert.Contains("joined", Ways(report!));
