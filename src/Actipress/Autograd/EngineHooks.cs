@@ -60,6 +60,7 @@ static unsafe class EngineHooks
             *engine = copy + before;
             try { SelfCheck(); }
             catch { *engine = table; throw; }
+            _ = FinalizedHandles.Refusal;    // where it refuses, hooks work all the same, and a note says so
             return null;
         }
         catch (PlatformNotSupportedException refusal) { return refusal; }

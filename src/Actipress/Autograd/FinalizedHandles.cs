@@ -125,7 +125,7 @@ static unsafe class FinalizedHandles
             disposeTensor = Replace(library, "THSTensor_dispose", (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DisposeTensor);
             disposeScalar = Replace(library, "THSTorch_dispose_scalar", (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DisposeScalar);
             Probe();
-            GC.Collect();
+            GC.Collect(0);
             GC.WaitForPendingFinalizers();
             return null;
         }
@@ -140,10 +140,14 @@ static unsafe class FinalizedHandles
         ~FinalizerProbe() => finalizer = Environment.CurrentManagedThreadId;
     }
 
-    // The function begins with: test rdi, rdi (rcx on Windows); je to a ret. Five bytes, as many as a jump has, and one word is written at
-    // once. Returns a function that does what the replaced one did.
-    static delegate* unmanaged[Cdecl]<nint, void> Replace(nint library, string name, nint replacement)
+    /// <summary>Replaces an exported function that begins with a test of its argument for null. Returns what it was.</summary>
+    /// <param name="library">The library that exports the function.</param>
+    /// <param name="name">The function, which returns where its argument is null.</param>
+    /// <param name="replacement">The function in its place.</param>
+    /// <exception cref="PlatformNotSupportedException">The function begins otherwise; nothing was changed.</exception>
+    internal static delegate* unmanaged[Cdecl]<nint, void> Replace(nint library, string name, nint replacement)
     {
+        // The test is: test rdi, rdi (rcx on Windows); je to a ret. It has five bytes, as many as a jump, and one word is written at once.
         const int JumpBytes = 5, Return = 0xC3;
         if (!NativeLibrary.TryGetExport(library, name, out var function)) throw LibTorch.Unsupported($"no function {name}", "one");
         var begin = new ReadOnlySpan<byte>((void*)function, sizeof(nint));

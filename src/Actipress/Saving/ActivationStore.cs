@@ -194,9 +194,8 @@ sealed class ActivationStore : SavedTensorHooks
 
     public override void Ended(in Frame frame, ReadOnlySpan<nint> results)
     {
-        if (Derives is null || !Enabled) return;
-        lock (gate)
-            lineage.Add(frame, OperationObserver.Running!.ListOf(frame), results, tensor => held.Find(tensor, Geometry.OfMap(tensor)));
+        if (Derives is null || !Enabled || OperationObserver.Running is not { } operations) return;
+        lock (gate) lineage.Add(frame, operations.ListOf(frame), results, tensor => held.Find(tensor, Geometry.OfMap(tensor)));
     }
 
     public override SavedTensor Pack(Tensor tensor)

@@ -46,7 +46,7 @@ sealed class Concatenation : IDisposable
     /// <param name="result">The result.</param>
     public static Concatenation? Of(ReadOnlySpan<nint> operands, double axis, Tensor result)
     {
-        if (operands.Length < 2 || double.IsNaN(axis)) return null;
+        if (operands.Length < 2 || operands.Contains(0) || double.IsNaN(axis)) return null;
         var along = (int)(axis < 0 ? axis + result.dim() : axis);
         var (parts, first, isWhole) = (new List<Part>(), 0L, true);
         foreach (var operand in operands)

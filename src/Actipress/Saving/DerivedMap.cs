@@ -26,11 +26,8 @@ sealed class DerivedMap : Packed
     readonly DerivedValues values;
     readonly int decoded;
 
-    DerivedMap(DerivedValues values, bool isSettled, int decoded, double error)
-    {
+    DerivedMap(DerivedValues values, bool isSettled, int decoded, double error) =>
         (this.values, IsSettled, this.decoded, RelativeError) = (values, isSettled, decoded, error);
-        foreach (var source in values.Sources) source.HasDerived = true;
-    }
 
     /// <summary>Derives a map; null where its error would be larger than the operation bears, or larger than that of coding it.</summary>
     /// <param name="map">The map.</param>
@@ -46,6 +43,7 @@ sealed class DerivedMap : Packed
         var ofSources = derivation.Sources.Max(source => source.Values!.RelativeError ?? 0);
         if (mostError is { } most && !(error <= most && (error <= Near || error <= MostOfSources * ofSources))) return null;
         var signs = argument is null ? null : trial.Signs();
+        foreach (var source in derivation.Sources) source.HasDerived = true;
         var used = signs is null ? derivation : argument!.Settled();
         return new(new(map, used, signs, release), isSettled: signs is not null, Decoded(used), error);
     }

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn.functional;
@@ -18,6 +19,20 @@ public sealed class FinalizedHandlesTests
     [InlineData(nameof(Scenario.What_waited_is_freed))]
     public void Within_an_operation(string scenario) =>
         ChildProcess.RunScenario(typeof(Scenario), scenario, ("DOTNET_TieredCompilation", "0"));
+
+    [Theory]
+    [InlineData("THSTensor_add", "at the beginning of THSTensor_add")]
+    [InlineData("THSTensor_nothing", "no function THSTensor_nothing")]
+    public unsafe void A_function_of_other_code_is_refused_and_stays(string name, string found)
+    {
+        SavedTensors.SelfCheck();
+        var library = NativeLibrary.Load("LibTorchSharp", typeof(torch).Assembly, null);
+        var isThere = NativeLibrary.TryGetExport(library, name, out var function);
+        var before = isThere ? new ReadOnlySpan<byte>((void*)function, 16).ToArray() : [];
+        var refusal = Assert.Throws<PlatformNotSupportedException>(() => { FinalizedHandles.Replace(library, name, 1); });
+        Assert.Contains(found, refusal.Message, StringComparison.Ordinal);
+        if (isThere) Assert.Equal(before, new ReadOnlySpan<byte>((void*)function, 16).ToArray());
+    }
 
     public sealed class Scenario
     {
@@ -93,7 +108,7 @@ public sealed class FinalizedHandlesTests
                 nn.GroupNorm(4, 16), nn.ELU(), nn.Conv2d(16, 16, 3, padding: 1), nn.Softplus(), nn.Conv2d(16, 4, 1));
             using var images = randn(8, 3, 32, 32);
             using (model.CompressActivations(ActivationCodec.Dct(10)))
-                for (var step = 0; step < 150; step++)
+                for (var step = 0; step < 60; step++)
                 {
                     using var loss = Loss(model.forward(images));
                     loss.backward();

@@ -70,7 +70,7 @@ public sealed class OldLibstdcxxTests : IDisposable
         Assert.Equal(before, File.ReadAllBytes(Original));
         var ended = Status(program);
         Assert.Equal(0, ended.ExitCode);
-        Assert.Contains("hooks     work", ended.Output, StringComparison.Ordinal);
+        Assert.Contains("hooks       work", ended.Output, StringComparison.Ordinal);
     }
 
     [Fact]
