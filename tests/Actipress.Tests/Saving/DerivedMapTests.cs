@@ -396,17 +396,19 @@ public sealed class DerivedMapTests : IDisposable
     }
 
     [Fact]
-    public void Random_graphs_have_the_plain_gradients() => Hammer(300, ofWhichOneFailed: 35391);    // a finer form lost a ReLU's signs
+    public void Random_graphs_have_the_plain_gradients() =>
+        Hammer(300, 35391, 40425);    // a finer form lost a ReLU's signs; rounding alone
 
     [LongFact]
     public void A_hundred_thousand_random_graphs_have_the_plain_gradients() => Hammer(100_000);
 
     // The graphs have about ten operations each, of which some can be derived. Tensors are freed, changed and reused all the time. No
-    // derivative jumps but those whose signs are kept: in so many graphs rounding would reach the other side of a jump.
-    void Hammer(int graphs, params int[] ofWhichOneFailed)
+    // derivative jumps but those whose signs are kept: in so many graphs rounding would reach the other side of a jump. In some graphs norms
+    // make rounding large; there the plain gradient changes as much with the last bits of the input.
+    void Hammer(int graphs, params int[] once)
     {
         var (compared, derived) = (0, 0);
-        foreach (var graph in ofWhichOneFailed.Concat(Enumerable.Range(0, graphs)))
+        foreach (var graph in once.Concat(Enumerable.Range(0, graphs)))
         {
             var plain = RandomGraph(graph, null);
             var store = Store(handsOutOriginals: graph % 2 == 0);
@@ -419,22 +421,29 @@ public sealed class DerivedMapTests : IDisposable
             if (Ways(store.Report()).Contains("derived from", StringComparison.Ordinal)) derived++;
             for (var pass = 0; pass < plain.Length; pass++)
             {
-                AssertNear(plain[pass], found[pass], $"graph {graph}, pass {pass}");
+                if (!IsNear(plain[pass], found[pass]))
+                {
+                    using var difference = Difference(plain[pass], found[pass]);
+                    using var ofRounding = Difference(plain[pass], RandomGraph(graph, null, nudge: 2e-7)![pass]);
+                    Assert.True(
+                        difference.item<float>() <= 2 * ofRounding.item<float>(),
+                        $"graph {graph}, pass {pass}: off by {difference.item<float>()}, by rounding {ofRounding.item<float>()}");
+                }
                 plain[pass].Dispose();
                 found[pass].Dispose();
             }
         }
-        Assert.InRange(compared, graphs / 2, graphs + ofWhichOneFailed.Length);
-        Assert.InRange(derived, graphs / 4, graphs + ofWhichOneFailed.Length);
+        Assert.InRange(compared, graphs / 2, graphs + once.Length);
+        Assert.InRange(derived, graphs / 4, graphs + once.Length);
     }
 
     // Returns the gradients of one or two backward passes; null where libtorch refuses the backward pass.
-    Tensor[]? RandomGraph(int seed, ActivationStore? store)
+    Tensor[]? RandomGraph(int seed, ActivationStore? store, double nudge = 0)
     {
         var draw = new Random(seed);
         using var everything = NewDisposeScope();
         random.manual_seed(seed);
-        var leaf = randn([2, 16, 4, 4], requires_grad: true);
+        var leaf = randn([2, 16, 4, 4]).Mul(1 + nudge).requires_grad_();
         var (living, kept) = (new List<Tensor> { leaf.Mul(1) }, new List<Tensor>());
         var steps = new (Tensor Weight, Tensor Bias)[3];
         for (var i = 0; i < steps.Length; i++) steps[i] = (rand(16).Add_(0.5), randn(16));
@@ -501,11 +510,18 @@ public sealed class DerivedMapTests : IDisposable
 
     static string Ways(CompressionReport report) => string.Join(", ", report.Layers.Select(layer => layer.KeptAs));
 
+    static Tensor Difference(Tensor expected, Tensor found) => (expected - found).abs().max();
+
+    static bool IsNear(Tensor expected, Tensor found)
+    {
+        using var difference = Difference(expected, found);
+        using var largest = expected.abs().max();
+        return difference.item<float>() <= 2e-4 * largest.item<float>();
+    }
+
     static void AssertNear(Tensor expected, Tensor found, string what)
     {
-        using var difference = (expected - found).abs().max();
-        using var largest = expected.abs().max();
-        var (error, size) = (difference.item<float>(), largest.item<float>());
-        Assert.True(error <= 2e-4 * size, $"{what}: off by {error}, of values up to {size}");
+        using var difference = Difference(expected, found);
+        Assert.True(IsNear(expected, found), $"{what}: off by {difference.item<float>()}");
     }
 }
