@@ -403,8 +403,8 @@ public sealed class DerivedMapTests : IDisposable
     public void A_hundred_thousand_random_graphs_have_the_plain_gradients() => Hammer(100_000);
 
     // The graphs have about ten operations each, of which some can be derived. Tensors are freed, changed and reused all the time. No
-    // derivative jumps but those whose signs are kept: in so many graphs rounding would reach the other side of a jump. In some graphs norms
-    // make rounding large; there the plain gradient changes as much with the last bits of the input.
+    // derivative jumps but those whose signs are kept: in so many graphs rounding would reach the other side of a jump. Norms make rounding
+    // large in a few graphs; there the plain gradient changes as much with the last bits of the input.
     void Hammer(int graphs, params int[] once)
     {
         var (compared, derived) = (0, 0);
