@@ -23,11 +23,11 @@ static class StatusCommand
             var hooks = "work";
             try { SavedTensors.SelfCheck(); }
             catch (PlatformNotSupportedException refusal) { hooks = refusal.Message; }
-            var observer = hooks == "work"
-                ? SavedTensors.ObserverRefusal ?? "works: what is kept of a map goes by the operation that saves it" : "none without hooks";
-            var finalizers = hooks == "work"
-                ? SavedTensors.FinalizerRefusal ?? "wait: what the collector frees lives until running operations have ended"
-                : "none without hooks";
+            string OnHooks(Func<string?> refusal, string works) => hooks == "work" ? refusal() ?? works : "none without hooks";
+            var observer =
+                OnHooks(() => SavedTensors.ObserverRefusal, "works: what is kept of a map goes by the operation that saves it");
+            var finalizers =
+                OnHooks(() => SavedTensors.FinalizerRefusal, "wait: what the collector frees lives until running operations have ended");
             using var trial = Devices.Meter(torch.CPU, out var noMeter);
             var meter = noMeter ?? $"works: {AllocatorMeter.SourceOn(torch.CPU)}";
             var gpus = torch.cuda.is_available() ? torch.cuda.device_count() : 0;

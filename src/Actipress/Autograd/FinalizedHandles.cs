@@ -122,8 +122,13 @@ static unsafe class FinalizedHandles
         {
             if (!NativeLibrary.TryLoad("LibTorchSharp", typeof(torch).Assembly, null, out var library))
                 throw LibTorch.Unsupported("no LibTorchSharp", "TorchSharp 0.107.0's");
-            disposeTensor = Replace(library, "THSTensor_dispose", (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DisposeTensor);
-            disposeScalar = Replace(library, "THSTorch_dispose_scalar", (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DisposeScalar);
+            var tensors = Prepare(library, "THSTensor_dispose", (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DisposeTensor);
+            var scalars = Prepare(library, "THSTorch_dispose_scalar", (nint)(delegate* unmanaged[Cdecl]<nint, void>)&DisposeScalar);
+            // Other threads may free a tensor while the jumps are written.
+            disposeTensor = (delegate* unmanaged[Cdecl]<nint, void>)tensors.Original;
+            disposeScalar = (delegate* unmanaged[Cdecl]<nint, void>)scalars.Original;
+            MachineCode.Overwrite(tensors.Function, tensors.Jump);
+            MachineCode.Overwrite(scalars.Function, scalars.Jump);
             Probe();
             GC.Collect(0);
             GC.WaitForPendingFinalizers();
@@ -140,14 +145,17 @@ static unsafe class FinalizedHandles
         ~FinalizerProbe() => finalizer = Environment.CurrentManagedThreadId;
     }
 
-    /// <summary>Replaces an exported function that begins with a test of its argument for null. Returns what it was.</summary>
+    /// <summary>
+    /// Prepares to replace an exported function that begins with a test of its argument for null. Returns its address, the word with a jump
+    /// to write there, and the address of a function that does what it did.
+    /// </summary>
     /// <param name="library">The library that exports the function.</param>
     /// <param name="name">The function, which returns where its argument is null.</param>
     /// <param name="replacement">The function in its place.</param>
-    /// <exception cref="PlatformNotSupportedException">The function begins otherwise; nothing was changed.</exception>
-    internal static delegate* unmanaged[Cdecl]<nint, void> Replace(nint library, string name, nint replacement)
+    /// <exception cref="PlatformNotSupportedException">The function begins otherwise.</exception>
+    internal static (nint Function, nint Jump, nint Original) Prepare(nint library, string name, nint replacement)
     {
-        // The test is: test rdi, rdi (rcx on Windows); je to a ret. It has five bytes, as many as a jump, and one word is written at once.
+        // The test is: test rdi, rdi (rcx on Windows); je to a ret. It has five bytes, as many as a jump.
         const int JumpBytes = 5, Return = 0xC3;
         if (!NativeLibrary.TryGetExport(library, name, out var function)) throw LibTorch.Unsupported($"no function {name}", "one");
         var begin = new ReadOnlySpan<byte>((void*)function, sizeof(nint));
@@ -169,7 +177,6 @@ static unsafe class FinalizedHandles
         begin.CopyTo(word);
         word[0] = 0xE9;                                                             // jmp
         MemoryMarshal.Write(word[1..], checked((int)(jump - (function + JumpBytes))));
-        MachineCode.Overwrite(function, MemoryMarshal.Read<nint>(word));
-        return (delegate* unmanaged[Cdecl]<nint, void>)original;
+        return (function, MemoryMarshal.Read<nint>(word), original);
     }
 }

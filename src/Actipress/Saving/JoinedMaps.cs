@@ -48,7 +48,7 @@ sealed class JoinedMaps(
             }
             var derivation = new Derivation.Joined(parts, concatenation.Axis, values.shape);
             if (!DerivedMap.CanBe(saved, derivation)) return null;
-            var mostError = policy.Finer(wanted.Codec, values, wanted.Need).First().MostError;
+            var mostError = policy.MostError(wanted.Codec, values, wanted.Need);
             return DerivedMap.Of(saved, derivation, mostError, release) is { } joined
                 ? new(joined, "joined") { Fineness = Fineness.Codec } : null;
         }

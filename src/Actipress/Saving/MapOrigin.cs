@@ -45,6 +45,7 @@ sealed class MapOrigin : IDisposable
         return again?.as_strided(Geometry.Sizes, Geometry.Strides, Geometry.Offset);
     }
 
+    /// <summary>Whether nothing identifies the elements any more.</summary>
     public bool IsDisposed => Storage.Address == 0;
 
     public void Dispose()

@@ -154,8 +154,7 @@ sealed class MapPacking(
     {
         if (lineage.Of(map) is not { } derivation || !DerivedMap.CanBe(map, derivation)) return null;
         foreach (var source in derivation.Sources) source.NeedOfDerived = Sensitivity.Stricter(source.NeedOfDerived ?? need, need);
-        // This is the largest error that the operation bears before a finer codec stands in.
-        var mostError = codec is null ? default(double?) : policy.Finer(codec, values, need).First().MostError;
+        var mostError = codec is null ? default(double?) : policy.MostError(codec, values, need);
         var derived = DerivedMap.Of(map, values, derivation, mostError, release);
         if (derived is not null)
             foreach (var source in derivation.Sources) source.Values!.HarmsToo(derived.RelativeError, Sensitivity.Weight(need));

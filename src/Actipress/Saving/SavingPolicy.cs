@@ -56,6 +56,9 @@ abstract class SavingPolicy
     public virtual IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
         [(codec, double.PositiveInfinity)];
 
+    /// <summary>The largest relative error that the operation bears before a finer codec stands in.</summary>
+    public double MostError(ActivationCodec codec, Tensor map, Need need) => Finer(codec, map, need).First().MostError;
+
     /// <summary>Adapts the codec of a layer to one of its maps.</summary>
     public virtual ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros) => codec;
 }

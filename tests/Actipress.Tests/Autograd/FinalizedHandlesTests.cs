@@ -29,7 +29,7 @@ public sealed class FinalizedHandlesTests
         var library = NativeLibrary.Load("LibTorchSharp", typeof(torch).Assembly, null);
         var isThere = NativeLibrary.TryGetExport(library, name, out var function);
         var before = isThere ? new ReadOnlySpan<byte>((void*)function, 16).ToArray() : [];
-        var refusal = Assert.Throws<PlatformNotSupportedException>(() => { FinalizedHandles.Replace(library, name, 1); });
+        var refusal = Assert.Throws<PlatformNotSupportedException>(() => FinalizedHandles.Prepare(library, name, 1));
         Assert.Contains(found, refusal.Message, StringComparison.Ordinal);
         if (isThere) Assert.Equal(before, new ReadOnlySpan<byte>((void*)function, 16).ToArray());
     }

@@ -1,4 +1,5 @@
 using Actipress.Saving;
+using static Actipress.Tests.Saving.ThroughStore;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn.functional;
 
@@ -247,15 +248,5 @@ public sealed class JoinedMapTests : IDisposable
         AssertNear(
             ThroughStore.Gradient(y => Of("a dense block", y), x, null, out _),
             ThroughStore.Gradient(y => Of("a dense block", y), x, store, out _), "the next pass");
-    }
-
-    static string Ways(CompressionReport report) => string.Join(", ", report.Layers.Select(layer => layer.KeptAs));
-
-    static void AssertNear(Tensor expected, Tensor found, string what)
-    {
-        using var difference = (expected - found).abs().max();
-        using var largest = expected.abs().max();
-        var (error, size) = (difference.item<float>(), largest.item<float>());
-        Assert.True(error <= 2e-4 * size, $"{what}: off by {error}, of values up to {size}");
     }
 }

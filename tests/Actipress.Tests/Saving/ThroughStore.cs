@@ -50,4 +50,27 @@ static class ThroughStore
         Assert.Equal(0, store?.LiveBytes ?? 0);
         return leaf.grad!.DetachFromDisposeScope();
     }
+
+    /// <summary>The ways in which the layers' maps are kept.</summary>
+    public static string Ways(CompressionReport report) => string.Join(", ", report.Layers.Select(layer => layer.KeptAs));
+
+    /// <summary>The largest difference of two gradients.</summary>
+    public static float Difference(Tensor expected, Tensor found)
+    {
+        using var difference = expected.sub(found);
+        using var size = difference.abs();
+        using var largest = size.max();
+        return largest.item<float>();
+    }
+
+    /// <summary>Whether two gradients differ by rounding alone.</summary>
+    public static bool IsNear(Tensor expected, Tensor found)
+    {
+        using var size = expected.abs();
+        using var largest = size.max();
+        return Difference(expected, found) <= 2e-4 * largest.item<float>();
+    }
+
+    public static void AssertNear(Tensor expected, Tensor found, string what) =>
+        Assert.True(IsNear(expected, found), $"{what}: off by {Difference(expected, found)}");
 }
