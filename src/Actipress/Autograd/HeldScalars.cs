@@ -137,10 +137,22 @@ static class HeldScalars
         return x.hardtanh_(lowest, highest);
     }
 
+    public static Tensor Elu(this Tensor x, double alpha)
+    {
+        using Scalar held = alpha, one = 1;
+        return x.elu(held, one, one);
+    }
+
     public static Tensor Elu_(this Tensor x, double alpha)
     {
         using Scalar held = alpha, scale = 1;
         return x.elu_(held, scale, scale);
+    }
+
+    public static Tensor LeakyRelu(this Tensor x, double slope)
+    {
+        using Scalar held = slope;
+        return x.leaky_relu(held);
     }
 
     public static Tensor LeakyRelu_(this Tensor x, double slope)

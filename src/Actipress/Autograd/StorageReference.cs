@@ -53,6 +53,15 @@ sealed unsafe class StorageReference : IDisposable
     /// <summary>How many hold an object that libtorch counts, as it does storages and tensors' implementations.</summary>
     public static long HoldersOf(nint counted) => (uint)Interlocked.Read(ref Counts(counted));
 
+    /// <summary>Adds a holder of an object that libtorch counts.</summary>
+    public static void Retain(nint counted) => Interlocked.Increment(ref Counts(counted));
+
+    /// <summary>Ends a hold of a counted object without content of its own, such as a text; the last one frees it.</summary>
+    public static void Release(nint counted)
+    {
+        if ((uint)Interlocked.Decrement(ref Counts(counted)) == 0) EndWeak(counted);
+    }
+
     /// <summary>Holds the storage as a tensor would, until <see cref="LetGo"/>; false where its data are gone.</summary>
     public bool TryHold()
     {
@@ -76,8 +85,12 @@ sealed unsafe class StorageReference : IDisposable
     {
         var address = Interlocked.Exchange(ref storage, 0);
         if (address == 0) return;
-        if (Interlocked.Add(ref Counts(address), -OneWeak) >> 32 != 0) return;
-        CppAbi.Delete(address);
+        EndWeak(address);
+    }
+
+    static void EndWeak(nint counted)
+    {
+        if (Interlocked.Add(ref Counts(counted), -OneWeak) >> 32 == 0) CppAbi.Delete(counted);
     }
 
     /// <summary>Proves the layout above on a tensor whose data pointer and size are known by other means.</summary>

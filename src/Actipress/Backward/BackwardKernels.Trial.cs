@@ -48,22 +48,24 @@ static unsafe partial class BackwardKernels
         foreach (var found in (List<float>[])[libtorchs, ours])
         {
             var trial = new Trial(input, showsMaps: found == libtorchs);
-            Step(() => nn.functional.conv2d(input, weight));
-            Check(ofBatchNorm, () => nn.functional.batch_norm(input, null, null, scale, null, training: true));
-            if (HasThreshold) Check(ofThreshold, () => trial.OfResult(() => nn.functional.relu(input)));
+            Step("a convolution", () => nn.functional.conv2d(input, weight));
+            Check("a batch norm", ofBatchNorm, () => nn.functional.batch_norm(input, null, null, scale, null, training: true));
+            if (HasElementwise)
+                foreach (var own in elementwise.Values)
+                    Check(own.Function.Name, own.Holders, () => trial.Of(() => own.Function.Call(input)));
 
-            void Check(Holders holders, Func<Tensor> output)
+            void Check(string name, Holders holders, Func<Tensor> output)
             {
-                Action shared = () => Step(() =>
+                Action shared = () => Step(name, () =>
                 {
                     // An operation that ran earlier reads the gradient later.
                     var before = input.Mul(2);
                     return nn.functional.conv2d(output().Add(before), ones(2, 4, 1, 1));
                 });
-                holders.Learn(shared, own: () => Step(() => output().mul(slope)));
+                holders.Learn(shared, own: () => Step(name, () => output().mul(slope)));
             }
 
-            void Step(Func<Tensor> output)
+            void Step(string name, Func<Tensor> output)
             {
                 var before = trial.Read;
                 SavedTensorsScope.RunApart(trial, () =>
@@ -77,7 +79,7 @@ static unsafe partial class BackwardKernels
                     }
                 });
                 if (found == ours && trial.Read == before)
-                    throw LibTorch.Unsupported("no call of a kernel in a trial", "one for each placeholder");
+                    throw LibTorch.Unsupported($"no call of a kernel for {name} in a trial", "one for each placeholder");
             }
         }
         for (var i = 0; i < ours.Count; i++)
@@ -85,23 +87,23 @@ static unsafe partial class BackwardKernels
                 throw LibTorch.Unsupported($"a gradient of {ours[i]} of a kernel of ours in a trial", $"{libtorchs[i]}, as of libtorch's");
     }
 
-    // Shows placeholders in place of a known input, and of the result of one operation.
+    // Shows placeholders in place of a known input, and of what chosen operations save.
     sealed class Trial(Tensor input, bool showsMaps) : SavedTensorHooks
     {
-        bool savesResult;
+        bool isChosen;
 
         public int Read { get; private set; }
 
-        public Tensor OfResult(Func<Tensor> operation)
+        public Tensor Of(Func<Tensor> operation)
         {
-            savesResult = true;
+            isChosen = true;
             try { return operation(); }
-            finally { savesResult = false; }
+            finally { isChosen = false; }
         }
 
         public override SavedTensor Pack(Tensor tensor) =>
             !showsMaps && tensor.shape.AsSpan().SequenceEqual(input.shape)
-            && (savesResult || StorageReference.AddressOf(tensor) == StorageReference.AddressOf(input))
+            && (isChosen || StorageReference.AddressOf(tensor) == StorageReference.AddressOf(input))
                 ? new InPieces(this, tensor) : new PassedOn(tensor);
 
         sealed class InPieces : SavedTensor, IMapPieces

@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
 using static TorchSharp.torch;
@@ -29,21 +30,30 @@ static unsafe partial class BackwardKernels
     static delegate* unmanaged[Cdecl]<nint*, int> newEmpty;
 
     // The gradients of each way of calling a kernel.
-    static readonly Holders ofBatchNorm = new(), ofThreshold = new();
+    static readonly Holders ofBatchNorm = new();
+
+    // The elementwise functions, by their backward operations.
+    static readonly FrozenDictionary<string, Elementwise> elementwise =
+        ElementwiseFunction.All.ToFrozenDictionary(function => function.Backward, function => new Elementwise(function));
 
     /// <summary>Why this platform has no kernels; null where it has. The first read of this property registers the kernels.</summary>
     public static PlatformNotSupportedException? Refusal => installed.Value;
 
     /// <summary>Whether the kernels recognise a gradient that nobody else reads, where <see cref="Refusal"/> is null.</summary>
-    public static bool KnowOwnGradients => ofBatchNorm.AreKnown && (!HasThreshold || ofThreshold.AreKnown);
+    public static bool KnowOwnGradients =>
+        ofBatchNorm.AreKnown && (!HasElementwise || elementwise.Values.All(own => own.Holders.AreKnown));
 
-    /// <summary>Whether a ReLU's backward pass has a kernel, where <see cref="Refusal"/> is null.</summary>
-    public static bool HasThreshold => BoxedKernels.AreAvailable;
+    /// <summary>
+    /// Whether the backward passes of <see cref="ElementwiseFunction"/>s have kernels, where <see cref="Refusal"/> is null.
+    /// </summary>
+    public static bool HasElementwise => BoxedKernels.AreAvailable;
 
     static PlatformNotSupportedException? Install()
     {
         try
         {
+            // The trial below uses hooks.
+            EngineHooks.EnsureInstalled();
             convolutionBackward = (NativeConvolutionBackward)LibTorch.Symbol("aoti_torch_cpu_convolution_backward");
             listSize = (delegate* unmanaged[Cdecl]<nint, ulong*, int>)LibTorch.Symbol("torch_list_size");
             listItem = (delegate* unmanaged[Cdecl]<nint, ulong, ulong*, int>)LibTorch.Symbol("torch_list_get_item");
@@ -51,7 +61,8 @@ static unsafe partial class BackwardKernels
             newEmpty = (delegate* unmanaged[Cdecl]<nint*, int>)LibTorch.Symbol("aoti_torch_new_uninitialized_tensor");
             Implement("convolution_backward\0"u8, &ConvolutionBackward);
             Implement("native_batch_norm_backward\0"u8, &BatchNormBackward);
-            if (HasThreshold) BoxedKernels.Implement("aten::threshold_backward"u8, &ThresholdBackward);
+            if (HasElementwise)
+                foreach (var backward in elementwise.Keys) BoxedKernels.Implement(backward, &ElementwiseBackward);
             SelfCheck();
             return null;
         }
@@ -153,18 +164,32 @@ static unsafe partial class BackwardKernels
     });
 
     [UnmanagedCallersOnly]
-    static void ThresholdBackward(nint functor, nint operation, ulong keys, BoxedStack* stack)
+    static void ElementwiseBackward(nint functor, nint operation, ulong keys, BoxedStack* stack)
     {
         var found = Guarded(() =>
         {
-            var threshold = (float)stack->TakeNumber();
-            var (result, gradient) = (stack->TakeTensor(), stack->TakeTensor());
-            return OfPieces(
-                result, [gradient],
-                pieces => (PiecewiseThreshold.Run(gradient, pieces, threshold, mayOverwrite: ofThreshold.AreOne(gradient)), null, null))
-                ?? (Lost(result, true), null, null);
+            var own = elementwise[BoxedKernels.NameOf(operation)];
+            using var arguments = new BoxedArguments(stack->Take(own.Function.Arguments));
+            using Tensor gradient = arguments.Tensor(0), map = arguments.Tensor(own.Function.Saved);
+            var ofPieces = OfPieces(map, [gradient], pieces => (PiecewiseElementwise.Run(
+                gradient, pieces, mayOverwrite: own.Holders.AreOne(gradient),
+                (of, values, to) => arguments.Call(own.Backward, of, values, to)), null, null));
+            return ofPieces ?? (Lost(map, true), null, null);
         });
         stack->Put(Give(found.Item1));
+    }
+
+    sealed class Elementwise(ElementwiseFunction function)
+    {
+        readonly Lazy<BoxedOperation> backward = new(() => BoxedKernels.Find(function.Backward, "grad_input"));
+
+        public ElementwiseFunction Function => function;
+
+        /// <summary>The gradients of the backward operation.</summary>
+        public Holders Holders { get; } = new();
+
+        /// <summary>The overload of the backward operation that writes its result to a given place.</summary>
+        public BoxedOperation Backward => backward.Value;
     }
 
     // Runs a kernel on the map of a placeholder. Returns null where the tensor is no placeholder, where the kernel fails, and where another

@@ -1,11 +1,12 @@
 using System.Runtime.InteropServices;
+using System.Text;
 using Actipress.Autograd;
 
 namespace Actipress.Backward;
 
 /// <summary>
-/// Registers kernels for operations whose arguments are numbers of any type, which libtorch's stable interface cannot pass. libtorch's own
-/// dispatcher calls such a kernel with its arguments on a stack of <c>c10::IValue</c>s (<c>c10::Dispatcher::registerImpl</c>).
+/// Registers and calls operations whose arguments are numbers of any type, which libtorch's stable interface cannot pass. libtorch's own
+/// dispatcher takes such arguments on a stack of <c>c10::IValue</c>s (<c>c10::Dispatcher::registerImpl</c>, <c>callBoxed</c>).
 /// </summary>
 /// <remarks>
 /// The layouts here are those of libtorch 2.10 on Linux. On other systems nothing is registered. <see cref="BackwardKernels"/> calls each
@@ -34,14 +35,20 @@ static unsafe class BoxedKernels
     }
 
     /// <summary>Whether kernels can be registered here.</summary>
-    public static bool AreAvailable => OperatingSystem.IsLinux() && LibTorch.SymbolOrNull(RegisterName) != 0;
+    public static bool AreAvailable { get; } = OperatingSystem.IsLinux() && LibTorch.SymbolOrNull(RegisterName) != 0;
+
+    // The address of libtorch's dispatcher, and its methods.
+    static readonly Lazy<nint> dispatcher = new(
+        () => ((delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN3c1010Dispatcher13realSingletonEv"))());
+
+    static readonly Lazy<nint> call = new(
+        () => LibTorch.Symbol("_ZNK3c1010Dispatcher9callBoxedERKNS_14OperatorHandleEPSt6vectorINS_6IValueESaIS5_EE"));
 
     /// <summary>Registers a kernel for the device "meta". The kernel stays until the process ends.</summary>
     /// <param name="operation">The operation's full name.</param>
     /// <param name="kernel">A function of a functor, the operation, the dispatch keys, and the stack.</param>
-    public static void Implement(ReadOnlySpan<byte> operation, delegate* unmanaged<nint, nint, ulong, BoxedStack*, void> kernel)
+    public static void Implement(string operation, delegate* unmanaged<nint, nint, ulong, BoxedStack*, void> kernel)
     {
-        var dispatcher = ((delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN3c1010Dispatcher13realSingletonEv"))();
         var keyOf = (delegate* unmanaged[Cdecl]<nint*, ushort>)LibTorch.Symbol(
             "_ZN3c1016parseDispatchKeyERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE");
         var register = (delegate* unmanaged[Cdecl]<nint*, nint, nint*, uint, nint*, NoSignature, nint*, nint*, nint*>)
@@ -51,62 +58,139 @@ static unsafe class BoxedKernels
         nint schema = 0;
         new Span<nint>(function, KernelWords).Clear();
         function[KernelsFunction] = (nint)kernel;
-        Write(key, "Meta"u8);
+        Write(key, "Meta");
         Write(name, operation);
-        Write(name + TextWords, ""u8);
-        Write(note, "actipress"u8);
+        Write(name + TextWords, "");
+        Write(note, "actipress");
         var letters = name[0];
-        register(registration, dispatcher, name, keyOf(key) | 1u << 16, function, default, &schema, note);
+        register(registration, dispatcher.Value, name, keyOf(key) | 1u << 16, function, default, &schema, note);
         // libtorch may have taken the letters of the name.
-        if (name[0] == letters && operation.Length > LettersInside) NativeMemory.Free((void*)letters);
+        if (name[0] == letters) Free(name, operation);
     }
 
-    // Writes a std::string, whose letters are on the heap where they are many (libtorch's operator delete is free).
-    static void Write(nint* text, ReadOnlySpan<byte> letters)
+    /// <summary>Finds an operation of libtorch.</summary>
+    /// <param name="operation">The operation's full name.</param>
+    /// <param name="overload">The name of its overload.</param>
+    /// <exception cref="PlatformNotSupportedException">There is none.</exception>
+    public static BoxedOperation Find(string operation, string overload)
     {
-        var inside = letters.Length <= LettersInside;
-        var at = inside ? (byte*)(text + 2) : (byte*)NativeMemory.Alloc((nuint)letters.Length + 1);
-        letters.CopyTo(new(at, letters.Length));
-        at[letters.Length] = 0;
-        (text[0], text[1]) = ((nint)at, letters.Length);
-        if (!inside) text[2] = letters.Length;
+        var find = (delegate* unmanaged[Cdecl]<nint*, nint, nint*, nint*>)LibTorch.Symbol(
+            "_ZN3c1010Dispatcher10findSchemaERKNS_12OperatorNameE");
+        // A std::optional of an operation: its two words and whether it is there.
+        nint* found = stackalloc nint[3], name = stackalloc nint[2 * TextWords];
+        Write(name, operation);
+        Write(name + TextWords, overload);
+        find(found, dispatcher.Value, name);
+        Free(name, operation);
+        Free(name + TextWords, overload);
+        return (byte)found[2] != 0
+            ? new(found[0], found[1]) : throw LibTorch.Unsupported($"no operation {operation}.{overload}", "one for the backward pass");
+    }
+
+    /// <summary>Calls an operation, which takes its arguments from the stack and leaves its results there.</summary>
+    public static void Call(BoxedOperation operation, BoxedStack* stack) =>
+        ((delegate* unmanaged[Cdecl]<nint, BoxedOperation*, BoxedStack*, void>)call.Value)(dispatcher.Value, &operation, stack);
+
+    /// <summary>The full name of the operation that a kernel received.</summary>
+    /// <param name="operation">
+    /// The address of the operation. It begins with the address of its definition, which begins with its name.
+    /// </param>
+    public static string NameOf(nint operation) => Encoding.ASCII.GetString(CppAbi.Text(*(nint**)operation));
+
+    // Writes a std::string, whose letters are on the heap where they are many (libtorch's operator delete is free).
+    static void Write(nint* text, string value)
+    {
+        var at = IsInside(value) ? (byte*)(text + 2) : (byte*)NativeMemory.Alloc((nuint)value.Length + 1);
+        var length = Encoding.ASCII.GetBytes(value, new Span<byte>(at, value.Length));
+        at[length] = 0;
+        (text[0], text[1]) = ((nint)at, length);
+        if (!IsInside(value)) text[2] = length;
+    }
+
+    static void Free(nint* text, string value)
+    {
+        if (!IsInside(value)) NativeMemory.Free((void*)text[0]);
+    }
+
+    static bool IsInside(string value) => value.Length <= LettersInside;
+}
+
+/// <summary>An operation of libtorch's dispatcher (<c>c10::OperatorHandle</c>), valid as long as the process lives.</summary>
+/// <param name="Definition">The address of its definition.</param>
+/// <param name="Place">Its place in the dispatcher's list.</param>
+readonly record struct BoxedOperation(nint Definition, nint Place);
+
+/// <summary>A number, text or tensor among the arguments of an operation (<c>c10::IValue</c>).</summary>
+/// <param name="Payload">The number's bits, or the address of a counted object.</param>
+/// <param name="Tag">One of <see cref="ValueTag"/>.</param>
+readonly record struct BoxedValue(nint Payload, int Tag)
+{
+    /// <summary>A value that holds a new reference to a tensor.</summary>
+    public static unsafe BoxedValue Of(Tensor tensor)
+    {
+        nint implementation;
+        LibTorch.Return(tensor, (nint)(&implementation));
+        return new(implementation, ValueTag.Tensor);
+    }
+
+    /// <summary>The same value, with a new reference to the object of a text.</summary>
+    public BoxedValue Again()
+    {
+        if (Tag == ValueTag.Text) StorageReference.Retain(Payload);
+        return this;
+    }
+
+    /// <summary>Gives the value's reference up.</summary>
+    public void Release()
+    {
+        if (Tag == ValueTag.Tensor) LibTorch.Own(Payload).Dispose();
+        if (Tag == ValueTag.Text) StorageReference.Release(Payload);
     }
 }
 
-/// <summary>The stack of a kernel's arguments and results: libtorch's <c>std::vector</c> of <c>c10::IValue</c>s.</summary>
-[StructLayout(LayoutKind.Sequential)]
-unsafe struct BoxedStack
+/// <summary>The arguments that an operation received, whose references this holds.</summary>
+sealed class BoxedArguments(BoxedValue[] values) : IDisposable
 {
-    [StructLayout(LayoutKind.Sequential)]
-    struct Value
+    /// <summary>An argument that is a tensor; the caller disposes it.</summary>
+    public Tensor Tensor(int place) => values[place].Tag == ValueTag.Tensor
+        ? LibTorch.OfImplementation(values[place].Payload)
+        : throw new InvalidOperationException($"libtorch passed a value of type {values[place].Tag} where a tensor was wanted.");
+
+    /// <summary>Calls another operation with the same numbers and texts, and other tensors.</summary>
+    /// <param name="operation">An operation that writes its result to its last argument, and has the other arguments of this one.</param>
+    /// <param name="tensors">The tensors in place of those of this operation, in their order, and last the one for the result.</param>
+    public unsafe void Call(BoxedOperation operation, params ReadOnlySpan<Tensor> tensors)
     {
-        public nint Payload;
-        public int Tag;
+        var count = values.Length + 1;
+        var used = 0;
+        var arguments = stackalloc BoxedValue[count];
+        for (var i = 0; i < values.Length; i++)
+            arguments[i] = values[i].Tag == ValueTag.Tensor ? BoxedValue.Of(tensors[used++]) : values[i].Again();
+        arguments[values.Length] = BoxedValue.Of(tensors[used]);
+        var stack = new BoxedStack(arguments, count);
+        BoxedKernels.Call(operation, &stack);
+        foreach (var result in stack.Take(1)) result.Release();
     }
 
-    readonly Value* first;
-    Value* end;
-    readonly Value* capacity;
-
-    /// <summary>Takes the last argument, which must be a number, from the stack.</summary>
-    public double TakeNumber()
+    public void Dispose()
     {
-        var value = *--end;
-        return value.Tag switch
-        {
-            ValueTag.Double => BitConverter.Int64BitsToDouble(value.Payload),
-            ValueTag.Integer => value.Payload,
-            _ => throw new InvalidOperationException($"libtorch passed a value of type {value.Tag} where a number was wanted."),
-        };
+        foreach (var value in values) value.Release();
     }
+}
 
-    /// <summary>Takes the last argument, which must be a tensor, from the stack. The caller disposes it.</summary>
-    public Tensor TakeTensor()
+/// <summary>The stack of an operation's arguments and results: libtorch's <c>std::vector</c> of <c>c10::IValue</c>s.</summary>
+[StructLayout(LayoutKind.Sequential)]
+unsafe struct BoxedStack(BoxedValue* first, int count)
+{
+    readonly BoxedValue* first = first;
+    BoxedValue* end = first + count;
+    readonly BoxedValue* capacity = first + count;
+
+    /// <summary>Takes the last values from the stack, first to last. Their references are the caller's.</summary>
+    public BoxedValue[] Take(int count)
     {
-        var value = *--end;
-        if (value.Tag != ValueTag.Tensor)
-            throw new InvalidOperationException($"libtorch passed a value of type {value.Tag} where a tensor was wanted.");
-        return LibTorch.Own(value.Payload);
+        end -= count;
+        return new Span<BoxedValue>(end, count).ToArray();
     }
 
     /// <summary>Puts a result on the stack, where an argument was before.</summary>
@@ -115,6 +199,6 @@ unsafe struct BoxedStack
     {
         nint implementation;
         LibTorch.Move(handle, (nint)(&implementation));
-        *end++ = new Value { Payload = implementation, Tag = ValueTag.Tensor };
+        *end++ = new(implementation, ValueTag.Tensor);
     }
 }

@@ -1,5 +1,6 @@
 using Actipress.Autograd;
 using Actipress.Encodings;
+using Actipress.Maps;
 
 namespace Actipress.Codecs;
 
@@ -18,6 +19,9 @@ sealed class Sections : Stored
         Bytes = Tensors.Sum(tensor => tensor.Bytes());
     }
 
+    /// <summary>Rebuilds a range, if the implementation of the sections can.</summary>
+    public Func<Sections, MapHeader, MapRange, Tensor>? UnpackRange { get; init; }
+
     public Tensor? Zeros { get; }
 
     /// <summary>The sections.</summary>
@@ -30,9 +34,14 @@ sealed class Sections : Stored
     public override Tensor[] Tensors => Zeros is null ? Encoded : [Zeros, .. Encoded];
 
     public override Stored With(Tensor[] tensors) =>
-        Zeros is null ? new Sections(null, tensors, unpack) : new Sections(tensors[0], tensors[1..], unpack);
+        new Sections(Zeros is null ? null : tensors[0], Zeros is null ? tensors : tensors[1..], unpack) { UnpackRange = UnpackRange };
 
     public override Tensor Unpack(MapHeader header) => unpack(this, header);
+
+    public override bool HasRanges(MapHeader header) => UnpackRange is not null;
+
+    public override Tensor Unpack(MapHeader header, MapRange range) =>
+        UnpackRange is { } unpackRange ? unpackRange(this, header, range) : base.Unpack(header, range);
 
     public override void Write(BinaryWriter writer)
     {
@@ -42,7 +51,9 @@ sealed class Sections : Stored
     }
 
     /// <summary>Reads the result of <see cref="Write"/>.</summary>
-    public static Sections Read(ref PackedReader reader, MapHeader header, Func<Sections, MapHeader, Tensor> unpack)
+    public static Sections Read(
+        ref PackedReader reader, MapHeader header, Func<Sections, MapHeader, Tensor> unpack,
+        Func<Sections, MapHeader, MapRange, Tensor>? unpackRange = null)
     {
         var elements = header.Shape.Elements;
         var read = new List<Tensor>();
@@ -54,7 +65,7 @@ sealed class Sections : Stored
             var wanted = header.Codec.Keep.Count(header.Codec.Transform.Coefficients(header.Shape), elements);
             if (wanted is { } kept && header.SectionEncoding.CountIn([.. read]) is { } found && found != kept)
                 throw reader.Wrong($"{found} kept coefficients", $"{kept}");
-            return new(zeros, [.. read], unpack);
+            return new(zeros, [.. read], unpack) { UnpackRange = unpackRange };
         }
         catch
         {

@@ -18,5 +18,6 @@ sealed class CpuQuantisation : Implementation
     public override Stored? Pack(Tensor map, ActivationCodec codec, PackLimits limits, out LeftRaw why) =>
         new QuantizedGroups((Quantized)codec.Encoding).Pack(map, codec.ExactZeros, out why);
 
-    public override Stored Read(ref PackedReader reader, MapHeader header) => Sections.Read(ref reader, header, QuantizedGroups.Unpack);
+    public override Stored Read(ref PackedReader reader, MapHeader header) =>
+        Sections.Read(ref reader, header, QuantizedGroups.Unpack, QuantizedGroups.Unpack);
 }

@@ -6,6 +6,7 @@ using Actipress.Encodings;
 using Actipress.Grid;
 using Actipress.Grid.Tiles;
 using Actipress.Machine;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Quantisation;
@@ -39,28 +40,36 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
     /// <summary>Rebuilds the map, which the caller disposes.</summary>
     public static Tensor Unpack(Sections stored, MapHeader header)
     {
-        var quantized = (Quantized)header.Codec.Encoding;
-        var groups = new QuantizedGroups(quantized);
-        quantized.Check(stored.Encoded, header.Shape.Elements);
         var map = empty(header.Extents, header.Type);
+        HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
+        return Filled(map, stored, header, MapRange.Whole(header.Shape, 0, header.Shape.Maps));
+    }
+
+    /// <summary>Rebuilds a range of the map, (maps, rows, elements of a row), which the caller disposes.</summary>
+    public static Tensor Unpack(Sections stored, MapHeader header, MapRange range) =>
+        Filled(empty([range.Maps, range.Rows, MapRange.RowElements(header.Shape)], header.Type), stored, header, range);
+
+    static Tensor Filled(Tensor values, Sections stored, MapHeader header, MapRange range)
+    {
         try
         {
-            HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
-            Specialised.Run<UnpackWork, bool>(header.Type, new(groups, stored, map));
-            return map;
+            var quantized = (Quantized)header.Codec.Encoding;
+            quantized.Check(stored.Encoded, header.Shape.Elements);
+            Specialised.Run<UnpackWork, bool>(header.Type, new(new(quantized), stored, header.Shape, range, values));
+            return values;
         }
         catch
         {
-            map.Dispose();
+            values.Dispose();
             throw;
         }
     }
 
-    readonly struct UnpackWork(QuantizedGroups groups, Sections stored, Tensor map) : ISpecialised<bool>
+    readonly struct UnpackWork(QuantizedGroups groups, Sections stored, MapShape shape, MapRange range, Tensor values) : ISpecialised<bool>
     {
         public bool Run<TFace, TCells>() where TFace : struct, IGridFace where TCells : struct, IGridCells
         {
-            groups.Unpack<TFace, TCells>(stored, map);
+            groups.Unpack<TFace, TCells>(stored, shape, range, values);
             return true;
         }
     }
@@ -89,7 +98,7 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
             zeros = null;
         }
         why = finite ? LeftRaw.No : LeftRaw.NotFinite;
-        if (finite) return new(zeros, [scales, codes], Unpack);
+        if (finite) return new(zeros, [scales, codes], Unpack) { UnpackRange = Unpack };
         scales.Dispose();
         codes.Dispose();
         return null;
@@ -132,34 +141,51 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
         }
     }
 
-    void Unpack<TFace, TCells>(Sections stored, Tensor map) where TFace : struct, IGridFace where TCells : struct, IGridCells
+    // A range is one contiguous part of the map, or equal parts. A group at the edge of a part may reach beyond it.
+    void Unpack<TFace, TCells>(Sections stored, MapShape shape, MapRange range, Tensor values)
+        where TFace : struct, IGridFace
+        where TCells : struct, IGridCells
     {
-        var elements = map.NumberOfElements;
-        var to = (void*)LibTorch.Data(map);
+        var (parts, ofPart) = range.Contiguous(shape);
+        var (elements, first) = (shape.Elements, range.FirstElement(shape));
+        var to = (void*)LibTorch.Data(values);
         var scales = (float*)LibTorch.Data(stored.Encoded[0]);
         byte* codes = (byte*)LibTorch.Data(stored.Encoded[1]), zeros = (byte*)(stored.Zeros is null ? 0 : LibTorch.Data(stored.Zeros));
         var least = zeros == null ? 0 : ExactZeros.Least(TCells.Smallest, quantized.Step(stored.Encoded));
-        CpuTeam.Each(elements, Stretch(elements), Decode);
+        var stretch = Stretch(ofPart);
+        var stretches = (ofPart + Group + stretch - 1) / stretch;
+        CpuTeam.Each(parts * stretches, Math.Max(1, Stretch(parts * ofPart) / stretch), (from, end) =>
+        {
+            for (var i = from; i < end; i++)
+            {
+                var (part, within) = Math.DivRem(i, stretches);
+                var begin = first + part * shape.MapElements;
+                var groups = begin / Group * Group + within * stretch;
+                Decode(groups, Math.Min(groups + stretch, begin + ofPart), begin, begin + ofPart, part * ofPart);
+            }
+        });
 
+        // Decodes the groups that begin from start up to but not including stop, as far as they belong to a part of the map.
         [SkipLocalsInit]
-        void Decode(long start, long end)
+        void Decode(long start, long stop, long begin, long end, long target)
         {
             float* memory = stackalloc float[Group + 16], x = (float*)(((nuint)memory + 63) / 64 * 64);
             var levels = stackalloc byte[Group];
             var positive = stackalloc ulong[4];
-            for (var at = start; at < end; at += Group)
+            for (var at = start; at < stop; at += Group)
             {
-                var count = (int)Math.Min(Group, end - at);
+                var count = (int)Math.Min(Group, elements - at);
                 Buffer.MemoryCopy(codes + at / CodesPerByte, levels, Group, (count + CodesPerByte - 1) / CodesPerByte);
                 DecodeGroup(levels, scales[at / Group * 2], scales[at / Group * 2 + 1], x);
-                var place = GridMover<TCells>.InPlace(at, count, to);
+                var (from, wanted) = (Math.Max(at, begin), (int)(Math.Min(at + count, end) - Math.Max(at, begin)));
+                var place = GridMover<TCells>.InPlace(target + from - begin, wanted, to);
                 if (zeros != null)
                 {
                     Buffer.MemoryCopy(zeros + at / 8, positive, 32, (count + 7) / 8);
                     TFace.Restore(x, positive, least, place == null ? x : place, 16);
                     if (place != null) continue;
                 }
-                GridMover<TCells>.Store(x, to, at, count);
+                GridMover<TCells>.Store(x + (from - at), to, target + from - begin, wanted);
             }
         }
     }

@@ -36,7 +36,7 @@ sealed class SavedUse : SavedTensor, IMapPieces
     /// <summary>Whether a kernel reads this map in pieces, and the map is large enough.</summary>
     public bool IsReadInPieces =>
         Pieces.LeastBytes * store.Scale <= Map.SavedBytes && HasKernel && Device.type == DeviceType.CPU && Type == torch.ScalarType.Float32
-        && HasRanges && Map.Geometry.SameLayout(Geometry) && Geometry.Sizes.Length > 3;
+        && HasRanges && Map.Geometry.SameLayout(Geometry);
 
     /// <summary>Whether the operation reads the map's bits, because the map's values do not suffice.</summary>
     public bool ReadsBits => Need is Need.Inside && !Map.ValuesAnswer(Need);
@@ -45,14 +45,16 @@ sealed class SavedUse : SavedTensor, IMapPieces
         ? Map.Geometry.IsRowMajor && Map.BitsFor(Need)!.HasRanges
         : Map.HasRanges() && !Map.IsHeldRaw;
 
-    // Whether there is a kernel for the backward pass of an operation that saved its input.
+    // Whether there is a kernel for the backward pass of the operation that saved the map.
     bool HasKernel => By.Operation.ShortName switch
     {
-        "convolution" => By.Need == Need.Linear,
-        "native_batch_norm" => By.Need == Need.Normalised,
-        "relu" => BackwardKernels.HasThreshold && By.Need == Need.Sign,
-        _ => false,
+        "convolution" => By.Need == Need.Linear && HasChannels,
+        "native_batch_norm" => By.Need == Need.Normalised && HasChannels,
+        var name => BackwardKernels.HasElementwise && ElementwiseFunction.IsKnown(name),
     };
+
+    // Whether the map has an axis for channels before the axes of places.
+    bool HasChannels => Geometry.Sizes.Length > 3;
 
     /// <summary>Makes the placeholder, a tensor without data that stands for the map; the caller disposes it.</summary>
     public Tensor StandIn() => (placeholder ??= new(this, Type)).Show();

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Actipress.Tests.Codecs;
 
 /// <summary>A range of a packed map equals that range of the whole map to the bit.</summary>
-public sealed class GridRangeTests : IDisposable
+public sealed class RangeTests : IDisposable
 {
     readonly DisposeScope scope = NewDisposeScope();
     public void Dispose() => scope.Dispose();
@@ -13,11 +13,12 @@ public sealed class GridRangeTests : IDisposable
     static readonly long[][] shapes =
     [
         [3, 2, 32, 48], [9, 7, 26, 26], [5, 33, 33, 19], [64, 20, 7, 5], [40, 30, 2, 2], [20, 300], [6, 50, 1, 1], [2, 3, 65, 48],
-        [2, 2, 24, 40, 40], [1, 5, 9, 17, 11], [3, 3, 2, 3, 4], [2, 1, 33, 70, 9], [1, 4, 200, 210], [3, 1000],
+        [2, 2, 24, 40, 40], [1, 5, 9, 17, 11], [3, 3, 2, 3, 4], [2, 1, 33, 70, 9], [1, 4, 200, 210], [3, 1000], [2, 3, 300, 310],
     ];
 
     public static TheoryData<string, ScalarType, bool> Rows => new MatrixTheoryData<string, ScalarType, bool>(
-        ["dct:10", "dct:4,block=8", "dct:3,block=4", "st:5"], [ScalarType.Float32, ScalarType.BFloat16, ScalarType.Float64], [false, true]);
+        ["dct:10", "dct:4,block=8", "dct:3,block=4", "st:5", "quant:2", "quant:4", "quant:8"],
+        [ScalarType.Float32, ScalarType.BFloat16, ScalarType.Float64], [false, true]);
 
     [Theory]
     [MemberData(nameof(Rows))]
@@ -56,11 +57,13 @@ public sealed class GridRangeTests : IDisposable
         }
     }
 
-    [Fact]
-    public void A_range_takes_no_more_memory_than_its_own_rows()
+    [Theory]
+    [InlineData("dct:10")]
+    [InlineData("quant:2")]
+    public void A_range_takes_no_more_memory_than_its_own_rows(string codec)
     {
         using var map = randn(64, 16, 64, 64);
-        using var packed = Pipeline.Pack(map, ActivationCodec.Dct(10), out _)!;
+        using var packed = Pipeline.Pack(map, ActivationCodec.Parse(codec), out _)!;
         var shape = MapShape.Of(map.shape);
         var bytes = Allocated.AtLeast(() => Allocated.Peak(() => packed.Unpack(MapRange.Whole(shape, 512, 64))));
         Assert.InRange(bytes, 1L << 20, (1L << 20) + (1 << 19));
