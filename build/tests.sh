@@ -1,7 +1,7 @@
 # Runs the tests. Sourced by ./dev; expects $root and build.sh.
 
 # The namespaces of the second process, whose tests take half of the time of all tests. Most train or start programs.
-others=(Backward Cli Data Distributed Experiments Scalars)
+others=(Backward Cli Data Distributed Experiments Forward Scalars)
 
 # Runs the tests that the runner's options choose, or all: in two processes, each on a core.
 run_tests() {

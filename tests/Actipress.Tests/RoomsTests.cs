@@ -38,8 +38,9 @@ public sealed partial class RoomsTests
         new("Quantisation", "Autograd", "Machine", "Maps", "Transforms", "Selection", "Encodings", "Codecs", "Grid/Tiles", "Grid"),
         new(Pipeline, "Autograd", "Maps", "Transforms", "Selection", "Encodings", "Codecs", "Grid", "Grid/Gpu", "Quantisation"),
         new("Backward", "Autograd", "Machine", "Maps"),
+        new("Forward", "Autograd", "Maps"),
         new("Saving", "Errors", "Autograd", "Machine", "Gpu", "Accounting", "Maps", "Selection", "Encodings", "Codecs",
-            "Grid/Gpu", Pipeline, "Backward"),
+            "Grid/Gpu", Pipeline, "Backward", "Forward"),
         new(Face, "Autograd", "Accounting", "Codecs", "Saving"),
     ];
 

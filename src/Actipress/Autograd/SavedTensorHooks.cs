@@ -6,6 +6,12 @@ abstract class SavedTensorHooks
     /// <summary>Whether the hooks need the operation that saves a tensor: see <see cref="OperationObserver"/>.</summary>
     public virtual bool WatchesOperations => false;
 
+    /// <summary>
+    /// The size of the pieces in which large convolutions are computed while a scope with these hooks is open, relative to the usual size;
+    /// null where convolutions are computed whole.
+    /// </summary>
+    public virtual double? ConvolutionPieces => null;
+
     /// <summary>Called in the forward pass, without gradients and with hooks off.</summary>
     /// <param name="tensor">The saved tensor itself; the caller disposes this wrapper right after.</param>
     public abstract SavedTensor Pack(Tensor tensor);

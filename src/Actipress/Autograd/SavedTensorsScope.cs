@@ -34,6 +34,7 @@ public sealed class SavedTensorsScope : IDisposable
             else scope = next;
         }
         if (hooks.WatchesOperations) OperationObserver.Watch(true);
+        if (hooks.ConvolutionPieces is not null) ConvolutionKey.Include(true);
         return innermost = new SavedTensorsScope(hooks, innermost);
     }
 
@@ -100,14 +101,22 @@ public sealed class SavedTensorsScope : IDisposable
         WatchOperations();
     }
 
-    // The observer is on where an open scope of this thread needs it.
+    // The observer and the key of convolutions are on where an open scope of this thread needs them.
     static void WatchOperations()
     {
-        var wanted = false;
-        for (var scope = innermost; scope is not null && !wanted; scope = scope.outer)
-            wanted = !scope.ended && scope.hooks.WatchesOperations;
-        OperationObserver.Watch(wanted);
+        OperationObserver.Watch(Open().Any(hooks => hooks.WatchesOperations));
+        ConvolutionKey.Include(ConvolutionPieces is not null);
     }
+
+    static IEnumerable<SavedTensorHooks> Open()
+    {
+        for (var scope = innermost; scope is not null; scope = scope.outer)
+            if (!scope.ended) yield return scope.hooks;
+    }
+
+    /// <summary><see cref="SavedTensorHooks.ConvolutionPieces"/> of the innermost open scope of this thread that has it.</summary>
+    internal static double? ConvolutionPieces =>
+        Open().Select(hooks => hooks.ConvolutionPieces).FirstOrDefault(pieces => pieces is not null);
 
     /// <summary>Refuses scopes on this thread until the result is disposed.</summary>
     internal static IDisposable Forbid(string why)

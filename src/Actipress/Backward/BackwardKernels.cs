@@ -46,7 +46,7 @@ static unsafe partial class BackwardKernels
     /// <summary>
     /// Whether the backward passes of <see cref="ElementwiseFunction"/>s have kernels, where <see cref="Refusal"/> is null.
     /// </summary>
-    public static bool HasElementwise => BoxedKernels.AreAvailable;
+    public static bool HasElementwise => Dispatcher.IsAvailable;
 
     static PlatformNotSupportedException? Install()
     {
@@ -61,8 +61,8 @@ static unsafe partial class BackwardKernels
             newEmpty = (delegate* unmanaged[Cdecl]<nint*, int>)LibTorch.Symbol("aoti_torch_new_uninitialized_tensor");
             Implement("convolution_backward\0"u8, &ConvolutionBackward);
             Implement("native_batch_norm_backward\0"u8, &BatchNormBackward);
-            if (HasElementwise)
-                foreach (var backward in elementwise.Keys) BoxedKernels.Implement(backward, &ElementwiseBackward);
+            if (HasElementwise && Dispatcher.Key("Meta") is var meta)
+                foreach (var backward in elementwise.Keys) Dispatcher.Implement(backward, meta, &ElementwiseBackward);
             SelfCheck();
             return null;
         }
@@ -168,7 +168,7 @@ static unsafe partial class BackwardKernels
     {
         var found = Guarded(() =>
         {
-            var own = elementwise[BoxedKernels.NameOf(operation)];
+            var own = elementwise[Dispatcher.NameOf(operation)];
             using var arguments = new BoxedArguments(stack->Take(own.Function.Arguments));
             using Tensor gradient = arguments.Tensor(0), map = arguments.Tensor(own.Function.Saved);
             var ofPieces = OfPieces(map, [gradient], pieces => (PiecewiseElementwise.Run(
@@ -181,7 +181,7 @@ static unsafe partial class BackwardKernels
 
     sealed class Elementwise(ElementwiseFunction function)
     {
-        readonly Lazy<BoxedOperation> backward = new(() => BoxedKernels.Find(function.Backward, "grad_input"));
+        readonly Lazy<BoxedOperation> backward = new(() => Dispatcher.Find(function.Backward, "grad_input"));
 
         public ElementwiseFunction Function => function;
 

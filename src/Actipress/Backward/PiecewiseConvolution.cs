@@ -40,8 +40,7 @@ static class PiecewiseConvolution
                         using var scope = NewDisposeScope();
                         var of = gradient.narrow(0, example, 1).narrow(2, slab.Output, slab.Outputs);
                         var place = new MapRange(example * mapsOfExample + channel, channels, (int)slab.First, (int)slab.Rows);
-                        var values =
-                            Padded(Placeholder.Read(input, place).view([1, channels, slab.Rows, .. sizes[3..]]), slab.Before, slab.After);
+                        var values = slab.Padded(Placeholder.Read(input, place).view([1, channels, slab.Rows, .. sizes[3..]]));
                         var found = BackwardKernels.Convolution(Of(within, channel), of, values, OfWeight(channel, channels));
                         if (found.Input is { } padded) found = found with { Input = padded.narrow(2, slab.Before, slab.Rows) };
                         sums.Add(found, new(example, 1, channel, channels, slab.First, slab.Rows));
@@ -69,23 +68,14 @@ static class PiecewiseConvolution
         }
         return sums.Done();
 
-        // The slabs of an example, with about the same number of output rows each.
+        // The slabs of an example.
         List<Slab> Slabs()
         {
             var (stride, padding, reach) = (call.Stride[0], call.Padding[0], call.Dilation[0] * (weight.shape[2] - 1));
-            var (rows, outputs) = (sizes[2], gradient.shape[2]);
+            var rows = sizes[2];
             var wanted = Math.Max(RowsPerHalo * reach, Math.Max(1, pieceBytes * rows / exampleBytes));
             while (wanted < rows && IsNative(sizes[1], wanted)) wanted++;
-            var (count, slabs) = (Math.Max(1, rows / wanted), new List<Slab>());
-            for (long piece = 0; piece < count; piece++)
-            {
-                var (from, to) = (outputs * piece / count, outputs * (piece + 1) / count);
-                if (from == to) continue;
-                var (before, after) = (from * stride - padding, (to - 1) * stride - padding + reach + 1);
-                var (first, end) = (Math.Clamp(before, 0, rows), Math.Clamp(after, 0, rows));
-                slabs.Add(new(from, to - from, first, end - first, first - before, after - end));
-            }
-            return slabs;
+            return Slab.Divide(Math.Max(1, rows / wanted), rows, gradient.shape[2], stride, padding, reach);
         }
 
         // The parts of the channels of a piece that is too large. Both gradients of a convolution without groups can be computed part by
@@ -103,9 +93,9 @@ static class PiecewiseConvolution
             return parts;
         }
 
-        // Whether libtorch would use its native kernels for a piece of one example. They lay out matrices that are many times as large.
+        // Whether libtorch would use its native kernels for a piece of one example.
         bool IsNative(long channels, long rows) =>
-            call.Groups == 1 && sizes.Length > 3 && channels * rows * sizes[3] <= MostOfNativeKernels;
+            call.Groups == 1 && sizes.Length > 3 && NativeKernels.Take(channels, rows, sizes[3]);
 
         Tensor OfWeight(long channel, long channels) => channels == sizes[1] ? weight : weight.narrow(1, channel, channels);
     }
@@ -113,9 +103,6 @@ static class PiecewiseConvolution
     // The gradient by the bias is computed with the first channels.
     static ConvolutionCall Of(ConvolutionCall call, long channel) =>
         channel == 0 ? call : call with { Wants = call.Wants with { Bias = false } };
-
-    // libtorch uses oneDNN where the product of an example's first three extents is larger.
-    const long MostOfNativeKernels = 20480;
 
     // oneDNN computes with blocks of this many channels.
     const long ChannelsOfBlock = 16;
@@ -125,22 +112,8 @@ static class PiecewiseConvolution
         !call.IsTransposed && sizes.Length > 3 && MapRange.RowsOf(MapShape.Of(sizes)) == sizes[2]
         && call.Padding[0] <= call.Dilation[0] * (weight.shape[2] - 1);
 
-    // Adds rows of zeros before and after a slab.
-    static Tensor Padded(Tensor slab, long before, long after)
-    {
-        if (before + after == 0) return slab;
-        var shape = slab.shape;
-        shape[2] += before + after;
-        var padded = zeros(shape, slab.dtype, slab.device);
-        padded.narrow(2, before, slab.shape[2]).copy_(slab);
-        return padded;
-    }
-
     static (Tensor?, Tensor?, Tensor?) Detached((Tensor? Input, Tensor? Weight, Tensor? Bias) found) =>
         (found.Input?.DetachFromDisposeScope(), found.Weight?.DetachFromDisposeScope(), found.Bias?.DetachFromDisposeScope());
-
-    // Some output rows, the input rows under their filters, and the rows of padding before and after these.
-    readonly record struct Slab(long Output, long Outputs, long First, long Rows, long Before, long After);
 
     // The part of the gradient by the input that a piece computes: examples, channels and rows.
     readonly record struct Place(long Example, long Examples, long Channel, long Channels, long Row, long Rows);

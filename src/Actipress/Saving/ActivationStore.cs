@@ -3,6 +3,7 @@ using Actipress.Autograd;
 using Actipress.Backward;
 using Actipress.Codecs;
 using Actipress.Encodings;
+using Actipress.Forward;
 using Actipress.Gpu;
 using Actipress.Maps;
 
@@ -78,6 +79,8 @@ sealed class ActivationStore : SavedTensorHooks
 
     /// <summary>Whether Actipress's backward kernels read large maps in pieces, where such kernels exist.</summary>
     public bool ReadsInPieces { get; init => field = value && BackwardKernels.Refusal is null; } = BackwardKernels.Refusal is null;
+
+    public override double? ConvolutionPieces => ReadsInPieces && Enabled && ForwardKernel.Refusal is null ? Scale : null;
 
     /// <summary>The size of this step relative to the step that it stands for. Pieces are smaller by the same factor.</summary>
     public double Scale { get; set; } = 1;

@@ -1,21 +1,21 @@
 using System.Runtime.InteropServices;
 using System.Text;
-using Actipress.Autograd;
 
-namespace Actipress.Backward;
+namespace Actipress.Autograd;
 
 /// <summary>
-/// Registers and calls operations whose arguments are numbers of any type, which libtorch's stable interface cannot pass. libtorch's own
-/// dispatcher takes such arguments on a stack of <c>c10::IValue</c>s (<c>c10::Dispatcher::registerImpl</c>, <c>callBoxed</c>).
+/// libtorch's own dispatcher (<c>c10::Dispatcher</c>), which registers and calls kernels that libtorch's stable interface cannot: those
+/// with numbers of any type among their arguments, and those of any dispatch key. It takes arguments on a stack of <c>c10::IValue</c>s.
 /// </summary>
 /// <remarks>
-/// The layouts here are those of libtorch 2.10 on Linux. On other systems nothing is registered. <see cref="BackwardKernels"/> calls each
-/// kernel in a trial before it relies on it.
+/// The layouts here are those of libtorch 2.10 on Linux. On other systems nothing is registered. Each kernel is called in a trial before it
+/// is relied on.
 /// </remarks>
-static unsafe class BoxedKernels
+static unsafe class Dispatcher
 {
-    // class KernelFunction: a functor, the function for a stack, two functions for plain arguments, and the tokens of its handles.
-    const int KernelWords = 5, KernelsFunction = 1;
+    // class KernelFunction: a functor, the function for a stack, two functions for plain arguments, and the tokens of its handles. The
+    // second of the two gets sizes that may be symbolic.
+    const int KernelWords = 5, OfStack = 1, OfSizes = 3;
 
     // A std::string: the address of its letters, their number, and either the capacity or up to 15 letters. An OperatorName is two of them.
     const int TextWords = 4, LettersInside = 15;
@@ -35,38 +35,72 @@ static unsafe class BoxedKernels
     }
 
     /// <summary>Whether kernels can be registered here.</summary>
-    public static bool AreAvailable { get; } = OperatingSystem.IsLinux() && LibTorch.SymbolOrNull(RegisterName) != 0;
+    public static bool IsAvailable { get; } = OperatingSystem.IsLinux() && LibTorch.SymbolOrNull(RegisterName) != 0;
 
     // The address of libtorch's dispatcher, and its methods.
     static readonly Lazy<nint> dispatcher = new(
         () => ((delegate* unmanaged[Cdecl]<nint>)LibTorch.Symbol("_ZN3c1010Dispatcher13realSingletonEv"))());
 
+    static readonly Lazy<nint> include = new(
+        () => LibTorch.Symbol("_ZN3c104impl29tls_set_dispatch_key_includedENS_11DispatchKeyEb"));
+
     static readonly Lazy<nint> call = new(
         () => LibTorch.Symbol("_ZNK3c1010Dispatcher9callBoxedERKNS_14OperatorHandleEPSt6vectorINS_6IValueESaIS5_EE"));
 
-    /// <summary>Registers a kernel for the device "meta". The kernel stays until the process ends.</summary>
-    /// <param name="operation">The operation's full name.</param>
-    /// <param name="kernel">A function of a functor, the operation, the dispatch keys, and the stack.</param>
-    public static void Implement(string operation, delegate* unmanaged<nint, nint, ulong, BoxedStack*, void> kernel)
+    /// <summary>The number of a dispatch key, such as "Meta".</summary>
+    /// <exception cref="PlatformNotSupportedException">libtorch has no such function.</exception>
+    public static ushort Key(string name)
     {
         var keyOf = (delegate* unmanaged[Cdecl]<nint*, ushort>)LibTorch.Symbol(
             "_ZN3c1016parseDispatchKeyERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE");
+        var text = stackalloc nint[TextWords];
+        Write(text, name);
+        return keyOf(text);
+    }
+
+    /// <summary>Registers a kernel, which stays until the process ends.</summary>
+    /// <param name="operation">The operation's full name.</param>
+    /// <param name="key">The dispatch key.</param>
+    /// <param name="kernel">A function of a functor, the operation, the dispatch keys, and the stack.</param>
+    /// <param name="ofSizes">
+    /// A native function of a functor, the dispatch keys and the operation's own arguments; null where calls without a stack make one.
+    /// </param>
+    public static void Implement(
+        string operation, ushort key, delegate* unmanaged<nint, nint, ulong, BoxedStack*, void> kernel, nint ofSizes = 0)
+    {
         var register = (delegate* unmanaged[Cdecl]<nint*, nint, nint*, uint, nint*, NoSignature, nint*, nint*, nint*>)
             LibTorch.Symbol(RegisterName);
-        nint* key = stackalloc nint[TextWords], name = stackalloc nint[2 * TextWords], note = stackalloc nint[TextWords];
+        nint* name = stackalloc nint[2 * TextWords], note = stackalloc nint[TextWords];
         nint* function = stackalloc nint[KernelWords], registration = stackalloc nint[RegistrationWords];
         nint schema = 0;
         new Span<nint>(function, KernelWords).Clear();
-        function[KernelsFunction] = (nint)kernel;
-        Write(key, "Meta");
+        (function[OfStack], function[OfSizes]) = ((nint)kernel, ofSizes);
         Write(name, operation);
         Write(name + TextWords, "");
         Write(note, "actipress");
         var letters = name[0];
-        register(registration, dispatcher.Value, name, keyOf(key) | 1u << 16, function, default, &schema, note);
+        register(registration, dispatcher.Value, name, key | 1u << 16, function, default, &schema, note);
         // libtorch may have taken the letters of the name.
         if (name[0] == letters) Free(name, operation);
     }
+
+    /// <summary>Makes all operations without a kernel of a dispatch key pass that key over, until the process ends.</summary>
+    /// <remarks>libtorch ends the process where a key has a fallback already.</remarks>
+    public static void PassOver(ushort key)
+    {
+        var register = (delegate* unmanaged[Cdecl]<nint*, nint, ushort, nint*, nint*, nint*>)LibTorch.Symbol(
+            "_ZN3c1010Dispatcher16registerFallbackENS_11DispatchKeyENS_14KernelFunctionENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE");
+        nint* function = stackalloc nint[KernelWords], registration = stackalloc nint[RegistrationWords], note = stackalloc nint[TextWords];
+        new Span<nint>(function, KernelWords).Clear();
+        function[OfStack] = LibTorch.Symbol(
+            "_ZN3c1018fallthrough_kernelEPNS_14OperatorKernelERKNS_14OperatorHandleENS_14DispatchKeySetEPSt6vectorINS_6IValueESaIS7_EE");
+        Write(note, "actipress");
+        register(registration, dispatcher.Value, key, function, note);
+    }
+
+    /// <summary>Puts a dispatch key among those of every operation on this thread, or takes it out.</summary>
+    public static void Include(ushort key, bool isIncluded) =>
+        ((delegate* unmanaged[Cdecl]<ushort, byte, void>)include.Value)(key, (byte)(isIncluded ? 1 : 0));
 
     /// <summary>Finds an operation of libtorch.</summary>
     /// <param name="operation">The operation's full name.</param>
@@ -168,7 +202,7 @@ sealed class BoxedArguments(BoxedValue[] values) : IDisposable
             arguments[i] = values[i].Tag == ValueTag.Tensor ? BoxedValue.Of(tensors[used++]) : values[i].Again();
         arguments[values.Length] = BoxedValue.Of(tensors[used]);
         var stack = new BoxedStack(arguments, count);
-        BoxedKernels.Call(operation, &stack);
+        Dispatcher.Call(operation, &stack);
         foreach (var result in stack.Take(1)) result.Release();
     }
 
