@@ -7,16 +7,17 @@ namespace Actipress.Autograd;
 static class ConvolutionKey
 {
     static ushort key;
-    [ThreadStatic] static bool isIncluded;
 
     /// <summary>Sets the key, once the kernel is registered.</summary>
     public static void Set(ushort registered) => key = registered;
 
     /// <summary>Includes the key on this thread, or excludes it. Nothing happens before <see cref="Set"/>.</summary>
+    /// <remarks>
+    /// Under inference mode nothing is saved, and TorchScript would call the kernel in a way that does not let libtorch's exceptions pass.
+    /// libtorch restores a thread's keys after each node of a backward pass, so that no field could tell whether the key is included.
+    /// </remarks>
     public static void Include(bool wanted)
     {
-        if (key == 0 || wanted == isIncluded) return;
-        Dispatcher.Include(key, wanted);
-        isIncluded = wanted;
+        if (key != 0) Dispatcher.Include(key, wanted && !torch.is_inference_mode_enabled());
     }
 }

@@ -20,9 +20,14 @@ static unsafe class FinalizedHandles
     // A function of C++ that calls two operations may still read an argument of the first, or not have called an operation yet.
     const int LeastMilliseconds = 100, MostOfBatch = 20;
 
+    // On a loaded machine the thread of such a function may not get the processor for long. A scalar takes only some bytes meanwhile, where
+    // a tensor may take many.
+    const int LeastMillisecondsOfScalars = 10_000;
+
     static readonly Lazy<PlatformNotSupportedException?> refusal = new(Install, LazyThreadSafetyMode.ExecutionAndPublication);
     static readonly Lock gate = new();
     static readonly Queue<Batch> waiting = new();
+    static readonly Queue<Batch> withScalars = new();
     static Batch? newest;
     static readonly List<WeakReference<RunningOperations>> threads = [];
     static delegate* unmanaged[Cdecl]<nint, void> disposeTensor, disposeScalar;
@@ -64,19 +69,21 @@ static unsafe class FinalizedHandles
     /// <param name="atOnce">Whether also what was finalized a moment ago is freed.</param>
     public static void Free(bool atOnce = false)
     {
-        while (true)
+        while (Next(waiting, LeastMilliseconds) is { } over)
+            foreach (var tensor in over.Tensors) disposeTensor(tensor);
+        while (Next(withScalars, LeastMillisecondsOfScalars) is { } over)
+            foreach (var scalar in over.Scalars) disposeScalar(scalar);
+
+        Batch? Next(Queue<Batch> queue, int least)
         {
-            Batch? over;
             lock (gate)
             {
-                if (!waiting.TryPeek(out over) || !over.IsOver
-                    || (!atOnce && Environment.TickCount64 - over.Since < LeastMilliseconds))
-                    return;
-                waiting.Dequeue();
-                isWaiting = waiting.Count > 0;
+                if (!queue.TryPeek(out var over) || !over.IsOver || (!atOnce && Environment.TickCount64 - over.Since < least)) return null;
+                queue.Dequeue();
+                if (queue == waiting && over.Scalars.Count > 0) withScalars.Enqueue(over);
+                isWaiting = waiting.Count + withScalars.Count > 0;
+                return over;
             }
-            foreach (var tensor in over.Tensors) disposeTensor(tensor);
-            foreach (var scalar in over.Scalars) disposeScalar(scalar);
         }
     }
 

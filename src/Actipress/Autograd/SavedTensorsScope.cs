@@ -33,9 +33,9 @@ public sealed class SavedTensorsScope : IDisposable
             if (next.ended) scope.outer = next.outer;
             else scope = next;
         }
-        if (hooks.WatchesOperations) OperationObserver.Watch(true);
-        if (hooks.ConvolutionPieces is not null) ConvolutionKey.Include(true);
-        return innermost = new SavedTensorsScope(hooks, innermost);
+        innermost = new SavedTensorsScope(hooks, innermost);
+        WatchOperations();
+        return innermost;
     }
 
     /// <summary>The scope of all threads without a scope of their own; null for none.</summary>

@@ -125,12 +125,13 @@ static unsafe class ForwardKernel
     // A c10::ArrayRef of sizes: its address and length. Sizes of real tensors are numbers.
     static long[] Numbers(nint* list) => new ReadOnlySpan<long>((void*)list[0], (int)list[1]).ToArray();
 
-    // A call by a stack comes from TorchScript alone, under inference mode.
+    // A call by a stack comes from TorchScript alone, where inference mode was begun within a scope.
     [UnmanagedCallersOnly]
     static void OfStack(nint functor, nint operation, ulong keys, BoxedStack* stack)
     {
-        ConvolutionKey.Include(false);
+        Dispatcher.Include(Dispatcher.Key(Key), false);
         Dispatcher.Call(*(BoxedOperation*)operation, stack);
+        Dispatcher.Include(Dispatcher.Key(Key), true);
     }
 
     /// <summary>Calls libtorch's own convolution on the CPU, through the interface that returns an error code for an exception.</summary>

@@ -1,3 +1,4 @@
+using Actipress.Autograd;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
@@ -123,8 +124,9 @@ static class PiecewiseForward
         return outputs.Concat(sizes).All(size => size > 0) ? outputs : null;
     }
 
+    // A tensor of a layout of its own, such as a sparse one, has no storage.
     static bool Suits(Tensor tensor) =>
-        tensor.device_type == DeviceType.CPU && tensor.dtype == ScalarType.Float32 && !tensor.is_sparse;
+        StorageReference.AddressOf(tensor) != 0 && tensor.device_type == DeviceType.CPU && tensor.dtype == ScalarType.Float32;
 
     static long Product(long[] sizes) => sizes.Aggregate(1L, (product, size) => product * size);
 }

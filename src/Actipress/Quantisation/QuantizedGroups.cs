@@ -40,22 +40,28 @@ sealed unsafe class QuantizedGroups(Quantized quantized)
     /// <summary>Rebuilds the map, which the caller disposes.</summary>
     public static Tensor Unpack(Sections stored, MapHeader header)
     {
-        var map = empty(header.Extents, header.Type);
+        var map = Checked(stored, header, header.Extents);
         HugePages.Advise((void*)LibTorch.Data(map), map.Bytes());
         return Filled(map, stored, header, MapRange.Whole(header.Shape, 0, header.Shape.Maps));
     }
 
     /// <summary>Rebuilds a range of the map, (maps, rows, elements of a row), which the caller disposes.</summary>
     public static Tensor Unpack(Sections stored, MapHeader header, MapRange range) =>
-        Filled(empty([range.Maps, range.Rows, MapRange.RowElements(header.Shape)], header.Type), stored, header, range);
+        Filled(Checked(stored, header, [range.Maps, range.Rows, MapRange.RowElements(header.Shape)]), stored, header, range);
+
+    // A tensor for the values. The sections of a damaged map are refused before it takes memory.
+    static Tensor Checked(Sections stored, MapHeader header, long[] sizes)
+    {
+        ((Quantized)header.Codec.Encoding).Check(stored.Encoded, header.Shape.Elements);
+        return empty(sizes, header.Type);
+    }
 
     static Tensor Filled(Tensor values, Sections stored, MapHeader header, MapRange range)
     {
         try
         {
-            var quantized = (Quantized)header.Codec.Encoding;
-            quantized.Check(stored.Encoded, header.Shape.Elements);
-            Specialised.Run<UnpackWork, bool>(header.Type, new(new(quantized), stored, header.Shape, range, values));
+            var groups = new QuantizedGroups((Quantized)header.Codec.Encoding);
+            Specialised.Run<UnpackWork, bool>(header.Type, new(groups, stored, header.Shape, range, values));
             return values;
         }
         catch

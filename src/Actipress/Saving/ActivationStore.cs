@@ -80,7 +80,10 @@ sealed class ActivationStore : SavedTensorHooks
     /// <summary>Whether Actipress's backward kernels read large maps in pieces, where such kernels exist.</summary>
     public bool ReadsInPieces { get; init => field = value && BackwardKernels.Refusal is null; } = BackwardKernels.Refusal is null;
 
-    public override double? ConvolutionPieces => ReadsInPieces && Enabled && ForwardKernel.Refusal is null ? Scale : null;
+    public override double? ConvolutionPieces => ReadsInPieces && Enabled && dividesConvolutions ? Scale : null;
+
+    // The trial of the kernel runs in a scope of its own, and so before this store has one.
+    readonly bool dividesConvolutions = ForwardKernel.Refusal is null;
 
     /// <summary>The size of this step relative to the step that it stands for. Pieces are smaller by the same factor.</summary>
     public double Scale { get; set; } = 1;

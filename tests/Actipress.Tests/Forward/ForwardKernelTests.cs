@@ -152,10 +152,29 @@ public sealed class ForwardKernelTests : IDisposable
         var inside = Assert.Throws<ExternalException>(() => Divided(() => conv2d(x, randn(16, 7, 3, 3))));
         Assert.Equal(FirstLine(plain), FirstLine(inside));
         Assert.Throws<ExternalException>(() => Divided(() => conv2d(x, randn(16, 8, 90, 90))));
+        Assert.Throws<ExternalException>(() => Divided(() => conv2d(x.to_sparse(), randn(16, 8, 3, 3))));
         Assert.Throws<ExternalException>(() => Divided(() => conv2d(x, randn(16, 8, 3, 3), randn(15))));
         Assert.Equal(1, Divided(() => conv2d(x, randn(16, 8, 3, 3)), scale: 1).Divided);
 
         static string FirstLine(Exception failure) => failure.Message.Split('\n')[0];
+    }
+
+    [Fact]
+    public void Under_inference_mode_a_convolution_is_libtorchs_own()
+    {
+        using var x = randn(80, 8, 64, 64);
+        using var filters = randn(16, 8, 3, 3);
+        using var whole = conv2d(x, filters);
+        using (inference_mode())
+        {
+            var (result, divided) = Divided(() => conv2d(x, filters), scale: 1);
+            AssertSame(whole, result);
+            Assert.Equal(0, divided);
+        }
+        using (SavedTensorsScope.Enter(new Dividing(1)))
+        using (inference_mode())
+        using (var result = conv2d(x, filters)) AssertSame(whole, result);
+        Assert.Equal(1, Divided(() => conv2d(x, filters), scale: 1).Divided);
     }
 
     [Fact]
