@@ -24,8 +24,8 @@ static unsafe class Dispatcher
     const int RegistrationWords = 4;
 
     const string RegisterName =
-        "_ZN3c1010Dispatcher12registerImplENS_12OperatorNameESt8optionalINS_11DispatchKeyEENS_14KernelFunctionES2_INS_4impl12CppSignatureEESt10" +
-        "unique_ptrINS_14FunctionSchemaESt14default_deleteISA_EENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE";
+        "_ZN3c1010Dispatcher12registerImplENS_12OperatorNameESt8optionalINS_11DispatchKeyEENS_14KernelFunctionES2_INS_4impl12" +
+        "CppSignatureEESt10unique_ptrINS_14FunctionSchemaESt14default_deleteISA_EENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE";
 
     // The empty std::optional<CppSignature> is two words of zeros.
     [StructLayout(LayoutKind.Sequential)]
@@ -89,7 +89,8 @@ static unsafe class Dispatcher
     public static void PassOver(ushort key)
     {
         var register = (delegate* unmanaged[Cdecl]<nint*, nint, ushort, nint*, nint*, nint*>)LibTorch.Symbol(
-            "_ZN3c1010Dispatcher16registerFallbackENS_11DispatchKeyENS_14KernelFunctionENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE");
+            "_ZN3c1010Dispatcher16registerFallbackENS_11DispatchKeyENS_14KernelFunctionENSt7__cxx1112basic_stringIcSt11char_traits" +
+            "IcESaIcEEE");
         nint* function = stackalloc nint[KernelWords], registration = stackalloc nint[RegistrationWords], note = stackalloc nint[TextWords];
         new Span<nint>(function, KernelWords).Clear();
         function[OfStack] = LibTorch.Symbol(

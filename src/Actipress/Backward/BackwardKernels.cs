@@ -61,8 +61,11 @@ static unsafe partial class BackwardKernels
             newEmpty = (delegate* unmanaged[Cdecl]<nint*, int>)LibTorch.Symbol("aoti_torch_new_uninitialized_tensor");
             Implement("convolution_backward\0"u8, &ConvolutionBackward);
             Implement("native_batch_norm_backward\0"u8, &BatchNormBackward);
-            if (HasElementwise && Dispatcher.Key("Meta") is var meta)
+            if (HasElementwise)
+            {
+                var meta = Dispatcher.Key("Meta");
                 foreach (var backward in elementwise.Keys) Dispatcher.Implement(backward, meta, &ElementwiseBackward);
+            }
             SelfCheck();
             return null;
         }

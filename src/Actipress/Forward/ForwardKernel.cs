@@ -64,8 +64,8 @@ static unsafe class ForwardKernel
     static nint Code()
     {
         var original = LibTorch.Symbol(
-            "_ZN2at4_ops11convolution10redispatchEN3c1014DispatchKeySetERKNS_6TensorES6_RKSt8optionalIS4_ENS2_8ArrayRefINS2_6SymIntEEESD_SD_" +
-            "bSD_SC_");
+            "_ZN2at4_ops11convolution10redispatchEN3c1014DispatchKeySetERKNS_6TensorES6_RKSt8optionalIS4_ENS2_8ArrayRefINS2_6SymIntEEESD_" +
+            "SD_bSD_SC_");
         var code = new MachineCode(near: original);
         var begin = code.Here;
         code.Add([0x57, 0x56, 0x52, 0x51, 0x41, 0x50, 0x41, 0x51]);                 // push rdi, rsi, rdx, rcx, r8, r9
@@ -129,9 +129,10 @@ static unsafe class ForwardKernel
     [UnmanagedCallersOnly]
     static void OfStack(nint functor, nint operation, ulong keys, BoxedStack* stack)
     {
-        Dispatcher.Include(Dispatcher.Key(Key), false);
+        var key = Dispatcher.Key(Key);
+        Dispatcher.Include(key, false);
         Dispatcher.Call(*(BoxedOperation*)operation, stack);
-        Dispatcher.Include(Dispatcher.Key(Key), true);
+        Dispatcher.Include(key, true);
     }
 
     /// <summary>Calls libtorch's own convolution on the CPU, through the interface that returns an error code for an exception.</summary>
