@@ -1,3 +1,4 @@
+using Actipress.Models;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -16,8 +17,9 @@ static class PaperTrace
     public static ForwardTrace Record(Func<nn.Module<Tensor, Tensor>> create, int batch, long[] input)
     {
         using var model = create();
-        return AsThen(batch <= ForwardTrace.SmallBatch + 1
-            ? At(batch) : ForwardTrace.Extrapolate(At(ForwardTrace.SmallBatch), At(ForwardTrace.SmallBatch + 1), batch));
+        var trace = batch <= ForwardTrace.SmallBatch + 1
+            ? At(batch) : ForwardTrace.Extrapolate(At(ForwardTrace.SmallBatch), At(ForwardTrace.SmallBatch + 1), batch);
+        return AsThen(model is UNet ? Joined(trace, model) : trace);
 
         ForwardTrace At(int examples)
         {
@@ -41,6 +43,36 @@ static class PaperTrace
         if (trace.Saves.LastOrDefault(save => save.Layer.Module is ReLU) is { } last
             && trace.Saves.Any(save => save.Layer.Name == ShortcutOf("layer2")))
             saves.Add(last with { Layer = new Layer("avgpool", null) });
+        return trace with { Saves = saves };
+    }
+
+    // The paper's U-Net joins a skip connection's map with the risen map, and the level's first convolution saves the result. Ours applies
+    // the two halves of that convolution by itself, which save the two maps; the batch norm behind them tells the level.
+    static ForwardTrace Joined(ForwardTrace trace, nn.Module model)
+    {
+        var convolutions = model.named_modules().ToDictionary(named => named.name, named => named.module);
+        var saves = new List<TracedSave>();
+        var parts = new List<TracedSave>();
+        var storages = trace.Saves.Max(save => save.Storage) + 1;
+        foreach (var save in trace.Saves)
+        {
+            if (save.Layer.Module == model && save.Kind == SavedKind.Map)
+            {
+                parts.Add(save);
+                continue;
+            }
+            if (parts.Count > 0 && save.Layer.Module is BatchNorm2d or BatchNorm3d)
+            {
+                var name = $"{save.Layer.Name.Split('.')[0]}.conv1";
+                saves.Add(parts[0] with
+                {
+                    Layer = new(name, convolutions[name]), Elements = parts.Sum(part => part.Elements), Storage = storages++,
+                    StorageBytes = parts.Sum(part => part.StorageBytes),
+                });
+                parts.Clear();
+            }
+            saves.Add(save);
+        }
         return trace with { Saves = saves };
     }
 

@@ -1,4 +1,5 @@
 using Actipress.Experiments;
+using Actipress.Models;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -36,6 +37,22 @@ public class PaperTablesTests
         Assert.All(rows.Where(row => row.Cells.Any(cell => !cell.Agrees)), row => Assert.NotNull(row.Note));
         Assert.Equal([586, 465, 406, 376, 361], rows[1].Cells.Select(cell => Math.Round(cell.Exact)));
         Assert.Equal([587, 342, 236, 183, 157], rows[2].Cells.Select(cell => Math.Round(cell.Exact)));
+    }
+
+    // Our network convolves the two maps one by one. The paper's figures are of a network that joins them.
+    [Fact]
+    public void A_U_Nets_level_saves_the_joined_map_as_the_papers_does()
+    {
+        var trace = PaperTrace.Record(() => new UNet2D(inputs: 1, outputs: 2, features: 4), batch: 2, [1, 32, 32]);
+        foreach (var (level, channels, points) in ((string, int, int)[])[("up1", 8, 1024), ("up2", 16, 256), ("up3", 32, 64), ("up4", 64, 16)])
+        {
+            var save = Assert.Single(trace.Maps, save => save.Layer.Name == $"{level}.conv1");
+            Assert.IsType<Conv2d>(save.Layer.Module);
+            Assert.Equal(2 * channels * points, save.Elements);
+            Assert.Equal(4 * save.Elements, save.StorageBytes);
+            Assert.Single(trace.Saves, other => other.Storage == save.Storage);
+        }
+        Assert.DoesNotContain(trace.Maps, save => save.Layer.Module is UNet);
     }
 
     // The test takes a minute and 4 GiB.
