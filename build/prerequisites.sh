@@ -72,6 +72,19 @@ agreed() {
 
 at_terminal() { [ -t 0 ]; }
 
+# --- oneDNN ---
+
+# Where an AMD processor does not report its caches, as in some virtual machines, libtorch's oneDNN 3.7.1 computes wrong convolutions, with
+# or without Actipress. Its kernels for SSE4.1 are right. Linux then has no folder of the processor's caches.
+need_right_convolutions() {
+    [ -z "${ONEDNN_MAX_CPU_ISA:-}" ] && hides_caches || return 0
+    export ONEDNN_MAX_CPU_ISA=SSE41
+    echo "actipress: this AMD processor does not report its caches, for which libtorch computes wrong convolutions with its fastest" >&2
+    echo "actipress: kernels; ONEDNN_MAX_CPU_ISA=SSE41 chooses slower ones that are right." >&2
+}
+
+hides_caches() { grep -qs '^vendor_id.*AuthenticAMD' /proc/cpuinfo && [ ! -d /sys/devices/system/cpu/cpu0/cache ]; }
+
 # --- libstdc++ ---
 
 # TorchSharp 0.107.0 is built with GCC 13 and asks for GLIBCXX_3.4.32, of which it uses nothing; what it uses is in GCC 12's library.

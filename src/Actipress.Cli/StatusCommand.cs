@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using Actipress.Data;
 using Actipress.Experiments;
+using Actipress.Machine;
 using TorchSharp;
 
 namespace Actipress.Cli;
@@ -39,6 +40,7 @@ static class StatusCommand
                 Hooks = hooks,
                 Observer = observer,
                 Finalizers = finalizers,
+                Convolutions = HiddenCaches.Here ?? "no known fault of libtorch's on this processor",
                 Meter = meter,
                 Device = gpus > 0 ? $"cuda ({gpus})" : "cpu",
                 Gpus = Enumerable.Range(0, Math.Max(1, gpus))
@@ -62,6 +64,7 @@ static class StatusCommand
                 Console.WriteLine($"hooks       {status.Hooks}");
                 Console.WriteLine($"observer    {status.Observer}");
                 Console.WriteLine($"finalizers  {status.Finalizers}");
+                Console.WriteLine($"convolve    {status.Convolutions}");
                 Console.WriteLine($"meter       {status.Meter}");
                 Console.WriteLine($"device      {status.Device}");
                 foreach (var (name, gpu) in status.Gpus) Console.WriteLine($"gpu         {name}: {gpu}");

@@ -66,7 +66,9 @@ static class PaperTrace
                 var name = $"{save.Layer.Name.Split('.')[0]}.conv1";
                 saves.Add(parts[0] with
                 {
-                    Layer = new(name, convolutions[name]), Elements = parts.Sum(part => part.Elements), Storage = storages++,
+                    Layer = new(name, convolutions[name]),
+                    Elements = parts.Sum(part => part.Elements),
+                    Storage = storages++,
                     StorageBytes = parts.Sum(part => part.StorageBytes),
                 });
                 parts.Clear();

@@ -21,6 +21,18 @@ public sealed class PrerequisitesTests : IDisposable
     }
 
     [Theory]
+    [InlineData("hides_caches() { :; }", null, "SSE41")]
+    [InlineData("hides_caches() { :; }", "AVX2", "AVX2")]    // the user's choice
+    [InlineData("hides_caches() { return 1; }", null, "")]
+    public void Convolutions_are_right_on_a_processor_that_hides_its_caches(string processor, string? before, string after)
+    {
+        var script = $". build/prerequisites.sh; {processor}; need_right_convolutions; echo ${{ONEDNN_MAX_CPU_ISA:-}}";
+        var ended = ChildProcess.Run(["bash", "-euo", "pipefail", "-c", script], null, ("ONEDNN_MAX_CPU_ISA", before));
+        Assert.Equal((0, $"{after}\n"), (ended.ExitCode, ended.Output));
+        Assert.Equal(before is null && after.Length > 0, ended.Error.Contains("does not report its caches", StringComparison.Ordinal));
+    }
+
+    [Theory]
     [InlineData("CI=true", "", true)]
     [InlineData("CI=; at_terminal() { :; }", "y", true)]
     [InlineData("CI=; at_terminal() { :; }", "n", false)]

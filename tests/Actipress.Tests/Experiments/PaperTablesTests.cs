@@ -44,7 +44,8 @@ public class PaperTablesTests
     public void A_U_Nets_level_saves_the_joined_map_as_the_papers_does()
     {
         var trace = PaperTrace.Record(() => new UNet2D(inputs: 1, outputs: 2, features: 4), batch: 2, [1, 32, 32]);
-        foreach (var (level, channels, points) in ((string, int, int)[])[("up1", 8, 1024), ("up2", 16, 256), ("up3", 32, 64), ("up4", 64, 16)])
+        (string, int, int)[] levels = [("up1", 8, 1024), ("up2", 16, 256), ("up3", 32, 64), ("up4", 64, 16)];
+        foreach (var (level, channels, points) in levels)
         {
             var save = Assert.Single(trace.Maps, save => save.Layer.Name == $"{level}.conv1");
             Assert.IsType<Conv2d>(save.Layer.Module);
