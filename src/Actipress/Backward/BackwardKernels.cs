@@ -157,8 +157,12 @@ static unsafe partial class BackwardKernels
         var call = new BatchNormCall(
             weight, isTraining ? savedMean : mean, isTraining ? savedInverse : variance, isTraining, epsilon,
             (wants[0] != 0, wants[1] != 0, wants[2] != 0));
-        var ofPieces = OfPieces(
-            input, [gradient], pieces => PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite: ofBatchNorm.AreOne(gradient)));
+        var ofPieces = OfPieces(input, [gradient], pieces =>
+        {
+            var mayOverwrite = ofBatchNorm.AreOne(gradient);
+            return pieces is SharedBatchNorm.Input shared
+                ? shared.Run(call, gradient, mayOverwrite) : PiecewiseBatchNorm.Run(call, gradient, pieces, mayOverwrite);
+        });
         if (ofPieces is { } found) return found;
         var channels = (long[])[input.shape[1]];
         return (Lost(input, wants[0] != 0), OfChannels(wants[1]), OfChannels(wants[2]));

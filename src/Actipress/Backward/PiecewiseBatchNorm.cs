@@ -26,9 +26,10 @@ static unsafe class PiecewiseBatchNorm
     /// <param name="gradient">The gradient by the output: float32 on the CPU.</param>
     /// <param name="input">The saved map: (examples, channels, spatial axes).</param>
     /// <param name="mayOverwrite">Whether nobody else reads <paramref name="gradient"/> afterwards.</param>
+    /// <param name="shared">The batch of which the input is a part, where other processes have the other parts.</param>
     /// <returns>The gradients that are wanted.</returns>
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(
-        BatchNormCall call, Tensor gradient, IMapPieces input, bool mayOverwrite)
+        BatchNormCall call, Tensor gradient, IMapPieces input, bool mayOverwrite, SharedBatchNorm? shared = null)
     {
         var (shape, channels) = (MapShape.Of(input.Sizes), input.Sizes[1]);
         var pieces = new Strips(shape).Pieces((long)(Strips.PieceElements * input.Scale));
@@ -46,6 +47,12 @@ static unsafe class PiecewiseBatchNorm
         var byWeight = call.Wants.Weight ? Tensor32(channels, c => dots[c] * inverses[c]) : null;
         var byBias = call.Wants.Bias ? Tensor32(channels, c => sums[c]) : null;
         if (!call.Wants.Input) return (null, byWeight, byBias);
+        if (shared is not null)
+        {
+            double[] all = [.. sums, .. dots];
+            shared.Sum(all);
+            (sums, dots, elements) = (all[..sums.Length], all[sums.Length..], shared.Elements);
+        }
 
         // The gradient by the input is g a + (x - m) b + c.
         var (ofGradient, ofInput, constant) = (new float[channels], new float[channels], new float[channels]);
@@ -53,7 +60,7 @@ static unsafe class PiecewiseBatchNorm
         {
             var (scale, slope) = (weights[c] * inverses[c], dots[c] * inverses[c] * inverses[c] / elements);
             ofGradient[c] = (float)scale;
-            if (!call.IsTraining) continue;
+            if (!call.IsTraining && shared is null) continue;
             ofInput[c] = (float)(-scale * slope);
             constant[c] = (float)(-scale * sums[c] / elements);
         }

@@ -1,6 +1,8 @@
 using System.Globalization;
 using Actipress.Autograd;
+using Actipress.Backward;
 using Actipress.Distributed;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -29,6 +31,16 @@ public sealed class DataParallelTests
     [Fact]
     public void Buffers_are_averaged_unless_each_rank_keeps_its_own() => Run(2, nameof(DataParallelScenarios.Averages_buffers));
 
+    [Theory]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void A_synchronised_batch_norm_is_that_of_the_whole_batch(int ranks) =>
+        Run(ranks, nameof(DataParallelScenarios.Normalises_by_the_whole_batch));
+
+    [Fact]
+    public void A_synchronised_batch_norm_is_compressed_and_checkpointed_as_any_other() =>
+        Run(2, nameof(DataParallelScenarios.Compresses_synchronised_batch_norms));
+
     [Fact]
     public void Models_that_differ_are_told_at_the_beginning() => Run(3, nameof(DataParallelScenarios.Tells_models_apart));
 
@@ -53,6 +65,31 @@ public sealed class DataParallelTests
         using var x = randn(4, 3);
         using (var loss = model.call(x).sum()) loss.backward();
         Assert.Equal(0, parallel.Figures.Passes);
+    }
+
+    [Fact]
+    public void A_synchronised_batch_norm_of_one_rank_is_libtorchs()
+    {
+        using var outer = NewDisposeScope();
+        var x = randn(6, 3, 5, 5) * 3 + 2;
+        foreach (var momentum in (double[])[0.1, 0.3])
+        {
+            var (own, wanted) = (new SyncBatchNorm(3, Ranks.World, momentum: momentum), BatchNorm2d(3, momentum: momentum));
+            for (var step = 0; step < 3; step++)
+                Assert.Equal(wanted.call(x + step).data<float>().ToArray(), own.call(x + step).data<float>().ToArray());
+            Assert.Equal(wanted.state_dict().Keys.Order(), own.state_dict().Keys.Order());
+            foreach (var (name, buffer) in wanted.named_buffers())
+                Assert.Equal(buffer.to(float64).data<double>().ToArray(), own.get_buffer(name)!.to(float64).data<double>().ToArray());
+            own.eval();
+            wanted.eval();
+            Assert.Equal(wanted.call(x).data<float>().ToArray(), own.call(x).data<float>().ToArray());
+        }
+        var bare = new SyncBatchNorm(3, Ranks.World, affine: false, track_running_stats: false);
+        Assert.Empty(bare.state_dict());
+        bare.eval();
+        Assert.Equal(BatchNorm2d(3, affine: false).call(x).data<float>().ToArray(), bare.call(x).data<float>().ToArray());
+        Assert.Contains("[3]", Assert.Throws<ArgumentException>(() => bare.call(ones(3))).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new SyncBatchNorm(0, Ranks.World));
     }
 
     [Fact]
@@ -285,6 +322,96 @@ public sealed class DataParallelScenarios
             Assert.True(RelativeError(mean, buffers == BuffersOfRanks.Averaged ? whole.mean([0L]).mul(0.1) : own) < 1e-5);
             Assert.Equal(1f / 3, model.get_buffer("1.running_mean")![0].item<float>());
         }
+    }
+
+    // The parts are unlike.
+    [Fact(Explicit = true)]
+    public void Normalises_by_the_whole_batch()
+    {
+        foreach (var type in (ScalarType[])[float32, float64, bfloat16])
+            foreach (var axes in (long[][])[[5, 6], []])
+                foreach (var (affine, momentum) in ((bool, double)[])[(true, 0.1), (false, 0.4)])
+                {
+                    using var outer = NewDisposeScope();
+                    random.manual_seed(5);
+                    long[] counts = [.. Enumerable.Range(0, World.Size).Select(rank => 3L + 2 * rank)];
+                    var first = counts[..World.Rank].Sum();
+                    // Channels of unlike mean and spread. One is far from zero, where differences of sums are least exact.
+                    long[] perChannel = [1, 4, .. axes.Select(_ => 1L)];
+                    var whole = randn([counts.Sum(), 4, .. axes], dtype: float64) * tensor([1.0, 3, 0.1, 2]).view(perChannel)
+                        + tensor([0.0, 1, 20, -5]).view(perChannel);
+                    var weights = randn(whole.shape, dtype: float64);
+                    BatchNorm norm = axes.Length > 0
+                        ? BatchNorm2d(4, affine: affine, momentum: momentum) : BatchNorm1d(4, affine: affine, momentum: momentum);
+                    norm.to(float64);
+                    var own = new SyncBatchNorm(4, World, affine: affine, momentum: momentum, dtype: type == bfloat16 ? float32 : type);
+                    if (affine)
+                        foreach (var (to, from, values) in ((Tensor, Tensor, double[])[])[
+                            (own.get_parameter("weight")!, norm.get_parameter("weight")!, [1, 2, -1, 0.5]),
+                            (own.get_parameter("bias")!, norm.get_parameter("bias")!, [0, 1, 2, -3])])
+                        {
+                            using var _ = no_grad();
+                            from.copy_(tensor(values));
+                            to.copy_(tensor(values));
+                        }
+                    var most = type == float64 ? 1e-11 : type == float32 ? 2e-5 : 5e-2;
+                    for (var step = 0; step < 2; step++)
+                    {
+                        var (all, part) = (Leaf(whole.to(type).to(float64)), Leaf(whole.narrow(0, first, counts[World.Rank]).to(type)));
+                        var (wanted, found) = (norm.call(all), own.call(part));
+                        (wanted * weights).sum().backward();
+                        (found * weights.narrow(0, first, counts[World.Rank]).to(type)).sum().backward();
+                        Assert.True(RelativeError(found.detach(), Part(wanted.detach())) < most);
+                        Assert.True(RelativeError(part.grad, Part(all.grad!)) < most, $"{RelativeError(part.grad, Part(all.grad!))}");
+                    }
+                    foreach (var name in affine ? (string[])["weight", "bias"] : [])
+                    {
+                        var sum = own.get_parameter(name)!.grad!.to(float64);
+                        World.AllReduce(sum);
+                        Assert.True(RelativeError(sum, norm.get_parameter(name)!.grad) < most, name);
+                    }
+                    foreach (var (name, buffer) in norm.named_buffers())
+                        Assert.True(RelativeError(own.get_buffer(name)!, buffer) < most, name);
+
+                    Tensor Leaf(Tensor values) => values.detach().clone().requires_grad_();
+                    Tensor Part(Tensor of) => of.narrow(0, first, counts[World.Rank]);
+                }
+    }
+
+    [Fact(Explicit = true)]
+    public void Compresses_synchronised_batch_norms()
+    {
+        using var outer = NewDisposeScope();
+        random.manual_seed(3);
+        var model = Sequential(
+            Conv2d(3, 16, 3, padding: 1), new SyncBatchNorm(16, World), ReLU(), Conv2d(16, 2, 3, padding: 1), new SyncBatchNorm(2, World));
+        var (_, part) = Batch(3, 3, 256, 256);
+        using var parallel = model.DataParallel(World);
+        void Pass() => SavedTensors.Backward(model.call(part).pow(3).mean());
+        Pass();
+        var plain = Gradients(model);
+        model.zero_grad();
+        using (var compression = model.CompressActivations(ActivationCodec.Parse("quant:8")))
+        {
+            var read = Placeholder.PiecesRead;
+            Pass();
+            // What a batch norm's own bias has no influence on is rounding.
+            AreNear(Without("0.bias", "3.bias", plain), Without("0.bias", "3.bias", Gradients(model)), 1e-2);
+            Assert.True(Placeholder.PiecesRead >= read + 4, "the large map of a batch norm is read in pieces");
+            Assert.Equal(0, compression.LiveBytes);
+            Assert.Contains(compression.Report().Layers, layer => layer.Name == "1" && layer.KeptBytes < layer.SavedBytes / 2);
+        }
+        model.zero_grad();
+        using (Checkpoint.Blocks(model, "1", "4")) Pass();
+        AreNear(Without("0.bias", "3.bias", plain), Without("0.bias", "3.bias", Gradients(model)), 1e-5);
+        using (parallel.NoSync())
+        {
+            var refused = Assert.ThrowsAny<Exception>(() => SavedTensors.Backward(model.call(part).mean(), createGraph: true));
+            Assert.Contains("no second derivative", refused.Message, StringComparison.Ordinal);
+        }
+
+        static Dictionary<string, Tensor?> Without(string one, string other, Dictionary<string, Tensor?> all) =>
+            all.Where(named => named.Key != one && named.Key != other).ToDictionary();
     }
 
     [Fact(Explicit = true)]
