@@ -92,7 +92,8 @@ sealed record SharedBatchNorm(long Elements, Action<double[]> Sum)
             if (map.dtype == ScalarType.Float32 && gradient.dtype == ScalarType.Float32 && map.device_type == DeviceType.CPU)
             {
                 // Pieces are of maps over planes or volumes.
-                using Tensor rowMajor = map.contiguous(), maps = map.dim() > 3 ? rowMajor.alias() : rowMajor.view(Sizes[0], Sizes[1], 1, -1);
+                using var rowMajor = map.contiguous();
+                using var maps = map.dim() > 3 ? rowMajor.alias() : rowMajor.view(Sizes[0], Sizes[1], 1, -1);
                 return PiecewiseBatchNorm.Run(call, gradient, new Whole(maps), mayOverwrite, batch);
             }
             return batch.ByTensors(call, gradient, map);

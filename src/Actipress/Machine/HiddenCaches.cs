@@ -4,8 +4,8 @@ namespace Actipress.Machine;
 
 /// <summary>
 /// A processor of AMD's that does not report its caches, as in some virtual machines. oneDNN 3.7.1, which libtorch 2.10 computes
-/// convolutions with, then takes each cache for one byte and cuts convolutions into wrong blocks: forward passes and gradients are wrong or NaN,
-/// without Actipress too. Its kernels for SSE4.1 are right there.
+/// convolutions with, then takes each cache for one byte and cuts convolutions into wrong blocks: forward passes and gradients are wrong or
+/// NaN, without Actipress too. Its kernels for SSE4.1 are right there.
 /// </summary>
 static class HiddenCaches
 {

@@ -195,6 +195,29 @@ public sealed class DataParallelScenarios
             }
     }
 
+    /// <summary>The bytes of one gradient of the model of <see cref="Trains_on_two_hosts"/>.</summary>
+    public const int BytesOfTwoHosts = 4 * (8 * 3 * 9 + 8 + 8 * 8 * 9 + 8 + 300 * 512 + 300 + 10 * 300 + 10);
+
+    [Fact(Explicit = true)]
+    public void Trains_on_two_hosts()
+    {
+        Assert.Equal((2, 1, 0), (World.Size, World.LocalSize, World.LocalRank));
+        Averages_gradients();
+    }
+
+    [Fact(Explicit = true)]
+    public void Trains_for_long()
+    {
+        using var model = Small();
+        using var parallel = model.DataParallel(World);
+        var (_, part) = Batch(6, 3, 12, 12);
+        while (true)
+        {
+            using var scope = NewDisposeScope();
+            model.call(part).square().mean().backward();
+        }
+    }
+
     [Fact(Explicit = true)]
     public void Accumulates()
     {
