@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 namespace Actipress.Benchmarks;
 
 /// <summary>
-/// Training steps of several ranks, each on a batch of its own, beside the same steps of the same ranks without communication.
+/// Training steps of several ranks, each on a batch of its own, beside the same steps of the same ranks without communication. For one
+/// rank alone, steps with <c>DataParallel</c> beside steps without it.
 /// </summary>
 /// <param name="Network">The network.</param>
 /// <param name="Ranks">The number of ranks.</param>
@@ -21,9 +22,11 @@ namespace Actipress.Benchmarks;
 /// <param name="ReducingMs">The time of all reductions of a step.</param>
 /// <param name="WaitingMs">The part of this time for which the backward pass waited.</param>
 /// <param name="Hidden">The share of this time that was hidden behind the backward pass.</param>
+/// <param name="PeakApartBytes">The peak of rank 0's memory in steps without communication.</param>
+/// <param name="PeakTogetherBytes">The peak of rank 0's memory in steps with averaged gradients.</param>
 public sealed record RanksTiming(
     string Network, int Ranks, int Batch, double ApartMs, double TogetherMs, double Ratio, double BackwardMs, long Bytes, long Messages,
-        long BufferBytes, double ReducingMs, double WaitingMs, double Hidden);
+    long BufferBytes, double ReducingMs, double WaitingMs, double Hidden, long PeakApartBytes, long PeakTogetherBytes);
 
 /// <summary>The cost of averaging gradients.</summary>
 public static class RanksBenchmark
@@ -38,11 +41,11 @@ public static class RanksBenchmark
         ArgumentNullException.ThrowIfNull(subject);
         ArgumentNullException.ThrowIfNull(ranks);
         subject.Model.train();
-        using var parallel = subject.Model.DataParallel(ranks);
+        using var parallel = ranks.Size > 1 ? subject.Model.DataParallel(ranks) : null;
         using var optimizer = new Adam(subject.Model.parameters());
         var (apart, together, backward, ratios, number) = (new List<double>(), new List<double>(), new List<double>(), new List<double>(),
             ranks.Rank);
-        var before = parallel.Figures;
+        var before = Figures();
         for (var round = -1; round < rounds; round++)
         {
             // The order changes from round to round, so that a drift of the machine's speed favours neither kind.
@@ -50,7 +53,7 @@ public static class RanksBenchmark
             var (first, second) = (Steps(sendsFirst), Steps(!sendsFirst));
             if (round < 0)
             {
-                before = parallel.Figures;
+                before = Figures();
                 backward.Clear();
                 continue;
             }
@@ -59,17 +62,28 @@ public static class RanksBenchmark
             apart.Add(without);
             ratios.Add(with / without);
         }
-        var figures = parallel.Figures;
+        var figures = Figures();
         var passes = Math.Max(1, figures.Passes - before.Passes);
-        var (reducing, waiting) = (figures.Reducing - before.Reducing, figures.Waiting - before.Waiting);
+        var measured = figures with { Reducing = figures.Reducing - before.Reducing, Waiting = figures.Waiting - before.Waiting };
         return new(
             subject.Name, ranks.Size, subject.Batch, CodecBenchmark.Median(apart), CodecBenchmark.Median(together),
-                CodecBenchmark.Median(ratios), CodecBenchmark.Median(backward),
+            CodecBenchmark.Median(ratios), CodecBenchmark.Median(backward),
             (figures.Bytes - before.Bytes) / passes, (figures.Messages - before.Messages) / passes, figures.BufferBytes,
-                reducing.TotalMilliseconds / passes, waiting.TotalMilliseconds / passes, 1 - waiting / reducing);
+            measured.Reducing.TotalMilliseconds / passes, measured.Waiting.TotalMilliseconds / passes, measured.Hidden, Peak(false),
+            Peak(true));
+
+        ReductionFigures Figures() => parallel?.Figures ?? default;
+
+        long Peak(bool sends)
+        {
+            using var meter = AllocatorMeter.Start();
+            Steps(sends);
+            return meter.PeakBytes;
+        }
 
         double Steps(bool sends)
         {
+            using var alone = parallel is null && sends ? subject.Model.DataParallel(ranks) : null;
             var times = new double[steps];
             for (var step = 0; step < steps; step++)
             {
@@ -80,7 +94,7 @@ public static class RanksBenchmark
                 optimizer.zero_grad();
                 var loss = subject.Loss(input, target);
                 var forward = watch.Elapsed.TotalMilliseconds;
-                using (sends ? null : parallel.NoSync()) loss.backward();
+                using (sends ? null : parallel?.NoSync()) loss.backward();
                 if (!sends) backward.Add(watch.Elapsed.TotalMilliseconds - forward);
                 optimizer.step();
                 times[step] = watch.Elapsed.TotalMilliseconds;

@@ -67,7 +67,7 @@ static class BenchCommand
             Details = "Pack and unpack stand beside clone and copy of the same activation map, quality beside ZFP. Medians count.",
             Lists =
             [
-                ("Parts", Suite.Parts.Append((Several, "under mpirun alone: what averaging ResNet-18's gradients over ranks costs"))),
+                ("Parts", Suite.Parts.Append((Several, "alone, or under mpirun: what averaging ResNet-18's gradients over ranks costs"))),
                 CommonOptions.Codecs,
             ],
             Examples =
@@ -132,9 +132,6 @@ static class BenchCommand
             throw new ArgumentException($"Under mpirun: found {(parts.Length == 0 ? "no part" : string.Join(", ", parts))}, wanted "
                 + $"{Several} alone.");
         var ranks = Ranks.World;
-        if (ranks.Size == 1)
-            throw new ArgumentException($"{Several} is measured by several processes: found one, wanted mpirun -n 2 ./actipress bench "
-                + $"{Several}.");
         using var subject = Subject.ResNet18(null, batch: 32);
         var timing = RanksBenchmark.Run(subject, ranks, rounds, steps: 2);
         if (ranks.Rank == 0)
@@ -150,10 +147,21 @@ static class BenchCommand
 
     static void ShowRanks(RanksTiming measured, string path)
     {
+        if (measured.Ranks == 1)
+        {
+            ShowTable(
+                $"One rank, {measured.Network}, {measured.Batch} examples: what DataParallel costs there", [measured],
+                ("step without, ms", one => $"{one.ApartMs:0}"), ("with", one => $"{one.TogetherMs:0}"),
+                ("ratio", one => $"{one.Ratio:0.000}"), ("peak without, MiB", one => $"{one.PeakApartBytes / 1048576.0:0.0}"),
+                ("with", one => $"{one.PeakTogetherBytes / 1048576.0:0.0}"));
+            Console.WriteLine($"Several ranks: mpirun -n 2 ./actipress bench {Several}. Results: {path}");
+            return;
+        }
         ShowTable(
             $"{measured.Ranks} ranks, {measured.Network}, {measured.Batch} examples each", [measured],
             ("step apart, ms", one => $"{one.ApartMs:0}"), ("together", one => $"{one.TogetherMs:0}"),
-            ("ratio", one => $"{one.Ratio:0.00}"), ("MiB sent", one => $"{one.Bytes / 1048576.0:0.0}"),
+            ("ratio", one => $"{one.Ratio:0.00}"), ("peak apart, MiB", one => $"{one.PeakApartBytes / 1048576.0:0.0}"),
+            ("together", one => $"{one.PeakTogetherBytes / 1048576.0:0.0}"), ("MiB sent", one => $"{one.Bytes / 1048576.0:0.0}"),
             ("messages", one => $"{one.Messages}"), ("buckets, MiB", one => $"{one.BufferBytes / 1048576.0:0.0}"),
             ("reducing, ms", one => $"{one.ReducingMs:0}"), ("waiting, ms", one => $"{one.WaitingMs:0}"),
             ("hidden", one => $"{100 * one.Hidden:0} %"));
