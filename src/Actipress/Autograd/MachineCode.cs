@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace Actipress.Autograd;
@@ -7,7 +8,8 @@ sealed unsafe class MachineCode
 {
     const int PageBytes = 4096;
 
-    // A jump of five bytes reaches two gigabytes. The libraries of a process lie together, with gaps between and around them.
+    // A jump of five bytes reaches two gigabytes. The libraries of a process lie together, with gaps between and around them. Step is the
+    // distance of the places that Windows gives.
     const long Reach = 0x7000_0000, Step = 1 << 16;
 
     readonly nint page;
@@ -58,16 +60,45 @@ sealed unsafe class MachineCode
 
     static nint AllocateNear(nint address)
     {
-        for (var distance = Step; distance < Reach; distance += Step)
-            foreach (var wanted in (ReadOnlySpan<long>)[address - distance, address + distance])
-            {
-                var found = Allocate((nint)(wanted & -Step));
-                if (found is 0 or -1) continue;
-                if (Math.Abs(found - address) < Reach) return found;
-                Release(found);
-                distance += 16 * Step;    // the system gave another place, since this one is taken
-            }
+        foreach (var wanted in CppAbi.IsMicrosofts ? Around(address) : Gaps(address))
+        {
+            var found = Allocate(wanted);
+            if (found is 0 or -1) continue;
+            if (Math.Abs(found - address) < Reach) return found;
+            Release(found);    // the system gave another place, since this one is taken
+        }
         return 0;
+    }
+
+    // Windows gives the wanted place or none.
+    static IEnumerable<nint> Around(nint address)
+    {
+        for (var distance = Step; distance < Reach; distance += Step)
+        {
+            yield return (nint)((address - distance) & -Step);
+            yield return (nint)((address + distance) & -Step);
+        }
+    }
+
+    // The pages next to a mapping of this process that nothing lies on, the nearest first. A stack grows towards the page below it.
+    static IEnumerable<nint> Gaps(nint address)
+    {
+        var (pages, end) = (new List<nint>(), 0L);
+        foreach (var line in File.ReadLines("/proc/self/maps"))
+        {
+            var bounds = line.Split(' ', 2)[0].Split('-');
+            var (next, nextEnd) = (Hexadecimal(bounds[0]), Hexadecimal(bounds[1]));
+            if (next > end && end > 0)
+            {
+                pages.Add((nint)end);
+                if (!line.EndsWith("[stack]", StringComparison.Ordinal)) pages.Add((nint)(next - PageBytes));
+            }
+            end = nextEnd;
+        }
+        return pages.Where(page => Math.Abs(page - address) < Reach).OrderBy(page => Math.Abs(page - address)).ToList();
+
+        // An address of the kernel's own page exceeds a long.
+        static long Hexadecimal(string text) => (long)Math.Min(ulong.Parse(text, NumberStyles.HexNumber, null), long.MaxValue);
     }
 
     static nint Allocate(nint wanted)

@@ -102,6 +102,7 @@ public class AllocatorMeterTests
     [Fact]
     public void A_large_convolution_s_backward_pass_holds_its_input_once()
     {
+        Allocated.ByUsualConvolutions();
         using var everything = NewDisposeScope();
         using var model = Conv3d(32, 4, 3, padding: 1);
         using var compression = model.CompressActivations(options => options.ReadInPieces(false));

@@ -190,7 +190,7 @@ public sealed class CheckpointTests : IDisposable
         var (all, x) = (ModuleList<Module<Tensor, Tensor>>(modules), randn(2, 4, 16, 16));
         var plain = Gradients(all, () => modules.Aggregate(x, (y, module) => module.call(y)).square().mean());
         Assert.Equal(plain, Gradients(all, () => Checkpoint.Sequential(modules, segments, x).square().mean()));
-        var left = Tensor.TotalCount;
+        var (_, left) = Allocated.Level();
         using (Checkpoint.Sequential(modules, segments, x)) { }
         Assert.Equal(left, Tensor.TotalCount);
     }
@@ -299,7 +299,7 @@ public sealed class CheckpointTests : IDisposable
         Assert.InRange(Allocated.Usually(() => Held(() => model.call(x))), 5.9 * MiB, 6.1 * MiB);
         Assert.InRange(Allocated.Usually(() => Held(() => Checkpoint.Run(model, x))), 0.9 * MiB, 1.1 * MiB);
 
-        var tensors = Tensor.TotalCount;
+        var (_, tensors) = Allocated.Level();
         Checkpoint.Run(model, x).Dispose();
         Assert.Equal(tensors, Tensor.TotalCount);
         using (var y = Checkpoint.Run(model, x))
@@ -379,7 +379,7 @@ public sealed class CheckpointTests : IDisposable
         var x = ones(4, requires_grad: true);
         using (no_grad())
         {
-            var tensors = Tensor.TotalCount;
+            var (_, tensors) = Allocated.Level();
             using var y = Checkpoint.Run(z => z.exp(), x);
             Assert.Equal(tensors + 1, Tensor.TotalCount);
         }
@@ -404,7 +404,7 @@ public sealed class CheckpointTests : IDisposable
     {
         var (block, says) = wrong[what];
         var (w, run) = (ones(3, requires_grad: true), 0);
-        var tensors = Tensor.TotalCount;
+        var (_, tensors) = Allocated.Level();
         using (var y = Checkpoint.Run(x => block(x, ++run), w))
         using (var loss = y.sum())
         {
@@ -644,7 +644,7 @@ public sealed class CheckpointTests : IDisposable
         }
         Assert.InRange(Held(both: true), 0.9 * MiB, 1.1 * MiB);
         Assert.InRange(Held(both: false), 0.9 * MiB, 1.1 * MiB);
-        var tensors = Tensor.TotalCount;
+        var (_, tensors) = Allocated.Level();
         using (var z = model.call(x, null))
         using (var loss = z.sum())
             loss.backward();

@@ -337,6 +337,7 @@ public sealed class PiecewiseTests : IDisposable
     [MemberData(nameof(Functions))]
     public void The_gradient_that_nobody_else_reads_is_written_over(string name)
     {
+        Allocated.ByUsualConvolutions();
         using var model = Sequential(new Scaled(), Module(name), Conv2d(16, 16, 1));
         var x = Smooth(64, 16, 64, 66);
         x.requires_grad = true;
