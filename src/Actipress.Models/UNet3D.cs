@@ -1,3 +1,4 @@
+using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
 namespace Actipress.Models;
@@ -8,7 +9,11 @@ public sealed class UNet3D : UNet
     /// <param name="inputs">The number of channels of the image.</param>
     /// <param name="outputs">The number of classes.</param>
     /// <param name="features">f: the number of channels of the first level.</param>
-    public UNet3D(int inputs = 4, int outputs = 3, int features = 32) : base(nameof(UNet3D), kind, inputs, outputs, features) { }
+    /// <param name="norm">
+    /// Makes a normalisation by its number of channels, such as a batch norm that is synchronised over ranks; by default a batch norm.
+    /// </param>
+    public UNet3D(int inputs = 4, int outputs = 3, int features = 32, Func<int, Module<Tensor, Tensor>>? norm = null)
+        : base(nameof(UNet3D), norm is null ? kind : kind with { Norm = norm }, inputs, outputs, features) { }
 
     /// <summary>The network of BRATS and of Table 2: four modalities, three tumour regions; 22.6 million parameters.</summary>
     public static UNet3D Brats() => new(inputs: 4, outputs: 3, features: 32);

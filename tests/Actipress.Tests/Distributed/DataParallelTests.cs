@@ -2,6 +2,7 @@ using System.Globalization;
 using Actipress.Autograd;
 using Actipress.Backward;
 using Actipress.Distributed;
+using Actipress.Models;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -36,6 +37,12 @@ public sealed class DataParallelTests
     [InlineData(3)]
     public void A_synchronised_batch_norm_is_that_of_the_whole_batch(int ranks) =>
         Run(ranks, nameof(DataParallelScenarios.Normalises_by_the_whole_batch));
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void A_U_Net_with_synchronised_batch_norms_learns_as_in_one_process(int ranks) =>
+        Run(ranks, nameof(DataParallelScenarios.Trains_a_U_Net));
 
     [Fact]
     public void A_synchronised_batch_norm_is_compressed_and_checkpointed_as_any_other() =>
@@ -399,6 +406,40 @@ public sealed class DataParallelScenarios
                     Tensor Leaf(Tensor values) => values.detach().clone().requires_grad_();
                     Tensor Part(Tensor of) => of.narrow(0, first, counts[World.Rank]);
                 }
+    }
+
+    [Fact(Explicit = true)]
+    public void Trains_a_U_Net()
+    {
+        using var outer = NewDisposeScope();
+        random.manual_seed(3);
+        var one = new UNet3D(1, 2, features: 2);
+        var own = new UNet3D(1, 2, features: 2, channels => new SyncBatchNorm(channels, World));
+        own.load_state_dict(one.state_dict());
+        foreach (var model in (Module[])[one, own]) model.to(float64);
+        var (whole, part) = Batch(4 / World.Size, 1, 16, 16, 32);
+        (whole, part) = (whole.to(float64), part.to(float64));
+        using var parallel = own.DataParallel(World);
+        using var optimizer = new Adam(one.parameters(), lr: 1e-2);
+        using var ownOptimizer = new Adam(own.parameters(), lr: 1e-2);
+        for (var step = 0; step < 3; step++)
+        {
+            var wanted = Loss(one, whole);
+            var found = Loss(own, part);
+            optimizer.zero_grad();
+            ownOptimizer.zero_grad();
+            wanted.backward();
+            found.backward();
+            Assert.Equal(wanted.item<double>(), World.Sum(found.item<double>()) / World.Size, 1e-9);
+            // The bias of a convolution before a batch norm has no influence, so that its gradient is rounding.
+            foreach (var (name, gradient) in Gradients(one))
+                if (!name.EndsWith("conv1.bias", StringComparison.Ordinal) && !name.EndsWith("conv2.bias", StringComparison.Ordinal))
+                    Assert.True(RelativeError(Gradients(own)[name], gradient) < 1e-6, name);
+            optimizer.step();
+            ownOptimizer.step();
+        }
+
+        static Tensor Loss(Module<Tensor, Tensor> model, Tensor x) => functional.mse_loss(model.call(x), x.expand(-1, 2, -1, -1, -1));
     }
 
     [Fact(Explicit = true)]
