@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Actipress.Data;
+using Actipress.Distributed;
 using Actipress.Experiments;
 using Spectre.Console;
 using static TorchSharp.torch;
@@ -28,6 +29,12 @@ static class SweepCommand
             Description = "A further option of sbatch, such as --slurm-option=--time=1:00:00; may be given several times.",
             HelpName = "option",
         };
+        var together = Values.Count("--ranks", "With --slurm: processes that do each training together, by MPI.", 1);
+        var mpi = new Option<string>("--mpi")
+        {
+            Description = "With --ranks: Slurm's plug-in for them, pmix for Open MPI or pmi2 for MPICH.",
+            DefaultValueFactory = _ => "pmix",
+        };
         var dataDir = CommonOptions.DataDir();
         var device = CommonOptions.Device();
         var json = CommonOptions.Json();
@@ -42,18 +49,28 @@ static class SweepCommand
                 ("experiments/mnist-lenet-10-epochs --list", "what is done and what is not"),
                 ("experiments/mnist-lenet-10-epochs --data-dir DATA", "on all cores"),
                 ("my-experiment --slurm --slurm-option=--time=2:00:00", "as a job array"),
+                ("my-experiment --slurm --ranks 4", "as a job array, each training by 4 processes"),
             ],
-        }.With(config, workers, threads, list, slurm, slurmOptions, dataDir, device, json, worker, only);
+        }.With(config, workers, threads, list, slurm, slurmOptions, together, mpi, dataDir, device, json, worker, only);
 
         command.SetAction(async (parsed, _) =>
         {
             using var afterStep = interruption.AfterStep(silently: parsed.GetValue(worker));
             var cancellation = interruption.Token;
             set_num_threads(parsed.GetValue(threads));
-            var sweep = new Sweep(parsed.GetValue(config)!) { Device = Devices.Parse(parsed.GetValue(device)!) };
+            var ranks = Ranks.World;
+            var sweep = new Sweep(parsed.GetValue(config)!)
+            {
+                Device = Devices.Of(ranks, parsed.GetValue(device)!),
+                Ranks = ranks.Size > 1 ? ranks : null,
+            };
             var folder = DataFolder.Of(parsed.GetValue(dataDir)) is { } named ? Path.GetFullPath(named) : null;
             if (parsed.GetValue(worker)) return SweepWorkers.Work(sweep, folder, cancellation);
             if (parsed.GetValue(only) is { } key) return Train(sweep, key, folder, cancellation);
+            if (sweep.Ranks is not null) return TrainTogether(sweep, sweep.Plans, folder, cancellation);
+            if (parsed.GetValue(together) > 1 && !parsed.GetValue(slurm))
+                throw new ArgumentException($"--ranks {parsed.GetValue(together)} goes with --slurm. Here: mpirun -n "
+                    + $"{parsed.GetValue(together)} ./actipress sweep {parsed.GetValue(config)}");
             if (sweep.Results.Dropped is { } broken)
                 await Console.Error.WriteLineAsync($"{sweep.Results.Path} ended in the middle of a line, which was dropped: "
                     + $"{broken[..Math.Min(60, broken.Length)]}...");
@@ -68,6 +85,8 @@ static class SweepCommand
                 var jobs = new SlurmArray(sweep, [.. SweepWorkers.Self, "sweep", .. common, "--only"])
                 {
                     Threads = parsed.GetValue(threads),
+                    Ranks = parsed.GetValue(together),
+                    Mpi = parsed.GetValue(mpi)!,
                     Options = parsed.GetValue(slurmOptions) ?? [],
                 }.Submit();
                 Console.WriteLine(jobs.Count == 0 ? "Everything is done." : $"Job array {string.Join(", ", jobs)}: "
@@ -91,14 +110,26 @@ static class SweepCommand
     {
         var plan = sweep.Plans.FirstOrDefault(plan => plan.Key() == key) ?? throw new ArgumentException($"No run {key} in "
             + $"{sweep.ConfigPath}: it was changed since the job array was made. Make another with --slurm.");
+        return TrainTogether(sweep, [plan], folder, cancellation);
+    }
+
+    // Trains by this process, or by all ranks; rank 0 tells.
+    static int TrainTogether(Sweep sweep, IReadOnlyList<TrainingPlan> plans, string? folder, CancellationToken cancellation)
+    {
         var failed = false;
-        using var progress = new ProgressLine(plan.Epochs, runs: 1);
-        sweep.Train(plan, folder, new Told(told =>
+        foreach (var plan in plans)
         {
-            if (told.At is not null) progress.Report(told.At);
-            if (told.Notice is not null) Console.Error.WriteLine(told.Notice);
-            failed |= told.Failed;
-        }), cancellation);
+            using var progress = new ProgressLine(plan.Epochs, runs: 1);
+            sweep.Train(plan, folder, new Told(told =>
+            {
+                failed |= told.Failed;
+                if (sweep.Ranks is { Rank: > 0 }) return;
+                if (told.At is not null) progress.Report(told.At);
+                if (told.Notice is not null) Console.Error.WriteLine(told.Notice);
+            }), cancellation);
+        }
+        // An exit code other than 0 would end ranks that still work.
+        if (!failed) sweep.Ranks?.Dispose();
         return failed ? CommandLine.Mistake : cancellation.IsCancellationRequested ? CommandLine.Interrupted : 0;
     }
 

@@ -12,17 +12,28 @@ public sealed record SlurmArray(Sweep Sweep, IReadOnlyList<string> Command)
     // Slurm's usual MaxArraySize is 1001.
     const int LargestArray = 1000;
 
-    /// <summary>The number of cores of a task.</summary>
+    /// <summary>The number of cores of a process.</summary>
     public int Threads { get; init; } = 1;
+
+    /// <summary>The number of processes that do each training together; see <see cref="Distributed.Ranks"/>.</summary>
+    public int Ranks { get; init; } = 1;
+
+    /// <summary>Slurm's plug-in that starts several ranks: pmix for Open MPI, pmi2 for MPICH.</summary>
+    public string Mpi { get; init; } = "pmix";
 
     /// <summary>Further options of sbatch, such as <c>--time=1:00:00</c>.</summary>
     public IReadOnlyList<string> Options { get; init; } = [];
 
     /// <summary>Submits the job arrays by sbatch.</summary>
     /// <returns>The job numbers of the arrays; none where everything is done.</returns>
+    /// <exception cref="ArgumentException">A batch does not divide among the ranks.</exception>
     /// <exception cref="InvalidDataException">Slurm is not installed, or refuses; the message has its words.</exception>
     public IReadOnlyList<long> Submit()
     {
+        if (Sweep.Plans.FirstOrDefault(plan => plan.Batch % Ranks != 0) is { } uneven)
+            throw new ArgumentException(
+                $"A batch of {uneven.Batch} does not divide among {Ranks} ranks: wanted a \"batch\" in {Sweep.ConfigPath} that is a "
+                    + $"multiple of {Ranks}, or another --ranks.");
         Directory.CreateDirectory(Logs);
         return [.. Sweep.Remaining().Select(plan => plan.Key()).Chunk(LargestArray).Select(keys => Submit(Script(keys)))];
     }
@@ -40,15 +51,18 @@ public sealed record SlurmArray(Sweep Sweep, IReadOnlyList<string> Command)
             #!/bin/bash
             #SBATCH --job-name=actipress-{Path.GetFileName(Sweep.Folder)}
             #SBATCH --array=0-{keys.Count - 1}
+            #SBATCH --ntasks={Ranks}
             #SBATCH --cpus-per-task={Threads}
             #SBATCH --output={Logs}/slurm-%A-%a.log
             #SBATCH --signal=TERM@60
             #SBATCH --requeue
             runs=({string.Join(' ', keys)})
-            exec {string.Join(' ', Command.Select(Quoted))} "${"{"}runs[$SLURM_ARRAY_TASK_ID]{"}"}"
+            exec {Launcher}{string.Join(' ', Command.Select(Quoted))} "${"{"}runs[$SLURM_ARRAY_TASK_ID]{"}"}"
 
             """;
     }
+
+    string Launcher => Ranks == 1 ? "" : $"srun --mpi={Quoted(Mpi)} --cpus-per-task={Threads} --kill-on-bad-exit=1 ";
 
     static string Quoted(string word) => $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using Actipress.Distributed;
 
 namespace Actipress.Experiments;
 
@@ -26,7 +27,8 @@ public sealed record SweepProgress(TrainingPlan Plan, TrainingProgress? At, stri
 /// <summary>
 /// The trainings of an experiment, each once. Any number of processes, on one machine or on several with a common file system, may work on
 /// one sweep. Each process takes a training that is neither done nor claimed, holds a lock on the claim while it trains, and adds a line to
-/// the results. The system releases a lock however its process ends. A training that was begun continues from its state.
+/// the results. The system releases a lock however its process ends. A training that was begun continues from its state. Where ranks train
+/// together, rank 0 claims, and keeps results and states.
 /// </summary>
 public sealed class Sweep
 {
@@ -52,6 +54,14 @@ public sealed class Sweep
 
     /// <summary>The device of the trainings; by default the CPU.</summary>
     public torch.Device? Device { get; init; }
+
+    /// <summary>The ranks that do each training together, all with the same calls; null for this process alone.</summary>
+    public Ranks? Ranks { get; init; }
+
+    bool IsFirst => Ranks is null or { Rank: 0 };
+
+    // The answer of rank 0, on all ranks.
+    bool OnFirst(Func<bool> own) => Ranks is null ? own() : Ranks.Any(IsFirst && own());
 
     /// <summary>The experiment's folder.</summary>
     public string Folder => Path.GetDirectoryName(ConfigPath)!;
@@ -85,7 +95,7 @@ public sealed class Sweep
     {
         foreach (var plan in Plans)
         {
-            if (cancellation.IsCancellationRequested) return;
+            if (Learner.Stops(cancellation, Ranks)) return;
             Train(plan, dataFolder, progress, cancellation);
         }
     }
@@ -96,15 +106,16 @@ public sealed class Sweep
     public void Train(TrainingPlan plan, string? dataFolder, IProgress<SweepProgress>? progress, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        if (IsDone(plan)) return;
-        Directory.CreateDirectory(stateFolder);
+        if (OnFirst(() => IsDone(plan))) return;
+        if (IsFirst) Directory.CreateDirectory(stateFolder);
         var path = Path.Combine(stateFolder, plan.Key() + ".claim");
-        using var claim = TryClaim(path);
-        if (claim is null) return;
+        using var claim = IsFirst ? TryClaim(path) : null;
+        if (OnFirst(() => claim is null)) return;
         try
         {
-            if (!IsDone(plan)) TrainClaimed(plan, dataFolder, progress, cancellation);    // another process may have just finished it
-            if (IsDone(plan)) File.Delete(path);
+            // Another process may have just finished it.
+            if (!OnFirst(() => IsDone(plan))) TrainClaimed(plan, dataFolder, progress, cancellation);
+            if (IsFirst && IsDone(plan)) File.Delete(path);
         }
         catch (Exception failure) when (failure is ArgumentException or InvalidDataException or ActipressException or ExternalException
             or IOException or UnauthorizedAccessException)
@@ -136,17 +147,19 @@ public sealed class Sweep
         var steps = new Steps(plan, progress);
         while (learner.Epochs < plan.Epochs)
         {
-            var whole = learner.Epoch(steps, () => state.SaveNowAndThen(learner), cancellation);
+            var whole = learner.Epoch(steps, IsFirst ? () => state.SaveNowAndThen(learner) : null, cancellation);
+            if (whole) Ranks?.Agree($"{plan.Key()} after epoch {learner.Epochs} with parameters {learner.Fingerprint()}");
             if (whole && learner.Epochs == plan.Epochs) break;
-            state.Save(learner);
+            if (IsFirst) state.Save(learner);
             if (!whole) return;
         }
         var result = learner.Result(cancellation);
-        if (cancellation.IsCancellationRequested)
+        if (Learner.Stops(cancellation, Ranks))
         {
-            state.Save(learner);
+            if (IsFirst) state.Save(learner);
             return;
         }
+        if (!IsFirst) return;
         var run = new SweepRun("run", plan.Key(), plan, result, learner.Curve, torch.get_num_threads(),
             watch.Elapsed.TotalSeconds, provenance);
         Results.AddUnless(line => IsResultOf(line, run.Key), run);
@@ -157,18 +170,18 @@ public sealed class Sweep
     // A damaged state may have been restored in part, so that a new learner begins anew.
     Learner GoOn(TrainingPlan plan, TrainingData data, TrainingState state, IProgress<SweepProgress>? progress)
     {
-        var learner = new Learner(plan, data, Device);
+        var learner = new Learner(plan, data, Device, Ranks);
         try
         {
-            state.Load(learner);
+            state.Load(Ranks, learner);
             return learner;
         }
         catch (InvalidDataException damage)
         {
             learner.Dispose();
             progress?.Report(new(plan, null, $"{damage.Message} The run begins anew."));
-            state.Delete();
-            return new(plan, data, Device);
+            if (IsFirst) state.Delete();
+            return new(plan, data, Device, Ranks);
         }
         catch
         {

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Actipress.Experiments;
+using Actipress.Tests.Distributed;
 
 namespace Actipress.Tests.Cli;
 
@@ -159,6 +160,44 @@ public sealed class SweepCommandTests : IDisposable
         Assert.True(done.ExitCode == 0, done.All);
         Assert.Equal("Everything is done.\n", done.Output);
         Assert.Single(Directory.GetFiles(Path.Combine(folder, "kept"), "script*"));
+    }
+
+    [Fact]
+    public void Slurm_starts_the_ranks_that_do_a_training_together()
+    {
+        Make();
+        var ended = ChildProcess.Run([.. Sbatch("echo 5"), "--ranks", "2", "--threads", "3", "--mpi", "pmi2"]);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        Assert.Contains("\n#SBATCH --ntasks=2\n#SBATCH --cpus-per-task=3\n", Kept("script0"), StringComparison.Ordinal);
+        Assert.Contains("\nexec srun --mpi='pmi2' --cpus-per-task=3 --kill-on-bad-exit=1 '", Kept("script0"), StringComparison.Ordinal);
+        var uneven = ChildProcess.Run([.. Sbatch("echo 5"), "--ranks", "7"]);
+        Assert.Equal(2, uneven.ExitCode);
+        Assert.Contains("does not divide among 7 ranks", uneven.Error, StringComparison.Ordinal);
+        var here = Run("--ranks", "2");
+        Assert.Equal(2, here.ExitCode);
+        Assert.Contains("mpirun -n 2 ./actipress sweep", here.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Ranks_do_each_training_together_once()
+    {
+        var sweep = Make();
+        sweep.Train(sweep.Plans[0], null, null, TestContext.Current.CancellationToken);
+        var alone = sweep.Done()[0].Result;
+        var ended = Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder]);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        Assert.Equal(3, sweep.Done().Count);
+        Assert.Equal(2, ended.Error.Split("epoch 1 of 1").Length - 1);    // rank 0 tells of two trainings
+        Assert.Empty(Directory.GetFiles(State));
+        Assert.Equal(0, Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder]).ExitCode);
+        Assert.Equal(3, File.ReadAllLines(sweep.Results.Path).Length);
+
+        // The same plain training by one process and by two ranks.
+        File.Delete(sweep.Results.Path);
+        ended = Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder, "--only", sweep.Plans[0].Key()]);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var together = Assert.Single(sweep.Done()).Result;
+        Assert.Equal(alone.TestAccuracy, together.TestAccuracy);
     }
 
     [Fact]

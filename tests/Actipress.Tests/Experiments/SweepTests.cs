@@ -297,13 +297,18 @@ public sealed class SweepTests : IDisposable
         catch (IOException) { return false; }
     });
 
-    [Fact]
-    public void Slurm_does_what_is_not_done()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]    // each training by two ranks
+    public void Slurm_does_what_is_not_done(int ranks)
     {
+        const string Mpich = "/usr/lib/x86_64-linux-gnu/libmpich.so.12";
+        if (ranks > 1 && !File.Exists(Mpich)) Assert.Skip($"No {Mpich}: on Debian, apt-get install libmpich12.");
         using var slurm = SlurmNode.Start();
         var sweep = Make();
         sweep.Train(sweep.Plans[0], null, null, Cancellation);
-        var submitted = ChildProcess.Run([.. ChildProcess.Cli, "sweep", folder, "--slurm"], null, slurm.Environment);
+        var submitted = ChildProcess.Run(
+            [.. ChildProcess.Cli, "sweep", folder, "--slurm", "--ranks", $"{ranks}", "--mpi", "pmi2"], null, slurm.Environment);
         Assert.True(submitted.ExitCode == 0, submitted.All);
         Assert.Contains("5 runs", submitted.Output, StringComparison.Ordinal);
         for (var waited = Stopwatch.StartNew(); sweep.Remaining().Count > 0; Thread.Sleep(200))
