@@ -38,12 +38,17 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
         ArgumentOutOfRangeException.ThrowIfLessThan(features, 1);
         ArgumentNullException.ThrowIfNull(ranks);
         (this.ranks, epsilon, this.momentum) = (ranks, eps, momentum);
+        // The module may outlive the scope in which it is made.
         if (affine)
-            (weight, bias) = (new Parameter(ones(features, dtype, device)), new Parameter(zeros(features, dtype, device)));
+        {
+            weight = new Parameter(ones(features, dtype, device).DetachFromDisposeScope());
+            bias = new Parameter(zeros(features, dtype, device).DetachFromDisposeScope());
+        }
         if (track_running_stats)
         {
-            (running_mean, running_var) = (zeros(features, dtype, device), ones(features, dtype, device));
-            num_batches_tracked = zeros([], ScalarType.Int64, device);
+            running_mean = zeros(features, dtype, device).DetachFromDisposeScope();
+            running_var = ones(features, dtype, device).DetachFromDisposeScope();
+            num_batches_tracked = zeros([], ScalarType.Int64, device).DetachFromDisposeScope();
         }
         RegisterComponents();
     }

@@ -85,12 +85,18 @@ public sealed class DataParallelTests
             for (var step = 0; step < 3; step++)
                 Assert.Equal(wanted.call(x + step).data<float>().ToArray(), own.call(x + step).data<float>().ToArray());
             Assert.Equal(wanted.state_dict().Keys.Order(), own.state_dict().Keys.Order());
-            foreach (var (name, buffer) in wanted.named_buffers())
-                Assert.Equal(buffer.to(float64).data<double>().ToArray(), own.get_buffer(name)!.to(float64).data<double>().ToArray());
+            foreach (var (name, statistics) in wanted.named_buffers())
+                Assert.Equal(statistics.to(float64).data<double>().ToArray(), own.get_buffer(name)!.to(float64).data<double>().ToArray());
             own.eval();
             wanted.eval();
             Assert.Equal(wanted.call(x).data<float>().ToArray(), own.call(x).data<float>().ToArray());
         }
+        SyncBatchNorm kept;
+        using (NewDisposeScope()) kept = new SyncBatchNorm(3, Ranks.World);
+        Assert.Equal(x.shape, kept.call(x).shape);
+        var (parameter, buffer) = (kept.get_parameter("weight")!, kept.get_buffer("running_var")!);
+        kept.Dispose();
+        Assert.True(parameter.IsInvalid && buffer.IsInvalid);
         var bare = new SyncBatchNorm(3, Ranks.World, affine: false, track_running_stats: false);
         Assert.Empty(bare.state_dict());
         bare.eval();
