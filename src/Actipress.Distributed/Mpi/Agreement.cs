@@ -10,7 +10,7 @@ namespace Actipress.Distributed.Mpi;
 /// </summary>
 /// <remarks>
 /// Each rank sends a header: the length and SHA-256 of its description, and the part of the description that fits. Rank 0 answers "same",
-/// or requests the rest and then answers with the difference. Messages have a fixed size, so small that MPI sends them at once.
+/// or requests the rest and then answers with the difference. Messages have a fixed size.
 /// </remarks>
 sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int size)
 {
@@ -47,20 +47,26 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
 
     void Ask(byte[] text, TimeSpan patience)
     {
-        Finish([mpi.Send(At(headers), HeaderBytes, 0, HeaderTag, communicator)]);
+        // MPI may send only when rank 0 comes, which may still compute.
+        WaitForFirst([mpi.Send(At(headers), HeaderBytes, 0, HeaderTag, communicator)]);
         while (true)
         {
-            Span<nint> request = [mpi.Receive(At(answer), AnswerBytes, 0, AnswerTag, communicator)];
-            if (!MpiWait.All(mpi, request, patience + grace)) throw Missing("rank 0", First(utf8.GetString(text)), patience + grace);
+            WaitForFirst([mpi.Receive(At(answer), AnswerBytes, 0, AnswerTag, communicator)]);
             switch (BinaryPrimitives.ReadInt32LittleEndian(answer))
             {
                 case Same: return;
                 case SendText:
-                    fixed (byte* whole = text) Finish([mpi.Send((nint)whole, text.Length, 0, TextTag, communicator)]);
+                    fixed (byte* whole = text) WaitForFirst([mpi.Send((nint)whole, text.Length, 0, TextTag, communicator)]);
                     continue;
                 case Different: throw new RanksException(TextOfAnswer()) { IsShared = true };
                 default: throw new RanksException(TextOfAnswer());
             }
+        }
+
+        void WaitForFirst(Span<nint> requests)
+        {
+            if (!MpiWait.All(mpi, requests, patience + grace))
+                throw Missing("rank 0", First(utf8.GetString(text)), patience + grace);
         }
     }
 
@@ -131,12 +137,6 @@ sealed unsafe class Agreement(MpiLibrary mpi, nint communicator, int rank, int s
         // A missing rank receives no message. The buffer stays as it is, because no message follows a failure.
         if (!MpiWait.All(mpi, requests, grace) && wait) throw new RanksException($"Rank 0 could not answer all ranks " +
             $"within {grace.TotalSeconds:0} s.");
-    }
-
-    void Finish(Span<nint> requests)
-    {
-        if (!MpiWait.All(mpi, requests, grace)) throw new RanksException($"Rank {rank} of {size} could not tell rank 0 what it is about " +
-            $"to do within {grace.TotalSeconds:0} s.");
     }
 
     static nint At(byte[] pinned) =>

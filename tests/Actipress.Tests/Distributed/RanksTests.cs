@@ -26,6 +26,10 @@ public sealed class RanksTests
         Mpirun.RunScenario(ranks, typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts));
 
     [Fact]
+    public void A_rank_that_computes_for_long_is_waited_for() =>
+        Mpirun.RunScenario(2, typeof(RanksScenarios), nameof(RanksScenarios.Waits_for_a_busy_rank));
+
+    [Fact]
     public void Ranks_that_MPICH_started_do_too() =>
         Mpirun.AllPass(4, Mpirun.Run(Mpirun.MpichCommand(4,
         Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts)))));
@@ -149,6 +153,15 @@ public sealed class RanksScenarios
     {
         using Tensor whole = x.detach().to(float64).contiguous();
         return whole.data<double>().ToArray();
+    }
+
+    // Longer than the grace that ends a rank.
+    [Fact(Explicit = true)]
+    public void Waits_for_a_busy_rank()
+    {
+        World.Barrier();
+        if (World.Rank == 0) Thread.Sleep(TimeSpan.FromSeconds(12));
+        World.Barrier();
     }
 
     [Fact(Explicit = true)]
