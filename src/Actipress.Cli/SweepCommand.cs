@@ -67,7 +67,8 @@ static class SweepCommand
             var folder = DataFolder.Of(parsed.GetValue(dataDir)) is { } named ? Path.GetFullPath(named) : null;
             if (parsed.GetValue(worker)) return SweepWorkers.Work(sweep, folder, cancellation);
             if (parsed.GetValue(only) is { } key) return Train(sweep, key, folder, cancellation);
-            if (sweep.Ranks is not null) return TrainTogether(sweep, sweep.Plans, folder, cancellation);
+            if (sweep.Ranks is not null && !parsed.GetValue(list) && !parsed.GetValue(slurm))
+                return TrainTogether(sweep, sweep.Plans, folder, cancellation);
             if (parsed.GetValue(together) > 1 && !parsed.GetValue(slurm))
                 throw new ArgumentException($"--ranks {parsed.GetValue(together)} goes with --slurm. Here: mpirun -n "
                     + $"{parsed.GetValue(together)} ./actipress sweep {parsed.GetValue(config)}");

@@ -95,7 +95,7 @@ sealed unsafe class MachineCode
             }
             end = nextEnd;
         }
-        return pages.Where(page => Math.Abs(page - address) < Reach).OrderBy(page => Math.Abs(page - address)).ToList();
+        return pages.Where(page => Math.Abs(page - address) < Reach).OrderBy(page => Math.Abs(page - address));
 
         // An address of the kernel's own page exceeds a long.
         static long Hexadecimal(string text) => (long)Math.Min(ulong.Parse(text, NumberStyles.HexNumber, null), long.MaxValue);
