@@ -13,6 +13,8 @@ run_tests() {
     fi
     # Threads that wait for work would otherwise spin on the other process's core.
     export OMP_WAIT_POLICY=passive
+    # libtorch warns of each convolution that NNPACK, which some processors do not support, would have taken.
+    export TORCH_CPP_LOG_LEVEL=${TORCH_CPP_LOG_LEVEL:-ERROR}
     local ours=() theirs=() name log other status=0
     for name in "${others[@]}"; do
         ours+=(-namespace- "Actipress.Tests.$name")
@@ -28,10 +30,14 @@ run_tests() {
     wait $other || status=1
     trap - INT TERM
     cat "$log/theirs"
+    failures "$log/ours" "$log/theirs"
     summary "$log/ours" "$log/theirs" || status=1
     rm -rf "$log"
     return $status
 }
+
+# Repeats what failed, so that it stands at the end: the first 12 lines of each failure.
+failures() { awk '/\[FAIL\]$/ { lines = 12 } lines > 0 { print "failed: " $0; lines-- }' "$@"; }
 
 # Adds up the last lines of several runs: Total: N, Errors: N, Failed: N, Skipped: N. Fails where a run has none.
 summary() {

@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Actipress.Backward;
 using Actipress.Data;
 using Actipress.Experiments;
+using Actipress.Forward;
 using Actipress.Machine;
 using TorchSharp;
 
@@ -29,6 +31,9 @@ static class StatusCommand
                 OnHooks(() => SavedTensors.ObserverRefusal, "works: what is kept of a map goes by the operation that saves it");
             var finalizers =
                 OnHooks(() => SavedTensors.FinalizerRefusal, "wait: what the collector frees lives until running operations have ended");
+            var backward =
+                OnHooks(() => BackwardKernels.Refusal?.Message, "works: convolutions and batch norms read their compressed maps in pieces");
+            var forward = OnHooks(() => ForwardKernel.Refusal?.Message, "works: large convolutions are computed in pieces");
             using var trial = Devices.Meter(torch.CPU, out var noMeter);
             var meter = noMeter ?? $"works: {AllocatorMeter.SourceOn(torch.CPU)}";
             var gpus = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
@@ -40,6 +45,8 @@ static class StatusCommand
                 Hooks = hooks,
                 Observer = observer,
                 Finalizers = finalizers,
+                Backward = backward,
+                Forward = forward,
                 Convolutions = HiddenCaches.Here ?? "no known fault of libtorch's on this processor",
                 Meter = meter,
                 Device = gpus > 0 ? $"cuda ({gpus})" : "cpu",
@@ -64,6 +71,8 @@ static class StatusCommand
                 Console.WriteLine($"hooks       {status.Hooks}");
                 Console.WriteLine($"observer    {status.Observer}");
                 Console.WriteLine($"finalizers  {status.Finalizers}");
+                Console.WriteLine($"backward    {status.Backward}");
+                Console.WriteLine($"forward     {status.Forward}");
                 Console.WriteLine($"convolve    {status.Convolutions}");
                 Console.WriteLine($"meter       {status.Meter}");
                 Console.WriteLine($"device      {status.Device}");

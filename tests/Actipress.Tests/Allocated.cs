@@ -23,6 +23,29 @@ static class Allocated
         return (AllocatorMeter.CurrentBytes, Tensor.TotalCount);
     }
 
+    /// <summary>
+    /// What rounds of some work leave behind: the least of three windows of so many rounds each, after as many that are not measured. What
+    /// leaks grows in each window; the runtime's compiler and the allocators' own stores grow in one now and then.
+    /// </summary>
+    public static (long Native, long Tensors) Growth(int rounds, Action round)
+    {
+        var (native, tensors) = (long.MaxValue, long.MaxValue);
+        Run();
+        for (var window = 0; window < 3; window++)
+        {
+            var before = Level();
+            Run();
+            var after = Level();
+            (native, tensors) = (Math.Min(native, after.Native - before.Native), Math.Min(tensors, after.Tensors - before.Tensors));
+        }
+        return (native, tensors);
+
+        void Run()
+        {
+            for (var i = 0; i < rounds; i++) round();
+        }
+    }
+
     /// <summary>Skips a bound that holds for oneDNN's usual kernels where others are chosen, which hold more.</summary>
     public static void ByUsualConvolutions()
     {

@@ -1,6 +1,7 @@
 using System.Collections.Frozen;
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
+using Actipress.Maps;
 using static TorchSharp.torch;
 using unsafe NativeConvolutionBackward = delegate* unmanaged[Cdecl]<
     nint, nint, nint, long**, long, long*, long, long*, long, long*, long, int, long*, long, long, int*, long, nint*, nint*, nint*, int>;
@@ -100,15 +101,16 @@ static unsafe partial class BackwardKernels
     {
         var results = stackalloc nint[3];
         var wants = stackalloc int[] { call.Wants.Input ? 1 : 0, call.Wants.Weight ? 1 : 0, call.Wants.Bias ? 1 : 0 };
-        fixed (long* bias = call.BiasSizes, stride = call.Stride, padding = call.Padding)
-        fixed (long* dilation = call.Dilation, outputPadding = call.OutputPadding)
+        var given = call.Arguments;
+        fixed (long* bias = call.BiasSizes, stride = given.Stride, padding = given.Padding)
+        fixed (long* dilation = given.Dilation, outputPadding = given.OutputPadding)
         {
             long* sizes = bias;
-            var axes = call.Stride.Length;
+            var axes = given.Stride.Length;
             var failed = convolutionBackward(
                 gradient.Handle, input.Handle, weight.Handle, bias == null ? null : &sizes, call.BiasSizes?.Length ?? 0,
-                stride, axes, padding, axes, dilation, axes, call.IsTransposed ? 1 : 0, outputPadding, call.OutputPadding.Length,
-                call.Groups, wants, 3, &results[0], &results[1], &results[2]);
+                stride, axes, padding, axes, dilation, axes, given.IsTransposed ? 1 : 0, outputPadding, given.OutputPadding.Length,
+                given.Groups, wants, 3, &results[0], &results[1], &results[2]);
             if (failed != 0)
                 throw new InvalidOperationException(
                     "libtorch could not compute a convolution's gradient of a piece; it has written why to standard error.");
@@ -129,22 +131,15 @@ static unsafe partial class BackwardKernels
     {
         var (gradient, input, weight) = (Take(stack[0]), Take(stack[1]), Take(stack[2]));
         var bias = stack[3] == 0 ? null : TakeList(TakeOptional(stack[3]));
-        // A list of one number holds for every axis.
-        var (stride, padding, dilation, outputPadding) = (OfAxes(stack[4]), OfAxes(stack[5]), OfAxes(stack[6]), OfAxes(stack[8]));
+        var given = new ConvolutionArguments(
+            TakeList(stack[4]), TakeList(stack[5]), TakeList(stack[6]), (byte)stack[7] != 0, TakeList(stack[8]), (long)stack[9]);
         var wants = TakeList(stack[10]);
         var call = new ConvolutionCall(
-            bias, stride, padding, dilation, (byte)stack[7] != 0, outputPadding, (long)stack[9],
-            (wants[0] != 0, wants[1] != 0, wants[2] != 0));
+            bias, given.OfAxes((int)weight.dim() - 2), (wants[0] != 0, wants[1] != 0, wants[2] != 0));
         if (OfPieces(input, [gradient, weight], pieces => PiecewiseConvolution.Run(call, gradient, pieces, weight)) is { } found)
             return found;
         var (byInput, byWeight) = (Lost(input, call.Wants.Input), Lost(weight, call.Wants.Weight));
         return (byInput, byWeight, call.Wants.Bias ? empty([weight.shape[0]], weight.dtype, META) : null);
-
-        long[] OfAxes(ulong list)
-        {
-            var numbers = TakeList(list);
-            return numbers.Length == 1 ? [.. Enumerable.Repeat(numbers[0], (int)weight.dim() - 2)] : numbers;
-        }
     });
 
     [UnmanagedCallersOnly]
@@ -287,16 +282,9 @@ static unsafe partial class BackwardKernels
 
 /// <summary>The arguments of a convolution's backward pass, beside its tensors.</summary>
 /// <param name="BiasSizes">The sizes of the bias; null where the convolution has none.</param>
-/// <param name="Stride">The stride along each spatial axis.</param>
-/// <param name="Padding">The padding along each spatial axis.</param>
-/// <param name="Dilation">The dilation along each spatial axis.</param>
-/// <param name="IsTransposed">Whether it is a transposed convolution.</param>
-/// <param name="OutputPadding">The output padding of a transposed convolution.</param>
-/// <param name="Groups">The number of groups of channels.</param>
+/// <param name="Arguments">The convolution's arguments, with a number for each spatial axis in every list.</param>
 /// <param name="Wants">Which gradients are wanted.</param>
-sealed record ConvolutionCall(
-    long[]? BiasSizes, long[] Stride, long[] Padding, long[] Dilation, bool IsTransposed, long[] OutputPadding, long Groups,
-    (bool Input, bool Weight, bool Bias) Wants);
+sealed record ConvolutionCall(long[]? BiasSizes, ConvolutionArguments Arguments, (bool Input, bool Weight, bool Bias) Wants);
 
 /// <summary>The arguments of a batch norm's backward pass, beside its input and gradient.</summary>
 /// <param name="Weight">The weight of each channel; null where the batch norm has none.</param>

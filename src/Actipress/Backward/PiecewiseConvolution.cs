@@ -21,18 +21,18 @@ static class PiecewiseConvolution
     /// <returns>The gradients that are wanted.</returns>
     public static (Tensor? Input, Tensor? Weight, Tensor? Bias) Run(ConvolutionCall call, Tensor gradient, IMapPieces input, Tensor weight)
     {
-        var sizes = input.Sizes;
+        var (sizes, given) = (input.Sizes, call.Arguments);
         using var sums = new Sums(call, sizes, gradient, weight);
         var exampleBytes = gradient.ElementSize * sizes[1..].Aggregate(1L, (product, size) => product * size);
         var pieceBytes = Pieces.Bytes(sizes[0] * exampleBytes, input.Scale);
         var shape = MapShape.Of(sizes);
         var mapsOfExample = shape.Maps / sizes[0];
-        if (exampleBytes > pieceBytes && HasSlabs(call, sizes, weight) && (sizes[0] == 1 || !IsNative(sizes[1], sizes[2]))
+        if (exampleBytes > pieceBytes && HasSlabs(given, sizes, weight) && (sizes[0] == 1 || !IsNative(sizes[1], sizes[2]))
             && Slabs() is { Count: > 1 } slabs)
         {
             // All slabs are divided into the same channels, because the gradient by the input is assembled part by part.
             var ofSlabs = Parts(slabs.Max(slab => slab.Rows) * exampleBytes / sizes[2], slabs.Min(slab => slab.Rows));
-            var within = call with { Padding = [0, .. call.Padding[1..]] };
+            var within = call with { Arguments = given.OfSlabs };
             for (long example = 0; example < sizes[0]; example++)
                 foreach (var slab in slabs)
                     foreach (var (channel, channels) in ofSlabs)
@@ -71,11 +71,10 @@ static class PiecewiseConvolution
         // The slabs of an example.
         List<Slab> Slabs()
         {
-            var (stride, padding, reach) = (call.Stride[0], call.Padding[0], call.Dilation[0] * (weight.shape[2] - 1));
-            var rows = sizes[2];
+            var (rows, reach) = (sizes[2], given.Reach(weight));
             var wanted = Math.Max(RowsPerHalo * reach, Math.Max(1, pieceBytes * rows / exampleBytes));
             while (wanted < rows && IsNative(sizes[1], wanted)) wanted++;
-            return Slab.Divide(Math.Max(1, rows / wanted), rows, gradient.shape[2], stride, padding, reach);
+            return Slab.Divide(Math.Max(1, rows / wanted), rows, gradient.shape[2], given.Stride[0], given.Padding[0], reach);
         }
 
         // The parts of the channels of a piece that is too large. Both gradients of a convolution without groups can be computed part by
@@ -83,7 +82,7 @@ static class PiecewiseConvolution
         IReadOnlyList<(long First, long Count)> Parts(long bytes, long rows)
         {
             var each = sizes[1];
-            if (call.Groups == 1 && !call.IsTransposed && mapsOfExample == sizes[1])
+            if (given.Groups == 1 && !given.IsTransposed && mapsOfExample == sizes[1])
                 each = each * pieceBytes / bytes / ChannelsOfBlock * ChannelsOfBlock;
             each = Math.Clamp(each, Math.Min(ChannelsOfBlock, sizes[1]), sizes[1]);
             while (each < sizes[1] && (IsNative(each, rows) || (sizes[1] % each is > 0 and var rest && IsNative(rest, rows))))
@@ -95,7 +94,7 @@ static class PiecewiseConvolution
 
         // Whether libtorch would use its native kernels for a piece of one example.
         bool IsNative(long channels, long rows) =>
-            call.Groups == 1 && sizes.Length > 3 && NativeKernels.Take(channels, rows, sizes[3]);
+            given.Groups == 1 && sizes.Length > 3 && NativeKernels.Take(channels, rows, sizes[3]);
 
         Tensor OfWeight(long channel, long channels) => channels == sizes[1] ? weight : weight.narrow(1, channel, channels);
     }
@@ -108,9 +107,9 @@ static class PiecewiseConvolution
     const long ChannelsOfBlock = 16;
 
     // Every output row must depend on an input row. Padding may not exceed the filter's reach.
-    static bool HasSlabs(ConvolutionCall call, long[] sizes, Tensor weight) =>
-        !call.IsTransposed && sizes.Length > 3 && MapRange.RowsOf(MapShape.Of(sizes)) == sizes[2]
-        && call.Padding[0] <= call.Dilation[0] * (weight.shape[2] - 1);
+    static bool HasSlabs(ConvolutionArguments given, long[] sizes, Tensor weight) =>
+        !given.IsTransposed && sizes.Length > 3 && MapRange.RowsOf(MapShape.Of(sizes)) == sizes[2]
+        && given.Padding[0] <= given.Reach(weight);
 
     static (Tensor?, Tensor?, Tensor?) Detached((Tensor? Input, Tensor? Weight, Tensor? Bias) found) =>
         (found.Input?.DetachFromDisposeScope(), found.Weight?.DetachFromDisposeScope(), found.Bias?.DetachFromDisposeScope());

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Actipress.Autograd;
+using Actipress.Maps;
 using static TorchSharp.torch;
 using unsafe NativeConvolution = delegate* unmanaged[Cdecl]<
     nint, nint, nint*, long*, long, long*, long, long*, long, int, long*, long, long, nint*, int>;
@@ -106,10 +107,10 @@ static unsafe class ForwardKernel
             using var scope = NewDisposeScope();
             using Tensor input = LibTorch.Wrap(registers[2]), weight = LibTorch.Wrap(registers[1]);
             using var bias = OptionalTensor(registers[0]);
-            var call = new ForwardCall(
-                bias, Numbers(arguments), Numbers(arguments + 2), Numbers(arguments + 4), (byte)arguments[6] != 0,
-                Numbers(arguments + 7), *(long*)arguments[9]);
-            if (PiecewiseForward.Run(call, input, weight, scale) is not { } result) return 0;
+            var given = new ConvolutionArguments(
+                Numbers(arguments), Numbers(arguments + 2), Numbers(arguments + 4), (byte)arguments[6] != 0, Numbers(arguments + 7),
+                *(long*)arguments[9]);
+            if (PiecewiseForward.Run(given, input, weight, bias, scale) is not { } result) return 0;
             computed++;
             LibTorch.Return(result, registers[5]);
             return 1;
@@ -138,15 +139,15 @@ static unsafe class ForwardKernel
     /// <summary>Calls libtorch's own convolution on the CPU, through the interface that returns an error code for an exception.</summary>
     /// <returns>The result, which the caller disposes.</returns>
     /// <exception cref="InvalidOperationException">libtorch failed, and has written the cause to standard error.</exception>
-    public static Tensor Whole(ForwardCall call, Tensor input, Tensor weight)
+    public static Tensor Whole(ConvolutionArguments given, Tensor input, Tensor weight, Tensor? bias)
     {
-        nint bias = call.Bias?.Handle ?? 0, result;
-        fixed (long* stride = call.Stride, padding = call.Padding, dilation = call.Dilation, outputPadding = call.OutputPadding)
+        nint biasHandle = bias?.Handle ?? 0, result;
+        fixed (long* stride = given.Stride, padding = given.Padding, dilation = given.Dilation, outputPadding = given.OutputPadding)
         {
-            var axes = call.Stride.Length;
+            var axes = given.Stride.Length;
             var failed = convolution(
-                input.Handle, weight.Handle, call.Bias is null ? null : &bias, stride, axes, padding, axes, dilation, axes,
-                call.IsTransposed ? 1 : 0, outputPadding, call.OutputPadding.Length, call.Groups, &result);
+                input.Handle, weight.Handle, bias is null ? null : &biasHandle, stride, axes, padding, axes, dilation, axes,
+                given.IsTransposed ? 1 : 0, outputPadding, given.OutputPadding.Length, given.Groups, &result);
             if (failed != 0) throw new InvalidOperationException("libtorch could not compute a piece of a convolution.");
         }
         return Tensor.UnsafeCreateTensor(result);
@@ -191,14 +192,3 @@ static unsafe class ForwardKernel
         public override SavedTensor Pack(Tensor tensor) => new PassedOn(tensor);
     }
 }
-
-/// <summary>The arguments of a convolution, beside its input and weight.</summary>
-/// <param name="Bias">The bias; null where there is none.</param>
-/// <param name="Stride">The stride along each spatial axis; one number holds for all, as in the next two and the output padding.</param>
-/// <param name="Padding">The padding along each spatial axis.</param>
-/// <param name="Dilation">The dilation along each spatial axis.</param>
-/// <param name="IsTransposed">Whether it is a transposed convolution.</param>
-/// <param name="OutputPadding">The output padding of a transposed convolution.</param>
-/// <param name="Groups">The number of groups of channels.</param>
-sealed record ForwardCall(
-    Tensor? Bias, long[] Stride, long[] Padding, long[] Dilation, bool IsTransposed, long[] OutputPadding, long Groups);

