@@ -58,6 +58,10 @@ public sealed class Subject : IDisposable
     public static Subject ResNet18(string? dataFolder, int batch = 128) =>
         Classifier("resnet18", Actipress.Models.ResNet.ResNet18(10), Pictures(dataFolder), batch, CrossEntropy);
 
+    /// <summary>DenseNet-BC, whose layers join maps, on CIFAR-10, or on generated digits in three colours.</summary>
+    public static Subject DenseNet(string? dataFolder, int batch = 64) =>
+        Classifier("densenet", new DenseNet(), Pictures(dataFolder), batch, CrossEntropy);
+
     /// <summary>
     /// The 3D U-Net on the hippocampus volumes of the Decathlon (32 x 48 x 32, or padded to a cube), or on generated balls.
     /// </summary>

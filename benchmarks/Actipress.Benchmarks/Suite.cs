@@ -77,6 +77,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
     [
         ("lenet", folder => Subject.LeNet(folder), 8, 12),
         ("resnet18", folder => Subject.ResNet18(folder), 4, 2),
+        ("densenet", folder => Subject.DenseNet(folder), 4, 2),
         ("unet3d", folder => Subject.UNet3D(folder, (64, 64, 64), 16, batch: 1, volumes: 8), 4, 2),
     ];
 

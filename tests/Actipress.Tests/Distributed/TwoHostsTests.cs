@@ -84,7 +84,7 @@ public sealed class TwoHostsTests : IDisposable
     }
 
     [Fact]
-    public void A_host_that_goes_down_ends_the_other_and_is_named()
+    public void A_host_that_goes_down_ends_the_other()
     {
         using var training = Start(nameof(DataParallelScenarios.Trains_for_long));
         var sent = SentBytes();
@@ -96,6 +96,8 @@ public sealed class TwoHostsTests : IDisposable
             Mpirun.Signal("KILL", int.Parse(process, CultureInfo.InvariantCulture));
         var ended = ChildProcess.Wait(training);
         Assert.NotEqual(0, ended.ExitCode);
-        Assert.True(((string[])[$"{subnet}.2", other]).Any(name => ended.Error.Contains(name, StringComparison.Ordinal)), ended.All);
+        // Open MPI names the host, or says that its daemon failed where it notices the daemon's end first.
+        Assert.True(
+            ((string[])[$"{subnet}.2", other, "daemons"]).Any(name => ended.Error.Contains(name, StringComparison.Ordinal)), ended.All);
     }
 }

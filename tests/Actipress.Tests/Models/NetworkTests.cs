@@ -41,6 +41,9 @@ public sealed class NetworkTests : IDisposable
         ["WideResNet101"] = new(125_034_916, [2, 3, 8, 8], [2, 100], "layer3.22.bn3.bias"),
         // torchvision
         ["ResNet50"] = new(25_557_032, [2, 3, 32, 64], [2, 1000], "conv1.weight", "layer4.0.downsample.0.weight", "layer3.5.bn3.weight"),
+        // Huang et al. 2017: 0.8 M
+        ["DenseNet"] = new(769_162, [2, 3, 16, 16], [2, 10], "features.denseblock3.denselayer16.conv2.weight",
+            "features.transition2.norm.running_var", "features.norm_final.bias", "classifier.weight"),
         // The published experiments: 22.6 M. All add up from 27 ab + 3b (in planes 9 ab + 3b) for a convolution of a to b channels with its
         // batch norm.
         ["UNet2D"] = new(7_766_339, [2, 4, 32, 48], [2, 3, 32, 48], "bottom.conv2.weight", "rise1.bias"),
