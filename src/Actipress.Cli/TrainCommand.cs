@@ -58,6 +58,10 @@ static class TrainCommand
         var most = Values.OptionalCount("--train-examples", "Train on so many examples only, taken at even distances.");
         var mostTested = Values.OptionalCount("--test-examples", "Test on so many examples only, likewise.");
         var features = Values.OptionalCount("--features", "Channels of the network's first level.");
+        var batchNorms = Values.OneOf<BatchNorms>(
+            "--batch-norms",
+            "Of several ranks: by what a U-Net's batch norms normalise, a rank's own part of the batch (the default) or all parts together "
+            + "(synchronised).");
         var dataDir = CommonOptions.DataDir();
         var download = new Option<bool>("--download") { Description = "Get MNIST's files into the data folder first (internet)." };
         var output = new Option<string>("--out")
@@ -93,8 +97,8 @@ static class TrainCommand
             ],
         }.With(
         [
-            model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, extents, patch,
-            memory, fold, .. volumes.All, dataDir, download, output, resume, tensorBoard, device, json,
+            model, data, codec, layers, epochs, batch, rate, schedule, loss, augmentation, seed, most, mostTested, features, batchNorms,
+            extents, patch, memory, fold, .. volumes.All, dataDir, download, output, resume, tensorBoard, device, json,
         ]);
 
         command.SetAction(async (parsed, ending) =>
@@ -123,6 +127,7 @@ static class TrainCommand
                 TrainExamples = parsed.GetValue(most),
                 TestExamples = parsed.GetValue(mostTested),
                 Features = parsed.GetValue(features),
+                BatchNorms = parsed.GetValue(batchNorms),
                 Extents = parsed.GetValue(extents) is { } size ? Extents("--extents", size) : null,
                 Patch = parsed.GetValue(patch) is { } drawn ? Extents("--patch", drawn) : null,
                 Memory = parsed.GetValue(memory),
@@ -206,7 +211,7 @@ static class TrainCommand
             ("schedule", plan.Schedule, usual.Schedule), ("loss", plan.Loss, usual.Loss),
             ("augmentation", plan.Augmentation, usual.Augmentation), ("seed", plan.Seed, usual.Seed),
             ("train-examples", plan.TrainExamples, usual.TrainExamples), ("test-examples", plan.TestExamples, usual.TestExamples),
-            ("features", plan.Features, usual.Features),
+            ("features", plan.Features, usual.Features), ("batch-norms", plan.BatchNorms, usual.BatchNorms),
             ("extents", plan.Extents is { } size ? string.Join('x', size) : null, null),
             ("patch", plan.Patch is { } drawn ? string.Join('x', drawn) : null, null),
             ("memory", plan.Memory is { } bytes ? $"{bytes}B" : null, null), ("fold", plan.Fold, null),

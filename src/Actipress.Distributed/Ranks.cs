@@ -39,6 +39,9 @@ public sealed class Ranks : IDisposable
     /// </summary>
     public static int? Own => Launch.Of(Environment.GetEnvironmentVariable)?.Rank;
 
+    /// <summary>Whether a launcher such as <c>mpirun</c> started this process, alone or with others.</summary>
+    public static bool AreLaunched => Launch.IsThere(Environment.GetEnvironmentVariable);
+
     internal Ranks(Launch? launch)
     {
         (Size, LocalSize, Library) = (1, 1, "none");

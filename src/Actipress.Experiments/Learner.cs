@@ -48,7 +48,7 @@ public sealed partial class Learner : IDisposable
         var (codec, layers) = (this.plan.Codec, this.plan.Layers);
         Name = codec == ActivationCodec.None ? "baseline" : "compressed";
         random.manual_seed(plan.Seed);
-        model = this.plan.Create(data.Channels, data.Classes).to(this.device);
+        model = this.plan.Create(data.Channels, data.Classes, this.ranks).to(this.device);
         try
         {
             EnsureTakesExamples();
@@ -185,8 +185,10 @@ public sealed partial class Learner : IDisposable
         // Within an epoch the weights are no longer those that were tested.
         if (!isClassified && (step == 0 ? tested ??= scoring.Of(data.Test, cancellation) : null) is { } tally)
             result = result with { TestDscPaper = tally.PaperMean, TestClasses = tally.Classes };
-        if (compression is null || Report is null || ranks is { Rank: > 0 }) return result;
-        var all = Enumerable.Range(0, FidelityBatches).TakeWhile(_ => !cancellation.IsCancellationRequested);
+        // Rank 0 measures its own gradients. Synchronised batch norms need every rank for that.
+        var together = plan.AreSynchronised ? ranks : null;
+        if (compression is null || Report is null || (ranks is { Rank: > 0 } && together is null)) return result;
+        var all = Enumerable.Range(0, FidelityBatches).TakeWhile(_ => !Stops(cancellation, together));
         var fidelity = all.Select(Fidelity).ToArray();
         return result with
         {

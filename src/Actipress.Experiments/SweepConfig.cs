@@ -45,6 +45,9 @@ public sealed record SweepConfig
     /// <summary>As in <see cref="TrainingPlan.Features"/>.</summary>
     public int? Features { get; init; }
 
+    /// <summary>As in <see cref="TrainingPlan.BatchNorms"/>.</summary>
+    public BatchNorms? BatchNorms { get; init; }
+
     /// <summary>As in <see cref="TrainingPlan.Extents"/>.</summary>
     public IReadOnlyList<int>? Extents { get; init; }
 
@@ -117,6 +120,7 @@ public sealed record SweepConfig
                         TrainExamples = TrainExamples,
                         TestExamples = TestExamples,
                         Features = Features,
+                        BatchNorms = BatchNorms,
                         Extents = Extents,
                         Patch = Patch,
                         Seed = seed,

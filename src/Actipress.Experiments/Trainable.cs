@@ -5,9 +5,7 @@ namespace Actipress.Experiments;
 
 /// <summary>A network that can be trained here, with its defaults.</summary>
 /// <param name="Name">The name for <c>--model</c>.</param>
-/// <param name="Create">
-/// Makes the network by its numbers of channels, classes, and channels of the first level; the caller disposes it.
-/// </param>
+/// <param name="Create">Makes the network.</param>
 /// <param name="Blocks">The layers of the paper's block0, block1 and so on.</param>
 /// <param name="Features">The number of channels of its first level.</param>
 /// <param name="Examples">The kind of examples.</param>
@@ -18,23 +16,23 @@ namespace Actipress.Experiments;
 /// <param name="Batch">The number of examples of a step: the paper's, or a smaller number for a small data set.</param>
 /// <param name="Schedule">The schedule of the step size.</param>
 public sealed record Trainable(
-    string Name, Func<int, int, int, nn.Module<Tensor, Tensor>> Create, IReadOnlyList<string[]> Blocks, int Features,
-    ExampleKind Examples, Objective Trained, string Data, string Generated, int Epochs, int Batch, Schedule Schedule = Schedule.Constant)
+    string Name, NetworkMaker Create, IReadOnlyList<string[]> Blocks, int Features, ExampleKind Examples, Objective Trained, string Data,
+    string Generated, int Epochs, int Batch, Schedule Schedule = Schedule.Constant)
 {
     /// <summary>All networks. A line here adds one; tests train each.</summary>
     public static IReadOnlyList<Trainable> All { get; } =
     [
-        new("lenet", (_, _, _) => new LeNet(), LeNet.Blocks, 16,
+        new("lenet", (_, _, _, _) => new LeNet(), LeNet.Blocks, 16,
             ExampleKind.Grey, new Classification(LogProbabilities: true), "mnist", "digits", 3, 128),
-        new("resnet20", (_, classes, features) => new ResNet("ResNet20", [3, 3, 3], bottleneck: false, classes, features),
+        new("resnet20", (_, classes, features, _) => new ResNet("ResNet20", [3, 3, 3], bottleneck: false, classes, features),
             [.. ResNet.Blocks.Take(4)], 16,
             ExampleKind.Colour, new Classification(), "cifar10", "colour-digits", 2, 64, Schedule.Cosine),
-        new("resnet18", (_, classes, features) => new ResNet("ResNet18", [2, 2, 2, 2], bottleneck: false, classes, features),
+        new("resnet18", (_, classes, features, _) => new ResNet("ResNet18", [2, 2, 2, 2], bottleneck: false, classes, features),
             ResNet.Blocks, 64,
             ExampleKind.Colour, new Classification(), "cifar10", "colour-digits", 1, 128),
-        new("unet2d", (channels, classes, features) => new UNet2D(channels, classes, features), UNet.Blocks, 16,
+        new("unet2d", (channels, classes, features, norm) => new UNet2D(channels, classes, features, norm), UNet.Blocks, 16,
             ExampleKind.Slices, new Segmentation(SegmentationLoss.Dice), "hippocampus", "volumes", 3, 32),
-        new("unet3d", (channels, classes, features) => new UNet3D(channels, classes, features), UNet.Blocks, 8,
+        new("unet3d", (channels, classes, features, norm) => new UNet3D(channels, classes, features, norm), UNet.Blocks, 8,
             ExampleKind.Volumes, new Segmentation(SegmentationLoss.Dice), "hippocampus", "volumes", 10, 2),
     ];
 
@@ -63,6 +61,16 @@ public sealed record Trainable(
     public TrainingPlan Plan(bool realData) =>
         new() { Model = Name, Data = realData ? Data : Generated, Epochs = Epochs, Batch = Batch, Schedule = Schedule };
 }
+
+/// <summary>Makes a network, which the caller disposes.</summary>
+/// <param name="channels">The number of channels of its input.</param>
+/// <param name="classes">The number of classes of its output.</param>
+/// <param name="features">The number of channels of its first level.</param>
+/// <param name="norm">
+/// Makes a batch norm by its number of channels; null for the network's own. Only networks of segmentations take another.
+/// </param>
+public delegate nn.Module<Tensor, Tensor> NetworkMaker(
+    int channels, int classes, int features, Func<int, nn.Module<Tensor, Tensor>>? norm = null);
 
 /// <summary>The kinds of examples, which need different networks.</summary>
 public enum ExampleKind

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Actipress.Data;
+using Actipress.Distributed;
 
 namespace Actipress.Experiments;
 
@@ -49,6 +50,9 @@ public sealed record TrainingPlan
 
     /// <summary>The number of channels of the network's first level.</summary>
     public int? Features { get; init; }
+
+    /// <summary>The statistics of the batch norms where several ranks train together.</summary>
+    public BatchNorms? BatchNorms { get; init; }
 
     /// <summary>The depth, height and width to which volumes are cut or padded: multiples of 16.</summary>
     public IReadOnlyList<int>? Extents { get; init; }
@@ -134,6 +138,9 @@ public sealed record TrainingPlan
             if (Layers != "all") throw new ArgumentException($"memory {Memory} with layers {Layers}: wanted all, for which memory is "
                 + "predicted.");
         }
+        if (BatchNorms == Experiments.BatchNorms.Synchronised && network.Trained is not Segmentation)
+            throw new ArgumentException($"batch_norms synchronised: the batch norms of {Model} are its own. Wanted "
+                + $"{string.Join(" or ", Trainable.All.Where(one => one.Trained is Segmentation).Select(one => one.Name))}.");
         if (Fold is not null && network.Examples is ExampleKind.Grey or ExampleKind.Colour)
             throw new ArgumentException($"fold {Fold}: {Model} learns from images, whose test set is given. Wanted a network of volumes.");
         if (Fold is not null) _ = Actipress.Data.Fold.Parse(Fold);
@@ -160,7 +167,22 @@ public sealed record ParsedPlan(TrainingPlan Plan, Trainable Network, Activation
     /// <summary>Makes the untrained network; the caller disposes it.</summary>
     /// <param name="channels">The number of channels of its input.</param>
     /// <param name="classes">The number of classes of its output.</param>
-    public torch.nn.Module<Tensor, Tensor> Create(int channels, int classes) => Network.Create(channels, classes, Features);
+    /// <param name="ranks">The ranks that train it together; null for one process.</param>
+    public torch.nn.Module<Tensor, Tensor> Create(int channels, int classes, Ranks? ranks = null) =>
+        Network.Create(channels, classes, Features, AreSynchronised && ranks is not null ? norm => new SyncBatchNorm(norm, ranks) : null);
+
+    /// <summary>Whether the batch norms are synchronised over ranks.</summary>
+    public bool AreSynchronised => Plan.BatchNorms == BatchNorms.Synchronised;
+}
+
+/// <summary>The statistics by which a batch norm normalises where several ranks train together.</summary>
+public enum BatchNorms
+{
+    /// <summary>The statistics of the rank's part of the batch.</summary>
+    Own,
+
+    /// <summary>The statistics of the whole batch, as in one process (<see cref="SyncBatchNorm"/>).</summary>
+    Synchronised,
 }
 
 /// <summary>The schedule of the step size.</summary>

@@ -58,6 +58,26 @@ public sealed class TrainTogetherTests : IDisposable
     }
 
     [Fact]
+    public void With_synchronised_batch_norms_ranks_learn_as_one_process_does()
+    {
+        string[] more =
+            ["--model", "unet2d", "--features", "4", "--epochs", "2", "--loss", "cross-entropy", "--batch-norms", "synchronised"];
+        JsonElement Run(int ranks)
+        {
+            var ended = Mpirun.Run(ranks, Train(In($"{ranks}"), more));
+            Assert.True(ended.ExitCode == 0, ended.All);
+            return JsonDocument.Parse(ended.Output).RootElement;
+        }
+        var (alone, together) = (Run(1), Run(2));
+        foreach (var (run, tolerance) in ((string, double)[])[("baseline", 1e-4), ("compressed", 0.02)])
+        {
+            double Of(JsonElement result, string what) => result.GetProperty(run).GetProperty(what).GetDouble();
+            Assert.Equal(1, Of(together, "train_loss") / Of(alone, "train_loss"), tolerance);
+            Assert.Equal(Of(alone, "test_dsc"), Of(together, "test_dsc"), 10 * tolerance);
+        }
+    }
+
+    [Fact]
     public void A_training_of_two_ranks_that_was_interrupted_ends_as_the_uninterrupted_one_to_the_digit()
     {
         string[] more = ["--epochs", "20"];    // the training must not be over before the signal arrives
@@ -90,6 +110,7 @@ public sealed class TrainTogetherTests : IDisposable
     [InlineData("A batch of 20 does not divide among 3 ranks: wanted a multiple of 3, such as --batch 21.", 3)]
     [InlineData("No network 'nonet' to train.", 2, "--model", "nonet")]
     [InlineData("no training was interrupted there", 2, "--resume")]
+    [InlineData("the batch norms of lenet are its own. Wanted unet2d or unet3d.", 2, "--batch-norms", "synchronised")]
     public void A_mistake_is_told_and_ends_every_rank(string wanted, int ranks, params string[] more)
     {
         var ended = Mpirun.Run(ranks, Train(In("out"), more));
