@@ -209,7 +209,7 @@ static class MemoryCommand
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"eta {result.EtaPercent:0.0} % as the paper counts, "
             + $"{result.EtaOfFloorPercent:0.0} % of what lies above the floor; "
             + $"{(result.PeakBytes is null ? "forward" : "forward and backward")} {result.BaselineMs:0} ms plain, {result.StepMs:0} ms "
-            + $"compressed (once each)"));
+            + $"compressed (once each, watched, which takes time at each allocation)"));
         Console.WriteLine("eta: what was saved, of what could be at all; -100 % would leave nothing but the others, or the floor.");
         Console.WriteLine();
         var report = new CompressionReport { Layers = result.Layers, LiveBytes = 0, Notes = [] };
