@@ -24,8 +24,11 @@ sealed record Launch(string Launcher, string Variable, int Size, int Rank, IRead
         ("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", [.. openMpi, .. mpich, "libmpi.so"]),
     ];
 
-    /// <summary>Whether a launcher started this process, alone or with others.</summary>
-    public static bool IsThere(Func<string, string?> variable) => known.Any(one => variable(one.Rank) is not null);
+    /// <summary>
+    /// Whether this process is one of several, or was started by Open MPI's mpirun, if only alone. Its terminal is then the launcher's.
+    /// </summary>
+    /// <param name="variable">Returns the value of an environment variable.</param>
+    public static bool HasTerminal(Func<string, string?> variable) => Of(variable) is not null || variable(known[0].Rank) is not null;
 
     /// <summary>The launcher of this process; null where there is none, or where it started only this process.</summary>
     /// <param name="variable">Returns the value of an environment variable.</param>

@@ -39,8 +39,10 @@ public sealed class Ranks : IDisposable
     /// </summary>
     public static int? Own => Launch.Of(Environment.GetEnvironmentVariable)?.Rank;
 
-    /// <summary>Whether a launcher such as <c>mpirun</c> started this process, alone or with others.</summary>
-    public static bool AreLaunched => Launch.IsThere(Environment.GetEnvironmentVariable);
+    /// <summary>
+    /// Whether this process is one of several, or was started by Open MPI's <c>mpirun</c>, which gives even a sole process a terminal.
+    /// </summary>
+    public static bool HaveLaunchersTerminal => Launch.HasTerminal(Environment.GetEnvironmentVariable);
 
     internal Ranks(Launch? launch)
     {

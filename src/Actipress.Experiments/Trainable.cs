@@ -43,6 +43,10 @@ public sealed record Trainable(
         ?? throw new ArgumentException(
             $"No network '{name}' to train. Known: {string.Join(", ", All.Select(network => network.Name))}.", nameof(name));
 
+    /// <summary>The names of the networks of segmentations, for messages.</summary>
+    internal static string Segmentations =>
+        string.Join(" or ", All.Where(network => network.Trained is Segmentation).Select(network => network.Name));
+
     /// <summary>Whether it learns from slices of volumes.</summary>
     public bool IsOfSlices => Examples == ExampleKind.Slices;
 
@@ -53,7 +57,7 @@ public sealed record Trainable(
         (null, _) => Trained,
         ({ } minimised, Segmentation) => new Segmentation(minimised),
         _ => throw new ArgumentException($"loss {loss}: {Name} classifies images and minimises their cross-entropy. Leave the loss out, or "
-            + $"train {string.Join(" or ", All.Where(network => network.Trained is Segmentation).Select(network => network.Name))}."),
+            + $"train {Segmentations}."),
     };
 
     /// <summary>The default plan: real data where there is a folder with them, else generated data.</summary>

@@ -139,8 +139,8 @@ public sealed record TrainingPlan
                 + "predicted.");
         }
         if (BatchNorms == Experiments.BatchNorms.Synchronised && network.Trained is not Segmentation)
-            throw new ArgumentException($"batch_norms synchronised: the batch norms of {Model} are its own. Wanted "
-                + $"{string.Join(" or ", Trainable.All.Where(one => one.Trained is Segmentation).Select(one => one.Name))}.");
+            throw new ArgumentException(
+                $"batch_norms synchronised: the batch norms of {Model} are its own. Wanted {Trainable.Segmentations}.");
         if (Fold is not null && network.Examples is ExampleKind.Grey or ExampleKind.Colour)
             throw new ArgumentException($"fold {Fold}: {Model} learns from images, whose test set is given. Wanted a network of volumes.");
         if (Fold is not null) _ = Actipress.Data.Fold.Parse(Fold);

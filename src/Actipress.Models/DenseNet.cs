@@ -51,7 +51,7 @@ public sealed class DenseNet : Module<Tensor, Tensor>
 
     public override Tensor forward(Tensor x)
     {
-        using var pooled = x.Through([.. features.children().Cast<Module<Tensor, Tensor>>()]);
+        using var pooled = x.Through([.. features.Parts()]);
         using var flat = pooled.flatten(1);
         return classifier.call(flat);
     }
@@ -75,7 +75,7 @@ public sealed class DenseNet : Module<Tensor, Tensor>
                 foreach (var layer in layers)
                 {
                     using var joined = cat(maps, 1);
-                    maps.Add(joined.Through([.. layer.children().Cast<Module<Tensor, Tensor>>()]));
+                    maps.Add(joined.Through([.. layer.Parts()]));
                 }
                 return cat(maps, 1);
             }

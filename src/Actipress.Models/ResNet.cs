@@ -89,7 +89,7 @@ public sealed class ResNet : Module<Tensor, Tensor>
         // A stage that is run as one module would hold its input until its last block is done.
         Sequential[] stages = layer4 is null ? [layer1, layer2, layer3] : [layer1, layer2, layer3, layer4];
         Module<Tensor, Tensor>[] stem = maxpool is null ? [conv1, bn1, relu] : [conv1, bn1, relu, maxpool];
-        using var pooled = x.Through([.. stem, .. stages.SelectMany(stage => stage.children()).Cast<Module<Tensor, Tensor>>(), avgpool]);
+        using var pooled = x.Through([.. stem, .. stages.SelectMany(stage => stage.Parts()), avgpool]);
         using var flat = pooled.flatten(1);
         return fc.call(flat);
     }

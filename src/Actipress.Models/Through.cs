@@ -5,6 +5,9 @@ namespace Actipress.Models;
 
 static class Layers
 {
+    /// <summary>The layers that a module of layers runs one after the other.</summary>
+    public static IEnumerable<Module<Tensor, Tensor>> Parts(this Module whole) => whole.children().Cast<Module<Tensor, Tensor>>();
+
     /// <summary>
     /// Runs <paramref name="x"/> through layers one after the other, and disposes each result as soon as the next one exists.
     /// </summary>

@@ -70,7 +70,7 @@ public abstract class UNet : Module<Tensor, Tensor>
     // A level that is run as one module would hold its input until its last layer is done.
     Tensor Up(Tensor y, Tensor skip, Module<Tensor, Tensor> rise, Module<Tensor, Tensor> level)
     {
-        Module<Tensor, Tensor>[] layers = [.. level.children().Cast<Module<Tensor, Tensor>>()];
+        Module<Tensor, Tensor>[] layers = [.. level.Parts()];
         using var joined = OfJoined(layers[0], skip, y.ThenThrough(rise));
         return joined.Through(layers[1..]);
     }

@@ -34,6 +34,15 @@ public sealed class RanksTests
         Mpirun.AllPass(4, Mpirun.Run(Mpirun.MpichCommand(4,
         Mpirun.Scenario(typeof(RanksScenarios), nameof(RanksScenarios.Reduces_and_broadcasts)))));
 
+    // Under srun --pty a sole process has the user's own terminal.
+    [Theory]
+    [InlineData(true, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "1")]
+    [InlineData(true, "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "2")]
+    [InlineData(false, "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "1")]
+    [InlineData(false, "", "", "")]
+    public void A_launcher_s_terminal_is_told_from_the_user_s(bool isLaunchers, string sizeName, string rankName, string size) =>
+        Assert.Equal(isLaunchers, Launch.HasTerminal(name => name == sizeName ? size : name == rankName ? "0" : null));
+
     [Theory]
     [InlineData("pmix", "openmpi")]
     [InlineData("pmi2", "mpich")]
