@@ -101,23 +101,38 @@ public static class GeneratedDigits
                 ((point.X - 0.5 + lean * (0.5 - point.Y)) * wide + Between(-0.5, 0.5), (point.Y - 0.5) * high + Between(-0.5, 0.5));
             return (X: Edge / 2.0 + right + cos * x - sin * y, Y: Edge / 2.0 + down + sin * x + cos * y);
         }).ToArray()).ToArray();
-        for (var row = 0; row < Edge; row++)
-            for (var column = 0; column < Edge; column++)
+        Span<double> distances = stackalloc double[Edge * Edge];    // squared, to the nearest line whose pen may reach the pixel
+        distances.Fill(double.MaxValue);
+        var reach = pen + 0.5;
+        foreach (var stroke in drawn)
+            for (var i = 1; i < stroke.Length; i++)
             {
-                var distance = double.MaxValue;
-                foreach (var stroke in drawn)
-                    for (var i = 1; i < stroke.Length; i++)
-                        distance = Math.Min(distance, ToSegment(column + 0.5, row + 0.5, stroke[i - 1], stroke[i]));
-                var value = ink * Math.Clamp(pen + 0.5 - distance, 0, 1) + noise * (random.NextDouble() - 0.5);
-                image[row * Edge + column] = (byte)Math.Clamp(Math.Round(255 * value), 0, 255);
+                var (a, b) = (stroke[i - 1], stroke[i]);
+                var ((top, bottom), (left, end)) = (Reached(a.Y, b.Y), Reached(a.X, b.X));
+                for (var row = top; row < bottom; row++)
+                    for (var column = left; column < end; column++)
+                    {
+                        ref var nearest = ref distances[row * Edge + column];
+                        nearest = Math.Min(nearest, SquaredDistance(column + 0.5, row + 0.5, a, b));
+                    }
             }
+        for (var pixel = 0; pixel < image.Length; pixel++)
+        {
+            var value = ink * Math.Clamp(reach - Math.Sqrt(distances[pixel]), 0, 1) + noise * (random.NextDouble() - 0.5);
+            image[pixel] = (byte)Math.Clamp(Math.Round(255 * value), 0, 255);
+        }
+
+        // The rows or columns of a line's pixels.
+        (int From, int To) Reached(double a, double b) => (
+            Math.Clamp((int)Math.Floor(Math.Min(a, b) - reach), 0, Edge), Math.Clamp((int)Math.Ceiling(Math.Max(a, b) + reach), 0, Edge));
     }
 
-    static double ToSegment(double x, double y, (double X, double Y) a, (double X, double Y) b)
+    static double SquaredDistance(double x, double y, (double X, double Y) a, (double X, double Y) b)
     {
         var (dx, dy) = (b.X - a.X, b.Y - a.Y);
         var squared = dx * dx + dy * dy;
         var along = squared == 0 ? 0 : Math.Clamp(((x - a.X) * dx + (y - a.Y) * dy) / squared, 0, 1);
-        return Math.Sqrt(Math.Pow(x - a.X - along * dx, 2) + Math.Pow(y - a.Y - along * dy, 2));
+        var (right, down) = (x - a.X - along * dx, y - a.Y - along * dy);
+        return right * right + down * down;
     }
 }
