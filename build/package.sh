@@ -2,7 +2,7 @@
 
 package_usage() {
     cat <<'TEXT'
-./dev package                    the library's package and its symbols into artifacts/package
+./dev package                    the libraries' packages and their symbols into artifacts/package
 ./dev package --tool             the command line as a .NET tool into artifacts/package: 140 MB, since libtorch is in it
 ./dev package --check [WHAT...]  make them, and try them from a local feed: contents, run, publish, samples, tool (all where none is named);
                                  0 where everything is as it should be, 1 where something is not
@@ -11,7 +11,7 @@ TEXT
 
 package() {
     case ${1:-} in
-        '') make_package && ls -1 "$root"/artifacts/package/Actipress.[0-9]*upkg ;;
+        '') make_package && ls -1 "$root"/artifacts/package/Actipress.{[0-9],Distributed.}*upkg ;;
         --tool) make_tool && ls -1 "$root"/artifacts/package/Actipress.Tool.*nupkg ;;
         --check) shift; check_package "$@" ;;
         *) package_usage; [[ $1 =~ ^(--help|-h|help)$ ]] || return 2 ;;
@@ -21,8 +21,12 @@ package() {
 # Built apart from the other builds, whose files name this machine's folders; a package's name none.
 make_package() {
     rm -f "$root"/artifacts/package/Actipress.[0-9]*upkg
-    logged "$root" dotnet pack src/Actipress -c Release -v q -m:1 -o "$root/artifacts/package" \
-        --artifacts-path "$root/artifacts/package-build" -p:ContinuousIntegrationBuild=true
+    rm -f "$root"/artifacts/package/Actipress.Distributed.*upkg
+    local library
+    for library in Actipress Actipress.Distributed; do
+        logged "$root" dotnet pack "src/$library" -c Release -v q -m:1 -o "$root/artifacts/package" \
+            --artifacts-path "$root/artifacts/package-build" -p:ContinuousIntegrationBuild=true || return
+    done
 }
 
 make_tool() {
@@ -74,7 +78,10 @@ check_contents() {
     unzip -qo "$root"/artifacts/package/Actipress.[0-9]*.nupkg -d "$place/package"
     unzip -qo "$root"/artifacts/package/Actipress.[0-9]*.snupkg -d "$place/symbols"
     cp "$place"/package/Actipress.nuspec "$nuspec"
-    check "depends on TorchSharp 0.107.0 alone" depends_on_torchsharp_alone "$nuspec"
+    check "depends on TorchSharp 0.107.0 alone" depends_on "$nuspec" '"TorchSharp" version="[0.107.0]"'
+    unzip -qo "$root"/artifacts/package/Actipress.Distributed.*.nupkg -d "$place/distributed"
+    check "Actipress.Distributed depends on the same version of Actipress alone" \
+        depends_on "$place/distributed/Actipress.Distributed.nuspec" '"Actipress" version="[0.1.0]"'
     for file in README.md icon.png lib/net10.0/Actipress.dll lib/net10.0/Actipress.xml buildTransitive/net10.0/Actipress.targets; do
         check "has $file" test -s "$place/package/$file"
     done
@@ -86,13 +93,14 @@ check_contents() {
     check "a clone's origin is its URL, in links and in sources too" leads_to_origin
 }
 
-depends_on_torchsharp_alone() {
+# depends_on NUSPEC DEPENDENCY: on that alone.
+depends_on() {
     local found; found=$(grep -oE '<dependency id="[^"]+" version="[^"]+"' "$1")
     echo "found: $found"
-    [ "$found" = '<dependency id="TorchSharp" version="[0.107.0]"' ]
+    [ "$found" = "<dependency id=$2" ]
 }
 
-names_no_folder() { ! grep -laF "$root" -r "$place/package" "$place/symbols"; }
+names_no_folder() { ! grep -laF "$root" -r "$place/package" "$place/distributed" "$place/symbols"; }
 
 # Packs a clone of this commit, with the working tree's project files, whose remote is somewhere public.
 leads_to_origin() {

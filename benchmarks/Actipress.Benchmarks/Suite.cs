@@ -53,7 +53,7 @@ public sealed class Suite(SuitePlan plan, Func<string, ResultsFile> results, IPr
         ("large", "the same on few maps of many elements, of maps of trained networks side by side"),
         ("scaling", "the default codec on 1 and 2 threads, from 1 MiB to 1 GiB"),
         ("rivals", "PSNR at equal bytes against ZFP and the paper's storage"),
-        ("steps", "whole training steps, plain and compressed in turn: LeNet, ResNet-18 and 3D U-Net"),
+        ("steps", "whole training steps, plain and compressed in turn: LeNet, ResNet-18, DenseNet and 3D U-Net"),
         ("observer", "training steps with and without the observer of operations in turn: LeNet and ResNet-18"),
         ("comparators", "memory, time and gradient of compression beside checkpoints and 16 bits, on a trained ResNet-20"),
         ("fidelity", "gradient cosine and bytes of every codec on a trained ResNet-20"),

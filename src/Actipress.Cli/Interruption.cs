@@ -12,6 +12,7 @@ sealed class Interruption : IDisposable
     readonly PosixSignalRegistration[] signals;
     int asked, atWork;
     volatile bool silent;
+    volatile string after = "";
 
     public Interruption() =>
         signals = [PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask)];
@@ -21,9 +22,10 @@ sealed class Interruption : IDisposable
 
     /// <summary>Until the result is disposed, Ctrl-C lets the current step end.</summary>
     /// <param name="silently">Whether no message is written, because the parent process writes it.</param>
-    public IDisposable AfterStep(bool silently = false)
+    /// <param name="otherwise">The end of the message: what happens where the step takes too long.</param>
+    public IDisposable AfterStep(bool silently = false, string otherwise = "Ctrl-C again to end now.")
     {
-        silent = silently;
+        (silent, after) = (silently, otherwise);
         Interlocked.Increment(ref atWork);
         return new AtWork(this);
     }
@@ -37,7 +39,7 @@ sealed class Interruption : IDisposable
     {
         // A signal that is not cancelled ends the process by the system's default. Two signals may be handled at the same time.
         signal.Cancel = Volatile.Read(ref atWork) > 0 && Interlocked.Increment(ref asked) == 1;
-        if (!silent) Terminal.Say(signal.Cancel ? "Ending after this step; Ctrl-C again to end now." : "Interrupted.");
+        if (!silent) Terminal.Say(signal.Cancel ? $"Ending after this step; {after}" : "Interrupted.");
         if (signal.Cancel) source.Cancel();
     }
 

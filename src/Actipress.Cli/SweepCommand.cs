@@ -68,7 +68,12 @@ static class SweepCommand
             if (parsed.GetValue(worker)) return SweepWorkers.Work(sweep, folder, cancellation);
             if (parsed.GetValue(only) is { } key) return Train(sweep, key, folder, cancellation);
             if (sweep.Ranks is not null && !parsed.GetValue(list) && !parsed.GetValue(slurm))
-                return TrainTogether(sweep, sweep.Plans, folder, cancellation);
+            {
+                foreach (var plan in sweep.Plans) plan.CheckAmong(ranks.Size);
+                var code = TrainTogether(sweep, sweep.Plans, folder, cancellation);
+                if (ranks.Rank == 0) ShowDone(sweep, parsed.GetValue(json));
+                return code;
+            }
             if (parsed.GetValue(together) > 1 && !parsed.GetValue(slurm))
                 throw new ArgumentException($"--ranks {parsed.GetValue(together)} goes with --slurm. Here: mpirun -n "
                     + $"{parsed.GetValue(together)} ./actipress sweep {parsed.GetValue(config)}");
@@ -96,9 +101,7 @@ static class SweepCommand
             else
             {
                 var failed = await SweepWorkers.Run(sweep, parsed.GetValue(workers), common, cancellation);
-                var summary = SweepSummary.Of(sweep);
-                if (parsed.GetValue(json)) Console.WriteLine(Json.Document(summary));
-                else Show(summary, sweep.Results.Path);
+                ShowDone(sweep, parsed.GetValue(json));
                 return cancellation.IsCancellationRequested ? CommandLine.Interrupted : failed > 0 ? CommandLine.Mistake : 0;
             }
             return 0;
@@ -120,6 +123,8 @@ static class SweepCommand
         var failed = false;
         foreach (var plan in plans)
         {
+            if (sweep.Ranks is { Rank: 0 } && sweep.Remaining().Contains(plan))
+                Console.Error.WriteLine($"{plan.Layers}, {plan.Codec}, {plan.Repetition()}, by {sweep.Ranks.Size} ranks:");
             using var progress = new ProgressLine(plan.Epochs, runs: 1);
             sweep.Train(plan, folder, new Told(told =>
             {
@@ -146,6 +151,13 @@ static class SweepCommand
             Console.WriteLine($"{(remaining.Contains(plan.Key()) ? "    " : "done")}  {plan.Key()}  {plan.Layers}  {plan.Codec}  "
                 + plan.Repetition());
         Console.WriteLine($"{sweep.Plans.Count - remaining.Count} of {sweep.Plans.Count} done.");
+    }
+
+    static void ShowDone(Sweep sweep, bool json)
+    {
+        var summary = SweepSummary.Of(sweep);
+        if (json) Console.WriteLine(Json.Document(summary));
+        else Show(summary, sweep.Results.Path);
     }
 
     static void Show(SweepSummary summary, string path)

@@ -26,7 +26,8 @@ static class TrainCommand
         var codec = CommonOptions.Codec();
         var layers = CommonOptions.Layers();
         var epochs = Values.OptionalCount("--epochs", $"Passes over the training set. By default {ByNetwork(network => network.Epochs)}.");
-        var batch = Values.OptionalCount("--batch", $"Examples a step. By default {ByNetwork(network => network.Batch)}.");
+        var batch = Values.OptionalCount(
+            "--batch", $"Examples a step, over all ranks together. By default {ByNetwork(network => network.Batch)}.");
         var usualRate = new TrainingPlan { Model = "", Data = "" }.LearningRate;
         var rate = Values.Fraction("--learning-rate", "Step size of Adam; the paper's is 1e-4, for 50 to 70 epochs.", usualRate);
         var schedule = Values.OneOf<Schedule>(
@@ -135,6 +136,7 @@ static class TrainCommand
                 Volumes = volumes.Of(parsed),
             };
             plan.Check();
+            plan.CheckAmong(ranks.Size);
             var where = Devices.Of(ranks, parsed.GetValue(device)!);
             var into = parsed.GetValue(output)!;
             if (isFirst)
@@ -148,13 +150,14 @@ static class TrainCommand
                 if (isFirst) await Mnist.DownloadAsync(DataFolder.Part(folder!, "mnist"), status, ending);
                 ranks.Barrier();
             }
-            var state = new TrainingState(Path.Combine(into, "training.state"), plan);
+            var state = new TrainingState(Path.Combine(into, "training.state"), plan) { Ranks = ranks.Size };
             using var alone = isFirst ? state.Alone() : null;
             if (isFirst) EnsureBeginsOrGoesOn(state, into, parsed.GetValue(resume));
             var results = isFirst ? new ResultsFile(into) : null;
             var loaded = KnownData.Load(plan, folder);
             // Every rank handles Ctrl-C, and the first rank writes the message.
-            using var afterStep = interruption.AfterStep(silently: !isFirst);
+            const string Ended = "where mpirun ends the ranks before, --resume goes on with what was saved within the last minute.";
+            using var afterStep = ranks.Size == 1 ? interruption.AfterStep() : interruption.AfterStep(silently: !isFirst, Ended);
             if (isFirst) await Announce(plan, loaded, ranks, where);
             var log = isFirst && parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null;
             using var progress = isFirst ? new ProgressLine(plan.Epochs, runs: 2, log) : null;

@@ -21,6 +21,8 @@ static class TrainingTable
         Console.WriteLine();
         AnsiConsole.Write(Table(result, classNames));
         AnsiConsole.Write(new Text(Sentence(result, tested) + "\n"));
+        if (result.Provenance.Ranks is { } ranks)
+            Console.WriteLine($"Memory and times are those of one of {ranks} ranks, with its part of each batch.");
         Console.WriteLine($"\nThe maps by layer: {LayersOf(path)}. Results: {path}");
         foreach (var weights in result.Weights ?? []) Console.WriteLine($"Weights: {weights}");
         if (!result.Interrupted) Console.WriteLine($"Next:\n{string.Join('\n', Next(result.Plan).Select(command => $"  {command}"))}");

@@ -11,6 +11,9 @@ namespace Actipress.Distributed;
 /// gradient is complete, in the same order on every rank. At the end of the pass missing gradients are sent as zeros, followed by a flag
 /// for each parameter whether the rank has a gradient, and the buffers. The means are then written back.
 /// </summary>
+/// <remarks>
+/// The ranks agree before each bucket, because a module may talk within the pass too, and on another rank not take part in it.
+/// </remarks>
 sealed unsafe class BackwardReduction : IDisposable
 {
     // The state of one pass on the communication thread. After a refusal it skips the pass's remaining operations.
@@ -21,7 +24,8 @@ sealed unsafe class BackwardReduction : IDisposable
 
     readonly Ranks ranks;
     readonly (string Name, TorchSharp.Modules.Parameter Parameter)[] parameters;
-    readonly Tensor[] buffers, known;
+    readonly (string Name, Tensor Tensor)[] buffers;
+    readonly Tensor[] known;
     readonly DataParallelOptions options;
     readonly Lock one = new();
     GCHandle self;
@@ -35,12 +39,12 @@ sealed unsafe class BackwardReduction : IDisposable
     Exception? failure;
     bool broken;
 
-    public BackwardReduction(Ranks ranks, (string Name, TorchSharp.Modules.Parameter Parameter)[] parameters, Tensor[] buffers,
-        DataParallelOptions options)
+    public BackwardReduction(Ranks ranks, (string Name, TorchSharp.Modules.Parameter Parameter)[] parameters,
+        (string Name, Tensor Tensor)[] buffers, DataParallelOptions options)
     {
         (this.ranks, this.parameters, this.buffers, this.options) = (ranks, parameters, buffers, options);
         (wanted, bucketOf) = (new bool[parameters.Length], new GradientBucket?[parameters.Length]);
-        known = Array.ConvertAll(buffers, buffer => buffer.detach().clone().DetachFromDisposeScope());
+        known = Array.ConvertAll(buffers, buffer => buffer.Tensor.detach().clone().DetachFromDisposeScope());
         foreach (var (name, parameter) in parameters)
             if (parameter.requires_grad && Ranks.TypeSent(parameter.dtype) is null) throw new ArgumentException($"Parameter {name}: " +
                 $"found {parameter.dtype}, wanted a type of floating-point numbers that can be averaged.");
@@ -90,15 +94,17 @@ sealed unsafe class BackwardReduction : IDisposable
                 "for its gradients: wanted every backward pass to end on every rank, or the process to end.");
         Plan();
         var (pass, description) = (current, $"backward pass {++passes} over {wanted.Count(one => one)} parameters");
-        ranks.Communication!.Begin(() =>
+        ranks.Communication!.Begin(() => Agree(pass, description));
+    }
+
+    void Agree(Pass pass, string description)
+    {
+        try { ranks.AgreeHere(description); }
+        catch (RanksException different)
         {
-            try { ranks.AgreeHere(description); }
-            catch (RanksException different)
-            {
-                pass.Refusal = different;
-                throw;
-            }
-        });
+            pass.Refusal = different;
+            throw;
+        }
     }
 
     // Buckets are filled from the last parameter to the first, because a backward pass completes gradients in this order.
@@ -152,16 +158,18 @@ sealed unsafe class BackwardReduction : IDisposable
             Return(buckets[back++]);
         bytes += bucket.Bytes;
         messages++;
-        bucket.Begin(Reduce);
+        var description = $"gradients {begun} of {buckets.Length} of backward pass {passes}";
+        bucket.Begin(flat => Reduce(flat, description));
         mostHeld = Math.Max(mostHeld, held += bucket.HeldBytes);
     }
 
-    Communication.Pending Reduce(Tensor flat)
+    Communication.Pending Reduce(Tensor flat, string description)
     {
         var (pass, reduce) = (current, ranks.Reduce(flat, ReduceOp.Avg));
         return ranks.Communication!.Begin(() =>
         {
             if (pass.Refusal is { } refusal) throw refusal;
+            Agree(pass, description);
             var begin = Stopwatch.GetTimestamp();
             reduce();
             Interlocked.Add(ref reducing, Stopwatch.GetTimestamp() - begin);
@@ -208,7 +216,7 @@ sealed unsafe class BackwardReduction : IDisposable
         while (begun < buckets.Length) Send(buckets[begun++]);
         // These few numbers are the last that every rank sends, however far each rank came within the pass.
         using var numbers = Numbers();
-        var last = Reduce(numbers);
+        var last = Reduce(numbers, $"the end of backward pass {passes}");
         while (back < buckets.Length && buckets[back].IsComplete) Return(buckets[back++]);
         Wait(last);
         var means = numbers.data<double>().ToArray();
@@ -219,7 +227,7 @@ sealed unsafe class BackwardReduction : IDisposable
     // A 1 for each parameter of which this rank has a gradient, followed by the buffers.
     Tensor Numbers()
     {
-        var numbers = zeros([parameters.Length + buffers.Sum(buffer => buffer.numel())], float64);
+        var numbers = zeros([parameters.Length + buffers.Sum(buffer => buffer.Tensor.numel())], float64);
         var has = new double[parameters.Length];
         for (var i = 0; i < has.Length; i++)
         {
@@ -235,18 +243,23 @@ sealed unsafe class BackwardReduction : IDisposable
     {
         using (Tensor same = buffer.eq(known[place]), all = same.all())
             if (all.item<bool>()) return;    // a frozen buffer, which rounding must not change
-        buffer.copy_(part);
+        // libtorch's batch norm does not count a change of its running statistics either: a graph that waits for its own backward pass
+        // holds them, and does not read them.
+        using (var values = IsRunningStatistic(buffers[place].Name) ? LibTorch.SameMemory(buffer) : buffer.alias()) values.copy_(part);
         known[place].copy_(part);
     });
+
+    static bool IsRunningStatistic(string name) => name.Split('.')[^1] is "running_mean" or "running_var";
 
     void ForEachBuffer(Tensor numbers, Action<int, Tensor, Tensor> act)
     {
         long from = parameters.Length;
         for (var i = 0; i < buffers.Length; i++)
         {
-            using Tensor line = numbers.narrow(0, from, buffers[i].numel()), part = line.view(buffers[i].shape);
-            act(i, buffers[i], part);
-            from += buffers[i].numel();
+            var buffer = buffers[i].Tensor;
+            using Tensor line = numbers.narrow(0, from, buffer.numel()), part = line.view(buffer.shape);
+            act(i, buffer, part);
+            from += buffer.numel();
         }
     }
 

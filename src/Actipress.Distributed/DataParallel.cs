@@ -28,7 +28,7 @@ public sealed class DataParallel : IDisposable
         ranks.Agree(Describe(options));
         foreach (var tensor in parameters.Select(named => (Tensor)named.Parameter).Concat(model.buffers())) ranks.Broadcast(tensor);
         reduction = new(ranks, parameters, options.Buffers == BuffersOfRanks.Averaged
-            ? [.. model.buffers().Where(buffer => buffer.is_floating_point())] : [], options);
+            ? [.. model.named_buffers().Where(named => named.buffer.is_floating_point())] : [], options);
         endWatch = ForwardHooks.Before(model, Check);
     }
 

@@ -25,6 +25,9 @@ public sealed class Ranks : IDisposable
     MpiCollectives? collectives;
     readonly Dictionary<(DeviceType, int), DeviceCollectives?> onDevices = [];
     int ended;
+    volatile bool failed;
+
+    static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
 
     /// <summary>All processes that were started together.</summary>
     /// <exception cref="PlatformNotSupportedException">
@@ -53,7 +56,17 @@ public sealed class Ranks : IDisposable
         communication = new Communication();
         communication.Run(() => Start(mpi, launch));
         Agree($"program {Program()}");
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => End(Environment.ExitCode);
+        AppDomain.CurrentDomain.UnhandledException += (_, _) => Fail();
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => End(failed ? 1 : Environment.ExitCode);
+    }
+
+    // The runtime writes the exception after this. Then it runs what may wait for other ranks, such as the end of a using, while the exit
+    // code is still 0.
+    void Fail()
+    {
+        failed = true;
+        Console.Error.WriteLine($"Rank {Rank} of {Size} ends with an exception that nothing caught:");
+        Task.Delay(LastWords).ContinueWith(_ => Abort(1), TaskScheduler.Default);
     }
 
     void Start(MpiLibrary library, Launch launch)
@@ -235,6 +248,12 @@ public sealed class Ranks : IDisposable
     internal MpiCollectives? Collectives => collectives;
 
     /// <summary>
+    /// Whether this rank computes with an example of another rank in this step, at weight 0, because the batch has fewer examples than
+    /// there are ranks. A synchronised batch norm does not count that example.
+    /// </summary>
+    internal bool HasNoExamples { get; set; }
+
+    /// <summary>
     /// Whether <paramref name="own"/> is true on any rank. All ranks get the same answer, for example whether one was asked to stop.
     /// </summary>
     public bool Any(bool own) => Sum(own ? 1 : 0) > 0;
@@ -272,6 +291,11 @@ public sealed class Ranks : IDisposable
     public void Dispose()
     {
         if (communication is null || ended != 0) return;
+        if (failed)
+        {
+            Abort(1);
+            return;
+        }
         communication.Run(() =>
         {
             agreement!.On("its end", Timeout);

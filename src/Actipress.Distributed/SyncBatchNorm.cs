@@ -10,13 +10,14 @@ namespace Actipress.Distributed;
 /// have their names, so that their weights can be loaded.
 /// </summary>
 /// <remarks>
-/// In training every rank must run it the same number of times, forward and backward; parts of the batch may be unlike. It sends 2 numbers
-/// of 8 bytes a channel in each direction, and waits for them. In evaluation, and where there is one rank, it is libtorch's batch norm. Its
-/// input is compressed as any batch norm's. It has no second derivative.
+/// In training every rank must run it the same number of times, forward and backward; parts of the batch may be unlike, and one may have no
+/// example. It sends 2 numbers of 8 bytes a channel in each direction, and waits for them. In evaluation, and where there is one rank, it
+/// is libtorch's batch norm. Its input is compressed as any batch norm's. It has no second derivative.
 /// </remarks>
 public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
 {
     readonly Ranks ranks;
+    readonly long features;
     readonly double epsilon, momentum;
     readonly Parameter? weight, bias;
     readonly Tensor? running_mean, running_var, num_batches_tracked;
@@ -37,7 +38,7 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(features, 1);
         ArgumentNullException.ThrowIfNull(ranks);
-        (this.ranks, epsilon, this.momentum) = (ranks, eps, momentum);
+        (this.ranks, this.features, epsilon, this.momentum) = (ranks, features, eps, momentum);
         // The module may outlive the scope in which it is made.
         if (affine)
         {
@@ -60,6 +61,9 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
         if (input.dim() < 2)
             throw new ArgumentException($"Found an input of shape [{string.Join(", ", input.shape)}], wanted (examples, channels, ...).",
                 nameof(input));
+        if (input.shape[1] != features)
+            throw new ArgumentException($"Found {input.shape[1]} channels in an input of shape [{string.Join(", ", input.shape)}], "
+                + $"wanted {features}.", nameof(input));
         if (training) CountBatch();
         if (!training || ranks.Size == 1)
             return nn.functional.batch_norm(
@@ -70,7 +74,12 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
         using (variance)
         {
             Track(elements, mean, variance);
-            return new SharedBatchNorm(elements, Sum).Normalise(input, mean, variance, weight, bias, epsilon);
+            var batch = new SharedBatchNorm(elements, ranks.HasNoExamples ? SumOfOthers : Sum);
+            if (input.numel() > 0) return batch.Normalise(input, mean, variance, weight, bias, epsilon);
+            // libtorch's batch norm of no examples has no backward pass, in which the other ranks wait for this one's sums.
+            using Tensor none = zeros([1, .. input.shape[1..]], input.dtype, input.device), one = cat([input, none]);
+            using var normalised = batch.Normalise(one, mean, variance, weight, bias, epsilon);
+            return normalised.narrow(0, 0, 0);
         }
     }
 
@@ -79,7 +88,7 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
     {
         using var untracked = no_grad();
         using var scope = NewDisposeScope();
-        var (channels, own) = ((int)input.shape[1], input.numel() / input.shape[1]);
+        var (channels, own) = ((int)input.shape[1], ranks.HasNoExamples ? 0 : input.numel() / input.shape[1]);
         var numbers = new double[2 * channels + 1];
         if (own > 0)
         {
@@ -92,6 +101,7 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
         numbers[^1] = own;
         Sum(numbers);
         var all = numbers[^1];
+        if (all == 0) throw new ArgumentException("Found no examples on any rank, wanted one at least.", nameof(input));
         var mean = numbers[..channels].Select(sum => sum / all).ToArray();
         var variance = mean.Select((middle, c) => Math.Max(0, numbers[channels + c] / all - middle * middle)).ToArray();
         return ((long)all, Given(mean), Given(variance));
@@ -107,6 +117,13 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
         using var all = from_array(numbers);
         ranks.AllReduce(all);
         all.data<double>().CopyTo(numbers);
+    }
+
+    // What has no part in the statistics has no gradient by them.
+    void SumOfOthers(double[] numbers)
+    {
+        Sum(numbers);
+        Array.Clear(numbers);
     }
 
     void CountBatch()

@@ -29,9 +29,7 @@ sealed class Batches
         Whole = data.Batch ?? plan.Batch;
         if (Whole > data.Train.Count)
             throw new ArgumentException($"No batch of {Whole}: {data.Name} has {data.Train.Count} examples to train on.");
-        if (Whole % RankCount != 0)
-            throw new ArgumentException($"A batch of {Whole} does not divide among {RankCount} ranks: wanted a multiple of {RankCount}, "
-                + $"such as --batch {(Whole + RankCount - 1) / RankCount * RankCount}.");
+        plan.CheckAmong(RankCount);
         if (data.Patch is null) return;
         // Patches are drawn larger than needed, so that a rotation brings no air into the corners.
         var isTurned = plan.Augmentation is Augmenting.Spleen or Augmenting.Brats;

@@ -148,6 +148,7 @@ public sealed partial class Learner : IDisposable
             foreach (var group in optimizer.ParamGroups) group.LearningRate = plan.Plan.LearningRate * AlongCosine(done, all);
         using var scope = NewDisposeScope();
         var (input, target, weight) = batches.Of(whole, epoch, step);
+        if (ranks is not null) ranks.HasNoExamples = weight == 0;
         // The first step of a resumed training must equal that without the interruption.
         if (!knowsSources) compression?.LearnSources(() => model.call(input));
         knowsSources = true;
@@ -160,6 +161,7 @@ public sealed partial class Learner : IDisposable
         else compression.Backward(weighted ?? loss);
         optimizer.step();
         measured.End();
+        if (ranks is not null) ranks.HasNoExamples = false;
         if (compression is not null && whole.Length == batches.Whole) Report = compression.Report();
         var mean = loss.item<float>();
         return ranks is null ? mean : ranks.Sum(mean * weight) / ranks.Size;

@@ -4,14 +4,20 @@ using System.Runtime.InteropServices;
 namespace Actipress.Experiments;
 
 /// <summary>The machine and build of a measurement.</summary>
+/// <param name="Ranks">
+/// The number of processes that trained together; null for one. Memory, bytes and times are those of one of them.
+/// </param>
 public sealed record Provenance(
-    string Machine, int Cores, string Commit, string TorchSharp, string DotNet, DateTime MeasuredAt, string? Gpu = null)
+    string Machine, int Cores, string Commit, string TorchSharp, string DotNet, DateTime MeasuredAt, string? Gpu = null,
+    int? Ranks = null)
 {
     /// <summary>This machine and this build.</summary>
     /// <param name="device">The device of the measurement; by default the CPU.</param>
-    public static Provenance Here(torch.Device? device = null) => new(
+    /// <param name="ranks">The processes that train together; null for this one alone.</param>
+    public static Provenance Here(torch.Device? device = null, Distributed.Ranks? ranks = null) => new(
         Processor(), Environment.ProcessorCount, SourceCommit(), typeof(torch).Assembly.GetName().Version!.ToString(3),
-        RuntimeInformation.FrameworkDescription, DateTime.UtcNow, device is null ? null : GpuKernels.NameOf(device));
+        RuntimeInformation.FrameworkDescription, DateTime.UtcNow, device is null ? null : GpuKernels.NameOf(device),
+        ranks is null or { Size: 1 } ? null : ranks.Size);
 
     const string Dirty = "dirty";
 

@@ -140,9 +140,9 @@ public sealed class Sweep
 
     void TrainClaimed(TrainingPlan plan, string? dataFolder, IProgress<SweepProgress>? progress, CancellationToken cancellation)
     {
-        var (watch, provenance) = (Stopwatch.StartNew(), Provenance.Here(Device));
+        var (watch, provenance) = (Stopwatch.StartNew(), Provenance.Here(Device, Ranks));
         var data = Load(plan, dataFolder);
-        var state = new TrainingState(Path.Combine(stateFolder, plan.Key() + ".state"), plan);
+        var state = new TrainingState(Path.Combine(stateFolder, plan.Key() + ".state"), plan) { Ranks = Ranks?.Size ?? 1 };
         using var learner = GoOn(plan, data, state, progress);
         var steps = new Steps(plan, progress);
         while (learner.Epochs < plan.Epochs)

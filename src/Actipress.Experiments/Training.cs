@@ -39,7 +39,9 @@ public static class Training
     /// <param name="weights">The folder for the trained networks' weights; null where they are not saved.</param>
     /// <returns>The summary and the report of the last compressed step; null where not even one epoch of both runs was done.</returns>
     /// <exception cref="ArgumentException">A layer pattern matches nothing, or the plan is impossible.</exception>
-    /// <exception cref="InvalidDataException">The state is damaged, or belongs to another training.</exception>
+    /// <exception cref="InvalidDataException">
+    /// The state is damaged, or belongs to another training or another number of ranks.
+    /// </exception>
     /// <exception cref="RanksException">Another rank has another plan or other data, or ended with other parameters.</exception>
     public static (TrainingResult Result, CompressionReport Report)? Run(
         TrainingPlan plan, TrainingData data, ResultsFile? results, TrainingState? state, IProgress<TrainingProgress>? progress,
@@ -48,9 +50,9 @@ public static class Training
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(data);
         var isFirst = ranks is null or { Rank: 0 };
-        ranks?.Agree($"a training\n{Json.Line(plan)}\n{data.Name}, {data.Train.Fingerprint()} to train on, "
+        ranks?.Agree($"a training\n{plan.ByLines()}\n{data.Name}, {data.Train.Fingerprint()} to train on, "
             + $"{data.Test.Fingerprint()} to test on");
-        var provenance = Provenance.Here(device);
+        var provenance = Provenance.Here(device, ranks);
         using var baseline = new Learner(plan.Plain(), data.Plain(), device, ranks);
         using var compressed = new Learner(plan, data, device, ranks);
         Learner[] both = [baseline, compressed];

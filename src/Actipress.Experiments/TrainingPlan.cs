@@ -92,6 +92,13 @@ public sealed record TrainingPlan
     /// <summary>The key of this plan: the first 12 hexadecimal digits of the SHA-256 of its JSON.</summary>
     public string Key() => Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(Json.Line(this))))[..12];
 
+    /// <summary>The settings as lines, so that a comparison can name the one that differs.</summary>
+    internal string ByLines()
+    {
+        using var settings = System.Text.Json.JsonDocument.Parse(Json.Line(this));
+        return string.Join('\n', settings.RootElement.EnumerateObject().Select(setting => $"{setting.Name} {setting.Value}"));
+    }
+
     /// <summary>Looks up the network, codec, layers and objective that the plan names.</summary>
     /// <exception cref="ArgumentException">A name is unknown; the message lists the known names.</exception>
     /// <exception cref="FormatException">The codec's text cannot be read.</exception>
@@ -99,6 +106,20 @@ public sealed record TrainingPlan
     {
         var network = Trainable.Find(Model);
         return new(this, network, ActivationCodec.Parse(Codec), LayerSet.Parse(Layers, network), network.Objective(Loss));
+    }
+
+    /// <summary>Checks whether several ranks can train by this plan.</summary>
+    /// <param name="ranks">The number of ranks.</param>
+    /// <exception cref="ArgumentException">They cannot; the message says why.</exception>
+    public void CheckAmong(int ranks)
+    {
+        if (Batch % ranks != 0)
+            throw new ArgumentException($"A batch of {Batch} does not divide among {ranks} ranks: wanted a multiple of {ranks}, such as "
+                + $"--batch {(Batch + ranks - 1) / ranks * ranks}.");
+        if (ranks > 1 && Memory is not null)
+            throw new ArgumentException($"memory {Memory} among {ranks} ranks: the patch is chosen for the whole batch of one process. "
+                + $"Wanted a patch and a batch: one process with this memory says what fits, and a batch {ranks} times as large gives each "
+                + "rank as much.");
     }
 
     /// <summary>Checks everything that can be checked without the data.</summary>

@@ -9,14 +9,14 @@ namespace Actipress.Experiments;
 /// bit for bit where it would have ended without the interruption (on the same machine with the same number of threads).
 /// </summary>
 /// <remarks>
-/// The file is complete whenever the program ends. It has the bytes "ACTPTRAI", a version, the plan as JSON, the runs, and the SHA-256 of
-/// all bytes before.
+/// The file is complete whenever the program ends. It has the bytes "ACTPTRAI", a version, the plan as JSON, the number of ranks, the runs,
+/// and the SHA-256 of all bytes before.
 /// </remarks>
 /// <param name="path">The file.</param>
 /// <param name="plan">The plan of the training.</param>
 public sealed class TrainingState(string path, TrainingPlan plan)
 {
-    const int Version = 3;
+    const int Version = 4;
 
     // The letters of another plan that a message shows.
     const int LettersShown = 400;
@@ -26,6 +26,9 @@ public sealed class TrainingState(string path, TrainingPlan plan)
 
     /// <summary>The path of the file.</summary>
     public string Path { get; } = path;
+
+    /// <summary>The number of processes that train together, which a resumed training must have too.</summary>
+    public int Ranks { get; init; } = 1;
 
     /// <summary>Whether there is a state to continue.</summary>
     public bool Exists => File.Exists(Path);
@@ -62,6 +65,7 @@ public sealed class TrainingState(string path, TrainingPlan plan)
             writer.Write(Magic);
             writer.Write(Version);
             writer.Write(Json.Line(plan));
+            writer.Write(Ranks);
             writer.Write(runs.Length);
             foreach (var run in runs) run.Save(writer);
         }
@@ -70,7 +74,7 @@ public sealed class TrainingState(string path, TrainingPlan plan)
     }
 
     /// <summary>Restores the runs; does nothing where there is no file.</summary>
-    /// <exception cref="InvalidDataException">The file is damaged, or belongs to another training.</exception>
+    /// <exception cref="InvalidDataException">The file is damaged, or belongs to another training or number of ranks.</exception>
     public void Load(params ReadOnlySpan<Learner> runs)
     {
         if (!Exists) return;
@@ -79,7 +83,7 @@ public sealed class TrainingState(string path, TrainingPlan plan)
     }
 
     /// <summary>Restores the runs of all ranks to the state of rank 0, whose file the other ranks need not read.</summary>
-    /// <exception cref="InvalidDataException">The file is damaged, or belongs to another training.</exception>
+    /// <exception cref="InvalidDataException">The file is damaged, or belongs to another training or number of ranks.</exception>
     /// <exception cref="Distributed.RanksException">Another rank makes another call.</exception>
     public void Load(Distributed.Ranks? ranks, params ReadOnlySpan<Learner> runs)
     {
@@ -139,9 +143,15 @@ public sealed class TrainingState(string path, TrainingPlan plan)
         if (found != wanted)
             throw new InvalidDataException(
                 $"{Path} is the state of another training: found {Shown(found)}, wanted {wanted}. Give its options, or another folder.");
+        if (reader.ReadInt32() is var ranks && ranks != Ranks)
+            throw new InvalidDataException(
+                $"{Path} is the state of a training by {Processes(ranks)}: found {Processes(Ranks)}. Wanted as many, whose random numbers "
+                    + $"and measurements it has, {(ranks == 1 ? "without mpirun" : $"by mpirun -n {ranks}")}, or another folder.");
         if (reader.ReadInt32() is var count && count != runs.Length) throw Damaged($"found {count} runs, wanted {runs.Length}");
         foreach (var run in runs) run.Load(reader);
     }
+
+    static string Processes(int ranks) => ranks == 1 ? "one process" : $"{ranks} ranks";
 
     static string Shown(string plan) => plan.Length <= LettersShown ? plan : plan[..LettersShown] + "...";
 

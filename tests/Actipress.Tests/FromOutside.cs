@@ -4,7 +4,7 @@ using Microsoft.CodeAnalysis.CSharp;
 
 namespace Actipress.Tests;
 
-/// <summary>Compiles programs as a user of the package does, against the library's public members alone.</summary>
+/// <summary>Compiles programs as a user of the packages does, against the libraries' public members alone.</summary>
 static class FromOutside
 {
     // The SDK adds these usings to every program, followed by those of a TorchSharp program.
@@ -22,23 +22,38 @@ static class FromOutside
     [
         .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
             .Where(file =>
-                Path.GetFileName(file) is var name && (!name.StartsWith("Actipress", StringComparison.Ordinal) || name == "Actipress.dll"))
+                Path.GetFileName(file) is var name && (!name.StartsWith("Actipress", StringComparison.Ordinal)
+                    || name is "Actipress.dll" or "Actipress.Distributed.dll"))
             .Select(file => MetadataReference.CreateFromFile(file)),
     ]);
 
     /// <summary>Returns the assembly of some sources. The test fails with the compiler's messages where they do not compile.</summary>
     /// <param name="kind">Whether it is a program or a library.</param>
     /// <param name="sources">The sources, each a whole file.</param>
-    public static Assembly Compile(OutputKind kind, params string[] sources)
+    public static Assembly Compile(OutputKind kind, params string[] sources) => Assembly.Load(Image(kind, "outside", sources));
+
+    /// <summary>Compiles a program into a file beside this assembly; the caller deletes the file.</summary>
+    /// <param name="name">The name of the program.</param>
+    /// <param name="source">The source.</param>
+    /// <returns>The command that runs it, and the file.</returns>
+    public static (string[] Command, string File) Program(string name, string source)
+    {
+        var (tests, file) =
+            (Path.Combine(AppContext.BaseDirectory, "Actipress.Tests"), Path.Combine(AppContext.BaseDirectory, $"{name}.dll"));
+        File.WriteAllBytes(file, Image(OutputKind.ConsoleApplication, name, source));
+        return (["dotnet", "exec", "--runtimeconfig", $"{tests}.runtimeconfig.json", "--depsfile", $"{tests}.deps.json", file], file);
+    }
+
+    static byte[] Image(OutputKind kind, string name, params string[] sources)
     {
         var options = new CSharpCompilationOptions(
             kind, nullableContextOptions: NullableContextOptions.Enable, optimizationLevel: OptimizationLevel.Release);
         var compilation = CSharpCompilation.Create(
-            "outside", [.. sources.Append(Usings).Select(source => CSharpSyntaxTree.ParseText(source))], references.Value, options);
+            name, [.. sources.Append(Usings).Select(source => CSharpSyntaxTree.ParseText(source))], references.Value, options);
         using var image = new MemoryStream();
         var emitted = compilation.Emit(image);
         var errors = emitted.Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error).ToArray();
         Assert.True(emitted.Success, string.Join('\n', errors.Select(error => error.ToString())));
-        return Assembly.Load(image.ToArray());
+        return image.ToArray();
     }
 }

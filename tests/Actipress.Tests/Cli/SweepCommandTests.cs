@@ -188,6 +188,9 @@ public sealed class SweepCommandTests : IDisposable
         Assert.True(ended.ExitCode == 0, ended.All);
         Assert.Equal(3, sweep.Done().Count);
         Assert.Equal(2, ended.Error.Split("epoch 1 of 1").Length - 1);    // rank 0 tells of two trainings
+        Assert.All(["by 2 ranks:", sweep.Plans[1].Repetition()], part => Assert.Contains(part, ended.Error, StringComparison.Ordinal));
+        Assert.Contains("3 of 3 runs", ended.Output, StringComparison.Ordinal);
+        Assert.Equal([null, 2, 2], sweep.Done().Select(run => run.Provenance.Ranks));
         Assert.Empty(Directory.GetFiles(State));
         Assert.Equal(0, Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder]).ExitCode);
         Assert.Equal(3, File.ReadAllLines(sweep.Results.Path).Length);

@@ -56,6 +56,54 @@ public sealed class DataParallelTests
         Run(2, nameof(DataParallelScenarios.Tells_passes_apart));
 
     [Fact]
+    public void A_rank_whose_backward_pass_does_not_reach_a_synchronised_norm_is_told() =>
+        Run(2, nameof(DataParallelScenarios.Goes_around_a_synchronised_norm));
+
+    [Fact]
+    public void Two_graphs_of_one_network_may_wait_for_their_backward_passes() =>
+        Run(2, nameof(DataParallelScenarios.Keeps_two_graphs));
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_rank_whose_backward_pass_fails_ends_all_and_is_named(bool isCaughtFirst)
+    {
+        // A program of its own, since nothing catches an exception there.
+        var (command, file) = FromOutside.Program($"fails-{isCaughtFirst}", $$"""
+            using Actipress.Distributed;
+            using static TorchSharp.torch;
+            using static TorchSharp.torch.nn;
+
+            using var ranks = Ranks.World;
+            using var model = Sequential(Conv2d(3, 8, 3), ReLU(), Conv2d(8, 8, 3), ReLU(), Conv2d(8, 4, 3));
+            using var parallel = model.DataParallel(ranks, new() { BucketBytes = 100 });
+            Pass(fails: false);
+            try { Pass(fails: ranks.Rank == 1); }
+            catch (Exception) when ({{(isCaughtFirst ? "true" : "false")}}) { Pass(fails: false); }
+
+            void Pass(bool fails)
+            {
+                using var loss = model.call(ones(2, 3, 8, 8)).square().mean();
+                using (no_grad())
+                    if (fails) model.get_parameter("2.weight")!.zero_();
+                loss.backward();
+            }
+            """);
+        try
+        {
+            using var program = Mpirun.Start(2, command);
+            var ended = ChildProcess.Wait(program, TimeSpan.FromMinutes(2));
+            Assert.False(ended.Late, ended.All);
+            Assert.NotEqual(0, ended.ExitCode);
+            Assert.Contains("Rank 1 of 2 ends with an exception that nothing caught:", ended.Error, StringComparison.Ordinal);
+            Assert.Contains(
+                isCaughtFirst ? "did not come to its end on this rank" : "modified by an inplace operation", ended.Error,
+                StringComparison.Ordinal);
+        }
+        finally { File.Delete(file); }
+    }
+
+    [Fact]
     public void A_replaced_parameter_is_told_before_a_rank_would_learn_alone() =>
         Run(2, nameof(DataParallelScenarios.Tells_of_a_replaced_parameter));
 
@@ -360,17 +408,17 @@ public sealed class DataParallelScenarios
         }
     }
 
-    // The parts are unlike.
+    // The parts are unlike, and one may have no example.
     [Fact(Explicit = true)]
     public void Normalises_by_the_whole_batch()
     {
         foreach (var type in (ScalarType[])[float32, float64, bfloat16])
             foreach (var axes in (long[][])[[5, 6], []])
-                foreach (var (affine, momentum) in ((bool, double)[])[(true, 0.1), (false, 0.4)])
+                foreach (var (affine, momentum, empty) in ((bool, double, int)[])[(true, 0.1, -1), (false, 0.4, -1), (true, 0.1, 0)])
                 {
                     using var outer = NewDisposeScope();
                     random.manual_seed(5);
-                    long[] counts = [.. Enumerable.Range(0, World.Size).Select(rank => 3L + 2 * rank)];
+                    long[] counts = [.. Enumerable.Range(0, World.Size).Select(rank => rank == empty ? 0 : 3L + 2 * rank)];
                     var first = counts[..World.Rank].Sum();
                     // Channels of unlike mean and spread. One is far from zero, where differences of sums are least exact.
                     long[] perChannel = [1, 4, .. axes.Select(_ => 1L)];
@@ -397,6 +445,8 @@ public sealed class DataParallelScenarios
                         var (wanted, found) = (norm.call(all), own.call(part));
                         (wanted * weights).sum().backward();
                         (found * weights.narrow(0, first, counts[World.Rank]).to(type)).sum().backward();
+                        Assert.Equal(Part(wanted).shape, found.shape);
+                        if (counts[World.Rank] == 0) continue;
                         Assert.True(RelativeError(found.detach(), Part(wanted.detach())) < most);
                         Assert.True(RelativeError(part.grad, Part(all.grad!)) < most, $"{RelativeError(part.grad, Part(all.grad!))}");
                     }
@@ -526,6 +576,44 @@ public sealed class DataParallelScenarios
         World.Barrier();
 
         void Pass() => model.call(part).square().mean().backward();
+    }
+
+    [Fact(Explicit = true)]
+    public void Goes_around_a_synchronised_norm()
+    {
+        using var outer = NewDisposeScope();
+        var model = Sequential(Conv2d(3, 8, 3), new SyncBatchNorm(8, World), ReLU(), Conv2d(8, 4, 3));
+        using var parallel = model.DataParallel(World, new() { BucketBytes = 100 });
+        var (_, part) = Batch(2, 3, 12, 12);
+        using var loss = model.call(part).square().mean();
+        using var other = model.get_parameter("3.weight")!.square().sum();
+        var failure = Assert.Throws<RanksException>(() => SavedTensors.Backward(World.Rank == 0 ? loss : other));
+        Assert.Contains("rank 0 has AllReduce Sum of Float64 [16]; rank 1 has ", failure.Message, StringComparison.Ordinal);
+        Assert.Contains("of backward pass 1.", failure.Message, StringComparison.Ordinal);
+        World.Barrier();
+    }
+
+    // As a network that judges another one learns: of both graphs before any backward pass.
+    [Fact(Explicit = true)]
+    public void Keeps_two_graphs()
+    {
+        using var outer = NewDisposeScope();
+        var model = Sequential(Conv2d(3, 4, 3), BatchNorm2d(4), ReLU());
+        using var parallel = model.DataParallel(World);
+        var (_, part) = Batch(4, 3, 6, 6);
+        using (parallel.NoSync()) Both();
+        var wanted = Gradients(model);
+        foreach (var gradient in wanted.Values) World.AllReduce(gradient!, ReduceOp.Avg);
+        model.zero_grad();
+        Both();
+        AreNear(wanted, Gradients(model), 1e-6);
+
+        void Both()
+        {
+            var (one, other) = (model.call(part).square().mean(), model.call(part.mul(2).Add(1)).square().mean());
+            one.backward();
+            other.backward();
+        }
     }
 
     [Fact(Explicit = true)]
