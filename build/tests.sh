@@ -21,19 +21,27 @@ run_tests() {
         theirs+=(-namespace "Actipress.Tests.$name")
     done
     log=$(mktemp -d)
-    "$runner" "$@" "${theirs[@]}" >"$log/theirs" 2>&1 &
+    mkdir -p "$root/artifacts/tests"
+    "$runner" "$@" "${theirs[@]}" -xml "$root/artifacts/tests/theirs.xml" >"$log/theirs" 2>&1 &
     other=$!
     # What runs in the background does not hear Ctrl-C.
     trap 'kill $other 2>/dev/null; rm -rf "$log"; exit 130' INT TERM
-    "$runner" "$@" "${ours[@]}" 2>&1 | tee "$log/ours" || status=1
+    "$runner" "$@" "${ours[@]}" -xml "$root/artifacts/tests/ours.xml" 2>&1 | tee "$log/ours" || status=1
     echo "dev test: waiting for the second process" >&2
     wait $other || status=1
     trap - INT TERM
     cat "$log/theirs"
+    slowest "$root"/artifacts/tests/*.xml
     failures "$log/ours" "$log/theirs"
     summary "$log/ours" "$log/theirs" || status=1
     rm -rf "$log"
     return $status
+}
+
+# The ten tests that took the longest, in seconds.
+slowest() {
+    echo "dev test: the slowest tests; all are in artifacts/tests"
+    grep -hoE '<test [^>]*>' "$@" | sed -E 's/.* name="([^"]*)".* time="([0-9.]*)".*/\2 s  \1/' | sort -rn | head -10
 }
 
 # Repeats what failed, so that it stands at the end: the first 12 lines of each failure.

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Actipress.Distributed;
 
 namespace Actipress.Cli;
 
@@ -11,7 +12,7 @@ sealed class Interruption : IDisposable
     readonly CancellationTokenSource source = new();
     readonly PosixSignalRegistration[] signals;
     int asked, atWork;
-    volatile bool silent;
+    volatile bool silent = Ranks.Own > 0;
     volatile string after = "";
 
     public Interruption() =>
@@ -21,11 +22,11 @@ sealed class Interruption : IDisposable
     public CancellationToken Token => source.Token;
 
     /// <summary>Until the result is disposed, Ctrl-C lets the current step end.</summary>
-    /// <param name="silently">Whether no message is written, because the parent process writes it.</param>
+    /// <param name="silently">Whether no message is written, because the parent process writes it. Of ranks the first writes.</param>
     /// <param name="otherwise">The end of the message: what happens where the step takes too long.</param>
     public IDisposable AfterStep(bool silently = false, string otherwise = "Ctrl-C again to end now.")
     {
-        (silent, after) = (silently, otherwise);
+        (silent, after) = (silently || Ranks.Own > 0, otherwise);
         Interlocked.Increment(ref atWork);
         return new AtWork(this);
     }

@@ -43,7 +43,7 @@ static class SweepCommand
         var command = new CliCommand("sweep", "Train all runs of an experiment.")
         {
             Details = "Each layer set, codec, ratio and seed of its config.json. What is done is skipped, what was begun is gone on with: "
-                + "end or kill a sweep at any moment and start it again.",
+                + "end or kill a sweep at any moment and start it again. Under mpirun or srun all ranks do each training together.",
             Examples =
             [
                 ("experiments/mnist-lenet-10-epochs --list", "what is done and what is not"),
@@ -67,8 +67,12 @@ static class SweepCommand
             var folder = DataFolder.Of(parsed.GetValue(dataDir)) is { } named ? Path.GetFullPath(named) : null;
             if (parsed.GetValue(worker)) return SweepWorkers.Work(sweep, folder, cancellation);
             if (parsed.GetValue(only) is { } key) return Train(sweep, key, folder, cancellation);
-            if (sweep.Ranks is not null && !parsed.GetValue(list) && !parsed.GetValue(slurm))
+            if (sweep.Ranks is not null)
             {
+                Option[] ofOneProcess = [list, workers, slurm, together];
+                if (ofOneProcess.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } own)
+                    throw new ArgumentException($"{own.Name} among {ranks.Size} ranks, which do each training together: wanted it without "
+                        + "mpirun or srun.");
                 foreach (var plan in sweep.Plans) plan.CheckAmong(ranks.Size);
                 var code = TrainTogether(sweep, sweep.Plans, folder, cancellation);
                 if (ranks.Rank == 0) ShowDone(sweep, parsed.GetValue(json));

@@ -81,7 +81,8 @@ static class TrainCommand
         var command = new CliCommand("train", "Train a network plain and compressed, side by side.")
         {
             Details = "Both runs begin from the same seed and take turns, an epoch each. Accuracy or DSC, memory, time and the gradient's "
-                + "fidelity are measured in them. Without a data folder they train on data that the program draws.",
+                + "fidelity are measured in them. Without a data folder they train on data that the program draws. Under mpirun or srun "
+                + "all processes train each network together: docs/distributed.md.",
             Lists =
             [
                 ("Data sets", KnownData.All.Select(known => (known.Name, known.Meaning))), CommonOptions.Codecs, CommonOptions.LayerSets,
@@ -155,9 +156,8 @@ static class TrainCommand
             if (isFirst) EnsureBeginsOrGoesOn(state, into, parsed.GetValue(resume));
             var results = isFirst ? new ResultsFile(into) : null;
             var loaded = KnownData.Load(plan, folder);
-            // Every rank handles Ctrl-C, and the first rank writes the message.
             const string Ended = "where mpirun ends the ranks before, --resume goes on with what was saved within the last minute.";
-            using var afterStep = ranks.Size == 1 ? interruption.AfterStep() : interruption.AfterStep(silently: !isFirst, Ended);
+            using var afterStep = ranks.Size == 1 ? interruption.AfterStep() : interruption.AfterStep(otherwise: Ended);
             if (isFirst) await Announce(plan, loaded, ranks, where);
             var log = isFirst && parsed.GetValue(tensorBoard) is { } logs ? new TensorBoardLog(logs) : null;
             using var progress = isFirst ? new ProgressLine(plan.Epochs, runs: 2, log) : null;

@@ -195,6 +195,10 @@ public sealed class SweepCommandTests : IDisposable
         Assert.Equal(0, Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder]).ExitCode);
         Assert.Equal(3, File.ReadAllLines(sweep.Results.Path).Length);
 
+        ended = Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder, "--workers", "2"]);
+        Assert.True(ended.ExitCode == 2, ended.All);
+        Assert.Contains("--workers among 2 ranks", ended.Error, StringComparison.Ordinal);
+
         // The same plain training by two ranks.
         File.Delete(sweep.Results.Path);
         ended = Mpirun.Run(2, [.. ChildProcess.Cli, "sweep", folder, "--only", sweep.Plans[0].Key()]);
