@@ -41,7 +41,7 @@ run_tests() {
 # The ten tests that took the longest, in seconds.
 slowest() {
     echo "dev test: the slowest tests; all are in artifacts/tests"
-    grep -hoE '<test [^>]*>' "$@" | sed -E 's/.* name="([^"]*)".* time="([0-9.]*)".*/\2 s  \1/' | sort -rn | head -10
+    grep -hoE '<test [^>]*>' "$@" | sed -E 's/.* name="([^"]*)".* time="([0-9.]*)".*/\2 s  \1/; s/\\&quot;/"/g' | sort -rn | sed -n 1,10p
 }
 
 # Repeats what failed, so that it stands at the end: the first 12 lines of each failure.

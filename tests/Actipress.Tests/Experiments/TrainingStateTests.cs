@@ -154,7 +154,7 @@ public sealed class TrainingStateTests : IDisposable
 
     [Theory]
     [InlineData(0, 'B', "does not begin with ACTPTRAI")]
-    [InlineData(8, 2, "found version 2, wanted 3")]
+    [InlineData(8, 2, "found version 2, wanted 4")]
     public void Another_format_is_refused(int at, byte value, string says)
     {
         using var learner = new Learner(plan, data);
