@@ -20,8 +20,7 @@ package() {
 
 # Built apart from the other builds, whose files name this machine's folders; a package's name none.
 make_package() {
-    rm -f "$root"/artifacts/package/Actipress.[0-9]*upkg
-    rm -f "$root"/artifacts/package/Actipress.Distributed.*upkg
+    rm -f "$root"/artifacts/package/Actipress.{[0-9],Distributed.}*upkg
     local library
     for library in Actipress Actipress.Distributed; do
         logged "$root" dotnet pack "src/$library" -c Release -v q -m:1 -o "$root/artifacts/package" \

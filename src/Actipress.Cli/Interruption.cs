@@ -12,7 +12,7 @@ sealed class Interruption : IDisposable
     readonly CancellationTokenSource source = new();
     readonly PosixSignalRegistration[] signals;
     int asked, atWork;
-    volatile bool silent = Ranks.Own > 0;
+    volatile bool silent;
     volatile string after = "";
 
     public Interruption() =>
@@ -22,11 +22,11 @@ sealed class Interruption : IDisposable
     public CancellationToken Token => source.Token;
 
     /// <summary>Until the result is disposed, Ctrl-C lets the current step end.</summary>
-    /// <param name="silently">Whether no message is written, because the parent process writes it. Of ranks the first writes.</param>
+    /// <param name="silently">Whether no message is written, because the parent process writes it.</param>
     /// <param name="otherwise">The end of the message: what happens where the step takes too long.</param>
     public IDisposable AfterStep(bool silently = false, string otherwise = "Ctrl-C again to end now.")
     {
-        (silent, after) = (silently || Ranks.Own > 0, otherwise);
+        (silent, after) = (silently, otherwise);
         Interlocked.Increment(ref atWork);
         return new AtWork(this);
     }
@@ -36,11 +36,14 @@ sealed class Interruption : IDisposable
         public void Dispose() => Interlocked.Decrement(ref interruption.atWork);
     }
 
+    // Of several ranks the first writes.
+    static readonly bool isFirst = Ranks.Own is null or 0;
+
     void Ask(PosixSignalContext signal)
     {
         // A signal that is not cancelled ends the process by the system's default. Two signals may be handled at the same time.
         signal.Cancel = Volatile.Read(ref atWork) > 0 && Interlocked.Increment(ref asked) == 1;
-        if (!silent) Terminal.Say(signal.Cancel ? $"Ending after this step; {after}" : "Interrupted.");
+        if (isFirst && !silent) Terminal.Say(signal.Cancel ? $"Ending after this step; {after}" : "Interrupted.");
         if (signal.Cancel) source.Cancel();
     }
 

@@ -73,7 +73,7 @@ static class SweepCommand
                 if (ofOneProcess.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } own)
                     throw new ArgumentException($"{own.Name} among {ranks.Size} ranks, which do each training together: wanted it without "
                         + "mpirun or srun.");
-                foreach (var plan in sweep.Plans) plan.CheckAmong(ranks.Size);
+                sweep.CheckAmong(ranks.Size);
                 var code = TrainTogether(sweep, sweep.Plans, folder, cancellation);
                 if (ranks.Rank == 0) ShowDone(sweep, parsed.GetValue(json));
                 return code;
@@ -127,14 +127,19 @@ static class SweepCommand
         var failed = false;
         foreach (var plan in plans)
         {
-            if (sweep.Ranks is { Rank: 0 } && sweep.Remaining().Contains(plan))
-                Console.Error.WriteLine($"{plan.Layers}, {plan.Codec}, {plan.Repetition()}, by {sweep.Ranks.Size} ranks:");
+            var begun = false;
             using var progress = new ProgressLine(plan.Epochs, runs: 1);
             sweep.Train(plan, folder, new Told(told =>
             {
                 failed |= told.Failed;
                 if (sweep.Ranks is { Rank: > 0 }) return;
-                if (told.At is not null) progress.Report(told.At);
+                if (told.At is not null)
+                {
+                    if (!begun && sweep.Ranks is not null)
+                        Console.Error.WriteLine($"{plan.Layers}, {plan.Codec}, {plan.Repetition()}, by {sweep.Ranks.Size} ranks:");
+                    begun = true;
+                    progress.Report(told.At);
+                }
                 if (told.Notice is not null) Console.Error.WriteLine(told.Notice);
             }), cancellation);
         }

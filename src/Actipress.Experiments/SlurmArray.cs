@@ -26,14 +26,11 @@ public sealed record SlurmArray(Sweep Sweep, IReadOnlyList<string> Command)
 
     /// <summary>Submits the job arrays by sbatch.</summary>
     /// <returns>The job numbers of the arrays; none where everything is done.</returns>
-    /// <exception cref="ArgumentException">A batch does not divide among the ranks.</exception>
+    /// <exception cref="ArgumentException">The ranks cannot do one of the trainings together.</exception>
     /// <exception cref="InvalidDataException">Slurm is not installed, or refuses; the message has its words.</exception>
     public IReadOnlyList<long> Submit()
     {
-        if (Sweep.Plans.FirstOrDefault(plan => plan.Batch % Ranks != 0) is { } uneven)
-            throw new ArgumentException(
-                $"A batch of {uneven.Batch} does not divide among {Ranks} ranks: wanted a \"batch\" in {Sweep.ConfigPath} that is a "
-                    + $"multiple of {Ranks}, or another --ranks.");
+        Sweep.CheckAmong(Ranks);
         Directory.CreateDirectory(Logs);
         return [.. Sweep.Remaining().Select(plan => plan.Key()).Chunk(LargestArray).Select(keys => Submit(Script(keys)))];
     }

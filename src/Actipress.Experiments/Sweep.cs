@@ -87,6 +87,17 @@ public sealed class Sweep
         return [.. Plans.Where(plan => !done.Contains(plan.Key()))];
     }
 
+    /// <summary>Checks whether several ranks can do each training together.</summary>
+    /// <param name="ranks">The number of ranks.</param>
+    /// <exception cref="ArgumentException">They cannot; the message says why.</exception>
+    public void CheckAmong(int ranks)
+    {
+        if (Plans.FirstOrDefault(plan => plan.Batch % ranks != 0) is { } uneven)
+            throw new ArgumentException($"A batch of {uneven.Batch} does not divide among {ranks} ranks: wanted a \"batch\" in "
+                + $"{ConfigPath} that is a multiple of {ranks}, or another number of ranks.");
+        foreach (var plan in Plans) plan.CheckAmong(ranks);
+    }
+
     /// <summary>Trains each plan that is neither done nor claimed by another process, until none is left.</summary>
     /// <param name="dataFolder">The folder of real data; null where there is none.</param>
     /// <param name="progress">Called after each step.</param>
