@@ -12,15 +12,18 @@ namespace Actipress.Benchmarks;
 /// <param name="Network">The network.</param>
 /// <param name="Ranks">The number of ranks.</param>
 /// <param name="Batch">The examples of each rank in a step.</param>
-/// <param name="ApartMs">The median time of rank 0's steps without communication.</param>
-/// <param name="TogetherMs">The median time of rank 0's steps with averaged gradients.</param>
+/// <param name="ApartMs">The median time of the steps without communication. Each step counts with the rank that was slowest in it.</param>
+/// <param name="TogetherMs">The same of the steps with averaged gradients.</param>
 /// <param name="Ratio">The median of the rounds' ratios, together divided by apart.</param>
 /// <param name="BackwardMs">The median time of the backward passes without communication.</param>
 /// <param name="Bytes">The bytes that a rank reduces in a step.</param>
 /// <param name="Messages">The number of messages in which they are reduced.</param>
 /// <param name="BufferBytes">The largest number of bytes that buckets took beside the gradients.</param>
-/// <param name="ReducingMs">The time of all reductions of a step.</param>
-/// <param name="WaitingMs">The part of this time for which the backward pass waited.</param>
+/// <param name="ReducingMs">The time of all reductions of a step, on rank 0.</param>
+/// <param name="WaitingMs">
+/// The part of this time for which the backward pass waited. In each pass it is that of the rank that waited least: this rank came last, and
+/// waited for no slower one.
+/// </param>
 /// <param name="Hidden">The share of this time that was hidden behind the backward pass.</param>
 /// <param name="PeakApartBytes">The peak of rank 0's memory in steps without communication.</param>
 /// <param name="PeakTogetherBytes">The peak of rank 0's memory in steps with averaged gradients.</param>
@@ -43,8 +46,9 @@ public static class RanksBenchmark
         subject.Model.train();
         using var parallel = ranks.Size > 1 ? subject.Model.DataParallel(ranks) : null;
         using var optimizer = new Adam(subject.Model.parameters());
-        var (apart, together, backward, ratios, number) = (new List<double>(), new List<double>(), new List<double>(), new List<double>(),
-            ranks.Rank);
+        var (apart, together, backward, ratios, waiting) = (new List<double>(), new List<double>(), new List<double>(), new List<double>(),
+            new List<double>());
+        var number = ranks.Rank;
         var before = Figures();
         for (var round = -1; round < rounds; round++)
         {
@@ -55,6 +59,7 @@ public static class RanksBenchmark
             {
                 before = Figures();
                 backward.Clear();
+                waiting.Clear();
                 continue;
             }
             var (with, without) = sendsFirst ? (first, second) : (second, first);
@@ -64,7 +69,11 @@ public static class RanksBenchmark
         }
         var figures = Figures();
         var passes = Math.Max(1, figures.Passes - before.Passes);
-        var measured = figures with { Reducing = figures.Reducing - before.Reducing, Waiting = figures.Waiting - before.Waiting };
+        var measured = figures with
+        {
+            Reducing = figures.Reducing - before.Reducing,
+            Waiting = TimeSpan.FromMilliseconds(OverRanks(ReduceOp.Min, waiting).Sum()),
+        };
         return new(
             subject.Name, ranks.Size, subject.Batch, CodecBenchmark.Median(apart), CodecBenchmark.Median(together),
             CodecBenchmark.Median(ratios), CodecBenchmark.Median(backward),
@@ -73,6 +82,13 @@ public static class RanksBenchmark
             Peak(true));
 
         ReductionFigures Figures() => parallel?.Figures ?? default;
+
+        double[] OverRanks(ReduceOp operation, IReadOnlyCollection<double> own)
+        {
+            using Tensor all = from_array(own.ToArray());
+            ranks.AllReduce(all, operation);
+            return all.data<double>().ToArray();
+        }
 
         long Peak(bool sends)
         {
@@ -90,6 +106,7 @@ public static class RanksBenchmark
                 using var scope = NewDisposeScope();
                 var (input, target) = subject.Examples(number += ranks.Size);
                 ranks.Barrier();
+                var waitedBefore = Figures().Waiting;
                 var watch = Stopwatch.StartNew();
                 optimizer.zero_grad();
                 var loss = subject.Loss(input, target);
@@ -98,8 +115,9 @@ public static class RanksBenchmark
                 if (!sends) backward.Add(watch.Elapsed.TotalMilliseconds - forward);
                 optimizer.step();
                 times[step] = watch.Elapsed.TotalMilliseconds;
+                if (sends) waiting.Add((Figures().Waiting - waitedBefore).TotalMilliseconds);
             }
-            return CodecBenchmark.Median(times);
+            return CodecBenchmark.Median(OverRanks(ReduceOp.Max, times));
         }
     }
 }

@@ -96,10 +96,12 @@ public sealed class DataParallel : IDisposable
 /// <param name="Messages">The number of messages.</param>
 /// <param name="BufferBytes">The largest number of bytes that buckets took at one time beside the gradients.</param>
 /// <param name="Reducing">The sum of the times from the begin to the end of each reduction.</param>
-/// <param name="Waiting">The sum of the times for which backward passes waited for reductions.</param>
+/// <param name="Waiting">
+/// The sum of the times for which backward passes waited for reductions. Where another rank's pass is slower, it includes the wait for it.
+/// </param>
 public readonly record struct ReductionFigures(long Passes, long Bytes, long Messages, long BufferBytes, TimeSpan Reducing,
     TimeSpan Waiting)
 {
-    /// <summary>The share of the reducing time that was hidden behind the backward pass.</summary>
+    /// <summary>The share of the reducing time that was hidden behind the backward pass: 1 minus waiting divided by reducing, or 0.</summary>
     public double Hidden => Reducing > TimeSpan.Zero ? Math.Clamp(1 - Waiting / Reducing, 0, 1) : 1;
 }
