@@ -12,7 +12,7 @@ namespace Actipress.Benchmarks;
 /// <param name="Network">The network.</param>
 /// <param name="Ranks">The number of ranks.</param>
 /// <param name="Batch">The examples of each rank in a step.</param>
-/// <param name="ApartMs">The median time of the steps without communication. Each step counts with the rank that was slowest in it.</param>
+/// <param name="ApartMs">The median time of the steps without communication. A step's time is that of its slowest rank.</param>
 /// <param name="TogetherMs">The same of the steps with averaged gradients.</param>
 /// <param name="Ratio">The median of the rounds' ratios, together divided by apart.</param>
 /// <param name="BackwardMs">The median time of the backward passes without communication.</param>
@@ -21,7 +21,7 @@ namespace Actipress.Benchmarks;
 /// <param name="BufferBytes">The largest number of bytes that buckets took beside the gradients.</param>
 /// <param name="ReducingMs">The time of all reductions of a step, on rank 0.</param>
 /// <param name="WaitingMs">
-/// The part of this time for which the backward pass waited. In each pass it is that of the rank that waited least: this rank came last, and
+/// The part of this time for which the backward pass waited. In each pass it is that of the rank that waited least. It came last, and
 /// waited for no slower one.
 /// </param>
 /// <param name="Hidden">The share of this time that was hidden behind the backward pass.</param>

@@ -102,6 +102,6 @@ public sealed class DataParallel : IDisposable
 public readonly record struct ReductionFigures(long Passes, long Bytes, long Messages, long BufferBytes, TimeSpan Reducing,
     TimeSpan Waiting)
 {
-    /// <summary>The share of the reducing time that was hidden behind the backward pass: 1 minus waiting divided by reducing, or 0.</summary>
+    /// <summary>The share of the reducing time for which no backward pass waited: 1 - waiting / reducing, or 0 if that is less.</summary>
     public double Hidden => Reducing > TimeSpan.Zero ? Math.Clamp(1 - Waiting / Reducing, 0, 1) : 1;
 }
