@@ -42,7 +42,10 @@ static class PredictCommand
             + "the work."
         };
         var overlap = Values.Fraction("--overlap", "Least share of a window that its neighbour has too, from 0 to below 1.", 0.5);
-        var overwrite = new Option<bool>("--overwrite") { Description = "Replace what the --out folder holds." };
+        var overwrite = new Option<bool>("--overwrite")
+        {
+            Description = "Replace files of the same names in the --out folder; others stay.",
+        };
         var misplaced = VolumeOptions.Misplaced();
         var unreadable = VolumeOptions.Unreadable();
         var device = CommonOptions.Device();
@@ -68,7 +71,8 @@ static class PredictCommand
             var (model, description) = ModelFile.Read(parsed.GetValue(weights)!);
             using (model)
             {
-                var cases = ScanFolder.Open(parsed.GetValue(images)!, parsed.GetValue(labels), description.Channels,
+                var cases = ScanFolder.Open(
+                    parsed.GetValue(images)!, parsed.GetValue(labels), description.Scans?.Chosen?.Of ?? description.Channels,
                     description.Scans?.ChannelNames);
                 var notes = new DataNotes();
                 using var progress = new StatusLine();

@@ -19,7 +19,7 @@ static class TrainCommand
         };
         var data = new Option<string?>("--data")
         {
-            Description = "The data set: one of those below, or the path of a folder or .csv file of volumes (docs/data.md). "
+            Description = "The data set: one of those below, or the path of a folder or .csv file of volumes (docs/volumes.md). "
                 + "By default the network's own, real where there is a data folder.",
             HelpName = "name",
         };

@@ -68,6 +68,13 @@ public static class Brats
 
     internal static bool IsModality(string name) => modalities.Any(known => known.Modality == name);
 
+    /// <summary>Whether a folder has the files of one patient, one of each kind.</summary>
+    internal static bool IsPatient(VolumeFolder folder)
+    {
+        var kinds = folder.Volumes.Keys.Select(KindOf).ToArray();
+        return kinds.Length > 1 && kinds.All(kind => kind is not null) && kinds.Distinct().Count() == kinds.Length;
+    }
+
     /// <summary>Finds the patients of a folder to predict, with labels for those that have them.</summary>
     internal static IReadOnlyList<VolumeCase> Scans(string folder, IReadOnlyList<string> wanted) =>
     [

@@ -77,7 +77,8 @@ public static class Decathlon
             (image.Of.Channel, image.Value), StringComparer.Ordinal)
             .Select(one => (Name: one.Key, Channels: one.OrderBy(image => image.Channel).ToArray())).ToArray();
         // A file without a channel number may hold several channels.
-        var wanted = channels is > 1 && cases.All(one => one.Channels.Length == 1) ? 1 : channels ?? cases.Max(one => one.Channels.Length);
+        var wanted = channels is > 1 && !isNumbered && cases.All(one => one.Channels.Length == 1) ? 1
+            : channels ?? cases.Max(one => one.Channels.Length);
         if (cases.FirstOrDefault(one => one.Channels.Length != wanted) is { Name: not null } odd)
             throw new InvalidDataException($"{odd.Name} has {odd.Channels.Length} channels, "
                 + $"{string.Join(", ", odd.Channels.Select(channel => channel.Value))}: wanted {wanted}, files that end in "

@@ -75,13 +75,14 @@ public sealed record Fingerprint(
 
     /// <summary>
     /// The default preparation of such scans: for CT a window of the values inside the classes, otherwise mean and deviation; the median
-    /// spacing where cases differ.
+    /// spacing. Where all cases have one spacing to a percent, none of them is resampled, and a scan of another spacing is.
     /// </summary>
     public Preparation Preparation() => new()
     {
         Window = Channels is [{ Low: < CtBelow } ct] ? [Math.Round(ct.ForegroundLow), Math.Round(ct.ForegroundHigh)] : null,
         AmongNonZero = Channels.All(channel => channel.Zeros > ZerosOfAMask),
-        Spacing = Spacing.Any(axis => axis.Largest - axis.Smallest > 0.01 * axis.Median) ? [.. Spacing.Select(axis => axis.Median)] : null,
+        Spacing = [.. Spacing.Select(axis => axis.Median)],
+        KeepsNearSpacing = Spacing.All(axis => axis.Largest - axis.Smallest <= Data.Preparation.NearSpacing * axis.Median),
     };
 
     /// <summary>The fingerprint as lines of text.</summary>

@@ -20,6 +20,14 @@ public sealed record Preparation
     /// <summary>The spacing along depth, height and width, in mm; null for the scan's own.</summary>
     public IReadOnlyList<double>? Spacing { get; init; }
 
+    /// <summary>
+    /// Whether scans keep a spacing within a percent of <see cref="Spacing"/>, as where all scans of a training have it.
+    /// </summary>
+    public bool KeepsNearSpacing { get; init; }
+
+    /// <summary>The largest relative difference of spacings that count as one.</summary>
+    internal const double NearSpacing = 0.01;
+
     /// <summary>Prepares a scan.</summary>
     public Example Apply(Example scan)
     {
@@ -30,10 +38,11 @@ public sealed record Preparation
     }
 
     // A scan with this spacing is not resampled, so that its voxels stay the same.
-    static bool IsAt(Example scan, double depth, double height, double width) => scan.Affine?.Spacing is var (z, y, x)
+    bool IsAt(Example scan, double depth, double height, double width) => scan.Affine?.Spacing is var (z, y, x)
         && IsNear(z, depth, scan.Extents[0]) && IsNear(y, height, scan.Extents[1]) && IsNear(x, width, scan.Extents[2]);
 
-    static bool IsNear(double own, double wanted, int extent) => Math.Abs(own - wanted) * extent <= VolumeFiles.SamePlace * wanted;
+    bool IsNear(double own, double wanted, int extent) => KeepsNearSpacing
+        ? Math.Abs(own - wanted) <= NearSpacing * wanted : Math.Abs(own - wanted) * extent <= VolumeFiles.SamePlace * wanted;
 
     /// <summary>The preparation in words.</summary>
     public override string ToString()

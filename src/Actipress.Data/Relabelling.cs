@@ -38,8 +38,12 @@ public sealed record Relabelling(IReadOnlyDictionary<int, int> Classes)
         return Classes.TryGetValue((int)rounded, out var label) ? label : !Only && rounded >= 0 ? (int)rounded : null;
     }
 
-    /// <summary>The number that files have for a class: the smallest number that is relabelled to the class, or the class itself.</summary>
-    public int ValueOf(int label) => Classes.Where(pair => pair.Value == label).Select(pair => pair.Key).DefaultIfEmpty(label).Min();
+    /// <summary>
+    /// The number that files have for a class: the smallest number that is relabelled to the class, or the class itself. Background stays
+    /// 0, whatever else is relabelled to it.
+    /// </summary>
+    public int ValueOf(int label) => label == 0 && ClassOf(0) == 0 ? 0
+        : Classes.Where(pair => pair.Value == label).Select(pair => pair.Key).DefaultIfEmpty(label).Min();
 
     /// <summary>Whether numbers are those of a mask: 0 and 255 only, while 255 is no class.</summary>
     internal bool IsMask(ReadOnlySpan<float> values, int most)

@@ -34,15 +34,25 @@ public static class Resample
     /// <param name="volume">A volume with an affine. Outside it, the image has its smallest value, and labels are class 0.</param>
     /// <param name="extents">Depth, height and width of the grid.</param>
     /// <param name="affine">The affine of the grid.</param>
+    /// <param name="margin">
+    /// The number of the volume's voxels by which labels reach beyond its outermost voxels, whose centres lie inside its border.
+    /// </param>
     /// <exception cref="InvalidDataException">The volume has no affine.</exception>
-    public static Example Onto(this Example volume, IReadOnlyList<int> extents, Affine affine)
+    public static Example Onto(this Example volume, IReadOnlyList<int> extents, Affine affine, double margin = 0)
     {
         ArgumentNullException.ThrowIfNull(volume);
-        return Warp.To(volume, extents, (volume.Affine ?? throw NoAffine(volume)).Inverse().After(affine), extend: false) with
+        return Warp.To(volume, extents, (volume.Affine ?? throw NoAffine(volume)).Inverse().After(affine), extend: false, margin) with
         {
             Affine = affine,
         };
     }
+
+    /// <summary>
+    /// The largest distance, in voxels of the result, of a voxel of a scan from the voxels of <see cref="ToSpacing"/>'s result. The result
+    /// has the same centre and a rounded extent, so that its border lies up to half a voxel inside or outside that of the scan, on both
+    /// sides together; the centre of a voxel of any size lies up to half a voxel inside the border.
+    /// </summary>
+    public const double BeyondSpacing = 0.75;
 
     static InvalidDataException NoAffine(Example example) =>
         new($"{example.Case} has no affine, so its spacing is unknown: wanted a volume from a file, or one with an affine set.");

@@ -15,24 +15,41 @@ public static class ScanFolder
     /// <param name="channels">The number of channels of a scan.</param>
     /// <param name="channelNames">The names of the channels, where they are known: the modalities of BraTS' patients.</param>
     /// <returns>The cases; a case without masks has no label files.</returns>
-    /// <exception cref="InvalidDataException">There are no scans, or a scan lacks a channel; the message says what was found.</exception>
+    /// <exception cref="InvalidDataException">
+    /// There are no scans, a scan lacks a channel, or no scan has a mask in a given folder; the message says what was found.
+    /// </exception>
     public static IReadOnlyList<VolumeCase> Open(string folder, string? labels, int channels, IReadOnlyList<string>? channelNames)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        if (File.Exists(folder)) return [new(VolumeFolder.Stem(folder)
-            ?? throw new InvalidDataException($"{folder} is no volume: wanted .nii.gz or .nii."), [folder],
-            Labels(Listed(labels), VolumeFolder.Stem(folder)!))];
+        var scans = Scans(folder, labels, channels, channelNames);
+        if (labels is not null && scans.All(scan => scan.Labels.Count == 0))
+            throw new InvalidDataException($"No scan has a mask in {labels}: found {VolumeFolder.Holds(labels)}; wanted the scans' names, "
+                + $"such as {scans[0].Name}.nii.gz.");
+        return scans;
+    }
+
+    static IReadOnlyList<VolumeCase> Scans(string folder, string? labels, int channels, IReadOnlyList<string>? channelNames)
+    {
+        if (File.Exists(folder))
+        {
+            var name = VolumeFolder.Stem(folder) ?? throw new InvalidDataException($"{folder} is no volume: wanted .nii.gz or .nii.");
+            var truth = Listed(labels ?? Beside(Path.GetDirectoryName(Path.GetFullPath(folder))!));
+            // nnU-Net's only channel has a number at the end of its name, and its mask has none.
+            var own = Labels(truth, name);
+            if (own.Count == 0 && name.EndsWith("_0000", StringComparison.Ordinal)) own = Labels(truth, name[..^5]);
+            return [new(name, [folder], own)];
+        }
         if (!Directory.Exists(folder)) throw new InvalidDataException($"No folder {folder}: wanted scans to predict.");
         var images = VolumeFolder.Of(folder);
         labels ??= Beside(folder);
-        if (images.Volumes.Count > 0)
+        var areModalities = channelNames is not null && channelNames.All(Brats.IsModality);
+        if (images.Volumes.Count > 0 && !(areModalities && Brats.IsPatient(images)))
         {
             var truth = Listed(labels);
             return [.. Decathlon.ByCase(images, name => truth?.Volumes.ContainsKey(name) == true, channels)
                 .Select(one => one with { Labels = Labels(truth, one.Name) })];
         }
-        if (channelNames is not null && channelNames.All(Brats.IsModality) && Brats.Scans(folder, channelNames)
-            is { Count: > 0 } patients) return patients;
+        if (areModalities && Brats.Scans(folder, channelNames!) is { Count: > 0 } patients) return patients;
         var subjects = TotalSegmentator.Subjects(folder)
             .Select(subject => (Name: Path.GetFileName(subject.Folder), subject.Image)).ToArray();
         if (subjects.Length > 0)

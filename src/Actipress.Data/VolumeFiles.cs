@@ -8,6 +8,11 @@ namespace Actipress.Data;
 /// </param>
 public sealed record VolumeCase(string Name, IReadOnlyList<string> Images, IReadOnlyList<string> Labels);
 
+/// <summary>Some of the channels of scans, in the order of a network's input.</summary>
+/// <param name="Numbers">The numbers of the channels, from 0.</param>
+/// <param name="Of">The number of channels that the scans have.</param>
+public sealed record ChosenChannels(IReadOnlyList<int> Numbers, int Of);
+
 /// <summary>How channels and labels that do not lie on the grid of their image are handled.</summary>
 public enum Misplaced
 {
@@ -68,6 +73,9 @@ public sealed record VolumeFiles : IDataSet
     /// <summary>The names of the channels; null where they are not known.</summary>
     public IReadOnlyList<string>? ChannelNames { get; init; }
 
+    /// <summary>The channels that <see cref="WithChannels"/> chose; null for all in their order.</summary>
+    public ChosenChannels? Chosen { get; private init; }
+
     /// <summary>How channels and labels that lie elsewhere than their image are handled.</summary>
     public Misplaced Misplaced { get; init; }
 
@@ -92,14 +100,16 @@ public sealed record VolumeFiles : IDataSet
     {
         ArgumentNullException.ThrowIfNull(channels);
         var names = ChannelNames is null ? null : channels.Select(channel => ChannelNames[channel]).ToArray();
+        var chosen = new ChosenChannels(channels, stored);
         return cases[0].Images.Count == stored && stored > 1
             ? this with
             {
                 cases = [.. cases.Select(one => one with { Images = [.. channels.Select(channel => one.Images[channel])] })],
                 stored = channels.Count,
                 ChannelNames = names,
+                Chosen = chosen,
             }
-            : this with { picked = channels, ChannelNames = names };
+            : this with { picked = channels, ChannelNames = names, Chosen = chosen };
     }
 
     /// <inheritdoc/>
@@ -144,7 +154,10 @@ public sealed record VolumeFiles : IDataSet
             var values = image.AsSpan(channel * elements, elements);
             var (smallest, holes) = (float.PositiveInfinity, 0);
             foreach (var value in values)
-                if (float.IsNaN(value)) holes++;
+                if (float.IsInfinity(value))
+                    throw new InvalidDataException($"Channel {channel} of {name} holds infinities: wanted numbers. Mend the file, or take "
+                        + "the case out.");
+                else if (float.IsNaN(value)) holes++;
                 else smallest = Math.Min(smallest, value);
             if (holes == 0) continue;
             if (holes == elements) throw new InvalidDataException($"Channel {channel} of {name} holds nothing but NaN: wanted numbers. "

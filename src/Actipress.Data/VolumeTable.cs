@@ -19,7 +19,8 @@ static class VolumeTable
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a table with columns image and label.");
         var lines = Rows(path).ToArray();
         var names = lines.Length == 0 ? [] : lines[0].Cells.Select(name => name.ToLowerInvariant()).ToArray();
-        int[] images = [.. names.Index().Where(name => name.Item.StartsWith("image", StringComparison.Ordinal))
+        int[] images = [.. names.Index().Where(name => name.Item.StartsWith("image", StringComparison.Ordinal)
+            && name.Item.AsSpan("image".Length).IndexOfAnyExceptInRange('0', '9') < 0)
             .OrderBy(name => name.Item.Length).ThenBy(name => name.Item, StringComparer.Ordinal).Select(name => name.Index)];
         var (label, named) = (Array.IndexOf(names, "label"), Array.IndexOf(names, "case"));
         if (images.Length == 0 || label < 0)

@@ -13,7 +13,8 @@ static class Warp
     /// <param name="extend">
     /// Whether a position outside takes the nearest voxel; otherwise it takes each channel's smallest value, and class 0.
     /// </param>
-    public static Example To(Example example, IReadOnlyList<int> extents, Affine places, bool extend)
+    /// <param name="margin">The distance in voxels up to which a position outside takes the nearest voxel's label all the same.</param>
+    public static Example To(Example example, IReadOnlyList<int> extents, Affine places, bool extend, double margin = 0)
     {
         var (depth, height, width) = ThreeOf(example.Extents);
         var (newDepth, newHeight, newWidth) = ThreeOf(extents);
@@ -51,11 +52,13 @@ static class Warp
                             sum += weights[corner] * example.Image[channel * elements + corners[corner]];
                         image[channel * newElements + to] = sum;
                     }
-                    if (isDense
-                        && IndexOf((int)Math.Floor(x + 0.5), (int)Math.Floor(y + 0.5), (int)Math.Floor(z + 0.5)) is >= 0 and var nearest)
+                    if (isDense && IndexOf(Nearest(x, width), Nearest(y, height), Nearest(z, depth)) is >= 0 and var nearest)
                         labels[to] = example.Labels[nearest];
                 }
         return example with { Image = image, Labels = labels, Extents = [.. extents], Affine = example.Affine?.After(places) };
+
+        int Nearest(double at, int extent) =>
+            (int)Math.Floor((at < 0 && at >= -margin ? 0 : at > extent - 1 && at <= extent - 1 + margin ? extent - 1 : at) + 0.5);
 
         int IndexOf(int x, int y, int z) =>
             (uint)x < (uint)width && (uint)y < (uint)height && (uint)z < (uint)depth ? (z * height + y) * width + x : -1;

@@ -78,43 +78,72 @@ public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases,
         if (!Overwrite && Directory.EnumerateFileSystemEntries(Folder).FirstOrDefault() is { } there)
             throw new InvalidDataException($"{Folder} is not empty: found {Path.GetFileName(there)}. Give another folder, or let its "
                 + "results be replaced (--overwrite).");
-        if (Cases.FirstOrDefault(one => one.Images.Count > 1 && one.Images.Count != description.Channels) is { } odd)
+        RefuseToReplaceInputs();
+        // Scans that have the training's channels have them in the same order.
+        var chosen = scans.Chosen is { } those && those.Of == ChannelsOf(Cases[0]) ? those : null;
+        var channels = chosen?.Of ?? description.Channels;
+        if (Cases.FirstOrDefault(one => one.Images.Count > 1 && one.Images.Count != channels) is { } odd)
             throw new InvalidDataException($"{odd.Name} has {odd.Images.Count} channels: {Weights} was trained with "
-                + $"{description.Channels}{(scans.ChannelNames is null ? "" : $", {string.Join(", ", scans.ChannelNames)}")}. Give scans "
+                + $"{channels}{(scans.ChannelNames is null ? "" : $", {string.Join(", ", scans.ChannelNames)}")}. Give scans "
                 + "with these.");
         model.to(device);
         var isOfSlices = Trainable.Find(description.Model).IsOfSlices;
         var predictor =
             new Predictor(model, scans, description.Classes, device) { IsOfSlices = isOfSlices, Flips = Flips, Overlap = Overlap };
-        var files = new VolumeFiles(Path.GetFileName(Weights), Cases, description.Channels, description.Classes)
+        var files = new VolumeFiles(Path.GetFileName(Weights), Cases, channels, description.Classes)
         {
             Relabelling = scans.Relabelling,
             Misplaced = Misplaced,
             Notes = notes,
         };
+        if (chosen is not null) files = files.WithChannels(chosen.Numbers);
         var (rows, skipped, tally, page) = (new List<PredictedClass>(), new List<string>(), new ScoreTally(),
             new HtmlPage($"{Cases.Count} scans, predicted by {Path.GetFileName(Weights)}"));
-        for (var index = 0; index < files.Count; index++)
+        try
         {
-            cancellation.ThrowIfCancellationRequested();
-            progress?.Report($"{index + 1} of {files.Count}: {files.Case(index)}");
-            Example scan;
-            try { scan = files.ReadNamed(index); }
-            catch (InvalidDataException failure) when (Unreadable == Unreadable.Skip)
+            for (var index = 0; index < files.Count; index++)
             {
-                skipped.Add(failure.Message);
-                continue;
+                cancellation.ThrowIfCancellationRequested();
+                progress?.Report($"{index + 1} of {files.Count}: {files.Case(index)}");
+                Example scan;
+                try { scan = files.ReadNamed(index); }
+                catch (InvalidDataException failure) when (Unreadable == Unreadable.Skip)
+                {
+                    skipped.Add(failure.Message);
+                    continue;
+                }
+                if (files.Files(index).Labels.Count > 0 && description.TrainCases.Contains(scan.Case))
+                    notes.Add("the network was trained on it, so that its score tells nothing of other scans", scan.Case);
+                Scan(scan, files.Files(index), predictor, cancellation, rows, tally, page);
             }
-            if (files.Files(index).Labels.Count > 0 && description.TrainCases.Contains(scan.Case))
-                notes.Add("the network was trained on it, so that its score tells nothing of other scans", scan.Case);
-            Scan(scan, files.Files(index), predictor, cancellation, rows, tally, page);
         }
-        WriteTable(rows);
-        page.Section("Scores");
-        page.Table(["case", "class", "DSC, %", "HD95, mm", "truth, ml", "predicted, ml"], rows.Select(row => Cells(row, 100)));
-        page.Save(Path.Combine(Folder, Page));
+        finally { WriteScores(rows, page); }    // also those of the scans before an interruption
         return new(Weights, files.Count - skipped.Count, skipped, tally.Counted, tally.Counted == 0 ? null : tally.Mean, rows);
     }
+
+    // A mask has the name of its scan, and so may have the path of the scan or of its labels.
+    void RefuseToReplaceInputs()
+    {
+        var inputs = Cases.SelectMany(one => one.Images.Concat(one.Labels)).ToLookup(RealPath, StringComparer.Ordinal);
+        if (Cases.FirstOrDefault(one => inputs.Contains(RealPath(MaskOf(one.Name)))) is { } own)
+            throw new InvalidDataException($"The mask of {own.Name} would replace {inputs[RealPath(MaskOf(own.Name))].First()}: wanted "
+                + "another folder for the results.");
+    }
+
+    string MaskOf(string name) => Path.Combine(Folder, $"{name}.nii.gz");
+
+    // The path without links.
+    static string RealPath(string path)
+    {
+        var full = Path.GetFullPath(path);
+        if (Path.GetDirectoryName(full) is not { } parent) return full;
+        var here = Path.Combine(RealPath(parent), Path.GetFileName(full));
+        FileSystemInfo entry = Directory.Exists(here) ? new DirectoryInfo(here) : new FileInfo(here);
+        return entry.LinkTarget is not null && entry.ResolveLinkTarget(returnFinalTarget: true) is { } target ? RealPath(target.FullName)
+            : here;
+    }
+
+    static int ChannelsOf(VolumeCase one) => one.Images.Count > 1 ? one.Images.Count : Nifti.Channels(one.Images[0]);
 
     void Scan(Example scan, VolumeCase files, Predictor predictor, CancellationToken cancellation, List<PredictedClass> rows,
         ScoreTally tally, HtmlPage page)
@@ -127,7 +156,7 @@ public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases,
             .ToArray();
         rows.AddRange(own);
         var values = Enumerable.Range(0, predictor.Classes).Select(label => (ushort)predictor.Scans.Relabelling.ValueOf(label)).ToArray();
-        Nifti.WriteMask(Path.Combine(Folder, $"{scan.Case}.nii.gz"), files.Images[0], Array.ConvertAll(labels, label => values[label]));
+        Nifti.WriteMask(MaskOf(scan.Case), files.Images[0], Array.ConvertAll(labels, label => values[label]));
         var picture = ScanPicture.Draw(scan, labels, truth);
         WholeFile.Write(Path.Combine(Folder, $"{scan.Case}.png"), part => File.WriteAllBytes(part, picture));
         page.Section(scan.Case);
@@ -154,6 +183,14 @@ public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases,
                 : 2.0 * common / (found + wanted),
             truth is null ? null : SurfaceDistance.Hd95(labels, truth, label, scan.Extents, [depth, height, width]), truth is null ? null
                 : wanted * ml, found * ml);
+    }
+
+    void WriteScores(List<PredictedClass> rows, HtmlPage page)
+    {
+        WriteTable(rows);
+        page.Section("Scores");
+        page.Table(["case", "class", "DSC, %", "HD95, mm", "truth, ml", "predicted, ml"], rows.Select(row => Cells(row, 100)));
+        page.Save(Path.Combine(Folder, Page));
     }
 
     void WriteTable(List<PredictedClass> rows)

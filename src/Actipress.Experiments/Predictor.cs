@@ -42,7 +42,7 @@ public sealed record Predictor(nn.Module<Tensor, Tensor> Model, ScanDescription 
         IReadOnlyList<int> window = IsOfSlices ? [1, .. Scans.Window.Skip(1)] : Scans.Window;
         var labels = new SlidingWindow(window) { Overlap = Overlap }.Predict(prepared, Classes, Run, cancellation);
         if (prepared.Extents.SequenceEqual(scan.Extents) && prepared.Affine?.Rows.SequenceEqual(scan.Affine!.Rows) != false) return labels;
-        return (prepared with { Image = [], Labels = labels }).Onto(scan.Extents, scan.Affine!).Labels;
+        return (prepared with { Image = [], Labels = labels }).Onto(scan.Extents, scan.Affine!, Resample.BeyondSpacing).Labels;
     }
 
     Tensor Run(Tensor images)

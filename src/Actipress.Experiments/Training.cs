@@ -50,8 +50,8 @@ public static class Training
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(data);
         var isFirst = ranks is null or { Rank: 0 };
-        ranks?.Agree($"a training\n{plan.ByLines()}\n{data.Name}, {data.Train.Fingerprint()} to train on, "
-            + $"{data.Test.Fingerprint()} to test on");
+        if (state is not null) state.Examples = data.Fingerprint();
+        ranks?.Agree($"a training\n{plan.ByLines()}\n{data.Fingerprint()}");
         var provenance = Provenance.Here(device, ranks);
         using var baseline = new Learner(plan.Plain(), data.Plain(), device, ranks);
         using var compressed = new Learner(plan, data, device, ranks);

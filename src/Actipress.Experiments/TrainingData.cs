@@ -39,6 +39,9 @@ public sealed record TrainingData(string Name, TrainingData.Part Train, Training
     internal TrainingData With(PatchStep step) =>
         this with { Patch = step.Patch, Batch = step.Batch, Scans = Scans! with { Window = step.Patch } };
 
+    /// <summary>An identifier of the examples, to train and to test on.</summary>
+    public string Fingerprint() => $"{Name}, {Train.Fingerprint()} to train on, {Test.Fingerprint()} to test on";
+
     /// <summary>Examples by index.</summary>
     /// <param name="Data">Examples of one size, or whole scans from which patches are drawn.</param>
     /// <param name="Scans">

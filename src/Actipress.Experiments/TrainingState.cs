@@ -9,14 +9,14 @@ namespace Actipress.Experiments;
 /// bit for bit where it would have ended without the interruption (on the same machine with the same number of threads).
 /// </summary>
 /// <remarks>
-/// The file is complete whenever the program ends. It has the bytes "ACTPTRAI", a version, the plan as JSON, the number of ranks, the runs,
-/// and the SHA-256 of all bytes before.
+/// The file is complete whenever the program ends. It has the bytes "ACTPTRAI", a version, the plan as JSON, the number of ranks, the
+/// examples, the runs, and the SHA-256 of all bytes before.
 /// </remarks>
 /// <param name="path">The file.</param>
 /// <param name="plan">The plan of the training.</param>
 public sealed class TrainingState(string path, TrainingPlan plan)
 {
-    const int Version = 4;
+    const int Version = 5;
 
     // The letters of another plan that a message shows.
     const int LettersShown = 400;
@@ -29,6 +29,9 @@ public sealed class TrainingState(string path, TrainingPlan plan)
 
     /// <summary>The number of processes that train together, which a resumed training must have too.</summary>
     public int Ranks { get; init; } = 1;
+
+    /// <summary>The examples of the training, as <see cref="TrainingData.Fingerprint"/> names them.</summary>
+    public string Examples { get; set; } = "";
 
     /// <summary>Whether there is a state to continue.</summary>
     public bool Exists => File.Exists(Path);
@@ -66,6 +69,7 @@ public sealed class TrainingState(string path, TrainingPlan plan)
             writer.Write(Version);
             writer.Write(Json.Line(plan));
             writer.Write(Ranks);
+            writer.Write(Examples);
             writer.Write(runs.Length);
             foreach (var run in runs) run.Save(writer);
         }
@@ -147,6 +151,10 @@ public sealed class TrainingState(string path, TrainingPlan plan)
             throw new InvalidDataException(
                 $"{Path} is the state of a training by {Processes(ranks)}: found {Processes(Ranks)}. Wanted as many, whose random numbers "
                     + $"and measurements it has, {(ranks == 1 ? "without mpirun" : $"by mpirun -n {ranks}")}, or another folder.");
+        if (reader.ReadString() is var examples && examples != Examples)
+            throw new InvalidDataException(
+                $"{Path} is the state of a training on other examples: found {Examples}, wanted {examples}. With others, a network may be "
+                    + "tested on what it was trained on. Give the same data, or another folder.");
         if (reader.ReadInt32() is var count && count != runs.Length) throw Damaged($"found {count} runs, wanted {runs.Length}");
         foreach (var run in runs) run.Load(reader);
     }

@@ -38,7 +38,12 @@ static class VolumeData
         files = files with { Misplaced = choices.Misplaced ?? Misplaced.Refuse };
         var fingerprint = Fingerprint.Of(files, choices.Unreadable ?? Unreadable.Stop, out var readable);
         preparation ??= fingerprint.Preparation();
-        preparation = preparation with { Window = choices.Window ?? preparation.Window, Spacing = choices.Spacing ?? preparation.Spacing };
+        preparation = preparation with
+        {
+            Window = choices.Window ?? preparation.Window,
+            Spacing = choices.Spacing ?? preparation.Spacing,
+            KeepsNearSpacing = choices.Spacing is null && preparation.KeepsNearSpacing,
+        };
         var cases = files.Subset(readable);
         var slices = parsed.Network.IsOfSlices;
         var chosen = parsed.Plan.Memory is null && parsed.Plan.Patch is null && extents is null
@@ -57,13 +62,16 @@ static class VolumeData
             .Count(scan => scan.Extents.Zip(patch, (extent, own) => extent < own).Any(smaller => smaller)) is > 0 and var small)
             files.Notes.Add($"{small} of {prepared.Count} cases are smaller than a patch of {string.Join(" x ", patch)}, and are padded",
                 files.Name);
+        if (patch is [16, 16, 16])
+            files.Notes.Add("a patch of 16 x 16 x 16 leaves one voxel at the coarsest level, from which a batch norm learns nothing: take "
+                + "32 x 32 x 32", files.Name);
         var chosenBy = chosen is null || memory is not null ? "" : $", chosen by their size ({(patch is null ? "--extents" : "--patch")})";
         var size = $"{(patch is null ? "cut or padded to" : "patches of")} {string.Join(" x ", window)}{chosenBy}";
         data = data with
         {
             Lines = [.. fingerprint.Lines(), $"prepared: {preparation}", size, .. files.Notes.Lines(), .. cutOff.Lines(),
                 .. Told(memory, parsed)],
-            Scans = new(preparation, window, files.Relabelling, files.ClassNames, files.ChannelNames),
+            Scans = new(preparation, window, files.Relabelling, files.ClassNames, files.ChannelNames, files.Chosen),
             Patch = patch,
             Memory = memory,
         };

@@ -295,10 +295,12 @@ sealed class ActivationStore : SavedTensorHooks
     // A detached map is no mask. It may be held already, in a form that does not answer for its values.
     SavedTensor PackMask(Tensor tensor, Layer layer, SavedBy by)
     {
-        if (held.Find(tensor, Geometry.OfMap(tensor)) is not null)
+        var geometry = Geometry.OfMap(tensor);
+        if (held.Find(tensor, geometry) is not null)
             return Save(tensor, layer, by, (_, whole, _) =>
                 HeldMask.Pack(whole) is { } bits ? new(bits, "bits") : new(new HeldRaw(whole), "as it is: detached"));
-        return HeldMask.Pack(tensor) is { } mask ? Save(tensor, layer, by, (_, _, _) => new(mask, "bits")) : new PassedOn(tensor);
+        using var once = geometry.View(tensor);
+        return HeldMask.Pack(once) is { } mask ? Save(tensor, layer, by, (_, _, _) => new(mask, "bits")) : new PassedOn(tensor);
     }
 
     SavedUse Save(Tensor tensor, Layer layer, SavedBy by, Func<SavedMap, Tensor, Zeros, Holding> packValues)
@@ -368,7 +370,7 @@ sealed class ActivationStore : SavedTensorHooks
     void Answer(Tensor tensor, SavedMap map, Need need, Func<SavedMap, Tensor, Zeros, Holding> packValues)
     {
         // A map is packed in the layout in which it was first seen, whichever operation saves it.
-        using var whole = tensor.as_strided(map.Geometry.Sizes, map.Geometry.Strides, map.Geometry.Offset);
+        using var whole = map.Geometry.View(tensor);
         Hold(map, whole, need, packValues);
     }
 

@@ -11,6 +11,9 @@ readonly struct Geometry(long[] sizes, long[] strides, long offset)
 
     public static Geometry Of(Tensor tensor) => new(tensor.shape, tensor.stride(), tensor.storage_offset());
 
+    /// <summary>A view of the elements in these positions of a tensor's storage; the caller disposes it.</summary>
+    public Tensor View(Tensor tensor) => tensor.as_strided(sizes, strides, offset);
+
     /// <summary>
     /// The geometry of the map of which an operation saved <paramref name="tensor"/>. Expanded axes are not repeated, and rows that a
     /// linear layer folds have the shape (n, tokens, features).

@@ -92,14 +92,19 @@ public sealed class KeptFidelity
         if (!maps.TryGetValue(identity, out var trial) || trial.Rungs.Length != rungs.Length)
             maps[identity] = trial = new Trial(codecs, rungs);
         else trial.Add(rungs);
-        return new TrialMap(values, () => trying ? trial.Within(Levels[level]) : ActivationCodec.None);
+        return new TrialMap(
+            values, whole => trying && trial.Within(Levels[level]) is var codec && codec != ActivationCodec.None
+                ? Pipeline.Pack(whole, codec, out _) : null);
     }
+
+    /// <summary>Holds a map as it is that has one form under every codec.</summary>
+    internal TrialMap Try(Tensor values, Func<Tensor, Packed?> form) => new(values, whole => trying ? form(whole) : null);
 
     /// <summary>The chosen codec of a map; <see cref="ActivationCodec.None"/> where the map was never measured.</summary>
     internal ActivationCodec CodecOf((Layer, Operation, int) identity) =>
         maps.TryGetValue(identity, out var trial) ? trial.Within(Levels[level]) : ActivationCodec.None;
 
-    /// <summary>Measures one step, whose forward pass has held its maps by <see cref="Try"/>. The graph is retained.</summary>
+    /// <summary>Measures one step, whose forward pass has held its maps for a trial. The graph is retained.</summary>
     internal void Measure(Tensor loss, IReadOnlyList<(string Name, Tensor Parameter)> parameters)
     {
         using var scope = torch.NewDisposeScope();

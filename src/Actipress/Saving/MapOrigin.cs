@@ -42,7 +42,7 @@ sealed class MapOrigin : IDisposable
     public Tensor? Again()
     {
         using var again = tensor.Again();
-        return again?.as_strided(Geometry.Sizes, Geometry.Strides, Geometry.Offset);
+        return again is null ? null : Geometry.View(again);
     }
 
     /// <summary>Whether nothing identifies the elements any more.</summary>

@@ -19,6 +19,8 @@ namespace Actipress.Saving;
 sealed class MapPacking(
     SavingPolicy policy, Ledger ledger, Lineage lineage, LearntSources sources, JoinedMaps joined, Action<SavedMap> release)
 {
+    const string MeasuringFidelity = "as it is: fidelity is measured";
+
     /// <summary>The budget that decides on codecs where no rule does; null for none.</summary>
     public MemoryBudget? Budget { get; set; }
 
@@ -74,10 +76,12 @@ sealed class MapPacking(
                 if (whole is not null) return whole;
             }
         }
+        if (!mayBeCoded && wanted.NoRule && Fidelity is { IsMeasuring: true } measuring)
+            return new(measuring.Try(values, whole => InSixteenBits(whole, need, codec)), MeasuringFidelity);
         if (fidelity is { IsMeasuring: true })
         {
             var trial = fidelity.Try(values, saved.Identity, tried => policy.Adapt(tried, values, need, zeros), need);
-            return new(trial, "as it is: fidelity is measured");
+            return new(trial, MeasuringFidelity);
         }
         if (fidelity is not null) codec = fidelity.CodecOf(saved.Identity);
         return codec == ActivationCodec.None
@@ -95,9 +99,18 @@ sealed class MapPacking(
         return packed with { Held = new HeldRaw(alone) };
     }
 
+    // A map that an operation needs in 16 bits, whatever the codec; null where it stays as it is.
+    static Packed? InSixteenBits(Tensor values, Need need, ActivationCodec codec) =>
+        codec.Fineness >= need.Fineness ? Pipeline.Pack(values, codec, out _) :
+        need == Need.Saturating && HeldSaturating.Pack(values) is { } saturating ? saturating :
+        Pipeline.Pack(values, ActivationCodec.BFloat16, out _);
+
     Holding Coded(
         Tensor values, Zeros zeros, Layer layer, ActivationCodec codec, Need need, MemoryBudget? budget, bool mayBeFiner)
     {
+        if (need == Need.Saturating && codec.Fineness < need.Fineness
+            && HeldSaturating.Pack(values, OffloadsToHost ? torch.CPU : null) is { } saturating)
+            return new(saturating, "bf16 from 0, 1 or -1") { Fineness = need.Fineness };
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && DeferredMap.Suits(codec))
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };

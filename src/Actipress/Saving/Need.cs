@@ -35,6 +35,24 @@ abstract record Need(Fineness Fineness)
     public static readonly Need Smooth = new OfValues("smooth", Fineness.Codec);
 
     /// <summary>
+    /// Results of a function that saturates: probabilities between 0 and 1, and results of tanh between -1 and 1. A loss often divides by
+    /// the distance from the bound, and so its relative error must be small.
+    /// </summary>
+    public static readonly Need Saturating = new OfValues("saturating", Fineness.Sixteen);
+
+    /// <summary>
+    /// Angles, and exponents of which the backward pass computes exponentials. An error counts as it is, however large the value is, so
+    /// that values far from zero are kept exactly.
+    /// </summary>
+    public static readonly Need Angle = new OfValues("angle", Fineness.Sixteen);
+
+    /// <summary>
+    /// Queries and keys of an attention, of whose products the backward pass computes exponentials. Where these products are large, they
+    /// are kept exactly.
+    /// </summary>
+    public static readonly Need Score = new OfValues("score", Fineness.Sixteen);
+
+    /// <summary>
     /// Values of which the gradient is a function without a bounded slope, as those of a logarithm, a quotient, a root, a loss or an
     /// attention: a small error anywhere may be a large one in the gradient. Their relative error must be small.
     /// </summary>
@@ -96,7 +114,8 @@ abstract record Need(Fineness Fineness)
     /// <exception cref="InvalidDataException">There is no need of this name.</exception>
     public static Need Named(string name) =>
         ((OfValues[])[
-            (OfValues)Linear, (OfValues)Factor, (OfValues)Normalised, (OfValues)Tokens, (OfValues)Smooth, (OfValues)Steep, (OfValues)Exact,
+            (OfValues)Linear, (OfValues)Factor, (OfValues)Normalised, (OfValues)Tokens, (OfValues)Smooth, (OfValues)Steep,
+            (OfValues)Saturating, (OfValues)Angle, (OfValues)Score, (OfValues)Exact,
         ])
         .FirstOrDefault(need => need.Name == name) ?? throw new InvalidDataException($"No need '{name}' of values.");
 
@@ -118,6 +137,9 @@ abstract record Need(Fineness Fineness)
         a == b ? a :
         a == Exact || b == Exact ? Exact :
         a == Weight || b == Weight ? Weight :
+        a.Fineness == Fineness.Sixteen && b.Fineness == Fineness.Sixteen && a != Steep && b != Steep ? Exact :
+        a.Fineness == Fineness.Sixteen && a != Steep ? a :
+        b.Fineness == Fineness.Sixteen && b != Steep ? b :
         a == Steep || b == Steep ? Steep :
         a is OfValues && b is not OfValues ? a :
         b is OfValues && a is not OfValues ? b :

@@ -120,7 +120,6 @@ static class Operations
         Line("_fused_rms_norm", [Tokens, Exact, Weight, Exact], [Exact]),    // (input, normalised shape, weight, ...)
 
         // Activations and functions whose derivative has a bounded slope.
-        Line("tanh", [], [Smooth], "Tanh", "Tanhshrink"),
         Line("silu", [Smooth], [], "SiLU"),
         Line("gelu", [Smooth], [], "GELU"),
         Line("mish", [Smooth], [], "Mish"),
@@ -149,9 +148,9 @@ static class Operations
         Line("fmin", [Steep, Steep]),
 
         // These compute angles. An error counts in radians, however large the value is.
-        Line("sin", [Steep]),
-        Line("cos", [Steep]),
-        Line("sinc", [Steep]),
+        Line("sin", [Angle]),
+        Line("cos", [Angle]),
+        Line("sinc", [Angle]),
         Line("tan", [], [Steep]),
         Line("atan2", [Steep, Steep]),
         Line("hypot", [Steep, Steep], [Steep]),
@@ -161,13 +160,13 @@ static class Operations
         Line("exp", [], [Steep]),
         Line("exp2", [], [Steep]),
         Line("expm1", [], [Steep]),
-        Line("sinh", [Steep]),
-        Line("cosh", [Steep]),
-        Line("_softmax", [], [Steep], "Softmax", "Softmax2d", "Softmin"),
         Line("_log_softmax", [], [Steep], "LogSoftmax"),
-        Line("logsumexp", [Steep], [Exact]),
-        Line("logaddexp", [Steep, Steep]),
-        Line("logaddexp2", [Steep, Steep]),
+
+        // The backward pass of these computes exponentials of what they save.
+        Line("sinh", [Angle]),
+        Line("cosh", [Angle]),
+        Line("i0", [Angle]),
+        Line("special_i1", [Angle], [Steep]),
 
         // Logarithms, quotients, roots and powers have an unbounded slope near zero.
         Line("log", [Steep]),
@@ -184,9 +183,7 @@ static class Operations
         Line("pow", [Steep, Steep], [Steep]),
         Line("prod", [Steep], [Exact]),
         Line("cumprod", [Steep], [Steep]),
-        Line("i0", [Steep]),
         Line("special_i0e", [Steep], [Steep]),
-        Line("special_i1", [Steep], [Steep]),
         Line("special_i1e", [Steep], [Steep]),
 
         // These compute the spread of groups. They are linear in the input, but divide by the spread of each group, and the sizes of groups
@@ -196,9 +193,11 @@ static class Operations
         Line("std", [Steep], [Exact]),
         Line("std_mean", [Steep], [Exact]),
 
-        // The derivative of these probabilities is s (1 - s), and a loss often divides by either factor. A Dice, focal or cross-entropy
-        // loss shows it.
-        Line("sigmoid", [], [Steep], "Sigmoid"),
+        // The derivative of these is p (1 - p), or 1 - y^2, and a loss often divides by either factor. A Dice, focal or cross-entropy loss
+        // shows it, and the probability of an action between bounds.
+        Line("sigmoid", [], [Saturating], "Sigmoid"),
+        Line("_softmax", [], [Saturating], "Softmax", "Softmax2d", "Softmin"),
+        Line("tanh", [], [Saturating], "Tanh", "Tanhshrink"),
 
         // Losses that take the logits: a confident gradient is the small difference of two probabilities.
         Line("binary_cross_entropy_with_logits", [Steep, Exact]),    // (logits, target, weight, weight of positives, ...)
@@ -206,13 +205,13 @@ static class Operations
 
         // The backward pass of attention computes exp(q k - logsumexp) again. Among the results, the logarithms of the sums are saved
         // first.
-        Line("_scaled_dot_product_flash_attention_for_cpu", [Steep, Steep, Steep, Exact], [Exact, Steep]),
-        Line("_scaled_dot_product_flash_attention", [Steep, Steep, Steep, Exact], [Exact]),
-        Line("_scaled_dot_product_efficient_attention", [Steep, Steep, Steep, Exact], [Exact]),
-        Line("_scaled_dot_product_cudnn_attention", [Steep, Steep, Steep, Exact], [Exact]),
-        Line("_scaled_dot_product_fused_attention_overrideable", [Steep, Steep, Steep, Exact], [Exact]),
-        Line("_flash_attention_forward", [Steep, Steep, Steep, Exact], [Exact]),
-        Line("_efficient_attention_forward", [Steep, Steep, Steep, Exact], [Exact]),
+        Line("_scaled_dot_product_flash_attention_for_cpu", [Score, Score, Steep, Exact], [Exact, Steep]),
+        Line("_scaled_dot_product_flash_attention", [Score, Score, Steep, Exact], [Exact]),
+        Line("_scaled_dot_product_efficient_attention", [Score, Score, Steep, Exact], [Exact]),
+        Line("_scaled_dot_product_cudnn_attention", [Score, Score, Steep, Exact], [Exact]),
+        Line("_scaled_dot_product_fused_attention_overrideable", [Score, Score, Steep, Exact], [Exact]),
+        Line("_flash_attention_forward", [Score, Score, Steep, Exact], [Exact]),
+        Line("_efficient_attention_forward", [Score, Score, Steep, Exact], [Exact]),
 
         // A library's workspace of a recurrent layer has a layout of its own.
         Line("_thnn_fused_lstm_cell", [Steep, Steep, Steep, Exact], [Steep]),    // (gates of the input, gates of the state, cell, ...)
@@ -281,7 +280,13 @@ static class Operations
         Line("_cdist_forward", [Exact, Exact], [Exact]),
         Line("_euclidean_dist", [Exact, Exact], [Exact]),
         Line("_pdist_forward", [Exact], [Exact]),
+
+        // The backward pass computes exp(x - result), which must add up to 1. Along a recursion, as that of a conditional random field,
+        // each surplus multiplies the gradient.
+        Line("logsumexp", [Exact], [Exact]),
         Line("logcumsumexp", [Exact], [Exact]),
+        Line("logaddexp", [Exact, Exact]),
+        Line("logaddexp2", [Exact, Exact]),
 
         // The matrix's condition amplifies an error in a factorisation.
         Line("_linalg_svd", [Exact], [Exact]),

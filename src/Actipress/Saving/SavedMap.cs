@@ -141,13 +141,13 @@ sealed class SavedMap : ITimedMap, IDisposable
 
     /// <summary>Whether the present form determines the values alone, the same to the bit each time.</summary>
     public bool CanPin =>
-        Values?.Held is PackedMap or OffloadedMap or HeldRaw or HeldMask or DerivedMap { IsSettled: true }
+        Values?.Held is PackedMap or OffloadedMap or HeldRaw or HeldMask or HeldSaturating or DerivedMap { IsSettled: true }
         && !Bits.Any(bits => bits.TellsZeros);
 
     /// <summary>Whether unpacking makes a new tensor.</summary>
     public bool HasPackedValues => Values is not null && IsPacked(Values);
 
-    public static bool IsPacked(Holding values) => values.Held is PackedMap or OffloadedMap or DerivedMap or HeldMask;
+    public static bool IsPacked(Holding values) => values.Held is PackedMap or OffloadedMap or DerivedMap or HeldMask or HeldSaturating;
 
     public bool IsHeldRaw => Values?.Held is HeldRaw;
 

@@ -79,6 +79,8 @@ sealed class CompressingPolicy(CompressionOptions options) : SavingPolicy
             return new Treatment.LeftAlone("type");
         if (LibTorch.IsLeaf(tensor)) return new Treatment.BitsIfTwoValued();
 
+        if (codec.Fineness < Fineness.Exact && !Sensitivity.BearsSixteenBits(tensor, by.Need))
+            return new Treatment.LeftAlone($"exact: large values of {by.Operation}");
         if (by.Need.Fineness > codec.Fineness && by.Need.Fineness == Fineness.Exact)
             return new Treatment.LeftAlone(by.IsKnown ? $"exact for {by.Operation}" : $"exact: {by.Operation} is not known");
         return new Treatment.Map(

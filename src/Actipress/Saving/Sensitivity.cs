@@ -1,3 +1,4 @@
+using Actipress.Codecs;
 using Actipress.Selection;
 using static TorchSharp.torch;
 
@@ -50,6 +51,24 @@ static class Sensitivity
 
     // From this ratio on, a bit for each zero costs several times the bytes of the values, and a lower ratio gains more from these bytes.
     const double RatioWithoutRefinedZeros = 30;
+
+    // Up to these bfloat16's largest error is a sixteenth, of a radian or of the logarithm of an exponential. The errors of an attention's
+    // products cancel in their sums.
+    const double MostOfAngles = 32, MostOfScores = 128;
+
+    /// <summary>Whether 16 bits suffice for the values of a map, as far as these decide it; not for angles and scores with a NaN.</summary>
+    public static bool BearsSixteenBits(Tensor map, Need need)
+    {
+        if (map.NumberOfElements == 0) return true;
+        if (need == Need.Angle) return MapValues.Range(map) is var (lowest, highest) && lowest > -MostOfAngles && highest < MostOfAngles;
+        if (need != Need.Score) return true;
+        // The largest product of a query and a key is that of the longest ones. A query counts as if the key were as long, and so does a
+        // key.
+        using var untracked = no_grad();
+        using Tensor means = map.mean([-1]), squares = means.mul(means), meanSquares = map.var([-1], unbiased: false).Add_(squares);
+        using Tensor longest = meanSquares.max(), wide = longest.to(float64);
+        return wide.item<double>() * Math.Sqrt(map.shape[^1]) < MostOfScores;
+    }
 
     public static ActivationCodec Adapt(ActivationCodec codec, Tensor map, Need need, Zeros zeros)
     {

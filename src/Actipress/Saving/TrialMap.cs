@@ -1,9 +1,9 @@
 namespace Actipress.Saving;
 
-/// <summary>A map that is held as it is while codecs are tried on it.</summary>
+/// <summary>A map that is held as it is while other forms are tried on it.</summary>
 /// <param name="values">The map; not disposed.</param>
-/// <param name="codec">Returns the codec to try when the map is unpacked.</param>
-sealed class TrialMap(Tensor values, Func<ActivationCodec> codec) : Packed
+/// <param name="pack">Packs the map in the form to try when the map is unpacked; null for none.</param>
+sealed class TrialMap(Tensor values, Func<Tensor, Packed?> pack) : Packed
 {
     readonly HeldRaw raw = new(values);
 
@@ -11,14 +11,10 @@ sealed class TrialMap(Tensor values, Func<ActivationCodec> codec) : Packed
 
     public override Tensor Unpack()
     {
-        var tried = codec();
         var values = raw.Unpack();
-        if (tried == ActivationCodec.None) return values;
-        using (values)
-        {
-            using var packed = Pipeline.Pack(values, tried, out _);
-            return packed is null ? values.alias() : packed.Unpack();
-        }
+        using var packed = pack(values);
+        if (packed is null) return values;
+        using (values) return packed.Unpack();
     }
 
     public override void Dispose() => raw.Dispose();

@@ -49,6 +49,7 @@ public sealed class FingerprintTests : IDisposable
         Assert.Equal("class 1: in 2 of 3 cases, 10 % of their voxels", print.Lines()[2]);
         // The spacings differ, so the median is used. For CT the values inside classes count.
         Assert.Equal([2.0, 1, 1], print.Preparation().Spacing!);
+        Assert.False(print.Preparation().KeepsNearSpacing);
         Assert.Null(print.Preparation().Window);
         Case("b", i => -1000 + i, i => i < 3 ? 2 : 0);
         Assert.Equal([-1000.0, 5], Fingerprint.Of(Cases("a", "b", "c"), Unreadable.Stop, out _, cancellation: Now).Preparation().Window!);

@@ -68,6 +68,39 @@ public sealed class PreprocessingTests : IDisposable
         Assert.NotEqual(crops, prepared.Extents is [6, 6, 6]);
     }
 
+    // Whatever the spacings are, a scan's outermost voxels have the label of the nearest voxel of its resampled form.
+    [Fact]
+    public void Labels_of_a_resampled_scan_reach_its_border()
+    {
+        foreach (var extent in (int[])[7, 17, 34, 37])
+            foreach (var spacing in (double[])[0.4, 0.9, 1.7, 2, 3.3, 4])
+            {
+                var scan = new Example("one", [], [.. Enumerable.Repeat((ushort)1, extent * 9 * 8)], [8, 9, extent])
+                {
+                    Affine = new([1, 0, 0, 5, 0, 1, 0, -3, 0, 0, 1.5, 0]),
+                };
+                var back = scan.ToSpacing(2.5, 1, spacing).Onto(scan.Extents, scan.Affine, Resample.BeyondSpacing);
+                Assert.All(back.Labels, label => Assert.Equal(1, label));
+            }
+    }
+
+    [Fact]
+    public void Scans_of_another_spacing_than_that_of_all_in_the_training_are_resampled()
+    {
+        var preparation = new Preparation { Spacing = [1, 1, 1], KeepsNearSpacing = true };
+        Assert.Equal([10, 10, 10], Extents(1.009));
+        Assert.Equal([20, 20, 20], Extents(2));
+
+        IReadOnlyList<int> Extents(double spacing)
+        {
+            var scan = new Example("one", [.. Enumerable.Range(0, 1000).Select(i => (float)i)], [0], [10, 10, 10])
+            {
+                Affine = new([spacing, 0, 0, 0, 0, spacing, 0, 0, 0, 0, spacing, 0]),
+            };
+            return preparation.Apply(scan).Extents;
+        }
+    }
+
     [Fact]
     public void Resampling_keeps_places_in_the_scanner_and_comes_back()
     {

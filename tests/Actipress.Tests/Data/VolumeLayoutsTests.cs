@@ -200,6 +200,45 @@ public sealed class VolumeLayoutsTests : IDisposable
     }
 
     [Fact]
+    public void One_scan_finds_its_mask_beside_its_folder_and_masks_of_other_names_are_told()
+    {
+        foreach (var file in (string[])["imagesTs/a.nii.gz", "labelsTs/a.nii.gz", "imagesTs/b_0000.nii.gz", "labelsTs/b.nii.gz"])
+            Make(file, i => i % 2);
+        string At(string file) => Path.Combine(folder, file);
+        foreach (var (scan, mask) in new[] { ("imagesTs/a.nii.gz", "labelsTs/a.nii.gz"), ("imagesTs/b_0000.nii.gz", "labelsTs/b.nii.gz") })
+            Assert.Equal([At(mask)], ScanFolder.Open(At(scan), null, 1, null).Single().Labels);
+        Make("other/c.nii.gz", i => i % 2);
+        var refused = Refusal(() => ScanFolder.Open(At("imagesTs"), At("other"), 1, null));
+        Assert.Contains($"No scan has a mask in {At("other")}: found c.nii.gz; wanted the scans' names, such as a.nii.gz", refused,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_patients_own_folder_is_one_scan_of_one_modality()
+    {
+        foreach (var kind in (string[])["t1", "t1ce", "t2", "flair", "seg"]) Make($"p_{kind}.nii.gz", i => i % 2);
+        var one = ScanFolder.Open(folder, null, 1, ["flair"]).Single();
+        Assert.Equal(("p_flair.nii.gz", "p_seg.nii.gz"), (Path.GetFileName(one.Images.Single()), Path.GetFileName(one.Labels.Single())));
+        Assert.Equal(5, ScanFolder.Open(folder, null, 1, null).Count);    // of a network that knows no modalities
+    }
+
+    [Fact]
+    public void Only_image_and_numbered_images_are_channels_of_a_table()
+    {
+        foreach (var file in (string[])["x.nii.gz", "y.nii.gz"]) Make(file, i => i % 2);
+        var table = Path.Combine(folder, "t.csv");
+        File.WriteAllText(table, "image_id,image,image_type,label\n17,x.nii.gz,MR,y.nii.gz\n");
+        Assert.Equal(1, VolumeTable.Open(table, null, null).Channels);
+        File.WriteAllText(table, "image1,image2,label\nx.nii.gz,y.nii.gz,y.nii.gz\n");
+        Assert.Equal(2, VolumeTable.Open(table, null, null).Channels);
+    }
+
+    [Theory]
+    [InlineData("2=0", 0, 0), InlineData("4=3", 3, 4), InlineData("4=3,9=3", 3, 4), InlineData("2=0,7=2", 2, 7)]
+    public void Masks_have_the_numbers_of_label_files_and_a_background_of_0(string relabelling, int label, int number) =>
+        Assert.Equal(number, Relabelling.Parse(relabelling).ValueOf(label));
+
+    [Fact]
     public void Regions_are_trained_as_the_labels_that_they_are_made_of()
     {
         Make("imagesTr/a_0000.nii.gz", i => i);

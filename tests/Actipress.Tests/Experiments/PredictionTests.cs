@@ -73,8 +73,8 @@ public sealed class PredictionTests : IDisposable
         var (model, description) = ModelFile.Read(weights);
         using (model)
         {
-            var prediction = new Prediction(weights, ScanFolder.Open(images, null, description.Channels, description.Scans?.ChannelNames),
-                output);
+            var cases = ScanFolder.Open(images, null, description.Scans?.Chosen?.Of ?? description.Channels, null);
+            var prediction = new Prediction(weights, cases, output);
             return (change?.Invoke(prediction) ?? prediction).Run(model, description, CPU, null, notes ?? new(), Now);
         }
     }
@@ -159,6 +159,74 @@ public sealed class PredictionTests : IDisposable
                 new ResultsFile(In("out")), null, null, Now, weights: In("out"))!.Value.Result.Weights![0];
         Assert.Contains("is a lenet trained on digits",
             Assert.Throws<ArgumentException>(() => Predict(images, In("mixed"), In("p5"))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void No_scan_and_no_label_is_replaced_by_its_mask()
+    {
+        var weights = Train(Plan()).Result.Weights![0];
+        Directory.CreateSymbolicLink(In("link"), In("task", "imagesTr"));
+        foreach (var (images, output, replaced) in new[]
+        {
+            (In("task", "imagesTr"), In("task", "imagesTr"), "imagesTr"), (In("task", "imagesTr"), In("link"), "imagesTr"),
+            (In("link"), In("task", "imagesTr"), "link"), (In("task", "imagesTr"), In("task", "labelsTr"), "labelsTr"),
+            (In("task", "imagesTr", "c0.nii.gz"), In("task", "imagesTr"), "imagesTr"),
+        })
+        {
+            var before = File.ReadAllBytes(In("task", "imagesTr", "c0.nii.gz"));
+            var refused = Assert.Throws<InvalidDataException>(() =>
+                Predict(weights, images, output, one => one with { Overwrite = true })).Message;
+            Assert.Contains($"The mask of c0 would replace {In(replaced == "link" ? "link" : Path.Combine("task", replaced))}", refused,
+                StringComparison.Ordinal);
+            Assert.Equal(before, File.ReadAllBytes(In("task", "imagesTr", "c0.nii.gz")));
+        }
+    }
+
+    [Fact]
+    public void Scores_of_the_scans_before_an_interruption_are_written()
+    {
+        var weights = Train(Plan()).Result.Weights![0];
+        File.Delete(In("task", "imagesTr", "c3.nii.gz"));
+        File.WriteAllText(In("task", "imagesTr", "c3.nii.gz"), "no volume");
+        Assert.Throws<InvalidDataException>(() => Predict(weights, In("task", "imagesTr"), In("predicted")));
+        var lines = File.ReadAllLines(In("predicted", "scores.csv"))[1..];
+        Assert.Equal(["c0", "c1", "c2"], lines.Select(line => line.Split(',')[0]).Distinct());
+        Assert.True(File.Exists(In("predicted", "index.html")));
+    }
+
+    [Theory]
+    [InlineData("1", "0")]
+    [InlineData("1")]
+    public void Channels_are_those_of_the_training_in_its_order(params string[] channels)
+    {
+        for (var i = 0; i < 5; i++) Write($"c{i}", i);
+        foreach (var image in Directory.GetFiles(In("task", "imagesTr")))
+        {
+            // Channel 0 is one value and a little noise, and channel 1 is the image.
+            var volume = Nifti.Read(image);
+            var random = new Random(1);
+            Nifti.Write(image.Replace(".nii", "_0000.nii", StringComparison.Ordinal),
+                volume with { Values = [.. volume.Values.Select(_ => random.NextSingle())] });
+            File.Move(image, image.Replace(".nii", "_0001.nii", StringComparison.Ordinal));
+        }
+        var plan = Plan(new() { Relabel = "7=2", Channels = channels }) with { Epochs = 8, LearningRate = 0.01 };
+        var result = Training.Run(plan, KnownData.Load(plan, null), new ResultsFile(In("out")), null, null, Now, weights: In("out"))!.Value
+            .Result;
+        var (model, description) = ModelFile.Read(result.Weights![0]);
+        model.Dispose();
+        Directory.CreateDirectory(In("held"));
+        foreach (var channel in (int[])[0, 1])
+            File.Copy(In("task", "imagesTr", $"{description.TestCases.Single()}_000{channel}.nii.gz"),
+                In("held", $"{description.TestCases.Single()}_000{channel}.nii.gz"));
+        var cases = ScanFolder.Open(In("held"), In("task", "labelsTr"), description.Scans!.Chosen!.Of, null);
+        var (again, same) = ModelFile.Read(result.Weights![0]);
+        using (again)
+            Assert.Equal(result.Baseline.TestDsc!.Value,
+                new Prediction(result.Weights![0], cases, In("predicted")).Run(again, same, CPU, null, new(), Now).MeanDsc!.Value, 1e-12);
+        Assert.True(result.Baseline.TestDsc > 0, "The network has learnt nothing.");
+        File.Delete(In("held", $"{description.TestCases.Single()}_0001.nii.gz"));
+        Assert.Contains("has 1 channels", Assert.Throws<InvalidDataException>(() =>
+            ScanFolder.Open(In("held"), null, description.Scans!.Chosen!.Of, null)).Message, StringComparison.Ordinal);
     }
 
     // The output of each voxel depends on this voxel alone, so that windows, mirroring and slices change nothing.

@@ -60,6 +60,24 @@ public sealed class TrainingStateTests : IDisposable
     }
 
     [Fact]
+    public void A_state_of_other_examples_is_refused()
+    {
+        using var learner = Begun();
+        var state = State();
+        state.Examples = data.Fingerprint();
+        state.Save(learner);
+        var fewer = KnownData.Load(plan with { TrainExamples = 64 }, null);
+        Assert.NotEqual(data.Fingerprint(), fewer.Fingerprint());
+        using var resumed = new Learner(plan, data);
+        var other = State();
+        other.Examples = fewer.Fingerprint();
+        Assert.Contains("the state of a training on other examples",
+            Assert.Throws<InvalidDataException>(() => other.Load(resumed)).Message, StringComparison.Ordinal);
+        state.Load(resumed);
+        Assert.Equal(1, resumed.Epochs);
+    }
+
+    [Fact]
     public void A_break_between_an_epochs_last_step_and_its_score_changes_nothing()
     {
         using Learner broken = new(plan, data), whole = new(plan, data);
@@ -154,7 +172,7 @@ public sealed class TrainingStateTests : IDisposable
 
     [Theory]
     [InlineData(0, 'B', "does not begin with ACTPTRAI")]
-    [InlineData(8, 2, "found version 2, wanted 4")]
+    [InlineData(8, 2, "found version 2, wanted 5")]
     public void Another_format_is_refused(int at, byte value, string says)
     {
         using var learner = new Learner(plan, data);

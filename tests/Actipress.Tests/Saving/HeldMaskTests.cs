@@ -30,6 +30,26 @@ public class HeldMaskTests
         ["with one that is no number"] = (() => [.. Mask(2)[..^1], float.NaN], false),
     };
 
+    public static MatrixTheoryData<long[], string> Expanded { get; } = new(
+        [[8, 16, 1, 1], [8, 1, 1, 1], [8, 1, 12, 12], [1, 16, 1, 12], [8, 16, 12, 1], [1, 1, 12, 12]], ["exact", "half", "dct:10"]);
+
+    [Theory, MemberData(nameof(Expanded))]
+    public void An_expanded_mask_is_held_once_and_lets_the_same_elements_through(long[] shape, string codec)
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(1);
+        var mask = rand(shape).gt(0.5).to(float32).mul(2);
+        Func<Tensor, Tensor> product = x =>
+        {
+            using var expanded = mask.clone().expand(8, 16, 12, 12);
+            return x * expanded;
+        };
+        var plain = ThroughStore.Gradient(product, ones(8, 16, 12, 12), null, out _);
+        var rebuilt = ThroughStore.Gradient(product, ones(8, 16, 12, 12), ThroughStore.Store(ActivationCodec.Parse(codec)), out var report);
+        Assert.Equal(plain.data<float>().ToArray(), rebuilt.data<float>().ToArray());
+        Assert.True(report!.KeptBytes <= report.SavedBytes, $"{report}");
+    }
+
     [Theory, MemberData(nameof(Masks))]
     public void A_mask_takes_a_bit_an_element_and_comes_back(string name, ScalarType type)
     {

@@ -5,7 +5,7 @@ namespace Actipress.Tests.Saving;
 public sealed class NeedTests
 {
     // The needs are in order from the least strict. Of two of them the later answers both.
-    static readonly Need[] byStrictness = [Need.Smooth, Need.Factor, Need.Steep, Need.Weight, Need.Exact];
+    static readonly Need[] byStrictness = [Need.Smooth, Need.Factor, Need.Steep, Need.Saturating, Need.Weight, Need.Exact];
 
     [Fact]
     public void The_stricter_of_two_kinds_of_values_answers_both()
@@ -32,5 +32,7 @@ public sealed class NeedTests
         Assert.Equal(Need.Smooth, Need.Both(Need.Linear, Need.Normalised));
         Assert.Equal(Need.Factor, Need.Both(Need.Linear, Need.Factor));
         Assert.Equal(Need.Exact, Need.Both(Need.Sign, new Need.Inside(0, 6)));
+        Assert.Equal(Need.Exact, Need.Both(Need.Saturating, Need.Angle));
+        Assert.Equal((Need.Score, Need.Angle), (Need.Both(Need.Score, Need.Steep), Need.Both(Need.Linear, Need.Angle)));
     }
 }

@@ -262,6 +262,8 @@ static class OperationCases
         new("sin", make => sin(make.Map(image) * 10)),
         new("cos", make => cos(make.Map(image) * 10)),
         new("sinc", make => sinc(make.Map(image) * 3)),
+        new("sine of a high frequency", ["sin"], make => sin(make.Map(image) * 1000)),
+        new("cosine of a phase that grows", ["cos"], make => cos(make.Within(0, 1, image).cumsum(3) * 50)),
         new("tan", make => tan(make.Map(image).clamp(-1.5, 1.5))),
         new("atan2", make => atan2(make.Map(image), make.Map(image))),
         new("hypot", make => hypot(make.Map(image), make.Map(image))),
@@ -277,6 +279,7 @@ static class OperationCases
         new("softmax over scores at a low temperature", ["_softmax"], make => softmax(make.Map(4, 4, 128, 128) / 0.1, 3)),
         new("_log_softmax", make => log_softmax(make.Map(image) * 8, 1)),
         new("logsumexp", make => logsumexp(make.Map(image) * 8, 1)),
+        new("logsumexp of scores far from zero", ["logsumexp"], make => logsumexp(make.Map(image) * 3 + 1000, 1)),
         new("logaddexp", make => logaddexp(make.Map(image) * 4, make.Map(image) * 4)),
         new("logaddexp2", make => logaddexp2(make.Map(image) * 4, make.Map(image) * 4)),
 
@@ -437,6 +440,29 @@ static class OperationCases
         new("focal loss", ["pow", "log"], make => Focal(make.Map(4, 8, 64, 64) * 3)),
         new("binary cross-entropy of a sigmoid", ["sigmoid", "binary_cross_entropy"],
             make => binary_cross_entropy(torch.sigmoid(make.Map(image) * 4), Truth(image))),
+        new("binary cross-entropy by hand, of confident logits", ["sigmoid", "log"],
+            make => torch.sigmoid(make.Map(image) * 10) is var p && Truth(image) is var truth
+                ? -(truth * log(p + 1e-12) + (1 - truth) * log(1 - p + 1e-12)) : p),
+        new("unlikelihood of a confident softmax", ["_softmax", "log"], make => -log(1 - softmax(make.Map(image) * 10, 1) + 1e-6)),
+        new("logarithm of the slope of a tanh", ["tanh", "log"],
+            make => (make.Map(image) * 4).tanh() is var y ? (1 - y * y + 1e-6).log() : y),
+        new("probability of a tanh", ["tanh", "log"], make => ((make.Map(image) * 2).tanh() * 0.5 + 0.5 + 1e-6).log()),
+        new("tanh of unlike channels", ["tanh"],
+            make => (make.Map(image) * pow(tensor(10f), torch.linspace(-1, 2, 16).view(1, 16, 1, 1))).tanh()),
+        new("a conditional random field", ["logsumexp"], make =>
+        {
+            var (scores, moves) = (make.Map(32, 8, 8), make.Weight(8, 8));
+            var sums = scores[0];
+            for (var step = 1; step < 32; step++) sums = (sums.unsqueeze(2) + moves + scores[step].unsqueeze(1)).logsumexp(1);
+            return sums.logsumexp(1).mean();
+        }),
+        new("a product with an expanded mask", ["mul"], make => make.Map(image) * Mask(4, 1, 32, 32).expand(image)),
+        new("a mean over the tokens of a mask", ["mul"],
+            make => (make.Tokens(tokens) * Mask(tokens[0], tokens[1], 1).expand(tokens)).mean([1])),
+        new("stochastic depth with an expanded mask", ["mul"], make => make.Map(image) * Mask(4, 1, 1, 1).expand(image)),
+        new("attention of queries and keys far from zero", ["_scaled_dot_product_flash_attention_for_cpu"],
+            make => scaled_dot_product_attention(
+                make.Map(2, 4, 64, 32) + 20, make.Map(2, 4, 64, 32) + 20, make.Map(2, 4, 64, 32))),
         new("entropy", ["log", "mul"], make => softmax(make.Map(image) * 3, 1) is var p ? -(p * log(p + 1e-8)).sum(1) : p),
         new("softmax by hand", ["exp", "div"], make => exp(make.Map(image) * 4) is var e ? e / e.sum(1, keepdim: true) : e),
         new("logarithm of a sum of exponentials by hand", ["exp", "log"], make => log(exp(make.Map(image) * 4).sum(1))),
@@ -476,6 +502,8 @@ static class OperationCases
             make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2) * size,
             make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2) * size,
             make.Tokens(4, 128, 128).reshape(4, 128, 4, 32).transpose(1, 2)));
+
+    static Tensor Mask(params long[] shape) => (rand(shape) > 0.5).to(float32);
 
     static Tensor Truth(long[] shape) => (Leaves.Field(shape) > 0).to(float32);
 
