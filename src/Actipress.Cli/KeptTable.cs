@@ -1,4 +1,5 @@
 using Actipress.Encodings;
+using Actipress.Saving;
 using Actipress.Selection;
 using Actipress.Transforms;
 using Spectre.Console;
@@ -13,6 +14,7 @@ static class KeptTable
         ["derived"] = "computed from another kept map when they are needed",
         ["signs"] = "a bit an element, whether it is above zero: all that the layer needs",
         ["bits"] = "masks, a bit an element",
+        [HeldSaturating.How] = "probabilities and the like in 16 bits, and near 1 or -1 their distance from it",
         ["indices"] = "where pooling found its maxima, in a few bits",
         ["small"] = "too small to be worth it: as they are",
         ["rule"] = "of layers that are not to be compressed: as they are",

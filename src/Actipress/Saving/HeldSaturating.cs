@@ -1,5 +1,6 @@
 using Actipress.Autograd;
 using Actipress.Codecs;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;
@@ -11,6 +12,9 @@ namespace Actipress.Saving;
 /// </summary>
 sealed class HeldSaturating : Packed
 {
+    /// <summary>How it is held, in the words of the report.</summary>
+    public const string How = "bf16 (saturating)";
+
     // The number of elements that are converted at a time, so that no temporary tensor is as large as the map.
     const long Some = 1 << 20;
 
@@ -53,18 +57,28 @@ sealed class HeldSaturating : Packed
 
     public override long Bytes => held.Bytes();
 
-    public override Tensor Unpack()
+    public override Tensor Unpack() => Rebuild(held, shape);
+
+    internal override bool HasRanges => true;
+
+    internal override Tensor Unpack(MapRange range)
+    {
+        using Tensor whole = held.view(shape), part = range.Of(whole), own = part.contiguous(), flat = own.view(-1);
+        return Rebuild(flat, part.shape);
+    }
+
+    Tensor Rebuild(Tensor some, long[] sizes)
     {
         using var untracked = no_grad();
-        using var flat = empty([held.NumberOfElements], type, device);
-        ForEach(flat, held, (to, some) =>
+        using var flat = empty([some.NumberOfElements], type, device);
+        ForEach(flat, some, (to, from) =>
         {
-            using Tensor own = some.to(type, device), sizes = own.abs(), isZero = sizes.Eq(0), isSmall = sizes.Le(mostOfDistances);
-            using Tensor isFar = isSmall.logical_not_().logical_or_(isZero);
-            using Tensor values = sizes.Mul_(-scale).Add_(1).copysign(own), all = where(isFar, own, values);
+            using Tensor own = from.to(type, device), magnitudes = own.abs(), isZero = magnitudes.Eq(0);
+            using Tensor isSmall = magnitudes.Le(mostOfDistances), isFar = isSmall.logical_not_().logical_or_(isZero);
+            using Tensor values = magnitudes.Mul_(-scale).Add_(1).copysign(own), all = where(isFar, own, values);
             to.copy_(all);
         });
-        return flat.view(shape);
+        return flat.view(sizes);
     }
 
     static void ForEach(Tensor values, Tensor held, Action<Tensor, Tensor> act)

@@ -110,7 +110,7 @@ sealed class MapPacking(
     {
         if (need == Need.Saturating && codec.Fineness < need.Fineness
             && HeldSaturating.Pack(values, OffloadsToHost ? torch.CPU : null) is { } saturating)
-            return new(saturating, "bf16 from 0, 1 or -1") { Fineness = need.Fineness };
+            return new(saturating, HeldSaturating.How) { Fineness = need.Fineness };
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && DeferredMap.Suits(codec))
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };

@@ -426,6 +426,7 @@ public class CompressActivationsTests
         using var compression = model.CompressActivations(options => options
             .Default(ActivationCodec.Parse("st:10"))
             .Where(layer => layer.Is<Tanh>(), ActivationCodec.Parse("quant:4"))
+            .Operation("aten::tanh", SavedNeed.Smooth)
             .Except("head.1"));
         model.call(randn(2, 1, 32, 32)).sum().backward();
         var layers = compression.Report().Layers.ToDictionary(layer => layer.Name);

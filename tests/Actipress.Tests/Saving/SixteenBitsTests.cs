@@ -1,3 +1,4 @@
+using Actipress.Maps;
 using Actipress.Saving;
 using static TorchSharp.torch;
 
@@ -33,6 +34,21 @@ public sealed class SixteenBitsTests
     }
 
     [Fact]
+    public void Ranges_are_those_of_the_whole()
+    {
+        using var everything = NewDisposeScope();
+        random.manual_seed(1);
+        using var held = HeldSaturating.Pack(randn([3, 4, 8, 6, 5]).tanh())!;
+        var whole = held.Unpack();
+        foreach (var range in (MapRange[])[new(0, 12, 0, 8), new(3, 5, 0, 8), new(7, 1, 2, 3), new(2, 4, 5, 1)])
+        {
+            var (part, wanted) = (held.Unpack(range), range.Of(whole));
+            Assert.Equal(wanted.shape, part.shape);
+            Assert.True(part.Equals(wanted));
+        }
+    }
+
+    [Fact]
     public void Other_values_are_not_held_so()
     {
         using var everything = NewDisposeScope();
@@ -52,7 +68,7 @@ public sealed class SixteenBitsTests
         var rebuilt = ThroughStore.Gradient(loss, logits, ThroughStore.Store(ActivationCodec.Dct(10)), out var report);
         // The gradient is the probability. In bfloat16 it would be 0 for logits above 7.
         Assert.True(((rebuilt - plain).abs() <= 0.1 * plain.abs() + 1e-4).all().ToBoolean());
-        Assert.Contains("bf16 from 0, 1 or -1", report!.ToString(), StringComparison.Ordinal);
+        Assert.Contains(HeldSaturating.How, report!.ToString(), StringComparison.Ordinal);
     }
 
     [Theory]
