@@ -7,8 +7,8 @@ namespace Actipress.Saving;
 
 /// <summary>
 /// A map of values between -1 and 1, such as probabilities or results of tanh, in 16 bits each. A value up to a half is held as bfloat16,
-/// and a larger one as its distance d from 1 or -1, so that both have bfloat16's relative error. A distance is held as 2^-64 d with the sign
-/// of the value, which no value of the first kind is small enough for.
+/// and a larger one as its distance d from 1 or -1, so that both have bfloat16's relative error. A distance is held as 2^-64 d with the
+/// sign of the value, which no value of the first kind is small enough for.
 /// </summary>
 sealed class HeldSaturating : Packed
 {
