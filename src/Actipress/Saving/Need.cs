@@ -137,13 +137,16 @@ abstract record Need(Fineness Fineness)
         a == b ? a :
         a == Exact || b == Exact ? Exact :
         a == Weight || b == Weight ? Weight :
-        a.Fineness == Fineness.Sixteen && b.Fineness == Fineness.Sixteen && a != Steep && b != Steep ? Exact :
-        a.Fineness == Fineness.Sixteen && a != Steep ? a :
-        b.Fineness == Fineness.Sixteen && b != Steep ? b :
+        IsParticular(a) && IsParticular(b) ? Exact :
+        IsParticular(a) ? a :
+        IsParticular(b) ? b :
         a == Steep || b == Steep ? Steep :
         a is OfValues && b is not OfValues ? a :
         b is OfValues && a is not OfValues ? b :
         a is OfValues ? a == Factor || b == Factor ? Factor : Smooth : Exact;
+
+    // Needs of 16 bits that ask for more than a small relative error.
+    static bool IsParticular(Need need) => need == Saturating || need == Angle || need == Score;
 
     /// <summary>
     /// The needs of the builtin layers for the floating-point maps that they save, where libtorch does not report the running operation;
