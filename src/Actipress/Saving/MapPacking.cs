@@ -100,16 +100,19 @@ sealed class MapPacking(
     }
 
     // A map that an operation needs in 16 bits, whatever the codec; null where it stays as it is.
-    static Packed? InSixteenBits(Tensor values, Need need, ActivationCodec codec) =>
-        codec.Fineness >= need.Fineness ? Pipeline.Pack(values, codec, out _) :
-        need == Need.Saturating && HeldSaturating.Pack(values) is { } saturating ? saturating :
-        Pipeline.Pack(values, ActivationCodec.BFloat16, out _);
+    Packed? InSixteenBits(Tensor values, Need need, ActivationCodec codec) =>
+        Saturating(values, need, codec)
+        ?? (Packed?)Pipeline.Pack(values, codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : codec, out _);
+
+    // Null for other needs and values, and where the codec is fine enough.
+    HeldSaturating? Saturating(Tensor values, Need need, ActivationCodec codec) =>
+        need == Need.Saturating && codec.Fineness < need.Fineness
+            ? HeldSaturating.Pack(values, OffloadsToHost ? torch.CPU : null) : null;
 
     Holding Coded(
         Tensor values, Zeros zeros, Layer layer, ActivationCodec codec, Need need, MemoryBudget? budget, bool mayBeFiner)
     {
-        if (need == Need.Saturating && codec.Fineness < need.Fineness
-            && HeldSaturating.Pack(values, OffloadsToHost ? torch.CPU : null) is { } saturating)
+        if (Saturating(values, need, codec) is { } saturating)
             return new(saturating, HeldSaturating.How) { Fineness = need.Fineness };
         codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && DeferredMap.Suits(codec))
