@@ -153,7 +153,11 @@ public sealed class Sweep
     {
         var (watch, provenance) = (Stopwatch.StartNew(), Provenance.Here(Device, Ranks));
         var data = Load(plan, dataFolder);
-        var state = new TrainingState(Path.Combine(stateFolder, plan.Key() + ".state"), plan) { Ranks = Ranks?.Size ?? 1 };
+        var state = new TrainingState(Path.Combine(stateFolder, plan.Key() + ".state"), plan)
+        {
+            Ranks = Ranks?.Size ?? 1,
+            Examples = data.Fingerprint(),
+        };
         using var learner = GoOn(plan, data, state, progress);
         var steps = new Steps(plan, progress);
         while (learner.Epochs < plan.Epochs)

@@ -163,8 +163,9 @@ public sealed class SweepTests : IDisposable
     {
         var sweep = Make();
         var plan = sweep.Plans[0];
-        var state = new TrainingState(Path.Combine(State, plan.Key() + ".state"), plan);
-        using (var trained = new Learner(plan, KnownData.Load(plan, null)))
+        var data = KnownData.Load(plan, null);
+        var state = new TrainingState(Path.Combine(State, plan.Key() + ".state"), plan) { Examples = data.Fingerprint() };
+        using (var trained = new Learner(plan, data))
         {
             trained.Epoch(null, () => { }, Cancellation);
             state.Save(trained);
@@ -179,6 +180,19 @@ public sealed class SweepTests : IDisposable
         using var fresh = new Learner(plan, KnownData.Load(plan, null));
         while (fresh.Epochs < plan.Epochs) fresh.Epoch(null, () => { }, Cancellation);
         Assert.Equal(fresh.Curve, Assert.Single(sweep.Done()).Curve);
+    }
+
+    [Fact]
+    public void A_run_whose_state_is_of_other_examples_begins_anew()
+    {
+        var sweep = Make();
+        var plan = sweep.Plans[0];
+        var state = new TrainingState(Path.Combine(State, plan.Key() + ".state"), plan) { Examples = "others" };
+        using (var trained = new Learner(plan, KnownData.Load(plan, null))) state.Save(trained);
+        var told = new List<SweepProgress>();
+        sweep.Train(plan, null, new Told(told), Cancellation);
+        Assert.Contains("on other examples", Assert.Single(told, one => one.Notice is not null).Notice, StringComparison.Ordinal);
+        Assert.Single(sweep.Done());
     }
 
     sealed class Told(List<SweepProgress> told) : IProgress<SweepProgress>
