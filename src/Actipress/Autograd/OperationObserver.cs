@@ -416,13 +416,16 @@ sealed class Operation
         "elu", "add", "mul", "cat",
     ]);
 
+    static readonly FrozenSet<string> batchNorms = FrozenSet.ToFrozenSet(["native_batch_norm", "cudnn_batch_norm"]);
+
     static readonly ConcurrentDictionary<string, Operation> byText = new();
     readonly byte[] utf8;
 
     Operation(string name)
     {
         (Name, ShortName, utf8) = (name, name[(name.LastIndexOf(':') + 1)..].TrimEnd('_'), System.Text.Encoding.UTF8.GetBytes(name));
-        (TellsResults, JoinsList) = (derivable.Contains(ShortName), ShortName == "cat");
+        (JoinsList, IsBatchNorm) = (ShortName == "cat", batchNorms.Contains(ShortName));
+        TellsResults = IsBatchNorm || derivable.Contains(ShortName);
     }
 
     /// <summary>An operation that was not observed.</summary>
@@ -434,8 +437,11 @@ sealed class Operation
     /// <summary>The name without <c>aten::</c> and without the underscore of an operation in place.</summary>
     public string ShortName { get; }
 
-    /// <summary>Whether its results are reported to hooks, because a result can be derived from held maps.</summary>
+    /// <summary>Whether its results are reported to hooks. They can be derived from held maps, or tell a batch's statistics.</summary>
     public bool TellsResults { get; }
+
+    /// <summary>Whether the operation is a batch norm: its second result is the means of the batch, where it used these.</summary>
+    public bool IsBatchNorm { get; }
 
     /// <summary>Whether the operation joins a list of tensors.</summary>
     public bool JoinsList { get; }

@@ -15,6 +15,10 @@ namespace Actipress.Backward;
 /// by weight = r sum(g (x - m))    by bias = sum(g)    by input = w r (g - sum(g) / n - (x - m) r^2 sum(g (x - m)) / n)
 /// </code> and w r g where the running statistics were used (Ioffe and Szegedy 2015). Sums are in float64, as in libtorch. The gradient by
 /// the input overwrites the incoming gradient where nobody else reads that.
+/// <para>
+/// Where m is the mean of the batch, the mean of the rebuilt values takes its place. So the gradient by the input adds up to zero in each
+/// channel, as the exact one does. The layer before multiplies this sum by the mean of its own input, which may be far from zero.
+/// </para>
 /// </remarks>
 static unsafe class PiecewiseBatchNorm
 {
@@ -38,31 +42,30 @@ static unsafe class PiecewiseBatchNorm
         double[] means = Numbers(call.Mean, channels, 0), weights = Numbers(call.Weight, channels, 1);
         var inverses = Numbers(call.Deviation, channels, 1);
         if (!call.IsTraining) inverses = [.. inverses.Select(variance => 1 / Math.Sqrt(variance + call.Epsilon))];
-        var (sums, dots) = (new double[channels], new double[channels]);
+        var own = new BatchNormSums((int)channels);
         foreach (var piece in pieces)
         {
             using var scope = NewDisposeScope();
-            AddUp(given, Placeholder.Read(input, piece), piece, shape, means, sums, dots);
+            AddUp(given, Placeholder.Read(input, piece), piece, shape, means, own);
         }
-        var byWeight = call.Wants.Weight ? Tensor32(channels, c => dots[c] * inverses[c]) : null;
-        var byBias = call.Wants.Bias ? Tensor32(channels, c => sums[c]) : null;
+        var all = own;
+        if (shared is not null && call.Wants.Input) (all, elements) = (own.OfWholeBatch(shared), shared.Elements);
+        var areOfBatch = shared is null ? call.IsTraining : call.Wants.Input;
+        double Moved(int c) => areOfBatch ? all.Deviations[c] / elements : 0;
+        var byWeight = call.Wants.Weight ? Tensor32(channels, c => own.ProductsAbout(c, Moved(c)) * inverses[c]) : null;
+        var byBias = call.Wants.Bias ? Tensor32(channels, c => own.Gradients[c]) : null;
         if (!call.Wants.Input) return (null, byWeight, byBias);
-        if (shared is not null)
-        {
-            double[] all = [.. sums, .. dots];
-            shared.Sum(all);
-            (sums, dots, elements) = (all[..sums.Length], all[sums.Length..], shared.Elements);
-        }
 
         // The gradient by the input is g a + (x - m) b + c.
         var (ofGradient, ofInput, constant) = (new float[channels], new float[channels], new float[channels]);
         for (var c = 0; c < channels; c++)
         {
-            var (scale, slope) = (weights[c] * inverses[c], dots[c] * inverses[c] * inverses[c] / elements);
+            var scale = weights[c] * inverses[c];
             ofGradient[c] = (float)scale;
-            if (!call.IsTraining && shared is null) continue;
-            ofInput[c] = (float)(-scale * slope);
-            constant[c] = (float)(-scale * sums[c] / elements);
+            if (!areOfBatch) continue;
+            var slope = scale * all.ProductsAbout(c, Moved(c)) * inverses[c] * inverses[c] / elements;
+            ofInput[c] = (float)-slope;
+            constant[c] = (float)(slope * Moved(c) - scale * all.Gradients[c] / elements);
         }
         var byInput = Pieces.ByInput(gradient, given, mayOverwrite);
         foreach (var piece in pieces)
@@ -96,11 +99,11 @@ static unsafe class PiecewiseBatchNorm
         return stretches;
     }
 
-    static void AddUp(Tensor gradient, Tensor values, MapRange piece, MapShape shape, double[] means, double[] sums, double[] dots)
+    static void AddUp(Tensor gradient, Tensor values, MapRange piece, MapShape shape, double[] means, BatchNormSums to)
     {
         var (g, x) = (LibTorch.Data(gradient), LibTorch.Data(values));
-        var stretches = Stretches(piece, shape, sums.Length);
-        var found = new (double Sum, double Dot)[stretches.Count];
+        var stretches = Stretches(piece, shape, means.Length);
+        var found = new (double Gradient, double Product, double Deviation)[stretches.Count];
         CpuTeam.Each(stretches.Count, Together(stretches[0].Count), (first, end) =>
         {
             for (var i = first; i < end; i++)
@@ -111,36 +114,41 @@ static unsafe class PiecewiseBatchNorm
         });
         for (var i = 0; i < found.Length; i++)
         {
-            sums[stretches[i].Channel] += found[i].Sum;
-            dots[stretches[i].Channel] += found[i].Dot;
+            var channel = stretches[i].Channel;
+            to.Gradients[channel] += found[i].Gradient;
+            to.Products[channel] += found[i].Product;
+            to.Deviations[channel] += found[i].Deviation;
         }
     }
 
     // A thread takes several small maps at a time.
     static long Together(int elements) => Math.Max(1, Stretch / elements);
 
-    static (double Sum, double Dot) AddUp(float* g, float* x, int count, float mean)
+    static (double Gradient, double Product, double Deviation) AddUp(float* g, float* x, int count, float mean)
     {
-        var (sum, dot, middle) = (0.0, 0.0, new Vector<float>(mean));
+        var (gradient, product, deviation, middle) = (0.0, 0.0, 0.0, new Vector<float>(mean));
         for (var start = 0; start < count; start += Added)
         {
             var (i, end) = (start, Math.Min(count, start + Added));
-            Vector<float> someSum = default, someDot = default;
+            Vector<float> someGradient = default, someProduct = default, someDeviation = default;
             for (; i + Vector<float>.Count <= end; i += Vector<float>.Count)
             {
-                var of = *(Vector<float>*)(g + i);
-                someSum += of;
-                someDot += of * (*(Vector<float>*)(x + i) - middle);
+                var (of, from) = (*(Vector<float>*)(g + i), *(Vector<float>*)(x + i) - middle);
+                someGradient += of;
+                someProduct += of * from;
+                someDeviation += from;
             }
-            sum += Vector.Sum(someSum);
-            dot += Vector.Sum(someDot);
+            gradient += Vector.Sum(someGradient);
+            product += Vector.Sum(someProduct);
+            deviation += Vector.Sum(someDeviation);
             for (; i < end; i++)
             {
-                sum += g[i];
-                dot += (double)g[i] * (x[i] - mean);
+                gradient += g[i];
+                product += (double)g[i] * (x[i] - mean);
+                deviation += x[i] - mean;
             }
         }
-        return (sum, dot);
+        return (gradient, product, deviation);
     }
 
     static void Combine(

@@ -126,23 +126,22 @@ sealed record SharedBatchNorm(long Elements, Action<double[]> Sum)
         var accumulated = gradient.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
         var centred = map.to(accumulated).Add(call.Mean!.to(accumulated).view(alongChannels).neg());
         var inverse = call.Deviation!.to(precise).Add(call.Epsilon).rsqrt();
-        var dots = gradient.mul(centred).sum(others, type: precise);
-        var sums = gradient.sum(others, type: precise);
-        var (byWeight, byBias) = (Given(call.Wants.Weight, () => dots.mul(inverse)), Given(call.Wants.Bias, () => sums.clone()));
+        BatchNormSums own = new(OfChannels(gradient), OfChannels(gradient.mul(centred)), OfChannels(centred));
+        var all = call.Wants.Input ? own.OfWholeBatch(this) : own with { Deviations = new double[own.Deviations.Length] };
+        double[] moved = [.. all.Deviations.Select(sum => sum / Elements)];
+        var byWeight = Given(call.Wants.Weight, () => Vector([.. moved.Select((by, c) => own.ProductsAbout(c, by))]).mul(inverse));
+        var byBias = Given(call.Wants.Bias, () => Vector(own.Gradients));
         if (!call.Wants.Input) return (null, byWeight, byBias);
 
-        double[] all = [.. Numbers(sums), .. Numbers(dots)];
-        Sum(all);
-        var channels = (int)sums.numel();
-        var (allSums, allDots) = (Vector(all[..channels]), Vector(all[channels..]));
         var scale = call.Weight is null ? inverse : call.Weight.to(precise).mul(inverse);
-        var slope = allDots.mul(inverse).mul(inverse).Div(Elements).mul(scale).neg();
-        var constant = allSums.Div(Elements).mul(scale).neg();
+        var slope = Vector([.. moved.Select((by, c) => -all.ProductsAbout(c, by) / Elements)]).mul(inverse).mul(inverse).mul(scale);
+        var constant = Vector([.. all.Gradients.Select(sum => -sum / Elements)]).mul(scale);
+        centred.Add_(PerChannel(Vector(moved).neg()));
         var byInput = centred.mul_(PerChannel(slope)).Add_(PerChannel(constant)).Addcmul_(gradient.to(accumulated), PerChannel(scale), 1);
         return (byInput.to(gradient.dtype).MoveToOuterDisposeScope(), byWeight, byBias);
 
         Tensor? Given(bool wanted, Func<Tensor> make) => wanted ? make().to(accumulated).MoveToOuterDisposeScope() : null;
-        double[] Numbers(Tensor numbers) => numbers.to(ScalarType.Float64).cpu().data<double>().ToArray();
+        double[] OfChannels(Tensor values) => values.sum(others, type: precise).to(ScalarType.Float64).cpu().data<double>().ToArray();
         Tensor Vector(double[] numbers) => tensor(numbers).to(precise).to(map.device);
         Tensor PerChannel(Tensor numbers) => numbers.to(accumulated).view(alongChannels);
     }

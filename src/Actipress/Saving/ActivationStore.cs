@@ -200,8 +200,24 @@ sealed class ActivationStore : SavedTensorHooks
 
     public override void Ended(in Frame frame, ReadOnlySpan<nint> results)
     {
-        if (Derives is null || !Enabled || OperationObserver.Running is not { } operations) return;
-        lock (gate) lineage.Add(frame, operations.ListOf(frame), results, tensor => held.Find(tensor, Geometry.OfMap(tensor)));
+        if (!Enabled || OperationObserver.Running is not { } operations) return;
+        lock (gate)
+        {
+            if (frame.Operation.IsBatchNorm) KeepMeans(results);
+            if (Derives is null) return;
+            lineage.Add(frame, operations.ListOf(frame), results, tensor => held.Find(tensor, Geometry.OfMap(tensor)));
+        }
+    }
+
+    // The means of the batch are the second result, which is empty where the batch norm used other statistics.
+    void KeepMeans(ReadOnlySpan<nint> results)
+    {
+        var pass = passes.Value!;
+        var input = pass.BatchNormInput;
+        pass.BatchNormInput = null;
+        if (input is null || results.Length < 2 || results[1] == 0 || StorageReference.AddressOf(results[1]) == 0) return;
+        using var means = LibTorch.OfImplementation(results[1]);
+        if (means.NumberOfElements > 0) input.KeepMeans(means);
     }
 
     public override SavedTensor Pack(Tensor tensor)
@@ -315,6 +331,8 @@ sealed class ActivationStore : SavedTensorHooks
         map.IsSignNeeded |= by.Need == Need.Sign;
         try
         {
+            // Its other arguments and its statistics are vectors.
+            if (by.Operation.IsBatchNorm && geometry.Sizes.Length > 1) passes.Value!.BatchNormInput = use;
             if (map.Answers(by.Need)) return use;
             if (by.Need.Fineness < Fineness.Exact && aliveElsewhere.Contains(map))
                 Answer(tensor, map, Need.Exact, (_, whole, _) => new(new HeldRaw(whole), AliveElsewhere.How));
@@ -449,6 +467,8 @@ sealed class ActivationStore : SavedTensorHooks
         var rebuilt = use.ReadsBits ? map.BitsFor(use.Need)!.Unpack() : decoded.Of(map);
         timelines.Rebuilt(map, LibTorch.Data(rebuilt));
         var shown = map.Geometry.Show(rebuilt, use.Geometry, withGaps: use.MayReadLayout);
+        if (use.Means is { } means && map.Values!.Fineness < Fineness.Exact)
+            return BatchNormInput.ForBackward(shown, means, mayChange: map is { Users: 1, HasPackedValues: true });
         var isConvolutions = use.By.Operation.ShortName == "convolution" && map is { Users: 1, IsHeldRaw: false };
         return isConvolutions ? ConvolutionInput.ForBackward(shown) : shown;
     }

@@ -30,6 +30,9 @@ sealed class SavedUse : SavedTensor, IMapPieces
     /// <summary>The geometry of the saved tensor in its storage.</summary>
     public Geometry Geometry { get; }
 
+    /// <summary>The mean of each channel of a batch norm's input, where the batch norm used these; else null.</summary>
+    public Tensor? Means { get; private set; }
+
     public torch.ScalarType Type { get; }
     public torch.Device Device { get; }
 
@@ -74,6 +77,12 @@ sealed class SavedUse : SavedTensor, IMapPieces
 
     void IMapPieces.Failed(Exception failure) => store.Failed(failure, whilePacking: false);
 
+    /// <summary>Keeps the means of the channels, which the batch norm keeps for its backward pass itself.</summary>
+    public void KeepMeans(Tensor means)
+    {
+        if (!disposed) Means = means.alias().DetachFromDisposeScope();
+    }
+
     public override Tensor Unpack() => store.Unpack(this);
 
     public override void Dispose()
@@ -81,6 +90,7 @@ sealed class SavedUse : SavedTensor, IMapPieces
         if (disposed) return;
         disposed = true;
         placeholder?.Dispose();
+        Means?.Dispose();
         store.Release(Map);
     }
 }

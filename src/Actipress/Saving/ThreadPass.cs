@@ -16,6 +16,9 @@ sealed class ThreadPass
     /// <summary>Whether the backward pass has begun.</summary>
     public bool InBackward { get; set; }
 
+    /// <summary>The input that the batch norm which runs has saved; null for none.</summary>
+    public SavedUse? BatchNormInput { get; set; }
+
     /// <summary>Begins another forward pass.</summary>
     public void Next()
     {
