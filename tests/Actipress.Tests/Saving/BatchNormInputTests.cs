@@ -1,3 +1,4 @@
+using Actipress.Backward;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -67,8 +68,21 @@ public sealed class BatchNormInputTests : IDisposable
             Network(BatchNorm2d(16)), Input(mean, examples, 4, 32, 32),
             options => options.Default(ActivationCodec.Parse("dct:10")).ReadInPieces(inPieces));
 
+    // The batch norm of one process among several, whose part is the whole batch.
+    sealed class Shared() : Module<Tensor, Tensor>("shared")
+    {
+        public override Tensor forward(Tensor input)
+        {
+            long[] others = [0, .. Enumerable.Range(2, (int)input.dim() - 2)];
+            using var values = input.detach();
+            using Tensor mean = values.mean(others), variance = values.var(others, unbiased: false);
+            var batch = new SharedBatchNorm(input.numel() / input.shape[1], _ => { });
+            return batch.Normalise(input, mean, variance, null, null, 1e-5);
+        }
+    }
+
     public static TheoryData<string, string> Norms => new(
-        from norm in (string[])["1d", "3d", "instance", "without weight", "float64"]
+        from norm in (string[])["1d", "3d", "instance", "without weight", "float64", "shared", "shared, large", "shared, float64"]
         from codec in (string[])["dct:10", "quant:4"]
         select (norm, codec));
 
@@ -81,6 +95,9 @@ public sealed class BatchNormInputTests : IDisposable
             "1d" => (Network(BatchNorm1d(16), axes: 1), Input(1000, 8, 4, 4096)),
             "3d" => (Network(BatchNorm3d(16), axes: 3), Input(1000, 2, 4, 16, 32, 32)),
             "instance" => (Network(InstanceNorm2d(16)), Input(1000, 8, 4, 32, 32)),
+            "shared" => (Network(new Shared()), Input(1000, 8, 4, 32, 32)),
+            "shared, large" => (Network(new Shared()), Input(1000, 160, 4, 32, 32)),
+            "shared, float64" => (Network(new Shared()).to(float64), Input(1000, 8, 4, 32, 32).to(float64)),
             "without weight" => (Network(BatchNorm2d(16, affine: false)), Input(1000, 8, 4, 32, 32)),
             _ => (Network(BatchNorm2d(16)).to(float64), Input(1000, 8, 4, 32, 32).to(float64)),
         };
