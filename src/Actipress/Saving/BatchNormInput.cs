@@ -7,13 +7,14 @@ namespace Actipress.Saving;
 static class BatchNormInput
 {
     /// <summary>
-    /// Returns a rebuilt input whose channels have the means that the forward pass found, as libtorch's backward pass takes for granted. The
+    /// Gives the channels of a rebuilt input the means that the forward pass found, which libtorch's backward pass takes for granted. The
     /// gradient by the input adds up to zero in each channel then. The layer before multiplies this sum by the mean of its own input, which
     /// may be far from zero.
     /// </summary>
     /// <param name="rebuilt">(examples, channels, ...); disposed, or returned.</param>
     /// <param name="means">The mean of each channel; not disposed.</param>
     /// <param name="mayChange">Whether nobody else reads <paramref name="rebuilt"/>.</param>
+    /// <returns>The input, which the caller disposes.</returns>
     public static Tensor ForBackward(Tensor rebuilt, Tensor means, bool mayChange)
     {
         if (rebuilt.dtype != means.dtype || rebuilt.shape[1] != means.NumberOfElements) return rebuilt;
