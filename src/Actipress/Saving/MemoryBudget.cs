@@ -12,11 +12,15 @@ namespace Actipress;
 /// <remarks>
 /// Layers that a rule names keep the codec of the rule. After a step that exceeds the budget by over a hundredth, for example with a larger
 /// batch, the next plan leaves as much more room. The process has one allocator, so that all its other allocations during a step count too.
-/// So where no plan has that much room, the next step at the coarsest codecs decides whether the budget is refused.
+/// So where no plan has that much room, the next step at the coarsest codecs decides whether the budget is refused. Where the budget lacks
+/// little, the second step is measured too, because the first may allocate memory that the process keeps for good.
 /// </remarks>
 public sealed class MemoryBudget
 {
     const int Tolerance = 100;
+
+    // A budget that lacks less than a fourth of itself is refused only after a second measurement.
+    const int NearlyEnough = 4;
 
     readonly CompressionOptions options;
     readonly Func<MemoryTimeline> startTimeline;
@@ -27,6 +31,7 @@ public sealed class MemoryBudget
     Dictionary<string, int> rungs = [];
     long before, correction;
     int place, misses;
+    bool isMeasuredAgain;
     (long Bytes, int Moments)? ended;
 
     internal MemoryBudget(long bytes, BudgetOf of, CompressionOptions options, torch.nn.Module model, Func<MemoryTimeline> startTimeline)
@@ -105,6 +110,7 @@ public sealed class MemoryBudget
             plan = new StepPlan(timeline, moments, Of);
             timeline = null;
             Choose();
+            if (!isMeasuredAgain && plan.LeastBytes > Room && plan.LeastBytes <= Room + Room / NearlyEnough) MeasureAgain();
         }
         else if (bytes > Room || misses > 0)
         {
@@ -112,6 +118,13 @@ public sealed class MemoryBudget
             correction = Math.Max(bytes > Room ? correction : 0, bytes - plan!.Peak(place));
             Choose();
         }
+    }
+
+    // The first step of a process, or of a module, allocates memory that it keeps for good, and that is no part of later steps.
+    void MeasureAgain()
+    {
+        (isMeasuredAgain, plan, misses, place, rungs) = (true, null, 0, 0, []);
+        (LeastBytes, PlannedBytes, Codecs) = (null, null, new Dictionary<string, ActivationCodec>());
     }
 
     void Choose()

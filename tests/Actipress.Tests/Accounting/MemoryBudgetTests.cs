@@ -183,6 +183,31 @@ public sealed class MemoryBudgetTests : IDisposable
         }
     }
 
+    [Theory, InlineData(10, true), InlineData(2, false)]
+    public void What_the_first_step_keeps_for_good_is_no_reason_to_refuse(int share, bool isBorne)
+    {
+        using var everything = NewDisposeScope();
+        var (model, x) = Create("stack");
+        Plain(model, x);
+        using var first = model.CompressActivations(options => options.Budget(1));
+        Step(model, first, x);
+        var bytes = Assert.Throws<BudgetException>(() => Step(model, first, x)).LeastBytes * 51 / 50;
+        first.Dispose();
+
+        using var compression = model.CompressActivations(options => options.Budget(bytes));
+        Tensor? kept = null;
+        Step(model, compression, x, () => kept = zeros(bytes / share / sizeof(float)));
+        if (!isBorne)
+        {
+            Assert.Throws<BudgetException>(() => Step(model, compression, x));
+            return;
+        }
+        for (var step = 0; step < 4; step++) Step(model, compression, x);
+        Assert.InRange(compression.Budget!.MeasuredBytes!.Value, 0, bytes * 101 / 100);
+        Assert.InRange(compression.Budget!.LeastBytes!.Value, 0, bytes);
+        kept!.Dispose();
+    }
+
     [Fact]
     public void What_finalizers_free_is_not_taken_for_part_of_the_first_step()
     {
