@@ -96,10 +96,14 @@ public sealed record ActivationCodec
         (_, _, Copy) => Fineness.Exact,
         (Identity, Keep.Everything or Keep.TopK { Ratio: 1 } or Keep.Above { Threshold: 0 }, Coo
             or Compact { Values: ValueForm.Float32 }) => Fineness.Exact,
-        (Identity, Keep.Everything, Compact { Values: ValueForm.Float16 or ValueForm.BFloat16 }) => Fineness.Sixteen,
+        _ when RoundsToSixteenBits => Fineness.Sixteen,
         (_, Keep.TopK { Ratio: 1 }, Coo or Compact { Values: ValueForm.Float32 }) => Fineness.Sixteen,
         _ => Fineness.Codec,
     };
+
+    /// <summary>Whether each value is rounded to a float of 16 bits.</summary>
+    internal bool RoundsToSixteenBits =>
+        this is { Transform: Identity, Keep: Keep.Everything, Encoding: Compact { Values: ValueForm.Float16 or ValueForm.BFloat16 } };
 
     /// <summary>One example of each kind of codec, with a description.</summary>
     internal static IReadOnlyList<(string Example, string Meaning)> Known { get; } =
@@ -109,7 +113,7 @@ public sealed record ActivationCodec
         ("wt:db3:10", "keeps the largest tenth of the wavelet coefficients (haar, db2-db8, sym2-sym8, coif1-coif5)"),
         ("dct:10", "keeps the largest tenth of the block DCT's coefficients"),
         ("quant:4", "rounds values to 8, 4 or 2 bits in groups of 256"),
-        ("half", "rounds values to float16"),
+        ("half", "rounds values to float16, or to bfloat16 where one is beyond 65504"),
         ("bf16", "rounds values to bfloat16"),
         ("exact", "keeps a copy of every map, bit for bit: for tests"),
     ];

@@ -1,3 +1,4 @@
+using Actipress.Codecs;
 using Actipress.Selection;
 using static TorchSharp.torch;
 
@@ -24,7 +25,9 @@ enum ValueForm
     /// </summary>
     Int8,
 
-    /// <summary>Two bytes a value: 11 bits of precision, magnitudes up to 65504.</summary>
+    /// <summary>
+    /// Two bytes a value: 11 bits of precision, magnitudes up to 65504. Where a value is larger, all are stored as <see cref="BFloat16"/>.
+    /// </summary>
     Float16,
 
     /// <summary>Two bytes a value: 8 bits of precision, the range of float32.</summary>
@@ -113,7 +116,7 @@ sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = Value
     Tensor[] EncodeValues(Tensor values)
     {
         if (Values == ValueForm.Float32) return [values.clone()];
-        if (Values == ValueForm.Float16) return [values.to(float16).Clamp_(finfo(float16).min, finfo(float16).max)];
+        if (Values == ValueForm.Float16) return [values.to(AreInRangeOfFloat16(values) ? float16 : bfloat16)];
         if (Values == ValueForm.BFloat16) return [values.to(bfloat16)];
         using var groups = Grouped(values);
         using var magnitudes = groups.abs();
@@ -130,13 +133,24 @@ sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = Value
         return [flatSteps.reshape(-1), own.to(int8)];
     }
 
+    static bool AreInRangeOfFloat16(Tensor values)
+    {
+        if (values.NumberOfElements == 0) return true;
+        var (lowest, highest) = MapValues.Range(values);
+        return lowest >= finfo(float16).min && highest <= finfo(float16).max;
+    }
+
     Tensor DecodeValues(Tensor[] sections)
     {
         if (Values != ValueForm.Int8)
         {
-            Expect(
-                sections[0].dtype == Values switch { ValueForm.Float16 => float16, ValueForm.BFloat16 => bfloat16, _ => float32 },
-                $"values as {Values}");
+            ScalarType[] forms = Values switch
+            {
+                ValueForm.Float16 => [float16, bfloat16],
+                ValueForm.BFloat16 => [bfloat16],
+                _ => [float32],
+            };
+            Expect(forms.Contains(sections[0].dtype), $"values as {string.Join(" or ", forms)}, found {sections[0].dtype}");
             return sections[0].to(float32, copy: true);
         }
         var kept = sections[1].NumberOfElements;

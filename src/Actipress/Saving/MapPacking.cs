@@ -102,11 +102,15 @@ sealed class MapPacking(
     // A map that an operation needs in 16 bits, whatever the codec; null where it stays as it is.
     Packed? InSixteenBits(Tensor values, Need need, ActivationCodec codec) =>
         Saturating(values, need, codec)
-        ?? (Packed?)Pipeline.Pack(values, codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : codec, out _);
+        ?? (Packed?)Pipeline.Pack(values, NeedsOtherBits(codec, need) ? ActivationCodec.BFloat16 : codec, out _);
+
+    // Whether 16 bits take the place of the codec. float16 has no small numbers, and neither 16-bit float has enough near 1.
+    static bool NeedsOtherBits(ActivationCodec codec, Need need) =>
+        codec.Fineness < need.Fineness || (need.Fineness == Fineness.Sixteen && codec.RoundsToSixteenBits);
 
     // Null for other needs and values, and where the codec is fine enough.
     HeldSaturating? Saturating(Tensor values, Need need, ActivationCodec codec) =>
-        need == Need.Saturating && codec.Fineness < need.Fineness
+        need == Need.Saturating && NeedsOtherBits(codec, need)
             ? HeldSaturating.Pack(values, OffloadsToHost ? torch.CPU : null) : null;
 
     Holding Coded(
@@ -114,7 +118,7 @@ sealed class MapPacking(
     {
         if (Saturating(values, need, codec) is { } saturating)
             return new(saturating, HeldSaturating.How) { Fineness = need.Fineness };
-        codec = codec.Fineness < need.Fineness ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
+        codec = NeedsOtherBits(codec, need) ? ActivationCodec.BFloat16 : policy.Adapt(codec, values, need, zeros);
         if (budget is null && values.NumberOfElements > 0 && GpuOf(values.device) is { } gpu && DeferredMap.Suits(codec))
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
         var why = LeftRaw.LittleGathered;
@@ -122,9 +126,10 @@ sealed class MapPacking(
         var finer = mayBeFiner && codec.Encoding.TellsError ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)];
         foreach (var (tried, mostError) in finer)
         {
+            packed?.Dispose();
             codec = tried;
             packed = Pipeline.Pack(values, codec, mostError, out why);
-            if (why != LeftRaw.LittleGathered) break;
+            if (packed is null ? why != LeftRaw.LittleGathered : !Sensitivity.LosesContrast(packed, values)) break;
         }
         if (packed is null) return Raw(new HeldRaw(values), layer, why);
         try

@@ -46,6 +46,13 @@ static class Sensitivity
     // No ratio between this one and 8 bits is tried. Where a fourth of the coefficients does not suffice, half of them hardly do.
     const double FinerRatio = 4;
 
+    // A relative error so small stands for a transform that gathers all, or for values that differ little beside their mean.
+    const double SmallError = 0.004;
+
+    // The deviation of a channel, relative to the values. Grid storage rounds the largest coefficients, the means of blocks, by a
+    // thousandth.
+    const double LeastContrast = 1.0 / 300;
+
     // Tokens whose sizes differ by more than this factor have large errors of their own where the error of the whole map is small.
     const double MostUnlike = 2;
 
@@ -81,8 +88,8 @@ static class Sensitivity
     }
 
     /// <summary>
-    /// The substitutes of a codec for a map that would lose more than its operation bears, from the coarsest. A transform gathers little of
-    /// white noise, of embeddings and of matrices.
+    /// The substitutes of a codec for a map that would lose more than its operation bears, or its contrast, from the coarsest. A transform
+    /// gathers little of white noise, of embeddings and of matrices.
     /// </summary>
     public static IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need)
     {
@@ -95,6 +102,23 @@ static class Sensitivity
         if (most < double.PositiveInfinity && need != Need.Linear && codec.Keep is Keep.TopK { Ratio: > FinerRatio })
             yield return (codec with { Keep = new Keep.TopK(FinerRatio) }, most);
         yield return (ActivationCodec.Quantized(bits) with { ExactZeros = codec.ExactZeros }, double.PositiveInfinity);
+    }
+
+    /// <summary>
+    /// Whether the values of each channel differ so little beside their mean that a packed map does not tell them apart. A batch norm
+    /// removes the mean.
+    /// </summary>
+    public static bool LosesContrast(PackedMap packed, Tensor map)
+    {
+        const int Some = 8;    // along each axis
+        if (packed.RelativeError is not < SmallError || map.dim() < 3) return false;
+        using var scope = NewDisposeScope();
+        var sample = map;
+        for (var axis = 0; axis < map.dim(); axis++)
+            sample = sample.slice(axis, 0, map.shape[axis], (map.shape[axis] + Some - 1) / Some);
+        var channels = sample.to(float64).transpose(0, 1).flatten(1);
+        using Tensor variance = channels.var([1], unbiased: false).mean(), meanSquare = channels.mul(channels).mean();
+        return variance.item<double>() < LeastContrast * LeastContrast * meanSquare.item<double>();
     }
 
     /// <summary>The stricter of two needs in a map from which both are derived.</summary>

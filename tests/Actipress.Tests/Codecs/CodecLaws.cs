@@ -91,7 +91,7 @@ public sealed class CodecLaws : IDisposable
     }
 
     [Theory, InlineData("half", ScalarType.Float16), InlineData("bf16", ScalarType.BFloat16)]
-    public void Sixteen_bits_are_the_nearest_value_in_the_type_s_range(string text, ScalarType type)
+    public void Sixteen_bits_are_the_nearest_value_of_a_type_with_the_maps_range(string text, ScalarType type)
     {
         foreach (var map in AwkwardMap.All)
         {
@@ -99,7 +99,8 @@ public sealed class CodecLaws : IDisposable
             var x = map.Tensor();
             using var packed = Pipeline.Pack(x, ActivationCodec.Parse(text), out _)!;
             Assert.Equal(2 * x.NumberOfElements, packed.Bytes);
-            Assert.True(packed.Unpack().Equals(x.clamp(finfo(type).min, finfo(type).max).to(type).to(float32)), $"{text} on {map}");
+            var isInRange = x.abs().max().ToDouble() <= finfo(type).max;
+            Assert.True(packed.Unpack().Equals(x.to(isInRange ? type : ScalarType.BFloat16).to(float32)), $"{text} on {map}");
         }
     }
 

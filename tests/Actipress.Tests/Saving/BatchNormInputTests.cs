@@ -12,13 +12,13 @@ public sealed class BatchNormInputTests : IDisposable
     readonly DisposeScope scope = NewDisposeScope();
     public void Dispose() => scope.Dispose();
 
-    static Module<Tensor, Tensor> Network(Module<Tensor, Tensor> normalisation, long axes = 2)
+    static Module<Tensor, Tensor> Network(Module<Tensor, Tensor> normalisation, long axes = 2, long padding = 1)
     {
         Module<Tensor, Tensor> Convolution(long from) => axes switch
         {
-            1 => Conv1d(from, 16L, 3L, padding: 1L),
-            2 => Conv2d(from, 16L, 3L, padding: 1L),
-            _ => Conv3d(from, 16L, 3L, padding: 1L),
+            1 => Conv1d(from, 16L, 3L, padding: padding),
+            2 => Conv2d(from, 16L, 3L, padding: padding),
+            _ => Conv3d(from, 16L, 3L, padding: padding),
         };
         return Sequential(("first", Convolution(4)), ("norm", normalisation), ("relu", ReLU()), ("second", Convolution(16)));
     }
@@ -37,13 +37,13 @@ public sealed class BatchNormInputTests : IDisposable
         return wide.add(mean);
     }
 
-    static Tensor[] Gradients(Module<Tensor, Tensor> model, Tensor x, Action<CompressionOptions>? configure)
+    static Tensor[] Gradients(Module<Tensor, Tensor> model, Tensor x, Action<CompressionOptions>? configure, string of = "first")
     {
         model.zero_grad();
         using var compression = configure is null ? null : model.CompressActivations(configure);
         using (var y = model.call(x))
         using (var loss = y.mul(y).mul(y).mean()) loss.backward();
-        return [.. model.named_parameters().Where(p => p.name.StartsWith("first")).Select(p => p.parameter.grad!.detach().to(float64))];
+        return [.. model.named_parameters().Where(p => p.name.StartsWith(of)).Select(p => p.parameter.grad!.detach().to(float64))];
     }
 
     static void AssertNear(Module<Tensor, Tensor> model, Tensor x, Action<CompressionOptions> configure)
@@ -79,6 +79,20 @@ public sealed class BatchNormInputTests : IDisposable
             var batch = new SharedBatchNorm(input.numel() / input.shape[1], _ => { });
             return batch.Normalise(input, mean, variance, null, null, 1e-5);
         }
+    }
+
+    // A transform's steps would be larger than the contrast.
+    [Theory, InlineData(100, "dct:10", 0.9), InlineData(1000, "quant:8", 0.99), InlineData(10_000, "quant:8", 0.95)]
+    public void A_map_of_little_contrast_is_held_in_eight_bits(double mean, string kept, double least)
+    {
+        var (model, x) = (Network(BatchNorm2d(16), padding: 0), Input(mean, 8, 4, 34, 34));
+        var (exact, found) = (Gradients(model, x, null, "norm.weight")[0], Gradients(model, x, Configure, "norm.weight")[0]);
+        Assert.InRange(functional.cosine_similarity(exact, found, 0, 1e-12).item<double>(), least, 1.0001);
+        using var compression = model.CompressActivations(Configure);
+        model.call(x);
+        Assert.StartsWith(kept, compression.Report().Layers.Single(layer => layer.Name == "norm").KeptAs, StringComparison.Ordinal);
+
+        void Configure(CompressionOptions options) => options.Default(ActivationCodec.Parse("dct:10"));
     }
 
     public static TheoryData<string, string> Norms => new(

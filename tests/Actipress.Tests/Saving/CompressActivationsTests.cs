@@ -1,3 +1,4 @@
+using Actipress.Saving;
 using Actipress.Selection;
 using Actipress.Tests.Autograd;
 using TorchSharp.Modules;
@@ -481,7 +482,7 @@ public class CompressActivationsTests
             squashed.Dispose();
             var loss = functional.tanh(y).mul(y).sum();
             var line = Assert.Single(compression.Report().Layers, layer => layer.SavedBytes > 0);
-            Assert.Equal(("1", "Tanh", 1, "half"), (line.Name, line.Type, line.Maps, line.KeptAs));
+            Assert.Equal(("1", "Tanh", 1, HeldSaturating.How), (line.Name, line.Type, line.Maps, line.KeptAs));
             loss.backward();
         }
 

@@ -58,17 +58,28 @@ public sealed class SixteenBitsTests
         Assert.Null(HeldSaturating.Pack(zeros(0)));
     }
 
-    [Fact]
-    public void A_probability_that_is_almost_one_keeps_the_gradient_of_the_logarithm_of_the_rest()
+    [Theory, InlineData("dct:10"), InlineData("quant:8"), InlineData("half"), InlineData("bf16")]
+    public void A_probability_that_is_almost_one_keeps_the_gradient_of_the_logarithm_of_the_rest(string codec)
     {
         using var everything = NewDisposeScope();
         var logits = torch.linspace(-14, 14, 4096);
         Func<Tensor, Tensor> loss = x => -log(1 - x.sigmoid());
         var plain = ThroughStore.Gradient(loss, logits, null, out _);
-        var rebuilt = ThroughStore.Gradient(loss, logits, ThroughStore.Store(ActivationCodec.Dct(10)), out var report);
+        var rebuilt = ThroughStore.Gradient(loss, logits, ThroughStore.Store(ActivationCodec.Parse(codec)), out var report);
         // The gradient is the probability. In bfloat16 it would be 0 for logits above 7.
         Assert.True(((rebuilt - plain).abs() <= 0.1 * plain.abs() + 1e-4).all().ToBoolean());
         Assert.Contains(HeldSaturating.How, report!.ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory, InlineData("dct:10"), InlineData("quant:8"), InlineData("half"), InlineData("bf16")]
+    public void Small_numbers_keep_the_gradient_of_their_logarithm(string codec)
+    {
+        using var everything = NewDisposeScope();
+        var exponents = torch.linspace(-30, 0, 4096);
+        Func<Tensor, Tensor> loss = x => x.exp().log();
+        var plain = ThroughStore.Gradient(loss, exponents, null, out _);
+        var rebuilt = ThroughStore.Gradient(loss, exponents, ThroughStore.Store(ActivationCodec.Parse(codec)), out _);
+        Assert.True(((rebuilt - plain).abs() <= 2 * MostError * plain.abs()).all().ToBoolean());
     }
 
     [Theory]
