@@ -25,7 +25,7 @@ static class TrainingTable
             Console.WriteLine($"Memory and times are those of one of {ranks} ranks, with its part of each batch.");
         Console.WriteLine($"\nThe maps by layer: {LayersOf(path)}. Results: {path}");
         foreach (var weights in result.Weights ?? []) Console.WriteLine($"Weights: {weights}");
-        if (!result.Interrupted) Console.WriteLine($"Next:\n{string.Join('\n', Next(result.Plan).Select(command => $"  {command}"))}");
+        if (!result.Interrupted) Console.WriteLine($"Next:\n{string.Join('\n', Next(result).Select(command => $"  {command}"))}");
         File.WriteAllText(LayersOf(path), $"{report}");
     }
 
@@ -111,13 +111,28 @@ static class TrainingTable
         static double Variance(double share) => share * (1 - share);
     }
 
-    // Three commands to try next: another codec, another network, and the memory of a large network.
-    static string[] Next(TrainingPlan plan) =>
-    [
-        plan.Codec == "dct:4" ? "./actipress train --codec dct:10" : "./actipress train --codec dct:4",
-        plan.Model == "unet3d" ? "./actipress train --model resnet20" : "./actipress train --model unet3d",
-        "./actipress memory ResNet18",
-    ];
+    // Three commands to try next: after volumes of the user's own their masks, otherwise another network and the memory of a large network.
+    static string[] Next(TrainingResult result)
+    {
+        var (plan, codec) = (result.Plan, result.Plan.Codec == "dct:4" ? "dct:10" : "dct:4");
+        if (KnownData.All.Any(known => known.Name == plan.Data))
+            return
+            [
+                $"./actipress train --codec {codec}",
+                plan.Model == "unet3d" ? "./actipress train --model resnet20" : "./actipress train --model unet3d",
+                "./actipress memory ResNet18",
+            ];
+        var again = $"./actipress train --data {Argument(plan.Data)}";
+        return
+        [
+            .. (result.Weights ?? []).TakeLast(1).Select(weights =>
+                $"./actipress predict --weights {Argument(weights)} --images FOLDER --out masks"),
+            $"{again} --codec {codec}",
+            .. plan.Memory is null ? (string[])[$"{again} --memory 8GiB"] : [],
+        ];
+    }
+
+    static string Argument(string text) => text.Contains(' ') ? $"\"{text}\"" : text;
 
     static string MiB(long? bytes) => bytes is null ? "-" : FormattableString.Invariant($"{bytes / 1048576.0:0.0} MiB");
 

@@ -88,6 +88,34 @@ public sealed class CliTests : IDisposable
     }
 
     [Fact]
+    public void After_volumes_of_ones_own_the_next_command_writes_their_masks()
+    {
+        string In(params string[] parts) => Path.Combine([folder, "my scans", .. parts]);
+        foreach (var part in (string[])["imagesTr", "labelsTr"]) Directory.CreateDirectory(In(part));
+        Affine upright = new([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]);
+        for (var seed = 0; seed < 3; seed++)
+        {
+            var random = new Random(seed);
+            var label = Enumerable.Range(0, 32 * 32 * 16).Select(i => i % 32 / 16 == seed % 2 ? 1f : 0).ToArray();
+            var image = label.Select(value => 2 * value + random.NextSingle()).ToArray();
+            Nifti.Write(In("imagesTr", $"c{seed}.nii.gz"), new(image, [32, 32, 16], [1, 1, 1], upright));
+            Nifti.Write(In("labelsTr", $"c{seed}.nii.gz"), new(label, [32, 32, 16], [1, 1, 1], upright), NiftiType.UInt8);
+        }
+        var ended = Run(
+            "train", "--data", In(), "--epochs", "1", "--batch", "1", "--features", "2", "--patch", "16x32x32", "--out", In("runs"));
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var next = ended.Output[ended.Output.IndexOf("Next:", StringComparison.Ordinal)..].Split('\n', StringSplitOptions.TrimEntries)[1..];
+        Assert.Equal(
+            [$"./actipress train --data \"{In()}\" --codec dct:4", $"./actipress train --data \"{In()}\" --memory 8GiB"], next[1..3]);
+
+        var weights = next[0].Split('"')[1];
+        Assert.Equal($"./actipress predict --weights \"{weights}\" --images FOLDER --out masks", next[0]);
+        var predicted = Run("predict", "--weights", weights, "--images", In("imagesTr"), "--out", In("masks"));
+        Assert.True(predicted.ExitCode == 0, predicted.All);
+        Assert.Equal(3, Directory.GetFiles(In("masks"), "c?.nii.gz").Length);
+    }
+
+    [Fact]
     public void Ctrl_C_ends_training_and_keeps_what_was_done()
     {
         // A shell's background job ignores the signal, and so does every process that it starts.
