@@ -467,7 +467,7 @@ sealed class ActivationStore : SavedTensorHooks
         var rebuilt = use.ReadsBits ? map.BitsFor(use.Need)!.Unpack() : decoded.Of(map);
         timelines.Rebuilt(map, LibTorch.Data(rebuilt));
         var shown = map.Geometry.Show(rebuilt, use.Geometry, withGaps: use.MayReadLayout);
-        if (use.Means is { } means && map.Values!.Fineness < Fineness.Exact)
+        if (use.Means is { } means && map.Values is { Fineness: < Fineness.Exact } && !use.ReadsBits)
             return BatchNormInput.ForBackward(shown, means, mayChange: map is { Users: 1, HasPackedValues: true });
         var isConvolutions = use.By.Operation.ShortName == "convolution" && map is { Users: 1, IsHeldRaw: false };
         return isConvolutions ? ConvolutionInput.ForBackward(shown) : shown;

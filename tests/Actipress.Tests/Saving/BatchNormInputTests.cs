@@ -146,6 +146,14 @@ public sealed class BatchNormInputTests : IDisposable
     }
 
     [Fact]
+    public void Signs_that_the_user_asks_for_are_no_values()
+    {
+        var (model, x) = (Network(BatchNorm2d(16)), Input(0, 8, 4, 32, 32));
+        var found = Gradients(model, x, options => options.Operation("aten::native_batch_norm", SavedNeed.Sign));
+        Assert.True(found.All(gradient => gradient.isfinite().all().ToBoolean()));
+    }
+
+    [Fact]
     public void What_is_held_exactly_stays_as_it_is()
     {
         var (model, x) = (Network(BatchNorm2d(16)), Input(1000, 8, 4, 32, 32));
