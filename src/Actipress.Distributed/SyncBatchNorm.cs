@@ -74,7 +74,7 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
         using (variance)
         {
             Track(elements, mean, variance);
-            var batch = new SharedBatchNorm(elements, ranks.HasNoExamples ? SumOfOthers : Sum);
+            var batch = new SharedBatchNorm(elements, ranks.HasNoExamples || input.numel() == 0 ? SumOfOthers : Sum);
             if (input.numel() > 0) return batch.Normalise(input, mean, variance, weight, bias, epsilon);
             // libtorch's batch norm of no examples has no backward pass, in which the other ranks wait for this one's sums.
             using Tensor none = zeros([1, .. input.shape[1..]], input.dtype, input.device), one = cat([input, none]);
@@ -119,9 +119,10 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
         all.data<double>().CopyTo(numbers);
     }
 
-    // What has no part in the statistics has no gradient by them.
+    // What has no part in the statistics adds nothing to the sums, and has no gradient by them.
     void SumOfOthers(double[] numbers)
     {
+        Array.Clear(numbers);
         Sum(numbers);
         Array.Clear(numbers);
     }

@@ -1,4 +1,3 @@
-using Actipress.Codecs;
 using Actipress.Selection;
 using static TorchSharp.torch;
 
@@ -136,8 +135,10 @@ sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = Value
     static bool AreInRangeOfFloat16(Tensor values)
     {
         if (values.NumberOfElements == 0) return true;
-        var (lowest, highest) = MapValues.Range(values);
-        return lowest >= finfo(float16).min && highest <= finfo(float16).max;
+        var (lowest, highest) = values.aminmax();
+        using (lowest)
+        using (highest)
+            return lowest.item<float>() >= finfo(float16).min && highest.item<float>() <= finfo(float16).max;
     }
 
     Tensor DecodeValues(Tensor[] sections)
