@@ -109,8 +109,10 @@ public sealed class MemoryBudget
             timeline.Dispose();
             plan = new StepPlan(timeline, moments, Of);
             timeline = null;
-            Choose();
-            if (!isMeasuredAgain && plan.LeastBytes > Room && plan.LeastBytes <= Room + Room / NearlyEnough) MeasureAgain();
+            // The first step of a process, or of a module, allocates memory that it keeps for good, and that is no part of later steps.
+            if (!isMeasuredAgain && plan.LeastBytes > Room && plan.LeastBytes <= Room + Room / NearlyEnough)
+                (isMeasuredAgain, plan) = (true, null);
+            else Choose();
         }
         else if (bytes > Room || misses > 0)
         {
@@ -118,13 +120,6 @@ public sealed class MemoryBudget
             correction = Math.Max(bytes > Room ? correction : 0, bytes - plan!.Peak(place));
             Choose();
         }
-    }
-
-    // The first step of a process, or of a module, allocates memory that it keeps for good, and that is no part of later steps.
-    void MeasureAgain()
-    {
-        (isMeasuredAgain, plan, misses, place, rungs) = (true, null, 0, 0, []);
-        (LeastBytes, PlannedBytes, Codecs) = (null, null, new Dictionary<string, ActivationCodec>());
     }
 
     void Choose()
