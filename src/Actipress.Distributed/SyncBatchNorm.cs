@@ -1,4 +1,5 @@
 using Actipress.Backward;
+using Actipress.Maps;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -93,7 +94,7 @@ public sealed class SyncBatchNorm : nn.Module<Tensor, Tensor>
         if (own > 0)
         {
             var wide = input.dtype is ScalarType.Float16 or ScalarType.BFloat16 ? input.to(ScalarType.Float32) : input;
-            var (variances, means) = var_mean(wide, [0, .. Enumerable.Range(2, (int)input.dim() - 2)], unbiased: false);
+            var (variances, means) = var_mean(wide, ChannelAxis.Others(wide), unbiased: false);
             double[] spreads = Numbers(variances), middles = Numbers(means);
             for (var c = 0; c < channels; c++)
                 (numbers[c], numbers[channels + c]) = (own * middles[c], own * (spreads[c] + middles[c] * middles[c]));

@@ -121,10 +121,8 @@ sealed record SharedBatchNorm(long Elements, Action<double[]> Sum)
     {
         using var scope = NewDisposeScope();
         var precise = map.device_type == DeviceType.MPS ? ScalarType.Float32 : ScalarType.Float64;
-        long[] others = [0, .. Enumerable.Range(2, (int)map.dim() - 2)];
-        long[] alongChannels = [1, -1, .. Enumerable.Repeat(1L, (int)map.dim() - 2)];
         var accumulated = gradient.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
-        var centred = map.to(accumulated).Add(call.Mean!.to(accumulated).view(alongChannels).neg());
+        var centred = map.to(accumulated).Add(PerChannel(call.Mean!).neg());
         var inverse = call.Deviation!.to(precise).Add(call.Epsilon).rsqrt();
         BatchNormSums own = new(OfChannels(gradient), OfChannels(gradient.mul(centred)), OfChannels(centred));
         var all = call.Wants.Input ? own.OfWholeBatch(this) : own with { Deviations = new double[own.Deviations.Length] };
@@ -141,8 +139,9 @@ sealed record SharedBatchNorm(long Elements, Action<double[]> Sum)
         return (byInput.to(gradient.dtype).MoveToOuterDisposeScope(), byWeight, byBias);
 
         Tensor? Given(bool wanted, Func<Tensor> make) => wanted ? make().to(accumulated).MoveToOuterDisposeScope() : null;
-        double[] OfChannels(Tensor values) => values.sum(others, type: precise).to(ScalarType.Float64).cpu().data<double>().ToArray();
+        double[] OfChannels(Tensor values) =>
+            values.sum(ChannelAxis.Others(map), type: precise).to(ScalarType.Float64).cpu().data<double>().ToArray();
         Tensor Vector(double[] numbers) => tensor(numbers).to(precise).to(map.device);
-        Tensor PerChannel(Tensor numbers) => numbers.to(accumulated).view(alongChannels);
+        Tensor PerChannel(Tensor numbers) => ChannelAxis.Along(map, numbers.to(accumulated));
     }
 }

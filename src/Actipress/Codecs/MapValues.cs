@@ -1,3 +1,4 @@
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Codecs;
@@ -11,22 +12,11 @@ static class MapValues
     /// <summary>Whether sums of the values stay finite, and whether the map has zeros and no negative values.</summary>
     public static bool IsUsable(Tensor map, out bool isPositive, out LeftRaw why)
     {
-        var (lowest, highest) = Range(map);
+        var (lowest, highest) = ValueRange.Of(map);
         isPositive = lowest == 0;
         var isUsable = lowest >= -Largest && highest <= Largest;
         why = isUsable ? LeftRaw.No : LeftRaw.NotFinite;
         return isUsable;
-    }
-
-    /// <summary>The lowest and the highest value; NaN where the map has a NaN.</summary>
-    public static (double Lowest, double Highest) Range(Tensor map)
-    {
-        var (lowest, highest) = map.aminmax();
-        using (lowest)
-        using (highest)
-        using (var wideLowest = lowest.to(float64))
-        using (var wideHighest = highest.to(float64))
-            return (wideLowest.item<double>(), wideHighest.item<double>());
     }
 
     /// <summary>The values as row-major float32.</summary>

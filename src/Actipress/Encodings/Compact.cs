@@ -1,3 +1,4 @@
+using Actipress.Maps;
 using Actipress.Selection;
 using static TorchSharp.torch;
 
@@ -135,10 +136,8 @@ sealed record Compact(IndexForm Index = IndexForm.Auto, ValueForm Values = Value
     static bool AreInRangeOfFloat16(Tensor values)
     {
         if (values.NumberOfElements == 0) return true;
-        var (lowest, highest) = values.aminmax();
-        using (lowest)
-        using (highest)
-            return lowest.item<float>() >= finfo(float16).min && highest.item<float>() <= finfo(float16).max;
+        var (lowest, highest) = ValueRange.Of(values);
+        return lowest >= finfo(float16).min && highest <= finfo(float16).max;
     }
 
     Tensor DecodeValues(Tensor[] sections)

@@ -1,4 +1,5 @@
 using Actipress.Autograd;
+using Actipress.Maps;
 using static TorchSharp.torch;
 
 namespace Actipress.Saving;
@@ -18,14 +19,12 @@ static class BatchNormInput
     public static Tensor ForBackward(Tensor rebuilt, Tensor means, bool mayChange)
     {
         if (rebuilt.dtype != means.dtype || rebuilt.shape[1] != means.NumberOfElements) return rebuilt;
-        long[] alongChannels = [1, -1, .. Enumerable.Repeat(1L, (int)rebuilt.dim() - 2)];
-        long[] others = [0, .. Enumerable.Range(2, (int)rebuilt.dim() - 2)];
-        using Tensor wanted = means.view(alongChannels), down = wanted.neg();
+        using Tensor wanted = ChannelAxis.Along(rebuilt, means), down = wanted.neg();
         // Sums of values far from zero would lose the digits that count.
         var centred = mayChange ? rebuilt : rebuilt.clone();
         if (!mayChange) rebuilt.Dispose();
         centred.Add_(down);
-        using Tensor left = centred.mean(others, keepdim: true), up = wanted.sub(left);
+        using Tensor left = centred.mean(ChannelAxis.Others(centred), keepdim: true), up = wanted.sub(left);
         return centred.Add_(up);
     }
 }

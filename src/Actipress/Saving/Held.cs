@@ -153,7 +153,7 @@ sealed class HeldBits(ExactBits bits, Need.Inside need, ScalarType type, bool te
     /// <param name="beside">The bits for layers of other bounds, disposed with these bits; null for none.</param>
     public static HeldBits Pack(Tensor map, Need.Inside need, HeldInside? beside)
     {
-        var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && MapValues.Range(map).Lowest >= 0;
+        var tellsZeros = need is { Low: 0, High: < double.PositiveInfinity } && ValueRange.Of(map).Lowest >= 0;
         if (map.device_type == DeviceType.CPU && map.dtype == ScalarType.Float32 && map.is_contiguous())
             return new(ExactBits.PackInside(map, (float)need.Low, (float)need.High), need, map.dtype, tellsZeros, beside);
         using var inside = need.Bits(map);

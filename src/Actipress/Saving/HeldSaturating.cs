@@ -1,5 +1,4 @@
 using Actipress.Autograd;
-using Actipress.Codecs;
 using Actipress.Maps;
 using static TorchSharp.torch;
 
@@ -40,7 +39,7 @@ sealed class HeldSaturating : Packed
     public static HeldSaturating? Pack(Tensor values, Device? elsewhere = null)
     {
         if (values.dtype is not (ScalarType.Float32 or ScalarType.Float64) || values.NumberOfElements == 0) return null;
-        var (lowest, highest) = MapValues.Range(values);
+        var (lowest, highest) = ValueRange.Of(values);
         if (!(lowest >= -1 && highest <= 1)) return null;
         using var untracked = no_grad();
         using Tensor detached = values.detach(), flat = detached.reshape(-1);

@@ -1,4 +1,5 @@
 using Actipress.Codecs;
+using Actipress.Maps;
 using Actipress.Selection;
 using static TorchSharp.torch;
 
@@ -67,7 +68,7 @@ static class Sensitivity
     public static bool BearsSixteenBits(Tensor map, Need need)
     {
         if (map.NumberOfElements == 0) return true;
-        if (need == Need.Angle) return MapValues.Range(map) is var (lowest, highest) && lowest > -MostOfAngles && highest < MostOfAngles;
+        if (need == Need.Angle) return ValueRange.Of(map) is var (lowest, highest) && lowest > -MostOfAngles && highest < MostOfAngles;
         if (need != Need.Score) return true;
         // The largest product of a query and a key is that of the longest ones. A query counts as if the key were as long, and so does a
         // key.
