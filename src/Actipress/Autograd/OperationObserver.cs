@@ -413,7 +413,7 @@ sealed class Operation
     static readonly FrozenSet<string> derivable = FrozenSet.ToFrozenSet(
     [
         "native_batch_norm", "native_group_norm", "native_layer_norm", "relu", "leaky_relu", "hardtanh", "silu", "hardswish", "gelu",
-        "elu", "add", "mul", "cat",
+        "elu", "_prelu_kernel", "add", "mul", "cat",
     ]);
 
     static readonly FrozenSet<string> batchNorms = FrozenSet.ToFrozenSet(["native_batch_norm", "cudnn_batch_norm"]);

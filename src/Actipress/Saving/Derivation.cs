@@ -102,7 +102,7 @@ abstract class Derivation
     /// <summary>A function that an operation applies to each element.</summary>
     /// <param name="operation">The operation.</param>
     /// <param name="of">Its argument.</param>
-    /// <param name="first">Its first number: the slope of a LeakyReLU, the alpha of an ELU, or the lower bound of a Hardtanh.</param>
+    /// <param name="first">Its first number: the slope of a LeakyReLU or PReLU, the alpha of an ELU, or the lower bound of a Hardtanh.</param>
     /// <param name="second">Its second number: the upper bound of a Hardtanh.</param>
     public sealed class Function(Operation operation, Derivation of, double first, double second) : Derivation
     {
@@ -137,7 +137,7 @@ abstract class Derivation
             "silu" => nn.functional.silu(values, inplace: true),
             "elu" => values.Elu_(first).alias(),
             "hardswish" => nn.functional.hardswish(values, inplace: true),
-            "leaky_relu" => values.LeakyRelu_(first).alias(),
+            "leaky_relu" or "_prelu_kernel" => values.LeakyRelu_(first).alias(),
             "hardtanh" => values.Hardtanh_(first, second).alias(),
             _ => nn.functional.gelu(values),
         };

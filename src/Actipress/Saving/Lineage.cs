@@ -71,6 +71,9 @@ sealed class Lineage
             case "silu" or "hardswish" or "gelu" or "elu" or "leaky_relu" or "hardtanh":
                 return OfArgument(frame, 0, result, heldOf) is { } argument
                     ? new Derivation.Function(frame.Operation, argument, frame.Numbers[1], frame.Numbers[2]) : null;
+            case "_prelu_kernel":
+                return SlopeOf(frame.Arguments[1]) is { } slope && OfArgument(frame, 0, result, heldOf) is { } scaled
+                    ? new Derivation.Function(frame.Operation, scaled, slope, double.NaN) : null;
             case "add" when frame.Numbers[2] != 1:
                 return null;
             case "add" or "mul":
@@ -82,6 +85,14 @@ sealed class Lineage
                     return new Derivation.Normalised(new Derivation.Held(map), input.shape, new(frame, results, input.shape));
                 }
         }
+    }
+
+    // The slope of a PReLU that has one for all channels. The optimizer may change it before the backward pass.
+    static double? SlopeOf(nint implementation)
+    {
+        using var weight = LibTorch.OfImplementation(implementation);
+        if (weight.NumberOfElements != 1 || weight.device_type != DeviceType.CPU) return null;
+        return weight.dtype == ScalarType.Float64 ? weight.item<double>() : weight.dtype == ScalarType.Float32 ? weight.item<float>() : null;
     }
 
     // One operand has as many elements as the result, so that its shape is the result's. The other operand has as many too, or is a factor

@@ -61,6 +61,8 @@ public sealed class DerivedMapTests : IDisposable
         ["ELU"] = (t, x) => t.Convolved(t.Norm(x).elu(slope, one, one)),
         ["SELU, of which the argument follows"] = (t, x) => t.Convolved(selu(t.Norm(x))),
         ["CELU, of which the argument follows"] = (t, x) => t.Convolved(t.Norm(x).celu(slope)),
+        ["PReLU"] = (t, x) => t.Convolved(prelu(t.Norm(x), t.bias.narrow(0, 0, 1))),
+        ["PReLU of a slope for each channel, of which the argument follows"] = (t, x) => t.Convolved(prelu(t.Norm(x), t.bias)),
         ["Hardswish"] = (t, x) => t.Convolved(hardswish(t.Norm(x))),
         ["GELU"] = (t, x) => t.Convolved(gelu(t.Norm(x))),
         ["GELU of a held map"] = (t, x) => t.Convolved(gelu(x)),
@@ -177,6 +179,32 @@ public sealed class DerivedMapTests : IDisposable
                 loss = conv2d(Norm(leaf.sin()).relu(), k).sum();
             between();
             return autograd.grad([loss], [k])[0];    // the gradient of the convolution alone; libtorch checks what the norm itself saved
+        }
+    }
+
+    [Theory]
+    [InlineData(1, true)]
+    [InlineData(16, false)]
+    public void A_PReLU_of_one_slope_is_no_map_of_its_own_and_its_slope_may_change(long slopes, bool isDerived)
+    {
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), PReLU(slopes, 0.3), Conv2d(16, 4, 3));
+        Tensor Of(string name) => model.named_parameters().Single(one => one.name == name).parameter;
+        var (x, slope, last) = (avg_pool2d(randn(8, 3, 32, 32), 5, 1, 2).Mul(4), Of("2.weight"), Of("3.weight"));
+        var plain = Gradient();
+        using var compression = model.CompressActivations(ActivationCodec.Dct(4));
+        var (packed, again) = (Gradient(), Gradient());
+        Assert.Equal(isDerived, compression.Report().Layers.Single(layer => layer.Name == "3").KeptAs == "derived from 1");
+        foreach (var found in (Tensor[])[packed, again])
+            Assert.InRange((found - plain).norm().item<float>() / plain.norm().item<float>(), 0, 0.1);
+
+        // The last convolution's gradient alone, since libtorch checks what the PReLU itself saved.
+        Tensor Gradient()
+        {
+            using (no_grad()) slope.fill_(0.3);
+            using var y = model.call(x);
+            using var loss = y.square().mean();
+            using (no_grad()) slope.fill_(-3);
+            return autograd.grad([loss], [last])[0];
         }
     }
 
