@@ -44,7 +44,7 @@ static class PredictCommand
         var overlap = Values.Fraction("--overlap", "Least share of a window that its neighbour has too, from 0 to below 1.", 0.5);
         var overwrite = new Option<bool>("--overwrite")
         {
-            Description = "Replace files of the same names in the --out folder; others stay.",
+            Description = "Replace files of the same names in the --out folder; others stay, and their masks are named.",
         };
         var misplaced = VolumeOptions.Misplaced();
         var unreadable = VolumeOptions.Unreadable();
@@ -73,7 +73,7 @@ static class PredictCommand
             {
                 var cases = ScanFolder.Open(
                     parsed.GetValue(images)!, parsed.GetValue(labels), description.Scans?.Chosen?.Of ?? description.Channels,
-                    description.Scans?.ChannelNames);
+                    description.Scans?.ChannelNames, description.Scans?.ClassNames);
                 var notes = new DataNotes();
                 using var progress = new StatusLine();
                 using var afterStep = interruption.AfterStep();

@@ -44,7 +44,8 @@ sealed class VolumeOptions
         "--misplaced", "What is done with channels and labels that do not lie on their image's voxels: refuse (the default) or resample.");
 
     public static Option<Unreadable?> Unreadable() =>
-        Values.OneOf<Unreadable>("--unreadable", "What is done with a case that cannot be read: stop (the default) or skip.");
+        Values.OneOf<Unreadable>(
+            "--unreadable", "What is done with a case that cannot be read or has no mask: stop (the default) or skip.");
 
     public IReadOnlyList<Option> All => [classes, channels, spacing, window, relabel, misplaced, unreadable];
 

@@ -30,10 +30,12 @@ public static class Brats
     /// <param name="relabelling">
     /// The relabelling of the numbers in label files; null for that of the year, which the names and the files give.
     /// </param>
+    /// <param name="unreadable">How a patient without labels, and a label file that holds no labels, are handled.</param>
     /// <exception cref="InvalidDataException">
     /// There is no patient, or a patient lacks a modality or labels; the message names the patients.
     /// </exception>
-    public static VolumeFiles Open(string folder, IReadOnlyList<string>? wanted = null, Relabelling? relabelling = null)
+    public static VolumeFiles Open(string folder, IReadOnlyList<string>? wanted = null, Relabelling? relabelling = null,
+        Unreadable unreadable = Unreadable.Stop)
     {
         if (wanted?.FirstOrDefault(word => !modalities.Any(known => known.Modality == word)) is { } unknown)
             throw new ArgumentException($"No modality '{unknown}': wanted "
@@ -52,18 +54,19 @@ public static class Brats
             foreach (var (kind, file) in patient.Files)
                 if (kind != Labels && !wanted.Contains(kind)) notes.Add("a modality that not every patient has, or none that is wanted, "
                     + "left out", file);
-        var cases = patients.Select(patient => new VolumeCase(Path.GetRelativePath(folder, patient.Folder) is var name && name != "."
-            ? Path.GetFileName(name) : Path.GetFileName(Path.GetFullPath(folder)), [.. wanted.Select(kind => File(patient, kind))],
-            [File(patient, Labels)])).ToArray();
-        var (become, classes) = LabelsOf(folder, cases, relabelling, notes);
+        var cases = unreadable.Cases(
+            patients, Name, patient => new(Name(patient), [.. wanted.Select(kind => File(patient, kind))], [File(patient, Labels)]), notes);
+        var (become, classes) = LabelsOf(folder, cases, relabelling, unreadable, notes);
         return new("brats", cases, wanted.Count, classes) { Relabelling = become, ChannelNames = wanted, Notes = notes };
+
+        static string Name((string Folder, Dictionary<string, string> Files) patient) => Path.GetFileName(Path.GetFullPath(patient.Folder));
 
         static string File((string Folder, Dictionary<string, string> Files) patient, string kind) =>
             patient.Files.TryGetValue(kind, out var file)
             ? file
             : throw new InvalidDataException($"{patient.Folder} has no {kind}: found "
-            + $"{string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, take the patient out, or ask for the "
-            + "modalities that all have.");
+            + $"{string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, take the patient out (--unreadable skip "
+            + "does), or ask for the modalities that all have.");
     }
 
     internal static bool IsModality(string name) => modalities.Any(known => known.Modality == name);
@@ -130,12 +133,14 @@ public static class Brats
         return null;
     }
 
-    static (Relabelling Relabelling, int Classes) LabelsOf(string folder, VolumeCase[] cases, Relabelling? relabelling, DataNotes notes)
+    static (Relabelling Relabelling, int Classes) LabelsOf(
+        string folder, VolumeCase[] cases, Relabelling? relabelling, Unreadable unreadable, DataNotes notes)
     {
         var byYear = cases.Select(one => one.Labels[0]).ToLookup(Year);
         var (oldest, before, since) = (byYear[2015].ToArray(), byYear[2017].ToArray(), byYear[2023].ToArray());
         var none = relabelling ?? Relabelling.None;
-        var (old, middle, late) = (LabelValues.In(oldest, none), LabelValues.In(before, none), LabelValues.In(since, none));
+        var (old, middle, late) =
+            (LabelValues.In(oldest, none, unreadable), LabelValues.In(before, none, unreadable), LabelValues.In(since, none, unreadable));
         var most = old.Concat(middle).Concat(late).Append(0).Max() + 1;
         if (relabelling is not null) return (relabelling, Math.Max(2, most));
         if (!middle.Contains(4) || middle.Except(withoutThree).Any()) return (none, Math.Max(oldest.Length > 0 ? 5 : 4, most));

@@ -17,22 +17,24 @@ public static class Decathlon
     /// <param name="folder">The task's folder.</param>
     /// <param name="classes">The number of classes; null for that of <c>dataset.json</c>, else that of the label files.</param>
     /// <param name="relabelling">The relabelling of the numbers in label files.</param>
+    /// <param name="unreadable">How an image without labels, and a label file that holds no labels, are handled.</param>
     /// <exception cref="InvalidDataException">A folder or file is missing or of another format; the message says which.</exception>
-    public static VolumeFiles Open(string folder, int? classes = null, Relabelling? relabelling = null)
+    public static VolumeFiles Open(
+        string folder, int? classes = null, Relabelling? relabelling = null, Unreadable unreadable = Unreadable.Stop)
     {
         var path = Path.Combine(folder, "dataset.json");
         var description = File.Exists(path) ? Description.Read(path) : null;
         var (images, labels) = (VolumeFolder.Of(Path.Combine(folder, "imagesTr")), VolumeFolder.Of(Path.Combine(folder, "labelsTr")));
-        var cases = description?.Listed is { Count: > 0 } listed ? Listed(folder, listed, description.Channels.Count)
-            : InFolders(folder, images, labels, description?.Channels.Count);
         var (name, notes) = (description?.Name ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))),
             new DataNotes());
+        var cases = description?.Listed is { Count: > 0 } listed ? Listed(folder, listed, description.Channels.Count)
+            : InFolders(folder, images, labels, description?.Channels.Count, unreadable, notes);
         var channels = description?.Channels.Count
             ?? (cases[0].Images.Count > 1 ? cases[0].Images.Count : Nifti.Channels(cases[0].Images[0]));
         var (become, count, classNames) = (classes ?? description?.Classes.Count) is { } known
             ? (relabelling ?? description?.Relabelling ?? Relabelling.None, known, known == description?.Classes.Count
             ? description.Classes : null)
-            : LabelValues.Classes([.. cases.SelectMany(one => one.Labels)], relabelling, name, notes);
+            : LabelValues.Classes([.. cases.SelectMany(one => one.Labels)], relabelling, name, unreadable, notes);
         var files = new VolumeFiles(name, cases, channels, count)
         {
             Relabelling = become,
@@ -41,24 +43,27 @@ public static class Decathlon
             Notes = notes
         };
         var used = cases.SelectMany(one => one.Images.Concat(one.Labels)).Select(Path.GetFullPath).ToHashSet(StringComparer.Ordinal);
-        foreach (var file in images.Volumes.Values.Concat(labels.Volumes.Values).Where(file => !used.Contains(Path.GetFullPath(file))))
-            files.Notes.Add(description?.Listed is { Count: > 0 } ? "not listed in dataset.json, left out"
-                : "a label without its image, left out", file);
+        var isListed = description?.Listed is { Count: > 0 };
+        IEnumerable<string> found = isListed ? images.Volumes.Values.Concat(labels.Volumes.Values) : labels.Volumes.Values;
+        foreach (var file in found.Where(file => !used.Contains(Path.GetFullPath(file))))
+            files.Notes.Add(isListed ? "not listed in dataset.json, left out" : "a label without its image, left out", file);
         files.Notes.AddLeftOut(images);
         files.Notes.AddLeftOut(labels);
         return files;
     }
 
-    static VolumeCase[] InFolders(string folder, VolumeFolder images, VolumeFolder labels, int? channels)
+    static VolumeCase[] InFolders(
+        string folder, VolumeFolder images, VolumeFolder labels, int? channels, Unreadable unreadable, DataNotes notes)
     {
         if (images.Volumes.Count == 0)
             throw new InvalidDataException($"No volumes in {Path.Combine(folder, "imagesTr")}: wanted a task of the Medical Segmentation "
                 + "Decathlon or of nnU-Net, with .nii.gz files in imagesTr and labelsTr.");
-        return [.. ByCase(images, name => labels.Volumes.ContainsKey(name), channels)
-            .Select(one => labels.Volumes.TryGetValue(one.Name, out var label)
-            ? one with { Labels = [label] }
-            : throw new InvalidDataException($"{one.Images[0]} has no labels: wanted {one.Name}.nii.gz in "
-            + $"{Path.Combine(folder, "labelsTr")}. Add them, or take the image out."))];
+        return unreadable.Cases(
+            ByCase(images, name => labels.Volumes.ContainsKey(name), channels), one => one.Name,
+            one => labels.Volumes.TryGetValue(one.Name, out var label) ? one with { Labels = [label] }
+                : throw new InvalidDataException($"{one.Images[0]} has no labels: wanted {one.Name}.nii.gz in "
+                    + $"{Path.Combine(folder, "labelsTr")}. Add them, or take the image out (--unreadable skip does)."),
+            notes);
     }
 
     /// <summary>

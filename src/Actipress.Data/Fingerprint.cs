@@ -5,16 +5,6 @@ using System.Security.Cryptography;
 
 namespace Actipress.Data;
 
-/// <summary>How a case that cannot be read is handled.</summary>
-public enum Unreadable
-{
-    /// <summary>The run ends with the case's message.</summary>
-    Stop,
-
-    /// <summary>The run continues without the case, and names it.</summary>
-    Skip,
-}
-
 /// <summary>The properties of a data set of volumes, which is read once before training: they give the defaults and are printed.</summary>
 /// <param name="Cases">The number of readable cases.</param>
 /// <param name="Extents">The smallest, median and largest depth, height and width.</param>
@@ -48,7 +38,7 @@ public sealed record Fingerprint(
             {
                 refused[index] = failure;
                 if (unreadable == Unreadable.Stop) loop.Stop();
-                else files.Notes.Add($"cannot be read, left out: {(failure.InnerException ?? failure).Message}", files.Case(index));
+                else files.Notes.Add(UnreadableCases.LeftOut(failure), files.Case(index));
             }
             progress?.Report($"{files.Name}: {Interlocked.Increment(ref done)} of {files.Count} cases looked at");
         });

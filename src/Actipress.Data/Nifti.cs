@@ -93,7 +93,7 @@ public static partial class Nifti
             done += wanted;
         }
         file.Finish();
-        return new(values, extents, header.Spacing(extents.Length), header.Affine());
+        return new(values, extents, header.Spacing(extents.Length), header.Affine()) { HasOrientation = header.HasOrientation };
 
         void Scale<T>(ReadOnlySpan<byte> bytes, Span<float> into) where T : unmanaged, INumberBase<T>
         {

@@ -91,10 +91,15 @@ sealed class NiftiHeader
         return slope == 0 || !double.IsFinite(slope) || !double.IsFinite(intercept) ? (1, 0) : (slope, intercept);
     }
 
+    (int Q, int S) Forms => second ? (Int32(344), Int32(348)) : (Int16(252), Int16(254));
+
+    /// <summary>Whether the file has an s-form or a q-form.</summary>
+    public bool HasOrientation => Forms is { Q: > 0 } or { S: > 0 };
+
     /// <summary>The affine: the s-form where the file has one, else the q-form, else the spacing alone, as nifti1.h says.</summary>
     public Affine Affine()
     {
-        var (qform, sform) = second ? (Int32(344), Int32(348)) : (Int16(252), Int16(254));
+        var (qform, sform) = Forms;
         if (sform > 0) return new([.. Enumerable.Range(0, 12).Select(i => second ? Double(400 + 8 * i) : Single(280 + 4 * i))]);
         var spacing = Spacing(3);
         if (qform <= 0) return Data.Affine.Of(spacing[0], spacing[1], spacing[2]);

@@ -14,21 +14,27 @@ public static class ScanFolder
     /// </param>
     /// <param name="channels">The number of channels of a scan.</param>
     /// <param name="channelNames">The names of the channels, where they are known: the modalities of BraTS' patients.</param>
+    /// <param name="classNames">
+    /// The names of the classes, background first, where they are known: the organs of TotalSegmentator's subjects. A subject with a mask
+    /// of each has these as its labels, unless a folder of masks is given.
+    /// </param>
     /// <returns>The cases; a case without masks has no label files.</returns>
     /// <exception cref="InvalidDataException">
     /// There are no scans, a scan lacks a channel, or no scan has a mask in a given folder; the message says what was found.
     /// </exception>
-    public static IReadOnlyList<VolumeCase> Open(string folder, string? labels, int channels, IReadOnlyList<string>? channelNames)
+    public static IReadOnlyList<VolumeCase> Open(string folder, string? labels, int channels, IReadOnlyList<string>? channelNames,
+        IReadOnlyList<string>? classNames = null)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        var scans = Scans(folder, labels, channels, channelNames);
+        var scans = Scans(folder, labels, channels, channelNames, classNames ?? []);
         if (labels is not null && scans.All(scan => scan.Labels.Count == 0))
             throw new InvalidDataException($"No scan has a mask in {labels}: found {VolumeFolder.Holds(labels)}; wanted the scans' names, "
                 + $"such as {scans[0].Name}.nii.gz.");
         return scans;
     }
 
-    static IReadOnlyList<VolumeCase> Scans(string folder, string? labels, int channels, IReadOnlyList<string>? channelNames)
+    static IReadOnlyList<VolumeCase> Scans(
+        string folder, string? labels, int channels, IReadOnlyList<string>? channelNames, IReadOnlyList<string> classNames)
     {
         if (File.Exists(folder))
         {
@@ -50,16 +56,22 @@ public static class ScanFolder
                 .Select(one => one with { Labels = Labels(truth, one.Name) })];
         }
         if (areModalities && Brats.Scans(folder, channelNames!) is { Count: > 0 } patients) return patients;
-        var subjects = TotalSegmentator.Subjects(folder)
-            .Select(subject => (Name: Path.GetFileName(subject.Folder), subject.Image)).ToArray();
+        var subjects = TotalSegmentator.Subjects(folder).ToArray();
         if (subjects.Length > 0)
         {
             var truth = Listed(labels);
-            return [.. subjects.Select(subject => new VolumeCase(subject.Name, [subject.Image], Labels(truth, subject.Name)))];
+            return [.. subjects.Select(subject => new VolumeCase(
+                subject.Name, [subject.Image], truth is null ? Organs(subject.Folder) : Labels(truth, subject.Name)))];
         }
         throw new InvalidDataException($"No scans in {folder}: found "
             + $"{VolumeFolder.Holds(folder)}; wanted .nii.gz or .nii files, a folder for each patient, or the folder within that holds "
             + "them, such as imagesTs.");
+
+        IReadOnlyList<string> Organs(string subject)
+        {
+            var (masks, organs) = (TotalSegmentator.MasksOf(subject), classNames.Skip(1).ToArray());
+            return organs.All(masks.ContainsKey) ? [.. organs.Select(organ => masks[organ])] : [];
+        }
 
         static VolumeFolder? Listed(string? labels) => labels is null ? null : VolumeFolder.Of(labels);
 

@@ -7,6 +7,9 @@ namespace Actipress.Data;
 /// <param name="Affine">The affine from voxels to the scanner's coordinates.</param>
 public sealed record Volume(float[] Values, int[] Extents, double[] Spacing, Affine Affine)
 {
+    /// <summary>Whether the file says how its axes lie in the scanner. If not, the affine is the spacing alone.</summary>
+    public bool HasOrientation { get; init; } = true;
+
     /// <summary>Makes a volume of one class a voxel, for a mask or a prediction.</summary>
     /// <param name="labels">(depth, height, width), row-major.</param>
     /// <param name="extents">Depth, height and width.</param>

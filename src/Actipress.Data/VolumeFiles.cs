@@ -138,6 +138,8 @@ public sealed record VolumeFiles : IDataSet
         FillHoles(image, elements, files.Name);
         var labels = Labels(files, grid);
         var (orientation, extents) = (grid.Orientation, grid.Extents);
+        if (!grid.Volume.HasOrientation)
+            Notes.Add("its file says nothing of its orientation (s-form and q-form are 0): its axes count as RAS", files.Name);
         if (!orientation.IsRas) Notes.Add($"its axes run {orientation}, and are turned to RAS", files.Name);
         int[] turned = orientation.Turn(extents);
         return new(files.Name, orientation.Turn(image, extents), orientation.Turn(labels, extents), [turned[2], turned[1], turned[0]])

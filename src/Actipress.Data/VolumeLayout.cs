@@ -16,20 +16,21 @@ public static class VolumeLayout
     /// </param>
     /// <param name="channels">BraTS' modalities, or the names or numbers of another layout's channels; null for all.</param>
     /// <param name="relabelling">The relabelling of the numbers in label files; null for that of the layout.</param>
+    /// <param name="unreadable">How a case without labels, and a label file that holds no labels, are handled.</param>
     /// <exception cref="InvalidDataException">
     /// The folder has no known layout, or does not follow its layout; the message says where.
     /// </exception>
     public static VolumeFiles Open(string path, IReadOnlyList<string>? classes = null, IReadOnlyList<string>? channels = null,
-        Relabelling? relabelling = null)
+        Relabelling? relabelling = null, Unreadable unreadable = Unreadable.Stop)
     {
         ArgumentNullException.ThrowIfNull(path);
         int? count = classes is [var one] && int.TryParse(one, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number
             : null;
         if (count < 2) throw new ArgumentException($"--classes {count}: wanted 2 or more, background included.", nameof(classes));
-        if (IsTable(path)) return Chosen(VolumeTable.Open(path, NoNames(), relabelling), channels);
+        if (IsTable(path)) return Chosen(VolumeTable.Open(path, NoNames(), relabelling, unreadable), channels);
         if (!Directory.Exists(path)) throw new InvalidDataException($"No folder {path}: wanted {Known}.");
         if (File.Exists(Path.Combine(path, "dataset.json")) || Directory.Exists(Path.Combine(path, "imagesTr")))
-            return Chosen(Decathlon.Open(path, NoNames(), relabelling), channels);
+            return Chosen(Decathlon.Open(path, NoNames(), relabelling, unreadable), channels);
         var folders = Directory.GetDirectories(path).Order(StringComparer.Ordinal).ToArray();
         if (folders.FirstOrDefault(folder => Directory.Exists(Path.Combine(folder, "segmentations"))) is { } subject)
         {
@@ -38,13 +39,13 @@ public static class VolumeLayout
             if (classes is null || count is not null)
                 throw new ArgumentException($"{path} has a mask for each organ: wanted their names, such as --classes spleen,liver. Found "
                     + $"{string.Join(", ", VolumeFolder.Of(Path.Combine(subject, "segmentations")).Volumes.Keys)}.", nameof(classes));
-            return Chosen(TotalSegmentator.Open(path, classes), channels);
+            return Chosen(TotalSegmentator.Open(path, classes, unreadable), channels);
         }
         if (folders.Length == 0 && VolumeFolder.Of(path).Volumes.Count == 0)
             throw new InvalidDataException($"Nothing is known of {path}: found "
                 + $"{VolumeFolder.Holds(path)}; wanted {Known}.");
         VolumeFiles files;
-        try { files = Brats.Open(path, channels, relabelling); }
+        try { files = Brats.Open(path, channels, relabelling, unreadable); }
         catch (InvalidDataException failure) when (failure.Message.StartsWith("No patients", StringComparison.Ordinal))
         {
             throw new InvalidDataException($"Nothing is known of {path}: found folders and volumes, wanted {Known}.", failure);

@@ -13,8 +13,9 @@ static class VolumeTable
     /// <param name="path">The table.</param>
     /// <param name="classes">The number of classes; null for that of the label files.</param>
     /// <param name="relabelling">The relabelling of the numbers in label files.</param>
+    /// <param name="unreadable">How a label file that holds no labels is handled.</param>
     /// <exception cref="InvalidDataException">The file is no such table; the message says where.</exception>
-    public static VolumeFiles Open(string path, int? classes, Relabelling? relabelling)
+    public static VolumeFiles Open(string path, int? classes, Relabelling? relabelling, Unreadable unreadable = Unreadable.Stop)
     {
         if (!File.Exists(path)) throw new InvalidDataException($"No file {path}: wanted a table with columns image and label.");
         var lines = Rows(path).ToArray();
@@ -44,7 +45,7 @@ static class VolumeTable
         // A single file of a case may hold several channels.
         var channels = images.Length > 1 ? images.Length : Nifti.Channels(cases[0].Images[0]);
         var (become, count, classNames) = classes is { } known ? (relabelling ?? Relabelling.None, known, null)
-            : LabelValues.Classes([.. cases.Select(one => one.Labels[0])], relabelling, name, notes);
+            : LabelValues.Classes([.. cases.Select(one => one.Labels[0])], relabelling, name, unreadable, notes);
         return new(name, cases, channels, count)
         {
             Relabelling = become,

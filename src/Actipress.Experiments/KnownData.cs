@@ -36,7 +36,7 @@ public static class KnownData
         new("spleen", "the Decathlon's spleen: CT from -160 to 240 Hounsfield units, 4 mm a voxel", "msd_spleen",
             (folder, plan) => VolumeData.Ct(Decathlon.Open(folder, classes: 2), plan), "imagesTr/spleen_*.nii*"),
         new("ct-spleen", "likewise TotalSegmentator's CT subjects with the mask of their spleen", "totalsegmentator",
-            (folder, plan) => VolumeData.Ct(TotalSegmentator.Open(folder, "spleen"), plan), "s*/ct.nii*"),
+            (folder, plan) => VolumeData.Ct(TotalSegmentator.Open(folder, ["spleen"]), plan), "s*/ct.nii*"),
     ];
 
     /// <summary>The data set called <paramref name="name"/>, or the volumes of the folder or table of this path.</summary>

@@ -117,7 +117,11 @@ public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases,
                 Scan(scan, files.Files(index), predictor, cancellation, rows, tally, page);
             }
         }
-        finally { WriteScores(rows, page); }    // also those of the scans before an interruption
+        finally
+        {
+            WriteScores(rows, page);    // also those of the scans before an interruption
+            NameOthers(rows, notes);
+        }
         return new(Weights, files.Count - skipped.Count, skipped, tally.Counted, tally.Counted == 0 ? null : tally.Mean, rows);
     }
 
@@ -141,6 +145,14 @@ public sealed record Prediction(string Weights, IReadOnlyList<VolumeCase> Cases,
         FileSystemInfo entry = Directory.Exists(here) ? new DirectoryInfo(here) : new FileInfo(here);
         return entry.LinkTarget is not null && entry.ResolveLinkTarget(returnFinalTarget: true) is { } target ? RealPath(target.FullName)
             : here;
+    }
+
+    // Where results may be replaced, masks of other scans stay in the folder.
+    void NameOthers(List<PredictedClass> rows, DataNotes notes)
+    {
+        var written = rows.Select(row => MaskOf(row.Case)).ToHashSet(StringComparer.Ordinal);
+        foreach (var file in Directory.EnumerateFiles(Folder, "*.nii.gz").Where(file => !written.Contains(file)))
+            notes.Add("a mask of an earlier prediction, which these scores do not count", file);
     }
 
     static int ChannelsOf(VolumeCase one) => one.Images.Count > 1 ? one.Images.Count : Nifti.Channels(one.Images[0]);

@@ -17,7 +17,7 @@ static class VolumeData
             outside: 0);
 
     public static TrainingData Brats(string folder, ParsedPlan parsed) =>
-        Load(Data.Brats.Open(folder, parsed.Plan.Volumes?.Channels, Relabelled(parsed)),
+        Load(Data.Brats.Open(folder, parsed.Plan.Volumes?.Channels, Relabelled(parsed), OnUnreadable(parsed)),
             new Preparation { CropToForeground = true, AmongNonZero = true }, parsed, parsed.Plan.Extents ?? usual);
 
     public static TrainingData Ct(VolumeFiles files, ParsedPlan parsed) =>
@@ -26,17 +26,19 @@ static class VolumeData
     /// <summary>Loads a folder or a table that a user names.</summary>
     public static TrainingData Folder(string path, ParsedPlan parsed) =>
         Load(
-            VolumeLayout.Open(path, parsed.Plan.Volumes?.Classes, parsed.Plan.Volumes?.Channels, Relabelled(parsed)), null, parsed,
-            parsed.Plan.Extents);
+            VolumeLayout.Open(path, parsed.Plan.Volumes?.Classes, parsed.Plan.Volumes?.Channels, Relabelled(parsed), OnUnreadable(parsed)),
+            null, parsed, parsed.Plan.Extents);
 
     static Relabelling? Relabelled(ParsedPlan parsed) => parsed.Plan.Volumes?.Relabel is { } text ? Relabelling.Parse(text) : null;
+
+    static Unreadable OnUnreadable(ParsedPlan parsed) => parsed.Plan.Volumes?.Unreadable ?? Unreadable.Stop;
 
     static TrainingData Load(VolumeFiles files, Preparation? preparation, ParsedPlan parsed, IReadOnlyList<int>? extents,
         float? outside = null)
     {
         var choices = parsed.Plan.Volumes ?? new VolumeChoices();
         files = files with { Misplaced = choices.Misplaced ?? Misplaced.Refuse };
-        var fingerprint = Fingerprint.Of(files, choices.Unreadable ?? Unreadable.Stop, out var readable);
+        var fingerprint = Fingerprint.Of(files, OnUnreadable(parsed), out var readable);
         preparation ??= fingerprint.Preparation();
         preparation = preparation with
         {

@@ -111,7 +111,7 @@ public sealed class VolumeFilesTests : IDisposable
         File.Copy(Path.Combine(real, "aorta__ct_cropped.nii.gz"), Path.Combine(folder, "s0001", "ct.nii.gz"));
         foreach (var organ in (string[])["aorta", "vertebrae_T12"])
             File.Copy(Path.Combine(real, $"aorta__{organ}.nii.gz"), Path.Combine(folder, "s0001", "segmentations", $"{organ}.nii.gz"));
-        var data = TotalSegmentator.Open(folder, "aorta", "vertebrae_T12");
+        var data = TotalSegmentator.Open(folder, ["aorta", "vertebrae_T12"]);
         Assert.Equal(3, data.Classes);
         var example = data.Read(0);
         var aorta = Nifti.Read(Path.Combine(real, "aorta__aorta.nii.gz"));    // in LPS, width and height run backwards
@@ -120,7 +120,7 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Contains((ushort)2, example.Labels);
         Assert.Contains(
             "no mask of 'spleen': found aorta, vertebrae_T12",
-            Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, "spleen")).Message, StringComparison.Ordinal);
+            Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, ["spleen"])).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -158,7 +158,7 @@ public sealed class VolumeFilesTests : IDisposable
         Assert.Contains(
             "No volumes", Assert.Throws<InvalidDataException>(() => Decathlon.Open(folder, 3)).Message, StringComparison.Ordinal);
         Assert.Contains(
-            "No subjects", Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, "spleen")).Message,
+            "No subjects", Assert.Throws<InvalidDataException>(() => TotalSegmentator.Open(folder, ["spleen"])).Message,
             StringComparison.Ordinal);
         Assert.Contains(
             "No volumes", Assert.Throws<InvalidDataException>(() => VolumeFiles.Unlabelled(folder)).Message, StringComparison.Ordinal);

@@ -96,6 +96,40 @@ public sealed class VolumeLayoutsTests : IDisposable
     }
 
     [Fact]
+    public void A_training_on_masks_of_0_and_255_writes_such_masks()
+    {
+        foreach (var name in (string[])["a", "b"])
+        {
+            Make($"imagesTr/{name}.nii", i => i);
+            Make($"labelsTr/{name}.nii", i => i % 2 * 255);
+        }
+        var files = Decathlon.Open(folder);
+        Assert.Equal((2, 0, 255), (files.Classes, files.Relabelling.ValueOf(0), files.Relabelling.ValueOf(1)));
+        Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 2)), files.Read(1).Labels);
+        Assert.Contains("labels 0, 255 become classes 0 to 1, and are written as they were", files.Notes.Lines().Single(),
+            StringComparison.Ordinal);
+        Make("labelsTr/b.nii", i => i % 2);    // as the masks of another program may be
+        Assert.Equal(Enumerable.Range(0, 24).Select(i => (ushort)(i % 2)), files.Read(1).Labels);
+    }
+
+    [Theory]
+    [InlineData(0, 0, false)]
+    [InlineData(1, 0, true)]
+    [InlineData(0, 1, true)]
+    public void A_file_without_an_orientation_counts_as_RAS_and_is_told(byte q, byte s, bool isOriented)
+    {
+        var image = Make("image.nii", i => i);
+        var bytes = File.ReadAllBytes(image);
+        (bytes[252], bytes[254]) = (q, s);    // the codes of NIfTI's q-form and s-form
+        File.WriteAllBytes(image, bytes);
+        var files = One(image, Make("label.nii", i => i % 3));
+        Assert.Equal(isOriented, Nifti.Read(image).HasOrientation);
+        Assert.Equal(0, files.Read(0).Image[0]);
+        Assert.Equal(isOriented ? [] : ["a: its file says nothing of its orientation (s-form and q-form are 0): its axes count as RAS"],
+            files.Notes.Lines());
+    }
+
+    [Fact]
     public void A_background_of_NaN_is_the_channels_smallest_value_and_told()
     {
         var files = One(Make("image.nii", i => i < 5 ? float.NaN : i), Make("label.nii", i => 0));
@@ -351,6 +385,63 @@ public sealed class VolumeLayoutsTests : IDisposable
             [$"{Path.Combine(folder, "p", "again")}: a link to a folder that is read already, left out",
                 $"{Path.Combine(folder, "p", "brainmask.nii.gz")}: neither a modality nor labels, left out"],
             files.Notes.Lines());
+    }
+
+    [Fact]
+    public void Cases_without_a_mask_stop_the_run_or_are_left_out()
+    {
+        foreach (var name in (string[])["a", "b", "c"]) Make($"task/imagesTr/{name}.nii", i => i);
+        Make("task/labelsTr/a.nii", i => i % 3);
+        Make("task/labelsTr/c.nii", i => -1);
+        Patient("brats/p/p_", before2023, i => i % 3);
+        Make("brats/q/q_t1.nii.gz", i => i);
+        Patient("brats/r/r_", before2023, i => i % 3 - 1);
+        foreach (var (subject, organ) in new[] { ("s1", "spleen"), ("s2", "liver") })
+        {
+            Make($"total/{subject}/ct.nii.gz", i => i);
+            Make($"total/{subject}/segmentations/{organ}.nii.gz", i => i % 2);
+        }
+        VolumeFiles Open(string name, Unreadable unreadable) => VolumeLayout.Open(
+            Path.Combine(folder, name), name == "total" ? ["spleen"] : null, name == "brats" ? ["t1"] : null, unreadable: unreadable);
+        foreach (var (name, lacks, kept) in new[]
+        {
+            ("task", "b.nii has no labels: wanted b.nii.gz in", "a"), ("brats", "q has no labels: found t1", "p"),
+            ("total", "s2 has no mask of 'spleen': found liver", "s1"),
+        })
+        {
+            var stopped = Refusal(() => Open(name, Unreadable.Stop));
+            Assert.Contains(lacks, stopped, StringComparison.Ordinal);
+            Assert.Contains("(--unreadable skip does)", stopped, StringComparison.Ordinal);
+            var files = Open(name, Unreadable.Skip);
+            Fingerprint.Of(files, Unreadable.Skip, out var readable, cancellation: TestContext.Current.CancellationToken);
+            Assert.Equal([kept], readable.Select(files.Case));
+            var notes = files.Notes.Lines();
+            Assert.Contains(notes, note => note.Contains("cannot be read, left out: ", StringComparison.Ordinal)
+                && note.Contains(lacks, StringComparison.Ordinal));
+            Assert.Equal(name == "total" ? 1 : 2, notes.Count(note => note.Contains("left out: ", StringComparison.Ordinal)));
+        }
+        File.Delete(Path.Combine(folder, "task", "labelsTr", "a.nii"));
+        File.Delete(Path.Combine(folder, "task", "labelsTr", "c.nii"));
+        Assert.Contains("None of the 3 cases can be read. The first: ", Refusal(() => Open("task", Unreadable.Skip)),
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Subjects_to_predict_have_their_own_masks()
+    {
+        foreach (var (subject, organs) in new[] { ("s1", (string[])["spleen", "liver"]), ("s2", ["liver"]) })
+        {
+            Make($"{subject}/ct.nii.gz", i => i);
+            foreach (var organ in organs) Make($"{subject}/segmentations/{organ}.nii.gz", i => i % 2);
+        }
+        string[] Organs(IReadOnlyList<string>? classes, string? labels = null) =>
+            [.. ScanFolder.Open(folder, labels, 1, null, classes)
+                .Select(one => string.Join("+", one.Labels.Select(file => Path.GetRelativePath(folder, file))))];
+        Assert.Equal(["s1/segmentations/liver.nii.gz+s1/segmentations/spleen.nii.gz", ""], Organs(["background", "liver", "spleen"]));
+        Assert.Equal(["s1/segmentations/liver.nii.gz", "s2/segmentations/liver.nii.gz"], Organs(["background", "liver"]));
+        Assert.Equal(["", ""], Organs(null));
+        Make("masks/s2.nii.gz", i => i % 2);    // a given folder comes first
+        Assert.Equal(["", "masks/s2.nii.gz"], Organs(["background", "liver"], Path.Combine(folder, "masks")));
     }
 
     [Fact]

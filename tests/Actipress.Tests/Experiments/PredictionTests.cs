@@ -122,8 +122,12 @@ public sealed class PredictionTests : IDisposable
         Assert.Contains("(--overwrite)",
             Assert.Throws<InvalidDataException>(() => Predict(weights, In("task", "imagesTs"), In("predicted"))).Message,
                 StringComparison.Ordinal);
+        // The mask of a scan that is no longer there stays, and is named.
+        File.Delete(In("task", "imagesTs", "new.nii.gz"));
+        var later = new DataNotes();
         Assert.Equal(predicted.MeanDsc, Predict(weights, In("task", "imagesTs"), In("predicted"), one =>
-            one with { Overwrite = true }).MeanDsc);
+            one with { Overwrite = true }, later).MeanDsc);
+        Assert.Contains($"{In("predicted", "new.nii.gz")}: a mask of an earlier prediction, which these scores do not count", later.Lines());
         Assert.Equal((2, 3), (data.Channels + 1, data.Classes));
 
         static bool Disposed(nn.Module module)
