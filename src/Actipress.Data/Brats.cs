@@ -55,7 +55,8 @@ public static class Brats
                 if (kind != Labels && !wanted.Contains(kind)) notes.Add("a modality that not every patient has, or none that is wanted, "
                     + "left out", file);
         var cases = unreadable.Cases(
-            patients, Name, patient => new(Name(patient), [.. wanted.Select(kind => File(patient, kind))], [File(patient, Labels)]), notes);
+            patients, Name,
+            patient => new(Name(patient), [.. wanted.Select(kind => File(patient, kind))], [File(patient, Labels)]), notes);
         var (become, classes) = LabelsOf(folder, cases, relabelling, unreadable, notes);
         return new("brats", cases, wanted.Count, classes) { Relabelling = become, ChannelNames = wanted, Notes = notes };
 

@@ -102,7 +102,9 @@ abstract class Derivation
     /// <summary>A function that an operation applies to each element.</summary>
     /// <param name="operation">The operation.</param>
     /// <param name="of">Its argument.</param>
-    /// <param name="first">Its first number: the slope of a LeakyReLU or PReLU, the alpha of an ELU, or the lower bound of a Hardtanh.</param>
+    /// <param name="first">
+    /// Its first number: the slope of a LeakyReLU or PReLU, the alpha of an ELU, or the lower bound of a Hardtanh.
+    /// </param>
     /// <param name="second">Its second number: the upper bound of a Hardtanh.</param>
     public sealed class Function(Operation operation, Derivation of, double first, double second) : Derivation
     {

@@ -92,7 +92,12 @@ sealed class Lineage
     {
         using var weight = LibTorch.OfImplementation(implementation);
         if (weight.NumberOfElements != 1 || weight.device_type != DeviceType.CPU) return null;
-        return weight.dtype == ScalarType.Float64 ? weight.item<double>() : weight.dtype == ScalarType.Float32 ? weight.item<float>() : null;
+        return weight.dtype switch
+        {
+            ScalarType.Float32 => weight.item<float>(),
+            ScalarType.Float64 => weight.item<double>(),
+            _ => null,
+        };
     }
 
     // One operand has as many elements as the result, so that its shape is the result's. The other operand has as many too, or is a factor

@@ -127,7 +127,8 @@ public sealed class PredictionTests : IDisposable
         var later = new DataNotes();
         Assert.Equal(predicted.MeanDsc, Predict(weights, In("task", "imagesTs"), In("predicted"), one =>
             one with { Overwrite = true }, later).MeanDsc);
-        Assert.Contains($"{In("predicted", "new.nii.gz")}: a mask of an earlier prediction, which these scores do not count", later.Lines());
+        Assert.Contains($"{In("predicted", "new.nii.gz")}: a mask of an earlier prediction, which these scores do not count",
+            later.Lines());
         Assert.Equal((2, 3), (data.Channels + 1, data.Classes));
 
         static bool Disposed(nn.Module module)
