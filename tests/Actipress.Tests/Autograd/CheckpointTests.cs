@@ -817,6 +817,32 @@ public sealed class CheckpointTests : IDisposable
         }
     }
 
+    [Fact]
+    public void What_a_block_keeps_goes_through_the_hooks_around_it()
+    {
+        var packed = new List<string>();
+        var (plain, hooked) = (Gradient(() => null), Gradient(() => SavedTensors.Hook(x =>
+        {
+            packed.Add(string.Join('x', x.shape));
+            return x.clone();
+        }, kept => ((Tensor)kept!).clone())));
+        Assert.Equal(["2x3x16x16", "2x4x14x14"], packed);    // the input, and the result of tanh
+        Assert.True(plain.Equals(hooked));
+
+        static Tensor Gradient(Func<SavedTensorsScope?> hook)
+        {
+            random.manual_seed(5);
+            var block = new CountingConvolutions();
+            Tensor loss;
+            using (var x = randn(2, 3, 16, 16))
+            using (hook())
+            using (var y = Checkpoint.Run(block, x, operation => operation == "aten::tanh"))
+                loss = y.sum();
+            using (loss) loss.backward();
+            return block.parameters().First().grad!;
+        }
+    }
+
     sealed class CountingConvolutions : Module<Tensor, Tensor>
     {
         readonly TorchSharp.Modules.Conv2d first = Conv2d(3, 4, 3), second = Conv2d(4, 4, 3);

@@ -23,6 +23,25 @@ public class SavedTensorsTests
         Assert.Equal(pass.Gradients(), pass.Gradients(() => SavedTensors.Hook(x => x.clone(), kept => ((Tensor)kept!).clone())));
 
     [Fact]
+    public void What_hooks_save_themselves_they_do_not_see()
+    {
+        var (packed, unpacked) = (0, 0);
+        using var factor = ones(3, requires_grad: true);
+        Tensor Multiplied(Tensor x)
+        {
+            using (enable_grad()) factor.mul(factor).Dispose();    // which saves the factor
+            return x.clone();
+        }
+        using (SavedTensors.Hook(x => { packed++; return Multiplied(x); }, kept => { unpacked++; return Multiplied((Tensor)kept!); }))
+        {
+            using var w = arange(3f).requires_grad_();
+            using var loss = w.exp().sum();
+            loss.backward();
+        }
+        Assert.Equal((1, 1), (packed, unpacked));
+    }
+
+    [Fact]
     public void The_innermost_scope_wins_and_an_ended_scope_is_out()
     {
         using var everything = NewDisposeScope();

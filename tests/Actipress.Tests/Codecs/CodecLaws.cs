@@ -299,6 +299,20 @@ public sealed class CodecLaws : IDisposable
             using (packed.Unpack()) { }
             Assert.True(Tensor.TotalCount == before, $"{text}: {Tensor.TotalCount - before} tensors more");
         }
+        var (_, indices) = nn.functional.max_pool2d_with_indices(x, [2L, 2]);
+        var rest = Tensor.TotalCount;
+        using (var packed = ExactIndices.Pack(indices)!)
+        using (packed.Unpack()) { }
+        Assert.Equal(rest, Tensor.TotalCount);
+    }
+
+    [Fact]
+    public void The_0_largest_are_none()
+    {
+        var positions = new long[] { 7 };
+        TopK.Select([1, 2, 3], 0, [], []);
+        TopK.Select([1, 2, 3], 0, positions, [5]);
+        Assert.Equal([7], positions);
     }
 
     [Fact]

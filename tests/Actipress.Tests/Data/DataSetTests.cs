@@ -164,6 +164,22 @@ public sealed class DataSetTests
         Assert.Equal(2 * 23, drawn.Count);
     }
 
+    [Theory]
+    [InlineData("Batch")]
+    [InlineData("Workers")]
+    [InlineData("Ahead")]
+    public void A_loader_with_nothing_to_do_is_refused(string which)
+    {
+        var loader = new BatchLoader
+        {
+            Data = digits,
+            Batch = which == "Batch" ? 0 : 1,
+            Workers = which == "Workers" ? 0 : 1,
+            Ahead = which == "Ahead" ? 0 : 1,
+        };
+        Assert.Equal(which, Assert.Throws<ArgumentOutOfRangeException>(() => loader.Epoch(1, Now)).ParamName);
+    }
+
     [Fact]
     public void Leaving_or_cancelling_an_epoch_leaves_no_tensor_behind()
     {

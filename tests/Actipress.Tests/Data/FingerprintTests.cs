@@ -95,6 +95,10 @@ public sealed class FingerprintTests : IDisposable
         cut.Fit(Volume("c", i => i is >= 16 and < 32 ? 1 : 0), [2, 4, 4]);
         Assert.Equal(["the cut takes voxels of class tumour away in 2 of 3 cases, up to 100 % (a)"], cut.Lines());
         Assert.Empty(new CutOff(null).Lines());
+        // A class that keeps its voxels has no line, and the next one has its own.
+        var two = new CutOff(["background", "organ", "tumour"]);
+        two.Fit(Volume("a", i => i < 16 ? 2 : i is >= 16 and < 32 ? 1 : 0), [2, 4, 4]);
+        Assert.Equal(["the cut takes voxels of class tumour away in 1 of 1 cases, up to 100 % (a)"], two.Lines());
     }
 
     void Table(string text) => File.WriteAllText(Path.Combine(folder, "table.csv"), text);

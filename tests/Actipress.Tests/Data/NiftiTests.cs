@@ -203,6 +203,20 @@ public sealed class NiftiTests : IDisposable
     }
 
     [Theory]
+    [InlineData("whole.nii.gz")]
+    [InlineData("whole.nii")]
+    [InlineData("cut.nii.gz")]
+    public void A_file_that_was_read_is_closed(string name)
+    {
+        var path = PathOf(name);
+        Nifti.Write(path, new([1, 2], [2, 1, 1], [1, 1, 1], turned));
+        if (name.StartsWith("cut", StringComparison.Ordinal)) File.WriteAllBytes(path, File.ReadAllBytes(path)[..^12]);
+        try { Nifti.Read(path); }
+        catch (InvalidDataException) { }
+        using var alone = File.Open(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+    }
+
+    [Theory]
     [InlineData("1 x 1 x 1 x 1 x 1 cannot be written", 1, 1, 1, 1, 1)]
     [InlineData("cannot be written")]
     [InlineData("32768 x 1 x 1 cannot be written", 32768, 1, 1)]

@@ -63,6 +63,21 @@ public sealed class ObjectiveTests
         Assert.True(double.IsNaN(Scores([0, 0], [0, 0], 1).Mean));
     }
 
+    [Fact]
+    public void Each_loss_is_the_one_of_its_name()
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(3);
+        var (output, target) = (randn(2, 3, 4, 4), randint(0, 3, [2, 4, 4], int64));
+        var (dice, entropy) = (Segmentation.SoftDice(output, target).item<float>(),
+            nn.functional.cross_entropy(output, target).item<float>());
+        foreach (var (kind, wanted) in new[]
+        {
+            (SegmentationLoss.Dice, dice), (SegmentationLoss.CrossEntropy, entropy), (SegmentationLoss.Both, dice + entropy),
+        })
+            Assert.Equal(wanted, new Segmentation(kind).Loss(output, target).item<float>(), 1e-6f);
+    }
+
     [Theory]
     [InlineData(SegmentationLoss.Dice)]
     [InlineData(SegmentationLoss.CrossEntropy)]

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Actipress.Experiments;
 using Actipress.Models;
 
@@ -76,6 +77,44 @@ public sealed class ReproductionTests : IDisposable
         Assert.False(File.Exists(file) || File.Exists(file + ".part"));
         Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results)).Save(file);
         Assert.Equal(page, File.ReadAllText(file));
+    }
+
+    [Fact]
+    public void The_machine_of_most_pieces_comes_first()
+    {
+        var results = new ResultsFile(folder);
+        new Letters().Run(nowhere, results, new Silent(), TestContext.Current.CancellationToken);
+        var lines = File.ReadAllLines(results.Path);
+        var machine = StoredPiece.Read(results).Values.First().Machine;
+        var other = System.Text.Json.JsonDocument.Parse(lines[0]).RootElement.GetProperty("provenance").GetProperty("machine").GetString()!;
+        File.WriteAllLines(results.Path, [lines[0].Replace(other, "an abacus", StringComparison.Ordinal), .. lines[1..]]);
+        var page = Reproduction.Page([new Letters()], nowhere, StoredPiece.Read(results)).ToString();
+        var (most, least) = (page.IndexOf($"{System.Net.WebUtility.HtmlEncode(machine)}: 2 pieces.", StringComparison.Ordinal),
+            page.IndexOf("an abacus", StringComparison.Ordinal));
+        Assert.InRange(most, 1, least);
+    }
+
+    // The texts of the page of everything that is stored, with # for each number and each commit. After a change that is meant, the file
+    // that the message names becomes the golden one.
+    [Fact]
+    public void The_page_says_what_its_tables_and_figures_show()
+    {
+        var experiments = Path.Combine(TestData.Repository, "experiments");
+        var page = Reproduction.Page([.. Reproduction.All], nowhere with { Experiments = experiments }, StoredPiece.ReadAll(experiments))
+            .ToString();
+        var before = page.IndexOf("Where this was measured</h2>", StringComparison.Ordinal);
+        var texts = Regex.Matches(page[..before], "<(h2|h3|p|summary|figcaption)(?: [^>]*)?>(.*?)</\\1>", RegexOptions.Singleline)
+            .Select(match => $"{match.Groups[1].Value}: {Plain(match.Groups[2].Value)}").ToArray();
+        var golden = TestData.Golden("report_texts.txt");
+        if (!texts.SequenceEqual(File.ReadAllLines(golden)))
+        {
+            var found = Path.Combine(Path.GetTempPath(), "report_texts.txt");
+            File.WriteAllLines(found, texts);
+            Assert.Fail($"The texts of the page are others than in {golden}: found those in {found}.");
+        }
+
+        static string Plain(string html) => Regex.Replace(Regex.Replace(
+            System.Net.WebUtility.HtmlDecode(Regex.Replace(html, "<[^>]*>", " ")), @"\b[0-9a-f]{7}(-dirty)?\b", "#"), @"\d[\d.,]*", "#");
     }
 
     [Fact]

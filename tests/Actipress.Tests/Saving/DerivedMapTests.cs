@@ -208,6 +208,29 @@ public sealed class DerivedMapTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.Float64)]
+    public void Maps_of_either_width_are_derived(ScalarType type)
+    {
+        using var model = Sequential(Conv2d(3, 16, 3, padding: 1), BatchNorm2d(16), ReLU(), Conv2d(16, 4, 3)).to(type);
+        using var x = avg_pool2d(randn(8, 3, 32, 32), 5, 1, 2).Mul(4).to(type);
+        var first = model.parameters().First();
+        var plain = Gradient();
+        using var compression = model.CompressActivations(ActivationCodec.Dct(4));
+        Gradient();
+        var packed = Gradient();
+        Assert.StartsWith("derived from 1", compression.Report().Layers.Single(layer => layer.Name == "2").KeptAs, StringComparison.Ordinal);
+        Assert.InRange((packed - plain).norm().to(float32).item<float>() / plain.norm().to(float32).item<float>(), 0, 0.15);
+
+        Tensor Gradient()
+        {
+            using var y = model.call(x);
+            using var loss = y.square().mean();
+            return autograd.grad([loss], [first])[0];
+        }
+    }
+
     [Fact]
     public void Steps_leave_no_memory_behind()
     {

@@ -1,3 +1,4 @@
+using Actipress.Saving;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -86,6 +87,15 @@ public class DisposeIntermediatesTests
         var (y, x) = (linspace(0, 6, h).view(1, 1, h, 1), linspace(0, 6, w).view(1, 1, 1, w));
         var k = arange(n * c).view(n, c, 1, 1) * 0.37;
         return ((y + k).sin() * (x * 0.7 - k).cos() + 0.02 * randn(n, c, h, w)).MoveToOuterDisposeScope();
+    }
+
+    [Fact]
+    public void Disposing_twice_is_disposing_once()
+    {
+        using var model = Sequential(Linear(3, 4));
+        var intermediates = new IntermediateTensors(new ModelLayers(model));
+        intermediates.Dispose();
+        intermediates.Dispose();
     }
 
     [Fact]
