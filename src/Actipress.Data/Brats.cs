@@ -66,8 +66,8 @@ public static class Brats
             patient.Files.TryGetValue(kind, out var file)
             ? file
             : throw new InvalidDataException($"{patient.Folder} has no {kind}: found "
-            + $"{string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, take the patient out (--unreadable skip "
-            + "does), or ask for the modalities that all have.");
+            + $"{string.Join(", ", patient.Files.Keys.Order(StringComparer.Ordinal))}. Add the file, take the patient out "
+            + "(--unreadable skip does), or ask for the modalities that all have.");
     }
 
     internal static bool IsModality(string name) => modalities.Any(known => known.Modality == name);

@@ -18,7 +18,7 @@ public sealed class HtmlPageTests
         page.EndBeside();
         page.Section("Second");
         page.TableBehind("more", ["a", "b\nc"], [["1\n2", $"{HtmlPage.Doubtful}3"], ["<", ""]]);
-        page.Image([1, 2, 3], "a \"picture\"");
+        page.Image([1, 2, 3], "\"picture\"");
         var html = page.ToString();
         Assert.Contains("<title>A &amp; B</title>", html, StringComparison.Ordinal);
         var body = html[(html.IndexOf("<body>", StringComparison.Ordinal) + "<body>".Length)..];
@@ -57,7 +57,7 @@ public sealed class HtmlPageTests
             <tr><td>&lt;</td><td></td></tr>
             </tbody></table></div>
             </details>
-            <figure><img alt="a &quot;picture&quot;" src="data:image/png;base64,AQID"><figcaption>a &quot;picture&quot;</figcaption></figure>
+            <figure><img alt="&quot;picture&quot;" src="data:image/png;base64,AQID"><figcaption>&quot;picture&quot;</figcaption></figure>
             </body></html>
 
             """, body.ReplaceLineEndings("\n"));

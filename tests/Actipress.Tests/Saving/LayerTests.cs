@@ -42,8 +42,10 @@ public class LayerTests
     public void A_layer_without_parameters_is_the_one_that_was_registered_behind_the_layer_before()
     {
         using var model = Sequential(
-            ("conv1", Conv2d(3, 4, 3)), ("act1", ReLU()), ("conv2", Conv2d(4, 4, 3)), ("act2", ReLU()), ("act3", ReLU()), ("pool", MaxPool2d(2)));
-        var (layers, relu, pool) = (new ModelLayers(model), Operation.Called("aten::relu"u8), Operation.Called("aten::max_pool2d_with_indices"u8));
+            ("conv1", Conv2d(3, 4, 3)), ("act1", ReLU()), ("conv2", Conv2d(4, 4, 3)), ("act2", ReLU()), ("act3", ReLU()),
+            ("pool", MaxPool2d(2)));
+        var layers = new ModelLayers(model);
+        var (relu, pool) = (Operation.Called("aten::relu"u8), Operation.Called("aten::max_pool2d_with_indices"u8));
         var second = layers.All.Single(layer => layer.Name == "conv2");
         Assert.Equal("act2", layers.WithoutParameters(second, relu).Name);
         Assert.Equal("act2", layers.WithoutParameters(second, relu).Name);    // once more in the next step
