@@ -231,7 +231,8 @@ public sealed class CompressionOptions
         AdaptsToLayers && codec.ExactZeros ? Sensitivity.Adapt(codec, map, need, zeros) : codec;
 
     internal IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need) =>
-        AdaptsToLayers && codec.ExactZeros ? Sensitivity.Finer(codec, map, need) : [(codec, double.PositiveInfinity)];
+        AdaptsToLayers && (codec.ExactZeros || codec.RoundsToSixteenBits) ? Sensitivity.Finer(codec, map, need)
+            : [(codec, double.PositiveInfinity)];
 
     internal ActivationCodec CodecFor(Layer layer, out bool noRule)
     {

@@ -86,7 +86,7 @@ sealed class MapPacking(
         if (fidelity is not null) codec = fidelity.CodecOf(saved.Identity);
         return codec == ActivationCodec.None
             ? new(new HeldRaw(values), "as it is: for fidelity")
-            : Coded(values, zeros, layer, codec, need, budget, mayBeFiner: mayBeCoded && budget is null && fidelity is null);
+            : Coded(values, zeros, layer, codec, need, budget, mayBeFiner: budget is null && fidelity is null);
     }
 
     // A part that is not worth packing must not keep the whole concatenation alive.
@@ -123,7 +123,8 @@ sealed class MapPacking(
             return new(new DeferredMap(values, gpu, codec), "being measured") { Fineness = codec.Fineness };
         var why = LeftRaw.LittleGathered;
         PackedMap? packed = null;
-        var finer = mayBeFiner && codec.Encoding.TellsError ? policy.Finer(codec, values, need) : [(codec, double.PositiveInfinity)];
+        var finer = mayBeFiner && (codec.Encoding.TellsError || codec.RoundsToSixteenBits) ? policy.Finer(codec, values, need)
+            : [(codec, double.PositiveInfinity)];
         foreach (var (tried, mostError) in finer)
         {
             packed?.Dispose();

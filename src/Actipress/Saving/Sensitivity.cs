@@ -51,8 +51,8 @@ static class Sensitivity
     const double SmallError = 0.004;
 
     // The deviation of a channel, relative to the values. Grid storage rounds the largest coefficients, the means of blocks, by a
-    // thousandth.
-    const double LeastContrast = 1.0 / 300;
+    // thousandth, and bfloat16 rounds values by two thousandths.
+    const double LeastContrast = 1.0 / 300, LeastContrastOfSixteenBits = 1.0 / 150;
 
     // Tokens whose sizes differ by more than this factor have large errors of their own where the error of the whole map is small.
     const double MostUnlike = 2;
@@ -94,6 +94,12 @@ static class Sensitivity
     /// </summary>
     public static IEnumerable<(ActivationCodec Codec, double MostError)> Finer(ActivationCodec codec, Tensor map, Need need)
     {
+        if (codec.RoundsToSixteenBits)
+        {
+            yield return (codec, double.PositiveInfinity);
+            yield return (ActivationCodec.Quantized(8) with { ExactZeros = codec.ExactZeros }, double.PositiveInfinity);
+            yield break;
+        }
         var (most, bits) =
             BearsLittle(map, need) ? (MostOfFactors, 8) :
             need == Need.Smooth ? (MostOfSmoothMaps, 4) :
@@ -107,19 +113,20 @@ static class Sensitivity
 
     /// <summary>
     /// Whether the values of each channel differ so little beside their mean that a packed map does not tell them apart. A batch norm
-    /// removes the mean.
+    /// and a variance remove the mean.
     /// </summary>
     public static bool LosesContrast(PackedMap packed, Tensor map)
     {
         const int Some = 8;    // along each axis
-        if (packed.RelativeError is not < SmallError || map.dim() < 3) return false;
+        var least = packed.Codec.RoundsToSixteenBits ? LeastContrastOfSixteenBits : packed.RelativeError < SmallError ? LeastContrast : 0;
+        if (least == 0 || map.dim() < 3) return false;
         using var scope = NewDisposeScope();
         var sample = map;
         for (var axis = 0; axis < map.dim(); axis++)
             sample = sample.slice(axis, 0, map.shape[axis], (map.shape[axis] + Some - 1) / Some);
         var channels = sample.to(float64).transpose(0, 1).flatten(1);
         using Tensor variance = channels.var([1], unbiased: false).mean(), meanSquare = channels.mul(channels).mean();
-        return variance.item<double>() < LeastContrast * LeastContrast * meanSquare.item<double>();
+        return variance.item<double>() is > 0 and var found && found < least * least * meanSquare.item<double>();
     }
 
     /// <summary>The stricter of two needs in a map from which both are derived.</summary>

@@ -81,9 +81,15 @@ public sealed class BatchNormInputTests : IDisposable
         }
     }
 
-    // A transform's steps would be larger than the contrast.
-    [Theory, InlineData(100, "dct:10", 0.9), InlineData(1000, "quant:8", 0.99), InlineData(10_000, "quant:8", 0.95)]
-    public void A_map_of_little_contrast_is_held_in_eight_bits(double mean, string kept, double least)
+    // The steps of a transform, or of 16 bits, would be larger than the contrast.
+    [Theory]
+    [InlineData("dct:10", 100, "dct:10", 0.9)]
+    [InlineData("dct:10", 1000, "quant:8", 0.99)]
+    [InlineData("dct:10", 10_000, "quant:8", 0.95)]
+    [InlineData("bf16", 30, "bf16", 0.99)]
+    [InlineData("bf16", 1000, "quant:8", 0.99)]
+    [InlineData("half", 1000, "quant:8", 0.99)]
+    public void A_map_of_little_contrast_is_held_in_eight_bits(string codec, double mean, string kept, double least)
     {
         var (model, x) = (Network(BatchNorm2d(16), padding: 0), Input(mean, 8, 4, 34, 34));
         var (exact, found) = (Gradients(model, x, null, "norm.weight")[0], Gradients(model, x, Configure, "norm.weight")[0]);
@@ -92,7 +98,28 @@ public sealed class BatchNormInputTests : IDisposable
         model.call(x);
         Assert.StartsWith(kept, compression.Report().Layers.Single(layer => layer.Name == "norm").KeptAs, StringComparison.Ordinal);
 
-        void Configure(CompressionOptions options) => options.Default(ActivationCodec.Parse("dct:10"));
+        void Configure(CompressionOptions options) => options.Default(ActivationCodec.Parse(codec));
+    }
+
+    // A variance needs its input in 16 bits.
+    [Theory, InlineData("dct:10"), InlineData("bf16"), InlineData("half")]
+    public void The_gradient_of_a_variance_bears_a_large_mean(string codec)
+    {
+        using var x = Input(1000, 8, 16, 32, 32);
+        var (exact, found) = (Gradient(false), Gradient(true));
+        Assert.InRange(functional.cosine_similarity(exact, found, 0, 1e-12).item<double>(), 0.999, 1.0001);
+
+        Tensor Gradient(bool compressed)
+        {
+            using var leaf = x.clone().requires_grad_();
+            Tensor loss;
+            using (compressed ? SavedTensors.Compress(ActivationCodec.Parse(codec)) : null)
+            using (var input = leaf.Mul(1))    // no leaf, and nothing else keeps it
+            using (var variances = input.var([2, 3]))
+                loss = variances.mul(arange(128f).view(8, 16)).sum();
+            using (loss) loss.backward();
+            return leaf.grad!.to(float64).flatten();
+        }
     }
 
     public static TheoryData<string, string> Norms => new(
