@@ -141,7 +141,9 @@ public sealed class PredictionTests : IDisposable
     [Fact]
     public void Scans_that_do_not_fit_the_network_are_refused_or_left_out()
     {
-        var (result, _) = Train(Plan());
+        var (result, data) = Train(Plan());
+        Assert.Contains(data.Lines, line =>
+            line.Contains("5 of 5 cases are smaller than a patch of 32 x 32 x 16", StringComparison.Ordinal));
         var weights = result.Weights![0];
         Directory.CreateDirectory(In("two"));
         foreach (var channel in (int[])[0, 1]) File.Copy(In("task", "imagesTr", "c0.nii.gz"), In("two", $"a_{channel:0000}.nii.gz"));
