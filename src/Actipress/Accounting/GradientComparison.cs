@@ -18,8 +18,9 @@ namespace Actipress.Accounting;
 sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
 {
     // The gradient of a convolution's bias before a batch norm is zero but for rounding. In float32 the rounding is 1e-6 to 2e-2 of the
-    // root mean square of the weight's gradient (nine convolutions, inputs of size 0.01 to 100). The error of a compressed map is larger.
-    const double OfTheModule = 0.05, OfAll = 1e-5;
+    // root mean square of the weight's gradient (nine convolutions, inputs of size 0.01 to 100). A compressed step rounds in another way,
+    // and its error is half as large or larger; the smallest gradients are known without it.
+    const double OfTheModule = 0.05, OfRounding = 1e-5, OfAll = 1e-5, LeastError = 0.5;
 
     // Below this share of the batches' squared gradients their spread is rounding: all batches were the same.
     const double NoSpread = 1e-6;
@@ -78,10 +79,11 @@ sealed class GradientComparison(IReadOnlyList<string> names) : IDisposable
     // The parameters of a module share the incoming gradient, so that an error in it that harms one of them shows in another too.
     static bool Vanishes(Parameter one, Parameter[] all)
     {
-        if (!(one.Products.Error >= one.Products.Exact)) return false;
         var others = all.Where(other => other != one && other.Module == one.Module).ToArray();
-        var (share, those) = others.Length == 0 ? (OfAll, all) : (OfTheModule, others);
-        return one.MeanSquare <= share * share * those.Max(other => other.MeanSquare);
+        if (others.Length == 0) return one.Products.RelativeError >= LeastError && IsAtMost(OfAll, all);
+        return IsAtMost(OfRounding, others) || (one.Products.RelativeError >= LeastError && IsAtMost(OfTheModule, others));
+
+        bool IsAtMost(double share, Parameter[] those) => one.MeanSquare <= share * share * those.Max(other => other.MeanSquare);
     }
 
     // The sums are in double precision, in which the squares of small gradients do not underflow, and are computed piece by piece.

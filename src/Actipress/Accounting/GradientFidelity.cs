@@ -23,8 +23,9 @@ public sealed class ParameterFidelity(string name, double cosine, double normRat
 
     /// <summary>
     /// Whether the exact gradient is zero but for rounding, as for a convolution's bias before a batch norm. The other figures then have no
-    /// meaning. The property is true where the error is no smaller than the gradient, and the gradient's root mean square is at most 0.05
-    /// of that of another parameter of the module, or 1e-5 of the largest of all where the module has no other parameter.
+    /// meaning. The property is true where the gradient's root mean square is at most 1e-5 of that of another parameter of the module;
+    /// where it is at most 0.05 of it, and the relative error at least 0.5; and, where the module has no other parameter, where it is at
+    /// most 1e-5 of the largest of all, with such an error.
     /// </summary>
     public bool Vanishes { get; init; }
 }
