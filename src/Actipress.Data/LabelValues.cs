@@ -6,13 +6,20 @@ static class LabelValues
     // More numbers than any atlas has: a file with more is an image.
     const int Most = 1024;
 
-    /// <summary>All numbers, sorted. Files that cannot be read are skipped, because reading their case reports them.</summary>
+    /// <summary>
+    /// All numbers, sorted; 0 and 1 where all files are masks of 0 and 255. Files that cannot be read are skipped, because reading their
+    /// case reports them.
+    /// </summary>
     /// <param name="files">The label files; each is read once.</param>
     /// <param name="relabelling">The relabelling that is applied first.</param>
     /// <param name="unreadable">How a file that does not hold labels is handled: reading its case reports it too.</param>
-    /// <exception cref="InvalidDataException">A file does not hold labels, and the run stops there; the message says what it holds.
+    /// <exception cref="InvalidDataException">
+    /// A file does not hold labels, and the run stops there; the message says what it holds.
     /// </exception>
-    public static IReadOnlyList<int> In(IReadOnlyList<string> files, Relabelling relabelling, Unreadable unreadable)
+    public static IReadOnlyList<int> In(IReadOnlyList<string> files, Relabelling relabelling, Unreadable unreadable) =>
+        Found(files, relabelling, unreadable) is var found && found is [0, 255] && !relabelling.Classes.ContainsKey(255) ? [0, 1] : found;
+
+    static int[] Found(IReadOnlyList<string> files, Relabelling relabelling, Unreadable unreadable)
     {
         var found = new SortedSet<int>[files.Count];
         try { Parallel.For(0, files.Count, file => found[file] = Of(files[file], relabelling, unreadable)); }
@@ -29,9 +36,9 @@ static class LabelValues
     public static (Relabelling Relabelling, int Classes, IReadOnlyList<string>? Names) Classes(IReadOnlyList<string> files,
         Relabelling? relabelling, string name, Unreadable unreadable, DataNotes notes)
     {
-        int[] values = [.. In(files, relabelling ?? Relabelling.None, unreadable).Prepend(0).Distinct()];
-        if (relabelling is not null || values[^1] < values.Length) return (relabelling ?? Relabelling.None, Math.Max(2, values[^1] + 1),
-            null);
+        if (relabelling is not null) return (relabelling, Math.Max(2, In(files, relabelling, unreadable).Append(0).Max() + 1), null);
+        int[] values = [.. Found(files, Relabelling.None, unreadable).Prepend(0).Distinct()];
+        if (values[^1] < values.Length) return (Relabelling.None, Math.Max(2, values.Length), null);
         notes.Add($"labels {string.Join(", ", values)} become classes 0 to {values.Length - 1}, and are written as they were", name);
         // Another mask may hold 0 and 1, and is read too.
         var become = values is [0, 255] ? Relabelling.OfMasks : Relabelling.InOrder(values);

@@ -34,9 +34,11 @@ public static class KnownData
         new("brats", "BRATS' patients with the modalities that all have, cropped to the head, z-scored", "brats2015", VolumeData.Brats,
             "*/*flair*"),
         new("spleen", "the Decathlon's spleen: CT from -160 to 240 Hounsfield units, 4 mm a voxel", "msd_spleen",
-            (folder, plan) => VolumeData.Ct(Decathlon.Open(folder, classes: 2), plan), "imagesTr/spleen_*.nii*"),
+            (folder, plan) => VolumeData.Ct(Decathlon.Open(folder, classes: 2, unreadable: VolumeData.OnUnreadable(plan)), plan),
+            "imagesTr/spleen_*.nii*"),
         new("ct-spleen", "likewise TotalSegmentator's CT subjects with the mask of their spleen", "totalsegmentator",
-            (folder, plan) => VolumeData.Ct(TotalSegmentator.Open(folder, ["spleen"]), plan), "s*/ct.nii*"),
+            (folder, plan) => VolumeData.Ct(TotalSegmentator.Open(folder, ["spleen"], VolumeData.OnUnreadable(plan)), plan),
+            "s*/ct.nii*"),
     ];
 
     /// <summary>The data set called <paramref name="name"/>, or the volumes of the folder or table of this path.</summary>

@@ -13,8 +13,8 @@ static class VolumeData
 
     public static TrainingData Hippocampus(string folder, ParsedPlan parsed) =>
         Load(
-            Decathlon.Open(folder, classes: 3) with { Name = "hippocampus" }, new Preparation(), parsed, parsed.Plan.Extents ?? hippocampus,
-            outside: 0);
+            Decathlon.Open(folder, classes: 3, unreadable: OnUnreadable(parsed)) with { Name = "hippocampus" }, new Preparation(), parsed,
+            parsed.Plan.Extents ?? hippocampus, outside: 0);
 
     public static TrainingData Brats(string folder, ParsedPlan parsed) =>
         Load(Data.Brats.Open(folder, parsed.Plan.Volumes?.Channels, Relabelled(parsed), OnUnreadable(parsed)),
@@ -31,7 +31,8 @@ static class VolumeData
 
     static Relabelling? Relabelled(ParsedPlan parsed) => parsed.Plan.Volumes?.Relabel is { } text ? Relabelling.Parse(text) : null;
 
-    static Unreadable OnUnreadable(ParsedPlan parsed) => parsed.Plan.Volumes?.Unreadable ?? Unreadable.Stop;
+    /// <summary>How a plan handles cases that cannot be read.</summary>
+    public static Unreadable OnUnreadable(ParsedPlan parsed) => parsed.Plan.Volumes?.Unreadable ?? Unreadable.Stop;
 
     static TrainingData Load(VolumeFiles files, Preparation? preparation, ParsedPlan parsed, IReadOnlyList<int>? extents,
         float? outside = null)

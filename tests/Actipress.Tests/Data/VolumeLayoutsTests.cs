@@ -362,6 +362,17 @@ public sealed class VolumeLayoutsTests : IDisposable
     }
 
     [Fact]
+    public void Masks_of_0_and_255_add_no_classes_to_those_of_the_year_or_of_a_relabelling()
+    {
+        Patient("p/p_", before2023, i => i % 2 * 255);
+        var files = Brats.Open(folder);
+        Assert.Equal((4, 1), (files.Classes, files.Read(0).Labels.Max()));
+        Make("imagesTr/a.nii", i => i);
+        Make("labelsTr/a.nii", i => i % 2 * 255);
+        Assert.Equal(2, Decathlon.Open(folder, relabelling: Relabelling.Parse("4=3")).Classes);
+    }
+
+    [Fact]
     public void Years_whose_labels_mean_different_things_are_not_mixed()
     {
         Patient("old/old_", before2023, i => i % 4 == 3 ? 4 : i % 4);
